@@ -1,0 +1,125 @@
+"""What can go wrong, sorted by what is done about it.
+
+InstepError
+├── TransientError          deliver again, later             nak(delay)
+│   ├── BusUnavailable          no acknowledgement from the bus
+│   ├── StoreUnavailable        the vector store is down, busy or lost a commit race
+│   ├── EncoderBusy             no memory on the device, or its queue is full
+│   ├── UnknownRevision         the ledger does not know the revision of a part
+│   └── NotYetIndexed           a poll, not a failure
+├── PermanentError          no retry can help                dead letter, then term
+│   ├── MalformedEvent          not an event of the schema that its subject carries
+│   ├── VectorsRejected         wrong length, not finite, or zero
+│   ├── ModelFailed             the model refuses the text
+│   └── NotSearchableInTime     the wait of E3 ended
+├── Conflict                read again and decide anew        never leaves a use case
+│   ├── LedgerConflict
+│   └── ChangeLogConflict
+├── DocumentRefused         an outcome with a code            a refused revision
+└── ConfigurationError      only a person can put it right    exit status 2
+    ├── StoreMismatch
+    └── ModelMismatch
+"""
+
+from collections.abc import Collection
+
+
+class InstepError(Exception):
+    """Base of every error that instep raises on purpose. Texts never hold document content."""
+
+
+class TransientError(InstepError):
+    """Deliver the event again.
+
+    Args:
+        after_s: not sooner than this many seconds from now; None lets the bus choose by attempt.
+    """
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class BusUnavailable(TransientError):
+    """The bus did not acknowledge in time, or has no room; nothing is known to be stored."""
+
+
+class StoreUnavailable(TransientError):
+    """The vector store is down, overloaded, or another writer won the commit."""
+
+
+class EncoderBusy(TransientError):
+    """The device has no memory left, or the queue before it is full; nothing was encoded."""
+
+
+class UnknownRevision(TransientError):
+    """A part of a revision that the ledger does not know: the ledger was lost, or lags."""
+
+
+class NotYetIndexed(TransientError):
+    """The store took the rows but does not find them yet: a poll, never counted as an attempt."""
+
+
+class PermanentError(InstepError):
+    """Give up on the event now and keep it where a person can look at it."""
+
+
+class MalformedEvent(PermanentError):
+    """The message is not an event of the schema that its subject carries."""
+
+
+class VectorsRejected(PermanentError):
+    """Vectors of the wrong length, not finite, or all zero.
+
+    Args:
+        ids: the row ids concerned; other rows of the same call were written.
+    """
+
+    def __init__(self, message: str, ids: Collection[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = frozenset(ids)
+
+
+class ModelFailed(PermanentError):
+    """The model cannot encode this text, alone and on a healthy device."""
+
+
+class NotSearchableInTime(PermanentError):
+    """The store did not find its own rows within the time of `validation.timeout`."""
+
+
+class Conflict(InstepError):
+    """Somebody else was faster: read again and decide anew."""
+
+
+class LedgerConflict(Conflict):
+    """The ledger record is not at the expected revision any more."""
+
+
+class ChangeLogConflict(Conflict):
+    """The newest message of the document's subject is not the expected one any more."""
+
+
+class DocumentRefused(InstepError):
+    """The document cannot be indexed as it is; an outcome, recorded, not a failure.
+
+    Args:
+        code: stable and documented, e.g. `"empty"`; never renamed.
+        reason: one sentence for a person; says what to do and never quotes the document.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+class ConfigurationError(InstepError):
+    """The process was started wrongly; one line that says what to do."""
+
+
+class StoreMismatch(ConfigurationError):
+    """The collection exists with another dimension, metric or schema."""
+
+
+class ModelMismatch(ConfigurationError):
+    """The weights are not those that the index was built with."""

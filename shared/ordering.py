@@ -1,0 +1,383 @@
+"""The ledger record of a document and its transitions. Pure: no I/O, no clock.
+
+One record per document and generation says what the index holds (`settled`) and what is being made
+(`pending`). It changes by compare-and-set only; these functions compute the next record. The rules
+are those that were model-checked: order is the revision alone; rows surely written are carried;
+everything else is new with born = the revision that introduces it; the only delete is `clean`.
+"""
+
+import json
+from base64 import b32decode, b32encode, b64decode, b64encode
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from shared.identity import row_id
+
+Outcome = Literal["indexed", "removed", "refused"]
+Word = Literal["queued", "working", "searchable", "refused", "failed", "removed"]
+
+MAX_ROWS: Final = 12_000
+"""Rows of one document: two versions of the record then fit the bus's 1 MB message."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RowRef:
+    """A row without its document: what it holds, and the revision that introduced it."""
+
+    chunk_key: str
+    born: int
+
+    def id(self, doc_key: str) -> str:
+        return row_id(doc_key, self.chunk_key, self.born)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a stable code and one sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What search is promised. `rows` in the order of the document."""
+
+    seq: int
+    outcome: Outcome
+    rows: tuple[RowRef, ...]
+    changed_at: float
+    """Unix time of the change at its source."""
+    settled_at: float
+    reason: Reason | None = None
+    served: int = 0
+    """Newest revision whose content is searchable; 0: none."""
+    inserted: int = 0
+    removed: int = 0
+    encoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What the index will hold. `todo`: rows of it that are not surely written yet."""
+
+    seq: int
+    outcome: Outcome
+    rows: tuple[RowRef, ...]
+    todo: frozenset[RowRef]
+    changed_at: float
+    started_at: float
+    reason: Reason | None = None
+    inserted: int = 0
+    encoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Information only: nothing decides by it."""
+
+    seq: int
+    stage: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One document in one generation."""
+
+    source: str
+    path: str
+    settled: Settled | None = None
+    pending: Pending | None = None
+    failed: Failed | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What the enricher found out about a `documents.changed` message."""
+
+    seq: int
+    outcome: Outcome
+    keys: tuple[str, ...]
+    """Chunk keys in the order of the document; empty unless `indexed`."""
+    changed_at: float
+    version: int | None = None
+    repair: bool = False
+    """Write every row anew, whatever the ledger says is there."""
+    reason: Reason | None = None
+
+
+def newest_seq(record: Record | None) -> int:
+    """Sequence of the newest revision that the ledger knows; 0 without one."""
+    if record is None:
+        return 0
+    newest = record.pending or record.settled
+    return newest.seq if newest else 0
+
+
+def settled_seq(record: Record | None) -> int:
+    return record.settled.seq if record and record.settled else 0
+
+
+def is_pending(record: Record | None, seq: int) -> bool:
+    return record is not None and record.pending is not None and record.pending.seq == seq
+
+
+def is_over(record: Record | None, seq: int) -> bool:
+    """Whether nothing is left to do for a revision: overtaken, or settled already."""
+    return newest_seq(record) > seq or settled_seq(record) == seq
+
+
+def keep(record: Record) -> frozenset[RowRef]:
+    """Rows that `clean` must not touch."""
+    settled = record.settled.rows if record.settled else ()
+    pending = record.pending.rows if record.pending else ()
+    return frozenset(settled) | frozenset(pending)
+
+
+def base(record: Record | None) -> frozenset[RowRef]:
+    """Rows surely written and surely kept: what a new revision may carry."""
+    if record is None:
+        return frozenset()
+    if record.pending:
+        return frozenset(record.pending.rows) - record.pending.todo
+    return frozenset(record.settled.rows) if record.settled else frozenset()
+
+
+def is_stale_version(record: Record | None, version: int | None) -> bool:
+    """A guard for the time after a loss of DOCS only; order is the sequence alone."""
+    known = record.version if record else None
+    return version is not None and known is not None and version < known
+
+
+def revise(
+    record: Record | None, revision: Revision, *, source: str, path: str, now: float
+) -> Record:
+    """The record with the revision pending: rows written before are carried, the rest is new."""
+    settled = record.settled if record else None
+    if revision.outcome == "refused":
+        rows = settled.rows if settled else ()
+        todo: frozenset[RowRef] = frozenset()
+    else:
+        have = {} if revision.repair else {r.chunk_key: r for r in sorted(base(record))}
+        rows = tuple(have.get(key) or RowRef(key, revision.seq) for key in revision.keys)
+        todo = frozenset(rows) - frozenset(have.values())
+    version = revision.version
+    if version is None and record:
+        version = record.version
+    return Record(
+        source=source,
+        path=path,
+        settled=settled,
+        pending=Pending(
+            seq=revision.seq,
+            outcome=revision.outcome,
+            rows=rows,
+            todo=todo,
+            changed_at=revision.changed_at,
+            started_at=now,
+            reason=revision.reason,
+            inserted=len(todo),
+        ),
+        failed=None,
+        version=version,
+    )
+
+
+def written(record: Record, rows: Collection[RowRef], encoded: int) -> Record:
+    """The record after rows of its pending revision were written."""
+    assert record.pending is not None  # callers have looked
+    pending = record.pending
+    return replace(
+        record,
+        pending=replace(
+            pending, todo=pending.todo - frozenset(rows), encoded=pending.encoded + encoded
+        ),
+    )
+
+
+def settle(record: Record, *, now: float) -> Record:
+    """The record with its pending revision settled; `failed` of it is forgotten."""
+    assert record.pending is not None  # callers have looked
+    pending, before = record.pending, record.settled
+    gone = frozenset(before.rows if before else ()) - frozenset(pending.rows)
+    served = {"indexed": pending.seq, "removed": 0}.get(
+        pending.outcome, before.served if before else 0
+    )
+    return replace(
+        record,
+        settled=Settled(
+            seq=pending.seq,
+            outcome=pending.outcome,
+            rows=pending.rows,
+            changed_at=pending.changed_at,
+            settled_at=now,
+            reason=pending.reason,
+            served=served,
+            inserted=pending.inserted,
+            removed=len(gone),
+            encoded=pending.encoded,
+        ),
+        pending=None,
+        failed=None,
+    )
+
+
+def fail(record: Record, failed: Failed) -> Record | None:
+    """The record with the failure noted, or None when a newer revision, or its end, is known."""
+    if newest_seq(record) != failed.seq or settled_seq(record) == failed.seq:
+        return None
+    return replace(record, failed=failed)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The one word for a document, and whether search serves something older than the newest."""
+
+    word: Word
+    stale: bool = False
+    stage: str | None = None
+    reason: Reason | None = None
+
+
+def state(record: Record | None, newest: int = 0) -> State:
+    """The state of a document.
+
+    Args:
+        record: its ledger record, or None.
+        newest: sequence of its newest DOCS message, if known.
+    """
+    if record is None or newest > newest_seq(record):
+        serves = bool(record and record.settled and record.settled.rows)
+        return State("queued", stale=serves, stage="enrich")
+    serves = bool(record.settled and record.settled.rows)
+    if record.failed and record.failed.seq == newest_seq(record):
+        return State("failed", serves, record.failed.stage, record.failed.reason)
+    if record.pending:
+        stage = "embed" if record.pending.todo else "confirm"
+        return State("working", stale=serves, stage=stage)
+    if record.settled is None:
+        return State("queued", stage="enrich")
+    if record.settled.outcome == "indexed":
+        return State("searchable")
+    if record.settled.outcome == "removed":
+        return State("removed")
+    return State("refused", stale=serves, reason=record.settled.reason)
+
+
+# -- the record as the bytes of a KV value ---------------------------------------------------------
+
+
+def to_bytes(record: Record) -> bytes:
+    """JSON; rows as one base64 block of 16-byte keys, about 24 bytes a row."""
+    settled, pending, failed = record.settled, record.pending, record.failed
+    out: dict[str, Any] = {"schema": 1, "source": record.source, "path": record.path}
+    if record.version is not None:
+        out["version"] = record.version
+    if settled:
+        out["settled"] = _version(settled) | {
+            "settled_at": settled.settled_at,
+            "served": settled.served,
+            "removed": settled.removed,
+        }
+    if pending:
+        bits = [row in pending.todo for row in pending.rows]
+        out["pending"] = _version(pending) | {
+            "started_at": pending.started_at,
+            "todo": _pack_bits(bits),
+        }
+    if failed:
+        out["failed"] = {
+            "seq": failed.seq,
+            "stage": failed.stage,
+            "reason": [failed.reason.code, failed.reason.text],
+        }
+    return json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def from_bytes(data: bytes) -> Record:
+    """The record of a KV value. Raises ValueError, KeyError when it is none."""
+    raw = json.loads(data)
+    settled, pending, failed = raw.get("settled"), raw.get("pending"), raw.get("failed")
+    return Record(
+        source=raw["source"],
+        path=raw["path"],
+        version=raw.get("version"),
+        settled=settled
+        and Settled(
+            **_common(settled),
+            settled_at=settled["settled_at"],
+            served=settled["served"],
+            removed=settled["removed"],
+        ),
+        pending=pending and _pending(pending),
+        failed=failed and Failed(failed["seq"], failed["stage"], Reason(*failed["reason"])),
+    )
+
+
+def _pending(raw: Mapping[str, Any]) -> Pending:
+    common = _common(raw)
+    bits = _unpack_bits(raw["todo"], len(common["rows"]))
+    todo = frozenset(row for row, bit in zip(common["rows"], bits, strict=True) if bit)
+    return Pending(**common, todo=todo, started_at=raw["started_at"])
+
+
+def _version(value: Settled | Pending) -> dict[str, Any]:
+    return {
+        "seq": value.seq,
+        "outcome": value.outcome,
+        "changed_at": value.changed_at,
+        "reason": value.reason and [value.reason.code, value.reason.text],
+        "inserted": value.inserted,
+        "encoded": value.encoded,
+        "rows": _pack_rows(value.rows),
+    }
+
+
+def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seq": raw["seq"],
+        "outcome": raw["outcome"],
+        "changed_at": raw["changed_at"],
+        "reason": raw["reason"] and Reason(*raw["reason"]),
+        "inserted": raw["inserted"],
+        "encoded": raw["encoded"],
+        "rows": _unpack_rows(raw["rows"]),
+    }
+
+
+def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
+    borns = sorted({row.born for row in rows})
+    index = {born: i for i, born in enumerate(borns)}
+    keys = b"".join(b32decode(row.chunk_key.upper() + "======") for row in rows)
+    packed: dict[str, Any] = {"borns": borns, "keys": b64encode(keys).decode()}
+    if len(borns) > 1:
+        which = b"".join(index[row.born].to_bytes(2, "little") for row in rows)
+        packed["which"] = b64encode(which).decode()
+    return packed
+
+
+def _unpack_rows(packed: Mapping[str, Any]) -> tuple[RowRef, ...]:
+    keys, borns = b64decode(packed["keys"]), packed["borns"]
+    names = [
+        b32encode(keys[i : i + 16]).decode().rstrip("=").lower() for i in range(0, len(keys), 16)
+    ]
+    if len(borns) < 2:
+        return tuple(RowRef(name, borns[0]) for name in names)
+    which = b64decode(packed["which"])
+    return tuple(
+        RowRef(name, borns[int.from_bytes(which[2 * i : 2 * i + 2], "little")])
+        for i, name in enumerate(names)
+    )
+
+
+def _pack_bits(bits: Sequence[bool]) -> str:
+    number = sum(1 << i for i, bit in enumerate(bits) if bit)
+    return b64encode(number.to_bytes((len(bits) + 7) // 8, "little")).decode()
+
+
+def _unpack_bits(packed: str, count: int) -> list[bool]:
+    number = int.from_bytes(b64decode(packed), "little")
+    return [bool(number >> i & 1) for i in range(count)]

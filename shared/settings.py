@@ -1,0 +1,287 @@
+"""All configuration, read once at the edge and passed down; nothing else reads the environment.
+
+Precedence: defaults < `instep.toml` < `INSTEP_*` < command-line options. Unknown names are refused
+with a suggestion: pydantic-settings would ignore a misspelt variable.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import ConfigurationError
+from shared.identity import SOURCE_PATTERN
+
+PREFIX: Final = "INSTEP_"
+ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL"}
+"""Variables that the command line reads itself."""
+ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
+
+_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+def _quantity(units: Mapping[str, float], example: str) -> Any:
+    def parse(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", value)
+        if not match or match[2] not in units:
+            raise ValueError(f'give a unit, as "{example}" ({", ".join(units)})')
+        return float(match[1]) * units[match[2]]
+
+    return BeforeValidator(parse)
+
+
+Seconds = Annotated[float, _quantity(_UNITS_S, "5 min"), Field(ge=0)]
+Bytes = Annotated[int, _quantity(_UNITS_BYTES, "100 MB"), Field(ge=1)]
+
+
+class Group(BaseModel):
+    """A table of settings; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Chunking(Group):
+    """How text is cut. Part of a generation: another value is another index."""
+
+    kind: Literal["document", "recursive", "fixed"] = "document"
+    tokens: int = Field(default=220, ge=16, le=4096)
+    """Most tokens of a chunk, context line included; never above the model's window."""
+    overlap: float = Field(default=0.12, ge=0.0, le=0.5)
+    """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
+
+
+class Source(Group):
+    """A named origin of documents."""
+
+    kind: Literal["folder", "push"] = "folder"
+    path: Path | None = None
+    include: tuple[str, ...] = ()
+    """Globs on the path below the root; empty: every known format."""
+    exclude: tuple[str, ...] = ()
+    watch: Literal["auto", "events", "poll"] = "auto"
+    rescan: Seconds = 300.0
+    """The listing is compared even when events are seen."""
+    poll: Seconds = 2.0
+    """Interval of listings when events cannot be had."""
+    settle: Seconds = 0.03
+    """A file is read when it has not changed for this long."""
+    max_bytes: Bytes = 100 * 1024**2
+    allow_references: tuple[str, ...] = ()
+    """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
+
+    @model_validator(mode="after")
+    def _folder_has_a_path(self) -> "Source":
+        if self.kind == "folder" and self.path is None:
+            raise ValueError('a folder source needs a path, as path = "./docs"')
+        return self
+
+
+class Embedding(Group):
+    model: str = "all-MiniLM-L6-v2"
+    """The packaged model, `fake-DIMENSIONS` for tests, or a sentence-transformers folder or name."""
+    backend: Literal["auto", "openvino", "sentence-transformers"] = "auto"
+    """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    numeric: Literal["f32", "int8"] = "f32"
+    """Part of the fingerprint. int8 needs a CPU with avx512_vnni."""
+    max_batch: int = Field(default=64, ge=1, le=4096)
+    """Most texts of a device call."""
+    max_tokens: int = Field(default=2048, ge=256)
+    """Most padded tokens of a device call; a single longer text still goes."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """Inference threads; 0: one per core."""
+
+
+class Bus(Group):
+    url: str | None = None
+    """NATS server; None: the bundled one, in the data folder."""
+    max_file: Bytes = 32 * 1024**3
+    """Most disk that the bundled server may use."""
+    drain: Seconds = 15.0
+    """How long a stop waits for running handlers."""
+
+
+class Store(Group):
+    kind: Literal["lancedb", "memory"] = "lancedb"
+    path: Path | None = None
+    """Folder of the embedded store; default: inside the data folder."""
+
+
+class SearchSettings(Group):
+    mode: Literal["vector", "keyword", "hybrid"] = "hybrid"
+    vector_weight: float = Field(default=0.6, ge=0)
+    keyword_weight: float = Field(default=0.4, ge=0)
+    limit: int = Field(default=5, ge=1, le=200)
+
+
+class Validation(Group):
+    freshness_warn: Seconds = 60.0
+    poll: Seconds = 30.0
+    """Longest interval between two looks whether the store finds a revision."""
+    timeout: Seconds = 3600.0
+    queries: Path | None = None
+    """JSON Lines of {"q": …, "expect": "source/path"}."""
+    sample: int = Field(default=20, ge=0)
+    """Documents of a batch that are asked for by their own vectors."""
+
+
+class Gateway(Group):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+    """A taken port: the next free one, said so. 0: any."""
+
+
+class Telemetry(Group):
+    log: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+
+
+class Settings(Group):
+    """Everything that can be set. `INSTEP_EMBEDDING__MAX_BATCH=32` sets `embedding.max_batch`."""
+
+    sources: dict[Annotated[str, Field(pattern=SOURCE_PATTERN)], Source] = {}
+    chunking: Chunking = Chunking()
+    embedding: Embedding = Embedding()
+    bus: Bus = Bus()
+    store: Store = Store()
+    search: SearchSettings = SearchSettings()
+    validation: Validation = Validation()
+    gateway: Gateway = Gateway()
+    telemetry: Telemetry = Telemetry()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings in force, and where each one that is no default came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """`"embedding.max_batch"` to e.g. `"INSTEP_EMBEDDING__MAX_BATCH"` or `"instep.toml"`."""
+
+
+def load(
+    *,
+    config: Path | None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read settings from file, environment and options.
+
+    Args:
+        config: a TOML file, or None. It must exist when given.
+        environ: default: the process's environment.
+        options: dotted name to value, from the command line; None values are skipped.
+
+    Raises:
+        ConfigurationError: every fault found, one a line.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    faults: list[str] = []
+    if config is not None:
+        for name, value in _leaves(_read_toml(config)):
+            _put(values, origins, name, value, str(config.name))
+    for variable, raw in sorted(environ.items()):
+        dotted = _dotted(variable)
+        if dotted:
+            _put(values, origins, dotted, _from_text(raw), variable)
+    for name, value in (options or {}).items():
+        if value is not None:
+            _put(values, origins, name, value, "the command line")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += [_fault(e, origins) for e in error.errors(include_input=False, include_url=False)]
+        raise ConfigurationError("\n".join(faults)) from None
+    return Loaded(settings, origins)
+
+
+def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Dotted names of every setting; `sources.NAME.` stands for any source."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if name == "sources":
+            yield from names(Source, "sources.NAME.")
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from names(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dotted(variable: str) -> str | None:
+    if variable in ALIASES:
+        return ALIASES[variable]
+    if not variable.startswith(PREFIX) or variable in ELSEWHERE or variable.startswith("INSTEP_TEST_"):
+        return None
+    parts = variable.removeprefix(PREFIX).lower().split("__")
+    if parts[0] == "sources" and len(parts) > 1:
+        parts[1] = parts[1].replace("_", "-")
+    return ".".join(parts)
+
+
+def _from_text(raw: str) -> Any:
+    """Lists are written with commas or as TOML; numbers and booleans are left to pydantic."""
+    if raw.startswith("["):
+        try:
+            return tomllib.loads(f"x = {raw}")["x"]
+        except tomllib.TOMLDecodeError:
+            return raw
+    return raw
+
+
+def _put(
+    values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str
+) -> None:
+    *groups, last = name.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+        if not isinstance(values, dict):
+            return
+    values[last] = value
+    origins[name] = origin
+
+
+def _fault(error: Any, origins: Mapping[str, str]) -> str:
+    path = [str(p) for p in error["loc"] if p != "[key]"]
+    dotted = ".".join(path)
+    origin = next((o for n, o in origins.items() if n == dotted or n.startswith(f"{dotted}.")), None)
+    shown = origin if origin and origin.startswith((PREFIX, *ALIASES)) else dotted
+    where = f"{origin}: " if origin and origin != shown else ""
+    if error["type"] != "extra_forbidden":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{where}{shown}: {message}"
+    known = [n.replace("NAME", path[1]) if n.startswith("sources.") else n for n in names() if len(path) > 1 or not n.startswith("sources.")]
+    groups = sorted({n.rsplit(".", 1)[0] for n in known} | set(known))
+    close = difflib.get_close_matches(dotted, groups, n=1)
+    hint = ""
+    if close:
+        as_variable = PREFIX + close[0].replace("-", "_").replace(".", "__").upper()
+        hint = f"; did you mean {as_variable if shown != dotted else close[0]}?"
+    return f"{where}{shown} is not a setting{hint}"

@@ -1,0 +1,196 @@
+"""Streams, buckets and stages, declared once. Pure data: nothing is opened here."""
+
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+from shared.events import (
+    DocumentChanged,
+    DocumentEnriched,
+    DocumentSubmitted,
+    EmbeddingsReady,
+    Event,
+    Result,
+)
+
+KB: Final = 1024
+MB: Final = 1024 * KB
+GB: Final = 1024 * MB
+DAY_S: Final = 86_400
+
+MAX_PART_ROWS: Final = 64
+MAX_PART_BYTES: Final = 512 * KB
+MAX_INLINE_BYTES: Final = 256 * KB
+MAX_MESSAGE_BYTES: Final = 1 * MB
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A JetStream stream as it shall be. Sizes in bytes, ages in seconds, 0 = unlimited."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    retention: Literal["limits", "workqueue"] = "limits"
+    discard: Literal["new", "old"] = "new"
+    max_msgs_per_subject: int = -1
+    max_age_s: int = 0
+    duplicate_window_s: int = 600
+    clock_sequence: bool = False
+    """First sequence = now in microseconds, so that a stream made anew never counts below an old one."""
+    compression: bool = False
+
+
+STREAMS: Final = (
+    Stream("INTAKE", ("documents.submitted.*",), 1 * GB, retention="workqueue"),
+    Stream(
+        "DOCS",
+        ("documents.changed.*.*",),
+        4 * GB,
+        max_msgs_per_subject=1,
+        clock_sequence=True,
+        compression=True,
+    ),
+    Stream("CHUNKS", ("documents.enriched.*.*",), 2 * GB, retention="workqueue", compression=True),
+    Stream("VECTORS", ("embeddings.ready.*.*",), 4 * GB, retention="workqueue"),
+    Stream(
+        "RESULTS",
+        (
+            "documents.indexed.*.*",
+            "documents.removed.*.*",
+            "documents.refused.*.*",
+            "documents.failed.*.*",
+            "documents.validated.*.*",
+            "batches.completed.*.*",
+        ),
+        1 * GB,
+        discard="old",
+        max_age_s=7 * DAY_S,
+    ),
+    Stream("DLQ", ("dlq.*.*",), 1 * GB, max_age_s=30 * DAY_S, duplicate_window_s=3600),
+    Stream(
+        "ADVISORIES",
+        (
+            "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+            "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+        ),
+        64 * MB,
+        discard="old",
+        max_age_s=7 * DAY_S,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A KV bucket as it shall be."""
+
+    name: str
+    max_bytes: int
+    discard: Literal["new", "old"] = "new"
+    max_age_s: int = 0
+    clock_sequence: bool = False
+    direct: bool = False
+    """Reads may be answered by any replica: for what is only a cache or a note."""
+
+
+INSTANCE: Final = Bucket("instance", 16 * MB)
+LISTINGS: Final = Bucket("listings", 1 * GB)
+BATCHES: Final = Bucket("batches", 256 * MB, max_age_s=30 * DAY_S)
+EMBCACHE: Final = Bucket("embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True)
+BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE)
+BODIES: Final = "bodies"
+
+
+def ledger_bucket(generation: str) -> Bucket:
+    return Bucket(f"ledger_{generation}", 1 * GB, clock_sequence=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[E]):
+    """One hop: who reads which events, how many at once, and how patiently."""
+
+    name: str
+    """Durable consumer; replicas share it and so share the work."""
+    stream: str
+    event: type[E]
+    subjects: tuple[str, ...]
+    concurrency: int = 32
+    """Handlers in flight per replica."""
+    prefetch: int = 64
+    """Messages held per replica, running ones included."""
+    ack_wait_s: float = 60.0
+    """Silence after which JetStream delivers again; held messages are heartbeaten at a third."""
+    attempts: int | None = 5
+    """Deliveries before the dead letters; None: only `patience_s` ends it."""
+    patience_s: float | None = None
+    """Age after which a message that still cannot be settled is a dead letter."""
+    replicas: int = 8
+    """Replicas that `max_ack_pending` leaves room for."""
+
+
+ACCEPT: Final = Stage(
+    "accept", "INTAKE", DocumentSubmitted, ("documents.submitted.*",), concurrency=16
+)
+
+
+def enrich_stage(generation: str) -> Stage[DocumentChanged]:
+    return Stage(
+        f"enricher_{generation}",
+        "DOCS",
+        DocumentChanged,
+        ("documents.changed.*.*",),
+        concurrency=8,
+        prefetch=64,
+    )
+
+
+def embed_stage(generation: str) -> Stage[DocumentEnriched]:
+    return Stage(
+        f"embedder_{generation}",
+        "CHUNKS",
+        DocumentEnriched,
+        (f"documents.enriched.{generation}.*",),
+        concurrency=32,
+        prefetch=48,
+    )
+
+
+def index_stage(generation: str, patience_s: float = 3600.0) -> Stage[EmbeddingsReady]:
+    return Stage(
+        f"indexer_{generation}",
+        "VECTORS",
+        EmbeddingsReady,
+        (f"embeddings.ready.{generation}.*",),
+        concurrency=64,
+        prefetch=128,
+        attempts=None,
+        patience_s=patience_s,
+    )
+
+
+def validate_stage(generation: str) -> Stage[Result]:
+    return Stage(
+        f"validator_{generation}",
+        "RESULTS",
+        Result,
+        tuple(
+            f"documents.{word}.{generation}.*" for word in ("indexed", "removed", "refused", "failed")
+        ),
+        concurrency=64,
+        prefetch=256,
+        ack_wait_s=120.0,
+    )
+
+
+def stages(generation: str, patience_s: float = 3600.0) -> tuple[Stage[Event], ...]:
+    """Every durable consumer that an instance with this live generation has."""
+    every = (
+        ACCEPT,
+        enrich_stage(generation),
+        embed_stage(generation),
+        index_stage(generation, patience_s),
+        validate_stage(generation),
+    )
+    return every  # type: ignore[return-value]  # a tuple of stages of different events
