@@ -35,7 +35,7 @@ class Document(Model):
     path: str
     doc_key: DocKey
     revision: int = Field(default=0, ge=0, lt=2**53)
-    """Sequence of its `documents.changed` message: the one order of its changes. 0: not stored yet."""
+    """Sequence of its `documents.changed` message, the one order of changes; 0: not stored yet."""
     changed_at: AwareDatetime
     """When the change was seen at its source; freshness counts from here."""
 
@@ -419,7 +419,7 @@ RESULTS: dict[str, type[Result]] = {
 
 
 def parse_result(subject: str, data: bytes) -> Result:
-    """The event of a RESULTS message about a document. Raises pydantic.ValidationError, KeyError."""
+    """The event of a RESULTS message about a document. Raises ValidationError, KeyError."""
     return RESULTS[subject.split(".")[1]].model_validate_json(data)
 
 

@@ -45,7 +45,9 @@ def differences(live: Generation, wanted: Generation) -> list[str]:
             for name in type(live.chunking).model_fields
         ),
     ]
-    found = [f"{name} is {new}, the index was built with {old}" for name, old, new in pairs if old != new]
+    found = [
+        f"{name} is {new}, the index was built with {old}" for name, old, new in pairs if old != new
+    ]
     if not found and live.fingerprint != wanted.fingerprint:
         found.append(f"the weights or tokenizer of {live.model} have changed")
     if not found and live.chunker != wanted.chunker:

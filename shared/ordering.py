@@ -260,11 +260,9 @@ def state(record: Record | None, newest: int = 0) -> State:
         return State("working", stale=serves, stage=stage)
     if record.settled is None:
         return State("queued", stage="enrich")
-    if record.settled.outcome == "indexed":
-        return State("searchable")
-    if record.settled.outcome == "removed":
-        return State("removed")
-    return State("refused", stale=serves, reason=record.settled.reason)
+    if record.settled.outcome == "refused":
+        return State("refused", stale=serves, reason=record.settled.reason)
+    return State("searchable" if record.settled.outcome == "indexed" else "removed")
 
 
 # -- the record as the bytes of a KV value ---------------------------------------------------------

@@ -45,7 +45,7 @@ class ChangeLog(Protocol):
     """DOCS: the newest change of every document."""
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
-        """The newest message of the document's subject, read from the leader, never from a cache."""
+        """The newest message of the document's subject, from the leader, never from a cache."""
         ...
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
@@ -71,6 +71,9 @@ class Delivery:
     """Which delivery of it this is, counting from 1."""
     age_s: float = 0.0
     """Seconds since the message was stored."""
+    subject: str = ""
+    """The subject it was published on."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def suspect(self) -> bool:
@@ -139,7 +142,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A row that must be searchable. With a vector, the store is asked by it, as a searcher asks."""
+    """A row that must be searchable; with a vector, the store is asked by it, as searchers ask."""
 
     id: str
     vector: Vector | None = None

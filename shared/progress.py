@@ -1,4 +1,4 @@
-"""What this process has seen happen, for people who watch. Counters only: nothing decides by them."""
+"""What this process has seen happen, for people who watch; nothing decides by these counters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

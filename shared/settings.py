@@ -87,7 +87,7 @@ class Source(Group):
 
 class Embedding(Group):
     model: str = "all-MiniLM-L6-v2"
-    """The packaged model, `fake-DIMENSIONS` for tests, or a sentence-transformers folder or name."""
+    """The packaged model, `fake-DIMENSIONS`, or a sentence-transformers folder or name."""
     backend: Literal["auto", "openvino", "sentence-transformers"] = "auto"
     """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -238,7 +238,11 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 def _dotted(variable: str) -> str | None:
     if variable in ALIASES:
         return ALIASES[variable]
-    if not variable.startswith(PREFIX) or variable in ELSEWHERE or variable.startswith("INSTEP_TEST_"):
+    if (
+        not variable.startswith(PREFIX)
+        or variable in ELSEWHERE
+        or variable.startswith("INSTEP_TEST_")
+    ):
         return None
     parts = variable.removeprefix(PREFIX).lower().split("__")
     if parts[0] == "sources" and len(parts) > 1:
@@ -271,13 +275,19 @@ def _put(
 def _fault(error: Any, origins: Mapping[str, str]) -> str:
     path = [str(p) for p in error["loc"] if p != "[key]"]
     dotted = ".".join(path)
-    origin = next((o for n, o in origins.items() if n == dotted or n.startswith(f"{dotted}.")), None)
+    origin = next(
+        (o for n, o in origins.items() if n == dotted or n.startswith(f"{dotted}.")), None
+    )
     shown = origin if origin and origin.startswith((PREFIX, *ALIASES)) else dotted
     where = f"{origin}: " if origin and origin != shown else ""
     if error["type"] != "extra_forbidden":
         message = error["msg"].removeprefix("Value error, ")
         return f"{where}{shown}: {message}"
-    known = [n.replace("NAME", path[1]) if n.startswith("sources.") else n for n in names() if len(path) > 1 or not n.startswith("sources.")]
+    known = [
+        n.replace("NAME", path[1]) if n.startswith("sources.") else n
+        for n in names()
+        if len(path) > 1 or not n.startswith("sources.")
+    ]
     groups = sorted({n.rsplit(".", 1)[0] for n in known} | set(known))
     close = difflib.get_close_matches(dotted, groups, n=1)
     hint = ""

@@ -38,7 +38,7 @@ class Stream:
     max_age_s: int = 0
     duplicate_window_s: int = 600
     clock_sequence: bool = False
-    """First sequence = now in microseconds, so that a stream made anew never counts below an old one."""
+    """First sequence = now in microseconds: made anew, it never counts below an old one."""
     compression: bool = False
 
 
@@ -176,7 +176,8 @@ def validate_stage(generation: str) -> Stage[Result]:
         "RESULTS",
         Result,
         tuple(
-            f"documents.{word}.{generation}.*" for word in ("indexed", "removed", "refused", "failed")
+            f"documents.{word}.{generation}.*"
+            for word in ("indexed", "removed", "refused", "failed")
         ),
         concurrency=64,
         prefetch=256,
@@ -186,11 +187,10 @@ def validate_stage(generation: str) -> Stage[Result]:
 
 def stages(generation: str, patience_s: float = 3600.0) -> tuple[Stage[Event], ...]:
     """Every durable consumer that an instance with this live generation has."""
-    every = (
+    return (  # type: ignore[return-value]  # a tuple of stages of different events
         ACCEPT,
         enrich_stage(generation),
         embed_stage(generation),
         index_stage(generation, patience_s),
         validate_stage(generation),
     )
-    return every  # type: ignore[return-value]  # a tuple of stages of different events

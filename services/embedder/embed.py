@@ -1,0 +1,67 @@
+"""From the texts of a part to vectors: from the cache if ever encoded before, else by the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from shared.errors import PermanentError
+from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
+from shared.ordering import is_over
+from shared.ports import Delivery, Encoder, Ledger, Vector, VectorCache
+from shared.progress import Progress
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    generation: str
+    ledger: Ledger
+    cache: VectorCache
+    encoder: Encoder
+    progress: Progress
+
+    async def __call__(self, part: DocumentEnriched, delivery: Delivery) -> Sequence[Event]:
+        entry = await self.ledger.get(part.document.doc_key)
+        if is_over(entry.record if entry else None, part.document.revision):
+            log.info("part_overtaken", doc_key=part.document.doc_key)
+            return []
+        keys = cache_keys(part, self.encoder.fingerprint)
+        vectors, encoded = await self._vectors(part, keys, alone=delivery.suspect)
+        block = np.stack([vectors[key] for key in keys])
+        if block.shape[1] != self.encoder.dimensions:
+            raise PermanentError("the cache holds vectors of another length")
+        return [
+            EmbeddingsReady(
+                document=part.document,
+                batch=part.batch,
+                generation=part.generation,
+                rows=part.rows,
+                fingerprint=self.encoder.fingerprint,
+                dims=self.encoder.dimensions,
+                count=len(keys),
+                vectors=EmbeddingsReady.pack(block),
+                encoded=encoded,
+            )
+        ]
+
+    async def _vectors(
+        self, part: DocumentEnriched, keys: Sequence[str], *, alone: bool
+    ) -> tuple[dict[str, Vector], int]:
+        """Vectors by cache key, and how many of them the model made."""
+        vectors = dict(await self.cache.get_many(set(keys)))
+        texts = {
+            key: row.embedded_text
+            for key, row in zip(keys, part.rows, strict=True)
+            if key not in vectors
+        }
+        if texts:
+            made = await self.encoder.encode(list(texts.values()), alone=alone)
+            fresh = dict(zip(texts, made, strict=True))
+            await self.cache.put_many(fresh)  # before the ack: a crash must not pay twice
+            vectors |= fresh
+        self.progress.encoded += len(texts)
+        self.progress.cached += len(keys) - len(texts)
+        return vectors, len(texts)

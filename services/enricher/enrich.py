@@ -1,0 +1,122 @@
+"""From a changed document to a pending revision and the parts that bring it into the index."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.enricher.plan import Prepared, is_same_plan, parts, revision_of
+from shared.errors import DocumentRefused, LedgerConflict
+from shared.events import DocumentChanged, DocumentNotTaken, Event
+from shared.ordering import (
+    Pending,
+    Record,
+    is_pending,
+    is_stale_version,
+    newest_seq,
+    revise,
+    settled_seq,
+)
+from shared.ports import ChangeLog, Delivery, Ledger, Now
+from shared.progress import Activity, Progress
+from shared.repair import resubmit
+
+log = structlog.get_logger()
+
+Prepare = Callable[[DocumentChanged], Awaitable[Prepared]]
+"""Load, extract and cut a document. Raises DocumentRefused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrich:
+    """Every accepted revision takes this road: edit, deletion, no-op, refusal, repair."""
+
+    generation: str
+    ledger: Ledger
+    changes: ChangeLog
+    prepare: Prepare
+    now: Now
+    progress: Progress
+
+    async def __call__(self, event: DocumentChanged, _: Delivery) -> Sequence[Event]:
+        document = event.document
+        prepared: Prepared | DocumentRefused | None = None
+        looked = False
+        while True:
+            entry = await self.ledger.get(document.doc_key)
+            record = entry.record if entry else None
+            if self._is_over(record, event):
+                return []
+            if not looked:
+                prepared, looked = await self._prepared(event), True
+            revision = revision_of(event, prepared, self.generation)
+            if record and record.pending and is_pending(record, document.revision):
+                if is_same_plan(record.pending, revision):
+                    return self._follow(event, record.pending, prepared)
+                # the content behind a reference, or the chunker, is another one by now
+                await resubmit(
+                    self.changes, document.source, document.doc_key, generation=self.generation
+                )
+                return []
+            planned = revise(
+                record,
+                revision,
+                source=document.source,
+                path=document.path,
+                now=self.now().timestamp(),
+            )
+            try:
+                await self.ledger.update(document.doc_key, planned, expect=entry.at if entry else 0)
+            except LedgerConflict:
+                continue
+            assert planned.pending is not None
+            self._count(event, planned.pending)
+            return self._follow(event, planned.pending, prepared)
+
+    def _is_over(self, record: Record | None, event: DocumentChanged) -> bool:
+        seq = event.document.revision
+        if seq < newest_seq(record) or seq == settled_seq(record):
+            return True
+        return not is_pending(record, seq) and is_stale_version(record, event.source_version)
+
+    async def _prepared(self, event: DocumentChanged) -> Prepared | DocumentRefused | None:
+        if event.op == "deleted":
+            return None
+        try:
+            return await self.prepare(event)
+        except DocumentRefused as refusal:
+            return refusal
+
+    def _follow(
+        self,
+        event: DocumentChanged,
+        pending: Pending,
+        prepared: Prepared | DocumentRefused | None,
+    ) -> list[Event]:
+        events: list[Event] = []
+        if pending.outcome == "refused" and pending.reason:
+            events.append(
+                DocumentNotTaken(
+                    document=event.document,
+                    batch=event.batch,
+                    generation=self.generation,
+                    code=pending.reason.code,
+                    reason=pending.reason.text,
+                )
+            )
+        events += parts(event.document, event.batch, self.generation, pending, prepared)
+        return events
+
+    def _count(self, event: DocumentChanged, pending: Pending) -> None:
+        self.progress.rows_planned += len(pending.todo)
+        if pending.outcome == "refused" and pending.reason:
+            self.progress.say(Activity("refused", event.document.path, pending.reason.text))
+        log.info(
+            "revision_planned",
+            doc_key=event.document.doc_key,
+            revision=pending.seq,
+            outcome=pending.outcome,
+            rows=len(pending.rows),
+            todo=len(pending.todo),
+            code=pending.reason.code if pending.reason else None,
+        )

@@ -1,0 +1,121 @@
+"""What is published for a pending revision. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.errors import DocumentRefused
+from shared.events import (
+    Batch,
+    Document,
+    DocumentChanged,
+    DocumentEnriched,
+    EmbeddingsReady,
+    Event,
+    Metadata,
+    PartRow,
+)
+from shared.ordering import Pending, Reason, Revision, RowRef
+from shared.topology import MAX_PART_BYTES, MAX_PART_ROWS
+
+_ROW_OVERHEAD_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A chunk with the key of everything that its row will store."""
+
+    key: str
+    text: str
+    heading: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document cut into pieces, in its order."""
+
+    title: str
+    metadata: Metadata
+    pieces: tuple[Piece, ...]
+
+
+def revision_of(
+    event: DocumentChanged, prepared: Prepared | DocumentRefused | None, generation: str
+) -> Revision:
+    """The change as the ledger sees it; None: a deletion."""
+    seq, changed_at = event.document.revision, event.document.changed_at.timestamp()
+    if isinstance(prepared, DocumentRefused):
+        reason = Reason(prepared.code, prepared.reason)
+        return Revision(seq, "refused", (), changed_at, event.source_version, reason=reason)
+    keys = tuple(piece.key for piece in prepared.pieces) if prepared else ()
+    return Revision(
+        seq,
+        "indexed" if prepared else "removed",
+        keys,
+        changed_at,
+        event.source_version,
+        repair=event.repair == generation,
+    )
+
+
+def is_same_plan(pending: Pending, revision: Revision) -> bool:
+    """Whether chunks made anew are those that the ledger has pending for this revision."""
+    if pending.outcome != revision.outcome:
+        return False
+    if pending.outcome == "refused":
+        return True
+    return tuple(row.chunk_key for row in pending.rows) == revision.keys
+
+
+def parts(
+    document: Document,
+    batch: Batch,
+    generation: str,
+    pending: Pending,
+    prepared: Prepared | DocumentRefused | None,
+) -> list[Event]:
+    """What brings the pending rows into the index: parts of `todo`, or one empty part."""
+    if not pending.todo or not isinstance(prepared, Prepared):
+        return [EmbeddingsReady(document=document, batch=batch, generation=generation)]
+    pieces = {piece.key: piece for piece in prepared.pieces}
+    wanted = [row for row in pending.rows if row in pending.todo]
+    rows = [_part_row(document.doc_key, row, pieces, prepared) for row in wanted]
+    return [
+        DocumentEnriched(document=document, batch=batch, generation=generation, rows=some)
+        for some in cut(rows)
+    ]
+
+
+def cut(rows: Sequence[PartRow]) -> Iterator[tuple[PartRow, ...]]:
+    """Rows in parts of at most MAX_PART_ROWS and about MAX_PART_BYTES; a larger row goes alone."""
+    some: list[PartRow] = []
+    size = 0
+    for row in rows:
+        bytes_ = row_bytes(row)
+        if some and (len(some) >= MAX_PART_ROWS or size + bytes_ > MAX_PART_BYTES):
+            yield tuple(some)
+            some, size = [], 0
+        some.append(row)
+        size += bytes_
+    if some:
+        yield tuple(some)
+
+
+def row_bytes(row: PartRow) -> int:
+    """About how many bytes of JSON the row and its vector take (384 float32 in base64: 2 KB)."""
+    text = len(row.text.encode()) + len(row.title.encode()) + sum(len(h) for h in row.heading)
+    return _ROW_OVERHEAD_BYTES + 2048 + text + len(str(row.metadata))
+
+
+def _part_row(
+    doc_key: str, row: RowRef, pieces: Mapping[str, Piece], prepared: Prepared
+) -> PartRow:
+    piece = pieces[row.chunk_key]
+    return PartRow(
+        id=row.id(doc_key),
+        chunk_key=row.chunk_key,
+        born=row.born,
+        text=piece.text,
+        heading=piece.heading,
+        title=prepared.title,
+        metadata=prepared.metadata,
+    )

@@ -1,0 +1,193 @@
+"""From vectors to a settled revision: upsert, check, confirm, announce, settle, clean.
+
+The order of these steps is the protocol; each is where it is because a model checker found what
+breaks otherwise (ARCHITECTURE.md, "The protocol"). The store needs no condition: row ids are
+single-use, so a late upsert or a late delete can never hurt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from services.indexer.confirm import next_look_s, probes
+from shared.errors import LedgerConflict, NotYetIndexed, PermanentError, UnknownRevision
+from shared.events import ChunkCounts, DocumentIndexed, DocumentRemoved, EmbeddingsReady, Event
+from shared.ordering import Pending, Record, RowRef, is_pending, keep, newest_seq, settle, written
+from shared.ports import Delivery, Entry, Ledger, Now, Publish, Row, VectorStore
+from shared.progress import Activity, Progress
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    generation: str
+    fingerprint: str
+    ledger: Ledger
+    store: VectorStore
+    publish: Publish
+    """Announcing comes before the settling compare-and-set, so it cannot wait for the return."""
+    now: Now
+    progress: Progress
+    poll_s: float = 30.0
+    """Longest interval between two looks whether the store finds a revision."""
+
+    async def __call__(self, part: EmbeddingsReady, delivery: Delivery) -> Sequence[Event]:
+        rows = self._rows(part)
+        entry = await self._known(part)
+        wrote: frozenset[RowRef] = frozenset()
+        while is_pending(entry.record, part.document.revision):
+            try:
+                entry, wrote = await self._write(part, rows, entry, wrote)
+                assert entry.record.pending is not None
+                if entry.record.pending.todo:
+                    return []  # other parts are missing; the last of them finishes
+                entry = await self._finish(part, rows, entry, delivery)
+            except LedgerConflict:
+                entry = await self._known(part)
+        return await self._clean(part, entry.record)
+
+    async def _known(self, part: EmbeddingsReady) -> Entry:
+        entry = await self.ledger.get(part.document.doc_key)
+        if entry is None or newest_seq(entry.record) < part.document.revision:
+            raise UnknownRevision("the ledger does not know this revision")
+        return entry
+
+    async def _write(
+        self,
+        part: EmbeddingsReady,
+        rows: dict[RowRef, Row],
+        entry: Entry,
+        wrote: frozenset[RowRef],
+    ) -> tuple[Entry, frozenset[RowRef]]:
+        """Upsert what the pending revision still misses, then account for it: the check."""
+        assert entry.record.pending is not None
+        mine = frozenset(rows) & entry.record.pending.todo
+        if not mine:
+            return entry, wrote
+        if mine - wrote:
+            await self.store.upsert([rows[ref] for ref in sorted(mine - wrote)])
+            wrote |= mine
+        record = written(entry.record, mine, part.encoded)
+        at = await self.ledger.update(part.document.doc_key, record, expect=entry.at)
+        self.progress.rows_written += len(mine)
+        return Entry(record, at), wrote
+
+    async def _finish(
+        self, part: EmbeddingsReady, rows: dict[RowRef, Row], entry: Entry, delivery: Delivery
+    ) -> Entry:
+        """Confirm that all rows are searchable, announce it, settle."""
+        pending = entry.record.pending
+        assert pending is not None
+        if pending.outcome == "indexed":
+            missing = await self.store.unsearchable(
+                probes(part.document.doc_key, pending.rows, rows)
+            )
+            if missing:
+                after = next_look_s(delivery.age_s, self.poll_s)
+                log.warning(
+                    "not_searchable_yet",
+                    doc_key=part.document.doc_key,
+                    rows=len(pending.rows),
+                    missing=len(missing),
+                    age_s=round(delivery.age_s, 1),
+                )
+                raise NotYetIndexed(f"{len(missing)} of {len(pending.rows)} rows", after_s=after)
+            await self.publish(self._indexed(part, entry.record))
+        record = settle(entry.record, now=self.now().timestamp())
+        at = await self.ledger.update(part.document.doc_key, record, expect=entry.at)
+        self._count(part, record)
+        return Entry(record, at)
+
+    async def _clean(self, part: EmbeddingsReady, record: Record) -> Sequence[Event]:
+        """The only delete in the system: rows that a record read after our writes does not keep."""
+        doc_key = part.document.doc_key
+        found = await self.store.ids({doc_key: newest_seq(record)})
+        extra = found[doc_key] - {ref.id(doc_key) for ref in keep(record)}
+        if extra:
+            await self.store.delete(extra)
+        settled = record.settled
+        if settled and settled.seq == part.document.revision and settled.outcome == "removed":
+            return [
+                DocumentRemoved(
+                    document=part.document,
+                    batch=part.batch,
+                    generation=self.generation,
+                    removed_at=self.now(),
+                    chunks=ChunkCounts(removed=settled.removed),
+                )
+            ]
+        return []
+
+    def _rows(self, part: EmbeddingsReady) -> dict[RowRef, Row]:
+        if not part.rows:
+            return {}
+        if part.fingerprint != self.fingerprint:
+            raise PermanentError("the vectors are of another model than the index")
+        try:
+            vectors = part.unpack()
+        except ValueError:
+            raise PermanentError("the block of vectors has the wrong length") from None
+        document = part.document
+        return {
+            RowRef(row.chunk_key, row.born): Row(
+                id=row.id,
+                doc_key=document.doc_key,
+                source=document.source,
+                path=document.path,
+                born=row.born,
+                chunk_key=row.chunk_key,
+                title=row.title,
+                heading=row.heading,
+                text=row.text,
+                metadata=row.metadata,
+                vector=np.asarray(vector, np.float32),
+            )
+            for row, vector in zip(part.rows, vectors, strict=True)
+        }
+
+    def _indexed(self, part: EmbeddingsReady, record: Record) -> DocumentIndexed:
+        assert record.pending is not None
+        now, pending = self.now(), record.pending
+        return DocumentIndexed(
+            document=part.document,
+            batch=part.batch,
+            generation=self.generation,
+            indexed_at=now,
+            freshness_s=max(0.0, now.timestamp() - pending.changed_at),
+            vector_count=len(pending.rows),
+            chunks=counts(record, pending),
+        )
+
+    def _count(self, part: EmbeddingsReady, record: Record) -> None:
+        settled = record.settled
+        assert settled is not None
+        setattr(self.progress, settled.outcome, getattr(self.progress, settled.outcome) + 1)
+        took = settled.settled_at - settled.changed_at
+        if settled.outcome != "refused":
+            kind = "changed" if settled.outcome == "indexed" else "removed"
+            detail = f"{settled.encoded} of {len(settled.rows)} chunks embedded"
+            self.progress.say(Activity(kind, part.document.path, detail, took))
+        log.info(
+            "document_settled",
+            doc_key=part.document.doc_key,
+            revision=settled.seq,
+            outcome=settled.outcome,
+            rows=len(settled.rows),
+            encoded=settled.encoded,
+            freshness_s=round(took, 3),
+        )
+
+
+def counts(record: Record, pending: Pending) -> ChunkCounts:
+    """What the pending revision does to the rows of its document."""
+    before = frozenset(record.settled.rows) if record.settled else frozenset()
+    return ChunkCounts(
+        total=len(pending.rows),
+        inserted=pending.inserted,
+        kept=len(pending.rows) - pending.inserted,
+        removed=len(before - frozenset(pending.rows)),
+        encoded=pending.encoded,
+    )
