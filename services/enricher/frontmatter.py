@@ -1,0 +1,70 @@
+"""The YAML block at the head of a Markdown file. Pure."""
+
+import datetime as dt
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any, Final
+
+import yaml
+
+from services.enricher.blocks import one_line
+from shared.events import Metadata, Scalar
+
+MAX_CHARS: Final = 16 * 1024
+MAX_KEYS: Final = 32
+MAX_VALUE_CHARS: Final = 500
+_ENDS: Final = ("---", "...")
+
+
+class _NoAliases(yaml.SafeLoader):
+    """A safe loader that refuses aliases: a few lines of them grow to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def split(text: str) -> tuple[Metadata, str]:
+    """The scalars of the front matter, and the text below it.
+
+    What is not a YAML mapping of reasonable size is no front matter: it stays text, nothing is lost.
+    """
+    if not text.startswith("---\n"):
+        return {}, text
+    lines = text[: MAX_CHARS + 4].split("\n")
+    end = next((n for n, line in enumerate(lines[1:], 1) if line in _ENDS), None)
+    if end is None:
+        return {}, text
+    raw = "\n".join(lines[1:end])
+    try:
+        loaded = yaml.load(raw, _NoAliases)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        return {}, text
+    if not isinstance(loaded, Mapping):
+        return {}, text
+    return scalars(loaded), text[len("---\n") + len(raw) + 1 + len(lines[end]) :].lstrip("\n")
+
+
+def scalars(mapping: Mapping[Hashable, Any]) -> Metadata:
+    """Values that fit a row: strings, numbers, booleans; dates as ISO 8601; no lists, no mappings."""
+    found: Metadata = {}
+    for key, value in mapping.items():
+        name = one_line(str(key), 64)
+        if not name or len(found) >= MAX_KEYS:
+            continue
+        if value is None or isinstance(value, (str, int, float, dt.date)):
+            found[name] = _scalar(value)
+    return found
+
+
+def _scalar(value: Any) -> Scalar:
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return one_line(value, MAX_VALUE_CHARS)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return one_line(hex(value), MAX_VALUE_CHARS)
+    return value  # type: ignore[no-any-return]  # None, bool, int or float by now

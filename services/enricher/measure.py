@@ -1,0 +1,133 @@
+"""A text that knows where it may be cut, and how many tokens lie between any two places. Pure."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.enricher.blocks import Block, Kind
+from shared.ports import TokenCounter
+
+Ints = NDArray[np.int64]
+
+MAX_CHARS_PER_TOKEN: Final = 32
+"""A token never counts for more characters: a tokenizer may make one token of a megabyte."""
+BLOCKS, PARTS, LINES, WORDS, TOKENS = range(5)
+"""Ranks of boundaries, best first: between blocks; between items, rows, sentences or paragraphs of
+code; between lines; between words; between tokens."""
+_JOIN: Final = "\n\n"
+_LOOK_AHEAD: Final = 64
+"""Characters after a boundary that its hash is made of."""
+
+_SENTENCE = re.compile(r"[.!?][\"')\]”’]*\s+|[。！？]+\s*|\n")
+_ITEM = re.compile(r"\n(?=\s{0,40}(?:[-*+]|\d{1,9}[.)])\s)")
+_LINE = re.compile(r"\n+")
+_EMPTY_LINE = re.compile(r"\n\n+")
+_BLANK = re.compile(r"\s+")
+_PARTS: Final[dict[Kind, re.Pattern[str]]] = {
+    "paragraph": _SENTENCE,
+    "quote": _SENTENCE,
+    "heading": _SENTENCE,
+    "list": _ITEM,
+    "table": _LINE,
+    "code": _EMPTY_LINE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Boundaries:
+    """Places where a text may be cut, ascending, and what decides between them."""
+
+    at: Ints
+    """Characters before the boundary."""
+    tokens: Ints
+    """Tokens before it."""
+    hashes: NDArray[np.uint64]
+    """Of the text right after it, so that a place keeps its hash wherever the text moves."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """Blocks joined to one text, tokenised once."""
+
+    blocks: Sequence[Block]
+    text: str
+    starts: Ints
+    """First character of every token; long tokens and long blanks count several times."""
+    block_at: list[int]
+    """First character of every block."""
+    _known: dict[int, Boundaries] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], counter: TokenCounter) -> "Measured":
+        text = _JOIN.join(block.text for block in blocks)
+        block_at, at = [], 0
+        for block in blocks:
+            block_at.append(at)
+            at += len(block.text) + len(_JOIN)
+        return cls(blocks, text, _token_starts(counter.offsets(text), len(text)), block_at)
+
+    def tokens(self, start: int, end: int) -> int:
+        """Tokens that begin in characters `start` to `end`."""
+        first, last = np.searchsorted(self.starts, (start, end))
+        return int(last - first)
+
+    def block_of(self, at: int) -> int:
+        """Number of the block that the character belongs to."""
+        return bisect_right(self.block_at, at) - 1
+
+    def inside(self, at: int) -> bool:
+        """Whether a cut here would part a block."""
+        return self.block_at[self.block_of(at)] != at
+
+    def boundaries(self, rank: int) -> Boundaries:
+        """All places of this rank or a better one."""
+        if rank not in self._known:
+            found = set(self.block_at[1:])
+            if rank >= TOKENS:
+                found.update(self.starts.tolist())
+            elif rank > BLOCKS:
+                for block, offset in zip(self.blocks, self.block_at, strict=True):
+                    found.update(offset + at for at in _places(block, rank))
+            found.discard(0)
+            found.discard(len(self.text))
+            self._known[rank] = self._described(sorted(found))
+        return self._known[rank]
+
+    def _described(self, places: Sequence[int]) -> Boundaries:
+        at = np.array(places, np.int64)
+        hashes = np.fromiter((_hash(self.text, place) for place in places), np.uint64, len(places))
+        return Boundaries(at, np.searchsorted(self.starts, at).astype(np.int64), hashes)
+
+
+def _places(block: Block, rank: int) -> Iterable[int]:
+    patterns = [_PARTS[block.kind]]
+    if rank >= LINES:
+        patterns.append(_LINE)
+    if rank >= WORDS:
+        patterns.append(_BLANK)
+    for pattern in patterns:
+        for match in pattern.finditer(block.text):
+            yield match.end()
+
+
+def _hash(text: str, at: int) -> int:
+    after = text[at : at + _LOOK_AHEAD]
+    return int.from_bytes(blake2b(after.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def _token_starts(offsets: Sequence[tuple[int, int]], length: int) -> Ints:
+    """First characters of the tokens, with more wherever none is for MAX_CHARS_PER_TOKEN."""
+    first = np.fromiter((start for start, _ in offsets), np.int64, len(offsets))
+    first = np.maximum.accumulate(first) if len(first) else first
+    edges = np.concatenate(([0], first, [length]))
+    gaps = np.diff(edges)
+    extra: list[Ints] = []
+    for n in np.flatnonzero(gaps > MAX_CHARS_PER_TOKEN):
+        extra.append(np.arange(edges[n] + MAX_CHARS_PER_TOKEN, edges[n + 1], MAX_CHARS_PER_TOKEN))
+    return np.sort(np.concatenate((first, *extra)))

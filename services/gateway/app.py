@@ -1,0 +1,87 @@
+"""The gateway's web application."""
+
+import difflib
+import json
+import uuid
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from services.gateway.commands import Commands
+from services.gateway.faces import Faces
+from services.gateway.guard import check_request
+from services.gateway.problems import Problem, problem_of
+from services.gateway.queries import Queries
+from services.gateway.routes import FACES, Handler, routes
+
+MAX_BODY_BYTES: Final = 1024**2
+
+log = structlog.get_logger(__name__)
+
+
+def build_app(queries: Queries, commands: Commands, *, loopback: bool = True) -> web.Application:
+    """The application, not yet listening.
+
+    Args:
+        loopback: it listens on this machine's own address, without keys: requests with a foreign
+            Host, and writes with a foreign Origin, are refused.
+    """
+    guards = (_guard,) if loopback else ()
+    app = web.Application(middlewares=[_errors, *guards], client_max_size=MAX_BODY_BYTES)
+    app[FACES] = Faces(queries, commands)
+    app.add_routes(routes())
+    return app
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    check_request(request.method, request.headers)
+    return await handler(request)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as a problem; give every answer a Request-Id."""
+    request_id = _request_id(request.headers.get("Request-Id", ""))
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = _problem(_of_http(error, request), request_id)
+    except Exception as error:  # the edge: whatever happens, the client is answered
+        problem = problem_of(error)
+        if problem.kind.status >= 500:
+            log.exception("request_failed", code=problem.code, request_id=request_id)
+        response = _problem(problem, request_id)
+    response.headers["Request-Id"] = request_id
+    return response
+
+
+def _request_id(given: str) -> str:
+    return given if given.isascii() and given.isalnum() and len(given) <= 64 else uuid.uuid4().hex
+
+
+def _problem(problem: Problem, request_id: str) -> web.Response:
+    headers = {"Retry-After": "1"} if problem.kind.status == 503 else {}
+    return web.Response(
+        text=json.dumps(problem.body(request_id), ensure_ascii=False),
+        status=problem.kind.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
+    if error.status == 404:
+        return Problem("not_found", f"{request.path[:200]} is not an address{_near(request.path)}")
+    if error.status == 405:
+        return Problem("method_not_allowed", f"{request.method} is not possible here")
+    if error.status == 413:
+        return Problem("request_too_large", "the body is larger than 1 MiB")
+    return Problem("invalid_request", error.reason)
+
+
+def _near(path: str) -> str:
+    known = [route.path for route in routes() if isinstance(route.path, str)]
+    near = difflib.get_close_matches(path, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

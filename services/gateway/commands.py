@@ -1,0 +1,94 @@
+"""What may be done, over the ports: retry, drop, validate."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from services.gateway.failures import choose
+from services.gateway.models import (
+    ChooseRequest,
+    Chosen,
+    ChosenAnswer,
+    FailureView,
+    ValidateAnswer,
+    ValidateRequest,
+)
+from services.gateway.queries import DeadLetters, InstanceQueries
+from shared.errors import LedgerConflict
+from shared.ports import ChangeLog, Ledger
+from shared.repair import resubmit
+
+Validate = Callable[[ValidateRequest], Awaitable[ValidateAnswer]]
+
+
+class Commands(Protocol):
+    """Everything that changes an instance through the gateway. Every method may raise Problem."""
+
+    async def retry(self, request: ChooseRequest) -> ChosenAnswer: ...
+    async def drop(self, request: ChooseRequest) -> ChosenAnswer: ...
+    async def validate(self, request: ValidateRequest) -> ValidateAnswer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceCommands:
+    """Implements `Commands` over the ports of one generation."""
+
+    queries: InstanceQueries
+    changes: ChangeLog
+    ledger: Ledger
+    generation: str
+    validation: Validate
+    dead_letters: DeadLetters | None = None
+
+    async def retry(self, request: ChooseRequest) -> ChosenAnswer:
+        """Publish the newest change of each chosen document again."""
+        return await self._each(request, self._retry)
+
+    async def drop(self, request: ChooseRequest) -> ChosenAnswer:
+        """Forget the chosen failures; nothing leaves the index."""
+        return await self._each(request, self._drop)
+
+    async def validate(self, request: ValidateRequest) -> ValidateAnswer:
+        return await self.validation(request)
+
+    async def _each(
+        self, request: ChooseRequest, act: Callable[[FailureView], Awaitable[tuple[bool, str]]]
+    ) -> ChosenAnswer:
+        items = []
+        for failure in choose(await self.queries.all_failures(), request):
+            done, detail = (True, "") if request.dry_run else await act(failure)
+            name = f"{failure.source}/{failure.path}" if failure.doc_key else failure.path
+            items.append(Chosen(id=failure.id, document=name, done=done, detail=detail))
+        return _answer(items, dry_run=request.dry_run)
+
+    async def _retry(self, failure: FailureView) -> tuple[bool, str]:
+        if failure.doc_key is None:
+            return False, "it belongs to no document: send it again, put right"
+        revision = await resubmit(
+            self.changes, failure.source, failure.doc_key, generation=self.generation
+        )
+        if revision is None:
+            return False, "a newer change of it is on its way"
+        return True, f"revision {revision}"
+
+    async def _drop(self, failure: FailureView) -> tuple[bool, str]:
+        if failure.doc_key is None:
+            sequence = int(failure.id.removeprefix("d_"))
+            there = self.dead_letters is not None and await self.dead_letters.drop(sequence)
+            return there, "" if there else "it is gone already"
+        if failure.state == "refused":
+            return False, "it stays in the list until the document is changed, deleted or excluded"
+        entry = await self.ledger.get(failure.doc_key)
+        if entry is None or entry.record.failed is None:
+            return False, "it is over already"
+        try:
+            cleared = replace(entry.record, failed=None)
+            await self.ledger.update(failure.doc_key, cleared, expect=entry.at)
+        except LedgerConflict:
+            return False, "it has changed in this moment"
+        return True, "forgotten; the next sweep tries it again if it is still unfinished"
+
+
+def _answer(items: Sequence[Chosen], *, dry_run: bool) -> ChosenAnswer:
+    done = sum(item.done for item in items)
+    return ChosenAnswer(done=done, skipped=len(items) - done, dry_run=dry_run, items=tuple(items))

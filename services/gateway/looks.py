@@ -1,0 +1,92 @@
+"""Looks at the whole instance: the flow first, the ledger after it, never the other way round.
+
+A change leaves a queue only after the ledger, or the next queue, has it. So a look that reads the
+queues in the order of the flow and then the ledger sees every pending change at least once, and
+"nothing pending" is true at the moment of the look.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.gateway import status
+from services.gateway.models import Freshness
+from services.gateway.status import Board, Observation
+from shared.ordering import Record
+from shared.ports import Ledger
+
+Observe = Callable[[], Awaitable[Observation]]
+"""Reads the stages one after another in the order of the flow, not all at once."""
+
+SHORTEST_S: Final = 0.5
+PATIENCE_S: Final = 0.1
+"""How long a search waits for a new look while there is a recent one."""
+RECENT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The flow, and all ledger records read after it."""
+
+    seen: Observation
+    records: Mapping[str, Record]
+    board: Board
+    ended: float
+    """Monotonic time."""
+    lasts_s: float
+
+
+@dataclass
+class Looks:
+    """Takes looks, and keeps the last one for ten times as long as it took.
+
+    Lists and counts need every record; a page that asks each second must not read a large ledger
+    each second.
+    """
+
+    observe: Observe
+    ledger: Ledger
+    _last: Look | None = None
+    _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
+
+    async def latest(self) -> Look:
+        """A look that is at most `max(0.5 s, 10 x its own duration)` old."""
+        last = self._last
+        if last and time.monotonic() < last.ended + last.lasts_s:
+            return last
+        return await asyncio.shield(self._refresh())
+
+    async def freshness(self) -> Freshness:
+        """How far answers given from now on may be behind; cheap while nothing is in flight."""
+        seen = await self.observe()
+        if not status.busy(seen):
+            return status.freshness(status.EMPTY, seen)
+        look = await self._soon()
+        return status.freshness(look.board, look.seen)
+
+    async def _soon(self) -> Look:
+        """The latest look, or one some seconds old when a new one takes long."""
+        last = self._last
+        if last is None or time.monotonic() > last.ended + RECENT_S:
+            return await self.latest()
+        try:
+            return await asyncio.wait_for(self.latest(), PATIENCE_S)
+        except TimeoutError:
+            return last
+
+    def _refresh(self) -> asyncio.Task[Look]:
+        if self._taking is None or self._taking.done():
+            self._taking = asyncio.create_task(self._take(), name="look")
+        return self._taking
+
+    async def _take(self) -> Look:
+        started = time.monotonic()
+        seen = await self.observe()
+        records = {key: record async for key, record in self.ledger.entries()}
+        board = status.count(records.values(), seen.at)
+        ended = time.monotonic()
+        lasts = max(SHORTEST_S, 10 * (ended - started))
+        self._last = Look(seen, records, board, ended, lasts)
+        return self._last

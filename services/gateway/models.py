@@ -1,0 +1,387 @@
+"""Requests and answers: one schema for HTTP, the command line's `--json`, and Python callers.
+
+Requests refuse unknown fields. Times are aware UTC, durations end in `_s`.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from shared.ordering import Word
+from shared.ports import Mode
+
+STATES: tuple[Word, ...] = ("queued", "working", "searchable", "refused", "failed", "removed")
+
+
+class Request(BaseModel):
+    """What may be asked; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """What is answered; fields are only ever added."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ReasonView(Answer):
+    """Why: a stable code and one sentence."""
+
+    code: str
+    text: str
+
+
+# -- search ----------------------------------------------------------------------------------------
+
+
+class WeightsRequest(Request):
+    """How much each list counts in hybrid search."""
+
+    vector: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    keyword: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class SearchRequest(Request):
+    """A question. What is not given comes from the settings."""
+
+    q: str = Field(min_length=1, max_length=2000)
+    mode: Mode | None = None
+    limit: int | None = Field(default=None, ge=1, le=200)
+    filter: str = Field(default="", max_length=2000)
+    """`source:NAME path:PREFIX -path:PREFIX`."""
+    source: tuple[str, ...] = ()
+    weights: WeightsRequest = WeightsRequest()
+    group_by: Literal["document", "chunk"] = "document"
+    explain: bool = False
+    highlight: bool = False
+    after: str | None = None
+    """A receipt: the answer waits for it (read your own writes)."""
+    wait: float = Field(default=5.0, ge=0, le=60)
+    """Seconds that `after` may take."""
+
+    @field_validator("q")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the question is empty")
+        return value
+
+
+class HitDocument(Answer):
+    source: str
+    path: str
+    doc_key: str
+    title: str
+    state: Word
+    stale: bool = False
+    """A newer version is known than the one that is served."""
+    stale_since: datetime | None = None
+    reason: ReasonView | None = None
+
+
+class HitChunk(Answer):
+    id: str
+    n: int
+    """Position in its document, counting from 1."""
+    heading: tuple[str, ...]
+    text: str
+
+
+class PartView(Answer):
+    """What one list adds; the parts of a hit sum to its score as displayed."""
+
+    raw: float | None
+    normalised: float
+    weight: float
+    adds: float
+
+
+class HitView(Answer):
+    document: HitDocument
+    chunk: HitChunk
+    score: float
+    parts: dict[str, PartView] | None = None
+    highlights: tuple[tuple[int, int], ...] | None = None
+
+
+class Total(Answer):
+    value: int
+    exact: bool
+
+
+class Freshness(Answer):
+    """How far behind an answer can be."""
+
+    watermark: datetime | None
+    """Every change known before this moment is included; None: the folders are not listed yet."""
+    pending_documents: int
+    oldest_pending_s: float | None = None
+    after_met: bool | None = None
+    """Whether the receipt of `after` was reached; None: there was none."""
+
+
+class SearchAnswer(Answer):
+    hits: tuple[HitView, ...]
+    total: Total
+    mode: Mode
+    took_ms: float
+    generation: str
+    freshness: Freshness
+
+
+# -- documents -------------------------------------------------------------------------------------
+
+
+class DocumentsRequest(Request):
+    """Which documents to list. `state` may name several, separated by commas."""
+
+    state: str = ""
+    source: str = ""
+    prefix: str = ""
+    stale: bool | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str = ""
+
+    @field_validator("state")
+    @classmethod
+    def _states(cls, value: str) -> str:
+        for word in filter(None, value.split(",")):
+            if word not in STATES:
+                raise ValueError(f"{word!r} is no state; states are {', '.join(STATES)}")
+        return value
+
+
+class DocumentRequest(Request):
+    """One document: by doc_key, SOURCE/PATH, a path that is there once, or a file's full path."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+    chunks: bool = True
+
+
+class DocumentLine(Answer):
+    source: str
+    path: str
+    doc_key: str
+    state: Word
+    stage: str | None = None
+    stale: bool = False
+    reason: ReasonView | None = None
+    chunks: int = 0
+    """Chunks that search is promised."""
+    changed_at: datetime | None = None
+    settled_at: datetime | None = None
+
+
+class DocumentsAnswer(Answer):
+    documents: tuple[DocumentLine, ...]
+    total: int
+    next_cursor: str | None = None
+    generation: str
+
+
+class RevisionView(Answer):
+    """A revision of a document: what it came to, and how long that took."""
+
+    sequence: int
+    outcome: str
+    changed_at: datetime
+    started_at: datetime | None = None
+    settled_at: datetime | None = None
+    freshness_s: float | None = None
+    chunks: int = 0
+    inserted: int = 0
+    kept: int = 0
+    removed: int = 0
+    encoded: int = 0
+    waiting: int = 0
+    """Rows that are not written yet."""
+    reason: ReasonView | None = None
+
+
+class NewestView(Answer):
+    """The newest known change of the document."""
+
+    sequence: int
+    op: str
+    changed_at: datetime
+    size: int
+    media_type: str | None = None
+    title: str | None = None
+
+
+class ChunkView(Answer):
+    id: str
+    n: int
+    heading: tuple[str, ...] = ()
+    text: str | None = None
+    """None: the store does not have the row; the sweep will repair it."""
+    born: int
+
+
+class DocumentAnswer(Answer):
+    document: DocumentLine
+    generation: str
+    served: RevisionView | None = None
+    """The revision that search is promised."""
+    pending: RevisionView | None = None
+    newest: NewestView | None = None
+    why: str
+    fix: str = ""
+    chunks: tuple[ChunkView, ...] | None = None
+
+
+class ReceiptRequest(Request):
+    """What became of a submission; `receipt` is DOC_KEY-REVISION."""
+
+    receipt: str
+    wait: float = Field(default=0.0, ge=0, le=60)
+
+
+class ReceiptAnswer(Answer):
+    receipt: str
+    state: Word
+    final: bool
+    outcome: str | None = None
+    """updated, unchanged, removed, refused, failed or superseded; None while not final."""
+    freshness_s: float | None = None
+    searchable_at: datetime | None = None
+    chunks: dict[str, int] = {}
+    reason: ReasonView | None = None
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+class FailuresRequest(Request):
+    source: str = ""
+    code: str = ""
+    limit: int = Field(default=200, ge=1, le=1000)
+
+
+class FailureView(Answer):
+    id: str
+    source: str
+    path: str
+    doc_key: str | None
+    state: Word
+    reason: ReasonView
+    stage: str | None = None
+    since: datetime | None = None
+    tries: int | None = None
+    fix: str
+
+
+class FailuresAnswer(Answer):
+    failures: tuple[FailureView, ...]
+    total: int
+    generation: str
+
+
+class ChooseRequest(Request):
+    """Failures to act on: by id, by code, or all."""
+
+    ids: tuple[str, ...] = ()
+    code: str = ""
+    source: str = ""
+    all: bool = False
+    dry_run: bool = False
+
+
+class Chosen(Answer):
+    id: str
+    document: str
+    done: bool
+    detail: str = ""
+
+
+class ChosenAnswer(Answer):
+    """What was done to which failure."""
+
+    done: int
+    skipped: int
+    dry_run: bool
+    items: tuple[Chosen, ...]
+
+
+# -- status, validation ----------------------------------------------------------------------------
+
+
+class StatusRequest(Request):
+    """Nothing to say yet."""
+
+
+class StageView(Answer):
+    stage: str
+    waiting: int
+    running: int
+    per_second: float | None = None
+    lag_s: float | None = None
+    replicas: int | None = None
+
+
+class SourceView(Answer):
+    name: str
+    kind: str
+    path: str | None = None
+    documents: int = 0
+
+
+class StatusAnswer(Answer):
+    in_step: bool
+    pending_documents: int
+    oldest_pending_s: float | None = None
+    watermark: datetime | None = None
+    freshness_p50_s: float | None = None
+    freshness_p95_s: float | None = None
+    stages: tuple[StageView, ...]
+    documents: dict[str, int]
+    """Documents by state, and `stale`, `held`, `in_review`."""
+    chunks: int
+    """Chunks that search is promised."""
+    sources: tuple[SourceView, ...] = ()
+    generation: str
+    version: str
+    at: datetime
+
+
+class Query(Request):
+    """A question and the document that should be in the answer, as `source/path`."""
+
+    q: str
+    expect: str
+
+
+class ValidateRequest(Request):
+    """Check the index, or one batch; with questions whose answers are known."""
+
+    batch: str | None = None
+    queries: tuple[Query, ...] = ()
+
+
+class CheckView(Answer):
+    """One check: what was looked at, how it ended, what to do."""
+
+    name: str
+    level: Literal["ok", "WARN", "FAIL"]
+    text: str
+    fix: str = ""
+
+
+class ValidateAnswer(Answer):
+    passed: bool
+    checks: tuple[CheckView, ...]
+    generation: str
+    took_ms: float = 0.0
+
+
+class BatchesRequest(Request):
+    source: str = ""
+    limit: int = Field(default=20, ge=1, le=500)
+
+
+class BatchRequest(Request):
+    batch: str

@@ -1,0 +1,137 @@
+"""What goes wrong at the interface: stable codes, one sentence, and what to do. Pure.
+
+Codes are never renamed. The body is an RFC 9457 problem; the gateway serves
+`/problems/CODE` itself.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.errors import (
+    BusUnavailable,
+    DocumentRefused,
+    EncoderBusy,
+    InstepError,
+    StoreUnavailable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Status and title of a code, and its remedy where one fits all."""
+
+    status: int
+    title: str
+    fix: str = ""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "malformed": Kind(400, "Not JSON", "send one JSON object"),
+    "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
+    "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
+    "not_found": Kind(404, "No such address", "instep help; the addresses start with /api/v1/"),
+    "document_not_found": Kind(404, "No such document", "instep status --pending"),
+    "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
+    "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
+    "batch_not_found": Kind(404, "No such batch", ""),
+    "failure_not_found": Kind(404, "No such failure", "instep failed lists them"),
+    "method_not_allowed": Kind(405, "Method not allowed", ""),
+    "request_too_large": Kind(413, "Request too large", "send at most 1 MiB of JSON"),
+    "invalid_request": Kind(422, "Invalid request", ""),
+    "invalid_filter": Kind(422, "Invalid filter", "write source:NAME, path:PREFIX or -path:PREFIX"),
+    "invalid_path": Kind(422, "Invalid path", ""),
+    "unknown_field": Kind(422, "Unknown field", ""),
+    "ambiguous_path": Kind(422, "More than one document", "name it as SOURCE/PATH"),
+    "internal_error": Kind(500, "Internal error", "look into the log; instep doctor"),
+    "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),
+    "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
+    "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
+    "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong place in a request; `at` is a JSON pointer."""
+
+    at: str
+    code: str
+    detail: str
+
+
+@dataclass(eq=False)
+class Problem(InstepError):
+    """An answer that says no, and what to do about it."""
+
+    code: str
+    detail: str
+    fix: str = ""
+    faults: tuple[Fault, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        super().__init__(self.detail)
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS.get(self.code, KINDS["invalid_request"])
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The problem as JSON."""
+        return {
+            "type": f"/problems/{self.code}",
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "code": self.code,
+            "detail": self.detail,
+            "fix": self.fix or self.kind.fix,
+            "request_id": request_id,
+            "errors": [{"at": f.at, "code": f.code, "detail": f.detail} for f in self.faults],
+        }
+
+
+_OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
+    (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
+    (EncoderBusy, "encoder_busy", "the model is busy with documents"),
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem to answer with; what nobody foresaw shows nothing of itself."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, DocumentRefused):
+        code = error.code if error.code in KINDS else "invalid_request"
+        return Problem(code, error.reason)
+    for kind, code, detail in _OF_ERRORS:
+        if isinstance(error, kind):
+            return Problem(code, detail)
+    if isinstance(error, InstepError):
+        return Problem("unavailable", str(error))
+    return Problem("internal_error", f"{type(error).__name__}; the log has the details")
+
+
+def invalid(error: ValidationError, known: Sequence[str]) -> Problem:
+    """The problem of a request that does not fit its model, with suggestions for unknown names."""
+    faults = []
+    for item in error.errors(include_input=False, include_url=False):
+        at = "/" + "/".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            name = str(item["loc"][-1])
+            faults.append(Fault(at, "unknown_field", f"{name!r} is not a field{hint(name, known)}"))
+        else:
+            text = item["msg"].removeprefix("Value error, ")
+            name = ".".join(str(part) for part in item["loc"])
+            faults.append(Fault(at, "invalid_request", f"{name}: {text}" if name else text))
+    code = "unknown_field" if faults[0].code == "unknown_field" else "invalid_request"
+    return Problem(code, "; ".join(f.detail for f in faults), faults=tuple(faults))
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'title'?`, or nothing when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

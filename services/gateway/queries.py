@@ -1,0 +1,245 @@
+"""What may be asked, over the ports: every answer that the gateway and the command line give."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from services.gateway import documents, failures, fixes, status
+from services.gateway.documents import DOC_KEY
+from services.gateway.failures import DeadLetter
+from services.gateway.looks import Looks
+from services.gateway.models import (
+    BatchesRequest,
+    BatchRequest,
+    CheckView,
+    ChunkView,
+    DocumentAnswer,
+    DocumentRequest,
+    DocumentsAnswer,
+    DocumentsRequest,
+    FailuresAnswer,
+    FailuresRequest,
+    NewestView,
+    ReceiptAnswer,
+    ReceiptRequest,
+    SearchAnswer,
+    SearchRequest,
+    SourceView,
+    StatusAnswer,
+)
+from services.gateway.problems import Problem, hint
+from services.gateway.receipts import read_receipt, receipt_answer, wait_for
+from services.gateway.search import Search
+from services.gateway.status import Observation
+from shared.ordering import Record, RowRef, state
+from shared.ports import ChangeLog, Ledger, Newest, VectorStore
+
+Checks = Callable[[], Awaitable[Sequence[CheckView]]]
+
+
+class Queries(Protocol):
+    """Everything that can be asked of an instance. Every method may raise Problem."""
+
+    async def search(self, request: SearchRequest) -> SearchAnswer: ...
+    async def status(self) -> StatusAnswer: ...
+    async def documents(self, request: DocumentsRequest) -> DocumentsAnswer: ...
+    async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
+    async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
+    async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
+    async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]: ...
+    async def report(self, request: BatchRequest) -> Mapping[str, Any]: ...
+    async def checks(self) -> Sequence[CheckView]:
+        """What `/readyz` and `doctor` show of the instance itself."""
+        ...
+
+    def version(self) -> Mapping[str, str]: ...
+
+
+class Batches(Protocol):
+    """The reports of batches, newest first, as JSON objects with at least `id` and `source`."""
+
+    async def newest(self, source: str, limit: int) -> Sequence[Mapping[str, Any]]: ...
+    async def report(self, batch: str) -> Mapping[str, Any] | None: ...
+
+
+class DeadLetters(Protocol):
+    """Messages that were given up and belong to no document."""
+
+    async def list(self, limit: int) -> Sequence[DeadLetter]: ...
+    async def drop(self, sequence: int) -> bool:
+        """Forget one; whether it was there."""
+        ...
+
+
+@dataclass
+class InstanceQueries:
+    """Implements `Queries` over the ports of one generation."""
+
+    search_index: Search
+    store: VectorStore
+    ledger: Ledger
+    changes: ChangeLog
+    looks: Looks
+    check: Checks
+    generation: str
+    version_text: str
+    sources: Sequence[SourceView] = ()
+    """The sources of the settings; `path` absolute."""
+    batch_reports: Batches | None = None
+    dead_letters: DeadLetters | None = None
+    _before: Observation | None = None
+
+    async def search(self, request: SearchRequest) -> SearchAnswer:
+        return await self.search_index(request)
+
+    async def status(self) -> StatusAnswer:
+        look = await self.looks.latest()
+        answer = status.status(
+            look.board,
+            look.seen,
+            self._before,
+            sources=self.sources,
+            generation=self.generation,
+            version=self.version_text,
+        )
+        if self._before is None or look.seen.at - self._before.at >= 1.0:
+            self._before = look.seen
+        return answer
+
+    async def documents(self, request: DocumentsRequest) -> DocumentsAnswer:
+        lines, total, cursor = documents.page(await self._records(), request)
+        return DocumentsAnswer(
+            documents=tuple(lines), total=total, next_cursor=cursor, generation=self.generation
+        )
+
+    async def document(self, request: DocumentRequest) -> DocumentAnswer:
+        key, record, newest = await self._find(request)
+        at = state(record, newest.sequence if newest else 0)
+        shown = record or _unseen(newest)
+        settled = shown.settled
+        return DocumentAnswer(
+            document=documents.line(key, shown, at),
+            generation=self.generation,
+            served=documents.settled_view(settled) if settled else None,
+            pending=documents.pending_view(shown.pending) if shown.pending else None,
+            newest=_newest_view(newest) if newest else None,
+            why=fixes.why(at),
+            fix=fixes.fix(at, key),
+            chunks=await self._chunks(key, settled.rows if settled else ())
+            if request.chunks
+            else None,
+        )
+
+    async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer:
+        key, revision = read_receipt(request.receipt)
+        await wait_for(self.ledger, key, revision, request.wait)
+        entry = await self.ledger.get(key)
+        record = entry.record if entry else None
+        return receipt_answer(request.receipt, record, revision)
+
+    async def failures(self, request: FailuresRequest) -> FailuresAnswer:
+        found = failures.select(await self.all_failures(), request)
+        return FailuresAnswer(
+            failures=tuple(found[: request.limit]), total=len(found), generation=self.generation
+        )
+
+    async def all_failures(self) -> list[Any]:
+        """Documents first, then dead letters of none."""
+        letters = await self.dead_letters.list(1000) if self.dead_letters else ()
+        of_documents = failures.of_ledger(await self._records())
+        return [*of_documents, *(failures.of_letter(letter) for letter in letters)]
+
+    async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]:
+        if self.batch_reports is None:
+            return ()
+        return await self.batch_reports.newest(request.source, request.limit)
+
+    async def report(self, request: BatchRequest) -> Mapping[str, Any]:
+        found = await self.batch_reports.report(request.batch) if self.batch_reports else None
+        if found is None:
+            raise Problem(
+                "batch_not_found", f"{request.batch[:80]!r} is no batch of the last 30 days"
+            )
+        return found
+
+    async def checks(self) -> Sequence[CheckView]:
+        return await self.check()
+
+    def version(self) -> Mapping[str, str]:
+        return {"version": self.version_text, "generation": self.generation, "api": "v1"}
+
+    async def _records(self) -> Mapping[str, Record]:
+        return (await self.looks.latest()).records
+
+    async def _find(self, request: DocumentRequest) -> tuple[str, Record | None, Newest | None]:
+        pairs = await self._pairs(request)
+        keys = documents.keys_of(pairs)
+        if DOC_KEY.fullmatch(request.name):
+            keys.setdefault(request.name, ("", ""))
+        found = await self.ledger.get_many(list(keys))
+        newest = {
+            key: log
+            for key, (source, _) in keys.items()
+            if (log := await self._newest(key, found.get(key), source))
+        }
+        hits = [key for key in keys if key in found or key in newest]
+        exact = [k for k in hits if k == request.name or "/".join(keys[k]) == request.name]
+        if not hits:
+            raise Problem("document_not_found", await self._not_found(request.name))
+        if len(hits) > 1 and not exact and not request.file:
+            where = " and ".join("/".join(keys[key]) for key in hits[:3])
+            raise Problem("ambiguous_path", f"{request.name!r} is in more than one source: {where}")
+        key = (exact or hits)[0]
+        return key, found.get(key), newest.get(key)
+
+    async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
+        source = record.source if record else source
+        return await self.changes.newest(source, key) if source else None
+
+    async def _pairs(self, request: DocumentRequest) -> list[tuple[str, str]]:
+        roots = {s.name: Path(s.path) for s in self.sources if s.path}
+        names = {source.name for source in self.sources}
+        pairs = documents.candidates(request.name, names, roots, request.file)
+        head = request.name.partition("/")[0]
+        if head not in names:
+            names |= {record.source for record in (await self._records()).values()}
+            pairs = documents.candidates(request.name, names, roots, request.file)
+        return pairs
+
+    async def _not_found(self, name: str) -> str:
+        records = (await self._records()).values()
+        known = [f"{r.source}/{r.path}" for r in records] + [r.path for r in records]
+        return f"no document {name[:200]!r} is known{hint(name, known[:20_000])}"
+
+    async def _chunks(self, key: str, rows: Sequence[RowRef]) -> tuple[ChunkView, ...]:
+        ids = [row.id(key) for row in rows]
+        stored = await self.store.rows(ids) if ids else {}
+        return tuple(
+            ChunkView(
+                id=row_id,
+                n=n,
+                heading=tuple(stored[row_id].heading) if row_id in stored else (),
+                text=stored[row_id].text if row_id in stored else None,
+                born=row.born,
+            )
+            for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
+        )
+
+
+def _unseen(newest: Newest | None) -> Record:
+    """The record of a document that the enricher has not come to yet."""
+    assert newest is not None  # a document is found by its record or by its newest change
+    return Record(newest.change.document.source, newest.change.document.path)
+
+
+def _newest_view(newest: Newest) -> NewestView:
+    change = newest.change
+    return NewestView(
+        sequence=newest.sequence,
+        op=change.op,
+        changed_at=change.document.changed_at,
+        size=change.size,
+        media_type=change.media_type,
+        title=change.title,
+    )

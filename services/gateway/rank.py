@@ -1,0 +1,114 @@
+"""Fusion of two result lists into one score that shows its parts. Pure.
+
+A score is the sum of what each list adds, exactly as displayed: every part is rounded to a
+ten-thousandth before it is added. A hit that one list lacks gets 0 from it and stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+from shared.ports import Hit, Mode
+
+TICKS: Final = 10_000
+"""Parts of a unit of score; scores and parts are whole numbers of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much a list counts; both are at least 0 and sum to 1."""
+
+    vector: float
+    keyword: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one list adds to a score. `raw` is None when the list lacks the hit."""
+
+    raw: float | None
+    normalised: float
+    weight: float
+    adds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A hit, its score in [0, 1], and the parts that sum to it."""
+
+    hit: Hit
+    score: float
+    parts: Mapping[str, Part]
+
+
+def weights_for(mode: Mode, vector: float, keyword: float) -> Weights:
+    """The weights of a mode, scaled to sum to 1.
+
+    Raises:
+        ValueError: hybrid, and both weights are 0.
+    """
+    if mode != "hybrid":
+        return Weights(float(mode == "vector"), float(mode == "keyword"))
+    total = vector + keyword
+    if total <= 0:
+        raise ValueError("one of the weights vector and keyword must be above 0")
+    return Weights(vector / total, keyword / total)
+
+
+def fuse(vector: Sequence[Hit], keyword: Sequence[Hit], weights: Weights) -> list[Ranked]:
+    """One list, best first.
+
+    Args:
+        vector: hits with their cosine similarity in [-1, 1]; below 0 counts as 0.
+        keyword: hits with a positive score; the best one counts as 1.
+    """
+    cosine = _best(vector)
+    bm25 = _best(keyword)
+    hits = {hit.id: hit for hit in (*keyword, *vector)}
+    top = max(bm25.values(), default=0.0)
+    ranked = []
+    for row, hit in hits.items():
+        parts = {}
+        if weights.vector:
+            parts["vector"] = _part(cosine.get(row), 1.0, weights.vector)
+        if weights.keyword:
+            parts["keyword"] = _part(bm25.get(row), top, weights.keyword)
+        ticks = sum(round(part.adds * TICKS) for part in parts.values())
+        ranked.append(Ranked(hit, ticks / TICKS, parts))
+    return sorted(ranked, key=_order)
+
+
+def best_per_chunk(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """The best hit of each (doc_key, chunk_key): a repaired chunk may be there twice."""
+    seen: dict[tuple[str, str], Ranked] = {}
+    for item in ranked:
+        seen.setdefault((item.hit.doc_key, item.hit.chunk_key), item)
+    return list(seen.values())
+
+
+def best_per_document(ranked: Sequence[Ranked]) -> list[Ranked]:
+    """The best hit of each document, in the order given."""
+    seen: dict[str, Ranked] = {}
+    for item in ranked:
+        seen.setdefault(item.hit.doc_key, item)
+    return list(seen.values())
+
+
+def _best(hits: Sequence[Hit]) -> dict[str, float]:
+    best: dict[str, float] = {}
+    for hit in hits:
+        score = hit.score if isfinite(hit.score) else 0.0
+        best[hit.id] = max(score, best.get(hit.id, score))
+    return best
+
+
+def _part(raw: float | None, top: float, weight: float) -> Part:
+    normalised = min(1.0, max(0.0, raw) / top) if raw is not None and top > 0 else 0.0
+    adds = round(weight * normalised * TICKS) / TICKS
+    return Part(None if raw is None else round(raw, 4), round(normalised, 4), weight, adds)
+
+
+def _order(item: Ranked) -> tuple[float, float, str, str, str]:
+    exact = sum(part.weight * part.normalised for part in item.parts.values())
+    return (-item.score, -exact, item.hit.source, item.hit.path, item.hit.chunk_key)

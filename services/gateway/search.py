@@ -1,0 +1,200 @@
+"""Ask the index: vector and keyword lists, fused, showing only what documents are promised."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from services.gateway.documents import moment, reason_view
+from services.gateway.filters import Condition, parse
+from services.gateway.highlight import highlights
+from services.gateway.models import (
+    Freshness,
+    HitChunk,
+    HitDocument,
+    HitView,
+    PartView,
+    SearchAnswer,
+    SearchRequest,
+    Total,
+)
+from services.gateway.problems import Problem
+from services.gateway.rank import (
+    Ranked,
+    Weights,
+    best_per_chunk,
+    best_per_document,
+    fuse,
+    weights_for,
+)
+from services.gateway.receipts import read_receipt, wait_for
+from shared.ordering import Record, RowRef, State, state
+from shared.ports import Encoder, Hit, Ledger, Mode, Vector, VectorStore
+from shared.settings import SearchSettings
+
+DEPTH: Final = 100
+"""Rows taken from each list."""
+DEPTH_FILTERED: Final = 500
+"""The same where the store cannot decide the whole filter."""
+REMEMBERED: Final = 256
+"""Questions whose vectors are kept."""
+
+Behind = Callable[[], Awaitable[Freshness]]
+
+
+async def _unknown() -> Freshness:
+    return Freshness(watermark=None, pending_documents=0)
+
+
+@dataclass
+class Search:
+    """One index generation, asked. Safe to call concurrently."""
+
+    store: VectorStore
+    ledger: Ledger
+    encoder: Encoder
+    generation: str
+    defaults: SearchSettings = field(default_factory=SearchSettings)
+    behind: Behind = _unknown
+    _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
+
+    async def __call__(self, request: SearchRequest) -> SearchAnswer:
+        """Answer a question.
+
+        Raises:
+            Problem: the filter, the weights or the receipt of `after` cannot be understood.
+            EncoderBusy, StoreUnavailable, BusUnavailable: nothing can be answered now.
+        """
+        started = time.perf_counter()
+        condition = parse(request.filter, request.source)
+        mode = request.mode or self.defaults.mode
+        weights = self._weights(request, mode)
+        met = await self._after(request)
+        behind, by_vector, by_text = await asyncio.gather(
+            self.behind(),
+            self._by_vector(request.q, condition, wanted=mode != "keyword"),
+            self._by_text(request.q, condition, wanted=mode != "vector"),
+        )
+        keys = {hit.doc_key for hit in (*by_vector, *by_text)}
+        records = await self.ledger.get_many(keys) if keys else {}
+        promised = _promised(records)
+        ranked = best_per_chunk(
+            fuse(
+                [hit for hit in by_vector if _may_show(hit, promised, condition)],
+                [hit for hit in by_text if _may_show(hit, promised, condition)],
+                weights,
+            )
+        )
+        if request.group_by == "document":
+            ranked = best_per_document(ranked)
+        limit = request.limit or self.defaults.limit
+        depth = _depth(condition)
+        return SearchAnswer(
+            hits=tuple(self._hit(r, records, promised, request) for r in ranked[:limit]),
+            total=Total(value=len(ranked), exact=max(len(by_vector), len(by_text)) < depth),
+            mode=mode,
+            took_ms=round(1000 * (time.perf_counter() - started), 1),
+            generation=self.generation,
+            freshness=behind.model_copy(update={"after_met": met}),
+        )
+
+    def _weights(self, request: SearchRequest, mode: Mode) -> Weights:
+        given = request.weights
+        vector = self.defaults.vector_weight if given.vector is None else given.vector
+        keyword = self.defaults.keyword_weight if given.keyword is None else given.keyword
+        try:
+            return weights_for(mode, vector, keyword)
+        except ValueError as error:
+            raise Problem("invalid_request", str(error)) from None
+
+    async def _after(self, request: SearchRequest) -> bool | None:
+        if request.after is None:
+            return None
+        doc_key, revision = read_receipt(request.after)
+        return await wait_for(self.ledger, doc_key, revision, request.wait)
+
+    async def _by_vector(self, q: str, condition: Condition, *, wanted: bool) -> Sequence[Hit]:
+        if not wanted:
+            return ()
+        vector = await self._vector(q)
+        return await self.store.search(vector, limit=_depth(condition), where=condition.where())
+
+    async def _by_text(self, q: str, condition: Condition, *, wanted: bool) -> Sequence[Hit]:
+        if not wanted:
+            return ()
+        where = condition.where()
+        return await self.store.search_text(q, limit=_depth(condition), where=where)
+
+    async def _vector(self, q: str) -> Vector:
+        known = self._vectors.get(q)
+        if known is None:
+            known = np.asarray((await self.encoder.encode([q]))[0], np.float32)
+            self._vectors[q] = known
+            if len(self._vectors) > REMEMBERED:
+                self._vectors.popitem(last=False)
+        return known
+
+    def _hit(
+        self,
+        ranked: Ranked,
+        records: Mapping[str, Record],
+        promised: Mapping[str, Mapping[RowRef, int]],
+        request: SearchRequest,
+    ) -> HitView:
+        hit, record = ranked.hit, records[ranked.hit.doc_key]
+        at = state(record)
+        parts = {
+            name: PartView(raw=p.raw, normalised=p.normalised, weight=p.weight, adds=p.adds)
+            for name, p in ranked.parts.items()
+        }
+        return HitView(
+            document=_document(hit, record, at),
+            chunk=HitChunk(
+                id=hit.id,
+                n=promised[hit.doc_key][RowRef(hit.chunk_key, hit.born)],
+                heading=tuple(hit.heading),
+                text=hit.text,
+            ),
+            score=ranked.score,
+            parts=parts if request.explain else None,
+            highlights=tuple(highlights(request.q, hit.text)) if request.highlight else None,
+        )
+
+
+def _depth(condition: Condition) -> int:
+    return DEPTH_FILTERED if condition.beyond_store else DEPTH
+
+
+def _promised(records: Mapping[str, Record]) -> dict[str, dict[RowRef, int]]:
+    """Each document's settled rows and their positions, counting from 1."""
+    return {
+        key: {row: n for n, row in enumerate(record.settled.rows, 1)}
+        for key, record in records.items()
+        if record.settled
+    }
+
+
+def _may_show(hit: Hit, promised: Mapping[str, Mapping[RowRef, int]], condition: Condition) -> bool:
+    rows = promised.get(hit.doc_key, {})
+    return RowRef(hit.chunk_key, hit.born) in rows and condition.admits(hit.source, hit.path)
+
+
+def _document(hit: Hit, record: Record, at: State) -> HitDocument:
+    since = None
+    if at.stale:
+        newest = record.pending or record.settled
+        since = moment(newest.changed_at) if newest else None
+    return HitDocument(
+        source=hit.source,
+        path=hit.path,
+        doc_key=hit.doc_key,
+        title=hit.title,
+        state=at.word,
+        stale=at.stale,
+        stale_since=since,
+        reason=reason_view(at.reason),
+    )

@@ -1,0 +1,182 @@
+"""How far the index is behind, from plain observations. Pure: no I/O, no clock."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from services.gateway.models import Freshness, SourceView, StageView, StatusAnswer
+from shared.ordering import Record, state
+
+WINDOW_S: Final = 3600.0
+"""Freshness is told over this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeen:
+    """A stage as the bus shows it."""
+
+    name: str
+    """`accept`, `enricher`, `embedder`, `indexer`, `validator`; `_GENERATION` may follow."""
+    waiting: int
+    """Messages that nobody has yet."""
+    running: int
+    """Messages delivered and not acknowledged."""
+    done: int | None = None
+    """A number that grows by one for each message finished."""
+    oldest_at: float | None = None
+    """Unix time of the oldest unfinished message."""
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at the flow."""
+
+    at: float
+    """Unix time of the look."""
+    stages: tuple[StageSeen, ...] = ()
+    listed: bool = True
+    """Every folder has been listed once since the start."""
+    held: int = 0
+    in_review: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What the ledger says, counted once."""
+
+    documents: Mapping[str, int]
+    chunks: int
+    by_source: Mapping[str, int]
+    oldest_open_at: float | None
+    """Unix time of the oldest change that is not searchable yet and not given up."""
+    freshness_s: tuple[float, ...]
+    """From change to searchable, of each document settled within the window, ascending."""
+
+
+EMPTY: Final = Board({}, 0, {}, None, ())
+
+
+def busy(seen: Observation) -> bool:
+    """Whether any stage up to the indexer has something unfinished."""
+    return any(s.waiting + s.running for s in seen.stages if stage_word(s.name) != "validator")
+
+
+def count(records: Iterable[Record], now: float) -> Board:
+    """Go through the ledger once."""
+    words: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    chunks, oldest, fresh = 0, None, []
+    for record in records:
+        at = state(record)
+        words[at.word] += 1
+        words["stale"] += at.stale
+        if at.word != "removed":
+            sources[record.source] += 1
+        if record.settled:
+            chunks += len(record.settled.rows)
+            if now - record.settled.settled_at <= WINDOW_S and record.settled.outcome == "indexed":
+                fresh.append(max(0.0, record.settled.settled_at - record.settled.changed_at))
+        if at.word == "working" and record.pending:
+            changed = record.pending.changed_at
+            oldest = changed if oldest is None else min(oldest, changed)
+    return Board(dict(words), chunks, dict(sources), oldest, tuple(sorted(fresh)))
+
+
+def freshness(board: Board, seen: Observation) -> Freshness:
+    """How far answers may be behind.
+
+    A change before the enricher is in no ledger record yet; one that the enricher has in hand may
+    be in both, so the number of pending documents is never too small, and at rest exact.
+    """
+    before = [s for s in seen.stages if stage_word(s.name) in ("accept", "enricher")]
+    queued = sum(s.waiting + s.running for s in before)
+    working = board.documents.get("working", 0)
+    times = [s.oldest_at for s in before if s.oldest_at is not None and s.waiting + s.running]
+    if board.oldest_open_at is not None:
+        times.append(board.oldest_open_at)
+    oldest = min(times, default=None)
+    behind = seen.at if oldest is None else min(oldest, seen.at)
+    return Freshness(
+        watermark=datetime.fromtimestamp(behind, UTC) if seen.listed else None,
+        pending_documents=queued + working,
+        oldest_pending_s=None if oldest is None else round(max(0.0, seen.at - oldest), 3),
+    )
+
+
+def stage_rows(seen: Observation, before: Observation | None) -> tuple[StageView, ...]:
+    """A row for each stage; rates from the look before, if it was at least half a second ago."""
+    earlier = {s.name: s for s in before.stages} if before else {}
+    passed = seen.at - before.at if before else 0.0
+    return tuple(
+        StageView(
+            stage=stage_word(s.name),
+            waiting=s.waiting,
+            running=s.running,
+            per_second=_rate(s, earlier.get(s.name), passed),
+            lag_s=None if s.oldest_at is None else round(max(0.0, seen.at - s.oldest_at), 3),
+            replicas=s.replicas,
+        )
+        for s in seen.stages
+    )
+
+
+def stage_word(name: str) -> str:
+    """`embedder_g3k7` is the embedder."""
+    return name.partition("_")[0]
+
+
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """The nearest-rank percentile of a sorted list; None of an empty one."""
+    if not ascending:
+        return None
+    rank = max(0, min(len(ascending) - 1, -int(-share * len(ascending) // 1) - 1))
+    return round(ascending[rank], 3)
+
+
+def status(
+    board: Board,
+    seen: Observation,
+    before: Observation | None = None,
+    *,
+    sources: Sequence[SourceView] = (),
+    generation: str = "",
+    version: str = "",
+) -> StatusAnswer:
+    """The whole table."""
+    behind = freshness(board, seen)
+    documents = {
+        word: board.documents.get(word, 0)
+        for word in ("searchable", "queued", "working", "refused", "failed", "removed", "stale")
+    } | {"held": seen.held, "in_review": seen.in_review}
+    known = {source.name for source in sources}
+    listed = [
+        *sources,
+        *(SourceView(name=n, kind="push") for n in board.by_source if n not in known),
+    ]
+    return StatusAnswer(
+        in_step=seen.listed and not busy(seen) and not behind.pending_documents and not seen.held,
+        pending_documents=behind.pending_documents,
+        oldest_pending_s=behind.oldest_pending_s,
+        watermark=behind.watermark,
+        freshness_p50_s=percentile(board.freshness_s, 0.5),
+        freshness_p95_s=percentile(board.freshness_s, 0.95),
+        stages=stage_rows(seen, before),
+        documents=documents,
+        chunks=board.chunks,
+        sources=tuple(
+            s.model_copy(update={"documents": board.by_source.get(s.name, 0)})
+            for s in sorted(listed, key=lambda s: s.name)
+        ),
+        generation=generation,
+        version=version,
+        at=datetime.fromtimestamp(seen.at, UTC),
+    )
+
+
+def _rate(now: StageSeen, before: StageSeen | None, passed: float) -> float | None:
+    if before is None or now.done is None or before.done is None or passed < 0.5:
+        return None
+    return round(max(0, now.done - before.done) / passed, 1)

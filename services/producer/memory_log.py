@@ -1,0 +1,44 @@
+"""The change log in memory: for tests, and as the plainest statement of its contract."""
+
+from shared.errors import ChangeLogConflict
+from shared.events import DocumentChanged
+from shared.ports import Newest
+
+
+class MemoryChangeLog:
+    """Implements `shared.ports.ChangeLog`.
+
+    As the server does, it recognises a message id before it compares sequences.
+
+    Args:
+        first: sequence of the first change.
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        self.appended: list[DocumentChanged] = []
+        """Every change that was stored, with its revision, oldest first."""
+        self._next = first
+        self._newest: dict[str, Newest] = {}
+        self._window: dict[str, int] = {}
+
+    def end_duplicate_window(self) -> None:
+        """Forget the message ids, as the server does after ten minutes."""
+        self._window.clear()
+
+    async def newest(self, source: str, doc_key: str) -> Newest | None:
+        return self._newest.get(f"{source}.{doc_key}")
+
+    async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
+        if message_id in self._window:
+            return self._window[message_id]
+        key = f"{change.document.source}.{change.document.doc_key}"
+        newest = self._newest.get(key)
+        if expect != (newest.sequence if newest else 0):
+            raise ChangeLogConflict(f"{key} is not at {expect}")
+        sequence, self._next = self._next, self._next + 1
+        document = change.document.model_copy(update={"revision": sequence})
+        stored = change.model_copy(update={"document": document})
+        self._newest[key] = Newest(sequence, stored)
+        self._window[message_id] = sequence
+        self.appended.append(stored)
+        return sequence

@@ -1,0 +1,75 @@
+"""The store against the ledger: whatever the store lost or has too much is written anew.
+
+Every repair is a re-submission of the document's newest change (`shared.repair`), so the vectors
+come from the cache and nothing is encoded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from shared.ordering import Record
+from shared.ports import ChangeLog, Ledger, VectorStore
+from shared.repair import resubmit
+
+log = structlog.get_logger()
+
+EVERY_BORN = 2**53
+DOCUMENTS_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison found and did. `beyond_repair`: refused documents that lost rows."""
+
+    documents: int
+    differing: int = 0
+    resubmitted: int = 0
+    beyond_repair: int = 0
+
+
+def differs(doc_key: str, record: Record, found: frozenset[str]) -> bool:
+    """Whether the store misses rows that are surely written, or has rows that nobody lists."""
+    if record.pending:
+        sure = {r.id(doc_key) for r in record.pending.rows if r not in record.pending.todo}
+        settled = {r.id(doc_key) for r in record.settled.rows} if record.settled else set()
+        return bool((sure | settled) - found)
+    return found != {r.id(doc_key) for r in record.settled.rows} if record.settled else bool(found)
+
+
+def promised_rows(records: Mapping[str, Record]) -> int | None:
+    """Rows that the store should hold; None while something is pending."""
+    if any(record.pending for record in records.values()):
+        return None
+    return sum(len(r.settled.rows) for r in records.values() if r.settled)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareStore:
+    generation: str
+    ledger: Ledger
+    store: VectorStore
+    changes: ChangeLog
+
+    async def __call__(self) -> Compared:
+        """Compare by number first, by ids where the numbers differ."""
+        records = {key: record async for key, record in self.ledger.entries()}
+        if promised_rows(records) == await self.store.count():
+            return Compared(len(records))
+        differing: list[tuple[str, Record]] = []
+        keys = list(records)
+        for start in range(0, len(keys), DOCUMENTS_AT_ONCE):
+            some = keys[start : start + DOCUMENTS_AT_ONCE]
+            found = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
+            differing += [(k, records[k]) for k in some if differs(k, records[k], found[k])]
+        resubmitted = lost = 0
+        for key, record in differing:
+            if record.settled and not record.pending and record.settled.outcome == "refused":
+                lost += 1  # DOCS has the refused content only, not the one that was served
+                log.warning("refused_document_lost_rows", doc_key=key)
+                continue
+            sent = await resubmit(self.changes, record.source, key, generation=self.generation)
+            resubmitted += sent is not None
+        log.info("store_compared", documents=len(records), differing=len(differing))
+        return Compared(len(records), len(differing), resubmitted, lost)

@@ -1,0 +1,55 @@
+"""Move a message that no retry can help to the dead letters."""
+
+from typing import Final
+
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from shared.bus.publish import HEADER_ROOM_BYTES, Outgoing, store
+from shared.bus.settle import MAX_REASON_CHARS
+from shared.topology import MAX_MESSAGE_BYTES
+
+DEAD_LETTERS: Final = "DLQ"
+
+
+async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) -> None:
+    """Publish to `dlq.<stream>.<consumer>`, wait for the acknowledgement, only then `term`.
+
+    Raises:
+        BusUnavailable: it is not in the dead letters and still unacknowledged: it comes back.
+    """
+    seen = message.metadata
+    if seen.stream != DEAD_LETTERS:  # what buries the buried would go round for ever
+        letter = outgoing(
+            stream=seen.stream,
+            consumer=seen.consumer,
+            sequence=seen.sequence.stream,
+            subject=message.subject,
+            data=message.data,
+            headers={
+                "Dlq-Deliveries": str(seen.num_delivered),
+                "Dlq-Code": code,
+                "Dlq-Reason": " ".join(reason.split())[:MAX_REASON_CHARS],
+            },
+        )
+        await store(js, letter)
+    await message.term()
+
+
+def outgoing(
+    *, stream: str, consumer: str, sequence: int, subject: str, data: bytes, headers: dict[str, str]
+) -> Outgoing:
+    """The dead letter of a message; a body that leaves no room for the headers stays behind."""
+    fits = len(data) + HEADER_ROOM_BYTES <= MAX_MESSAGE_BYTES
+    return Outgoing(
+        stream=DEAD_LETTERS,
+        subject=f"dlq.{stream}.{consumer}",
+        data=data if fits else b"",
+        message_id=f"dlq:{stream}:{sequence}",
+        headers={
+            "Dlq-Subject": subject,
+            "Dlq-Seq": str(sequence),
+            "Dlq-Size": str(len(data)),
+            **headers,
+        },
+    )

@@ -1,0 +1,60 @@
+"""DOCS: the newest change of every document, appended by compare-and-set."""
+
+from typing import Final
+
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+from pydantic import ValidationError
+
+from shared.bus.decode import describe
+from shared.bus.publish import Outgoing, store
+from shared.errors import BusUnavailable, ChangeLogConflict, MalformedEvent
+from shared.events import DocumentChanged
+from shared.ports import Newest
+
+WRONG_LAST_SEQUENCE: Final = (10071, 10164)
+NO_MESSAGE: Final = 10037
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+
+
+class JetChangeLog:
+    """Implements `shared.ports.ChangeLog`."""
+
+    def __init__(self, js: JetStreamContext) -> None:
+        self._js = js
+
+    async def newest(self, source: str, doc_key: str) -> Newest | None:
+        subject = f"documents.changed.{source}.{doc_key}"
+        try:
+            # asks the stream's leader; a direct get may be answered by a replica that lags
+            found = await self._js.get_last_msg(DocumentChanged.stream, subject)
+        except NotFoundError as error:
+            if error.err_code == NO_MESSAGE:
+                return None
+            raise BusUnavailable("stream DOCS is missing: run instep provision") from None
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"DOCS: not readable ({type(error).__name__})") from None
+        try:
+            change = DocumentChanged.model_validate_json(found.data or b"")
+        except ValidationError as error:
+            raise MalformedEvent(f"newest message of {subject}: {describe(error)}") from None
+        sequence = found.seq or 0
+        document = change.document.model_copy(update={"revision": sequence})
+        return Newest(sequence, change.model_copy(update={"document": document}))
+
+    async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
+        message = Outgoing(
+            stream=change.stream,
+            subject=change.subject,
+            data=change.model_dump_json().encode(),
+            message_id=message_id,
+            headers={EXPECTED: str(expect)},
+        )
+        try:
+            # a duplicate is this very change, stored before: its acknowledgement was lost
+            return (await store(self._js, message)).seq
+        except APIError as error:
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                raise ChangeLogConflict(f"{change.subject} is not at {expect} any more") from None
+            raise BusUnavailable(f"DOCS: {error.err_code} {error.description}") from None

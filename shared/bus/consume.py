@@ -1,0 +1,193 @@
+"""One delivery from bytes to acknowledgement, and the one place that knows FastStream's arguments.
+
+FastStream keeps the subscriber's life, its middlewares and its call; two of its methods, which a
+contract test pins, are replaced so that `shared.bus.pull` does the fetching. The acknowledgement is
+ours alone: FastStream's policies either lose messages or repeat them without a pause.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, TypeVar, cast
+
+import structlog
+from faststream import AckPolicy, StreamMessage
+from faststream.nats import JStream, NatsBroker, PullSub
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
+
+from shared.bus.bury import bury
+from shared.bus.pull import Pull
+from shared.bus.settle import Ack, Bury, Retry, before, one_line, settle
+from shared.errors import BusUnavailable, InstepError
+from shared.events import Event
+from shared.ports import Delivery, Publish
+from shared.topology import Stage
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Handler = Callable[[T, Delivery], Awaitable[Sequence[Event]]]
+Decode = Callable[[Msg], T]
+
+ROOM_PAUSE_S: Final = 1.0
+"""Pause before an event that found no room is published again."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Deliveries of one stage by their end, since the process started."""
+
+    acked: int = 0
+    retried: int = 0
+    buried: int = 0
+
+
+class Consumer(Generic[T]):
+    """Handles the messages of one stage and settles each of them."""
+
+    def __init__(
+        self,
+        stage: Stage[Any],
+        decode: Decode[T],
+        handler: Handler[T],
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.stage = stage
+        self.counts = Counts()
+        self._decode = decode
+        self._handler = handler
+        self.pull = Pull(stage, self._hand_to_faststream, on_fatal)
+
+    def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
+        """Add the stage to a broker that has not started; it never declares a stream."""
+        self._js, self._publish = js, publish
+        stage = self.stage
+        one = stage.subjects[0] if len(stage.subjects) == 1 else ""
+        subscriber = broker.subscriber(
+            one,
+            stream=JStream(stage.stream, declare=False),
+            durable=stage.name,
+            config=None if one else ConsumerConfig(filter_subjects=list(stage.subjects)),
+            pull_sub=PullSub(batch_size=1),
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            decoder=_raw,
+            title=stage.name,
+        )
+        subscriber(self.on_message)
+        self._subscriber = cast(Any, subscriber)
+        self._subscriber._create_subscription = self._create_subscription
+        self._subscriber._consume_pull = self.pull.watch
+
+    async def _create_subscription(self) -> None:
+        """In place of FastStream's, which would create the durable with its own defaults."""
+        if self._subscriber.subscription is None:
+            self._subscriber.subscription = self
+            await self.pull.start(self._subscriber.connection)
+            self._subscriber.add_task(self._subscriber._consume_pull)
+
+    async def unsubscribe(self) -> None:
+        """Called by FastStream at its stop."""
+        await self.pull.drain(0)
+
+    async def _hand_to_faststream(self, message: Msg) -> None:
+        await self._subscriber.consume(message)
+
+    async def on_message(self, message: Msg) -> None:
+        """Decode, handle, publish what follows, settle."""
+        delivery = describe(message, datetime.now(UTC))
+        stage = self.stage
+        error: Exception | None = None
+        verdict: Ack | Retry | Bury | None = before(
+            delivery=delivery.attempt, attempts=stage.attempts
+        )
+        if verdict is None:
+            try:
+                await self._handle(message, delivery)
+            except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
+                error = failure
+            verdict = settle(
+                error,
+                delivery=delivery.attempt,
+                attempts=stage.attempts,
+                age_s=delivery.age_s,
+                patience_s=stage.patience_s,
+            )
+        await self._apply(message, delivery, verdict, error)
+
+    async def _handle(self, message: Msg, delivery: Delivery) -> None:
+        for event in await self._handler(self._decode(message), delivery):
+            await self._publish_when_there_is_room(event)
+
+    async def _publish_when_there_is_room(self, event: Event) -> None:
+        """A full stream is back-pressure, not a failed attempt: keep the work and wait."""
+        while True:
+            try:
+                return await self._publish(event)
+            except BusUnavailable as error:
+                if not self.pull.open:
+                    raise
+                log.info("publish_waits", stage=self.stage.name, reason=str(error))
+                await asyncio.sleep(ROOM_PAUSE_S)
+
+    async def _apply(
+        self,
+        message: Msg,
+        delivery: Delivery,
+        verdict: Ack | Retry | Bury,
+        error: Exception | None,
+    ) -> None:
+        """The one place that acknowledges. What fails here leaves the message unacknowledged."""
+        where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
+        try:
+            match verdict:
+                case Ack():
+                    await message.ack()
+                    self.counts.acked += 1
+                case Retry(after_s):
+                    await message.nak(delay=after_s * random.uniform(1.0, 1.25))
+                    self.counts.retried += 1
+                    if not isinstance(error, InstepError):
+                        log.error("handler_broke", **where, error=_trace(error))
+                    else:
+                        log.info("delivery_retried", **where, error=one_line(error))
+                case Bury(code, reason):
+                    await bury(self._js, message, code=code, reason=reason)
+                    self.counts.buried += 1
+                    log.warning("delivery_buried", **where, code=code, reason=reason)
+        except (NatsError, InstepError) as failure:
+            log.warning("delivery_left_unsettled", **where, error=type(failure).__name__)
+
+
+def describe(message: Msg, now: datetime) -> Delivery:
+    """What JetStream says about a message."""
+    seen = message.metadata
+    headers: Mapping[str, str] = message.headers or {}
+    return Delivery(
+        sequence=seen.sequence.stream,
+        attempt=seen.num_delivered,
+        age_s=max(0.0, (now - seen.timestamp).total_seconds()),
+        subject=message.subject,
+        headers=headers,
+    )
+
+
+async def _raw(message: StreamMessage[Msg]) -> Msg:
+    """Each message is decoded by itself, in `on_message`, where its fault can be settled."""
+    return message.raw_message
+
+
+def _trace(error: Exception | None) -> str:
+    """Type of a foreign error and where it arose; never its text, which may quote a document."""
+    if error is None:
+        return ""
+    frames, at = [], error.__traceback__
+    while at is not None:
+        frames.append(f"{at.tb_frame.f_code.co_qualname}:{at.tb_lineno}")
+        at = at.tb_next
+    return f"{type(error).__name__} in {' > '.join(frames[-3:])}"

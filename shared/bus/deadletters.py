@@ -1,0 +1,210 @@
+"""The dead letters: list, drop, record, and catch what the server gave up by itself.
+
+Nothing here sends a part again: a document is repaired by submitting its newest change anew.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+from nats.js.errors import APIError, NotFoundError
+from pydantic import ValidationError
+
+from shared.bus.bury import DEAD_LETTERS, outgoing
+from shared.bus.publish import store
+from shared.errors import BusUnavailable, MalformedEvent
+from shared.events import Document, Event
+from shared.ports import Delivery
+from shared.topology import Stage
+
+RECORDER: Final[Stage[Any]] = Stage(
+    "dlq_recorder", DEAD_LETTERS, Event, ("dlq.*.*",), concurrency=8, attempts=None, replicas=2
+)
+"""Tells the ledger that a document failed. Never buries: it would bury its own letters."""
+
+MOVER: Final[Stage[Any]] = Stage(
+    "dlq_mover",
+    "ADVISORIES",
+    Event,
+    ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",),
+    concurrency=4,
+    attempts=None,
+    replicas=2,
+)
+"""Moves what the server delivered too often, and so keeps invisible, to the dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that no retry could help."""
+
+    id: int
+    """Sequence in DLQ."""
+    stream: str
+    consumer: str
+    subject: str
+    sequence: int
+    """Sequence in `stream`."""
+    document: Document | None
+    """None: the message did not say which document, e.g. because it is no event."""
+    code: str
+    reason: str
+    deliveries: int
+    at: datetime
+
+
+OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
+
+
+async def letters(
+    js: JetStreamContext, *, after: int = 0, limit: int = 1000
+) -> Sequence[DeadLetter]:
+    """Dead letters with `id` above `after`, oldest first. Raises BusUnavailable."""
+    found: list[DeadLetter] = []
+    sequence = after
+    while len(found) < limit:
+        try:
+            raw = await js.get_msg(DEAD_LETTERS, seq=sequence + 1, subject="dlq.*.*", next=True)
+        except NotFoundError:
+            break
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"DLQ: not readable ({type(error).__name__})") from None
+        found.append(_stored(raw))
+        sequence = found[-1].id
+    return found
+
+
+async def drop(js: JetStreamContext, id: int) -> bool:
+    """Forget a dead letter; False: there is none with this id. Raises BusUnavailable."""
+    try:
+        return bool(await js.delete_msg(DEAD_LETTERS, id))
+    except APIError as error:
+        if error.err_code in NO_SUCH_MESSAGE or isinstance(error, NotFoundError):
+            return False
+        raise BusUnavailable(f"DLQ: {error.description}") from None
+    except (NatsError, TimeoutError) as error:
+        raise BusUnavailable(f"DLQ: not reachable ({type(error).__name__})") from None
+
+
+NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
+
+
+def letter_of(message: Msg) -> DeadLetter:
+    """The dead letter that a message of RECORDER carries."""
+    seen = message.metadata
+    return _letter(
+        seen.sequence.stream, message.subject, message.headers or {}, message.data, seen.timestamp
+    )
+
+
+def recorder(on_dead: OnDead) -> Callable[[DeadLetter, Delivery], Awaitable[Sequence[Event]]]:
+    """Handler of RECORDER: `session.subscribe_raw(RECORDER, letter_of, recorder(on_dead))`."""
+
+    async def record(letter: DeadLetter, _: Delivery) -> Sequence[Event]:
+        return await on_dead(letter)
+
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The server's word that it delivers a message no more."""
+
+    stream: str
+    consumer: str
+    sequence: int
+    deliveries: int
+
+
+def exhausted_of(message: Msg) -> Exhausted:
+    """The advisory that a message of MOVER carries. Raises MalformedEvent."""
+    try:
+        told = json.loads(message.data)
+        return Exhausted(
+            str(told["stream"]),
+            str(told["consumer"]),
+            int(told["stream_seq"]),
+            int(told["deliveries"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise MalformedEvent("not an advisory of exhausted deliveries") from None
+
+
+def mover(
+    js: JetStreamContext,
+) -> Callable[[Exhausted, Delivery], Awaitable[Sequence[Event]]]:
+    """Handler of MOVER: `session.subscribe_raw(MOVER, exhausted_of, mover(session.js))`."""
+
+    async def move(told: Exhausted, _: Delivery) -> Sequence[Event]:
+        try:
+            raw = await js.get_msg(told.stream, seq=told.sequence)
+        except NotFoundError:
+            return ()
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"{told.stream}: not readable ({type(error).__name__})") from None
+        letter = outgoing(
+            stream=told.stream,
+            consumer=told.consumer,
+            sequence=told.sequence,
+            subject=raw.subject or "",
+            data=raw.data or b"",
+            headers={
+                "Dlq-Deliveries": str(told.deliveries),
+                "Dlq-Code": "exhausted",
+                "Dlq-Reason": f"the server gave up after {told.deliveries} deliveries",
+            },
+        )
+        await store(js, letter)
+        if await _is_work_queue(js, told.stream):
+            await js.delete_msg(told.stream, told.sequence)
+        return ()
+
+    return move
+
+
+async def _is_work_queue(js: JetStreamContext, stream: str) -> bool:
+    """Only there is the message nobody else's: DOCS and RESULTS have other readers."""
+    try:
+        return (await js.stream_info(stream)).config.retention == "workqueue"
+    except (NatsError, APIError, TimeoutError) as error:
+        raise BusUnavailable(f"{stream}: no answer ({type(error).__name__})") from None
+
+
+def _stored(raw: RawStreamMsg) -> DeadLetter:
+    at = raw.time or datetime.fromtimestamp(0, UTC)
+    return _letter(raw.seq or 0, raw.subject or "", raw.headers or {}, raw.data or b"", at)
+
+
+def _letter(
+    id: int, subject: str, headers: Mapping[str, str], data: bytes, at: datetime
+) -> DeadLetter:
+    _, stream, consumer = subject.split(".", 2)
+    return DeadLetter(
+        id=id,
+        stream=stream,
+        consumer=consumer,
+        subject=headers.get("Dlq-Subject", ""),
+        sequence=int(headers.get("Dlq-Seq", "0")),
+        document=_document(stream, data, int(headers.get("Dlq-Seq", "0"))),
+        code=headers.get("Dlq-Code", "unknown"),
+        reason=headers.get("Dlq-Reason", ""),
+        deliveries=int(headers.get("Dlq-Deliveries", "0")),
+        at=at,
+    )
+
+
+def _document(stream: str, data: bytes, sequence: int) -> Document | None:
+    """Which document a dead event was about; in DOCS its revision is the sequence."""
+    try:
+        document = Document.model_validate(json.loads(data)["document"])
+    except (ValueError, KeyError, TypeError, ValidationError):
+        return None
+    if stream == "DOCS":
+        return document.model_copy(update={"revision": sequence})
+    return document

@@ -1,0 +1,195 @@
+"""The connection of a process to the bus, and the stages that it serves."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+from shared.bus.consume import Consumer, Counts, Decode, Handler, T
+from shared.bus.decode import decode
+from shared.bus.publish import JetPublisher
+from shared.errors import BusUnavailable
+from shared.topology import E, Stage
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 2
+RECONNECT_PAUSE_S: Final = 0.25
+PING_INTERVAL_S: Final = 20
+REQUEST_TIMEOUT_S: Final = 5.0
+
+
+class BusSession:
+    """One connection that never gives up, and the stages that consume through it.
+
+    `subscribe` every stage, then `start`; to end, `drain` (when other parts must follow in order)
+    and `close`. Core request and reply is had from `client`.
+    """
+
+    def __init__(
+        self, *, name: str, drain_s: float, on_fatal: Callable[[BaseException], None]
+    ) -> None:
+        self.client: Client
+        self.js: JetStreamContext
+        self.publish: JetPublisher
+        self.stages: dict[str, Consumer[Any]] = {}
+        self._name = name
+        self._drain_s = drain_s
+        self._on_fatal = on_fatal
+        self._broker: NatsBroker
+        self._failed_connects = 0
+        self._closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        name: str,
+        drain_s: float,
+        on_fatal: Callable[[BaseException], None],
+        wait: bool = False,
+    ) -> "BusSession":
+        """Connect.
+
+        Args:
+            url: of a server, or of several of one cluster, with commas between.
+            name: of this process, as the server shows it.
+            drain_s: how long a stop waits for running handlers.
+            on_fatal: ends the process; called at most once, when the session can never work again.
+            wait: keep trying, and say so, until the server answers.
+
+        Raises:
+            BusUnavailable: not `wait`, and no server answers.
+        """
+        session = cls(name=name, drain_s=drain_s, on_fatal=on_fatal)
+        await session._connect(url.split(","), wait=wait)
+        return session
+
+    async def _connect(self, servers: list[str], *, wait: bool) -> None:
+        async def on_error(error: Exception) -> None:
+            self._failed_connects += 1
+            if not wait and self._failed_connects >= len(servers):
+                raise BusUnavailable(f"no NATS server answers at {_shown(servers)}")
+            if self._failed_connects % 20 == 1:
+                log.warning("bus_unreachable", servers=_shown(servers), error=type(error).__name__)
+
+        self._broker = NatsBroker(
+            servers,
+            name=self._name,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_PAUSE_S,  # type: ignore[arg-type]  # sleeps on a float
+            connect_timeout=CONNECT_TIMEOUT_S,
+            ping_interval=PING_INTERVAL_S,
+            error_cb=on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+            closed_cb=self._on_closed,
+            graceful_timeout=None,
+            apply_types=False,
+            logger=None,
+        )
+        try:
+            self.client = await self._broker.connect()
+        except (NatsError, OSError) as error:
+            raise BusUnavailable(f"{_shown(servers)}: {error}") from None
+        # FastStream's callback raises inside the reconnect task on e.g. an authorization error,
+        # which ends that task and so the reconnecting
+        self.client._error_cb = self._on_error
+        self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        self.publish = JetPublisher(self.js)
+
+    def subscribe(self, stage: Stage[E], handler: Handler[E]) -> None:
+        """Give the stage's events to a handler, which returns the events that follow.
+
+        What it returns is stored before the message is acknowledged; what it raises goes to
+        `shared.bus.settle`. Only before `start`.
+        """
+
+        def event_of(message: Msg) -> E:
+            return decode(
+                stage,
+                subject=message.subject,
+                data=message.data,
+                headers=message.headers or {},
+                sequence=message.metadata.sequence.stream,
+            )
+
+        self.subscribe_raw(stage, event_of, handler)
+
+    def subscribe_raw(self, stage: Stage[Any], decode: Decode[T], handler: Handler[T]) -> None:
+        """The same for messages that are not events, with a decoder of their own."""
+        consumer = Consumer(stage, decode, handler, self._fail)
+        consumer.register(self._broker, self.js, self.publish)
+        self.stages[stage.name] = consumer
+
+    async def start(self) -> None:
+        """Begin to consume; the durable consumers must exist (`shared.bus.provision`)."""
+        await self._broker.start()
+
+    async def drain(self) -> None:
+        """Stop fetching, hand back what is not begun, let handlers end within `drain_s`."""
+        handed_back = await asyncio.gather(
+            *(consumer.pull.drain(self._drain_s) for consumer in self.stages.values())
+        )
+        if self.client.is_connected:
+            with contextlib.suppress(NatsError, TimeoutError):
+                await self.client.flush(2)
+        log.info("bus_drained", handed_back=sum(handed_back))
+
+    async def close(self) -> None:
+        """Drain if that was not done, then disconnect."""
+        await self.drain()
+        self._closing = True
+        with contextlib.suppress(NatsError):
+            if self.client.is_connected:
+                await self._broker.stop()
+            else:
+                await self.client.close()
+                await self._broker.stop()
+
+    def healthy(self) -> bool:
+        """Connected, and every stage can receive."""
+        return self.client.is_connected and all(c.pull.healthy() for c in self.stages.values())
+
+    @property
+    def stalls(self) -> int:
+        """How often a stage had to start fetching anew."""
+        return sum(consumer.pull.stalls for consumer in self.stages.values())
+
+    @property
+    def counts(self) -> Mapping[str, Counts]:
+        """Deliveries by stage and end."""
+        return {name: consumer.counts for name, consumer in self.stages.items()}
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._closing:
+            self._closing = True
+            self._on_fatal(error)
+
+    async def _on_error(self, error: Exception) -> None:
+        log.info("bus_error", error=type(error).__name__)
+
+    async def _on_disconnected(self) -> None:
+        if not self._closing:
+            log.warning("bus_disconnected", name=self._name)
+
+    async def _on_reconnected(self) -> None:
+        log.warning("bus_reconnected", name=self._name)
+        for consumer in self.stages.values():
+            consumer.pull.reconnected()
+
+    async def _on_closed(self) -> None:
+        self._fail(BusUnavailable("the connection to the bus was closed for good"))
+
+
+def _shown(servers: list[str]) -> str:
+    """Addresses without user names and passwords."""
+    return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in servers)

@@ -1,0 +1,66 @@
+"""Stand-ins for what takes seconds to load: known at once, awaited at the first call."""
+
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+
+from shared.ports import Encoder, Filter, Hit, Probe, Row, Vector, Vectors, VectorStore
+
+
+class DeferredEncoder:
+    """Implements `shared.ports.Encoder` over one that is still loading."""
+
+    def __init__(self, fingerprint: str, dimensions: int, loading: Awaitable[Encoder]) -> None:
+        self.fingerprint, self.dimensions = fingerprint, dimensions
+        self._loading = asyncio.ensure_future(loading)
+
+    async def ready(self) -> Encoder:
+        """The encoder, once it is loaded. Raises what loading raised."""
+        return await asyncio.shield(self._loading)
+
+    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+        return await (await self.ready()).encode(texts, alone=alone)
+
+
+class DeferredStore:
+    """Implements `shared.ports.VectorStore` over one that is still opening."""
+
+    def __init__(self, dimensions: int, opening: Awaitable[VectorStore]) -> None:
+        self.dimensions = dimensions
+        self._opening = asyncio.ensure_future(opening)
+
+    async def ready(self) -> VectorStore:
+        """The store, once it is open. Raises what opening raised."""
+        return await asyncio.shield(self._opening)
+
+    async def upsert(self, rows: Sequence[Row]) -> None:
+        await (await self.ready()).upsert(rows)
+
+    async def delete(self, ids: Collection[str]) -> None:
+        await (await self.ready()).delete(ids)
+
+    async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
+        return await (await self.ready()).ids(documents)
+
+    async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
+        return await (await self.ready()).unsearchable(probes)
+
+    async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
+        return await (await self.ready()).search(vector, limit=limit, where=where)
+
+    async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
+        return await (await self.ready()).search_text(text, limit=limit, where=where)
+
+    async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
+        return await (await self.ready()).rows(ids)
+
+    async def count(self) -> int:
+        return await (await self.ready()).count()
+
+    async def maintain(self) -> None:
+        await (await self.ready()).maintain()
+
+    async def close(self) -> None:
+        if self._opening.done() and not self._opening.cancelled() and not self._opening.exception():
+            await self._opening.result().close()
+        else:
+            self._opening.cancel()

@@ -1,0 +1,65 @@
+"""The ledger in a NATS KV bucket: one key a document, changed by compare-and-set only."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+
+import structlog
+from nats.js import JetStreamContext
+
+from shared.bus.buckets import KvBucket
+from shared.errors import Conflict, LedgerConflict, PermanentError
+from shared.ordering import Record, from_bytes, to_bytes
+from shared.ports import Entry
+from shared.topology import ledger_bucket
+
+log = structlog.get_logger(__name__)
+
+
+class KvLedger:
+    """Implements `shared.ports.Ledger`.
+
+    `get` asks the stream's leader, so a worker never decides by a record older than its own write.
+    `get_many` and `entries` are for reading; in a cluster a replica that lags may answer them.
+    """
+
+    def __init__(self, js: JetStreamContext, generation: str) -> None:
+        self._bucket = KvBucket(js, ledger_bucket(generation).name)
+
+    async def open(self) -> None:
+        """Raises ConfigurationError when the bucket was not provisioned, BusUnavailable."""
+        await self._bucket.open()
+
+    async def get(self, doc_key: str) -> Entry | None:
+        value = await self._bucket.get(doc_key)
+        if value is None:
+            return None
+        record = _record(doc_key, value.data)
+        if record is None:
+            raise PermanentError(f"the ledger record of {doc_key} is unreadable")
+        return Entry(record, value.at)
+
+    async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
+        try:
+            return await self._bucket.put(doc_key, to_bytes(record), expect=expect)
+        except Conflict as conflict:
+            raise LedgerConflict(str(conflict)) from conflict
+
+    async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
+        values = await self._bucket.get_many(doc_keys)
+        records = ((key, _record(key, value.data)) for key, value in values.items())
+        return {key: record for key, record in records if record}
+
+    async def entries(self) -> AsyncIterator[tuple[str, Record]]:
+        async with contextlib.aclosing(self._bucket.items()) as items:
+            async for key, value in items:
+                if record := _record(key, value.data):
+                    yield key, record
+
+
+def _record(doc_key: str, data: bytes) -> Record | None:
+    """The record, or None when something else was written under its key; the sweep repairs it."""
+    try:
+        return from_bytes(data)
+    except (ValueError, KeyError, TypeError):
+        log.warning("ledger_record_unreadable", doc_key=doc_key)
+        return None

@@ -1,0 +1,41 @@
+"""A ledger in memory: for tests, and as the plainest statement of the contract."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+
+from shared.errors import LedgerConflict, PermanentError
+from shared.ordering import Record, from_bytes, to_bytes
+from shared.ports import Entry
+from shared.topology import MAX_MESSAGE_BYTES
+
+
+class MemoryLedger:
+    """Implements `shared.ports.Ledger`. Holds the bytes that the bus would hold.
+
+    Each call decides in one step of the event loop, as the server decides in one step.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[bytes, int]] = {}
+        self._revision = 0
+
+    async def get(self, doc_key: str) -> Entry | None:
+        value = self._values.get(doc_key)
+        return value and Entry(from_bytes(value[0]), value[1])
+
+    async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
+        data = to_bytes(record)
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise PermanentError(f"the record of {doc_key} is larger than a message may be")
+        _, at = self._values.get(doc_key, (b"", 0))
+        if at != expect:
+            raise LedgerConflict(f"the record of {doc_key} is not at {expect}")
+        self._revision += 1
+        self._values[doc_key] = data, self._revision
+        return self._revision
+
+    async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
+        return {key: from_bytes(self._values[key][0]) for key in doc_keys if key in self._values}
+
+    async def entries(self) -> AsyncIterator[tuple[str, Record]]:
+        for key, (data, _) in list(self._values.items()):
+            yield key, from_bytes(data)

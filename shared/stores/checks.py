@@ -1,0 +1,77 @@
+"""What every store decides alike: which rows may be written, and in which order. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar
+
+import numpy as np
+
+from shared.errors import StoreMismatch, VectorsRejected
+from shared.ports import Filter, Row, Vector
+
+SAME: Final = 1e-3
+"""Cosine distance below which two vectors are one: equal texts tie, and any of them is found."""
+
+T = TypeVar("T")
+
+
+def vet(rows: Sequence[Row], dimensions: int) -> tuple[list[Row], frozenset[str]]:
+    """Part a batch into rows to write and ids to refuse.
+
+    Returns:
+        The rows with a sound vector, each id once, sorted by id, and the ids of the others.
+        Engines raise on or duplicate repeated ids, and deadlock on unsorted ones.
+    """
+    once = {row.id: row for row in reversed(rows)}
+    bad = frozenset(row.id for row in once.values() if not sound(row.vector, dimensions))
+    return [once[key] for key in sorted(once.keys() - bad)], bad
+
+
+def sound(vector: Vector, dimensions: int) -> bool:
+    """Whether it has the right length, is finite as float32, and points somewhere."""
+    if vector.shape != (dimensions,):
+        return False
+    square = float(np.dot(vector, vector))
+    if not np.isfinite(square):  # the square may overflow where the vector does not
+        return bool(np.isfinite(vector).all())
+    return square > 0 or bool(np.any(vector))
+
+
+def refusal(bad: frozenset[str]) -> VectorsRejected:
+    return VectorsRejected(
+        f"{len(bad)} vectors have the wrong length, are not finite or are zero", bad
+    )
+
+
+def checked_query(vector: Vector, dimensions: int) -> bool:
+    """Whether a search by `vector` can find anything.
+
+    Raises:
+        StoreMismatch: the vector is of another model than the index.
+    """
+    if vector.shape != (dimensions,):
+        raise StoreMismatch(
+            f"the index holds {dimensions} dimensions, the query has {vector.shape}; "
+            "search with the model that the index was built with"
+        )
+    return sound(vector, dimensions)
+
+
+def restricts_to_nothing(where: Filter) -> bool:
+    return where.sources is not None and not where.sources
+
+
+def clean_query(text: str) -> str:
+    """The text as valid UTF-8 without NUL: a person may paste anything."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """The items in order, at most `most` at a time."""
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def spread(items: Mapping[str, T], most: int) -> dict[str, T]:
+    """At most `most` of the items, evenly over their order."""
+    keys = list(items)
+    step = max(1, -(-len(keys) // most))
+    return {key: items[key] for key in keys[::step]}

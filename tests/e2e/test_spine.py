@@ -1,0 +1,213 @@
+"""What a person does: drop files, search, edit, move, delete; kill things; and search is right."""
+
+import os
+import random
+import shutil
+import signal
+
+import pytest
+from instep_process import Instep, wait_until
+
+WORDS = "harbour lantern orchard granite violin meadow copper thunder saffron glacier".split()
+
+
+def write_notes(folder, count, *, seed=1):
+    """Markdown files with a word of their own each, so that a search can tell them apart."""
+    chance = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        body = "\n\n".join(
+            " ".join(chance.choices(WORDS, k=30)) + f" note{n}paragraph{k}." for k in range(4)
+        )
+        (folder / f"n{n}.md").write_text(f"# Note {n} unique{n}\n\n## Body\n\n{body}\n")
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    write_notes(folder, 6)
+    return folder
+
+
+@pytest.fixture
+def instep(tmp_path):
+    made = Instep(tmp_path / "data", tmp_path)
+    yield made
+    made.stop()
+
+
+def test_once_indexes_a_folder_and_a_second_run_encodes_nothing(instep, notes):
+    first = instep.json("up", notes, "--once")
+    second = instep.json("up", notes, "--once")
+
+    assert first["in_step"] is True
+    assert first["documents"]["found"] == 6
+    assert first["documents"]["inserted"] == 6
+    assert first["chunks"]["embedded"] > 0
+    assert second["in_step"] is True
+    assert second["documents"]["inserted"] == 0
+    assert second["chunks"]["embedded"] == 0
+    assert instep.found("unique3", status=(0,))[0] == "n3.md"  # no instance is running
+
+
+def test_search_is_right_after_every_change(instep, notes):
+    instep.up(notes)
+    wait_until(lambda: "n2.md" in instep.found("unique2"))
+
+    (notes / "n2.md").write_text("# Zeppelin\n\nA text about zeppelins.\n")
+    wait_until(
+        lambda: (
+            instep.found(
+                "zeppelins",
+            )[:1]
+            == ["n2.md"]
+        )
+    )
+
+    (notes / "n2.md").rename(notes / "airships.md")
+    wait_until(lambda: instep.found("zeppelins")[:1] == ["airships.md"])
+    assert "n2.md" not in instep.found("zeppelins")
+
+    (notes / "airships.md").unlink()
+    wait_until(lambda: "airships.md" not in instep.found("zeppelins"))
+
+    (notes / "airships.md").write_text("# Zeppelin\n\nZeppelins again.\n")
+    wait_until(lambda: instep.found("zeppelins")[:1] == ["airships.md"])
+
+    shown = instep.json("show", "airships.md")
+    assert shown["state"] == "searchable"
+
+
+def test_changes_while_it_was_down_are_found_at_the_next_start(instep, notes):
+    instep.json("up", notes, "--once")
+    (notes / "n0.md").unlink()
+    (notes / "n1.md").write_text("# Changed\n\nNow about marmalade.\n")
+    (notes / "new.md").write_text("# New\n\nAbout porcupines.\n")
+
+    summary = instep.json("up", notes, "--once")
+
+    assert summary["documents"]["removed"] == 1
+    assert instep.found("marmalade")[:1] == ["n1.md"]
+    assert instep.found("porcupines")[:1] == ["new.md"]
+    assert "n0.md" not in instep.found("unique0")
+
+
+def test_a_second_up_says_who_holds_the_data_folder(instep, notes):
+    first = instep.up(notes)
+
+    second = instep("up", notes, "--once")
+
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_kill_everything_in_the_middle_and_start_again(instep, tmp_path):
+    notes = tmp_path / "many"
+    write_notes(notes, 120)
+    instep.env["INSTEP_EMBEDDING__MAX_BATCH"] = "4"
+    process = instep.start("up", notes)
+
+    def under_way():
+        assert process.poll() is None, instep.logs()
+        status = instep("status", "--json")
+        return status.returncode == 0 and '"searchable": 0' not in status.stdout
+
+    wait_until(under_way, within_s=60)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    instep.running.clear()
+
+    summary = instep.json("up", notes, "--once")
+
+    assert summary["in_step"] is True
+    report = instep.json("validate")
+    assert report["passed"] is True
+    assert report["documents"] == 120
+    assert report["rows"] == report["expected_rows"]
+
+
+def test_a_wiped_store_is_rebuilt_without_encoding(instep, notes):
+    first = instep.json("up", notes, "--once")
+    shutil.rmtree(instep.data / "store")
+
+    second = instep.json("up", notes, "--once")
+
+    assert second["chunks"]["embedded"] == 0
+    report = instep.json("validate")
+    assert report["passed"] is True
+    assert report["rows"] == first["chunks"]["embedded"] + first["chunks"]["cached"]
+
+
+def test_a_refused_file_is_listed_with_its_reason_and_harms_nobody(instep, notes):
+    (notes / "broken.md").write_bytes(b"\x00\x01\x02" * 200)
+    (notes / "empty.md").write_text("")
+
+    summary = instep.json("up", notes, "--once")
+
+    assert summary["documents"]["refused"] == 2
+    assert summary["documents"]["inserted"] == 6
+    listed = instep.json("failed", status=(0, 1))
+    assert {row["document"].split("/")[-1] for row in listed["failures"]} == {
+        "broken.md",
+        "empty.md",
+    }
+    assert all(row["code"] and row["fix"] for row in listed["failures"])
+
+
+def test_publish_brings_a_document_from_standard_input(instep, notes):
+    instep.up(notes)
+
+    done = instep(
+        "publish",
+        "-",
+        "--source",
+        "inbox",
+        "--path",
+        "hello.md",
+        "--wait",
+        "20",
+        stdin="# Hello\n\nAbout armadillos.\n",
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert instep.found("armadillos")[:1] == ["hello.md"]
+
+
+def test_embedder_replicas_join_and_are_killed_at_will(instep, tmp_path):
+    notes = tmp_path / "many"
+    write_notes(notes, 60)
+    instep.up(notes)
+    replicas = [instep.start("run", "embedder") for _ in range(2)]
+    wait_until(
+        lambda: (
+            len(
+                instep.found(
+                    "note",
+                )
+            )
+            > 0
+        )
+    )
+    write_notes(notes, 60, seed=2)
+    os.killpg(replicas[0].pid, signal.SIGKILL)
+
+    def in_step():
+        return instep.json("status", status=(0, 1))["in_step"]
+
+    wait_until(in_step, within_s=90)
+    report = instep.json("validate")
+    assert report["passed"] is True
+    assert report["documents"] == 60
+
+
+def test_a_stop_is_clean_and_loses_nothing(instep, notes):
+    process = instep.up(notes)
+    (notes / "late.md").write_text("# Late\n\nAbout xylophones.\n")
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) in (0, 130)
+    instep.running.clear()
+    instep.json("up", notes, "--once")
+    assert instep.found("xylophones")[:1] == ["late.md"]

