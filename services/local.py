@@ -125,14 +125,7 @@ class LocalServer:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server that runs now."""
         return self._process.pid if self._process else None
-
-    @property
-    def given_up(self) -> bool:
-        """Whether `wait` raises now: the server died too often."""
-        task = self._supervisor
-        return task is not None and task.done() and not task.cancelled()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -192,17 +185,16 @@ class LocalServer:
             log.warning("nats_server_died", status=status, restarts=self.restarts)
             await asyncio.sleep(delay_s)
             self.restarts += 1
-            with contextlib.suppress(_Died):
+            with contextlib.suppress(_Died, OSError):  # a death at once
                 await self._launch()
 
     async def _launch(self) -> None:
-        binary = find_server()
         config = self.folder / "nats.conf"
         text = server_config(
             self.folder, port=self._port, token=self._token, max_file_bytes=self._max_file_bytes
         )
         write_private(config, text)
-        command = [str(binary), "-c", str(config.absolute())]
+        command = [str(find_server()), "-c", str(config.absolute())]
         if sys.platform == "linux":
             helper = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
             command = helper + command

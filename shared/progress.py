@@ -35,6 +35,8 @@ class Progress:
     removed: int = 0
     refused: int = 0
     failed: int = 0
+    held: int = 0
+    """Sources whose removals wait for a person."""
     encode_s: float = 0.0
     """Time that the model was busy."""
     listeners: list[Callable[[Activity], None]] = field(default_factory=list)

@@ -4,7 +4,6 @@ Precedence: defaults < `instep.toml` < `INSTEP_*` < command-line options. Unknow
 with a suggestion: pydantic-settings would ignore a misspelt variable.
 """
 
-import difflib
 import os
 import re
 import tomllib
@@ -16,12 +15,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import ConfigurationError
+from shared.faults import ALIASES, PREFIX, faults
 from shared.identity import SOURCE_PATTERN
 
-PREFIX: Final = "INSTEP_"
 ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL"}
 """Variables that the command line reads itself."""
-ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -41,6 +39,14 @@ def _quantity(units: Mapping[str, float], example: str) -> Any:
 
 Seconds = Annotated[float, _quantity(_UNITS_S, "5 min"), Field(ge=0)]
 Bytes = Annotated[int, _quantity(_UNITS_BYTES, "100 MB"), Field(ge=1)]
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""Several texts; as one text, with commas between them."""
 
 
 class Group(BaseModel):
@@ -64,9 +70,9 @@ class Source(Group):
 
     kind: Literal["folder", "push"] = "folder"
     path: Path | None = None
-    include: tuple[str, ...] = ()
+    include: Names = ()
     """Globs on the path below the root; empty: every known format."""
-    exclude: tuple[str, ...] = ()
+    exclude: Names = ()
     watch: Literal["auto", "events", "poll"] = "auto"
     rescan: Seconds = 300.0
     """The listing is compared even when events are seen."""
@@ -75,7 +81,7 @@ class Source(Group):
     settle: Seconds = 0.03
     """A file is read when it has not changed for this long."""
     max_bytes: Bytes = 100 * 1024**2
-    allow_references: tuple[str, ...] = ()
+    allow_references: Names = ()
     """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
 
     @model_validator(mode="after")
@@ -165,7 +171,7 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, str]
-    """`"embedding.max_batch"` to e.g. `"INSTEP_EMBEDDING__MAX_BATCH"` or `"instep.toml"`."""
+    """`"embedding.max_batch"` to e.g. `"INSTEP_EMBEDDING__MAX_BATCH"` or `"instep.toml:14"`."""
 
 
 def load(
@@ -187,13 +193,13 @@ def load(
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    faults: list[str] = []
     if config is not None:
-        for name, value in _leaves(_read_toml(config)):
-            _put(values, origins, name, value, str(config.name))
+        table, lines = _read_toml(config)
+        for name, value in _leaves(table):
+            _put(values, origins, name, value, f"{config.name}{_line_of(name, lines)}")
     for variable, raw in sorted(environ.items()):
         dotted = _dotted(variable)
-        if dotted:
+        if dotted is not None:
             _put(values, origins, dotted, _from_text(raw), variable)
     for name, value in (options or {}).items():
         if value is not None:
@@ -201,8 +207,8 @@ def load(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        faults += [_fault(e, origins) for e in error.errors(include_input=False, include_url=False)]
-        raise ConfigurationError("\n".join(faults)) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
     return Loaded(settings, origins)
 
 
@@ -218,13 +224,38 @@ def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
+    """The table of a file, and the lines of its keys by dotted name."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), _key_lines(text)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """Where keys stand, for messages: the parser does not tell. Only plain layouts are found."""
+    table = ""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            table = re.sub(r"[\s\"']", "", header[1])
+            lines.setdefault(table, number)
+        elif key := re.match(r"\s*([\w.\-\"' ]+?)\s*=", line):
+            name = re.sub(r"[\s\"']", "", key[1])
+            lines.setdefault(f"{table}.{name}" if table else name, number)
+    return lines
+
+
+def _line_of(name: str, lines: Mapping[str, int]) -> str:
+    """`:14`, of the key or of what it is written in; empty when it was not found."""
+    while name and name not in lines:
+        name = name.rpartition(".")[0]
+    return f":{lines[name]}" if name else ""
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -251,7 +282,7 @@ def _dotted(variable: str) -> str | None:
 
 
 def _from_text(raw: str) -> Any:
-    """Lists are written with commas or as TOML; numbers and booleans are left to pydantic."""
+    """Lists may be written as in TOML; numbers and booleans are left to pydantic."""
     if raw.startswith("["):
         try:
             return tomllib.loads(f"x = {raw}")["x"]
@@ -270,28 +301,3 @@ def _put(
             return
     values[last] = value
     origins[name] = origin
-
-
-def _fault(error: Any, origins: Mapping[str, str]) -> str:
-    path = [str(p) for p in error["loc"] if p != "[key]"]
-    dotted = ".".join(path)
-    origin = next(
-        (o for n, o in origins.items() if n == dotted or n.startswith(f"{dotted}.")), None
-    )
-    shown = origin if origin and origin.startswith((PREFIX, *ALIASES)) else dotted
-    where = f"{origin}: " if origin and origin != shown else ""
-    if error["type"] != "extra_forbidden":
-        message = error["msg"].removeprefix("Value error, ")
-        return f"{where}{shown}: {message}"
-    known = [
-        n.replace("NAME", path[1]) if n.startswith("sources.") else n
-        for n in names()
-        if len(path) > 1 or not n.startswith("sources.")
-    ]
-    groups = sorted({n.rsplit(".", 1)[0] for n in known} | set(known))
-    close = difflib.get_close_matches(dotted, groups, n=1)
-    hint = ""
-    if close:
-        as_variable = PREFIX + close[0].replace("-", "_").replace(".", "__").upper()
-        hint = f"; did you mean {as_variable if shown != dotted else close[0]}?"
-    return f"{where}{shown} is not a setting{hint}"

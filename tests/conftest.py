@@ -20,8 +20,9 @@ listen: "127.0.0.1:{port}"
 ports_file_dir: "{ports}"
 max_payload: 1MB
 jetstream {{ store_dir: "{store}", max_mem: 64MB, max_file: 256GB }}
-feature_flags {{ js_ack_fc_v2: false }}
 """
+BUNDLED = "feature_flags { js_ack_fc_v2: false }"
+"""As the bundled server runs; the newer acknowledgement format breaks parts of nats-py."""
 
 
 class NatsServer:
@@ -30,6 +31,8 @@ class NatsServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = -1
+        self.extra = BUNDLED
+        """More lines of configuration, from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -41,7 +44,8 @@ class NatsServer:
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir(parents=True)
         config = self.folder / "nats.conf"
-        config.write_text(CONFIG.format(port=self.port, ports=ports, store=self.folder / "js"))
+        lines = CONFIG.format(port=self.port, ports=ports, store=self.folder / "js")
+        config.write_text(lines + self.extra)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_binary(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT

@@ -50,8 +50,8 @@ def clean(text: str) -> str:
     text = _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
     kept: list[str] = []
     blank = True
-    for line in text.split("\n"):
-        line = line.rstrip()
+    for raw in text.split("\n"):
+        line = raw.rstrip()
         if line or not blank:
             kept.append(line)
         blank = not line

@@ -111,7 +111,9 @@ def _is_western(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     high = [c for c in text if c > "\x7f"]
-    letters = sum(1 for c in high if c.isalpha() or c in "\u2018\u2019\u201c\u201d\u2013\u2014…€£§°«»\xa0")
+    letters = sum(
+        1 for c in high if c.isalpha() or c in "\u2018\u2019\u201c\u201d\u2013\u2014…€£§°«»\xa0"
+    )
     return len(high) <= len(text) * 0.3 and letters >= len(high) * 0.8
 
 

@@ -12,10 +12,21 @@ from typing import Final
 
 import numpy as np
 
-from services.enricher.measure import BLOCKS, LINES, PARTS, TOKENS, WORDS, Measured
+from services.enricher.measure import (
+    BLOCKS,
+    LINES,
+    PARTS,
+    TOKENS,
+    WORDS,
+    Hashes,
+    Ints,
+    Measured,
+)
 
 _LEAST: Final = 0.25
 """Least share of the limit that a cut leaves on either side, where blocks allow it."""
+Ranks = tuple[int, ...]
+_INSIDE: Final[Ranks] = (PARTS, LINES, WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece, and at most how many tokens it has; None when a word was torn: count again."""
+
+    text: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Range:
     """Characters from `start` to `end`, `size` tokens with what a piece from here repeats."""
 
@@ -35,26 +54,33 @@ class _Range:
     size: int
 
 
-def by_content(text: Measured, limits: Limits) -> list[str]:
-    """Pieces of at most `limits.tokens`, in order; what repeats the piece before is part of them."""
-    pieces: list[str] = []
+def by_content(text: Measured, limits: Limits) -> list[Piece]:
+    """Pieces of at most `limits.tokens`, in order, with what they repeat of the piece before."""
+    pieces: list[Piece] = []
     previous = 0
-    for start, end in _leaves(text, limits):
-        piece = _opening(text, previous, start, limits) + text.text[start:end].strip("\n").rstrip()
-        if piece.strip():
-            pieces.append(piece)
-        previous = start
+    for part in _leaves(text, limits):
+        opening = _opening(text, previous, part.start, limits)
+        pieces += _piece(text, part.start, part.end, part.size, opening)
+        previous = part.start
     return pieces
 
 
-def _leaves(text: Measured, limits: Limits) -> Iterator[tuple[int, int]]:
+def _piece(text: Measured, start: int, end: int, size: int, opening: str = "") -> list[Piece]:
+    """One piece, or none where there are only blanks."""
+    body = text.text[start:end].strip("\n").rstrip()
+    if not body:
+        return []
+    return [Piece(opening + body, None if text.torn(start) or text.torn(end) else size)]
+
+
+def _leaves(text: Measured, limits: Limits) -> Iterator[_Range]:
     waiting = [(0, len(text.text))]
     while waiting:
         start, end = waiting.pop()
         part = _Range(start, end, text.tokens(start, end) + _repeated(text, start, limits))
         at = None if part.size <= limits.tokens else _place(text, part, limits)
         if at is None:
-            yield start, end
+            yield part
         else:
             waiting += [(at, end), (start, at)]
 
@@ -67,7 +93,8 @@ def _place(text: Measured, part: _Range, limits: Limits) -> int | None:
         last = int(np.searchsorted(found.at, part.end, "left"))
         if first == last:
             continue
-        tokens = found.tokens[first:last] - int(np.searchsorted(text.starts, part.start))
+        # sizes of the left piece, with what it repeats
+        tokens = found.tokens[first:last] + (part.size - text.tokens(0, part.end))
         best = _smallest_hash(tokens, found.hashes[first:last], _zone(part, rank, limits))
         if best is None and rank in (BLOCKS, TOKENS):
             best = _nearest_the_middle(tokens, part, None if rank == TOKENS else limits.tokens)
@@ -87,9 +114,7 @@ def _zone(part: _Range, rank: int, limits: Limits) -> tuple[float, float]:
     return (tight_low, tight_high) if tight_low <= tight_high else (low, high)
 
 
-def _smallest_hash(
-    tokens: np.ndarray, hashes: np.ndarray, zone: tuple[float, float]
-) -> int | None:
+def _smallest_hash(tokens: Ints, hashes: Hashes, zone: tuple[float, float]) -> int | None:
     """Number of the boundary inside the zone with the smallest hash; of equals, the middle one."""
     inside = np.flatnonzero((tokens >= zone[0]) & (tokens <= zone[1]))
     if not len(inside):
@@ -98,7 +123,7 @@ def _smallest_hash(
     return int(smallest[len(smallest) // 2])
 
 
-def _nearest_the_middle(tokens: np.ndarray, part: _Range, limit: int | None) -> int | None:
+def _nearest_the_middle(tokens: Ints, part: _Range, limit: int | None) -> int | None:
     """Number of the boundary nearest the middle, if the larger side is within the limit."""
     best = int(np.argmin(np.abs(2 * tokens - part.size)))
     larger = max(int(tokens[best]), part.size - int(tokens[best]))
@@ -121,7 +146,11 @@ def _header(text: Measured, at: int, limits: Limits) -> tuple[int, int] | None:
         return None
     start = text.block_at[number]
     end = start + block.text.find("\n")
-    return (start, end) if start < end <= at and text.tokens(start, end) <= limits.tokens // 2 else None
+    return (
+        (start, end)
+        if start < end <= at and text.tokens(start, end) <= limits.tokens // 2
+        else None
+    )
 
 
 def _opening(text: Measured, previous: int, start: int, limits: Limits) -> str:
@@ -135,39 +164,40 @@ def _opening(text: Measured, previous: int, start: int, limits: Limits) -> str:
     return text.text[_back(text, least, start, limits.overlap) : start].lstrip("\n")
 
 
-def _back(text: Measured, least: int, at: int, tokens: int) -> int:
+def _back(text: Measured, least: int, at: int, tokens: int, ranks: Ranks = _INSIDE) -> int:
     """The earliest boundary, at most `tokens` before `at` and not before `least`; or `at`."""
-    for rank in (PARTS, LINES, WORDS):
+    enough = int(np.searchsorted(text.starts, at)) - tokens
+    for rank in ranks:
         found = text.boundaries(rank)
-        budget = int(np.searchsorted(text.starts, at)) - tokens
-        first = int(np.searchsorted(found.tokens, budget, "left"))
-        while first < len(found.at) and found.at[first] < least:
-            first += 1
+        first = max(
+            int(np.searchsorted(found.tokens, enough)), int(np.searchsorted(found.at, least))
+        )
         if first < len(found.at) and found.at[first] < at:
             return int(found.at[first])
     return at
 
 
-def by_size(text: Measured, limits: Limits, ranks: tuple[int, ...]) -> list[str]:
+def by_size(text: Measured, limits: Limits, ranks: Ranks) -> list[Piece]:
     """Pieces as full as the best boundary allows, each repeating the end of the one before.
 
     Args:
         ranks: tried in this order; a rank is taken if it fills at least half a piece.
     """
-    pieces: list[str] = []
+    pieces: list[Piece] = []
     start = 0
     while start < len(text.text):
         end = _furthest(text, start, limits.tokens, ranks)
-        piece = text.text[start:end].strip("\n").rstrip()
-        if piece.strip():
-            pieces.append(piece)
+        size = text.tokens(start, end)
+        pieces += _piece(text, start, end, size)
         if end >= len(text.text):
             break
-        start = max(_back(text, start + 1, end, limits.overlap), start + 1)
+        # never more than half of the piece, so that every step goes on
+        overlap = min(limits.overlap, size // 2)
+        start = _back(text, start + 1, end, overlap, ranks)
     return pieces
 
 
-def _furthest(text: Measured, start: int, tokens: int, ranks: tuple[int, ...]) -> int:
+def _furthest(text: Measured, start: int, tokens: int, ranks: Ranks) -> int:
     before = int(np.searchsorted(text.starts, start))
     if len(text.starts) - before <= tokens:
         return len(text.text)

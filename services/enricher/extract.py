@@ -19,13 +19,17 @@ from shared.events import Metadata
 
 Format = Literal["text", "markdown", "html"]
 
+_MARKDOWN: Final = (".md", ".markdown", ".mdown", ".mkd", ".mdx")
+_HTML: Final = (".html", ".htm", ".xhtml")
+_TEXT: Final = (
+    *(".txt", ".text", ".log", ".rst", ".adoc", ".org"),
+    *(".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
+)
 BY_ENDING: Final[dict[str, Format]] = {
-    ".md": "markdown", ".markdown": "markdown", ".mdown": "markdown", ".mkd": "markdown", ".mdx": "markdown",
-    ".html": "html", ".htm": "html", ".xhtml": "html",
-    ".txt": "text", ".text": "text", ".log": "text", ".rst": "text", ".adoc": "text", ".org": "text",
-    ".csv": "text", ".tsv": "text", ".json": "text", ".jsonl": "text", ".yaml": "text", ".yml": "text",
-    ".toml": "text", ".ini": "text", ".cfg": "text",
-}  # fmt: skip
+    **dict.fromkeys(_MARKDOWN, "markdown"),
+    **dict.fromkeys(_HTML, "html"),
+    **dict.fromkeys(_TEXT, "text"),
+}
 """Format by the ending of a path. Any other ending is text if its bytes are."""
 BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/markdown": "markdown",
@@ -47,7 +51,9 @@ _MAGIC: Final = (
     (b"\x1f\x8b", "compressed"),
     (b"{\\rtf", "RTF"),
 )
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE)
+_META_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
+)
 _PARAGRAPHS = re.compile(r"\n\n+")
 _WORD = re.compile(r"\w")
 

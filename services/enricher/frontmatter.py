@@ -28,7 +28,7 @@ class _NoAliases(yaml.SafeLoader):
 def split(text: str) -> tuple[Metadata, str]:
     """The scalars of the front matter, and the text below it.
 
-    What is not a YAML mapping of reasonable size is no front matter: it stays text, nothing is lost.
+    What is no YAML mapping of reasonable size is no front matter: it stays text, nothing is lost.
     """
     if not text.startswith("---\n"):
         return {}, text
@@ -38,7 +38,7 @@ def split(text: str) -> tuple[Metadata, str]:
         return {}, text
     raw = "\n".join(lines[1:end])
     try:
-        loaded = yaml.load(raw, _NoAliases)  # noqa: S506 - a SafeLoader
+        loaded = yaml.load(raw, _NoAliases)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         return {}, text
     if not isinstance(loaded, Mapping):
@@ -47,7 +47,7 @@ def split(text: str) -> tuple[Metadata, str]:
 
 
 def scalars(mapping: Mapping[Hashable, Any]) -> Metadata:
-    """Values that fit a row: strings, numbers, booleans; dates as ISO 8601; no lists, no mappings."""
+    """Values that fit a row: strings, numbers, booleans, dates as ISO 8601; never lists."""
     found: Metadata = {}
     for key, value in mapping.items():
         name = one_line(str(key), 64)

@@ -15,20 +15,29 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 2_000
 """Elements inside each other. The parser takes quadratic time in it, minutes at 200,000."""
 
-_DROPPED: Final = frozenset({"script", "style", "nav", "template", "noscript", "svg", "head", "iframe"})
+_DROPPED: Final = frozenset(
+    {"script", "style", "nav", "template", "noscript", "svg", "head", "iframe"}
+)
 _BREAKS: Final = frozenset(
-    "address article aside body center dd details dialog div dl dt fieldset figcaption figure footer "
-    "form header hr main p section summary tbody thead tfoot caption br".split()
+    {
+        *("address", "article", "aside", "body", "br", "caption", "center", "dd", "details"),
+        *("dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form"),
+        *("header", "hr", "main", "p", "section", "summary", "tbody", "tfoot", "thead"),
+    }
 )
 _CONTAINERS: Final[dict[str, Kind]] = {
-    "ul": "list", "ol": "list", "menu": "list", "table": "table", "pre": "code", "blockquote": "quote",
-}  # fmt: skip
+    **dict.fromkeys(("ul", "ol", "menu"), "list"),
+    **{"table": "table", "pre": "code", "blockquote": "quote"},
+}
 _HEADINGS: Final = {f"h{n}": n for n in range(1, 7)}
 _NAMED: Final = {"author", "description", "date", "keywords"}
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 # they close themselves, so an old page has thousands of them open in the source
 _FLAT: Final = frozenset(
-    "p li dd dt td th tr option area base br col embed hr img input link meta source track wbr".split()
+    {
+        *("p", "li", "dd", "dt", "td", "th", "tr", "option", "area", "base", "br", "col", "embed"),
+        *("hr", "img", "input", "link", "meta", "source", "track", "wbr"),
+    }
 )
 _BLANKS = re.compile(r"\s+")
 

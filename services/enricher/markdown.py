@@ -36,8 +36,12 @@ _HTML = re.compile(
 )
 _HTML_VERBATIM = re.compile(r"^ {0,3}<(script|style|pre|textarea|!--)", re.IGNORECASE)
 
-_IMAGE = re.compile(r"!\[([^\[\]]*)\](?:\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\s*\)|\[[^\[\]]*\])")
-_LINK = re.compile(r"(?<![\w\]])\[([^\[\]]*)\]\((?:<[^<>]*>|(?:[^()\s]|\([^()\s]*\))*)(?:\s+\"[^\"]*\")?\s*\)")
+_IMAGE = re.compile(
+    r"!\[([^\[\]]*)\](?:\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\s*\)|\[[^\[\]]*\])"
+)
+_LINK = re.compile(
+    r"(?<![\w\]])\[([^\[\]]*)\]\((?:<[^<>]*>|(?:[^()\s]|\([^()\s]*\))*)(?:\s+\"[^\"]*\")?\s*\)"
+)
 _LINK_BY_NAME = re.compile(r"(?<![\w\]])\[([^\[\]]+)\]\[[^\[\]]*\]")
 _TAG = re.compile(
     r"</?(?:a|abbr|b|br|code|del|details|div|em|font|i|img|ins|kbd|mark|p|q|s|small|span|strong|sub|"
@@ -157,7 +161,11 @@ def _quote(lines: Sequence[str], at: int) -> Taken | None:
     if not _QUOTE.match(lines[at]):
         return None
     end = at + 1
-    while end < len(lines) and lines[end] and (_QUOTE.match(lines[end]) or not _starts_block(lines, end)):
+    while (
+        end < len(lines)
+        and lines[end]
+        and (_QUOTE.match(lines[end]) or not _starts_block(lines, end))
+    ):
         end += 1
     text = "\n".join(plain(_QUOTE_MARKS.sub("", line)).rstrip() for line in lines[at:end]).strip()
     return ([Block("quote", text)] if text else []), end

@@ -14,17 +14,18 @@ from services.enricher.blocks import Block, Kind
 from shared.ports import TokenCounter
 
 Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 
 MAX_CHARS_PER_TOKEN: Final = 32
 """A token never counts for more characters: a tokenizer may make one token of a megabyte."""
 BLOCKS, PARTS, LINES, WORDS, TOKENS = range(5)
 """Ranks of boundaries, best first: between blocks; between items, rows, sentences or paragraphs of
 code; between lines; between words; between tokens."""
-_JOIN: Final = "\n\n"
+JOIN: Final = "\n\n"
 _LOOK_AHEAD: Final = 64
 """Characters after a boundary that its hash is made of."""
 
-_SENTENCE = re.compile(r"[.!?][\"')\]”’]*\s+|[。！？]+\s*|\n")
+_SENTENCE = re.compile("[.!?][\"')\\]\u201d\u2019]*\\s+|[\u3002\uff01\uff1f]+\\s*|\n")
 _ITEM = re.compile(r"\n(?=\s{0,40}(?:[-*+]|\d{1,9}[.)])\s)")
 _LINE = re.compile(r"\n+")
 _EMPTY_LINE = re.compile(r"\n\n+")
@@ -47,7 +48,7 @@ class Boundaries:
     """Characters before the boundary."""
     tokens: Ints
     """Tokens before it."""
-    hashes: NDArray[np.uint64]
+    hashes: Hashes
     """Of the text right after it, so that a place keeps its hash wherever the text moves."""
 
 
@@ -64,13 +65,13 @@ class Measured:
     _known: dict[int, Boundaries] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], counter: TokenCounter) -> "Measured":
-        text = _JOIN.join(block.text for block in blocks)
+    def of(cls, blocks: Sequence[Block], starts: Ints) -> "Measured":
+        """The blocks joined; `starts` as `token_starts` has them for the joined text."""
         block_at, at = [], 0
         for block in blocks:
             block_at.append(at)
-            at += len(block.text) + len(_JOIN)
-        return cls(blocks, text, _token_starts(counter.offsets(text), len(text)), block_at)
+            at += len(block.text) + len(JOIN)
+        return cls(blocks, JOIN.join(block.text for block in blocks), starts, block_at)
 
     def tokens(self, start: int, end: int) -> int:
         """Tokens that begin in characters `start` to `end`."""
@@ -80,6 +81,11 @@ class Measured:
     def block_of(self, at: int) -> int:
         """Number of the block that the character belongs to."""
         return bisect_right(self.block_at, at) - 1
+
+    def torn(self, at: int) -> bool:
+        """Whether a cut here parts a word, so that both ends may have other tokens than here."""
+        around = self.text[max(at - 1, 0) : at + 1]
+        return 0 < at < len(self.text) and around == around.strip()
 
     def inside(self, at: int) -> bool:
         """Whether a cut here would part a block."""
@@ -121,13 +127,15 @@ def _hash(text: str, at: int) -> int:
     return int.from_bytes(blake2b(after.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
-def _token_starts(offsets: Sequence[tuple[int, int]], length: int) -> Ints:
+def token_starts(text: str, counter: TokenCounter) -> Ints:
     """First characters of the tokens, with more wherever none is for MAX_CHARS_PER_TOKEN."""
+    offsets = counter.offsets(text)
     first = np.fromiter((start for start, _ in offsets), np.int64, len(offsets))
     first = np.maximum.accumulate(first) if len(first) else first
-    edges = np.concatenate(([0], first, [length]))
+    edges = np.concatenate(([0], first, [len(text)]))
     gaps = np.diff(edges)
-    extra: list[Ints] = []
-    for n in np.flatnonzero(gaps > MAX_CHARS_PER_TOKEN):
-        extra.append(np.arange(edges[n] + MAX_CHARS_PER_TOKEN, edges[n + 1], MAX_CHARS_PER_TOKEN))
+    extra = [
+        np.arange(edges[n] + MAX_CHARS_PER_TOKEN, edges[n + 1], MAX_CHARS_PER_TOKEN)
+        for n in np.flatnonzero(gaps > MAX_CHARS_PER_TOKEN)
+    ]
     return np.sort(np.concatenate((first, *extra)))

@@ -57,8 +57,7 @@ class InstanceCommands:
         items = []
         for failure in choose(await self.queries.all_failures(), request):
             done, detail = (True, "") if request.dry_run else await act(failure)
-            name = f"{failure.source}/{failure.path}" if failure.doc_key else failure.path
-            items.append(Chosen(id=failure.id, document=name, done=done, detail=detail))
+            items.append(Chosen(id=failure.id, document=failure.document, done=done, detail=detail))
         return _answer(items, dry_run=request.dry_run)
 
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
@@ -73,8 +72,7 @@ class InstanceCommands:
 
     async def _drop(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
-            sequence = int(failure.id.removeprefix("d_"))
-            there = self.dead_letters is not None and await self.dead_letters.drop(sequence)
+            there = await self._forget_letter(int(failure.id.removeprefix("d_")))
             return there, "" if there else "it is gone already"
         if failure.state == "refused":
             return False, "it stays in the list until the document is changed, deleted or excluded"
@@ -87,6 +85,9 @@ class InstanceCommands:
         except LedgerConflict:
             return False, "it has changed in this moment"
         return True, "forgotten; the next sweep tries it again if it is still unfinished"
+
+    async def _forget_letter(self, id: int) -> bool:
+        return self.dead_letters is not None and await self.dead_letters.drop(id)
 
 
 def _answer(items: Sequence[Chosen], *, dry_run: bool) -> ChosenAnswer:

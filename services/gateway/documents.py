@@ -43,7 +43,7 @@ def line(key: str, record: Record, at: State | None = None) -> DocumentLine:
         stage=at.stage,
         stale=at.stale,
         reason=reason_view(at.reason),
-        chunks=len(settled.rows) if settled else 0,
+        chunk_count=len(settled.rows) if settled else 0,
         changed_at=moment(newest.changed_at) if newest else None,
         settled_at=moment(settled.settled_at) if settled else None,
     )

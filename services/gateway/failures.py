@@ -1,33 +1,44 @@
 """Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from services.gateway.documents import moment
 from services.gateway.fixes import failure_id, fix
-from services.gateway.models import ChooseRequest, FailuresRequest, FailureView, ReasonView
+from services.gateway.models import ChooseRequest, FailuresRequest, FailureView
 from services.gateway.problems import Problem
+from shared.events import Document
 from shared.ordering import Reason, Record, state
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that no retry could help, and that belongs to no document of the ledger."""
-
-    sequence: int
-    stream: str
-    """Where it came from."""
-    consumer: str
-    subject: str
-    code: str
-    reason: str
-    at: float
-    """Unix time."""
-    deliveries: int = 1
+class DeadLetter(Protocol):
+    """A message that no retry could help."""
 
     @property
-    def id(self) -> str:
-        return f"d_{self.sequence}"
+    def id(self) -> int: ...
+    @property
+    def stream(self) -> str:
+        """Where it came from."""
+        ...
+
+    @property
+    def consumer(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def document(self) -> Document | None:
+        """The document that it was about, if it says."""
+        ...
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def deliveries(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
 
 
 def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
@@ -43,11 +54,13 @@ def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
         found.append(
             FailureView(
                 id=failure_id(key),
+                document=f"{record.source}/{record.path}",
                 source=record.source,
                 path=record.path,
                 doc_key=key,
                 state=at.word,
-                reason=ReasonView(code=reason.code, text=reason.text),
+                code=reason.code,
+                reason=reason.text,
                 stage=at.stage,
                 since=moment(since or (newest.changed_at if newest else None)),
                 fix=fix(at, key),
@@ -56,21 +69,31 @@ def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
 
 
-def of_letter(letter: DeadLetter) -> FailureView:
-    """A dead letter as a line of the same list."""
-    source = letter.subject.rsplit(".", 1)[-1] if letter.stream == "INTAKE" else ""
-    return FailureView(
-        id=letter.id,
-        source=source,
-        path=f"message {letter.sequence} of {letter.stream}",
-        doc_key=None,
-        state="failed",
-        reason=ReasonView(code=letter.code, text=letter.reason),
-        stage=letter.consumer,
-        since=moment(letter.at),
-        tries=letter.deliveries,
-        fix=f"send it again, put right; then: instep drop {letter.id}",
-    )
+def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
+    """Dead letters of no known document, as lines of the same list; the ledger has the others."""
+    return [
+        FailureView(
+            id=letter_id(letter.id),
+            document=f"message {letter.id} of {letter.subject}",
+            source=letter.subject.rsplit(".", 1)[-1] if letter.stream == "INTAKE" else "",
+            path="",
+            doc_key=None,
+            state="failed",
+            code=letter.code,
+            reason=letter.reason,
+            stage=letter.consumer,
+            since=letter.at,
+            tries=letter.deliveries,
+            fix=f"send it again, put right; then: instep drop {letter_id(letter.id)}",
+        )
+        for letter in letters
+        if letter.document is None
+    ]
+
+
+def letter_id(id: int) -> str:
+    """The short name of a dead letter."""
+    return f"d_{id}"
 
 
 def select(failures: Iterable[FailureView], request: FailuresRequest) -> list[FailureView]:
@@ -79,7 +102,7 @@ def select(failures: Iterable[FailureView], request: FailuresRequest) -> list[Fa
         f
         for f in failures
         if (not request.source or f.source == request.source)
-        and (not request.code or f.reason.code == request.code)
+        and (not request.code or f.code == request.code)
     ]
 
 
@@ -100,7 +123,7 @@ def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[Fail
 
 
 def _one(failures: list[FailureView], name: str) -> FailureView:
-    found = [f for f in failures if name in (f.id, f.doc_key, f"{f.source}/{f.path}", f.path)]
+    found = [f for f in failures if name in (f.id, f.doc_key, f.document, f.path or None)]
     if not found:
         raise Problem("failure_not_found", f"{name!r} is no failure, or it is over already")
     if len(found) > 1:

@@ -57,10 +57,9 @@ def parse(text: str, sources: tuple[str, ...] = ()) -> Condition:
     """
     found: dict[str, list[str]] = {name: [] for name in ("source", "path", "-source", "-path")}
     at, text = 0, text.strip()
-    while at < len(text):
-        term = _TERM.match(text, at)
-        if term is None:
-            raise Problem("invalid_filter", "a quote in the filter is never closed")
+    if text.count('"') % 2:
+        raise Problem("invalid_filter", "a quote in the filter is never closed")
+    while term := _TERM.match(text, at):
         sign, name, value = term[1], term[2], term[3].strip('"')
         if name not in NAMES:
             raise Problem("invalid_filter", _unknown(name, value))

@@ -170,7 +170,7 @@ class DocumentLine(Answer):
     stage: str | None = None
     stale: bool = False
     reason: ReasonView | None = None
-    chunks: int = 0
+    chunk_count: int = 0
     """Chunks that search is promised."""
     changed_at: datetime | None = None
     settled_at: datetime | None = None
@@ -222,8 +222,9 @@ class ChunkView(Answer):
     born: int
 
 
-class DocumentAnswer(Answer):
-    document: DocumentLine
+class DocumentAnswer(DocumentLine):
+    """A document, all that is known of it."""
+
     generation: str
     served: RevisionView | None = None
     """The revision that search is promised."""
@@ -264,14 +265,18 @@ class FailuresRequest(Request):
 
 class FailureView(Answer):
     id: str
+    document: str
+    """`source/path`, or which message it is."""
     source: str
     path: str
     doc_key: str | None
     state: Word
-    reason: ReasonView
+    code: str
+    reason: str
     stage: str | None = None
     since: datetime | None = None
     tries: int | None = None
+    """Deliveries; None where they are not counted."""
     fix: str
 
 
@@ -372,9 +377,17 @@ class CheckView(Answer):
 
 
 class ValidateAnswer(Answer):
+    """Whether the index holds what it should."""
+
     passed: bool
     checks: tuple[CheckView, ...]
     generation: str
+    documents: int = 0
+    """Documents that search is promised."""
+    rows: int = 0
+    """Rows in the store."""
+    expected_rows: int = 0
+    """Rows that the ledger lists."""
     took_ms: float = 0.0
 
 

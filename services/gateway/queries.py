@@ -20,6 +20,7 @@ from services.gateway.models import (
     DocumentsRequest,
     FailuresAnswer,
     FailuresRequest,
+    FailureView,
     NewestView,
     ReceiptAnswer,
     ReceiptRequest,
@@ -64,10 +65,10 @@ class Batches(Protocol):
 
 
 class DeadLetters(Protocol):
-    """Messages that were given up and belong to no document."""
+    """Messages that were given up."""
 
-    async def list(self, limit: int) -> Sequence[DeadLetter]: ...
-    async def drop(self, sequence: int) -> bool:
+    async def list(self, *, limit: int) -> Sequence[DeadLetter]: ...
+    async def drop(self, id: int) -> bool:
         """Forget one; whether it was there."""
         ...
 
@@ -119,7 +120,7 @@ class InstanceQueries:
         shown = record or _unseen(newest)
         settled = shown.settled
         return DocumentAnswer(
-            document=documents.line(key, shown, at),
+            **documents.line(key, shown, at).model_dump(),
             generation=self.generation,
             served=documents.settled_view(settled) if settled else None,
             pending=documents.pending_view(shown.pending) if shown.pending else None,
@@ -144,11 +145,11 @@ class InstanceQueries:
             failures=tuple(found[: request.limit]), total=len(found), generation=self.generation
         )
 
-    async def all_failures(self) -> list[Any]:
+    async def all_failures(self) -> list[FailureView]:
         """Documents first, then dead letters of none."""
-        letters = await self.dead_letters.list(1000) if self.dead_letters else ()
+        letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
         of_documents = failures.of_ledger(await self._records())
-        return [*of_documents, *(failures.of_letter(letter) for letter in letters)]
+        return [*of_documents, *failures.of_letters(letters)]
 
     async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]:
         if self.batch_reports is None:

@@ -4,28 +4,21 @@ Blocking calls, to be made in a thread. A folder that cannot be read is an error
 never looks like an empty one: an empty listing means that the documents were deleted.
 """
 
-# ruff: noqa: PTH - os and os.path: a Path per file would double the time of a large listing
+# os and os.path, because a Path per file would double the time of a large listing
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH123
 
 import hashlib
 import os
-import re
 import stat as stats
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from services.producer.listing import Stat
 from services.producer.rules import Rules, is_ignored
 from shared.errors import DocumentRefused, TransientError
 from shared.identity import check_path
-
-NETWORK_FILE_SYSTEMS: Final = re.compile(
-    r"9p|afs|afpfs|ceph|cifs|drvfs|fakeowner|nfs4?|osxfs|prl_fs|smb3|smbfs|vboxsf|virtiofs|vmhgfs"
-    r"|fuse\.(glusterfs|grpcfuse|osxfs|rclone|s3fs|sshfs)"
-)
-"""Their changes, or those of other machines, raise no events here."""
 
 
 class SourceUnavailable(TransientError):
@@ -144,6 +137,13 @@ class Folder:
         if stats.S_ISLNK(found.st_mode):
             return self._target(path)
         return _stat(found) if stats.S_ISREG(found.st_mode) else None
+
+    def peek(self, path: str) -> Stat | None:
+        """The file's stat as one system call can tell it: for its age, not for deciding."""
+        try:
+            return _stat(os.lstat(self._on_disk(path)))
+        except OSError:
+            return None
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder that is listed has this path now."""
@@ -284,22 +284,6 @@ class Folder:
 
     def _is_never(self, full: str) -> bool:
         return any(full == never or full.startswith(never + os.sep) for never in self._never)
-
-
-def needs_polling(root: Path, mounts: str) -> bool:
-    """Whether the root lies on a file system whose changes raise no events.
-
-    Args:
-        mounts: the text of /proc/self/mounts.
-    """
-    real, best, kind = os.path.realpath(root), "", ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        point = fields[1].replace("\\040", " ") if len(fields) > 2 else ""
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if point and inside and len(point) >= len(best):
-            best, kind = point, fields[2]
-    return NETWORK_FILE_SYSTEMS.fullmatch(kind) is not None
 
 
 def _stat(found: os.stat_result) -> Stat:

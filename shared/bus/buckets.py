@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.reading import PAGE_BYTES, TIMEOUT_S, newest, replies_to, scan, translated
+from shared.bus.reading import PAGE_BYTES, newest, replies_to, scan, translated
 from shared.errors import BusUnavailable, ConfigurationError, Conflict
 
 KEY_PATTERN: Final = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
@@ -95,9 +95,7 @@ class KvBucket:
             headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expect)}
         with translated(f"writing {self.name}"):
             try:
-                ack = await self._js.publish(
-                    self._prefix + key, data, timeout=TIMEOUT_S, headers=headers
-                )
+                ack = await self._js.publish(self._prefix + key, data, headers=headers)
             except APIError as error:
                 if error.err_code not in _WRONG_SEQUENCE:
                     raise

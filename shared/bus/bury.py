@@ -45,7 +45,7 @@ def outgoing(
         stream=DEAD_LETTERS,
         subject=f"dlq.{stream}.{consumer}",
         data=data if fits else b"",
-        message_id=f"dlq:{stream}:{sequence}",
+        message_id=f"dlq:{stream}:{consumer}:{sequence}",
         headers={
             "Dlq-Subject": subject,
             "Dlq-Seq": str(sequence),

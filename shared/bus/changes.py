@@ -4,6 +4,7 @@ from typing import Final
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from shared.ports import Newest
 
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
+MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
@@ -26,15 +28,9 @@ class JetChangeLog:
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         subject = f"documents.changed.{source}.{doc_key}"
-        try:
-            # asks the stream's leader; a direct get may be answered by a replica that lags
-            found = await self._js.get_last_msg(DocumentChanged.stream, subject)
-        except NotFoundError as error:
-            if error.err_code == NO_MESSAGE:
-                return None
-            raise BusUnavailable("stream DOCS is missing: run instep provision") from None
-        except (NatsError, APIError, TimeoutError) as error:
-            raise BusUnavailable(f"DOCS: not readable ({type(error).__name__})") from None
+        found = await self._last(subject)
+        if found is None:
+            return None
         try:
             change = DocumentChanged.model_validate_json(found.data or b"")
         except ValidationError as error:
@@ -52,9 +48,24 @@ class JetChangeLog:
             headers={EXPECTED: str(expect)},
         )
         try:
-            # a duplicate is this very change, stored before: its acknowledgement was lost
             return (await store(self._js, message)).seq
         except APIError as error:
-            if error.err_code in WRONG_LAST_SEQUENCE:
-                raise ChangeLogConflict(f"{change.subject} is not at {expect} any more") from None
-            raise BusUnavailable(f"DOCS: {error.err_code} {error.description}") from None
+            if error.err_code not in WRONG_LAST_SEQUENCE:
+                raise BusUnavailable(f"DOCS: {error.err_code} {error.description}") from None
+        # the server compares sequences before it looks for duplicates: the message in the way may
+        # be this very one, whose acknowledgement was lost
+        found = await self._last(change.subject)
+        if found is not None and (found.headers or {}).get(MESSAGE_ID) == message_id:
+            return found.seq or 0
+        raise ChangeLogConflict(f"{change.subject} is not at {expect} any more")
+
+    async def _last(self, subject: str) -> RawStreamMsg | None:
+        """From the stream's leader: a direct get may be answered by a replica that lags."""
+        try:
+            return await self._js.get_last_msg(DocumentChanged.stream, subject)
+        except NotFoundError as error:
+            if error.err_code == NO_MESSAGE:
+                return None
+            raise BusUnavailable("stream DOCS is missing: run instep provision") from None
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"DOCS: not readable ({type(error).__name__})") from None

@@ -7,9 +7,11 @@ ours alone: FastStream's policies either lose messages or repeat them without a 
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 import structlog
@@ -31,11 +33,13 @@ from shared.topology import Stage
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R")
 Handler = Callable[[T, Delivery], Awaitable[Sequence[Event]]]
 Decode = Callable[[Msg], T]
 
-ROOM_PAUSE_S: Final = 1.0
-"""Pause before an event that found no room is published again."""
+HOLD_PAUSE_S: Final = 1.0
+LONGEST_HOLD_S: Final = 600.0
+"""How long a message is kept while the bus is away or full, before that counts as an attempt."""
 
 
 @dataclass(slots=True)
@@ -111,6 +115,7 @@ class Consumer(Generic[T]):
                 await self._handle(message, delivery)
             except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
                 error = failure
+                self._note(failure)
             verdict = settle(
                 error,
                 delivery=delivery.attempt,
@@ -120,20 +125,31 @@ class Consumer(Generic[T]):
             )
         await self._apply(message, delivery, verdict, error)
 
-    async def _handle(self, message: Msg, delivery: Delivery) -> None:
-        for event in await self._handler(self._decode(message), delivery):
-            await self._publish_when_there_is_room(event)
+    def _note(self, failure: Exception) -> None:
+        """A bug, or a library's error that no adapter translated, is seen at its first delivery."""
+        if not isinstance(failure, InstepError):
+            log.error("handler_broke", stage=self.stage.name, error=_trace(failure))
 
-    async def _publish_when_there_is_room(self, event: Event) -> None:
-        """A full stream is back-pressure, not a failed attempt: keep the work and wait."""
+    async def _handle(self, message: Msg, delivery: Delivery) -> None:
+        event = self._decode(message)
+        follows = await self._with_the_bus(lambda: self._handler(event, delivery))
+        for fact in follows:
+            await self._with_the_bus(partial(self._publish, fact))
+
+    async def _with_the_bus(self, call: Callable[[], Awaitable[R]]) -> R:
+        """Repeat the call while the bus is away or full: back-pressure is no failed attempt.
+
+        The message stays ours meanwhile, and what was computed for it is kept.
+        """
+        give_up_at = time.monotonic() + LONGEST_HOLD_S
         while True:
             try:
-                return await self._publish(event)
+                return await call()
             except BusUnavailable as error:
-                if not self.pull.open:
+                if not self.pull.open or time.monotonic() >= give_up_at:
                     raise
-                log.info("publish_waits", stage=self.stage.name, reason=str(error))
-                await asyncio.sleep(ROOM_PAUSE_S)
+                log.warning("stage_waits_for_bus", stage=self.stage.name, reason=str(error))
+                await asyncio.sleep(HOLD_PAUSE_S)
 
     async def _apply(
         self,
@@ -152,10 +168,7 @@ class Consumer(Generic[T]):
                 case Retry(after_s):
                     await message.nak(delay=after_s * random.uniform(1.0, 1.25))
                     self.counts.retried += 1
-                    if not isinstance(error, InstepError):
-                        log.error("handler_broke", **where, error=_trace(error))
-                    else:
-                        log.info("delivery_retried", **where, error=one_line(error))
+                    log.info("delivery_retried", **where, error=one_line(error))
                 case Bury(code, reason):
                     await bury(self._js, message, code=code, reason=reason)
                     self.counts.buried += 1
@@ -182,10 +195,8 @@ async def _raw(message: StreamMessage[Msg]) -> Msg:
     return message.raw_message
 
 
-def _trace(error: Exception | None) -> str:
+def _trace(error: Exception) -> str:
     """Type of a foreign error and where it arose; never its text, which may quote a document."""
-    if error is None:
-        return ""
     frames, at = [], error.__traceback__
     while at is not None:
         frames.append(f"{at.tb_frame.f_code.co_qualname}:{at.tb_lineno}")

@@ -56,9 +56,9 @@ async def provision(js: JetStreamContext, *, generation: str, patience_s: float)
     wanted += [bucket_config(bucket) for bucket in (*BUCKETS, ledger_bucket(generation))]
     wanted.append(object_store_config(BODIES))
     for config in wanted:
-        done += await _stream(js, config)
+        done += await ensure_stream(js, config)
     for stage in (*stages(generation, patience_s), RECORDER, MOVER):
-        done += await _consumer(js, stage.stream, consumer_config(stage))
+        done += await ensure_consumer(js, stage)
     return done
 
 
@@ -143,7 +143,8 @@ def _first_sequence(by_clock: bool) -> Config:
     return {"first_seq": time.time_ns() // 1000} if by_clock else {}
 
 
-async def _stream(js: JetStreamContext, want: Config) -> list[str]:
+async def ensure_stream(js: JetStreamContext, want: Config) -> list[str]:
+    """Create or correct one stream; what was done. Raises as `provision` does."""
     name = want["name"]
     have = await _ask(js, f"STREAM.INFO.{name}", None)
     if have is None:
@@ -158,8 +159,9 @@ async def _stream(js: JetStreamContext, want: Config) -> list[str]:
     return [f"changed stream {name}: {_shown(changes)}"]
 
 
-async def _consumer(js: JetStreamContext, stream: str, want: Config) -> list[str]:
-    name = want["durable_name"]
+async def ensure_consumer(js: JetStreamContext, stage: Stage[Any]) -> list[str]:
+    """Create or correct the durable of one stage; what was done. Raises as `provision` does."""
+    name, stream, want = stage.name, stage.stream, consumer_config(stage)
     have = await _ask(js, f"CONSUMER.INFO.{stream}.{name}", None)
     config = dict(have["config"]) if have else {}
     changes = difference(config, want)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
+from nats.errors import ConnectionClosedError, MaxPayloadError
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 from nats.js.errors import APIError
@@ -20,8 +20,10 @@ from shared.topology import KB, MAX_MESSAGE_BYTES
 TIMEOUT_S: Final = 5.0
 PAUSES_S: Final = (0.05, 0.25, 1.0)
 """Pauses between attempts of one call; the message id stays, so a repeated one is stored once."""
+FRAME_BYTES: Final = 64
+"""More than the line and line ends around headers."""
 HEADER_ROOM_BYTES: Final = 4 * KB
-"""The server counts headers in `max_payload`, and closes the connection above it."""
+"""Most bytes of the headers of a dead letter."""
 
 STREAM_FULL: Final = (10077, 10023, 10047)
 TOO_LARGE: Final = 10054
@@ -75,8 +77,7 @@ async def store(js: JetStreamContext, message: Outgoing) -> PubAck:
         nats.js.errors.APIError: any other refusal, e.g. of an expected sequence.
     """
     headers = message.all_headers()
-    size = len(message.data) + sum(len(k) + len(v.encode()) + 4 for k, v in headers.items())
-    if size > MAX_MESSAGE_BYTES:
+    if (size := wire_bytes(message.data, headers)) > MAX_MESSAGE_BYTES:
         raise PermanentError(f"{message.subject}: {size} bytes, a message has at most 1 MB")
     for pause_s in (*PAUSES_S, None):
         try:
@@ -90,12 +91,20 @@ async def store(js: JetStreamContext, message: Outgoing) -> PubAck:
             raise PermanentError(f"{message.subject}: above the server's max_payload") from None
         except (NatsError, TimeoutError) as error:
             last = type(error).__name__
-            if pause_s is None:
+            if pause_s is None or isinstance(error, ConnectionClosedError):
                 raise BusUnavailable(f"{message.stream}: no acknowledgement ({last})") from None
         if pause_s is None:
             break
         await asyncio.sleep(pause_s)
     raise BusUnavailable(f"{message.stream}: the bus is not ready")
+
+
+def wire_bytes(data: bytes, headers: Mapping[str, str]) -> int:
+    """What the server counts against `max_payload`.
+
+    nats-py counts the data only; above the limit the server closes the connection for good.
+    """
+    return len(data) + sum(len(k) + len(v.encode()) + 4 for k, v in headers.items()) + FRAME_BYTES
 
 
 def _refusal(message: Outgoing, error: APIError) -> Exception | None:

@@ -102,7 +102,7 @@ def code_of(error: Exception) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | None) -> str:
     """What may be shown of an error: our own words, and of foreign ones the type only.
 
     A library may quote the document in its message; ours never do.

@@ -11,25 +11,29 @@ import asyncio
 import importlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.errors import StoreMismatch, StoreUnavailable
+import numpy as np
+
+from shared.errors import StoreUnavailable
 from shared.ports import Filter, Hit, Probe, Row, Vector
 from shared.stores import checks, lance_rows, lance_upkeep
+from shared.stores.lance_open import Opened, open_table
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
-    from lancedb.table import AsyncTable
+    from lancedb.query import AsyncVectorQuery
 
 ROWS_PER_COMMIT: Final = 4096
 INDEX_FROM_ROWS: Final = 20_000
 IDS_PER_QUERY: Final = 512
 """Above it, reading the whole column is cheaper than a condition that names the values."""
 ASKED_PER_CALL: Final = 4
+VECTORS_PER_QUERY: Final = 64
 KEPT_FOR: Final = timedelta(minutes=2)
 """How long files of older versions stay, for queries that are still reading them."""
 COMMIT_TIMEOUT: Final = timedelta(seconds=60)
@@ -53,17 +57,19 @@ class LanceStore:
             `<table>.broken-<n>`. Either way the index is empty and has to be filled.
     """
 
-    def __init__(self, table: "AsyncTable", dimensions: int, index_from: int) -> None:
+    def __init__(
+        self, connection: "AsyncConnection", opened: Opened, dimensions: int, index_from: int
+    ) -> None:
         self.dimensions = dimensions
-        self.created = False
-        self.rebuilt = False
-        self._table = table
+        self.created = opened.created
+        self.rebuilt = opened.rebuilt
+        self._connection = connection
+        self._table = opened.table
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
         self._commits = 0
         self._compacted_at = self._written_at = time.monotonic()
-        self._connection: AsyncConnection | None = None
 
     @classmethod
     async def open(
@@ -82,18 +88,10 @@ class LanceStore:
         os.environ.setdefault("LANCEDB_LOG", "error")
         lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
         with _translated():
-            folder.mkdir(parents=True, exist_ok=True)
-            connection: AsyncConnection = await lancedb.connect_async(
-                folder, read_consistency_interval=timedelta(0)
-            )
-            found = await _readable(connection, table)
-            rebuilt = found is None and _put_aside(folder, table)
-            store = cls(found or await _create(connection, table, dimensions), dimensions, index_from)
-            store._connection = connection
-            store.created, store.rebuilt = found is None, rebuilt
-            await store._check_columns(table)
-            await store._ensure_text_index()
-        return store
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            connection = await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
+            opened = await open_table(connection, folder, table, dimensions)
+        return cls(connection, opened, dimensions, index_from)
 
     async def upsert(self, rows: Sequence[Row]) -> None:
         good, bad = checks.vet(rows, self.dimensions)
@@ -192,6 +190,89 @@ class LanceStore:
 
     async def close(self) -> None:
         async with self._upkeep, self._writing:
-            self._table.close()
-            if self._connection is not None:
-                self._connection.close()
+            self._table.close()  # type: ignore[no-untyped-call]  # lancedb leaves it untyped
+            self._connection.close()  # type: ignore[no-untyped-call]  # the same
+
+    @asynccontextmanager
+    async def _commit(self) -> AsyncIterator[None]:
+        """One writer at a time: two that race cost each other retries, and compaction its work."""
+        async with self._writing:
+            with _translated():
+                yield
+            self._commits += 1
+            self._written_at = time.monotonic()
+
+    async def _index(self) -> None:
+        """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""
+        from lancedb.index import IvfSq
+
+        with _translated():
+            names = [i.name for i in await self._table.list_indices() if i.columns == ["vector"]]
+            rows = await self._table.count_rows()
+            built_for = max(map(lance_upkeep.rows_at_build, names), default=None)
+            if not lance_upkeep.index_due(rows, built_for, self._index_from):
+                return
+            fresh = lance_upkeep.index_name(rows)
+            config: Any = IvfSq(distance_type="cosine")  # missing in the type of `config`
+            await self._table.create_index("vector", config=config, name=fresh, replace=True)
+            for name in names:
+                if name != fresh:
+                    await self._table.drop_index(name)
+
+    def _nearest(self, vectors: Vector | list[Vector]) -> "AsyncVectorQuery":
+        """Exact without an index; with it 20 partitions, more while a filter leaves too few."""
+        query = self._table.query().nearest_to(vectors).distance_type("cosine")
+        return query.minimum_nprobes(20).maximum_nprobes(0).refine_factor(10)
+
+    async def _read(self, column: str, values: Collection[str], names: list[str]) -> list[Any]:
+        """The columns `names` of rows whose `column` is one of `values`, as dicts."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not values:
+            return []
+        query = self._table.query().select(names)
+        few = len(values) <= IDS_PER_QUERY
+        if few:
+            query = query.where(lance_rows.among(column, values))
+        with _translated():
+            found = await query.to_arrow()
+        if not few:
+            found = found.filter(pc.is_in(found[column], pa.array(values, pa.string())))
+        return list(found.to_pylist())
+
+    async def _held(self, ids: Collection[str]) -> set[str]:
+        return {row["id"] for row in await self._read("id", list(ids), ["id"])}
+
+    async def _holding(self, vectors: Mapping[str, Vector]) -> set[str]:
+        """The ids whose rows hold the given vectors."""
+        same = set()
+        for batch in checks.slices(sorted(vectors), IDS_PER_QUERY):
+            for row in await self._read("id", batch, ["id", "vector"]):
+                if (
+                    _distance(np.asarray(row["vector"], np.float32), vectors[row["id"]])
+                    < checks.SAME
+                ):
+                    same.add(row["id"])
+        return same
+
+    async def _not_found(self, vectors: Mapping[str, Vector]) -> set[str]:
+        """The ids whose vectors, asked for, have no row near them."""
+        lost = set(vectors)
+        for batch in checks.slices(list(vectors), VECTORS_PER_QUERY):
+            query = self._nearest([vectors[key] for key in batch]).limit(1)
+            with _translated():
+                found = await query.select(["id", "_distance"]).to_list()
+            lost -= {
+                batch[row.get("query_index", 0)] for row in found if row["_distance"] < checks.SAME
+            }
+        return lost
+
+
+def _distance(one: Vector, other: Vector) -> float:
+    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return 1 - float(np.dot(one, other)) / norms if norms else 1.0
+
+
+def _cosine(distance: float) -> float:
+    return max(-1.0, min(1.0, 1.0 - distance))

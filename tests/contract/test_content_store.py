@@ -19,6 +19,7 @@ SIZES = [0, 1, 128 * 1024, 128 * 1024 + 1, 3_000_000]
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "objects":
         request.getfixturevalue("js")
+        request.getfixturevalue("make_bodies")
     return request.param
 
 
@@ -26,9 +27,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def content(kind: str, request: pytest.FixtureRequest) -> ContentStore:
     if kind == "memory":
         return MemoryContent()
-    js = request.getfixturevalue("js")
-    await js.create_object_store(BODIES)
-    return ObjectContent(js)
+    await request.getfixturevalue("make_bodies")()
+    return ObjectContent(request.getfixturevalue("js"))
 
 
 def body(size: int) -> bytes:
@@ -62,8 +62,8 @@ async def test_bodies_do_not_mix(content: ContentStore):
 
 
 @pytest.mark.nats
-async def test_storing_the_same_bytes_again_stores_nothing(js):
-    await js.create_object_store(BODIES)
+async def test_storing_the_same_bytes_again_stores_nothing(js, make_bodies):
+    await make_bodies()
     content = ObjectContent(js)
     await content.put(body(300_000))
     before = (await js.stream_info(f"OBJ_{BODIES}")).state
@@ -74,8 +74,8 @@ async def test_storing_the_same_bytes_again_stores_nothing(js):
 
 
 @pytest.mark.nats
-async def test_writers_of_the_same_bytes_at_once_leave_one_copy(js):
-    await js.create_object_store(BODIES)
+async def test_writers_of_the_same_bytes_at_once_leave_one_copy(js, make_bodies):
+    await make_bodies()
     content = ObjectContent(js)
     names = await asyncio.gather(*(content.put(body(300_000)) for _ in range(8)))
     state = (await js.stream_info(f"OBJ_{BODIES}")).state
@@ -85,16 +85,18 @@ async def test_writers_of_the_same_bytes_at_once_leave_one_copy(js):
 
 
 @pytest.mark.nats
-async def test_the_usual_client_reads_what_was_stored(js):
-    store = await js.create_object_store(BODIES)
+async def test_the_usual_client_reads_what_was_stored(js, make_bodies):
+    await make_bodies()
+    store = await js.object_store(BODIES)
     name = await ObjectContent(js).put(body(300_000))
 
     assert (await store.get(name)).data == body(300_000)
 
 
 @pytest.mark.nats
-async def test_a_body_that_was_deleted_is_a_key_error_and_can_be_stored_again(js):
-    store = await js.create_object_store(BODIES)
+async def test_a_body_that_was_deleted_is_a_key_error_and_can_be_stored_again(js, make_bodies):
+    await make_bodies()
+    store = await js.object_store(BODIES)
     content = ObjectContent(js)
     name = await content.put(body(300_000))
     await store.delete(name)
@@ -106,8 +108,8 @@ async def test_a_body_that_was_deleted_is_a_key_error_and_can_be_stored_again(js
 
 
 @pytest.mark.nats
-async def test_a_body_that_lost_a_chunk_is_never_handed_out(js):
-    await js.create_object_store(BODIES)
+async def test_a_body_that_lost_a_chunk_is_never_handed_out(js, make_bodies):
+    await make_bodies()
     content = ObjectContent(js)
     name = await content.put(body(300_000))
     await js.delete_msg(f"OBJ_{BODIES}", 2)
@@ -127,8 +129,8 @@ async def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(js):
 
 
 @pytest.mark.nats
-async def test_no_reading_leaves_a_consumer_behind(js):
-    await js.create_object_store(BODIES)
+async def test_no_reading_leaves_a_consumer_behind(js, make_bodies):
+    await make_bodies()
     content = ObjectContent(js)
     await content.get(await content.put(body(300_000)))
 

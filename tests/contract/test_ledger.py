@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
 
+import nats
 import pytest
+from nats.js.api import StreamConfig
 
 from shared.errors import BusUnavailable, ConfigurationError, LedgerConflict, PermanentError
 from shared.identity import doc_key
@@ -158,7 +160,8 @@ async def test_increments_by_compare_and_set_are_never_lost(ledger: Ledger):
     async def increment() -> None:
         while True:
             entry = await ledger.get(KEY)
-            assert entry is not None and entry.record.pending is not None
+            assert entry is not None
+            assert entry.record.pending is not None
             grown = a_record(seq=entry.record.pending.seq + 1)
             with contextlib.suppress(LedgerConflict):
                 await ledger.update(KEY, grown, expect=entry.at)
@@ -387,3 +390,31 @@ async def test_no_reading_leaves_a_consumer_behind(kv_ledger, js):
     _ = [pair async for pair in kv_ledger.entries()]
 
     assert (await js.stream_info("KV_ledger_gtest")).state.consumer_count == 0
+
+
+@pytest.mark.nats
+async def test_without_a_server_nothing_is_known_and_afterwards_a_read_tells(own_nats_server):
+    client = await nats.connect(
+        own_nats_server.url, reconnect_time_wait=0.01, max_reconnect_attempts=-1, error_cb=ignore
+    )
+    js = client.jetstream(timeout=0.2)
+    await js.add_stream(StreamConfig(name="KV_ledger_gtest", subjects=["$KV.ledger_gtest.>"]))
+    ledger = KvLedger(js, "gtest")
+    at = await ledger.update(KEY, a_record(), expect=0)
+    own_nats_server.kill()
+    for call in (ledger.get(KEY), ledger.update(KEY, a_record(seq=2), expect=at)):
+        with pytest.raises(BusUnavailable):
+            await call
+    own_nats_server.start()
+    entry = None
+    while entry is None:
+        with contextlib.suppress(BusUnavailable):
+            entry = await ledger.get(KEY)
+    await client.close()
+
+    assert entry.record in (a_record(), a_record(seq=2))
+    assert (entry.at == at) == (entry.record == a_record())
+
+
+async def ignore(error: Exception) -> None:
+    """Reconnecting is what the test is about."""

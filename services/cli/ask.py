@@ -1,0 +1,74 @@
+"""Ask the instance: the running one over HTTP, or, where none runs, what it left in its folder."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.cli import client
+from services.cli.exits import unreachable
+from services.cli.options import Options, Surroundings
+from services.folder import DataFolder
+
+OFFLINE: Final = frozenset(
+    {"search", "document", "documents", "failures", "retry", "drop", "validate"}
+)
+"""What can be answered without a running instance."""
+
+
+def ask(
+    options: Options,
+    operation: str,
+    fields: Mapping[str, Any],
+    *,
+    timeout_s: float = client.TIMEOUT_S,
+) -> dict[str, Any]:
+    """Do an operation of the instance.
+
+    Raises:
+        Stop: no instance answers (status 3), or the answer is no.
+    """
+    url = find(options)
+    if url is not None:
+        return client.ask(url, operation, fields, timeout_s=timeout_s)
+    if operation not in OFFLINE:
+        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
+    if not options.data.is_dir():
+        raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
+    return asyncio.run(_offline(options, operation, fields))
+
+
+def find(options: Options) -> str | None:
+    """Address of the gateway: `--url`, else the instance of the data folder, else INSTEP_URL.
+
+    Raises:
+        Stop: an instance runs, without a gateway.
+    """
+    if options.url:
+        return options.url
+    instance = DataFolder(options.data).read_instance()
+    if instance and instance.gateway_url:
+        return instance.gateway_url
+    around = Surroundings.of(os.environ).url
+    if instance and not around:
+        raise unreachable(
+            f"the instance of {options.data} (pid {instance.pid}) has no gateway",
+            "instep run gateway",
+        )
+    return around
+
+
+async def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    from services import runtime
+    from services.gateway.faces import Faces, answer
+    from services.gateway.problems import Problem
+
+    given = {name: value for name, value in fields.items() if value is not None}
+    async with runtime.offline(options) as opened:
+        try:
+            return await answer(Faces(opened.queries, opened.commands), operation, given)
+        except Problem as problem:
+            fix = problem.fix or problem.kind.fix
+            raise client.refusal(problem.kind.status, problem.detail, fix) from None
+
+

@@ -1,0 +1,92 @@
+"""HTTP to a gateway with the standard library: a search must not wait for imports."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from services.cli.exits import Stop, unreachable
+
+BASE: Final = "/api/v1"
+TIMEOUT_S: Final = 30.0
+ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
+    "search": ("POST", "/search"),
+    "status": ("GET", "/status"),
+    "documents": ("GET", "/documents"),
+    "document": ("GET", "/documents/{name}"),
+    "receipt": ("GET", "/receipts/{receipt}"),
+    "failures": ("GET", "/failures"),
+    "retry": ("POST", "/failures/retry"),
+    "drop": ("POST", "/failures/drop"),
+    "validate": ("POST", "/validate"),
+    "batches": ("GET", "/batches"),
+    "report": ("GET", "/batches/{batch}/report"),
+    "checks": ("GET", "/checks"),
+    "version": ("GET", "/version"),
+}
+"""Operations of `services.gateway.faces` and where HTTP has them."""
+
+
+def ask(
+    url: str, operation: str, fields: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
+    """Do an operation of a gateway.
+
+    Raises:
+        Stop: nobody answers there (status 3), or the answer is no, with its reason.
+    """
+    method, target, body = request_of(operation, fields)
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Stop(f"{url!r} is no address of a gateway", fix="write http://127.0.0.1:8765")
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    headers = {"Content-Type": "application/json"} if body else {}
+    connection = connect(parts.hostname, parts.port, timeout=timeout_s)
+    try:
+        connection.request(method, parts.path.rstrip("/") + target, body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+    except TimeoutError:
+        raise unreachable(f"{url} does not answer within {timeout_s:.0f} s", "instep doctor") from None
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise unreachable(f"nobody answers at {url} ({reason})", "instep up PATH") from None
+    finally:
+        connection.close()
+    return read(url, answer.status, text)
+
+
+def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, bytes | None]:
+    """Method, address and body of an operation. Pure."""
+    method, template = ADDRESSES[operation]
+    rest = {name: value for name, value in fields.items() if value not in (None, "", (), [])}
+    for name in fields:
+        if f"{{{name}}}" in template:
+            template = template.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe="/"))
+    if method == "POST":
+        return method, BASE + template, json.dumps(rest).encode()
+    query = urlencode({name: _text(value) for name, value in rest.items()})
+    return method, BASE + template + (f"?{query}" if query else ""), None
+
+
+def read(url: str, status: int, text: bytes) -> dict[str, Any]:
+    """The JSON object of an answer. Raises Stop for a problem."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        raise unreachable(f"what answers at {url} is not instep (HTTP {status})") from None
+    if status < 400 or (status == 503 and "ready" in body):
+        return dict(body)
+    raise refusal(status, str(body.get("detail", f"HTTP {status}")), str(body.get("fix", "")))
+
+
+def refusal(status: int, detail: str, fix: str) -> Stop:
+    """How a command ends when the instance says no."""
+    return unreachable(detail, fix) if status >= 500 else Stop(detail, fix=fix)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return ",".join(value) if isinstance(value, tuple | list) else str(value)

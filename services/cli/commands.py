@@ -1,0 +1,202 @@
+"""Every command: its arguments, an example, and where its work is. Data only; nothing is imported.
+
+`{command}` lines of the example are shown by `--help`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+SERVICES: Final = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
+MODES: Final = ("hybrid", "vector", "keyword")
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """An argument, as `ArgumentParser.add_argument` takes it."""
+
+    flags: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def arg(*flags: str, **options: Any) -> Arg:
+    return Arg(flags, options)
+
+
+def flag(*flags: str, help: str) -> Arg:
+    return Arg(flags, {"action": "store_true", "help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the command line."""
+
+    name: str
+    help: str
+    example: str
+    handler: str
+    """`module:function` below `services.cli`; called with the arguments and the `Options`."""
+    args: tuple[Arg, ...] = ()
+
+
+_CHOOSE: Final = (
+    arg("ids", nargs="*", metavar="ID", help="as `instep failed` shows it, or SOURCE/PATH"),
+    arg("--code", default="", metavar="C", help="all with this reason"),
+    arg("--source", default="", metavar="S", help="only of this source"),
+    flag("--all", help="all of them"),
+    flag("--dry-run", help="say what would be done"),
+)
+
+COMMANDS: Final = (
+    Command(
+        "up",
+        "index folders, then watch them",
+        "instep up ./docs\ninstep up ./docs ./wiki --once --json",
+        "up:run",
+        (
+            arg("paths", nargs="*", metavar="PATH", help="folders; none: those of instep.toml"),
+            arg("--source", metavar="NAME", help="name of the folder's documents"),
+            arg("--include", action="append", default=[], metavar="G", help="only these files"),
+            arg("--exclude", action="append", default=[], metavar="G", help="not these files"),
+            flag("--once", help="end when everything is in step"),
+            flag("--strict", help="with --once: status 1 when a document was refused"),
+            arg("--port", type=int, metavar="N", help="of the gateway; 0: any"),
+        ),
+    ),
+    Command(
+        "run",
+        "run some of the services in this process",
+        "instep run embedder\ninstep run producer enricher",
+        "up:run_services",
+        (arg("services", nargs="+", metavar="SERVICE", choices=SERVICES, help=" ".join(SERVICES)),),
+    ),
+    Command(
+        "search",
+        "ask the index",
+        'instep search "how do I rotate a key" -n 3 --explain\n'
+        'instep search backup --filter "source:docs -path:old/"',
+        "search:run",
+        (
+            arg("query", nargs="+", metavar="Q", help="the question"),
+            arg("-n", "--limit", type=int, metavar="N", help="at most so many documents"),
+            arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
+            arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
+            arg("--source", action="append", default=[], metavar="S", help="only of this source"),
+            flag("--explain", help="show the parts of every score"),
+            flag("--chunks", help="one hit for each chunk, not for each document"),
+            arg("--after", metavar="RECEIPT", help="wait for this submission first"),
+        ),
+    ),
+    Command(
+        "status",
+        "how far the index is behind",
+        "instep status\ninstep status --watch\ninstep status --pending",
+        "status:run",
+        (
+            flag("--watch", help="again every second"),
+            flag("--pending", help="list the documents that are not searchable yet"),
+        ),
+    ),
+    Command(
+        "show",
+        "one document: state, why, times, chunks",
+        "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
+        "show:run",
+        (
+            arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
+            flag("--chunks", help="with the text of its chunks"),
+        ),
+    ),
+    Command(
+        "publish",
+        "send documents from anywhere",
+        "instep publish notes.md --source inbox --wait 10\n"
+        "echo '# Hello' | instep publish - --source inbox --path hello.md\n"
+        "instep publish changes.jsonl --jsonl --source inbox",
+        "publish:run",
+        (
+            arg("files", nargs="+", metavar="FILE", help="- is standard input"),
+            arg("--source", required=True, metavar="S", help="source of the documents"),
+            arg("--path", metavar="P", help="path of the document; the file's as typed without"),
+            arg("--wait", type=float, metavar="S", help="until searchable, at most S seconds"),
+            flag("--delete", help="take the documents out"),
+            flag("--jsonl", help="FILE holds submissions, one JSON object a line"),
+        ),
+    ),
+    Command(
+        "failed",
+        "refused and failed documents, and what to do",
+        "instep failed\ninstep failed --code encrypted",
+        "failures:run_list",
+        (
+            arg("--source", default="", metavar="S", help="only of this source"),
+            arg("--code", default="", metavar="C", help="only with this reason"),
+        ),
+    ),
+    Command(
+        "retry",
+        "try failed documents again",
+        "instep retry f_k3vqm2tz\ninstep retry --code store_error",
+        "failures:run_retry",
+        _CHOOSE,
+    ),
+    Command(
+        "drop",
+        "forget failures; nothing leaves the index",
+        "instep drop d_17\ninstep drop --all --dry-run",
+        "failures:run_drop",
+        (*_CHOOSE, flag("--yes", help="do not ask")),
+    ),
+    Command(
+        "validate",
+        "check that the index holds what it should",
+        "instep validate\ninstep validate --queries golden.jsonl",
+        "validate:run",
+        (
+            arg("--batch", metavar="B", help="only this batch"),
+            arg("--queries", metavar="FILE", help='JSON Lines of {"q": …, "expect": "docs/a.md"}'),
+        ),
+    ),
+    Command(
+        "doctor",
+        "look at everything that instep stands on",
+        "instep doctor\ninstep doctor --format json",
+        "doctor:run",
+        (arg("--format", choices=("text", "json"), default="text", help="of the report"),),
+    ),
+    Command(
+        "settings",
+        "the settings in force, and from where",
+        "instep settings\ninstep settings --check instep.toml\ninstep settings --init",
+        "settings:run",
+        (
+            arg("--check", nargs="?", const="", metavar="FILE", help="tell every fault of a file"),
+            flag("--schema", help="print the JSON Schema, for editors"),
+            flag("--init", help="write a commented instep.toml"),
+        ),
+    ),
+    Command(
+        "provision",
+        "create what instep needs on the bus",
+        "instep provision",
+        "up:run_provision",
+    ),
+    Command(
+        "contracts",
+        "write the schemas of all events",
+        "instep contracts\ninstep contracts --check",
+        "contracts:run",
+        (
+            flag("--check", help="change nothing; status 1 when a file is not as it should be"),
+            arg("--out", default="docs/contracts", metavar="DIR", help="where they are"),
+        ),
+    ),
+    Command(
+        "completion",
+        "print a completion script for your shell",
+        'eval "$(instep completion bash)"',
+        "completion:run",
+        (arg("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),),
+    ),
+    Command("version", "print the version", "instep version", "completion:run_version"),
+)

@@ -1,0 +1,35 @@
+"""How a command ends: a status for scripts, one line for people."""
+
+from typing import Final
+
+DONE: Final = 0
+NEEDS_YOU: Final = 1
+"""Done, but something waits for a person: a failed check, a held removal."""
+CHANGE_SOMETHING: Final = 2
+"""Nothing was done: arguments or settings must change."""
+NOT_REACHABLE: Final = 3
+TIMED_OUT: Final = 4
+"""`--wait` ended before what it waited for."""
+BUG: Final = 70
+INTERRUPTED: Final = 130
+
+
+class Stop(Exception):
+    """End the command with one line that says what to do.
+
+    Args:
+        line: for a person, without a full stop.
+        fix: what to do, where the line does not say it.
+    """
+
+    def __init__(self, line: str, *, fix: str = "", status: int = CHANGE_SOMETHING) -> None:
+        super().__init__(line)
+        self.line, self.fix, self.status = line, fix, status
+
+    @property
+    def text(self) -> str:
+        return f"{self.line}. Fix: {self.fix}" if self.fix else self.line
+
+
+def unreachable(line: str, fix: str = "") -> Stop:
+    return Stop(line, fix=fix, status=NOT_REACHABLE)

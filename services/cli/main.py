@@ -1,0 +1,75 @@
+"""Start a command, and end it in a way that people and scripts understand."""
+
+import importlib
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from services.cli import exits
+from services.cli.exits import Stop
+from services.cli.options import Options, common
+from services.cli.parser import build, parse
+
+Run = Callable[[Namespace, Options], int]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do what was asked. Returns the exit status (`services.cli.exits`)."""
+    debug = "--debug" in argv
+    for stream in (sys.stdout, sys.stderr):  # a path may be anything; never die of printing it
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _run(argv)
+    except Stop as stop:
+        if debug:
+            raise
+        return _say(stop.text, stop.status)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else exits.DONE
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read has enough; the interpreter's own flush would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except Exception as error:
+        if debug:
+            raise
+        return _say(*explain(error))
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """One line and the status for an error that no command has foreseen."""
+    from shared.errors import BusUnavailable, ConfigurationError, InstepError, StoreUnavailable
+
+    match error:
+        case ConfigurationError():
+            return str(error), exits.CHANGE_SOMETHING
+        case BusUnavailable() | StoreUnavailable():
+            return f"{error}. Fix: instep doctor", exits.NOT_REACHABLE
+        case InstepError():
+            return str(error), exits.CHANGE_SOMETHING
+        case _:
+            kind = type(error).__name__
+            return f"a fault of instep ({kind}); the same with --debug says where", exits.BUG
+
+
+def _run(argv: Sequence[str]) -> int:
+    args = parse(argv)
+    if args.version:
+        args.handler = "completion:run_version"
+    if args.handler is None:
+        build().print_help()
+        return exits.DONE
+    options = Options(**common(args))
+    module, _, function = args.handler.partition(":")
+    command: Run = getattr(importlib.import_module(f"services.cli.{module}"), function)
+    return command(args, options)
+
+
+def _say(text: str, status: int) -> int:
+    for line in text.splitlines() or [""]:
+        print(f"instep: {line}", file=sys.stderr)
+    return status

@@ -1,0 +1,43 @@
+"""What somebody may have meant. Pure."""
+
+import re
+from collections.abc import Iterable
+
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that looks most like `word`, if any does."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def unknown_command(word: str, known: Iterable[str]) -> str:
+    near = nearest(word, known)
+    meant = f"did you mean {near}?" if near else "instep --help lists the commands"
+    return f"{word!r} is no command; {meant}"
+
+
+def unknown_options(words: Iterable[str], known: Iterable[str], command: str) -> str:
+    """One line for arguments that nobody takes."""
+    words, known = list(words), list(known)
+    first = next((w for w in words if w.startswith("-")), words[0])
+    name = first.partition("=")[0]
+    if not name.startswith("-"):
+        return f"{name!r} is one argument too many for {command}; quote what has spaces"
+    near = nearest(name, known)
+    meant = f"did you mean {near}?" if near else "--help lists them"
+    return f"{name} is no option of {command}; {meant}"
+
+
+def plain(message: str) -> str:
+    """argparse's message, with a suggestion in place of a long list of choices."""
+    found = _CHOICE.search(message)
+    if not found:
+        return message
+    choices = [choice.strip(" '") for choice in found[2].split(",")]
+    near = nearest(found[1], choices)
+    meant = f"did you mean {near}?" if near else f"choose from {', '.join(choices)}"
+    return f"{message[: found.start()]}{found[1]!r} is not possible; {meant}"

@@ -1,0 +1,116 @@
+"""The state of the flow as lines. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.cli.terminal import Terminal, clock, number, plural, seconds, shorten_path, table
+
+WORDS: Final = (
+    ("searchable", "searchable"),
+    ("queued", "queued"),
+    ("working", "working"),
+    ("stale", "stale"),
+    ("refused", "refused"),
+    ("failed", "failed"),
+    ("in_review", "in review"),
+    ("held", "held"),
+)
+_ALWAYS: Final = frozenset({"searchable", "stale", "refused", "failed"})
+
+
+def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
+    """The whole table of `status`."""
+    found = [summary(answer, terminal, now=now), ""]
+    found += _stages(answer)
+    found += ["", counts(answer, terminal)]
+    if len(answer["sources"]) > 1:
+        found += ["", *_sources(answer)]
+    return found
+
+
+def summary(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> str:
+    """`in step: no   3 pending, oldest 1.4 s   watermark 12:03:06   freshness p50 0.6 s …`."""
+    word = terminal.paint("yes", "green") if answer["in_step"] else terminal.paint("no", "yellow")
+    parts = [f"in step: {word}"]
+    pending = answer["pending_documents"]
+    oldest = answer["oldest_pending_s"]
+    parts.append(f"{pending:,} pending" + (f", oldest {seconds(oldest)}" if oldest else ""))
+    if answer["watermark"] is None:
+        parts.append("folders not all listed yet")
+    else:
+        parts.append(f"watermark {clock(answer['watermark'], now=now)}")
+    if answer["freshness_p50_s"] is not None:
+        p50, p95 = seconds(answer["freshness_p50_s"]), seconds(answer["freshness_p95_s"])
+        parts.append(f"freshness p50 {p50}, p95 {p95} (1 h)")
+    return wrap(parts, terminal.width)
+
+
+def counts(answer: Mapping[str, Any], terminal: Terminal) -> str:
+    """`1,202 searchable   1 stale   2 refused   …   9,876 chunks`."""
+    known = answer["documents"]
+    parts = []
+    for word, text in WORDS:
+        value = known.get(word, 0)
+        if value or word in _ALWAYS:
+            shown = f"{value:,} {text}"
+            needs = value and word in ("failed", "held")
+            parts.append(terminal.paint(shown, "red") if needs else shown)
+    parts.append(plural(answer["chunks"], "chunk"))
+    return wrap(parts, terminal.width)
+
+
+def pending(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
+    """The documents that are not searchable yet."""
+    if not answer["documents"]:
+        return ["no document is pending"]
+    room = terminal.width - 40
+    rows = [("STATE", "STAGE", "SINCE", "DOCUMENT")]
+    for line in answer["documents"]:
+        name = shorten_path(f"{line['source']}/{line['path']}", max(20, room))
+        since = clock(line["changed_at"], now=now)
+        rows.append((line["state"], line["stage"] or "-", since, name))
+    found = table(rows)
+    more = answer["total"] - len(answer["documents"])
+    return [*found, f"and {more:,} more"] if more > 0 else found
+
+
+def wrap(parts: list[str], width: int) -> str:
+    """Parts with three spaces between, on as many lines as needed; colour takes no room."""
+    rows: list[str] = []
+    for part in parts:
+        if rows and _length(rows[-1]) + 3 + _length(part) <= width:
+            rows[-1] += f"   {part}"
+        else:
+            rows.append(part)
+    return "\n".join(rows)
+
+
+def _length(text: str) -> int:
+    while "\x1b[" in text:
+        before, _, after = text.partition("\x1b[")
+        text = before + after.partition("m")[2]
+    return len(text)
+
+
+def _stages(answer: Mapping[str, Any]) -> list[str]:
+    rows = [("STAGE", "WAITING", "RUNNING", "PER SECOND", "LAG", "REPLICAS")]
+    for stage in answer["stages"]:
+        rows.append(
+            (
+                stage["stage"],
+                number(stage["waiting"]),
+                number(stage["running"]),
+                number(stage["per_second"]),
+                seconds(stage["lag_s"]),
+                number(stage["replicas"]),
+            )
+        )
+    return table(rows, right=(1, 2, 3, 4, 5))
+
+
+def _sources(answer: Mapping[str, Any]) -> list[str]:
+    rows = [("SOURCE", "KIND", "DOCUMENTS", "PATH")]
+    rows += [
+        (s["name"], s["kind"], number(s["documents"]), s["path"] or "-") for s in answer["sources"]
+    ]
+    return table(rows, right=(2,))

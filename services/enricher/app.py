@@ -1,0 +1,32 @@
+"""The enricher, built from a process's adapters."""
+
+from services.enricher.enrich import Enrich
+from services.enricher.load import Load
+from services.enricher.prepare import PrepareDocument
+from services.part import Part
+from shared.bus.session import BusSession
+from shared.topology import enrich_stage
+from shared.wiring import Wiring, utc_now
+
+
+async def build(wiring: Wiring) -> Part:
+    sources = wiring.settings.sources
+    folders = {name: (s.path.resolve().as_uri() + "/",) for name, s in sources.items() if s.path}
+    load = Load(
+        contents=await wiring.bodies(),
+        references={n: folders.get(n, ()) + s.allow_references for n, s in sources.items()},
+        max_bytes={name: source.max_bytes for name, source in sources.items()},
+    )
+    enrich = Enrich(
+        generation=wiring.generation.id,
+        ledger=await wiring.ledger(),
+        changes=wiring.changes,
+        prepare=PrepareDocument(load, await wiring.tokens(), wiring.generation.chunking),
+        now=utc_now,
+        progress=wiring.progress,
+    )
+
+    def subscribe(session: BusSession) -> None:
+        session.subscribe(enrich_stage(wiring.generation.id), enrich)
+
+    return Part(subscribe)

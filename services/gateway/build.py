@@ -1,0 +1,197 @@
+"""The gateway, built from a process's adapters."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from aiohttp import web
+
+from services.gateway.app import build_app
+from services.gateway.commands import InstanceCommands
+from services.gateway.faces import Faces
+from services.gateway.failures import DeadLetter
+from services.gateway.looks import Looks
+from services.gateway.models import CheckView, SourceView
+from services.gateway.queries import InstanceQueries
+from services.gateway.search import Search
+from services.gateway.status import Observation, StageSeen
+from services.part import Part
+from shared.batches import BatchBook
+from shared.bus import deadletters
+from shared.bus.flow import flow
+from shared.bus.session import BusSession
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+from shared.topology import ACCEPT, Stage, embed_stage, enrich_stage, index_stage, validate_stage
+from shared.wiring import Wiring
+
+PORTS_TRIED: Final = 20
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+async def build(wiring: Wiring) -> Part:
+    """The web application; its address goes to `wiring.gateway_url`."""
+    gateway = wiring.settings.gateway
+    if gateway.host not in LOOPBACK:
+        raise ConfigurationError(
+            "gateway.host: without keys the gateway listens on 127.0.0.1 only"
+        )
+    everything = await faces(wiring)
+    app = build_app(everything.queries, everything.commands)
+
+    async def listen() -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            port = await _site(runner, gateway.host, gateway.port)
+            host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+            wiring.gateway_url.set_result(f"http://{host}:{port}")
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    return Part(loops=(listen,))
+
+
+async def _site(runner: web.AppRunner, host: str, port: int) -> int:
+    """Listen on the port, or on the next free one; returns which."""
+    for tried in range(port, port + PORTS_TRIED if port else 1):
+        site = web.TCPSite(runner, host, tried)
+        try:
+            await site.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigurationError(f"gateway.host {host}: {error.strerror}") from None
+            continue
+        return int(runner.addresses[0][1])
+    raise ConfigurationError(f"ports {port} to {port + PORTS_TRIED - 1} are all taken; use --port")
+
+
+async def faces(wiring: Wiring) -> Faces:
+    """Everything that can be asked of, and done to, the instance."""
+    ledger, store, generation = await wiring.ledger(), await wiring.store(), wiring.generation.id
+    looks = Looks(_observer(wiring), ledger)
+    letters = _Letters(wiring.session)
+    queries = InstanceQueries(
+        search_index=Search(
+            store=store,
+            ledger=ledger,
+            encoder=await wiring.encoder(),
+            generation=generation,
+            defaults=wiring.settings.search,
+            behind=looks.freshness,
+        ),
+        store=store,
+        ledger=ledger,
+        changes=wiring.changes,
+        looks=looks,
+        check=_checks(wiring),
+        generation=generation,
+        version_text=version("instep"),
+        sources=sources(wiring.settings),
+        batch_reports=_Reports(await wiring.book()),
+        dead_letters=letters,
+    )
+    commands = InstanceCommands(
+        queries=queries,
+        changes=wiring.changes,
+        ledger=ledger,
+        generation=generation,
+        validation=await _validation(wiring),
+        dead_letters=letters,
+    )
+    return Faces(queries, commands)
+
+
+def sources(settings: Settings) -> tuple[SourceView, ...]:
+    """The sources of the settings, folders with their absolute paths."""
+    return tuple(
+        SourceView(name=name, kind=s.kind, path=str(s.path.resolve()) if s.path else None)
+        for name, s in settings.sources.items()
+    )
+
+
+def flow_stages(generation: str) -> list[Stage[Any]]:
+    """Every stage a change passes, in the order of the flow."""
+    return [
+        ACCEPT,
+        enrich_stage(generation),
+        embed_stage(generation),
+        index_stage(generation),
+        validate_stage(generation),
+    ]
+
+
+def _observer(wiring: Wiring) -> Callable[[], Awaitable[Observation]]:
+    stages = flow_stages(wiring.generation.id)
+
+    async def observe() -> Observation:
+        seen = await flow(wiring.session.js, stages)
+        return Observation(
+            at=time.time(),
+            stages=tuple(
+                StageSeen(
+                    name=s.name,
+                    waiting=s.waiting,
+                    running=s.running,
+                    done=s.done,
+                    oldest_at=s.oldest_at,
+                )
+                for s in seen
+            ),
+            listed=wiring.progress.listed or not wiring.watches_folders,
+            held=wiring.progress.held,
+        )
+
+    return observe
+
+
+def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
+    async def check() -> Sequence[CheckView]:
+        healthy = wiring.session.healthy()
+        found = [
+            CheckView(
+                name="bus",
+                level="ok" if healthy else "FAIL",
+                text="connected, every stage receives" if healthy else "not connected",
+                fix="" if healthy else "instep doctor",
+            )
+        ]
+        try:
+            rows = await (await wiring.store()).count()
+            found.append(CheckView(name="store", level="ok", text=f"{rows:,} rows"))
+        except Exception as error:  # noqa: BLE001 - a check tells, it never fails
+            found.append(
+                CheckView(name="store", level="FAIL", text=str(error), fix="see the log of instep")
+            )
+        return found
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class _Letters:
+    session: BusSession
+
+    async def list(self, *, limit: int) -> Sequence[DeadLetter]:
+        return await deadletters.letters(self.session.js, limit=limit)
+
+    async def drop(self, id: int) -> bool:
+        return await deadletters.drop(self.session.js, id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reports:
+    book: BatchBook
+
+    async def newest(self, source: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        found = await self.book.history(limit if not source else 1000)
+        return [r for r in found if not source or r["batch"]["source"] == source][:limit]
+
+    async def report(self, batch: str) -> Mapping[str, Any] | None:
+        return await self.book.report(batch)
+

@@ -1,0 +1,43 @@
+"""The indexer, built from a process's adapters."""
+
+import asyncio
+
+import structlog
+
+from services.indexer.index import Index
+from services.part import Part
+from shared.bus.session import BusSession
+from shared.errors import StoreUnavailable
+from shared.topology import index_stage
+from shared.wiring import Wiring, utc_now
+
+log = structlog.get_logger()
+
+MAINTAIN_EVERY_S = 5.0
+
+
+async def build(wiring: Wiring) -> Part:
+    validation, store = wiring.settings.validation, await wiring.store()
+    index = Index(
+        generation=wiring.generation.id,
+        fingerprint=wiring.generation.fingerprint,
+        ledger=await wiring.ledger(),
+        store=store,
+        publish=wiring.publish,
+        now=utc_now,
+        progress=wiring.progress,
+        poll_s=validation.poll,
+    )
+
+    def subscribe(session: BusSession) -> None:
+        session.subscribe(index_stage(wiring.generation.id, validation.timeout), index)
+
+    async def maintain() -> None:
+        while True:
+            await asyncio.sleep(MAINTAIN_EVERY_S)
+            try:
+                await store.maintain()
+            except StoreUnavailable as error:
+                log.warning("store_not_maintained", reason=str(error))
+
+    return Part(subscribe, (maintain,))

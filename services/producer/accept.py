@@ -1,0 +1,153 @@
+"""The only way into DOCS besides a repair: compare with the newest change, publish if it still is.
+
+Two doors. A file is its own truth: whoever loses the compare-and-set reads it again. A submission
+is a command with a number: its INTAKE sequence (or the publisher's `source_version`) decides
+whether something newer was accepted already, for ever, not only for the duplicate window.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import structlog
+
+from services.producer.folder import Body
+from shared.errors import ChangeLogConflict
+from shared.events import (
+    Batch,
+    Content,
+    Document,
+    DocumentChanged,
+    Inline,
+    Linked,
+    Reference,
+    Stored,
+)
+from shared.identity import doc_key
+from shared.ports import ChangeLog, ContentStore, Newest, Now
+from shared.topology import MAX_INLINE_BYTES
+
+log = structlog.get_logger()
+
+RECENT_S: Final = 10.0
+_CONTROL: Final = bytes(range(32))
+
+
+async def place(data: bytes, bodies: ContentStore) -> Content:
+    """Content for an event: inline while it is small there too, else in the content store.
+
+    Raises:
+        BusUnavailable: the content store did not take it.
+    """
+    controls = len(data) - len(data.translate(None, _CONTROL))  # JSON writes each as six bytes
+    if len(data) <= MAX_INLINE_BYTES and len(data) + 5 * controls <= 2 * MAX_INLINE_BYTES:
+        return Inline.of(data)
+    return Stored(hash=await bodies.put(data))
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of a look at a file."""
+
+    word: Literal["accepted", "unchanged", "absent"]
+    """absent: it is not there, and DOCS knows."""
+    revision: int
+    body: Body | None
+    """The content that DOCS holds now; None when the document is deleted there."""
+
+
+Look = Callable[[], Awaitable[Body | None]]
+"""Read the file as it is now; None when it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFile:
+    """Bring DOCS in step with one file."""
+
+    source: str
+    changes: ChangeLog
+    bodies: ContentStore
+    now: Now
+
+    async def __call__(self, path: str, look: Look, batch: Batch, *, known: bool) -> FileOutcome:
+        """Publish the file's state unless the newest change says the same.
+
+        Args:
+            look: called again whenever somebody else was faster.
+            known: whether DOCS may hold the document; False only saves asking.
+
+        Raises:
+            TransientError: of `look` and of the bus; repeating is safe.
+        """
+        key = doc_key(self.source, path)
+        newest = await self.changes.newest(self.source, key) if known else None
+        while True:
+            # read after the newest change was: an older content can then never follow a newer one
+            body = await look()
+            if word := says_the_same(newest, body):
+                return FileOutcome(word, newest.sequence if newest else 0, body)
+            change = await self._change(path, newest, body, batch)
+            expect = newest.sequence if newest else 0
+            try:
+                revision = await self.changes.append(
+                    change, expect=expect, message_id=uuid.uuid4().hex
+                )
+            except ChangeLogConflict:
+                newest = await self.changes.newest(self.source, key)
+                continue
+            return FileOutcome("accepted", revision, body)
+
+    async def _change(
+        self, path: str, newest: Newest | None, body: Body | None, batch: Batch
+    ) -> DocumentChanged:
+        now = self.now()
+        content: Content | None = None
+        if body is not None and body.data is None:
+            # the enricher refuses it by its size, with a reason that everybody can see
+            etag = f"{body.stat.mtime_ns:x}-{body.stat.size:x}"
+            content = Linked(ref=Reference(url=body.url, etag=etag, size=body.stat.size))
+        elif body is not None and body.data is not None:
+            content = await place(body.data, self.bodies)
+        return DocumentChanged(
+            document=Document(
+                source=self.source,
+                path=path,
+                doc_key=doc_key(self.source, path),
+                changed_at=changed_at(body.stat.changed_ns if body else None, now),
+            ),
+            batch=batch,
+            op="deleted" if body is None else "upserted",
+            content=content,
+            content_hash=body.content_hash if body else None,
+            size=body.stat.size if body else 0,
+            intake=newest.change.intake if newest else 0,
+            source_version=newest.change.source_version if newest else None,
+        )
+
+
+def says_the_same(
+    newest: Newest | None, body: Body | None
+) -> Literal["unchanged", "absent"] | None:
+    """Whether DOCS holds the file's state already.
+
+    A repair with the same content counts: a plain change after it would take its place and leave
+    undone what it was sent for.
+    """
+    if body is None:
+        return "absent" if newest is None or newest.change.op == "deleted" else None
+    if newest is None or newest.change.op == "deleted":
+        return None
+    return "unchanged" if newest.change.content_hash == body.content_hash else None
+
+
+def changed_at(changed_ns: int | None, now: datetime) -> datetime:
+    """When a change was made, if that was just now; else it counts from being seen.
+
+    A file that was edited while nobody watched, or moved here, has an old time stamp.
+    """
+    if changed_ns is None:
+        return now
+    made = datetime.fromtimestamp(changed_ns / 1e9, UTC)
+    return made if timedelta(0) <= now - made <= timedelta(seconds=RECENT_S) else now

@@ -1,0 +1,79 @@
+"""The producer, built from a process's adapters: a watch for each folder, a door for submissions."""
+
+import asyncio
+from functools import partial
+
+from nats.aio.msg import Msg
+
+from services.part import Part
+from services.producer.accept import AcceptFile, AcceptSubmission
+from services.producer.folder import Folder
+from services.producer.kept import KeptListing
+from services.producer.notices import Notices
+from services.producer.rules import Rules
+from services.producer.submission import Limits
+from services.producer.sync import Sync
+from services.producer.watch import FolderWatch
+from shared.batches import BatchBook
+from shared.bus.session import BusSession
+from shared.events import Receipt
+from shared.settings import Source
+from shared.topology import ACCEPT, LISTINGS
+from shared.wiring import Wiring, utc_now
+
+
+async def build(wiring: Wiring) -> Part:
+    book = await wiring.book()
+    watches = [
+        await _watch(wiring, book, name, source)
+        for name, source in wiring.settings.sources.items()
+        if source.kind == "folder" and source.path is not None
+    ]
+    accept = AcceptSubmission(
+        generation=wiring.generation.id,
+        changes=wiring.changes,
+        bodies=await wiring.bodies(),
+        batches=book,
+        reply=partial(_reply, wiring.session),
+        now=utc_now,
+        limits={
+            name: Limits(source.max_bytes, source.allow_references)
+            for name, source in wiring.settings.sources.items()
+        },
+    )
+
+    async def say_when_listed() -> None:
+        await asyncio.gather(*(watch.listed.wait() for watch in watches))
+        wiring.progress.listed = True
+
+    def subscribe(session: BusSession) -> None:
+        session.subscribe_raw(ACCEPT, _bytes, accept)
+
+    return Part(subscribe, (*(watch.run for watch in watches), say_when_listed))
+
+
+async def _watch(wiring: Wiring, book: BatchBook, name: str, source: Source) -> FolderWatch:
+    assert source.path is not None
+    folder = Folder(
+        source.path,
+        Rules(source.include, source.exclude),
+        max_bytes=source.max_bytes,
+        never=[wiring.data],
+    )
+    sync = Sync(
+        folder=folder,
+        listing=KeptListing(await wiring.shelf(LISTINGS), name),
+        accept=AcceptFile(name, wiring.changes, await wiring.bodies(), utc_now),
+        batches=book,
+        progress=wiring.progress,
+        now=utc_now,
+    )
+    return FolderWatch(sync, source, None if source.watch == "poll" else Notices(source.path))
+
+
+def _bytes(message: Msg) -> bytes:
+    return message.data
+
+
+async def _reply(session: BusSession, inbox: str, receipt: Receipt) -> None:
+    await session.client.publish(inbox, receipt.model_dump_json().encode())

@@ -1,0 +1,104 @@
+"""The listing of a source, kept on a shelf in 256 shards; only changed shards are written."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from services.producer.listing import SHARDS, Seen, from_bytes, shard_of, to_bytes
+from shared.ports import Shelf
+
+GUARD_SHARE: Final = 0.5
+GUARD_AT_LEAST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Removals that wait for a person."""
+
+    since: str
+    """ISO 8601."""
+    vanished: int
+    of: int
+    sample: tuple[str, ...]
+    """Some of the paths."""
+
+
+def may_remove(vanished: int, lately: int, known: int) -> bool:
+    """P7: whether so many documents of a source may leave the index without a question.
+
+    Args:
+        vanished: documents that are to be removed now.
+        lately: those removed within the last minute: a deletion comes in pieces.
+        known: documents of the source now, with those.
+    """
+    total = vanished + lately
+    return total < GUARD_AT_LEAST or total <= GUARD_SHARE * (known + lately)
+
+
+class KeptListing:
+    """What was accepted of each file of a source. Keys: `<source>.<shard>`, `<source>.held`."""
+
+    def __init__(self, shelf: Shelf, source: str) -> None:
+        self._shelf = shelf
+        self._source = source
+        self._shards: list[dict[str, Seen]] = [{} for _ in range(SHARDS)]
+        self._changed: set[int] = set()
+        self.entries: dict[str, Seen] = {}
+
+    async def load(self) -> None:
+        """Raises BusUnavailable."""
+        keys = {f"{self._source}.{n:02x}": n for n in range(SHARDS)}
+        found = await self._shelf.get_many(keys)
+        shards = await asyncio.to_thread(
+            lambda: {keys[name]: from_bytes(value) for name, value in found.items()}
+        )
+        for n, shard in shards.items():
+            self._shards[n] = shard
+            self.entries.update(shard)
+
+    @property
+    def changed(self) -> bool:
+        """Whether something is not written yet."""
+        return bool(self._changed)
+
+    def put(self, path: str, seen: Seen) -> None:
+        if self.entries.get(path) != seen:
+            n = shard_of(path)
+            self.entries[path] = self._shards[n][path] = seen
+            self._changed.add(n)
+
+    def remove(self, path: str) -> None:
+        if path in self.entries:
+            n = shard_of(path)
+            del self.entries[path], self._shards[n][path]
+            self._changed.add(n)
+
+    async def save(self) -> None:
+        """Write what changed. Raises BusUnavailable; what is not written yet is tried again."""
+        while self._changed:
+            n = self._changed.pop()
+            try:
+                await self._shelf.put(f"{self._source}.{n:02x}", to_bytes(self._shards[n]))
+            except BaseException:
+                self._changed.add(n)
+                raise
+
+    async def held(self) -> Held | None:
+        """Raises BusUnavailable."""
+        value = await self._shelf.get(f"{self._source}.held")
+        return None if value is None else _held(json.loads(value))
+
+    async def hold(self, held: Held | None) -> None:
+        """Note removals that wait, or that none do. Raises BusUnavailable."""
+        if held is None:
+            await self._shelf.delete(f"{self._source}.held")
+        else:
+            await self._shelf.put(f"{self._source}.held", json.dumps(asdict(held)).encode())
+
+
+def _held(raw: Mapping[str, object]) -> Held:
+    sample = raw["sample"]
+    assert isinstance(sample, list)
+    return Held(str(raw["since"]), int(str(raw["vanished"])), int(str(raw["of"])), tuple(sample))

@@ -1,0 +1,75 @@
+"""What a look at some paths of a folder shows, compared with what was accepted of them.
+
+Blocking calls, to be made in a thread.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from services.producer.folder import Folder, Unreadable
+from services.producer.listing import Seen, Stat, is_surely_unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What must be read, what is not there any more, and what is wrong."""
+
+    suspects: dict[str, Stat | None] = field(default_factory=dict)
+    vanished: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -> Found:
+    """Look at each path, which may be a file, a folder with all below it, or nothing any more.
+
+    Raises:
+        SourceUnavailable: then nothing has vanished.
+    """
+    folder.identity()
+    found = Found()
+    absent: set[str] = set()
+    links = {link for path in paths for link in folder.links_to(path)}
+    for path in sorted({*paths, *links}):
+        if folder.is_folder(path):
+            _look_into(folder, known, path, found)
+            continue
+        try:
+            stat = folder.look(path)
+        except Unreadable as error:
+            found.problems[path] = str(error)
+            continue
+        if stat is None:
+            absent.add(path)
+        elif not is_surely_unchanged(known.get(path), stat, folder.max_bytes):
+            found.suspects[path] = stat
+    found.vanished.extend(at_or_below(known, absent))
+    return found
+
+
+def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Found) -> None:
+    scan = folder.scan(path)
+    found.problems.update(scan.problems)
+    for name, stat in scan.files.items():
+        if not is_surely_unchanged(known.get(name), stat, folder.max_bytes):
+            found.suspects[name] = stat
+    found.vanished.extend(
+        name for name in at_or_below(known, {path}) if name not in scan.files and scan.knows(name)
+    )
+
+
+def at_or_below(known: Mapping[str, Seen], places: Collection[str]) -> list[str]:
+    """The known paths that are one of the places, or lie in one of them."""
+    found = [place for place in places if place in known]
+    folders = {place for place in places if place not in known}
+    if folders:
+        found += [path for path in known if any(p in folders for p in parents(path))]
+    return found
+
+
+def parents(path: str) -> Iterator[str]:
+    """The folders on the way to a path, nearest first."""
+    at = path.rfind("/")
+    while at > 0:
+        path = path[:at]
+        yield path
+        at = path.rfind("/")

@@ -1,0 +1,56 @@
+"""What the operating system tells about a folder: names of files that something happened to."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+import structlog
+from watchfiles import awatch
+
+log = structlog.get_logger()
+
+STEP_MS: Final = 10
+"""Silence after which what was heard is told."""
+GROUP_MS: Final = 50
+"""Told at the latest after this, however much more comes."""
+RETRY_S: Final = 1.0
+
+
+class Notices:
+    """File system events below a root. A name may be told late, twice, or never."""
+
+    def __init__(self, root: Path) -> None:
+        self.ready = asyncio.Event()
+        """Set once the folder is being watched, or it is clear that it cannot be."""
+        self.refusal = ""
+        """Why there are no events; empty while there are."""
+        self._root = root
+        self._stop = asyncio.Event()
+
+    async def run(self, heard: Callable[[Collection[str]], None]) -> None:
+        """Tell absolute names until cancelled, or until events turn out not to be had."""
+        while not self.refusal:
+            self._stop = asyncio.Event()
+            # awatch sets its watches up before it first waits, so before this is called
+            asyncio.get_running_loop().call_soon(self.ready.set)
+            try:
+                async for changes in awatch(
+                    self._root,
+                    watch_filter=None,
+                    debounce=GROUP_MS,
+                    step=STEP_MS,
+                    stop_event=self._stop,
+                    force_polling=False,
+                    ignore_permission_denied=True,
+                ):
+                    heard({name for _, name in changes})
+            except FileNotFoundError:
+                await asyncio.sleep(RETRY_S)
+            except (OSError, RuntimeError) as error:
+                self.refusal = str(error).split(" about ")[0] or type(error).__name__
+                log.warning("no_file_events", reason=type(error).__name__)
+
+    def restart(self) -> None:
+        """Watch the root anew: another folder has its name by now."""
+        self._stop.set()

@@ -1,0 +1,67 @@
+"""When a file that something happened to is read: as soon as it has come to rest. Pure.
+
+All times in seconds of one monotonic clock, but for the file's own time stamps.
+"""
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from services.producer.listing import Stat
+
+PATIENCE_S: Final = 1.0
+"""A file that never comes to rest is read all the same after this long."""
+EMPTIED_S: Final = 0.25
+"""A file that has just become empty is being rewritten: it gets this much longer."""
+TOGETHER_S: Final = 0.005
+"""Files that come to rest within this time are looked at together."""
+
+
+class Settling:
+    """Paths that wait to be looked at."""
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._due: dict[str, float] = {}
+        self._first: dict[str, float] = {}
+
+    def touch(self, path: str, stat: Stat | None, now: float, clock_ns: int) -> None:
+        """Something happened to a path.
+
+        Args:
+            stat: as it is now, or None when it is not there or not known.
+            clock_ns: the wall clock, for the age of its last change.
+        """
+        wait = self._settle_s
+        if stat is not None:
+            wait = self.rest_of(stat, clock_ns) + (EMPTIED_S if stat.size == 0 else 0.0)
+        latest = self._first.setdefault(path, now) + PATIENCE_S
+        self._due[path] = min(now + wait, max(latest, now))
+
+    def rest_of(self, stat: Stat, clock_ns: int) -> float:
+        """Seconds until the file has not changed for the settling time, never more than that."""
+        age_s = (clock_ns - stat.changed_ns) / 1e9
+        return min(self._settle_s, max(0.0, self._settle_s - age_s))
+
+    def longest_rest(self, files: Iterable[Stat | None], clock_ns: int) -> float:
+        """Seconds until every file of a listing has come to rest; 0 for none."""
+        return max((self.rest_of(stat, clock_ns) for stat in files if stat), default=0.0)
+
+    def again(self, paths: Collection[str], now: float, wait_s: float) -> None:
+        """Look at the paths once more, later."""
+        for path in paths:
+            self._due[path] = now + wait_s
+            self._first.setdefault(path, now)
+
+    def take(self, now: float) -> list[str]:
+        """The paths that are due; they are forgotten here."""
+        due = [path for path, at in self._due.items() if at <= now + TOGETHER_S]
+        if not any(self._due[path] <= now for path in due):
+            return []
+        for path in due:
+            del self._due[path], self._first[path]
+        return due
+
+    def next_due(self) -> float:
+        """When `take` has something; infinity when nothing waits."""
+        return min(self._due.values(), default=math.inf)

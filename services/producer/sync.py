@@ -1,0 +1,178 @@
+"""Bring DOCS in step with some files: read, accept, remember, announce the batch."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from services.producer.accept import AcceptFile, FileOutcome
+from services.producer.folder import Body, Folder, Unreadable
+from services.producer.kept import KeptListing
+from services.producer.listing import Seen, Stat, pair_moves
+from shared.batches import BatchBook, new_batch_id
+from shared.errors import BusUnavailable, InstepError, TransientError
+from shared.events import Batch
+from shared.identity import doc_key
+from shared.ports import Now
+from shared.progress import Activity, Progress
+
+log = structlog.get_logger()
+
+AT_ONCE: Final = 32
+LARGE_BYTES: Final = 4 * 1024**2
+LARGE_AT_ONCE: Final = 2
+"""So that the files in memory stay below twice the limit of a file, and some."""
+SAVE_EVERY_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class Synced:
+    """What became of the files of one call."""
+
+    members: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    removed: int = 0
+    again: dict[str, TransientError] = field(default_factory=dict)
+    """Paths that must be looked at again, and why."""
+    gone: dict[str, str] = field(default_factory=dict)
+    appeared: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Sync:
+    """One source. Calls must not overlap."""
+
+    folder: Folder
+    listing: KeptListing
+    accept: AcceptFile
+    batches: BatchBook
+    progress: Progress
+    now: Now
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    _unannounced: list[tuple[Batch, dict[str, int], int]] = field(default_factory=list)
+    _told: dict[str, str] = field(default_factory=dict)
+    _saved_at: float = 0.0
+
+    async def __call__(
+        self,
+        files: Mapping[str, Stat | None],
+        *,
+        started_at: datetime,
+        unchanged: int = 0,
+        always: bool = False,
+    ) -> Synced:
+        """Look at each path and accept what it is now, also that it is gone.
+
+        Args:
+            files: path to the stat that it had when it was listed; decides memory only.
+            unchanged: files of the same listing that need no look, for the report.
+            always: announce the batch even when nothing has changed.
+        """
+        result = Synced()
+        batch = Batch(
+            id=new_batch_id(started_at, secrets.token_bytes(4)),
+            count=len(files),
+            source=self.accept.source,
+            format=format_of(files),
+            started_at=started_at,
+        )
+        self._saved_at = time.monotonic()
+        rest = iter(files.items())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(AT_ONCE, len(files))):
+                tasks.create_task(self._take_some(rest, batch, result))
+        if result.members or always:
+            self._unannounced.append((batch, result.members, unchanged + result.unchanged))
+        await self.keep()
+        for old, new in pair_moves(result.gone, result.appeared):
+            self.progress.say(Activity("moved", new, f"{old} -> {new}"))
+        return result
+
+    @property
+    def behind(self) -> bool:
+        """Whether something is to be written that the bus did not take yet."""
+        return self.listing.changed or bool(self._unannounced)
+
+    async def keep(self) -> None:
+        """Write what is not written yet; what the bus does not take now is tried again."""
+        try:
+            await self.listing.save()
+            while self._unannounced:
+                await self.batches.announce(*self._unannounced[0])
+                self._unannounced.pop(0)
+        except BusUnavailable as error:
+            log.warning("listing_not_kept", source=self.accept.source, reason=str(error))
+        self._saved_at = time.monotonic()
+
+    def tell(self, path: str, problem: str | None) -> None:
+        """Say what is wrong with a path, once; None: nothing is."""
+        if problem is None:
+            self._told.pop(path, None)
+        elif self._told.get(path) != problem:
+            self._told[path] = problem
+            self.progress.say(Activity("notice", path, problem))
+
+    async def _take_some(
+        self, files: Iterator[tuple[str, Stat | None]], batch: Batch, result: Synced
+    ) -> None:
+        for path, stat in files:
+            large = stat is not None and stat.size >= LARGE_BYTES
+            try:
+                async with self._large if large else nullcontext():
+                    await self._take(path, batch, result)
+                self.tell(path, None)
+            except Unreadable as error:
+                self.tell(path, str(error))
+            except TransientError as error:
+                result.again[path] = error
+            except InstepError as error:
+                log.warning("file_not_accepted", source=self.accept.source, reason=str(error))
+                self.tell(path, str(error))
+            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                await self.keep()
+
+    async def _take(self, path: str, batch: Batch, result: Synced) -> None:
+        async def read() -> Body | None:
+            return await asyncio.to_thread(self.folder.read, path)
+
+        before = self.listing.entries.get(path)
+        if before and (body := await read()) and body.content_hash == before.content_hash:
+            self.listing.put(path, _seen(body, before.revision))
+            result.unchanged += 1
+            return
+        outcome = await self.accept(path, read, batch, known=before is not None)
+        self._note(path, before, outcome, result)
+
+    def _note(self, path: str, before: Seen | None, outcome: FileOutcome, result: Synced) -> None:
+        if outcome.body is None:
+            self.listing.remove(path)
+        else:
+            self.listing.put(path, _seen(outcome.body, outcome.revision))
+        if outcome.word == "unchanged":
+            result.unchanged += 1
+        elif outcome.word == "accepted":
+            result.members[doc_key(self.accept.source, path)] = outcome.revision
+            self.progress.changed += 1
+            if outcome.body is None:
+                result.removed += 1
+                if before:
+                    result.gone[path] = before.content_hash
+            elif before is None:
+                result.appeared[path] = outcome.body.content_hash
+
+
+def _seen(body: Body, revision: int) -> Seen:
+    whole = body.data is not None
+    return Seen(body.stat, body.read_at_ns, body.content_hash, revision, whole)
+
+
+def format_of(paths: Iterable[str]) -> str:
+    """The ending that all paths share, without its dot, else `mixed`."""
+    endings = {path.rpartition(".")[2].lower() for path in paths}
+    return endings.pop() if len(endings) == 1 else "mixed"

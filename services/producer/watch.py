@@ -1,0 +1,289 @@
+"""Keep DOCS in step with a watched folder: events for speed, listings for truth.
+
+Events say where to look, never what happened: each path is looked at, and what is found decides.
+So a lost, doubled or late event costs time and nothing else. A listing is compared at the start, at
+intervals, and whenever something does not fit.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from services.producer.folder import SourceUnavailable
+from services.producer.kept import Held, may_remove
+from services.producer.listing import Stat, compare
+from services.producer.looking import look_at
+from services.producer.notices import Notices
+from services.producer.settling import Settling
+from services.producer.sync import Sync, Synced
+from shared.errors import BusUnavailable
+from shared.progress import Activity, Progress
+from shared.settings import Source
+
+log = structlog.get_logger()
+
+PEEKS: Final = 64
+"""Files of one notice whose age is looked at, in the event loop; others wait the whole time."""
+LATELY_S: Final = 60.0
+RETRY_S: Final = 1.0
+LISTING_SHARE: Final = 0.05
+"""Most of the time that listing may take when there are no events."""
+
+
+class FolderWatch:
+    """One source. Call `run` once; it ends when it is cancelled.
+
+    Args:
+        notices: None to look at intervals only.
+    """
+
+    def __init__(self, sync: Sync, settings: Source, notices: Notices | None) -> None:
+        self.listed = asyncio.Event()
+        """Set when the folder has been listed, and what differed accepted, since the start."""
+        self.held: Held | None = None
+        """Removals that wait for a person."""
+        self._sync, self._settings, self._notices = sync, settings, notices
+        self._settling = Settling(settings.settle)
+        self._wake = asyncio.Event()
+        self._asked: list[asyncio.Future[None]] = []
+        self._removed: deque[tuple[float, int]] = deque()
+        self._loaded = False
+        self._release = False
+        self._unavailable = ""
+        self._identity: tuple[int, int] | None = None
+        self._found = 0
+        self._scan_at = 0.0
+
+    async def run(self) -> None:
+        """Raises only what is a bug."""
+        hearing: asyncio.Task[None] | None = None
+        try:
+            await self._load()
+            if self._notices is not None:
+                hearing = asyncio.create_task(self._notices.run(self._heard))
+                await self._notices.ready.wait()
+            while True:
+                self._wake.clear()
+                await self._turn()
+                await self._rest()
+        finally:
+            if hearing is not None:
+                hearing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await hearing
+
+    async def rescan(self) -> None:
+        """List the folder now; returns when what differs has been accepted."""
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        self._scan_at = 0.0
+        self._wake.set()
+        await asked
+
+    async def release(self) -> None:
+        """Remove what is held: a person said so."""
+        self._release = True
+        await self.rescan()
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        while not self._loaded:
+            try:
+                await self._sync.listing.load()
+                self.held = await self._sync.listing.held()
+                self._loaded = True
+            except BusUnavailable as error:
+                log.warning("listing_not_loaded", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _turn(self) -> None:
+        now = time.monotonic()
+        try:
+            if now >= self._scan_at:
+                await self._scan()
+            elif paths := self._settling.take(now):
+                await self._look_at(paths)
+            elif self._sync.behind:
+                await self._sync.keep()
+        except SourceUnavailable as error:
+            self._scan_at = time.monotonic() + RETRY_S
+            if self._unavailable != str(error):
+                self._unavailable = str(error)
+                self._say("notice", f"{error}; nothing is removed, it is tried again")
+        except BusUnavailable as error:
+            self._scan_at = time.monotonic() + RETRY_S
+            log.warning("listing_interrupted", reason=str(error))
+
+    async def _rest(self) -> None:
+        until = min(self._scan_at, self._settling.next_due())
+        if self._sync.behind:
+            until = min(until, time.monotonic() + RETRY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, until - time.monotonic()))
+
+    def _heard(self, names: Collection[str]) -> None:
+        folder, now = self._sync.folder, time.monotonic()
+        paths = {path for name in names if (path := folder.path_of(name))}
+        for n, path in enumerate(paths):
+            stat = folder.peek(path) if n < PEEKS else None
+            self._settling.touch(path, stat, now, time.time_ns())
+        if paths:
+            self._wake.set()
+
+    # -- listings ----------------------------------------------------------------------------------
+
+    async def _scan(self) -> None:
+        asked, self._asked = self._asked, []
+        try:
+            await self._compare(first=not self.listed.is_set(), wanted=bool(asked))
+        except BaseException:
+            self._asked = asked + self._asked
+            raise
+        if self._asked:
+            self._scan_at = 0.0
+        for one in asked:
+            if not one.done():
+                one.set_result(None)
+
+    async def _compare(self, *, first: bool, wanted: bool) -> None:
+        """List the whole folder, and accept what differs.
+
+        Args:
+            wanted: somebody asked for it, so its end is announced though nothing has changed.
+        """
+        sync, listing, began = self._sync, self._sync.listing, time.monotonic()
+        started_at = sync.now()
+        self._watch_the_same(await asyncio.to_thread(sync.folder.identity))
+        scan = await asyncio.to_thread(sync.folder.scan)
+        comparison = await asyncio.to_thread(
+            compare, listing.entries, scan.files, max_bytes=sync.folder.max_bytes
+        )
+        took_s = time.monotonic() - began
+        for path, problem in scan.problems.items():
+            sync.tell(path, problem)
+        sync.progress.found += len(scan.files) - self._found
+        self._found = len(scan.files)
+        gone = [path for path in comparison.vanished if scan.knows(path)]
+        gone = await self._guard(gone, whole=True)
+        suspects: dict[str, Stat | None] = {path: scan.files[path] for path in comparison.suspects}
+        await asyncio.sleep(self._settling.longest_rest(suspects.values(), time.time_ns()))
+        result = await sync(
+            suspects | dict.fromkeys(gone),
+            started_at=started_at,
+            unchanged=comparison.unchanged,
+            always=first or wanted,
+        )
+        self._after(result)
+        self._unavailable = ""
+        self._scan_at = time.monotonic() + self._interval(took_s)
+        if first:
+            self._first_ended(comparison.unchanged, result)
+
+    def _first_ended(self, unchanged: int, result: Synced) -> None:
+        if any(isinstance(error, BusUnavailable) for error in result.again.values()):
+            self._scan_at = time.monotonic() + RETRY_S
+            return
+        self._sync.progress.unchanged += unchanged + result.unchanged
+        self.listed.set()
+
+    def _interval(self, took_s: float) -> float:
+        if self._notices is not None and not self._notices.refusal:
+            return self._settings.rescan
+        if self._notices is not None:
+            every = f"listed every {self._settings.poll:g} s"
+            self._sync.tell("", f"no file events ({self._notices.refusal}): {every}")
+        return max(self._settings.poll, took_s / LISTING_SHARE)
+
+    def _watch_the_same(self, identity: tuple[int, int]) -> None:
+        """A root that was exchanged keeps its name, but the events are still about the old one."""
+        if self._identity not in (None, identity) and self._notices is not None:
+            self._notices.restart()
+        self._identity = identity
+
+    # -- events ------------------------------------------------------------------------------------
+
+    async def _look_at(self, paths: Collection[str]) -> None:
+        sync, started_at = self._sync, self._sync.now()
+        before = len(sync.listing.entries)
+        try:
+            found = await asyncio.to_thread(look_at, sync.folder, sync.listing.entries, paths)
+        except SourceUnavailable:
+            self._settling.again(paths, time.monotonic(), RETRY_S)
+            raise
+        for path, problem in found.problems.items():
+            sync.tell(path, problem)
+        gone = await self._guard(sorted(set(found.vanished)), whole=False)
+        if files := found.suspects | dict.fromkeys(gone):
+            self._after(await sync(files, started_at=started_at))
+        grown = len(sync.listing.entries) - before
+        self._found += grown
+        sync.progress.found += grown
+
+    def _after(self, result: Synced) -> None:
+        now = time.monotonic()
+        if result.removed:
+            self._removed.append((now, result.removed))
+        for path, error in result.again.items():
+            wait = RETRY_S if isinstance(error, BusUnavailable) else self._settings.settle
+            self._settling.again([path], now, wait)
+
+    # -- P7 ----------------------------------------------------------------------------------------
+
+    async def _guard(self, gone: list[str], *, whole: bool) -> list[str]:
+        """The removals that are made without asking a person: all of them, or none.
+
+        What is held stays held, however large the rest grows, until a person releases it or
+        everything has come back.
+
+        Args:
+            whole: `gone` is all that is missing from the source, not what is known of a part.
+        """
+        if whole and (self._release or not gone):
+            self._release = False
+            await self._hold(None)
+            return gone
+        if not gone:
+            return []
+        known = len(self._sync.listing.entries)
+        if self.held is None and may_remove(len(gone), self._lately(), known):
+            return gone
+        held = Held(self._sync.now().isoformat(), len(gone), known, tuple(gone[:20]))
+        if self.held is not None:
+            held = replace(held, since=self.held.since)
+            if not whole:  # the next listing counts what is held
+                held = replace(self.held, vanished=self.held.vanished + len(gone))
+        await self._hold(held)
+        return []
+
+    def _lately(self) -> int:
+        while self._removed and self._removed[0][0] < time.monotonic() - LATELY_S:
+            self._removed.popleft()
+        return sum(count for _, count in self._removed)
+
+    async def _hold(self, held: Held | None) -> None:
+        before = self.held
+        if held != before:
+            await self._sync.listing.hold(held)
+            self.held = held
+        if held and before is None:
+            self._say("held", f"{held.vanished} of {held.of} vanished; nothing removed yet")
+
+    def _say(self, kind: str, detail: str) -> None:
+        self._sync.progress.say(Activity(kind, str(self._sync.folder.root), detail))
+
+
+async def watch_all(watches: Collection[FolderWatch], progress: Progress) -> None:
+    """Run every watch until cancelled; says in `progress` when all folders have been listed."""
+    async with asyncio.TaskGroup() as tasks:
+        for watch in watches:
+            tasks.create_task(watch.run())
+        for watch in watches:
+            await watch.listed.wait()
+        progress.listed = True

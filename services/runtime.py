@@ -1,0 +1,176 @@
+"""Run services: all of them on a laptop, one of them in a container, none to look at what is there.
+
+`serve` is the same for all. Sources stop first and sinks last: stages drain before loops end, and
+the bundled server stops after everybody who talks to it.
+"""
+
+import asyncio
+import importlib
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from services.local import DataFolder, LocalServer
+from services.part import Part
+from shared.bus.provision import provision as provision_bus
+from shared.bus.session import BusSession
+from shared.encoders.factory import describe
+from shared.errors import BusUnavailable, ConfigurationError, InstepError
+from shared.generations import Generation
+from shared.live import Live, live_generation
+from shared.progress import Progress
+from shared.settings import Settings
+from shared.shelves.kv import KvShelf
+from shared.topology import INSTANCE
+from shared.wiring import Wiring
+
+if TYPE_CHECKING:
+    from services.cli.options import Options
+
+log = structlog.get_logger()
+
+SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
+
+
+@dataclass
+class Stop:
+    """Why, and that, the process shall end."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.event.set()
+
+    def on_signals(self, at_once: Callable[[], None]) -> None:
+        """The first SIGINT or SIGTERM drains, the second ends at once."""
+
+        def asked() -> None:
+            if self.event.is_set():
+                at_once()
+            self.event.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, asked)
+
+
+def wanted_generation(settings: Settings) -> Generation:
+    """The generation that the settings ask for; reads no weights."""
+    fingerprint, dimensions = describe(settings.embedding)
+    return Generation(
+        model=settings.embedding.model,
+        numeric=settings.embedding.numeric,
+        fingerprint=fingerprint,
+        dimensions=dimensions,
+        chunking=settings.chunking,
+    )
+
+
+async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, list[str]]:
+    """The live generation, on a bus that has everything it needs; and what had to be done."""
+    wanted = wanted_generation(settings)
+    shelf = KvShelf(session.js, INSTANCE.name)
+    patience_s = settings.validation.timeout
+    done: list[str] = []
+    try:
+        await shelf.open()
+    except ConfigurationError:  # the first start
+        done = await provision_bus(session.js, generation=wanted.id, patience_s=patience_s)
+        await shelf.open()
+    live = await live_generation(shelf, wanted)
+    done += await provision_bus(
+        session.js, generation=live.generation.id, patience_s=patience_s
+    )
+    return live, done
+
+
+@asynccontextmanager
+async def wired(
+    settings: Settings, data: Path, url: str, *, name: str, progress: Progress, stop: Stop, wait: bool
+) -> AsyncIterator[tuple[Wiring, Live]]:
+    """Adapters over one connection to the bus; all closed at the end."""
+    async with AsyncExitStack() as stack:
+        session = await BusSession.open(
+            url, name=name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=wait
+        )
+        stack.push_async_callback(session.close)
+        live, done = await provisioned(session, settings)
+        for line in done:
+            log.info("provisioned", what=line)
+        yield Wiring(settings, data, session, live.generation, progress, stack), live
+
+
+async def serve(names: Sequence[str], wiring: Wiring, stop: Stop) -> None:
+    """Run services until `stop`; then let running handlers finish.
+
+    Raises:
+        InstepError: what ended the bus session or a loop for good.
+    """
+    parts = [await _build(name, wiring) for name in names]
+    for part in parts:
+        part.subscribe(wiring.session)
+    loops = [asyncio.create_task(loop()) for part in parts for loop in part.loops]
+    for task in loops:
+        task.add_done_callback(lambda done: _ended(done, stop))
+    try:
+        await wiring.session.start()
+        await stop.event.wait()
+    finally:
+        await wiring.session.drain()
+        for task in loops:
+            task.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+    if stop.error is not None:
+        raise stop.error
+
+
+def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        stop.fail(error)
+
+
+async def _build(name: str, wiring: Wiring) -> Part:
+    module = importlib.import_module(f"services.{name}.build" if name == "gateway" else f"services.{name}.app")
+    part: Part = await module.build(wiring)
+    return part
+
+
+@asynccontextmanager
+async def bus(settings: Settings, data: Path, watching: Sequence[Path] = ()) -> AsyncIterator[str]:
+    """The address of the bus: the one of the settings, or the bundled server's.
+
+    The bundled server runs under the lock of the data folder, for as long as the context lasts.
+    """
+    if settings.bus.url is not None:
+        yield settings.bus.url
+        return
+    folder = DataFolder(data)
+    folder.create()
+    with folder.lock(watching):
+        async with LocalServer(data, settings.bus) as server:
+            yield server.url
+
+
+def running_bus(options: "Options", settings: Settings) -> str:
+    """The address of a bus that runs already.
+
+    Raises:
+        BusUnavailable: no instance runs on the data folder, and none is named.
+    """
+    if settings.bus.url is not None:
+        return settings.bus.url
+    instance = DataFolder(options.data).read_instance()
+    if instance is None:
+        raise BusUnavailable(
+            f"nothing runs on {options.data}: start `instep up` there, or set INSTEP_BUS__URL"
+        )
+    return instance.nats_url
+
+
+__all__ = ["SERVICES", "InstepError", "Stop", "bus", "running_bus", "serve", "wired"]

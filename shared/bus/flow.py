@@ -1,0 +1,69 @@
+"""How much waits at each stage, as the server counts it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+
+from shared.errors import BusUnavailable
+from shared.topology import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageFlow:
+    """A durable consumer's numbers at one moment."""
+
+    name: str
+    waiting: int
+    """Messages that nobody has yet."""
+    running: int
+    """Messages delivered and not acknowledged."""
+    done: int
+    """Deliveries that ended, since the consumer was made."""
+    pulls: int
+    """Requests for messages that are open: at least one a replica."""
+    oldest_at: float | None
+    """Unix time at which the oldest unfinished message was stored."""
+
+
+async def flow(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> list[StageFlow]:
+    """The stages' numbers, read one after another in the order given.
+
+    Raises:
+        BusUnavailable: the server does not answer.
+    """
+    try:
+        return [await _stage(js, stage) for stage in stages]
+    except (NatsError, APIError, TimeoutError, asyncio.TimeoutError) as error:
+        raise BusUnavailable(f"the flow cannot be read ({type(error).__name__})") from None
+
+
+async def _stage(js: JetStreamContext, stage: Stage[Any]) -> StageFlow:
+    info = await js.consumer_info(stage.stream, stage.name)
+    waiting, running = info.num_pending or 0, info.num_ack_pending or 0
+    delivered = info.delivered.consumer_seq if info.delivered else 0
+    oldest = None
+    if waiting + running:
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        oldest = await _stored_at(js, stage, floor + 1)
+    return StageFlow(
+        name=stage.name,
+        waiting=waiting,
+        running=running,
+        done=max(0, delivered - running),
+        pulls=info.num_waiting or 0,
+        oldest_at=oldest,
+    )
+
+
+async def _stored_at(js: JetStreamContext, stage: Stage[Any], sequence: int) -> float | None:
+    subject = stage.subjects[0] if len(stage.subjects) == 1 else ">"
+    try:
+        found = await js.get_msg(stage.stream, seq=sequence, subject=subject, next=True)
+    except NotFoundError:
+        return None
+    return found.time.timestamp() if found.time else None

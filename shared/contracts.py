@@ -1,0 +1,282 @@
+"""The contracts of the bus as files: JSON Schema per event, one AsyncAPI document.
+
+Everything comes from `shared.events` and `shared.topology`; the same code gives the same bytes.
+Only `write` and `differences` touch files.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from shared.events import (
+    EVENTS,
+    RESULTS,
+    BatchCompleted,
+    Document,
+    DocumentSubmitted,
+    Event,
+    Receipt,
+)
+from shared.identity import SOURCE_PATTERN
+from shared.schemas import definitions, json_schema
+from shared.topology import ACCEPT, DAY_S, GB, STREAMS, Stream
+
+Json = dict[str, Any]
+
+VERSION: Final = 1
+"""Of every contract here; a change that is more than an addition is another number, beside it."""
+ASYNCAPI_FILE: Final = "asyncapi.json"
+
+OUTCOMES: Final[tuple[type[Event], ...]] = (*RESULTS.values(), BatchCompleted)
+"""What other systems may listen to."""
+
+PARAMETERS: Final[Mapping[str, Json]] = {
+    "source": {
+        "description": f"Name of the origin of the documents; matches `{SOURCE_PATTERN}`.",
+        "examples": ["docs", "wiki"],
+    },
+    "doc_key": {
+        "description": "First 26 characters of the lower-case base32 sha256 of"
+        " `source`, a line feed, and `path` in NFC.",
+    },
+    "generation": {"description": "Build of the index; `*` reads all of them."},
+}
+
+_ABOUT: Final = """\
+What other systems send to instep and hear from it, as seen by such a system: `send` is what it
+publishes, `receive` what it subscribes to. Channels without an operation are internal to instep;
+they are listed so that a message met while debugging can be read, and may change with any release.
+
+Fields are only ever added. Readers ignore fields that they do not know.
+"""
+
+
+def event_name(kind: type[Event]) -> str:
+    """The subject without its parameters, e.g. `documents.indexed`."""
+    return re.sub(r"\.\{.*", "", address(kind))
+
+
+def address(kind: type[Event]) -> str:
+    """The subject with its parameters named, e.g. `documents.indexed.{generation}.{source}`."""
+    if kind is DocumentSubmitted:
+        return ACCEPT.subjects[0].replace("*", "{source}")  # the only one not told by the event
+    names: Json = {"source": "{source}", "doc_key": "{doc_key}"}
+    about = Document.model_construct(**names)
+    fields: Json = {"document": about, "batch": about, "generation": "{generation}"}
+    return kind.model_construct(**fields).subject
+
+
+def schema_id(model: type[BaseModel]) -> str:
+    """`$id` of a schema, and `ce-dataschema` of its messages: `urn:instep:document:indexed:1`."""
+    name = _type_name(model) if issubclass(model, Event) else model.__name__.lower()
+    return f"urn:instep:{name.replace('.', ':')}:{VERSION}"
+
+
+def _type_name(kind: type[Event]) -> str:
+    """The name of a type of event, e.g. `document.indexed`."""
+    things, word = event_name(kind).split(".")
+    return f"{_ONE[things]}.{word}"
+
+
+_ONE: Final[Mapping[str, str]] = {
+    "documents": "document",
+    "embeddings": "embeddings",
+    "batches": "batch",
+}
+
+
+def files() -> dict[str, str]:
+    """Every contract: path below the folder of contracts to content."""
+    made = {
+        f"v{VERSION}/{event_name(kind)}.json": json_schema(kind, schema_id(kind)) for kind in EVENTS
+    }
+    made[f"v{VERSION}/receipt.json"] = json_schema(Receipt, schema_id(Receipt))
+    made[ASYNCAPI_FILE] = asyncapi()
+    return {
+        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        for name, content in sorted(made.items())
+    }
+
+
+def write(folder: Path) -> list[Path]:
+    """Make the folder hold the contracts; returns the files that changed, removed ones included."""
+    wanted, changed = files(), []
+    for name, content in wanted.items():
+        path = folder / name
+        if _content(path) != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            changed.append(path)
+    for name in _strays(folder, wanted):
+        (folder / name).unlink()
+        changed.append(folder / name)
+    return changed
+
+
+def differences(folder: Path) -> list[str]:
+    """What the folder has otherwise than the code, one line each; empty: they agree."""
+    wanted = files()
+    lines = []
+    for name, content in wanted.items():
+        have = _content(folder / name)
+        if have != content:
+            lines.append(f"{name} is missing" if have is None else f"{name} differs from the code")
+    return lines + [f"{name} belongs to no event" for name in _strays(folder, wanted)]
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _strays(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """JSON files of the contract folders that no event has any more."""
+    found = [path.relative_to(folder).as_posix() for path in folder.glob(f"v{VERSION}/*.json")]
+    return sorted(set(found) - wanted.keys())
+
+
+def asyncapi() -> Json:
+    """The AsyncAPI 3.0 document, as a system that works with instep sees it."""
+    models: list[type[BaseModel]] = [*EVENTS, Receipt]
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:instep",
+        "info": {
+            "title": "instep",
+            "version": f"{VERSION}.0.0",
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {_key(kind): _channel(kind) for kind in EVENTS} | {"receipt": _INBOX},
+        "operations": {"submitDocument": _submit()}
+        | {f"receive{kind.__name__}": _receive(kind) for kind in OUTCOMES},
+        "components": {
+            "messages": {m.__name__: _message(m) for m in models},
+            "schemas": definitions(models, "#/components/schemas/{model}"),
+        },
+    }
+
+
+def _key(kind: type[Event]) -> str:
+    """Name of a channel, e.g. `documentsIndexed`."""
+    first, *others = event_name(kind).split(".")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _channel(kind: type[Event]) -> Json:
+    subject = address(kind)
+    stream = next(s for s in STREAMS if s.name == kind.stream)
+    names = re.findall(r"\{(\w+)\}", subject)
+    return {
+        "address": subject,
+        "title": event_name(kind),
+        "summary": inspect.getdoc(kind),
+        "description": _kept(stream),
+        "parameters": {name: dict(PARAMETERS[name]) for name in names},
+        "messages": {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}},
+    }
+
+
+def _kept(stream: Stream) -> str:
+    """How long a stream keeps a message, in words."""
+    if stream.retention == "workqueue":
+        kept = "until it is handled"
+    elif stream.max_msgs_per_subject == 1:
+        kept = "until the next of the same subject"
+    else:
+        kept = f"for {stream.max_age_s // DAY_S} days"
+    full = "new ones are refused" if stream.discard == "new" else "the oldest make room"
+    return (
+        f"JetStream stream {stream.name}: a message is kept {kept};"
+        f" above {stream.max_bytes // GB} GB {full}."
+    )
+
+
+_INBOX: Final[Json] = {
+    "address": None,
+    "title": "receipt",
+    "description": "The inbox that a submission names in `Instep-Reply-To`.",
+    "messages": {"Receipt": {"$ref": "#/components/messages/Receipt"}},
+}
+
+
+def _submit() -> Json:
+    return {
+        "action": "send",
+        "summary": "Put a document into the index, or take it out.",
+        "description": "JetStream's acknowledgement says that the submission is stored;"
+        " the receipt says what became of it.",
+        "channel": {"$ref": f"#/channels/{_key(DocumentSubmitted)}"},
+        "messages": [_of_channel(_key(DocumentSubmitted), DocumentSubmitted.__name__)],
+        "reply": {
+            "address": {"location": "$message.header#/Instep-Reply-To"},
+            "channel": {"$ref": "#/channels/receipt"},
+            "messages": [_of_channel("receipt", "Receipt")],
+        },
+    }
+
+
+def _receive(kind: type[Event]) -> Json:
+    return {
+        "action": "receive",
+        "summary": inspect.getdoc(kind),
+        "channel": {"$ref": f"#/channels/{_key(kind)}"},
+        "messages": [_of_channel(_key(kind), kind.__name__)],
+    }
+
+
+def _of_channel(channel: str, message: str) -> Json:
+    return {"$ref": f"#/channels/{channel}/messages/{message}"}
+
+
+def _message(model: type[BaseModel]) -> Json:
+    headers = _headers(model)
+    return {
+        "name": event_name(model) if issubclass(model, Event) else "receipt",
+        "summary": inspect.getdoc(model),
+        "contentType": "application/json",
+        **({"headers": {"type": "object", "properties": headers}} if headers else {}),
+        "payload": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
+
+
+def _headers(model: type[BaseModel]) -> Json:
+    if not issubclass(model, Event):
+        return {}
+    if model is DocumentSubmitted:
+        return _SUBMISSION_HEADERS
+    if model not in OUTCOMES:
+        return {"Nats-Msg-Id": _text("Names the publish call, never the work.")}
+    return {
+        "Nats-Msg-Id": _text("The fact; equal for the same fact told twice."),
+        "ce-specversion": {"type": "string", "const": "1.0"},
+        "ce-id": _text("The same as `Nats-Msg-Id`."),
+        "ce-type": {"type": "string", "const": f"instep.{_type_name(model)}.v{VERSION}"},
+        "ce-source": _text("`/instep/` and the name of the installation."),
+        "ce-subject": _text("Source and percent-encoded path of the document, or of the batch."),
+        "ce-time": {"type": "string", "format": "date-time"},
+        "ce-datacontenttype": {"type": "string", "const": "application/json"},
+        "ce-dataschema": {"type": "string", "const": schema_id(model)},
+    }
+
+
+def _text(description: str) -> Json:
+    return {"type": "string", "description": description}
+
+
+_SUBMISSION_HEADERS: Final[Json] = {
+    "Nats-Msg-Id": _text(
+        "Identity of the change, never of the content: a second submission with the same one,"
+        " within ten minutes, is not stored."
+    ),
+    "Instep-Reply-To": _text("Inbox for the receipt; starts with `_INBOX.`."),
+    "Content-Type": _text(
+        "`application/json`, or `application/cloudevents+json` for an event in structured mode."
+    ),
+    "ce-type": _text(f"CloudEvents in binary mode: `instep.document.submitted.v{VERSION}`."),
+}

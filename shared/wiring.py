@@ -1,0 +1,172 @@
+"""Settings to adapters: each is built at most once in a process and closed in reverse order.
+
+Heavy ones (model, embedded store) load in the background from the first question for them on; what
+is handed out waits for them at its first call.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shared.batches import BatchBook
+from shared.bus.changes import JetChangeLog
+from shared.bus.session import BusSession
+from shared.caches.kv import KvCache
+from shared.content.objects import ObjectContent
+from shared.deferred import DeferredEncoder, DeferredStore
+from shared.generations import Generation
+from shared.ledgers.kv import KvLedger
+from shared.ports import (
+    ChangeLog,
+    ContentStore,
+    Encoder,
+    Ledger,
+    Publish,
+    Shelf,
+    TokenCounter,
+    VectorCache,
+    VectorStore,
+)
+from shared.progress import Progress
+from shared.settings import Embedding, Settings
+from shared.shelves.kv import KvShelf
+from shared.topology import BATCHES, Bucket
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Wiring:
+    """One process's adapters for one generation."""
+
+    settings: Settings
+    data: Path
+    session: BusSession
+    generation: Generation
+    progress: Progress
+    stack: AsyncExitStack
+    gateway_url: asyncio.Future[str] = field(default_factory=asyncio.Future)
+    """Where the gateway of this process listens, once it does."""
+    _built: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+    @property
+    def publish(self) -> Publish:
+        return self.session.publish
+
+    @property
+    def changes(self) -> ChangeLog:
+        return JetChangeLog(self.session.js)
+
+    @property
+    def embedding(self) -> Embedding:
+        """Settings of the live generation's model, whatever is asked for by now."""
+        live = {"model": self.generation.model, "numeric": self.generation.numeric}
+        return self.settings.embedding.model_copy(update=live)
+
+    @property
+    def watches_folders(self) -> bool:
+        return any(source.kind == "folder" for source in self.settings.sources.values())
+
+    async def ledger(self) -> Ledger:
+        return await self._once("ledger", self._ledger)
+
+    async def shelf(self, bucket: Bucket) -> Shelf:
+        async def build() -> Shelf:
+            shelf = KvShelf(self.session.js, bucket.name)
+            await shelf.open()
+            return shelf
+
+        return await self._once(f"shelf {bucket.name}", build)
+
+    async def book(self) -> BatchBook:
+        async def build() -> BatchBook:
+            return BatchBook(await self.shelf(BATCHES))
+
+        return await self._once("book", build)
+
+    async def cache(self) -> VectorCache:
+        return await self._once("cache", self._cache)
+
+    async def bodies(self) -> ContentStore:
+        return await self._once("bodies", self._bodies)
+
+    async def tokens(self) -> TokenCounter:
+        return await self._once("tokens", self._tokens)
+
+    async def store(self) -> DeferredStore:
+        """Raises nothing: an error of opening comes out of the first call."""
+        return await self._once("store", self._deferred_store)
+
+    async def encoder(self) -> DeferredEncoder:
+        """Raises nothing: an error of loading comes out of the first call."""
+        return await self._once("encoder", self._deferred_encoder)
+
+    async def _once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if name not in self._built:
+            self._built[name] = asyncio.create_task(build(), name=f"build {name}")
+        built: T = await asyncio.shield(self._built[name])
+        return built
+
+    async def _ledger(self) -> Ledger:
+        ledger = KvLedger(self.session.js, self.generation.id)
+        await ledger.open()
+        return ledger
+
+    async def _cache(self) -> VectorCache:
+        cache = KvCache(self.session.js)
+        await cache.open()
+        return cache
+
+    async def _bodies(self) -> ContentStore:
+        return ObjectContent(self.session.js)
+
+    async def _tokens(self) -> TokenCounter:
+        from shared.encoders.factory import load_tokenizer
+
+        return await asyncio.to_thread(load_tokenizer, self.embedding)
+
+    async def _deferred_store(self) -> DeferredStore:
+        store = DeferredStore(self.generation.dimensions, self._open_store())
+        self.stack.push_async_callback(store.close)
+        return store
+
+    async def _open_store(self) -> VectorStore:
+        from shared.stores.coalesce import CoalescingStore
+
+        return CoalescingStore(await self._inner_store())
+
+    async def _inner_store(self) -> VectorStore:
+        settings, generation = self.settings.store, self.generation
+        if settings.kind == "memory":
+            from shared.stores.memory import MemoryStore
+
+            return MemoryStore(generation.dimensions)
+        from shared.stores.lance import LanceStore
+
+        return await LanceStore.open(
+            settings.path or self.data / "store",
+            table=f"chunks_{generation.id}",
+            dimensions=generation.dimensions,
+        )
+
+    async def _deferred_encoder(self) -> DeferredEncoder:
+        generation = self.generation
+        encoder = DeferredEncoder(
+            generation.fingerprint, generation.dimensions, self._load_encoder()
+        )
+        return encoder
+
+    async def _load_encoder(self) -> Encoder:
+        from shared.encoders.factory import load_encoder
+
+        return await load_encoder(self.embedding, self.stack)
+
+

@@ -1,0 +1,497 @@
+"""What every vector store does, fakes and decorators included."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.indexer.coalesce import CoalescingStore
+from shared.errors import StoreMismatch, VectorsRejected
+from shared.ports import Filter, Probe, Row, Vector, VectorStore
+from shared.stores.lance import LanceStore
+from shared.stores.memory import MemoryStore
+
+DIMENSIONS = 8
+EVERYWHERE = Filter()
+ODD = [
+    "o'brien",
+    "''",
+    "100%",
+    "a_b",
+    "back\\slash",
+    "nul\0inside",
+    '"quoted"',
+    "new\nline",
+    "漢字 ünï 🙂",
+    "x; DROP TABLE--",
+    "`tick`",
+    " ",
+]
+
+Make = Callable[..., Awaitable[VectorStore]]
+
+
+@pytest.fixture(params=["memory", "lance", "coalescing_memory", "coalescing_lance"])
+async def make(request, tmp_path) -> AsyncIterator[Make]:
+    opened: list[VectorStore] = []
+
+    async def make(table: str = "chunks", dimensions: int = DIMENSIONS) -> VectorStore:
+        store: VectorStore = (
+            await LanceStore.open(tmp_path / "store", table=table, dimensions=dimensions)
+            if request.param.endswith("lance")
+            else MemoryStore(dimensions)
+        )
+        if request.param.startswith("coalescing"):
+            store = CoalescingStore(store)
+        opened.append(store)
+        return store
+
+    yield make
+    for store in opened:
+        await store.close()
+
+
+@pytest.fixture
+async def store(make: Make) -> VectorStore:
+    return await make()
+
+
+def unit(seed: int, dimensions: int = DIMENSIONS) -> Vector:
+    vector = np.random.default_rng(seed).normal(size=dimensions).astype(np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def row(n: int = 0, **changes) -> Row:
+    plain = Row(
+        id=f"row-{n:06}",
+        doc_key="doc",
+        source="notes",
+        path="guide/start.md",
+        born=1,
+        chunk_key=f"chunk-{n}",
+        title="A title",
+        heading=("One", "Two"),
+        text=f"the text number{n}",
+        metadata={"lang": "en", "n": n, "draft": False, "score": 0.5, "none": None},
+        vector=unit(n),
+    )
+    return replace(plain, **changes)
+
+
+async def held(store: VectorStore, doc_key: str = "doc", born: int = 2**53) -> set[str]:
+    return set((await store.ids({doc_key: born}))[doc_key])
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+async def test_a_row_comes_back_as_it_was_written(store):
+    written = row(3)
+    await store.upsert([written])
+
+    (hit,) = await store.search(written.vector, limit=1, where=EVERYWHERE)
+
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
+    for name in ("id", "doc_key", "source", "path", "born", "chunk_key", "title", "heading"):
+        assert getattr(hit, name) == getattr(written, name)
+    assert hit.text == written.text
+    assert dict(hit.metadata) == dict(written.metadata)
+
+
+async def test_a_present_row_stays_as_it_is(store):
+    await store.upsert([row(1, text="first")])
+    await store.upsert([row(1, text="second"), row(2)])
+
+    assert await store.count() == 2
+    assert (await store.rows(["row-000001"]))["row-000001"].text == "first"
+
+
+async def test_an_id_twice_in_a_batch_makes_one_row(store):
+    await store.upsert([row(1), row(2), row(1), row(1)])
+
+    assert await store.count() == 2
+
+
+async def test_concurrent_upserts_of_new_ids_make_one_row_each(store):
+    rows = [row(n) for n in range(20)]
+    await asyncio.gather(*(store.upsert(random.sample(rows, 20)) for _ in range(8)))
+
+    assert await store.count() == 20
+    assert len(await store.search_text("text", limit=100, where=EVERYWHERE)) == 20
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.full(DIMENSIONS, np.nan, np.float32),
+        np.full(DIMENSIONS, np.inf, np.float32),
+        np.zeros(DIMENSIONS, np.float32),
+        np.ones(DIMENSIONS - 1, np.float32),
+        np.ones(DIMENSIONS + 1, np.float32),
+        np.ones((1, DIMENSIONS), np.float32),
+    ],
+    ids=["nan", "infinite", "zero", "short", "long", "nested"],
+)
+async def test_a_bad_vector_is_named_and_its_neighbours_are_written(store, bad):
+    rows = [row(n, vector=bad if n == 41 else unit(n)) for n in range(100)]
+
+    with pytest.raises(VectorsRejected) as raised:
+        await store.upsert(rows)
+
+    assert raised.value.ids == {"row-000041"}
+    assert await held(store) == {r.id for r in rows} - {"row-000041"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000])
+async def test_a_batch_may_have_any_size(store, size):
+    rows = [row(n) for n in range(size)]
+    random.shuffle(rows)
+    await store.upsert(rows)
+
+    assert await store.count() == size
+    assert await held(store) == {r.id for r in rows}
+    assert await store.unsearchable([Probe(r.id) for r in rows]) == frozenset()
+
+
+async def test_deleting_what_is_absent_is_no_error(store):
+    await store.upsert([row(1)])
+    await store.delete(["ghost", "o'brien"])
+    await store.delete([])
+
+    assert await held(store) == {"row-000001"}
+
+
+async def test_delete_touches_no_other_row(store):
+    rows = [row(n, doc_key=f"doc-{n % 7}") for n in range(300)]
+    await store.upsert(rows)
+    gone = {r.id for r in rows[50:120]}
+    await store.delete(gone)
+    await store.delete(gone)
+
+    found = await store.ids({f"doc-{n}": 2**53 for n in range(7)})
+
+    assert set().union(*found.values()) == {r.id for r in rows} - gone
+    assert await store.count() == 230
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+async def test_ids_lists_rows_up_to_the_given_birth(store):
+    await store.upsert([row(n, born=n) for n in range(10)])
+    await store.upsert([row(99, doc_key="other", born=3)])
+
+    found = await store.ids({"doc": 4, "other": 2, "absent": 2**53})
+
+    assert found == {
+        "doc": {f"row-{n:06}" for n in range(5)},
+        "other": frozenset(),
+        "absent": frozenset(),
+    }
+
+
+async def test_births_up_to_the_largest_sequence_survive(store):
+    await store.upsert([row(1, born=2**53 - 1)])
+
+    assert await held(store, born=2**53 - 2) == set()
+    assert await held(store, born=2**53 - 1) == {"row-000001"}
+
+
+async def test_ids_of_many_documents_come_from_one_question(store):
+    rows = [row(n, doc_key=f"doc-{n // 2}") for n in range(3000)]
+    await store.upsert(rows)
+
+    found = await store.ids({f"doc-{n}": 2**53 for n in range(2000)})
+
+    assert len(found) == 2000
+    assert found["doc-1499"] == {"row-002998", "row-002999"}
+    assert found["doc-1500"] == frozenset()
+
+
+async def test_ids_sees_every_acknowledged_upsert(store):
+    async def write_and_look(n: int) -> bool:
+        await store.upsert([row(n, doc_key=f"doc-{n}")])
+        return await held(store, f"doc-{n}") == {f"row-{n:06}"}
+
+    assert all(await asyncio.gather(*(write_and_look(n) for n in range(40))))
+
+
+async def test_rows_shows_those_that_exist(store):
+    await store.upsert([row(n) for n in range(5)])
+
+    found = await store.rows(["row-000001", "row-000004", "ghost"])
+
+    assert {key: (hit.text, hit.score) for key, hit in found.items()} == {
+        "row-000001": ("the text number1", 0.0),
+        "row-000004": ("the text number4", 0.0),
+    }
+    assert await store.rows([]) == {}
+
+
+async def test_odd_characters_are_values_like_any_other(store):
+    rows = [
+        row(n, id=odd, doc_key=odd, source=odd, path=odd, text=odd, heading=(odd,), title=odd)
+        for n, odd in enumerate(ODD)
+    ]
+    await store.upsert(rows)
+
+    for wanted in rows:
+        assert await held(store, wanted.id) == {wanted.id}
+        assert (await store.rows([wanted.id]))[wanted.id].text == wanted.text
+        where = Filter(sources=(wanted.source,), path_prefix=wanted.path)
+        (hit,) = await store.search(wanted.vector, limit=5, where=where)
+        assert (hit.id, hit.heading) == (wanted.id, (wanted.path,))
+    await store.delete(ODD[:-1])
+
+    assert await store.count() == 1
+
+
+# -- searching -------------------------------------------------------------------------------------
+
+
+async def test_the_nearest_rows_come_first(store):
+    rows = [row(n) for n in range(200)]
+    await store.upsert(rows)
+
+    hits = await store.search(unit(17), limit=20, where=EVERYWHERE)
+
+    exact = {r.id: float(r.vector @ unit(17)) for r in rows}
+    assert [hit.id for hit in hits] == sorted(exact, key=exact.__getitem__, reverse=True)[:20]
+    assert [hit.score for hit in hits] == pytest.approx([exact[hit.id] for hit in hits], abs=1e-5)
+
+
+async def test_limits_at_the_edges(store):
+    await store.upsert([row(n) for n in range(3)])
+
+    for limit, expected in [(0, 0), (1, 1), (3, 3), (1000, 3)]:
+        assert len(await store.search(unit(0), limit=limit, where=EVERYWHERE)) == expected
+        assert len(await store.search_text("text", limit=limit, where=EVERYWHERE)) == expected
+
+
+async def test_an_empty_index_finds_nothing(store):
+    assert await store.count() == 0
+    assert await store.search(unit(0), limit=5, where=EVERYWHERE) == []
+    assert await store.search_text("text", limit=5, where=EVERYWHERE) == []
+    assert await store.unsearchable([Probe("a"), Probe("b", unit(1))]) == {"a", "b"}
+    await store.maintain()
+
+
+async def test_a_filter_restricts_both_kinds_of_search(store):
+    await store.upsert(
+        [
+            row(n, source=source, path=path)
+            for n, (source, path) in enumerate(
+                [
+                    ("a", "x/1.md"),
+                    ("a", "x%1.md"),
+                    ("b", "x/2.md"),
+                    ("b", "y/1.md"),
+                    ("c", "X/1.md"),
+                ]
+            )
+        ]
+    )
+
+    async def found(**where) -> list[set[int]]:
+        filtered = Filter(**where)
+        near = await store.search(unit(0), limit=10, where=filtered)
+        words = await store.search_text("text", limit=10, where=filtered)
+        return [{int(hit.chunk_key[6:]) for hit in hits} for hits in (near, words)]
+
+    assert await found(sources=("a",)) == [{0, 1}] * 2
+    assert await found(sources=("a", "c")) == [{0, 1, 4}] * 2
+    assert await found(path_prefix="x/") == [{0, 2}] * 2
+    assert await found(path_prefix="x%") == [{1}] * 2
+    assert await found(path_prefix="") == [{0, 1, 2, 3, 4}] * 2
+    assert await found(sources=("b",), path_prefix="x/") == [{2}] * 2
+    assert await found(sources=()) == [set()] * 2
+    assert await found(sources=("nobody",)) == [set()] * 2
+
+
+async def test_keywords_are_found_in_title_heading_and_text(store):
+    await store.upsert(
+        [
+            row(1, title="Aardvark"),
+            row(2, heading=("Top", "Buffalo")),
+            row(3, text="a chameleon sits here"),
+        ]
+    )
+
+    for number, word in enumerate(["aardvark", "BUFFALO", "Chameleon"], start=1):
+        (hit,) = await store.search_text(word, limit=5, where=EVERYWHERE)
+        assert (hit.id, hit.score > 0) == (f"row-{number:06}", True)
+    assert await store.search_text("dolphin", limit=5, where=EVERYWHERE) == []
+
+
+async def test_the_row_with_more_of_the_query_comes_first(store):
+    await store.upsert([row(n, text="river stone") for n in range(9)])
+    await store.upsert([row(10, text="river stone lantern")])
+
+    hits = await store.search_text("lantern river", limit=3, where=EVERYWHERE)
+
+    assert hits[0].id == "row-000010"
+    assert hits[0].score > hits[1].score
+
+
+async def test_a_deleted_row_is_found_no_more(store):
+    await store.upsert([row(1, text="zebra"), row(2, text="yak")])
+    await store.delete(["row-000001"])
+
+    assert await store.search_text("zebra", limit=5, where=EVERYWHERE) == []
+    assert [h.id for h in await store.search(unit(1), limit=5, where=EVERYWHERE)] == ["row-000002"]
+    assert await store.unsearchable([Probe("row-000001", unit(1))]) == {"row-000001"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "((", '"unclosed', "\0", "\ud800", "q AND", "-", "the", "x" * 5000, "+^~*?:\\"],
+)
+async def test_odd_text_finds_nothing_and_never_raises(store, text):
+    await store.upsert([row(1, text="plain words")])
+
+    assert await store.search_text(text, limit=5, where=EVERYWHERE) == []
+
+
+async def test_a_query_of_another_model_is_refused(store):
+    await store.upsert([row(1)])
+
+    with pytest.raises(StoreMismatch):
+        await store.search(unit(1, DIMENSIONS + 1), limit=5, where=EVERYWHERE)
+
+
+async def test_a_query_without_direction_finds_nothing(store):
+    await store.upsert([row(1)])
+
+    for vector in (np.zeros(DIMENSIONS, np.float32), np.full(DIMENSIONS, np.nan, np.float32)):
+        assert await store.search(vector, limit=5, where=EVERYWHERE) == []
+
+
+async def test_recall_is_that_of_an_exact_search(make):
+    store = await make("recall", 32)
+    rows = [row(n, vector=unit(n, 32)) for n in range(3000)]
+    await store.upsert(rows)
+    matrix = np.stack([r.vector for r in rows])
+
+    found = 0
+    for n in range(20):
+        query = unit(100_000 + n, 32)
+        exact = {rows[at].id for at in np.argsort(-(matrix @ query))[:10]}
+        hits = await store.search(query, limit=10, where=EVERYWHERE)
+        found += len(exact & {hit.id for hit in hits})
+
+    assert found / 200 >= 0.95
+
+
+# -- searchable ------------------------------------------------------------------------------------
+
+
+async def test_written_rows_are_searchable(store):
+    rows = [row(n) for n in range(50)]
+    await store.upsert(rows)
+
+    probes = [Probe(r.id, r.vector if n % 2 else None) for n, r in enumerate(rows)]
+
+    assert await store.unsearchable(probes) == frozenset()
+    assert await store.unsearchable([]) == frozenset()
+
+
+async def test_absent_rows_are_named(store):
+    rows = [row(n) for n in range(50)]
+    await store.upsert(rows[:40])
+
+    with_vectors = await store.unsearchable([Probe(r.id, r.vector) for r in rows])
+    without = await store.unsearchable([Probe(r.id) for r in rows])
+
+    assert with_vectors == without == {r.id for r in rows[40:]}
+
+
+async def test_a_row_that_holds_another_vector_is_not_found_by_its_own(store):
+    rows = [row(n) for n in range(50)]
+    await store.upsert(rows)
+
+    lost = await store.unsearchable(
+        [Probe(r.id, r.vector) for r in rows[:30]] + [Probe("row-000031", unit(999))]
+    )
+
+    assert lost == {"row-000031"}
+
+
+async def test_equal_texts_have_equal_vectors_and_are_all_searchable(store):
+    rows = [row(n, vector=unit(1)) for n in range(30)]
+    await store.upsert(rows)
+
+    assert await store.unsearchable([Probe(r.id, r.vector) for r in rows]) == frozenset()
+
+
+# -- together --------------------------------------------------------------------------------------
+
+
+async def test_any_sequence_of_calls_leaves_what_a_plain_dictionary_would_hold(store):
+    dice = random.Random(7)
+    model: dict[str, Row] = {}
+    for step in range(60):
+        batch = [row(n, doc_key=f"doc-{n % 5}") for n in dice.sample(range(80), dice.randint(1, 9))]
+        if dice.random() < 0.6:
+            await store.upsert(batch)
+            model = {r.id: r for r in batch} | model
+        else:
+            await store.delete([r.id for r in batch])
+            model = {key: r for key, r in model.items() if key not in {b.id for b in batch}}
+        if step % 20 == 10:
+            await store.maintain()
+        found = await store.ids({f"doc-{n}": 2**53 for n in range(5)})
+        assert set().union(*found.values()) == model.keys()
+        assert await store.count() == len(model)
+
+
+async def test_maintenance_under_load_changes_no_row(store):
+    kept = [row(n) for n in range(100)]
+    await store.upsert(kept)
+    busy = True
+
+    async def maintain() -> None:
+        while busy:
+            await store.maintain()
+            await asyncio.sleep(0)
+
+    async def churn(worker: int) -> None:
+        for n in range(15):
+            fresh = row(1000 * (worker + 1) + n)
+            await store.upsert([fresh])
+            assert await store.unsearchable([Probe(fresh.id, fresh.vector)]) == frozenset()
+            await store.delete([fresh.id])
+
+    upkeep = asyncio.create_task(maintain())
+    await asyncio.gather(*(churn(worker) for worker in range(4)))
+    busy = False
+    await upkeep
+
+    assert await held(store) == {r.id for r in kept}
+    assert await store.unsearchable([Probe(r.id, r.vector) for r in kept]) == frozenset()
+
+
+async def test_two_generations_live_side_by_side(make):
+    old, new = await make("chunks_g1", 8), await make("chunks_g2", 12)
+    await old.upsert([row(1)])
+    await new.upsert([row(1, vector=unit(1, 12)), row(2, vector=unit(2, 12))])
+    await new.delete(["row-000001"])
+
+    assert (old.dimensions, new.dimensions) == (8, 12)
+    assert await held(old) == {"row-000001"}
+    assert await held(new) == {"row-000002"}
+
+
+async def test_a_cancelled_call_leaves_the_store_usable(store):
+    for n in range(20):
+        call = asyncio.create_task(store.upsert([row(n)]))
+        for _ in range(n):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    await store.upsert([row(n) for n in range(20)])
+
+    assert await held(store) == {f"row-{n:06}" for n in range(20)}
+    assert await store.count() == 20

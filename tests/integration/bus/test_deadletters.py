@@ -1,0 +1,130 @@
+"""Dead letters can be read, recorded and forgotten. On a real server."""
+
+import contextlib
+
+import pytest
+
+from shared.bus.deadletters import (
+    MOVER,
+    RECORDER,
+    drop,
+    exhausted_of,
+    letter_of,
+    letters,
+    mover,
+    recorder,
+)
+from shared.bus.provision import ensure_consumer
+from shared.bus.session import BusSession
+from shared.errors import PermanentError
+from shared.topology import embed_stage, enrich_stage
+
+pytestmark = pytest.mark.nats
+
+STAGE = embed_stage("g1")
+
+
+async def die(event, delivery):
+    raise PermanentError("no retry helps")
+
+
+async def test_letters_name_their_document_and_can_be_dropped(
+    provisioned, open_session, part, eventually
+):
+    session = await open_session(STAGE, die)
+    for path in ("a.md", "b.md"):
+        await session.publish(part(path))
+    await eventually(lambda: session.counts[STAGE.name].buried == 2)
+    both = await letters(provisioned)
+    dropped = await drop(provisioned, both[0].id)
+    again = await drop(provisioned, both[0].id)
+
+    assert sorted(letter.document.path for letter in both) == ["a.md", "b.md"]
+    assert (dropped, again) == (True, False)
+    assert await letters(provisioned) == [both[1]]
+    assert await letters(provisioned, after=both[1].id) == []
+
+
+async def test_the_letter_of_a_change_has_its_revision(
+    provisioned, open_session, changed, eventually
+):
+    stage = enrich_stage("g1")
+    session = await open_session(stage, die)
+    ack = await provisioned.publish(
+        changed().subject, changed().model_dump_json().encode(), stream="DOCS"
+    )
+    await eventually(lambda: session.counts[stage.name].buried == 1)
+    [letter] = await letters(provisioned)
+
+    assert letter.document.revision == letter.sequence == ack.seq
+    assert (await provisioned.stream_info("DOCS")).state.messages == 1
+
+
+async def test_the_same_change_may_die_in_two_generations(
+    provisioned, open_session, changed, eventually
+):
+    session = await open_session(enrich_stage("g1"), die, enrich_stage("g2"), die)
+    await provisioned.publish(
+        changed().subject, changed().model_dump_json().encode(), stream="DOCS"
+    )
+    await eventually(lambda: all(counts.buried == 1 for counts in session.counts.values()))
+
+    assert {letter.consumer for letter in await letters(provisioned)} == {
+        "enricher_g1",
+        "enricher_g2",
+    }
+
+
+async def test_every_letter_is_recorded_even_when_recording_fails_at_first(
+    provisioned, nats_url, open_session, part, eventually, monkeypatch
+):
+    monkeypatch.setattr("shared.bus.settle.FIRST_RETRY_S", 0.01)
+    calls = []
+
+    async def on_dead(letter):
+        calls.append(letter.document.path)
+        if len(calls) == 1:
+            raise RuntimeError("a bug")
+        return ()
+
+    recording = await BusSession.open(nats_url, name="x", drain_s=1, on_fatal=print)
+    recording.subscribe_raw(RECORDER, letter_of, recorder(on_dead))
+    await recording.start()
+    session = await open_session(STAGE, die)
+    await session.publish(part())
+    await eventually(lambda: len(calls) == 2)
+    await recording.close()
+
+    assert calls == ["a.md", "a.md"]
+    assert len(await letters(provisioned)) == 1
+
+
+async def test_what_the_server_gives_up_is_moved_to_the_dead_letters(
+    provisioned, nats_url, open_session, part, eventually, quick
+):
+    """Its own limit is above ours: only a bug or a foreign client ever reaches it."""
+    stage = quick(STAGE, name="limited", attempts=None)
+    await provisioned.delete_consumer("CHUNKS", STAGE.name)
+    await ensure_consumer(provisioned, stage)
+    info = await provisioned.consumer_info("CHUNKS", "limited")
+    await provisioned.add_consumer("CHUNKS", info.config.evolve(max_deliver=1))
+    moving = await BusSession.open(nats_url, name="x", drain_s=1, on_fatal=print)
+    moving.subscribe_raw(MOVER, exhausted_of, mover(moving.js))
+    await moving.start()
+    await moving.publish(part())
+    subscription = await provisioned.pull_subscribe_bind("limited", stream="CHUNKS")
+    [message] = await subscription.fetch(1)
+    await message.nak()
+
+    async def moved():
+        with contextlib.suppress(TimeoutError):  # the server notices only when somebody asks
+            await subscription.fetch(1, timeout=0.05)
+        return len(await letters(provisioned)) == 1
+
+    await eventually(moved)
+    await eventually(lambda: moving.counts[MOVER.name].acked == 1)
+    await moving.close()
+    [letter] = await letters(provisioned)
+
+    assert (letter.code, letter.consumer, letter.document.path) == ("exhausted", "limited", "a.md")
+    assert (await provisioned.stream_info("CHUNKS")).state.messages == 0  # deleted, not acked

@@ -1,0 +1,323 @@
+"""A real folder, memory for everything else: what people and editors do to files."""
+
+import os
+import shutil
+
+import pytest
+from watched import Watched
+
+
+@pytest.fixture(params=["auto", "poll"])
+def docs(request, tmp_path):
+    return Watched(tmp_path / "docs", watch=request.param, poll=0.05)
+
+
+@pytest.fixture
+def live(tmp_path):
+    return Watched(tmp_path / "docs")
+
+
+async def test_files_that_are_there_are_accepted_at_the_start(docs):
+    docs.write("a.md", "one")
+    docs.write("deep/er/b.txt", "two")
+    docs.write("picture.png", "no document")
+
+    await docs.once()
+
+    assert docs.held() == {"a.md": "one", "deep/er/b.txt": "two"}
+
+
+async def test_create_edit_and_delete_are_seen(docs, eventually):
+    async with docs.running():
+        docs.write("a.md", "one")
+        await eventually(lambda: docs.held() == {"a.md": "one"})
+        docs.write("a.md", "two, longer")
+        await eventually(lambda: docs.held() == {"a.md": "two, longer"})
+        (docs.root / "a.md").unlink()
+        await eventually(lambda: docs.held() == {})
+        docs.write("a.md", "again")
+        await eventually(lambda: docs.held() == {"a.md": "again"})
+
+
+async def test_a_move_is_a_deletion_and_a_creation_and_is_told_as_a_move(docs, eventually):
+    docs.write("old.md", "text")
+    async with docs.running():
+        (docs.root / "old.md").rename(docs.root / "new.md")
+        await eventually(lambda: docs.held() == {"new.md": "text"})
+        await eventually(lambda: [a for a in docs.news if a.kind == "moved"])
+
+    assert [a.detail for a in docs.news if a.kind == "moved"] == ["old.md -> new.md"]
+
+
+async def test_what_changed_while_nobody_watched_is_found_at_the_next_start(docs):
+    docs.write("kept.md", "same")
+    docs.write("edited.md", "before")
+    docs.write("gone.md", "x")
+    await docs.once()
+    docs.write("edited.md", "after.")
+    docs.write("new.md", "y")
+    (docs.root / "gone.md").unlink()
+    before = len(docs.log.appended)
+
+    await docs.once()
+
+    assert docs.held() == {"kept.md": "same", "edited.md": "after.", "new.md": "y"}
+    assert len(docs.log.appended) - before == 3
+
+
+async def test_a_restart_without_changes_publishes_nothing_and_completes_an_empty_batch(docs):
+    docs.write("a.md", "one")
+    await docs.once()
+    before = len(docs.log.appended)
+
+    await docs.once()
+
+    assert len(docs.log.appended) == before
+    empty = [b for b in (await docs.batches.open()).values() if not b.members]
+    assert [(b.unchanged, b.whole) for b in empty] == [(1, True)]
+
+
+async def test_a_lost_listing_is_made_anew_without_a_change(docs):
+    docs.write("a.md", "one")
+    await docs.once()
+    docs.listings._values.clear()
+
+    await docs.once()
+
+    assert len(docs.log.appended) == 1
+
+
+async def test_of_a_hundred_edits_of_one_size_within_a_moment_the_last_wins(live, eventually):
+    async with live.running():
+        for n in range(100):
+            live.write("a.md", f"edit {n:03d}")
+        await eventually(lambda: live.held() == {"a.md": "edit 099"})
+        live.write("a.md", "edit 100")
+        await eventually(lambda: live.held() == {"a.md": "edit 100"})
+
+
+async def test_an_edit_with_the_old_size_and_the_old_time_is_seen(docs, eventually):
+    docs.write("a.md", "one")
+    await docs.once()
+    stat = (docs.root / "a.md").stat()
+    docs.write("a.md", "two")
+    os.utime(docs.root / "a.md", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    await docs.once()
+
+    assert docs.held() == {"a.md": "two"}
+
+
+async def test_a_file_that_is_only_touched_is_no_change(live, eventually):
+    live.write("a.md", "one")
+    live.write("b.md", "b")
+    async with live.running():
+        os.utime(live.root / "a.md", (1, 1))
+        live.write("b.md", "later")
+        await eventually(lambda: live.held()["b.md"] == "later")
+
+    assert [c.document.path for c in live.log.appended].count("a.md") == 1
+
+
+async def test_an_atomic_save_is_one_revision_and_leaves_no_trace(live, eventually):
+    live.write("a.md", "one")
+    async with live.running():
+        live.write(".a.md.swp", "draft")
+        live.write("a.md~", "one")
+        live.write("a.md.tmp", "two")
+        (live.root / "a.md.tmp").replace(live.root / "a.md")
+        (live.root / ".a.md.swp").unlink()
+        await eventually(lambda: live.held() == {"a.md": "two"})
+
+    assert {c.document.path for c in live.log.appended} == {"a.md"}
+    assert len(live.log.appended) == 2
+
+
+async def test_truncating_before_writing_is_one_revision(live, eventually):
+    live.write("a.md", "one")
+    async with live.running():
+        with (live.root / "a.md").open("w") as file:
+            file.flush()
+            await eventually(lambda: (live.root / "a.md").stat().st_size == 0)
+            file.write("two")
+        await eventually(lambda: live.held() == {"a.md": "two"})
+
+    assert [live.text(c.content) for c in live.log.appended] == ["one", "two"]
+
+
+async def test_a_folder_moved_in_and_out_brings_and_takes_its_documents(docs, tmp_path, eventually):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "sub").mkdir(parents=True)
+    (elsewhere / "a.md").write_text("a")
+    (elsewhere / "sub" / "b.md").write_text("b")
+    async with docs.running():
+        elsewhere.rename(docs.root / "in")
+        await eventually(lambda: docs.held() == {"in/a.md": "a", "in/sub/b.md": "b"})
+        (docs.root / "in").rename(docs.root / "in2")
+        await eventually(lambda: docs.held() == {"in2/a.md": "a", "in2/sub/b.md": "b"})
+        (docs.root / "in2").rename(elsewhere)
+        await eventually(lambda: docs.held() == {})
+
+
+async def test_a_file_in_a_new_folder_is_seen_at_once(live, eventually):
+    async with live.running():
+        for n in range(20):
+            live.write(f"d{n}/e/a.md", str(n))
+        await eventually(lambda: len(live.held()) == 20)
+
+
+async def test_a_root_that_vanishes_removes_nothing_and_heals(docs, tmp_path, eventually):
+    docs.write("a.md", "one")
+    async with docs.running():
+        docs.root.rename(tmp_path / "away")
+        await eventually(lambda: [a for a in docs.news if "tried again" in a.detail], 5)
+        held = docs.held()
+        (tmp_path / "away").rename(docs.root)
+        docs.write("b.md", "two")
+        await eventually(lambda: docs.held() == {"a.md": "one", "b.md": "two"})
+
+    assert held == {"a.md": "one"}
+
+
+async def test_a_root_that_is_made_anew_is_watched_again(live, eventually, tmp_path):
+    live.write("a.md", "one")
+    async with live.running() as watch:
+        shutil.rmtree(live.root)
+        live.root.mkdir()
+        await watch.rescan()
+        await eventually(lambda: live.held() == {})
+        live.write("b.md", "two")
+        await eventually(lambda: live.held() == {"b.md": "two"})
+
+
+async def test_a_missing_root_at_the_start_removes_nothing(live, tmp_path):
+    live.write("a.md", "one")
+    await live.once()
+    live.root.rename(tmp_path / "away")
+    watch = live.build()
+
+    import asyncio
+
+    task = asyncio.create_task(watch.run())
+    async with asyncio.timeout(10):
+        while not live.news:
+            await asyncio.sleep(0.005)
+    task.cancel()
+
+    assert live.held() == {"a.md": "one"}
+    assert not watch.listed.is_set()
+
+
+async def test_removals_over_the_threshold_are_held_until_a_person_releases_them(live, eventually):
+    for n in range(40):
+        live.write(f"{n}.md", str(n))
+    await live.once()
+    for n in range(30):
+        (live.root / f"{n}.md").unlink()
+    live.write("new.md", "new")
+
+    async with live.running() as watch:
+        kept = dict(live.held())
+        held = watch.held
+        await watch.release()
+
+        assert len(kept) == 41
+        assert held is not None and (held.vanished, held.of) == (30, 40)
+        assert [a.kind for a in live.news] == ["held"]
+        assert len(live.held()) == 11
+        assert watch.held is None
+
+
+async def test_what_is_held_stays_held_over_a_restart_and_ends_when_it_comes_back(live):
+    for n in range(25):
+        live.write(f"{n}.md", str(n))
+    await live.once()
+    for n in range(25):
+        (live.root / f"{n}.md").rename(live.root.parent / f"{n}.md")
+    await live.once()
+    async with live.running() as watch:
+        assert watch.held is not None and watch.held.vanished == 25
+        for n in range(25):
+            (live.root.parent / f"{n}.md").rename(live.root / f"{n}.md")
+        await watch.rescan()
+        assert watch.held is None
+
+    assert len(live.log.appended) == 25
+
+
+async def test_a_deletion_in_pieces_is_held_as_well(live, eventually):
+    for n in range(60):
+        live.write(f"{n}.md", str(n))
+    async with live.running() as watch:
+        for n in range(60):
+            (live.root / f"{n}.md").unlink()
+            if n % 10 == 9:
+                await eventually(lambda n=n: len(live.held()) <= 59 - n or watch.held)
+        await eventually(lambda: watch.held)
+
+    assert len(live.held()) >= 30
+
+
+async def test_a_file_over_the_limit_is_sent_by_reference_to_be_refused(tmp_path):
+    docs = Watched(tmp_path / "docs", max_bytes=10)
+    docs.write("big.md", "x" * 11)
+    docs.write("small.md", "x" * 10)
+    await docs.once()
+    await docs.once()
+
+    assert docs.held() == {"big.md": "-> 11 bytes", "small.md": "x" * 10}
+    assert len(docs.log.appended) == 2
+
+
+async def test_a_larger_limit_lets_a_refused_file_in(tmp_path):
+    docs = Watched(tmp_path / "docs", max_bytes=10)
+    docs.write("big.md", "x" * 11)
+    await docs.once()
+    docs.settings = docs.settings.model_copy(update={"max_bytes": 11})
+    await docs.once()
+
+    assert docs.held() == {"big.md": "x" * 11}
+
+
+async def test_a_large_file_goes_to_the_content_store(live):
+    live.write("large.md", "y" * 300_000)
+    await live.once()
+
+    assert live.log.appended[0].content.kind == "stored"
+    assert live.held() == {"large.md": "y" * 300_000}
+
+
+async def test_an_unreadable_file_is_told_and_keeps_its_document(live, eventually):
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    live.write("a.md", "one")
+    await live.once()
+    live.write("a.md", "two")
+    (live.root / "a.md").chmod(0)
+    await live.once()
+
+    assert live.held() == {"a.md": "one"}
+    assert [a.detail for a in live.news] == ["a.md: permission denied"]
+
+
+async def test_progress_counts_found_unchanged_and_changed(live):
+    live.write("a.md", "one")
+    live.write("b.md", "two")
+    await live.once()
+    first = (live.progress.found, live.progress.unchanged, live.progress.changed)
+    live.write("b.md", "three")
+    await live.once()
+
+    assert first == (2, 0, 2)
+    assert (live.progress.found, live.progress.unchanged, live.progress.changed) == (2, 1, 1)
+
+
+async def test_one_listing_is_one_batch_with_its_count_on_every_change(live):
+    for n in range(5):
+        live.write(f"{n}.md", str(n))
+    await live.once()
+
+    (batch,) = (await live.batches.open()).values()
+    assert {(c.batch.id, c.batch.count) for c in live.log.appended} == {(batch.batch.id, 5)}
+    assert set(batch.members) == {c.document.doc_key for c in live.log.appended}
+    assert batch.batch.format == "md"

@@ -1,0 +1,98 @@
+"""A watched folder over memory ports: what a test edits, and what DOCS holds of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.producer.accept import AcceptFile
+from services.producer.folder import Folder
+from services.producer.kept import KeptListing
+from services.producer.memory_log import MemoryChangeLog
+from services.producer.notices import Notices
+from services.producer.rules import Rules
+from services.producer.sync import Sync
+from services.producer.watch import FolderWatch
+from shared.batches import BatchBook
+from shared.content.memory import MemoryContent
+from shared.events import Linked, Stored
+from shared.progress import Activity, Progress
+from shared.settings import Source
+from shared.shelves.memory import MemoryShelf
+
+SOURCE = "docs"
+
+
+class Watched:
+    """One source in a folder. Every `running` is a new process on the same shelves and log."""
+
+    def __init__(self, root: Path, **settings: object) -> None:
+        self.root = root
+        self.root.mkdir(exist_ok=True)
+        self.settings = Source.model_validate({"path": root, "rescan": 3600.0} | settings)
+        self.log = MemoryChangeLog()
+        self.bodies = MemoryContent()
+        self.listings, self.notes = MemoryShelf(), MemoryShelf()
+        self.batches = BatchBook(self.notes)
+        self.news: list[Activity] = []
+
+    def build(self) -> FolderWatch:
+        self.progress = Progress(listeners=[self.news.append])
+        rules = Rules(self.settings.include, self.settings.exclude)
+        folder = Folder(self.root, rules, max_bytes=self.settings.max_bytes)
+        now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
+        sync = Sync(
+            folder=folder,
+            listing=KeptListing(self.listings, SOURCE),
+            accept=AcceptFile(SOURCE, self.log, self.bodies, now),
+            batches=self.batches,
+            progress=self.progress,
+            now=now,
+        )
+        events = self.settings.watch != "poll"
+        return FolderWatch(sync, self.settings, Notices(self.root) if events else None)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[FolderWatch]:
+        """A process that has listed the folder and watches it."""
+        watch = self.build()
+        task = asyncio.create_task(watch.run())
+        try:
+            async with asyncio.timeout(30):
+                waiting = asyncio.create_task(watch.listed.wait())
+                await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                if task.done():
+                    task.result()
+            yield watch
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def once(self) -> None:
+        """Start, list, accept, stop."""
+        async with self.running():
+            pass
+
+    def held(self) -> dict[str, str]:
+        """Path to text of every document that DOCS holds now."""
+        newest = {change.document.path: change for change in self.log.appended}
+        return {
+            path: self.text(change.content)
+            for path, change in newest.items()
+            if change.op == "upserted"
+        }
+
+    def text(self, content: object) -> str:
+        if isinstance(content, Linked):
+            return f"-> {content.ref.size} bytes"
+        if isinstance(content, Stored):
+            return self.bodies._bodies[content.hash].decode()
+        return content.bytes().decode()  # type: ignore[attr-defined]
+
+    def write(self, path: str, text: str) -> None:
+        full = self.root / path
+        full.parent.mkdir(parents=True, exist_ok=True)
+        full.write_text(text)

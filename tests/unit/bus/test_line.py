@@ -1,0 +1,126 @@
+"""Who is started next."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bus.line import Line
+
+
+def first(_: int) -> int:
+    return 0
+
+
+def test_fresh_messages_run_side_by_side_in_their_order():
+    line = Line[str](2, pick=first)
+    for item in "abc":
+        line.add(item, 0.0, suspect=False)
+
+    started = [line.start(0.0), line.start(0.0), line.start(0.0)]
+
+    assert started == ["a", "b", None]
+
+
+def test_a_suspect_runs_alone():
+    line = Line[str](8, pick=first)
+    line.add("suspect", 0.0, suspect=True)
+
+    assert line.start(0.0) == "suspect"
+
+    line.add("fresh", 0.0, suspect=False)
+    meanwhile = line.start(1.0)
+    line.end("suspect")
+
+    assert meanwhile is None
+    assert line.start(1.0) == "fresh"
+
+
+def test_a_suspect_waits_until_the_running_ones_have_ended():
+    line = Line[str](8, pick=first)
+    line.add("fresh", 0.0, suspect=False)
+    line.start(0.0)
+    line.add("suspect", 0.0, suspect=True)
+
+    assert line.start(0.0) is None
+
+    line.end("fresh")
+
+    assert line.start(0.0) == "suspect"
+
+
+def test_fresh_messages_overtake_a_suspect_for_a_while_only():
+    line = Line[str](1, pick=first)
+    line.add("suspect", 0.0, suspect=True)
+    for number in range(100):
+        line.add(f"fresh {number}", 0.0, suspect=False)
+
+    order = []
+    for tenth in range(50):
+        item = line.start(tenth / 10)
+        assert item is not None
+        order.append(item)
+        line.end(item)
+
+    assert order.index("suspect") == 20
+
+
+def test_a_suspect_that_hangs_does_not_hold_up_the_others_for_ever():
+    line = Line[str](2, pick=first)
+    line.add("hangs", 0.0, suspect=True)
+    line.start(0.0)
+    line.add("fresh", 0.0, suspect=False)
+
+    assert line.start(29.0) is None
+    assert line.start(31.0) == "fresh"
+
+
+def test_handlers_that_hang_do_not_hold_up_a_suspect_for_ever():
+    line = Line[str](2, pick=first)
+    line.add("hangs", 0.0, suspect=False)
+    line.start(0.0)
+    line.add("suspect", 0.0, suspect=True)
+
+    assert line.start(29.0) is None
+    assert line.start(31.0) == "suspect"
+
+
+def test_suspects_are_taken_at_random():
+    line = Line[str](1, pick=lambda count: count - 1)
+    line.add("first", 0.0, suspect=True)
+    line.add("last", 0.0, suspect=True)
+
+    assert line.start(0.0) == "last"
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.floats(0, 10)), max_size=30),
+    st.integers(1, 5),
+    st.randoms(use_true_random=False),
+)
+def test_everything_runs_exactly_once_and_never_more_than_allowed(items, concurrency, random):
+    line = Line[int](concurrency, pick=random.randrange)
+    for number, (suspect, at) in enumerate(items):
+        line.add(number, at, suspect=suspect)
+    now, running, order = 10.0, set(), []
+
+    while len(line) or running:
+        while (item := line.start(now)) is not None:
+            running.add(item)
+            order.append(item)
+        assert len(running) <= concurrency
+        ended = random.choice(sorted(running))
+        running.remove(ended)
+        line.end(ended)
+        now += 0.1
+
+    assert sorted(order) == list(range(len(items)))
+
+
+def test_clearing_takes_out_everything_that_waits():
+    line = Line[str](1, pick=first)
+    line.add("running", 0.0, suspect=False)
+    line.start(0.0)
+    line.add("fresh", 0.0, suspect=False)
+    line.add("suspect", 0.0, suspect=True)
+
+    assert line.clear() == ["fresh", "suspect"]
+    assert len(line) == 0

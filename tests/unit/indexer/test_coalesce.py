@@ -1,0 +1,240 @@
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.indexer import coalesce
+from services.indexer.coalesce import CoalescingStore, Size, agreeing_runs, fitting
+from shared.errors import StoreUnavailable, VectorsRejected
+from shared.ports import Probe, Row
+from shared.stores.memory import MemoryStore
+
+GOOD = np.array([1, 0], np.float32)
+BAD = np.zeros(2, np.float32)
+
+
+def row(key: str, vector=GOOD, text: str = "") -> Row:
+    return Row(key, f"doc-{key}", "notes", "a.md", 1, key, "", (), text, {}, vector)
+
+
+class Gated(MemoryStore):
+    """Counts its calls and holds each until the test opens the gate."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.calls: list[tuple[str, int]] = []
+        self.fails: Exception | None = None
+        super().__init__(2, pause=self.gate.wait)
+
+    async def upsert(self, rows: Sequence[Row]) -> None:
+        self.calls.append(("upsert", len(rows)))
+        await super().upsert(rows)
+        if self.fails:
+            raise self.fails
+
+    async def delete(self, ids) -> None:
+        self.calls.append(("delete", len(ids)))
+        await super().delete(ids)
+
+    async def ids(self, documents):
+        self.calls.append(("ids", len(documents)))
+        return await super().ids(documents)
+
+    async def unsearchable(self, probes):
+        self.calls.append(("unsearchable", len(probes)))
+        return await super().unsearchable(probes)
+
+
+@pytest.fixture
+def inner() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+def store(inner: Gated) -> CoalescingStore:
+    return CoalescingStore(inner)
+
+
+async def reach(inner: Gated, calls: int) -> None:
+    """Let everybody run until the inner store has been called so often."""
+    while len(inner.calls) < calls:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def start(*calls) -> list[asyncio.Task]:
+    return [asyncio.ensure_future(call) for call in calls]
+
+
+async def test_a_lone_call_goes_at_once(inner, store):
+    inner.gate.set()
+    await store.upsert([row("a")])
+
+    assert inner.calls == [("upsert", 1)]
+
+
+async def test_calls_that_arrive_during_a_commit_share_the_next_one(inner, store):
+    first = start(store.upsert([row("first")]))
+    await reach(inner, 1)
+    others = start(*(store.upsert([row(str(n)), row(f"{n}b")]) for n in range(30)))
+    await reach(inner, 1)
+    assert inner.calls == [("upsert", 1)]
+
+    inner.gate.set()
+    await asyncio.gather(*first, *others)
+
+    assert inner.calls == [("upsert", 1), ("upsert", 60)]
+    assert await inner.count() == 61
+
+
+async def test_every_caller_gets_its_own_answer(inner, store):
+    inner.gate.set()
+    await store.upsert([row(str(n)) for n in range(10)])
+    inner.calls.clear()
+
+    lost = await asyncio.gather(*(store.unsearchable([Probe(str(n), GOOD)]) for n in range(5, 15)))
+    found = await asyncio.gather(*(store.ids({f"doc-{n}": 1, "doc-0": 1}) for n in range(20)))
+    await asyncio.gather(*(store.delete([str(n)]) for n in range(5)))
+
+    assert lost == [frozenset()] * 5 + [{str(n)} for n in range(10, 15)]
+    assert [set(one) for one in found] == [{f"doc-{n}", "doc-0"} for n in range(20)]
+    assert [one[f"doc-{n}"] for n, one in enumerate(found)] == [
+        {str(n)} if n < 10 else set() for n in range(20)
+    ]
+    assert inner.calls == [("unsearchable", 10), ("ids", 20), ("delete", 5)]
+
+
+async def test_a_rejection_reaches_only_the_callers_it_names(inner, store):
+    inner.gate.set()
+
+    results = await asyncio.gather(
+        store.upsert([row("a"), row("b")]),
+        store.upsert([row("c"), row("d", BAD)]),
+        store.upsert([row("e", BAD), row("f", BAD)]),
+        store.upsert([row("g")]),
+        return_exceptions=True,
+    )
+
+    assert inner.calls == [("upsert", 7)]
+    assert [results[0], results[3]] == [None, None]
+    assert isinstance(results[1], VectorsRejected)
+    assert isinstance(results[2], VectorsRejected)
+    assert (results[1].ids, results[2].ids) == ({"d"}, {"e", "f"})
+    assert await inner.count() == 4
+
+
+async def test_an_unavailable_store_is_everybodys_trouble_and_the_next_group_goes_on(inner, store):
+    inner.gate.set()
+    inner.fails = StoreUnavailable("no disk")
+
+    results = await asyncio.gather(
+        *(store.upsert([row(str(n))]) for n in range(4)), return_exceptions=True
+    )
+    inner.fails = None
+    await store.upsert([row("later")])
+
+    assert [type(result) for result in results] == [StoreUnavailable] * 4
+    assert len(inner.calls) == 2
+
+
+async def test_a_caller_cancelled_while_waiting_writes_nothing(inner, store):
+    first = start(store.upsert([row("first")]))
+    await reach(inner, 1)
+    cancelled, kept = start(store.upsert([row("gone")]), store.upsert([row("kept")]))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    inner.gate.set()
+    await asyncio.gather(*first, cancelled, kept, return_exceptions=True)
+
+    assert cancelled.cancelled()
+    assert inner.calls == [("upsert", 1), ("upsert", 1)]
+    assert set(await inner.rows(["first", "gone", "kept"])) == {"first", "kept"}
+
+
+async def test_a_caller_cancelled_during_the_commit_does_not_harm_the_others(inner, store):
+    tasks = start(*(store.upsert([row(str(n))]) for n in range(3)))
+    await reach(inner, 1)
+    tasks[1].cancel()
+    inner.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [type(result) for result in results] == [
+        type(None),
+        asyncio.CancelledError,
+        type(None),
+    ]
+    assert await inner.count() == 3
+
+
+async def test_a_group_is_capped_by_rows_and_a_large_call_goes_alone(inner, store, monkeypatch):
+    monkeypatch.setattr(coalesce, "ROWS", 4)
+    inner.gate.set()
+
+    await asyncio.gather(
+        *(
+            store.upsert([row(f"{n}-{m}") for m in range(size)])
+            for n, size in enumerate([2, 2, 9, 3, 2])
+        )
+    )
+
+    assert inner.calls == [("upsert", 4), ("upsert", 9), ("upsert", 3), ("upsert", 2)]
+
+
+async def test_a_group_is_capped_by_bytes(inner, store, monkeypatch):
+    monkeypatch.setattr(coalesce, "BYTES", 10_000)
+    inner.gate.set()
+
+    await asyncio.gather(*(store.upsert([row(str(n), text="x" * 1200)]) for n in range(4)))
+
+    assert inner.calls == [("upsert", 2), ("upsert", 2)]
+
+
+async def test_questions_that_disagree_about_a_document_are_asked_one_after_the_other(inner, store):
+    inner.gate.set()
+    await store.upsert([row("a")])
+    inner.calls.clear()
+
+    answers = await asyncio.gather(store.ids({"doc-a": 0}), store.ids({"doc-a": 1}))
+
+    assert answers == [{"doc-a": frozenset()}, {"doc-a": {"a"}}]
+    assert inner.calls == [("ids", 1), ("ids", 1)]
+
+
+async def test_closing_waits_for_the_calls_under_way(inner, store):
+    writing = start(store.upsert([row("a")]))
+    await reach(inner, 1)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+
+    inner.gate.set()
+    await closing
+
+    assert writing[0].done()
+
+
+@given(st.lists(st.builds(Size, st.integers(0, 2000), st.integers(0, 2**24)), max_size=20))
+def test_a_group_is_the_longest_run_that_fits_and_never_empty(sizes):
+    count = fitting(sizes)
+
+    def fits(n: int) -> bool:
+        rows, size = sum(s.rows for s in sizes[:n]), sum(s.bytes for s in sizes[:n])
+        return n <= 1 or (rows <= coalesce.ROWS and size <= coalesce.BYTES)
+
+    assert fits(count)
+    assert count == len(sizes) or (count >= 1 and not fits(count + 1))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)), max_size=12))
+def test_runs_keep_every_question_in_order_and_agree_within(calls):
+    runs = agreeing_runs(calls)
+
+    assert [call for run in runs for call in run] == calls
+    for run in runs:
+        assert run
+        for key in "abc":
+            assert len({call[key] for call in run if key in call}) <= 1

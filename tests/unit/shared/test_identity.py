@@ -1,0 +1,145 @@
+"""Names that everything is keyed by: the same document has one key, for ever."""
+
+import re
+import unicodedata
+import uuid
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from shared.errors import DocumentRefused
+from shared.identity import (
+    MAX_PATH_BYTES,
+    cache_key,
+    check_path,
+    check_source,
+    content_hash,
+    doc_key,
+    row_id,
+    short_digest,
+)
+
+KEY = "vshzvhhfdghhfk5oeormtl4pep"
+CHUNK = "kkkkkkkkkk234567abcdefghij"
+
+
+def test_keys_that_lie_on_disks_never_change():
+    assert doc_key("docs", "guide/install.md") == KEY
+    assert row_id(KEY, CHUNK, 1793184000123456) == "9b982ba0-f097-5e95-8236-238bee688852"
+    assert cache_key("print", "text") == "bqckqvb6fi6gnmf5rfe4tulmdfbsn2b53m5emv3f5qzqkwkkb3oa"
+    assert content_hash(b"text") == (
+        "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+    )
+
+
+# -- documents -------------------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1))
+@example("e\N{COMBINING ACUTE ACCENT}.md")
+@example("\N{ANGSTROM SIGN}/\N{HANGUL SYLLABLE GAG}.md")
+def test_twins_in_other_normal_forms_are_one_document(path):
+    keys = {doc_key("docs", unicodedata.normalize(form, path)) for form in ("NFC", "NFD")}
+
+    assert keys == {doc_key("docs", path)}
+
+
+@given(st.text(), st.text())
+def test_other_paths_have_other_keys(one, other):
+    same = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+    assert (doc_key("docs", one) == doc_key("docs", other)) == same
+
+
+def test_the_same_path_in_two_sources_is_two_documents():
+    assert doc_key("docs", "a.md") != doc_key("wiki", "a.md")
+
+
+@given(st.binary(max_size=60))
+def test_a_key_is_a_subject_token_even_for_names_that_are_no_unicode(name):
+    path = name.decode("utf-8", "surrogateescape")  # as the file system gives it
+
+    assert re.fullmatch(r"[a-z2-7]{26}", doc_key("docs", path))
+
+
+# -- paths -----------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=80))
+def test_an_accepted_path_is_normal_relative_and_accepted_again(path):
+    try:
+        accepted = check_path(path)
+    except DocumentRefused as refusal:
+        assert refusal.code == "invalid_path"
+        return
+
+    assert accepted == unicodedata.normalize("NFC", path)
+    assert check_path(accepted) == accepted
+    assert not {"", ".", ".."} & set(accepted.split("/"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "a//b.md",
+        "a/",
+        "./a.md",
+        "../a.md",
+        "a/../b.md",
+        "a/..",
+        "a\0.md",
+        "a\udcff.md",
+        "x" * (MAX_PATH_BYTES + 1),
+        "é" * (MAX_PATH_BYTES // 2 + 1),
+    ],
+)
+def test_a_path_that_leads_astray_is_refused(path):
+    with pytest.raises(DocumentRefused) as refusal:
+        check_path(path)
+
+    assert refusal.value.code == "invalid_path"
+    assert path == "" or path not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "...", "..a/b..", "a b/ c.md", "a\n.md", "é.md", "x" * MAX_PATH_BYTES]
+)
+def test_a_path_that_is_only_odd_is_accepted(path):
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize("source", ["a", "docs", "9-lives", "a" * 40])
+def test_a_source_name_is_a_subject_token(source):
+    assert check_source(source) == source
+
+
+@pytest.mark.parametrize("source", ["", "-a", "A", "a_b", "a.b", "a*", "é", "a" * 41, "a\n"])
+def test_any_other_source_name_is_refused(source):
+    with pytest.raises(DocumentRefused) as refusal:
+        check_source(source)
+
+    assert refusal.value.code == "invalid_source"
+
+
+# -- rows and texts --------------------------------------------------------------------------------
+
+
+def test_a_row_is_named_by_document_content_and_birth():
+    ids = {row_id(KEY, CHUNK, 5), row_id("x" * 26, CHUNK, 5), row_id(KEY, "x" * 26, 5)}
+    ids.add(row_id(KEY, CHUNK, 6))
+
+    assert len(ids) == 4
+    assert all(uuid.UUID(found).version == 5 for found in ids)
+
+
+def test_a_vector_is_cached_by_model_and_text():
+    assert cache_key("f32", "text") != cache_key("int8", "text")
+    assert cache_key("f32", "text") != cache_key("f32", "text ")
+
+
+@given(st.text(), st.integers(1, 52))
+def test_a_short_digest_has_the_length_asked_for(text, length):
+    assert re.fullmatch(r"[a-z2-7]+", short_digest(text, length))
+    assert len(short_digest(text, length)) == length
