@@ -6,6 +6,7 @@ the bundled server stops after everybody who talks to it.
 
 import asyncio
 import importlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.local import DataFolder, LocalServer
+from services.folder import DataFolder
+from services.local import LocalServer
 from services.part import Part
 from shared.bus.provision import provision as provision_bus
 from shared.bus.session import BusSession
 from shared.encoders.factory import describe
-from shared.errors import BusUnavailable, ConfigurationError, InstepError
+from shared import logs
+from shared.errors import BusUnavailable, ConfigurationError
 from shared.generations import Generation
 from shared.live import Live, live_generation
 from shared.progress import Progress
@@ -30,7 +33,9 @@ from shared.topology import INSTANCE
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
-    from services.cli.options import Options
+    from services.cli.options import Options, UpOptions
+    from services.gateway.commands import Commands
+    from services.gateway.queries import Queries
 
 log = structlog.get_logger()
 
@@ -84,15 +89,20 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
         done = await provision_bus(session.js, generation=wanted.id, patience_s=patience_s)
         await shelf.open()
     live = await live_generation(shelf, wanted)
-    done += await provision_bus(
-        session.js, generation=live.generation.id, patience_s=patience_s
-    )
+    done += await provision_bus(session.js, generation=live.generation.id, patience_s=patience_s)
     return live, done
 
 
 @asynccontextmanager
 async def wired(
-    settings: Settings, data: Path, url: str, *, name: str, progress: Progress, stop: Stop, wait: bool
+    settings: Settings,
+    data: Path,
+    url: str,
+    *,
+    name: str,
+    progress: Progress,
+    stop: Stop,
+    wait: bool,
 ) -> AsyncIterator[tuple[Wiring, Live]]:
     """Adapters over one connection to the bus; all closed at the end."""
     async with AsyncExitStack() as stack:
@@ -136,7 +146,8 @@ def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:
 
 
 async def _build(name: str, wiring: Wiring) -> Part:
-    module = importlib.import_module(f"services.{name}.build" if name == "gateway" else f"services.{name}.app")
+    # the gateway's `app` is its web application
+    module = importlib.import_module(f"services.{name}.{'build' if name == 'gateway' else 'app'}")
     part: Part = await module.build(wiring)
     return part
 
@@ -145,14 +156,13 @@ async def _build(name: str, wiring: Wiring) -> Part:
 async def bus(settings: Settings, data: Path, watching: Sequence[Path] = ()) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
-    The bundled server runs under the lock of the data folder, for as long as the context lasts.
+    Holds the lock of the data folder, so that there is one instance of it.
     """
-    if settings.bus.url is not None:
-        yield settings.bus.url
-        return
     folder = DataFolder(data)
-    folder.create()
     with folder.lock(watching):
+        if settings.bus.url is not None:
+            yield settings.bus.url
+            return
         async with LocalServer(data, settings.bus) as server:
             yield server.url
 
@@ -173,4 +183,99 @@ def running_bus(options: "Options", settings: Settings) -> str:
     return instance.nats_url
 
 
-__all__ = ["SERVICES", "InstepError", "Stop", "bus", "running_bus", "serve", "wired"]
+def up(options: "UpOptions") -> int:
+    """`instep up`, to its end; the exit status."""
+    from services.up import up as run_up
+
+    return asyncio.run(run_up(options))
+
+
+def run(names: Sequence[str], options: "Options") -> int:
+    """`instep run`, to its end; the exit status."""
+    return asyncio.run(run_services(names, options))
+
+
+def provision(options: "Options") -> list[str]:
+    """Make the bus look as declared; what was done, one line each."""
+    return asyncio.run(provision_now(options))
+
+
+async def run_services(names: Sequence[str], options: "Options") -> int:
+    """Run some services until a signal; they join the instance of the data folder, or `bus.url`."""
+    settings = options.settings()
+    logs.configure(settings.telemetry)
+    stop = Stop()
+    stop.on_signals(at_once=lambda: os._exit(130))
+    async with wired(
+        settings,
+        options.data,
+        running_bus(options, settings),
+        name=f"instep {' '.join(names)}",
+        progress=Progress(),
+        stop=stop,
+        wait=settings.bus.url is not None,
+    ) as (wiring, live):
+        for line in live.differences:
+            log.warning("setting_not_in_force", what=line)
+        log.info("serving", services=list(names), generation=wiring.generation.id)
+        await serve(names, wiring, stop)
+    return 0
+
+
+async def provision_now(options: "Options") -> list[str]:
+    """Make the bus look as declared; what was done, one line each."""
+    settings = options.settings()
+    if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
+        context = bus(settings, options.data)
+    else:
+        context = _at(running_bus(options, settings))
+    async with context as url, _session(url, settings) as session:
+        _, done = await provisioned(session, settings)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an instance left in its folder, to be asked."""
+
+    queries: "Queries"
+    commands: "Commands"
+
+
+@asynccontextmanager
+async def offline(options: "Options") -> AsyncIterator[Opened]:
+    """The data folder without an instance: its bus is started, nothing consumes, nothing watches."""
+    settings = options.settings()
+    logs.configure(settings.telemetry)
+    from services.gateway.build import faces
+
+    async with (
+        bus(settings, options.data) as url,
+        wired(
+            settings,
+            options.data,
+            url,
+            name="instep offline",
+            progress=Progress(listed=True),
+            stop=Stop(),
+            wait=False,
+        ) as (wiring, _),
+    ):
+        everything = await faces(wiring)
+        yield Opened(everything.queries, everything.commands)
+
+
+@asynccontextmanager
+async def _at(url: str) -> AsyncIterator[str]:
+    yield url
+
+
+@asynccontextmanager
+async def _session(url: str, settings: Settings) -> AsyncIterator[BusSession]:
+    session = await BusSession.open(
+        url, name="instep provision", drain_s=settings.bus.drain, on_fatal=lambda _: None
+    )
+    try:
+        yield session
+    finally:
+        await session.close()

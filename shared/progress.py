@@ -32,6 +32,9 @@ class Progress:
     encoded: int = 0
     cached: int = 0
     indexed: int = 0
+    inserted: int = 0
+    """Of `indexed`: documents that search did not have before."""
+    updated: int = 0
     removed: int = 0
     refused: int = 0
     failed: int = 0

@@ -1,6 +1,5 @@
 """Ask the instance: the running one over HTTP, or, where none runs, what it left in its folder."""
 
-import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -35,7 +34,9 @@ def ask(
         raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
     if not options.data.is_dir():
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
-    return asyncio.run(_offline(options, operation, fields))
+    from services.cli.offline import answer_offline
+
+    return answer_offline(options, operation, fields)
 
 
 def find(options: Options) -> str | None:
@@ -56,19 +57,3 @@ def find(options: Options) -> str | None:
             "instep run gateway",
         )
     return around
-
-
-async def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    from services import runtime
-    from services.gateway.faces import Faces, answer
-    from services.gateway.problems import Problem
-
-    given = {name: value for name, value in fields.items() if value is not None}
-    async with runtime.offline(options) as opened:
-        try:
-            return await answer(Faces(opened.queries, opened.commands), operation, given)
-        except Problem as problem:
-            fix = problem.fix or problem.kind.fix
-            raise client.refusal(problem.kind.status, problem.detail, fix) from None
-
-

@@ -48,7 +48,9 @@ def ask(
         answer = connection.getresponse()
         text = answer.read()
     except TimeoutError:
-        raise unreachable(f"{url} does not answer within {timeout_s:.0f} s", "instep doctor") from None
+        raise unreachable(
+            f"{url} does not answer within {timeout_s:.0f} s", "instep doctor"
+        ) from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise unreachable(f"nobody answers at {url} ({reason})", "instep up PATH") from None

@@ -17,8 +17,6 @@ Taken = tuple[list[Block], int]
 
 _FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})([^`]*)$")
 _ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*))?$")
-_ATX_END = re.compile(r"(?:^|[ \t]+)#+$")
-_ANCHOR = re.compile(r"\s*\{#[^{}]*\}$")
 _SETEXT = re.compile(r"^ {0,3}(=+|-+)$")
 _RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _ITEM = re.compile(r"^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:\s|$)")
@@ -124,11 +122,15 @@ def _heading(lines: Sequence[str], at: int) -> Taken | None:
     match = _ATX.match(lines[at])
     if not match:
         return None
-    return _titled(_ATX_END.sub("", match[2] or ""), len(match[1])), at + 1
+    text = match[2] or ""
+    bare = text.rstrip("#")
+    return _titled(bare if not bare or bare[-1] in " \t" else text, len(match[1])), at + 1
 
 
 def _titled(text: str, level: int) -> list[Block]:
-    title = one_line(plain(_ANCHOR.sub("", text)))
+    if text.endswith("}"):
+        text = text.partition("{#")[0]
+    title = one_line(plain(text))
     return [Block("heading", title, level)] if title else []
 
 

@@ -37,9 +37,7 @@ async def build(wiring: Wiring) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
     if gateway.host not in LOOPBACK:
-        raise ConfigurationError(
-            "gateway.host: without keys the gateway listens on 127.0.0.1 only"
-        )
+        raise ConfigurationError("gateway.host: without keys the gateway listens on 127.0.0.1 only")
     everything = await faces(wiring)
     app = build_app(everything.queries, everything.commands)
 
@@ -194,4 +192,3 @@ class _Reports:
 
     async def report(self, batch: str) -> Mapping[str, Any] | None:
         return await self.book.report(batch)
-

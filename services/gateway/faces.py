@@ -10,6 +10,7 @@ from services.gateway.commands import Commands
 from services.gateway.models import (
     BatchesRequest,
     BatchRequest,
+    ChecksRequest,
     CheckView,
     ChooseRequest,
     DocumentRequest,
@@ -48,8 +49,8 @@ async def _batches(faces: Faces, request: BatchesRequest) -> Mapping[str, Any]:
     return {"batches": list(await faces.queries.batches(request))}
 
 
-async def _checks(faces: Faces, _: StatusRequest) -> Mapping[str, Any]:
-    checks: Sequence[CheckView] = await faces.queries.checks()
+async def _checks(faces: Faces, request: ChecksRequest) -> Mapping[str, Any]:
+    checks: Sequence[CheckView] = await faces.queries.checks(request)
     ready = all(check.level != "FAIL" for check in checks)
     return {"ready": ready, "checks": [check.model_dump() for check in checks]}
 
@@ -67,7 +68,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "failures": Operation(FailuresRequest, lambda f, r: f.queries.failures(r)),
     "batches": Operation(BatchesRequest, _batches),
     "report": Operation(BatchRequest, lambda f, r: f.queries.report(r)),
-    "checks": Operation(StatusRequest, _checks),
+    "checks": Operation(ChecksRequest, _checks),
     "version": Operation(StatusRequest, _version),
     "retry": Operation(ChooseRequest, lambda f, r: f.commands.retry(r)),
     "drop": Operation(ChooseRequest, lambda f, r: f.commands.drop(r)),

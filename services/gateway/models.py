@@ -319,6 +319,12 @@ class StatusRequest(Request):
     """Nothing to say yet."""
 
 
+class ChecksRequest(Request):
+    """What the instance says of itself; `deep` compares the store with the ledger too."""
+
+    deep: bool = False
+
+
 class StageView(Answer):
     stage: str
     waiting: int

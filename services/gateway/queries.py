@@ -12,6 +12,7 @@ from services.gateway.looks import Looks
 from services.gateway.models import (
     BatchesRequest,
     BatchRequest,
+    ChecksRequest,
     CheckView,
     ChunkView,
     DocumentAnswer,
@@ -50,7 +51,7 @@ class Queries(Protocol):
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
     async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]: ...
     async def report(self, request: BatchRequest) -> Mapping[str, Any]: ...
-    async def checks(self) -> Sequence[CheckView]:
+    async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
         """What `/readyz` and `doctor` show of the instance itself."""
         ...
 
@@ -164,8 +165,22 @@ class InstanceQueries:
             )
         return found
 
-    async def checks(self) -> Sequence[CheckView]:
-        return await self.check()
+    async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
+        found = await self.check()
+        return [*found, await self._compared()] if request.deep else found
+
+    async def _compared(self) -> CheckView:
+        """Rows of the store against the ledger; they differ for a moment while work is done."""
+        look = await self.looks.latest()
+        rows, promised = await self.store.count(), look.board.chunks
+        if rows == promised:
+            return CheckView(name="index", level="ok", text=f"{rows:,} rows, equal to the ledger")
+        text = f"{rows:,} rows, the ledger lists {promised:,}"
+        if status.busy(look.seen):
+            return CheckView(name="index", level="ok", text=f"{text}; work is under way")
+        return CheckView(
+            name="index", level="WARN", text=text, fix="instep validate; a restart repairs it"
+        )
 
     def version(self) -> Mapping[str, str]:
         return {"version": self.version_text, "generation": self.generation, "api": "v1"}

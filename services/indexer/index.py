@@ -98,7 +98,7 @@ class Index:
             await self.publish(self._indexed(part, entry.record))
         record = settle(entry.record, now=self.now().timestamp())
         at = await self.ledger.update(part.document.doc_key, record, expect=entry.at)
-        self._count(part, record)
+        self._count(part, entry.record, record)
         return Entry(record, at)
 
     async def _clean(self, part: EmbeddingsReady, record: Record) -> Sequence[Event]:
@@ -161,10 +161,16 @@ class Index:
             chunks=counts(record, pending),
         )
 
-    def _count(self, part: EmbeddingsReady, record: Record) -> None:
-        settled = record.settled
+    def _count(self, part: EmbeddingsReady, before: Record, record: Record) -> None:
+        settled, progress = record.settled, self.progress
         assert settled is not None
-        setattr(self.progress, settled.outcome, getattr(self.progress, settled.outcome) + 1)
+        progress.indexed += settled.outcome == "indexed"
+        progress.removed += settled.outcome == "removed"
+        progress.refused += settled.outcome == "refused"
+        if settled.outcome == "indexed":
+            known = before.settled is not None and before.settled.served > 0
+            progress.updated += known
+            progress.inserted += not known
         took = settled.settled_at - settled.changed_at
         if settled.outcome != "refused":
             kind = "changed" if settled.outcome == "indexed" else "removed"

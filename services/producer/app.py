@@ -6,8 +6,9 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from services.part import Part
-from services.producer.accept import AcceptFile, AcceptSubmission
+from services.producer.accept import AcceptFile
 from services.producer.folder import Folder
+from services.producer.intake import AcceptSubmission
 from services.producer.kept import KeptListing
 from services.producer.notices import Notices
 from services.producer.rules import Rules

@@ -108,6 +108,9 @@ class Folder:
             raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
         return result
 
+    def is_root(self, name: str) -> bool:
+        return name in (str(self.root), self._real)
+
     def path_of(self, name: str) -> str | None:
         """The path of a file system name below the root (absolute), or None if it is no business
         of ours: outside, hidden, temporary, or not valid Unicode."""

@@ -14,7 +14,7 @@ STEP_MS: Final = 10
 """Silence after which what was heard is told."""
 GROUP_MS: Final = 50
 """Told at the latest after this, however much more comes."""
-RETRY_S: Final = 1.0
+RETRY_S: Final = 0.2
 
 
 class Notices:
@@ -31,9 +31,9 @@ class Notices:
     async def run(self, heard: Callable[[Collection[str]], None]) -> None:
         """Tell absolute names until cancelled, or until events turn out not to be had."""
         while not self.refusal:
-            self._stop = asyncio.Event()
+            self._stop = stop = asyncio.Event()
             # awatch sets its watches up before it first waits, so before this is called
-            asyncio.get_running_loop().call_soon(self.ready.set)
+            asyncio.get_running_loop().call_soon(self._started, stop)
             try:
                 async for changes in awatch(
                     self._root,
@@ -46,11 +46,19 @@ class Notices:
                 ):
                     heard({name for _, name in changes})
             except FileNotFoundError:
+                stop.set()
                 await asyncio.sleep(RETRY_S)
             except (OSError, RuntimeError) as error:
                 self.refusal = str(error).split(" about ")[0] or type(error).__name__
+                self.ready.set()
                 log.warning("no_file_events", reason=type(error).__name__)
 
     def restart(self) -> None:
-        """Watch the root anew: another folder has its name by now."""
-        self._stop.set()
+        """Watch the root anew: another folder may have its name by now."""
+        if not self.refusal:
+            self.ready.clear()
+            self._stop.set()
+
+    def _started(self, stop: asyncio.Event) -> None:
+        if not stop.is_set():
+            self.ready.set()

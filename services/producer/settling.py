@@ -4,7 +4,7 @@ All times in seconds of one monotonic clock, but for the file's own time stamps.
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from services.producer.listing import Stat
@@ -25,18 +25,22 @@ class Settling:
         self._due: dict[str, float] = {}
         self._first: dict[str, float] = {}
 
-    def touch(self, path: str, stat: Stat | None, now: float, clock_ns: int) -> None:
-        """Something happened to a path.
+    def touch(self, files: Mapping[str, Stat | None], now: float, clock_ns: int) -> None:
+        """Something happened to these paths, together: a move is told as two of them.
 
         Args:
-            stat: as it is now, or None when it is not there or not known.
-            clock_ns: the wall clock, for the age of its last change.
+            files: each as it is now, or None when it is not there or not known.
+            clock_ns: the wall clock, for the age of a file's last change.
         """
-        wait = self._settle_s
-        if stat is not None:
-            wait = self.rest_of(stat, clock_ns) + (EMPTIED_S if stat.size == 0 else 0.0)
-        latest = self._first.setdefault(path, now) + PATIENCE_S
-        self._due[path] = min(now + wait, max(latest, now))
+        wait = max((self._wait(stat, clock_ns) for stat in files.values()), default=0.0)
+        for path in files:
+            latest = self._first.setdefault(path, now) + PATIENCE_S
+            self._due[path] = min(now + wait, max(latest, now))
+
+    def _wait(self, stat: Stat | None, clock_ns: int) -> float:
+        if stat is None:
+            return self._settle_s / 2
+        return self.rest_of(stat, clock_ns) + (EMPTIED_S if stat.size == 0 else 0.0)
 
     def rest_of(self, stat: Stat, clock_ns: int) -> float:
         """Seconds until the file has not changed for the settling time, never more than that."""

@@ -57,6 +57,7 @@ class FolderWatch:
         self._release = False
         self._unavailable = ""
         self._identity: tuple[int, int] | None = None
+        self._exchanged = False
         self._found = 0
         self._scan_at = 0.0
 
@@ -67,7 +68,6 @@ class FolderWatch:
             await self._load()
             if self._notices is not None:
                 hearing = asyncio.create_task(self._notices.run(self._heard))
-                await self._notices.ready.wait()
             while True:
                 self._wake.clear()
                 await self._turn()
@@ -131,10 +131,12 @@ class FolderWatch:
     def _heard(self, names: Collection[str]) -> None:
         folder, now = self._sync.folder, time.monotonic()
         paths = {path for name in names if (path := folder.path_of(name))}
-        for n, path in enumerate(paths):
-            stat = folder.peek(path) if n < PEEKS else None
-            self._settling.touch(path, stat, now, time.time_ns())
+        if any(folder.is_root(name) for name in names):
+            self._exchanged, self._scan_at = True, 0.0
+            self._wake.set()
         if paths:
+            files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
+            self._settling.touch(files, now, time.time_ns())
             self._wake.set()
 
     # -- listings ----------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ class FolderWatch:
         """
         sync, listing, began = self._sync, self._sync.listing, time.monotonic()
         started_at = sync.now()
-        self._watch_the_same(await asyncio.to_thread(sync.folder.identity))
+        await self._watch_the_same(await asyncio.to_thread(sync.folder.identity))
         scan = await asyncio.to_thread(sync.folder.scan)
         comparison = await asyncio.to_thread(
             compare, listing.entries, scan.files, max_bytes=sync.folder.max_bytes
@@ -201,11 +203,17 @@ class FolderWatch:
             self._sync.tell("", f"no file events ({self._notices.refusal}): {every}")
         return max(self._settings.poll, took_s / LISTING_SHARE)
 
-    def _watch_the_same(self, identity: tuple[int, int]) -> None:
-        """A root that was exchanged keeps its name, but the events are still about the old one."""
-        if self._identity not in (None, identity) and self._notices is not None:
+    async def _watch_the_same(self, identity: tuple[int, int]) -> None:
+        """Be sure that events are about the folder that is about to be listed.
+
+        A root that was exchanged keeps its name, sometimes even its inode.
+        """
+        if self._notices is None:
+            return
+        if self._exchanged or self._identity not in (None, identity):
             self._notices.restart()
-        self._identity = identity
+        self._identity, self._exchanged = identity, False
+        await self._notices.ready.wait()
 
     # -- events ------------------------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ CONCURRENT: Final = 64
 _MULTI_KEYS: Final = 512
 """The server answers at most 1,024 keys a request."""
 _WRONG_SEQUENCE: Final = (10071, 10164)
-_RACES: Final = 5
 _MARKERS: Final = ("KV-Operation", "Nats-Marker-Reason")
 
 
@@ -126,7 +125,7 @@ class KvBucket:
 
     async def _multi_get(self, keys: Sequence[str]) -> dict[str, Value]:
         found: dict[str, Value] = {}
-        start, races = 0, 0
+        start = 0
         subject = f"$JS.API.DIRECT.GET.{self.stream}"
         request = {"multi_last": [self._prefix + key for key in keys], "max_bytes": PAGE_BYTES}
         while True:
@@ -140,13 +139,9 @@ class KvBucket:
                 return found
             if status == "204" and end.get("Nats-Num-Pending", "0") == "0":
                 return found
-            if status == "204":
-                start = int(end["Nats-Last-Sequence"]) + 1
-                continue
-            # a key that was written between the server's two looks: ask again
-            races += 1
-            if status != "404" or races > _RACES:
+            if status != "204":
                 raise BusUnavailable(f"reading {self.name}: status {status}")
+            start = int(end["Nats-Last-Sequence"]) + 1
 
     def _values(self, page: Sequence[Msg]) -> Iterator[tuple[str, Value]]:
         for message in page:

@@ -1,7 +1,7 @@
 """Reading streams by plain JetStream requests: one message, many answers, a whole subject.
 
-Pulls only: nats-py's ordered push consumers (its KV watchers, its object store) break with the
-newer acknowledgement format and hang when the server goes away.
+Pulls only: nats-py's ordered push consumers (its KV watchers, its object store) have no time-out
+and break with the server's newer acknowledgement format; these do not.
 """
 
 import asyncio

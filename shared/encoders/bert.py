@@ -32,7 +32,7 @@ class Shape:
 
 
 class BertGraph:
-    """Builds one `ov.Model`; use `build`."""
+    """Builds one `ov.Model`, once."""
 
     def __init__(
         self, weights: Weights, shape: Shape, quantised: Mapping[Place, Quantised] | None
@@ -118,6 +118,11 @@ def names(place: Place) -> tuple[str, ...]:
     """Names of the linear layers at a place, as the weights file calls them."""
     layer, kind = place
     return tuple(f"encoder.layer.{layer}.{name}" for name in PLACES[kind])
+
+
+def stacked(weights: Weights, place: Place) -> NDArray[np.float32]:
+    """Weights of a place as one matrix, shape (outputs, inputs)."""
+    return np.concatenate([weights[f"{name}.weight"] for name in names(place)])
 
 
 def _pool(state: Node, present: Node) -> Node:

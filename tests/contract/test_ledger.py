@@ -11,6 +11,8 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
+from shared.bus import buckets, reading
+from shared.bus.provision import bucket_config, ensure_stream
 from shared.errors import BusUnavailable, ConfigurationError, LedgerConflict, PermanentError
 from shared.identity import doc_key
 from shared.ledgers.kv import KvLedger
@@ -314,6 +316,25 @@ async def kv_ledger(request: pytest.FixtureRequest, js, make_bucket) -> KvLedger
 
 
 @pytest.mark.nats
+@pytest.mark.parametrize("direct", [False, True])
+async def test_a_page_that_is_full_of_bytes_is_followed_by_the_next(
+    js, make_bucket, monkeypatch, direct: bool
+):
+    await make_bucket(replace(ledger_bucket("gtest"), direct=direct))
+    ledger = KvLedger(js, "gtest")
+    await ledger.open()
+    wanted = {doc_key("docs", f"{n}.md"): f"{n}.md" for n in range(40)}
+    await fill(ledger, wanted)
+    monkeypatch.setattr(buckets, "PAGE_BYTES", 2000)
+    monkeypatch.setattr(reading, "PAGE_BYTES", 2000)
+    entries = {key: record.path async for key, record in ledger.entries()}
+    many = await ledger.get_many(wanted)
+
+    assert entries == wanted
+    assert {key: record.path for key, record in many.items()} == wanted
+
+
+@pytest.mark.nats
 async def test_a_bucket_made_anew_never_counts_below_the_old_one(kv_ledger, js, make_bucket):
     ats = [await kv_ledger.update(KEY, a_record(), expect=0)]
     for seq in range(2, 30):
@@ -414,6 +435,22 @@ async def test_without_a_server_nothing_is_known_and_afterwards_a_read_tells(own
 
     assert entry.record in (a_record(), a_record(seq=2))
     assert (entry.at == at) == (entry.record == a_record())
+
+
+@pytest.mark.nats
+async def test_the_newer_acknowledgement_format_changes_nothing(own_nats_server):
+    own_nats_server.stop()
+    own_nats_server.extra = "feature_flags { js_ack_fc_v2: true }"
+    own_nats_server.start()
+    client = await nats.connect(own_nats_server.url)
+    js = client.jetstream()
+    await ensure_stream(js, bucket_config(ledger_bucket("gtest")))
+    ledger = KvLedger(js, "gtest")
+    await fill(ledger, {KEY: "a.md", OTHER: "b.md"})
+    found = dict([pair async for pair in ledger.entries()])
+    await client.close()
+
+    assert found == {KEY: a_record("a.md"), OTHER: a_record("b.md")}
 
 
 async def ignore(error: Exception) -> None:

@@ -30,17 +30,14 @@ def lines(
             found += _revision(name, answer[name], terminal, now)
     newest, served = answer["newest"], answer["served"] or {}
     if newest and newest["sequence"] != served.get("sequence"):
-        found.append(
-            f" newest    {newest['sequence']}   {newest['op']} {clock(newest['changed_at'], now=now)}"
-        )
+        changed = clock(newest["changed_at"], now=now)
+        found.append(f" newest   {newest['sequence']}   {newest['op']} {changed}")
     for chunk in answer["chunks"] or ():
         found += _chunk(chunk, terminal, full=full)
     return found
 
 
-def _revision(
-    name: str, revision: Mapping[str, Any], terminal: Terminal, now: float
-) -> list[str]:
+def _revision(name: str, revision: Mapping[str, Any], terminal: Terminal, now: float) -> list[str]:
     times = [f"changed {clock(revision['changed_at'], now=now, digits=2)}"]
     if revision["settled_at"]:
         done = "searchable" if revision["outcome"] == "indexed" else revision["outcome"]

@@ -94,17 +94,17 @@ def _length(text: str) -> int:
 
 def _stages(answer: Mapping[str, Any]) -> list[str]:
     rows = [("STAGE", "WAITING", "RUNNING", "PER SECOND", "LAG", "REPLICAS")]
-    for stage in answer["stages"]:
-        rows.append(
-            (
-                stage["stage"],
-                number(stage["waiting"]),
-                number(stage["running"]),
-                number(stage["per_second"]),
-                seconds(stage["lag_s"]),
-                number(stage["replicas"]),
-            )
+    rows += [
+        (
+            stage["stage"],
+            number(stage["waiting"]),
+            number(stage["running"]),
+            number(stage["per_second"]),
+            seconds(stage["lag_s"]),
+            number(stage["replicas"]),
         )
+        for stage in answer["stages"]
+    ]
     return table(rows, right=(1, 2, 3, 4, 5))
 
 

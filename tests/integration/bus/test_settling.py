@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 
 from shared.bus.deadletters import letters
 from shared.errors import (
@@ -60,15 +61,18 @@ async def test_a_broken_handler_is_tried_again_after_a_pause(
     async def handle(event, delivery):
         attempts.append((delivery.attempt, asyncio.get_running_loop().time()))
         if delivery.attempt == 1:
-            raise RuntimeError("a bug")
+            raise RuntimeError(f"cannot parse {event.rows[0].text}")
         return ()
 
-    session = await open_session(STAGE, handle)
-    await session.publish(part())
-    await eventually(lambda: session.counts[STAGE.name].acked == 1)
+    with structlog.testing.capture_logs() as logs:
+        session = await open_session(STAGE, handle)
+        await session.publish(part(text="the secret text"))
+        await eventually(lambda: session.counts[STAGE.name].acked == 1)
 
     assert [attempt for attempt, _ in attempts] == [1, 2]
     assert attempts[1][1] - attempts[0][1] >= 0.5
+    assert "RuntimeError in" in str(logs)
+    assert "secret" not in str(logs)
 
 
 async def test_an_event_that_no_retry_helps_is_dead_at_once_and_never_comes_back(

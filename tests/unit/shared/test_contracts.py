@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from shared import contracts
 from shared.bus.publish import cloud_headers
 from shared.events import EVENTS, Document, DocumentIndexed, DocumentSubmitted, Event
@@ -118,9 +119,10 @@ def test_the_headers_of_a_contract_are_those_that_are_published(document):
     assert set(published) | {"Nats-Msg-Id"} == set(described)
     for name, rule in described.items():
         assert rule.get("const", published.get(name)) == published.get(name)
-    assert published["ce-dataschema"] == contracts.json_schema(
-        DocumentIndexed, contracts.schema_id(DocumentIndexed)
-    )["$id"]
+    assert (
+        published["ce-dataschema"]
+        == contracts.json_schema(DocumentIndexed, contracts.schema_id(DocumentIndexed))["$id"]
+    )
 
 
 def test_a_schema_has_the_descriptions_and_the_names_of_the_wire():
@@ -130,7 +132,8 @@ def test_a_schema_has_the_descriptions_and_the_names_of_the_wire():
     assert schema["$defs"]["Document"]["properties"]["revision"]["description"].startswith(
         "Sequence of its `documents.changed` message"
     )
-    assert "schema" in schema["properties"] and "schema_" not in schema["properties"]
+    assert "schema" in schema["properties"]
+    assert "schema_" not in schema["properties"]
 
 
 def test_a_field_called_title_is_not_lost():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
+
 from shared.contracts import event_name
 from shared.events import (
     EVENTS,
@@ -53,7 +54,7 @@ def assert_holds(whole, part, at=""):
         for n, (one, other) in enumerate(zip(whole, part, strict=True)):
             assert_holds(one, other, f"{at}[{n}]")
     else:
-        assert whole == part and type(whole) is type(part), at
+        assert (whole, type(whole)) == (part, type(part)), at
 
 
 def with_unknown_fields(value):
@@ -130,7 +131,7 @@ def test_any_one_content_will_do_and_a_deletion_has_none(name):
         DocumentSubmitted.model_validate({"op": "delete", "path": "a.md"} | one)
 
 
-@pytest.mark.parametrize("op, content", [("upserted", None), ("deleted", Inline(data="x"))])
+@pytest.mark.parametrize(("op", "content"), [("upserted", None), ("deleted", Inline(data="x"))])
 def test_a_change_has_content_unless_it_is_a_deletion(op, content):
     whole = golden("documents.changed") | {"op": op, "content": content}
 
@@ -254,7 +255,7 @@ def test_an_empty_part_has_no_vectors():
 
 
 @pytest.mark.parametrize(
-    "title, heading, expected",
+    ("title", "heading", "expected"),
     [
         ("Guide", ("Install", "Linux"), "Guide > Install > Linux\ntext"),
         ("Guide", ("Guide", "Install"), "Guide > Install\ntext"),

@@ -1,0 +1,143 @@
+"""The live view of `up` as plain lines. Pure: counters and times in, text out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.cli.eta import Estimate, describe
+from services.cli.terminal import number, plural, seconds, shorten, shorten_path
+from services.cli.text.status import wrap
+from shared.progress import Activity, Progress
+
+BAR: Final = 22
+INDENT: Final = "       "
+KINDS: Final[Mapping[str, str]] = {
+    "changed": "",
+    "moved": "",
+    "removed": "",
+    "refused": "yellow",
+    "failed": "red",
+    "held": "red",
+    "notice": "cyan",
+}
+"""Kinds of news and their colours."""
+URGENT: Final = frozenset({"held", "notice"})
+"""News that is told while folders are still being listed."""
+
+
+def first_line(version: str, data: str, typed: Sequence[str], width: int) -> str:
+    """What can be said before anything is loaded."""
+    parts = [f"instep {version}", f"data {shorten_path(data, 30)}"]
+    if typed:
+        parts.append(shorten(", ".join(typed), 30))
+    return wrap([*parts, "Ctrl-C stops"], width)
+
+
+def ready_line(url: str | None, model: str, device: str, width: int) -> str:
+    """Where it answers, and what it encodes with."""
+    where = f"answers at {url}" if url else ""
+    what = f"{model} on {device}" if device else model
+    return wrap([part for part in (where, what) if part], width)
+
+
+def frame(label: str, progress: Progress, estimate: Estimate, width: int) -> list[str]:
+    """The counters, and a bar while there are chunks to embed."""
+    parts = [f"{shorten(label, 20):<6}", f"found {progress.found:,}"]
+    if progress.unchanged:
+        parts.append(f"unchanged {progress.unchanged:,}")
+    if progress.rows_planned:
+        embedded = progress.encoded + progress.cached
+        parts.append(f"embedded {embedded:,} of {progress.rows_planned:,} chunks")
+    parts.append(f"searchable {progress.indexed:,}")
+    for word, count in (
+        ("removed", progress.removed),
+        ("refused", progress.refused),
+        ("failed", progress.failed),
+    ):
+        if count:
+            parts.append(f"{word} {count:,}")
+    lines = wrap(parts, width).split("\n")
+    lines = [lines[0], *(f"{INDENT}{line}" for line in lines[1:])]
+    if progress.rows_planned > progress.rows_written:
+        lines.append(shorten(_bar(progress, estimate), width))
+    return lines
+
+
+def in_step_line(summary: Mapping[str, Any]) -> str:
+    """`in step after 47.2 s: 1,202 documents, 9,876 chunks searchable; 2 refused (…)`."""
+    documents, chunks = summary["documents"], summary["chunks"]
+    found = plural(documents.get("searchable", 0), "document")
+    rows = plural(chunks.get("searchable", 0), "chunk")
+    word = "in step" if summary["in_step"] else "not in step"
+    text = f"{word} after {seconds(summary['elapsed_s'])}: {found}, {rows} searchable"
+    bad = [f"{documents[name]:,} {name}" for name in ("refused", "failed") if documents.get(name)]
+    if bad:
+        text += f"; {', '.join(bad)} (instep failed)"
+    if documents.get("held"):
+        text += f"; {documents['held']:,} removals held"
+    return text
+
+
+def news(activity: Activity, at: str, width: int) -> str:
+    """`12:03:07  changed  guide/install.md   1 of 14 chunks embedded   searchable in 0.6 s`."""
+    kind = "HELD" if activity.kind == "held" else activity.kind
+    head = f"{at}  {kind:<8} "
+    tail = [activity.detail] if activity.detail else []
+    if activity.seconds is not None:
+        word = "searchable in " if activity.kind == "changed" else ""
+        tail.append(f"{word}{seconds(activity.seconds)}")
+    rest = "   ".join(tail)
+    if not activity.path:
+        return shorten(head + rest, max(width, 60))
+    room = width - len(head) - (len(rest) + 3 if rest else 0)
+    path = shorten_path(activity.path, max(24, min(room, 48)))
+    if not rest:
+        return head + path
+    line = f"{head}{path:<26}   {rest}"
+    return line if len(line) <= width else f"{head}{path}   {rest}"
+
+
+def exit_needs_you(summary: Mapping[str, Any], *, strict: bool) -> bool:
+    """Whether `--once` ends with status 1: holds, failures, not in step, or strict and refusals."""
+    documents = summary["documents"]
+    bad = documents.get("held", 0) or documents.get("failed", 0) or not summary["in_step"]
+    return bool(bad or (strict and documents.get("refused", 0)))
+
+
+def _bar(progress: Progress, estimate: Estimate) -> str:
+    share = progress.rows_written / max(1, progress.rows_planned)
+    filled = min(BAR - 1, int(share * BAR))
+    bar = "#" * filled + "-" * (BAR - filled)
+    parts = [f"{INDENT}[{bar}] {int(share * 100):>3} %"]
+    rate = estimate.rate()
+    if rate is not None:
+        parts.append(f"{number(rate)} chunks/s")
+    parts.append(describe(estimate.left_s()))
+    return "   ".join(part for part in parts if part)
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Lets so many lines through each second, and counts the others. Pure: time is passed in."""
+
+    most: int = 20
+    _second: int = -1
+    _let: int = 0
+    _held_back: int = 0
+
+    def passes(self, now: float) -> bool:
+        """Whether a line may be printed now."""
+        if int(now) != self._second:
+            self._second, self._let = int(now), 0
+        if self._let < self.most and not self._held_back:
+            self._let += 1
+            return True
+        self._held_back += 1
+        return False
+
+    def missed(self, now: float) -> int:
+        """Lines held back, once the second is over; then forgotten."""
+        if not self._held_back or int(now) == self._second:
+            return 0
+        count, self._held_back = self._held_back, 0
+        return count

@@ -1,0 +1,104 @@
+"""Send submissions over NATS, as any other system would, and collect the receipts."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from services.cli.exits import unreachable
+from services.cli.submissions import Submission
+from shared.bus.publish import Outgoing, store
+from shared.errors import InstepError
+
+IN_FLIGHT: Final = 256
+RECEIPT_WAIT_S: Final = 30.0
+"""The producer may be busy, or just starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a submission. `receipt`: as answered, or None while nobody has."""
+
+    submission: Submission
+    receipt: Mapping[str, Any] | None
+    error: str = ""
+
+
+async def send(url: str, source: str, items: Sequence[Submission], run: str) -> list[Sent]:
+    """Publish all and wait for the receipts.
+
+    Args:
+        run: names this call: a repeated publish of the same item is stored once.
+
+    Raises:
+        Stop: no bus answers.
+    """
+    async with _connected(url) as client:
+        box = _Inbox()
+        inbox = client.new_inbox()
+        await client.subscribe(f"{inbox}.*", cb=box.take)
+        gate = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(n: int, item: Submission) -> Sent:
+            async with gate:
+                answer = box.expect(str(n))
+                message = Outgoing(
+                    "INTAKE",
+                    f"documents.submitted.{source}",
+                    json.dumps({"schema": 1, **item.body}, ensure_ascii=False).encode(),
+                    f"cli:{run}:{n}",
+                    {"Instep-Reply-To": f"{inbox}.{n}"},
+                )
+                try:
+                    await store(client.jetstream(), message)
+                    receipt = await asyncio.wait_for(answer, RECEIPT_WAIT_S)
+                except TimeoutError:
+                    return Sent(item, None)
+                except InstepError as error:
+                    return Sent(item, None, str(error))
+                return Sent(item, receipt)
+
+        return await asyncio.gather(*(one(n, item) for n, item in enumerate(items)))
+
+
+class _Inbox:
+    """Receipts by the last token of the subject that they come to."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+
+    def expect(self, token: str) -> "asyncio.Future[Mapping[str, Any]]":
+        self._waiting[token] = asyncio.get_running_loop().create_future()
+        return self._waiting[token]
+
+    async def take(self, message: Msg) -> None:
+        waiting = self._waiting.pop(message.subject.rpartition(".")[2], None)
+        if waiting and not waiting.done():
+            with contextlib.suppress(ValueError):
+                waiting.set_result(json.loads(message.data))
+
+
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Client]:
+    async def quiet(_: Exception) -> None:
+        """The default prints every attempt."""
+
+    try:
+        client = await nats.connect(
+            url, connect_timeout=3, max_reconnect_attempts=1, error_cb=quiet, name="instep publish"
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        kind = type(error).__name__
+        raise unreachable(f"the message bus does not answer ({kind})", "instep doctor") from None
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(NatsError, TimeoutError):
+            await client.close()

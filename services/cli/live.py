@@ -1,0 +1,180 @@
+"""What a person sees while `up` runs: a first line at once, progress, then one line per change.
+
+On a terminal the progress is redrawn in place; elsewhere plain lines appear now and then. All of it
+goes to standard error; with `--json`, the summary and the news go to standard output as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from services.cli.eta import Estimate
+from services.cli.frame import (
+    KINDS,
+    URGENT,
+    Throttle,
+    first_line,
+    frame,
+    in_step_line,
+    news,
+    ready_line,
+)
+from services.cli.terminal import CODES, Terminal
+from shared.progress import Activity, Progress
+
+if TYPE_CHECKING:  # rich comes after the first line is out
+    from rich.live import Live
+
+REDRAW_S: Final = 0.1
+PLAIN_EVERY_S: Final = 5.0
+"""Between two progress lines where nothing can be redrawn."""
+
+
+@dataclass
+class LiveView:
+    """The view of one `up`; the command line makes it, the runtime tells it what happens.
+
+    `start` once, at the very beginning; `update` as a task from then on; `ready` when the gateway
+    listens; `in_step` when everything that was found is searchable; `stop` at the end.
+    """
+
+    progress: Progress
+    version: str
+    data: str
+    folders: Sequence[str] = ()
+    """As typed."""
+    names: Sequence[str] = ()
+    """Of the sources."""
+    json: bool = False
+    once: bool = False
+    quiet: bool = False
+    color: bool = False
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], datetime] = datetime.now
+    summary: Mapping[str, Any] | None = None
+    """The last one given to `in_step`."""
+    _estimate: Estimate = field(default_factory=Estimate)
+    _throttle: Throttle = field(default_factory=Throttle)
+    _live: "Live | None" = None
+    _said: str = ""
+    _said_at: float = -PLAIN_EVERY_S
+
+    @property
+    def terminal(self) -> Terminal:
+        """The width changes when the window does."""
+        return Terminal.of(self.err, color=self.color)
+
+    def start(self) -> None:
+        """The first line, before anything heavy is imported; then listen for news."""
+        self.progress.listeners.append(self._hear)
+        shown = first_line(self.version, self.data, self.folders, self.terminal.width)
+        self._line(self.terminal.paint(shown, "bold"))
+
+    def ready(self, *, url: str | None, model: str, device: str = "") -> None:
+        """Where it answers, and what it encodes with."""
+        self._line(ready_line(url, model, device, self.terminal.width))
+
+    async def update(self) -> None:
+        """Show the progress until cancelled."""
+        try:
+            while True:
+                self.tick()
+                await asyncio.sleep(REDRAW_S if self.err.isatty() else 2 * REDRAW_S)
+        finally:
+            self._end_animation()
+
+    def tick(self) -> None:
+        """Show the counters as they are now."""
+        now = self.clock()
+        self._estimate.add(now, self.progress.rows_written, self.progress.rows_planned)
+        missed = self._throttle.missed(now)
+        if missed:
+            self._line(f"          and {missed:,} more changes")
+        if self.quiet or self.summary is not None:
+            return
+        label = self.names[0] if len(self.names) == 1 else f"{len(self.names)} sources"
+        lines = frame(label, self.progress, self._estimate, self.terminal.width)
+        if self.err.isatty():
+            self._animate(lines)
+        else:
+            self._now_and_then("\n".join(lines), now)
+
+    def in_step(self, summary: Mapping[str, Any]) -> None:
+        """Say that everything found is searchable, refused or failed.
+
+        Args:
+            summary: `{"in_step": bool, "elapsed_s": float, "documents": {"found", "searchable",
+                "inserted", "updated", "moved", "removed", "unchanged", "refused", "failed",
+                "held"}, "chunks": {"searchable", "embedded", "cached"}}`; counts are whole
+                numbers, and those that are not known may be left out.
+        """
+        again, self.summary = self.summary is not None, summary
+        self._end_animation()
+        if self.json and not self.once:
+            self._json(dict(summary))
+        if again:
+            return
+        self._line(self.terminal.paint(in_step_line(summary), "green"))
+        if not self.once and self.folders:
+            self._line(f"watching {', '.join(self.folders)}")
+
+    def stop(self) -> None:
+        """Leave the terminal as it was. May be called twice."""
+        self._end_animation()
+        if self._hear in self.progress.listeners:
+            self.progress.listeners.remove(self._hear)
+
+    def _hear(self, activity: Activity) -> None:
+        if self.summary is None and activity.kind not in URGENT:
+            return
+        if self.json and not self.once:
+            self._json({"at": datetime.now().astimezone().isoformat(), **asdict(activity)})
+        if activity.kind not in URGENT and not self._throttle.passes(self.clock()):
+            return
+        text = news(activity, f"{self.wall():%H:%M:%S}", self.terminal.width)
+        style = KINDS.get(activity.kind, "")
+        self._line(self.terminal.paint(text, style) if style in CODES else text)
+
+    def _json(self, body: Mapping[str, Any]) -> None:
+        print(json.dumps(body, ensure_ascii=False), file=self.out, flush=True)
+
+    def _line(self, text: str) -> None:
+        """A line that stays, above what is redrawn."""
+        if self.quiet:
+            return
+        if self._live is None:
+            print(text, file=self.err, flush=True)
+            return
+        from rich.text import Text
+
+        self._live.console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def _now_and_then(self, text: str, now: float) -> None:
+        if text != self._said and now - self._said_at >= PLAIN_EVERY_S:
+            self._said, self._said_at = text, now
+            self._line(text)
+
+    def _animate(self, lines: Sequence[str]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._live is None:
+            console = Console(
+                file=self.err, no_color=not self.color, highlight=False, markup=False, emoji=False
+            )
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _end_animation(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -1,0 +1,32 @@
+"""Answer from what an instance left in its data folder; asyncio and the adapters come in here."""
+
+import asyncio
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from services.cli import client
+from services.cli.options import Options
+from services.gateway.faces import Faces, answer
+from services.gateway.problems import Problem
+
+
+def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Do an operation without a running instance.
+
+    Raises:
+        Stop: the answer is no.
+        InstepError: what was left cannot be opened.
+    """
+    return asyncio.run(_answer(options, operation, fields))
+
+
+async def _answer(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    runtime: Any = importlib.import_module("services.runtime")
+    given = {name: value for name, value in fields.items() if value is not None}
+    async with runtime.offline(options) as opened:
+        try:
+            return await answer(Faces(opened.queries, opened.commands), operation, given)
+        except Problem as problem:
+            fix = problem.fix or problem.kind.fix
+            raise client.refusal(problem.kind.status, problem.detail, fix) from None

@@ -1,0 +1,56 @@
+"""The settings file that `instep settings --init` writes: everything is a comment."""
+
+from typing import Final
+
+TEMPLATE: Final = """\
+# instep.toml: settings of instep. A line counts once its # is gone; the values are the defaults.
+# INSTEP_EMBEDDING__MAX_BATCH=32 in the environment sets embedding.max_batch before this file does.
+# Check it with: instep settings --check
+
+# [sources.docs]                  # the name of the source: a-z, 0-9 and -
+# kind = "folder"                 # folder | push (NATS and HTTP)
+# path = "./docs"
+# include = ["**/*.md"]           # default: every known format; hidden files never
+# exclude = ["drafts/**"]
+# watch = "auto"                  # auto | events | poll
+# rescan = "5 min"                # the listing is compared even when events are seen
+# max_bytes = "100 MB"
+
+# [chunking]                      # another value is another index
+# kind = "document"               # document | recursive | fixed
+# tokens = 220
+# overlap = 0.12
+
+# [embedding]
+# model = "all-MiniLM-L6-v2"      # another value is another index
+# device = "auto"                 # auto | cpu | cuda
+# numeric = "f32"                 # f32 | int8; another value is another index
+# max_batch = 64
+# threads = 0                     # 0: one for each core
+
+# [bus]
+# url = "nats://127.0.0.1:4222"   # default: a server of its own, in the data folder
+
+# [store]
+# kind = "lancedb"                # lancedb | memory
+
+# [search]
+# mode = "hybrid"                 # hybrid | vector | keyword
+# vector_weight = 0.6
+# keyword_weight = 0.4
+# limit = 5
+
+# [validation]
+# freshness_warn = "60 s"
+# poll = "30 s"
+# timeout = "1 h"
+# queries = "queries.jsonl"       # {"q": "...", "expect": "docs/a.md"}
+
+# [gateway]
+# host = "127.0.0.1"
+# port = 8765                     # a taken port: the next free one
+
+# [telemetry]
+# log = "auto"                    # auto | text | json
+# level = "warning"
+"""

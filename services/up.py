@@ -1,0 +1,158 @@
+"""`instep up`: everything in one process, with the bundled server and the embedded store."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from services import runtime
+from services.folder import DataFolder, Instance
+from services.validator.compare import CompareStore
+from shared import logs
+from shared.errors import ConfigurationError
+from shared.live import Live
+from shared.ordering import state
+from shared.progress import Activity, Progress
+from shared.wiring import Wiring
+
+if TYPE_CHECKING:
+    from services.cli.options import UpOptions
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Clock:
+    """Moments of this run, in seconds since the process began to work."""
+
+    started: float
+    serving: float = 0.0
+
+
+async def up(options: "UpOptions") -> int:
+    """Index the folders, then watch them until a signal; with `once` end when in step."""
+    settings = options.settings()
+    logs.configure(settings.telemetry)
+    if not settings.sources:
+        raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
+    clock = Clock(time.perf_counter())
+    stop = runtime.Stop()
+    stop.on_signals(at_once=lambda: os._exit(130))
+    watching = [s.path.resolve() for s in settings.sources.values() if s.path]
+    async with (
+        runtime.bus(settings, options.data, watching) as url,
+        runtime.wired(
+            settings,
+            options.data,
+            url,
+            name="instep up",
+            progress=options.progress,
+            stop=stop,
+            wait=False,
+        ) as (wiring, live),
+    ):
+        _say_differences(live, options.progress)
+        updating = asyncio.create_task(options.view.update())
+        following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
+        try:
+            await runtime.serve(runtime.SERVICES, wiring, stop)
+        finally:
+            following.cancel()
+            updating.cancel()
+            await asyncio.gather(following, updating, return_exceptions=True)
+    return 0
+
+
+def _say_differences(live: Live, progress: Progress) -> None:
+    for line in live.differences:
+        progress.say(Activity("notice", "settings", f"{line}; it stays so: use another --data"))
+
+
+async def _follow(
+    options: "UpOptions", wiring: Wiring, stop: runtime.Stop, clock: Clock, url: str
+) -> None:
+    """Announce the instance, heal the store, tell when everything is in step."""
+    try:
+        gateway_url = await wiring.gateway_url
+        clock.serving = time.perf_counter() - clock.started
+        DataFolder(options.data).announce(
+            Instance(
+                pid=os.getpid(),
+                nats_url=url,
+                gateway_url=gateway_url,
+                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                version=version("instep"),
+            )
+        )
+        embedding = wiring.embedding
+        options.view.ready(url=gateway_url, model=embedding.model, device=embedding.numeric)
+        compare = CompareStore(
+            wiring.generation.id, await wiring.ledger(), await wiring.store(), wiring.changes
+        )
+        compared = await compare()
+        if compared.differing:
+            options.progress.say(
+                Activity(
+                    "notice",
+                    "store",
+                    f"{compared.differing} documents were not as promised: written again",
+                )
+            )
+        await _in_step(wiring)
+        options.view.in_step(await summary(wiring, clock))
+        if options.once:
+            stop.event.set()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost frame of a task
+        stop.fail(error)
+
+
+async def _in_step(wiring: Wiring) -> None:
+    """Return when every folder has been listed and every batch has ended."""
+    tracker = await wiring.tracker()
+    while not wiring.progress.listed:
+        await asyncio.sleep(0.01)
+    await tracker.wait_idle()
+
+
+async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:
+    """What this run did, and what the ledger promises now."""
+    progress, ledger = wiring.progress, await wiring.ledger()
+    searchable = chunks = refused = failed = 0
+    async for _, record in ledger.entries():
+        word = state(record).word
+        rows = len(record.settled.rows) if record.settled else 0
+        searchable += rows > 0
+        chunks += rows
+        refused += word == "refused"
+        failed += word == "failed"
+    elapsed = time.perf_counter() - clock.started
+    return {
+        "in_step": True,
+        "elapsed_s": round(elapsed, 3),
+        "work_s": round(elapsed - clock.serving, 3),
+        "encode_s": round(progress.encode_s, 3),
+        "documents": {
+            "found": progress.found,
+            "searchable": searchable,
+            "inserted": progress.inserted,
+            "updated": progress.updated,
+            "removed": progress.removed,
+            "unchanged": progress.unchanged,
+            "refused": refused,
+            "failed": failed,
+            "held": progress.held,
+        },
+        "chunks": {
+            "searchable": chunks,
+            "embedded": progress.encoded,
+            "cached": progress.cached,
+        },
+    }

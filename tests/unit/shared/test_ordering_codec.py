@@ -1,0 +1,166 @@
+"""The ledger record as bytes: nothing is lost, it stays small, old values are read for ever."""
+
+import json
+from base64 import b32encode
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.ordering import (
+    MAX_ROWS,
+    Failed,
+    Pending,
+    Reason,
+    Record,
+    RowRef,
+    Settled,
+    from_bytes,
+    to_bytes,
+)
+from shared.topology import MAX_MESSAGE_BYTES
+
+GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"
+
+
+def chunk_key(digest):
+    return b32encode(digest).decode().rstrip("=").lower()
+
+
+sequences = st.integers(0, 2**53 - 1)
+counts = st.integers(0, 10**6)
+times = st.floats(0, 4e9, allow_nan=False)
+words = st.text(max_size=30)
+reasons = st.none() | st.builds(Reason, words, words)
+rows = st.lists(
+    st.builds(RowRef, st.binary(min_size=16, max_size=16).map(chunk_key), sequences),
+    unique=True,
+    max_size=20,
+).map(tuple)
+outcomes = st.sampled_from(["indexed", "removed", "refused"])
+settled = st.builds(
+    Settled,
+    seq=sequences,
+    outcome=outcomes,
+    rows=rows,
+    changed_at=times,
+    settled_at=times,
+    reason=reasons,
+    served=sequences,
+    inserted=counts,
+    removed=counts,
+    encoded=counts,
+)
+
+
+@st.composite
+def pendings(draw):
+    listed = draw(rows)
+    todo = draw(st.sets(st.sampled_from(listed))) if listed else set()
+    return Pending(
+        seq=draw(sequences),
+        outcome=draw(outcomes),
+        rows=listed,
+        todo=frozenset(todo),
+        changed_at=draw(times),
+        started_at=draw(times),
+        reason=draw(reasons),
+        inserted=draw(counts),
+        encoded=draw(counts),
+    )
+
+
+records = st.builds(
+    Record,
+    source=st.from_regex(r"[a-z0-9][a-z0-9-]{0,39}", fullmatch=True),
+    path=st.text(min_size=1, max_size=50),
+    settled=st.none() | settled,
+    pending=st.none() | pendings(),
+    failed=st.none() | st.builds(Failed, sequences, words, st.builds(Reason, words, words)),
+    version=st.none() | st.integers(-(2**63), 2**63),
+)
+
+
+@given(records)
+def test_a_record_comes_back_as_it_was_written(record):
+    assert from_bytes(to_bytes(record)) == record
+
+
+@given(records)
+def test_equal_records_are_equal_bytes(record):
+    assert to_bytes(from_bytes(to_bytes(record))) == to_bytes(record)
+
+
+@given(records, st.text(min_size=1).filter(lambda name: name not in vars(Record)))
+def test_a_field_of_a_newer_writer_is_ignored(record, name):
+    raw = json.loads(to_bytes(record))
+    known = {"schema", "source", "path", "settled", "pending", "failed", "version"}
+
+    newer = json.dumps(raw | ({} if name in known else {name: 1})).encode()
+
+    assert from_bytes(newer) == record
+
+
+def test_the_order_of_rows_is_the_order_of_the_document():
+    listed = tuple(RowRef(chunk_key(bytes([n] * 16)), 7) for n in (3, 1, 2))
+    record = Record("docs", "a.md", Settled(7, "indexed", listed, 1.0, 2.0))
+
+    assert from_bytes(to_bytes(record)).settled.rows == listed
+
+
+def test_two_versions_of_the_largest_document_fit_a_message():
+    listed = [chunk_key(n.to_bytes(16, "big")) for n in range(2 * MAX_ROWS)]
+    old = tuple(RowRef(key, 2**52 + n % 999) for n, key in enumerate(listed[:MAX_ROWS]))
+    new = tuple(RowRef(key, 2**52 + n % 999) for n, key in enumerate(listed[MAX_ROWS:]))
+    record = Record(
+        "docs",
+        "a" * 1024,
+        Settled(2**52, "indexed", old, 1.5, 2.5),
+        Pending(2**52 + 1, "indexed", new, frozenset(new[::2]), 1.5, 2.5),
+        Failed(2**52 + 1, "embed", Reason("x" * 40, "y" * 200)),
+    )
+
+    value = to_bytes(record)
+
+    assert len(value) < MAX_MESSAGE_BYTES - 4096  # headers count, too
+    assert from_bytes(value) == record
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"source": "docs"}', b"\xff"])
+def test_what_is_no_record_is_told_apart(value):
+    with pytest.raises((ValueError, KeyError)):
+        from_bytes(value)
+
+
+def test_a_record_written_by_the_first_version_is_read():
+    first, second = RowRef("a" * 26, 1793184000000001), RowRef("b" * 24 + "ba", 1793184000000009)
+
+    record = from_bytes(GOLDEN.read_bytes())
+
+    assert record.path == "guide/install.md"
+    assert record.version == 7
+    assert record.settled == Settled(
+        seq=1793184000000001,
+        outcome="indexed",
+        rows=(first,),
+        changed_at=1795262586.25,
+        settled_at=1795262587.25,
+        served=1793184000000001,
+        inserted=1,
+        encoded=1,
+    )
+    assert record.pending == Pending(
+        seq=1793184000000009,
+        outcome="indexed",
+        rows=(second, first),
+        todo=frozenset([second]),
+        changed_at=1795262600.5,
+        started_at=1795262600.75,
+        inserted=1,
+    )
+    assert record.failed == Failed(
+        1793184000000009, "embed", Reason("exhausted", "gave up after 5 deliveries")
+    )
+    assert replace(from_bytes(to_bytes(record)), failed=None) == replace(record, failed=None)
