@@ -146,8 +146,11 @@ def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:
 
 
 async def _build(name: str, wiring: Wiring) -> Part:
-    # the gateway's `app` is its web application
-    module = importlib.import_module(f"services.{name}.{'build' if name == 'gateway' else 'app'}")
+    if name == "gateway":
+        from services.assembly import gateway_part
+
+        return await gateway_part(wiring)
+    module = importlib.import_module(f"services.{name}.app")  # heavy ones only where they run
     part: Part = await module.build(wiring)
     return part
 
@@ -247,7 +250,7 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
     """The data folder without an instance: its bus is started, nothing consumes, nothing watches."""
     settings = options.settings()
     logs.configure(settings.telemetry)
-    from services.gateway.build import faces
+    from services.assembly import faces
 
     async with (
         bus(settings, options.data) as url,

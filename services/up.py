@@ -13,6 +13,7 @@ import structlog
 
 from services import runtime
 from services.folder import DataFolder, Instance
+from services.validator.app import track
 from services.validator.compare import CompareStore
 from shared import logs
 from shared.errors import ConfigurationError
@@ -116,10 +117,9 @@ async def _follow(
 
 async def _in_step(wiring: Wiring) -> None:
     """Return when every folder has been listed and every batch has ended."""
-    tracker = await wiring.tracker()
-    while not wiring.progress.listed:
+    tracker = await track(wiring)
+    while not wiring.progress.listed or tracker.open_count():
         await asyncio.sleep(0.01)
-    await tracker.wait_idle()
 
 
 async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:

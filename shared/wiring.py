@@ -76,7 +76,7 @@ class Wiring:
         return any(source.kind == "folder" for source in self.settings.sources.values())
 
     async def ledger(self) -> Ledger:
-        return await self._once("ledger", self._ledger)
+        return await self.once("ledger", self._ledger)
 
     async def shelf(self, bucket: Bucket) -> Shelf:
         async def build() -> Shelf:
@@ -84,32 +84,33 @@ class Wiring:
             await shelf.open()
             return shelf
 
-        return await self._once(f"shelf {bucket.name}", build)
+        return await self.once(f"shelf {bucket.name}", build)
 
     async def book(self) -> BatchBook:
         async def build() -> BatchBook:
             return BatchBook(await self.shelf(BATCHES))
 
-        return await self._once("book", build)
+        return await self.once("book", build)
 
     async def cache(self) -> VectorCache:
-        return await self._once("cache", self._cache)
+        return await self.once("cache", self._cache)
 
     async def bodies(self) -> ContentStore:
-        return await self._once("bodies", self._bodies)
+        return await self.once("bodies", self._bodies)
 
     async def tokens(self) -> TokenCounter:
-        return await self._once("tokens", self._tokens)
+        return await self.once("tokens", self._tokens)
 
     async def store(self) -> DeferredStore:
         """Raises nothing: an error of opening comes out of the first call."""
-        return await self._once("store", self._deferred_store)
+        return await self.once("store", self._deferred_store)
 
     async def encoder(self) -> DeferredEncoder:
         """Raises nothing: an error of loading comes out of the first call."""
-        return await self._once("encoder", self._deferred_encoder)
+        return await self.once("encoder", self._deferred_encoder)
 
-    async def _once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `build` makes, made at the first question for the name."""
         if name not in self._built:
             self._built[name] = asyncio.create_task(build(), name=f"build {name}")
         built: T = await asyncio.shield(self._built[name])

@@ -25,6 +25,14 @@ BUNDLED = "feature_flags { js_ack_fc_v2: false }"
 """As the bundled server runs; the newer acknowledgement format breaks parts of nats-py."""
 
 
+def pytest_configure() -> None:
+    """Keep pytest-asyncio from making an event loop that nobody closes.
+
+    It asks for the loop in force before its first asynchronous test, and asyncio would make one.
+    """
+    asyncio.set_event_loop(None)
+
+
 class NatsServer:
     """A real nats-server in a folder; may be killed and started again on the same port."""
 

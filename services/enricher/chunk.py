@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from services.enricher.blocks import Block, Extracted, clean
+from services.enricher.blocks import Block, Extracted, clean, one_line
 from services.enricher.cut import Limits, by_content, by_size
 from services.enricher.measure import (
     BLOCKS,
@@ -68,7 +68,7 @@ class _Section:
 
 def fit_title(title: str, settings: Chunking, tokens: TokenCounter) -> str:
     """The title as it is stored and embedded: cut where it would take the room of the text."""
-    return _cut_line(title, _limit(settings, tokens) // _TITLE_SHARE, tokens)
+    return _cut_line(one_line(title), _limit(settings, tokens) // _TITLE_SHARE, tokens)
 
 
 def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tuple[Chunk, ...]:

@@ -95,7 +95,7 @@ def _place(text: Measured, part: _Range, limits: Limits) -> int | None:
             continue
         # sizes of the left piece, with what it repeats
         tokens = found.tokens[first:last] + (part.size - text.tokens(0, part.end))
-        best = _smallest_hash(tokens, found.hashes[first:last], _zone(part, rank, limits))
+        best = _smallest_hash(tokens, found.hashes[first:last], _zones(part, rank, limits))
         if best is None and rank in (BLOCKS, TOKENS):
             best = _nearest_the_middle(tokens, part, None if rank == TOKENS else limits.tokens)
         if best is not None:
@@ -103,24 +103,28 @@ def _place(text: Measured, part: _Range, limits: Limits) -> int | None:
     return None
 
 
-def _zone(part: _Range, rank: int, limits: Limits) -> tuple[float, float]:
-    """Tokens from the start of the range between which a cut is good."""
-    length = part.size
+def _zones(part: _Range, rank: int, limits: Limits) -> tuple[tuple[float, float], ...]:
+    """Tokens from the start of the range between which a cut is good, the best zone first."""
     least = limits.tokens * _LEAST
-    low, high = least, length - least
+    low, high = least, part.size - least
     # where two pieces can be enough, no third is made
     again = limits.overlap if rank > BLOCKS else 0
-    tight_low, tight_high = max(low, length + again - limits.tokens), min(high, limits.tokens)
-    return (tight_low, tight_high) if tight_low <= tight_high else (low, high)
+    return (
+        (max(low, part.size + again - limits.tokens), min(high, limits.tokens)),
+        (low, high),
+    )
 
 
-def _smallest_hash(tokens: Ints, hashes: Hashes, zone: tuple[float, float]) -> int | None:
-    """Number of the boundary inside the zone with the smallest hash; of equals, the middle one."""
-    inside = np.flatnonzero((tokens >= zone[0]) & (tokens <= zone[1]))
-    if not len(inside):
-        return None
-    smallest = inside[hashes[inside] == hashes[inside].min()]
-    return int(smallest[len(smallest) // 2])
+def _smallest_hash(
+    tokens: Ints, hashes: Hashes, zones: tuple[tuple[float, float], ...]
+) -> int | None:
+    """Number of the boundary inside a zone with the smallest hash; of equals, the middle one."""
+    for low, high in zones:
+        inside = np.flatnonzero((tokens >= low) & (tokens <= high))
+        if len(inside):
+            smallest = inside[hashes[inside] == hashes[inside].min()]
+            return int(smallest[len(smallest) // 2])
+    return None
 
 
 def _nearest_the_middle(tokens: Ints, part: _Range, limit: int | None) -> int | None:

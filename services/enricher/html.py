@@ -40,6 +40,8 @@ _FLAT: Final = frozenset(
     }
 )
 _BLANKS = re.compile(r"\s+")
+_LONE_MARK = re.compile(r"^(\s*(?:-|\d+\.))\n", re.MULTILINE)
+"""Of an item whose text is in a paragraph of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +94,21 @@ def _depth(text: str) -> int:
 def _walk(root: "LexborNode") -> Iterator[tuple["LexborNode", bool]]:
     """Every text node, and every element once when it opens and once when it closes."""
     node: LexborNode | None = root
+    depth = 0  # not a comparison with the root: nodes compare by their whole HTML
     while node is not None:
         if node.is_text_node:
             yield node, True
         elif node.is_element_node and node.tag not in _DROPPED:
             yield node, True
             if node.child is not None:
-                node = node.child
+                node, depth = node.child, depth + 1
                 continue
             yield node, False
-        while node is not None and node.next is None and node != root:
-            node = node.parent
+        while node is not None and depth and node.next is None:
+            node, depth = node.parent, depth - 1
             if node is not None:
                 yield node, False
-        node = None if node is None or node == root else node.next
+        node = node.next if node is not None and depth else None
 
 
 def _metadata(root: "LexborNode | None") -> Metadata:
@@ -223,4 +226,5 @@ def _tidy(text: str, kind: Kind) -> str:
         if kind == "table":
             line = line.removeprefix("| ").removesuffix(" |").strip("|") if line.strip("| ") else ""
         lines.append(line.replace("\x01 ", "  "))
-    return clean("\n".join(line for line in lines if line.strip())).strip("\n")
+    tidy = clean("\n".join(line for line in lines if line.strip())).strip("\n")
+    return _LONE_MARK.sub(r"\1 ", tidy) if kind == "list" else tidy

@@ -193,7 +193,7 @@ def _is_table(lines: Sequence[str], at: int) -> bool:
 def _row(line: str) -> str:
     cells = _CELL.split(line.strip().removeprefix("|").removesuffix("|"))
     texts = [plain(cell.replace("\\|", "|")).strip() for cell in cells]
-    return " | ".join(texts) if any(texts) else ""
+    return " | ".join(texts).rstrip() if any(texts) else ""
 
 
 def _list(lines: Sequence[str], at: int) -> Taken | None:

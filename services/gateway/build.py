@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.gateway.app import build_app
-from services.gateway.commands import InstanceCommands
+from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
 from services.gateway.failures import DeadLetter
 from services.gateway.looks import Looks
@@ -33,12 +33,12 @@ PORTS_TRIED: Final = 20
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-async def build(wiring: Wiring) -> Part:
+async def build(wiring: Wiring, validation: Validate) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
     if gateway.host not in LOOPBACK:
         raise ConfigurationError("gateway.host: without keys the gateway listens on 127.0.0.1 only")
-    everything = await faces(wiring)
+    everything = await faces(wiring, validation)
     app = build_app(everything.queries, everything.commands)
 
     async def listen() -> None:
@@ -69,8 +69,12 @@ async def _site(runner: web.AppRunner, host: str, port: int) -> int:
     raise ConfigurationError(f"ports {port} to {port + PORTS_TRIED - 1} are all taken; use --port")
 
 
-async def faces(wiring: Wiring) -> Faces:
-    """Everything that can be asked of, and done to, the instance."""
+async def faces(wiring: Wiring, validation: Validate) -> Faces:
+    """Everything that can be asked of, and done to, the instance.
+
+    Args:
+        validation: compares the index with what it should be; the validator's work.
+    """
     ledger, store, generation = await wiring.ledger(), await wiring.store(), wiring.generation.id
     looks = Looks(_observer(wiring), ledger)
     letters = _Letters(wiring.session)
@@ -99,7 +103,7 @@ async def faces(wiring: Wiring) -> Faces:
         changes=wiring.changes,
         ledger=ledger,
         generation=generation,
-        validation=await _validation(wiring),
+        validation=validation,
         dead_letters=letters,
     )
     return Faces(queries, commands)

@@ -1,12 +1,17 @@
-"""The listing of a source, kept on a shelf in 256 shards; only changed shards are written."""
+"""The listing of a source, kept on a shelf in 256 shards; only changed shards are written.
+
+Before new files are accepted, their paths are noted: a process that dies in between would else
+leave documents behind that no listing knows, and nobody would notice when their files go.
+"""
 
 import asyncio
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from services.producer.listing import SHARDS, Seen, from_bytes, shard_of, to_bytes
+from services.producer.listing import SHARDS, Seen, Stat, from_bytes, shard_of, to_bytes
 from shared.ports import Shelf
 
 GUARD_SHARE: Final = 0.5
@@ -25,6 +30,11 @@ class Held:
     """Some of the paths."""
 
 
+NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
+"""In place of a file that may have been accepted, or not."""
+INTENDED_PER_VALUE: Final = 2_000
+
+
 def may_remove(vanished: int, lately: int, known: int) -> bool:
     """P7: whether so many documents of a source may leave the index without a question.
 
@@ -38,13 +48,17 @@ def may_remove(vanished: int, lately: int, known: int) -> bool:
 
 
 class KeptListing:
-    """What was accepted of each file of a source. Keys: `<source>.<shard>`, `<source>.held`."""
+    """What was accepted of each file of a source.
+
+    Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.held`.
+    """
 
     def __init__(self, shelf: Shelf, source: str) -> None:
         self._shelf = shelf
         self._source = source
         self._shards: list[dict[str, Seen]] = [{} for _ in range(SHARDS)]
         self._changed: set[int] = set()
+        self._intended: list[str] = []
         self.entries: dict[str, Seen] = {}
 
     async def load(self) -> None:
@@ -57,6 +71,25 @@ class KeptListing:
         for n, shard in shards.items():
             self._shards[n] = shard
             self.entries.update(shard)
+        self._intended = list(await self._shelf.keys(f"{self._source}.new."))
+        for value in (await self._shelf.get_many(self._intended)).values():
+            for path in json.loads(zlib.decompress(value)):
+                if path not in self.entries:
+                    self.put(path, NEVER_READ)
+
+    async def intend(self, paths: Sequence[str]) -> None:
+        """Note files that are about to be accepted for the first time. Raises BusUnavailable."""
+        for start in range(0, len(paths), INTENDED_PER_VALUE):
+            some = paths[start : start + INTENDED_PER_VALUE]
+            name = f"{self._source}.new.{len(self._intended)}"
+            await self._shelf.put(name, zlib.compress(json.dumps(some).encode(), 1))
+            self._intended.append(name)
+
+    async def forget_intended(self) -> None:
+        """Everything that was noted is in the listing by now. Raises BusUnavailable."""
+        while self._intended:
+            await self._shelf.delete(self._intended[-1])
+            self._intended.pop()
 
     @property
     def changed(self) -> bool:

@@ -57,6 +57,11 @@ class Sync:
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _unannounced: list[tuple[Batch, dict[str, int], int]] = field(default_factory=list)
     _told: dict[str, str] = field(default_factory=dict)
+    _sure: set[str] = field(default_factory=set)
+    """Paths whose entry is surely what DOCS took last from here. A process that died between the
+    two, or a publish whose answer was lost, leaves an entry that is older."""
+    _covered: bool = False
+    """The listing, once written, has everything that was intended."""
     _saved_at: float = 0.0
 
     async def __call__(
@@ -75,6 +80,7 @@ class Sync:
             always: announce the batch even when nothing has changed.
         """
         result = Synced()
+        self._covered = False
         batch = Batch(
             id=new_batch_id(started_at, secrets.token_bytes(4)),
             count=len(files),
@@ -83,12 +89,19 @@ class Sync:
             started_at=started_at,
         )
         self._saved_at = time.monotonic()
+        try:
+            await self.listing.intend([p for p in files if p not in self.listing.entries])
+        except BusUnavailable as error:
+            result.again = dict.fromkeys(files, error)
+            return result
         rest = iter(files.items())
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(AT_ONCE, len(files))):
                 tasks.create_task(self._take_some(rest, batch, result))
         if result.members or always:
             self._unannounced.append((batch, result.members, unchanged + result.unchanged))
+        if not result.again:
+            self._covered = True
         await self.keep()
         for old, new in pair_moves(result.gone, result.appeared):
             self.progress.say(Activity("moved", new, f"{old} -> {new}"))
@@ -97,12 +110,15 @@ class Sync:
     @property
     def behind(self) -> bool:
         """Whether something is to be written that the bus did not take yet."""
-        return self.listing.changed or bool(self._unannounced)
+        return self.listing.changed or self._covered or bool(self._unannounced)
 
     async def keep(self) -> None:
         """Write what is not written yet; what the bus does not take now is tried again."""
         try:
             await self.listing.save()
+            if self._covered:
+                await self.listing.forget_intended()
+                self._covered = False
             while self._unannounced:
                 await self.batches.announce(*self._unannounced[0])
                 self._unannounced.pop(0)
@@ -142,11 +158,14 @@ class Sync:
             return await asyncio.to_thread(self.folder.read, path)
 
         before = self.listing.entries.get(path)
-        if before and (body := await read()) and body.content_hash == before.content_hash:
+        if path in self._sure and before and _is_content_of(before, body := await read()):
+            assert body is not None
             self.listing.put(path, _seen(body, before.revision))
             result.unchanged += 1
             return
+        self._sure.discard(path)
         outcome = await self.accept(path, read, batch, known=before is not None)
+        self._sure.add(path)
         self._note(path, before, outcome, result)
 
     def _note(self, path: str, before: Seen | None, outcome: FileOutcome, result: Synced) -> None:
@@ -165,6 +184,10 @@ class Sync:
                     result.gone[path] = before.content_hash
             elif before is None:
                 result.appeared[path] = outcome.body.content_hash
+
+
+def _is_content_of(seen: Seen, body: Body | None) -> bool:
+    return body is not None and body.content_hash == seen.content_hash
 
 
 def _seen(body: Body, revision: int) -> Seen:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from shared.bus.bury import DEAD_LETTERS, outgoing
 from shared.bus.publish import store
 from shared.errors import BusUnavailable, MalformedEvent
-from shared.events import Document, Event
+from shared.events import Batch, Document, Event
 from shared.ports import Delivery
 from shared.topology import Stage
 
@@ -57,6 +57,7 @@ class DeadLetter:
     reason: str
     deliveries: int
     at: datetime
+    batch: Batch | None = None
 
 
 OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
@@ -196,7 +197,15 @@ def _letter(
         reason=headers.get("Dlq-Reason", ""),
         deliveries=int(headers.get("Dlq-Deliveries", "0")),
         at=at,
+        batch=_batch(data),
     )
+
+
+def _batch(data: bytes) -> Batch | None:
+    try:
+        return Batch.model_validate(json.loads(data)["batch"])
+    except (ValueError, KeyError, TypeError, ValidationError):
+        return None
 
 
 def _document(stream: str, data: bytes, sequence: int) -> Document | None:

@@ -4,7 +4,7 @@ Pooling and normalisation are in the graph. With a `Quantised` the linear layers
 and a quantiser before their input, which OpenVINO turns into int8 kernels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,21 +87,32 @@ class BertGraph:
         self.inputs[place] = state
         quantised = self._quantised.get(place)
         if quantised:
-            state = op.multiply(state, op.constant(quantised.smooth[None, None]))
-            low, high = op.constant(quantised.low), op.constant(quantised.high)
-            state = op.fake_quantize(state, low, high, low, high, 256)
-        outputs = []
+            return [self._bias(x, name) for x, name in self._int8(state, place, quantised)]
+        weights = self._weights
+        return [
+            self._bias(_product(state, op.constant(weights[f"{name}.weight"])), name)
+            for name in names(place)
+        ]
+
+    def _int8(self, state: Node, place: Place, layer: Quantised) -> Iterator[tuple[Node, str]]:
+        smooth = op.multiply(state, op.constant(layer.smooth[None, None]))
+        low, high = op.constant(layer.low), op.constant(layer.high)
+        levels = op.fake_quantize(smooth, low, high, low, high, 256)
         start = 0
         for name in names(place):
-            weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-            matrix = op.constant(weight)
-            if quantised:
-                rows = slice(start, start + len(weight))
-                steps = op.constant(quantised.steps[rows, None])
-                matrix = op.multiply(op.convert(op.constant(quantised.weight[rows]), "f32"), steps)
+            weight = self._weights[f"{name}.weight"]
+            rows = slice(start, start + len(weight))
             start += len(weight)
-            outputs.append(op.add(op.matmul(state, matrix, False, True), op.constant(bias)))
-        return outputs
+            whole = op.convert(op.constant(layer.weight[rows]), "f32")
+            product = _product(levels, op.multiply(whole, op.constant(layer.steps[rows, None])))
+            if len(layer.exact):
+                few = op.gather(state, op.constant(layer.exact), op.constant(np.int64(2)))
+                columns = np.ascontiguousarray(weight[:, layer.exact])
+                product = op.add(product, _product(few, op.constant(columns)))
+            yield product, name
+
+    def _bias(self, product: Node, name: str) -> Node:
+        return op.add(product, op.constant(self._weights[f"{name}.bias"]))
 
     def _split_heads(self, state: Node) -> Node:
         heads = self._shape.heads
@@ -123,6 +134,10 @@ def names(place: Place) -> tuple[str, ...]:
 def stacked(weights: Weights, place: Place) -> NDArray[np.float32]:
     """Weights of a place as one matrix, shape (outputs, inputs)."""
     return np.concatenate([weights[f"{name}.weight"] for name in names(place)])
+
+
+def _product(state: Node, weight: Node) -> Node:
+    return op.matmul(state, weight, False, True)
 
 
 def _pool(state: Node, present: Node) -> Node:

@@ -414,4 +414,5 @@ async def test_members_of_a_publishers_batch_are_noted_with_refused_and_stale_on
     whole = (await door.batches.open())["nightly"]
 
     assert (half.whole, half.members) == (False, {KEY: 1, doc_key("inbox", "b.md"): 2})
-    assert whole.whole and len(whole.members) == 3
+    assert whole.whole
+    assert len(whole.members) == 3

@@ -1,0 +1,100 @@
+"""What needs more than one service: the gateway's faces with the validator behind `validate`."""
+
+import time
+
+from services.gateway import build as gateway
+from services.gateway.commands import Validate
+from services.gateway.faces import Faces
+from services.gateway.models import CheckView, ValidateAnswer, ValidateRequest
+from services.gateway.problems import Problem
+from services.part import Part
+from services.validator.app import validate_now
+from services.validator.checks import SampleQuery
+from services.validator.checkup import Checkup
+from shared.wiring import Wiring
+
+
+async def gateway_part(wiring: Wiring) -> Part:
+    return await gateway.build(wiring, await validation(wiring))
+
+
+async def faces(wiring: Wiring) -> Faces:
+    return await gateway.faces(wiring, await validation(wiring))
+
+
+async def validation(wiring: Wiring) -> Validate:
+    now = await validate_now(wiring)
+
+    async def validate(request: ValidateRequest) -> ValidateAnswer:
+        started = time.perf_counter()
+        queries = [SampleQuery(query.q, query.expect) for query in request.queries]
+        checkup = await now(request.batch, queries)
+        if checkup is None:
+            raise Problem("batch_not_found", f"{(request.batch or '')[:80]!r} has no report")
+        return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
+
+    return validate
+
+
+def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:
+    """The checkup as people and programs read it. Pure."""
+    checked = checkup.checked
+    return ValidateAnswer(
+        passed=checkup.passed,
+        checks=tuple(_checks(checkup)),
+        generation=checkup.generation,
+        took_ms=took_ms,
+        documents=checkup.documents,
+        rows=checked.found_rows if checkup.rows is None else checkup.rows,
+        expected_rows=checked.expected_rows,
+    )
+
+
+def _checks(checkup: Checkup) -> list[CheckView]:
+    checked, fresh = checkup.checked, checkup.freshness
+    found = [
+        _check(
+            "count",
+            not checked.failed and not checkup.orphans,
+            f"{checked.found_rows:,} rows of {checked.documents:,} documents, "
+            f"{checked.expected_rows:,} expected, {checkup.orphans:,} of nobody",
+            "restart instep: it compares the store with the ledger and writes anew what differs",
+        ),
+        _check(
+            "self-query",
+            checked.self_queries_passed == checked.self_queries,
+            f"{checked.self_queries_passed} of {checked.self_queries} documents "
+            "are found by their own vector",
+            "instep retry SOURCE/PATH of what is not found",
+        ),
+    ]
+    if checkup.samples:
+        passed = sum(sample.passed for sample in checkup.samples)
+        found.append(
+            _check(
+                "samples",
+                passed == len(checkup.samples),
+                f"{passed} of {len(checkup.samples)} questions find their document in the top 5",
+                "instep search each question with --explain",
+            )
+        )
+    if fresh.p95_s is not None:
+        slow = fresh.over > 0
+        text = f"change to searchable p50 {fresh.p50_s:.2f} s, p95 {fresh.p95_s:.2f} s"
+        found.append(CheckView(name="freshness", level="WARN" if slow else "ok", text=text))
+    if checkup.pending:
+        found.append(
+            CheckView(
+                name="pending",
+                level="WARN",
+                text=f"{checkup.pending:,} documents are not settled yet",
+                fix="instep status --pending",
+            )
+        )
+    return found
+
+
+def _check(name: str, passed: bool, text: str, fix: str) -> CheckView:
+    return CheckView(
+        name=name, level="ok" if passed else "FAIL", text=text, fix="" if passed else fix
+    )

@@ -1,0 +1,121 @@
+"""The validator, built from a process's adapters."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.part import Part
+from services.validator.checks import SampleQuery
+from services.validator.checkup import ValidateNow
+from services.validator.failures import Failure, RecordFailure
+from services.validator.observe import AskSamples, Observe
+from services.validator.tracker import Tracker
+from services.validator.validate import Validate
+from shared.bus.deadletters import (
+    MOVER,
+    RECORDER,
+    DeadLetter,
+    exhausted_of,
+    letter_of,
+    mover,
+    recorder,
+)
+from shared.bus.session import BusSession
+from shared.errors import ConfigurationError
+from shared.events import Event
+from shared.topology import validate_stage
+from shared.wiring import Wiring, utc_now
+
+STAGES = {"enricher": "enrich", "embedder": "embed", "indexer": "index", "validator": "validate"}
+
+
+async def build(wiring: Wiring) -> Part:
+    generation, validation = wiring.generation.id, wiring.settings.validation
+    ledger, observe = await wiring.ledger(), await _observe(wiring)
+    tracker = await track(wiring)
+    validate = Validate(generation, ledger, observe, tracker, utc_now, sample=validation.sample)
+    record = RecordFailure(generation, ledger, wiring.progress)
+
+    async def on_dead(letter: DeadLetter) -> Sequence[Event]:
+        if letter.document is None or letter.batch is None:
+            return []
+        stage = STAGES.get(letter.consumer.partition("_")[0], letter.consumer)
+        return await record(
+            Failure(letter.document, letter.batch, stage, letter.code, letter.reason)
+        )
+
+    def subscribe(session: BusSession) -> None:
+        session.subscribe(validate_stage(generation), validate)
+        session.subscribe_raw(RECORDER, letter_of, recorder(on_dead))
+        session.subscribe_raw(MOVER, exhausted_of, mover(session.js))
+
+    return Part(subscribe, (tracker.run,))
+
+
+async def track(wiring: Wiring) -> Tracker:
+    """The tracker of this process; one, however often it is asked for."""
+
+    async def make() -> Tracker:
+        return Tracker(
+            generation=wiring.generation.id,
+            book=await wiring.book(),
+            ledger=await wiring.ledger(),
+            check=await _observe(wiring),
+            publish=wiring.publish,
+            now=utc_now,
+            samples=await _samples(wiring),
+        )
+
+    return await wiring.once("tracker", make)
+
+
+async def validate_now(wiring: Wiring) -> ValidateNow:
+    """What `instep validate` runs."""
+    return ValidateNow(
+        generation=wiring.generation.id,
+        ledger=await wiring.ledger(),
+        store=await wiring.store(),
+        observe=await _observe(wiring),
+        batches=await wiring.book(),
+        ask=await _samples(wiring),
+        sample=wiring.settings.validation.sample,
+    )
+
+
+async def _observe(wiring: Wiring) -> Observe:
+    return Observe(
+        fingerprint=wiring.generation.fingerprint,
+        store=await wiring.store(),
+        cache=await wiring.cache(),
+        freshness_warn_s=wiring.settings.validation.freshness_warn,
+    )
+
+
+async def _samples(wiring: Wiring) -> AskSamples:
+    path = wiring.settings.validation.queries
+    return AskSamples(
+        queries=read_queries(path) if path else (),
+        encoder=await wiring.encoder(),
+        store=await wiring.store(),
+        ledger=await wiring.ledger(),
+    )
+
+
+def read_queries(path: Path) -> tuple[SampleQuery, ...]:
+    """The questions of a JSON Lines file. Raises ConfigurationError with the line's number."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"validation.queries: {path}: {error}") from None
+    found = []
+    for n, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            raw = json.loads(line)
+            found.append(SampleQuery(str(raw["q"]), str(raw["expect"])))
+        except (ValueError, KeyError, TypeError):
+            raise ConfigurationError(
+                f'{path}:{n}: not {{"q": …, "expect": "source/path"}}'
+            ) from None
+    return tuple(found)

@@ -1,0 +1,429 @@
+"""LanceDB where it meets the machine: other processes, kills, torn files, the index."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shared.errors import StoreMismatch, StoreUnavailable
+from shared.ports import Filter, Probe, Row, Vector
+from shared.stores import lance_upkeep
+from shared.stores.lance import LanceStore
+
+DIMENSIONS = 16
+KILLS = 4
+EVERYWHERE = Filter()
+
+Open = Callable[..., Awaitable[LanceStore]]
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from shared.ports import Row
+from shared.stores.lance import LanceStore
+
+async def main(folder, start, step, batches):
+    store = await LanceStore.open(Path(folder), table="chunks", dimensions=16)
+    print("open", flush=True)
+    sys.stdin.readline()
+    for n in range(int(batches)):
+        rows = [
+            Row(f"row-{int(start) + int(step) * n + m:06}", "doc", "notes", "a.md", 1, "c", "", (),
+                "a text", {}, np.ones(16, np.float32))
+            for m in range(8)
+        ]
+        await store.upsert(rows)
+        if n % 3 == 2:
+            await store.delete([rows[0].id])
+            print("gone", rows[0].id, flush=True)
+            rows = rows[1:]
+        print("done", *(row.id for row in rows), flush=True)
+        if n % 7 == 6:
+            await store.compact()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+async def open_store(tmp_path) -> AsyncIterator[Open]:
+    opened: list[LanceStore] = []
+
+    async def open_store(**options) -> LanceStore:
+        arguments = {"table": "chunks", "dimensions": DIMENSIONS} | options
+        opened.append(await LanceStore.open(tmp_path, **arguments))
+        return opened[-1]
+
+    yield open_store
+    for store in opened:
+        await store.close()
+
+
+def unit(seed: int) -> Vector:
+    vector = np.random.default_rng(seed).normal(size=DIMENSIONS).astype(np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def row(n: int, text: str = "a text") -> Row:
+    return Row(f"row-{n:06}", f"doc-{n % 9}", "notes", f"{n}.md", 1, "c", "", (), text, {}, unit(n))
+
+
+def start_writer(folder: Path, *, start: int, step: int, batches: int) -> subprocess.Popen[str]:
+    """A process that writes 8 rows a batch and says which it was told are written."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), str(start), str(step), str(batches)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+def note(line: str, told: set[str], gone: set[str]) -> None:
+    """Keep what a writer said; the last line of a killed one may be torn, and says nothing."""
+    if line.endswith("\n"):
+        word, *ids = line.split()
+        {"done": told, "gone": gone}[word].update(ids)
+
+
+def release(writer: subprocess.Popen[str]) -> None:
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "open\n"
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+
+
+# -- other processes -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_two_processes_that_write_the_same_new_rows_make_each_once(open_store, tmp_path):
+    store = await open_store()
+    await store.upsert([row(999_999)])
+    writers = [start_writer(tmp_path, start=0, step=8, batches=2) for _ in range(2)]
+    for writer in writers:
+        release(writer)
+    ends = [await asyncio.to_thread(writer.communicate) for writer in writers]
+
+    assert [writer.returncode for writer in writers] == [0, 0], ends
+    assert await store.count() == 17
+    assert len((await store.ids({"doc": 1}))["doc"]) == 16
+
+
+async def test_handles_of_one_table_that_race_make_no_row_twice(open_store):
+    stores = [await open_store() for _ in range(3)]
+    rows = [row(n) for n in range(40)]
+    for start in range(0, 40, 10):
+        await asyncio.gather(
+            *(s.upsert(rows[start : start + 10]) for s in stores for _ in range(2))
+        )
+
+    assert [await s.count() for s in stores] == [40] * 3
+
+
+@pytest.mark.slow
+async def test_a_killed_writer_loses_nothing_that_it_was_told_is_written(open_store, tmp_path):
+    store = await open_store()
+    told: set[str] = set()
+    gone: set[str] = set()
+    writers = [
+        start_writer(tmp_path, start=10_000 * n, step=8, batches=10_000) for n in range(KILLS)
+    ]
+    for n, writer in enumerate(writers):
+        release(writer)
+        assert writer.stdout is not None
+        for _ in range(3 + 4 * n):
+            note(await asyncio.to_thread(writer.stdout.readline), told, gone)
+        writer.send_signal(signal.SIGKILL)
+        for line in await asyncio.to_thread(writer.stdout.readlines):
+            note(line, told, gone)
+        writer.communicate()
+    await store.close()
+
+    again = await open_store()
+    held = (await again.ids({"doc": 1}))["doc"]
+
+    assert not again.created
+    assert not again.rebuilt
+    assert told
+    assert told <= held
+    assert not gone & held
+    assert await again.count() == len(held)
+    assert await again.unsearchable([Probe(key) for key in told]) == frozenset()
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+async def test_a_table_opened_again_holds_its_rows(open_store):
+    store = await open_store()
+    await store.upsert([row(n) for n in range(10)])
+    await store.close()
+
+    again = await open_store()
+
+    assert (store.created, again.created, again.rebuilt) == (True, False, False)
+    assert await again.count() == 10
+    assert len(await again.search_text("text", limit=20, where=EVERYWHERE)) == 10
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+async def test_another_number_of_dimensions_is_refused_and_nothing_is_lost(open_store, indexed):
+    store = await open_store(index_from=10)
+    await store.upsert([row(n) for n in range(300)])
+    if indexed:
+        await store._index()
+
+    with pytest.raises(StoreMismatch, match="vector"):
+        await open_store(dimensions=DIMENSIONS + 1)
+
+    assert await (await open_store()).count() == 300
+
+
+async def test_a_table_without_the_key_is_refused(open_store, tmp_path):
+    store = await open_store()
+    schema = (await store._table.schema()).remove_metadata()
+    plain = pa.schema([field.remove_metadata() for field in schema])
+    connection = await lancedb.connect_async(tmp_path)
+    await connection.create_table("other", schema=plain)
+
+    with pytest.raises(StoreMismatch, match="the key of id"):
+        await open_store(table="other")
+
+
+def newest_manifest(table: Path) -> Path:
+    return min((table / "_versions").glob("*.manifest"))
+
+
+def newest_data(table: Path) -> Path:
+    return max((table / "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE = {
+    "empty manifest": lambda table: newest_manifest(table).write_bytes(b""),
+    "torn manifest": lambda table: halve(newest_manifest(table)),
+    "no manifest": lambda table: [path.unlink() for path in (table / "_versions").iterdir()],
+    "empty data": lambda table: newest_data(table).write_bytes(b""),
+    "torn data": lambda table: halve(newest_data(table)),
+    "no data": lambda table: newest_data(table).unlink(),
+    "no index": lambda table: [
+        path.unlink() for path in (table / "_indices").rglob("*") if path.is_file()
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+async def test_a_table_that_a_power_loss_tore_is_put_aside_and_made_anew(
+    open_store, tmp_path, damage
+):
+    for attempt in (1, 2):
+        store = await open_store()
+        await store.upsert([row(n) for n in range(10)])
+        await store.compact()
+        await store.upsert([row(n) for n in range(10, 20)])
+        await store.close()
+        damage(tmp_path / "chunks.lance")
+
+        fresh = await open_store()
+
+        assert (fresh.created, fresh.rebuilt) == (False, True)
+        assert await fresh.count() == 0
+        assert (tmp_path / f"chunks.broken-{attempt}").is_dir()
+        await fresh.upsert([row(1)])
+        assert [h.id for h in await fresh.search(unit(1), limit=3, where=EVERYWHERE)] == [row(1).id]
+        await fresh.close()
+
+
+async def test_a_table_that_may_not_be_read_just_now_is_left_alone(
+    open_store, tmp_path, monkeypatch
+):
+    store = await open_store()
+    await store.upsert([row(1)])
+
+    async def fails(*_, **__):
+        raise RuntimeError("LanceError(IO): Too many open files (os error 24)")
+
+    monkeypatch.setattr(lancedb.AsyncConnection, "open_table", fails)
+    with pytest.raises(StoreUnavailable):
+        await open_store()
+    monkeypatch.undo()
+
+    assert await (await open_store()).count() == 1
+
+
+async def test_a_crash_between_the_table_and_its_text_index_is_made_good(open_store, tmp_path):
+    store = await open_store()
+    await store.upsert([row(1)])
+    await store._table.drop_index("words_idx")
+    again = await open_store()
+
+    assert [index.name for index in await again._table.list_indices()] == ["words_idx"]
+    assert len(await again.search_text("text", limit=1, where=EVERYWHERE)) == 1
+
+
+async def test_a_table_dropped_by_somebody_makes_every_call_unavailable(open_store, tmp_path):
+    store = await open_store()
+    await store.upsert([row(1)])
+    connection = await lancedb.connect_async(tmp_path)
+    await connection.drop_table("chunks")
+
+    for call in (
+        lambda: store.upsert([row(2)]),
+        lambda: store.delete(["row-000001"]),
+        lambda: store.ids({"doc-1": 1}),
+        lambda: store.unsearchable([Probe("row-000001", unit(1))]),
+        lambda: store.search(unit(1), limit=1, where=EVERYWHERE),
+        lambda: store.search_text("text", limit=1, where=EVERYWHERE),
+        lambda: store.rows(["row-000001"]),
+        store.count,
+        store.compact,
+    ):
+        with pytest.raises(StoreUnavailable):
+            await call()
+
+
+async def test_nothing_is_printed(tmp_path):
+    script = (
+        "import asyncio, sys; from pathlib import Path; import numpy as np\n"
+        "from shared.ports import Filter\n"
+        "from shared.stores.lance import LanceStore\n"
+        "async def main():\n"
+        "    s = await LanceStore.open(Path(sys.argv[1]), table='t', dimensions=4)\n"
+        "    await s.search(np.ones(4, np.float32), limit=1, where=Filter())\n"
+        "    await s.search_text('words', limit=1, where=Filter())\n"
+        "    await s.compact()\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "LANCEDB_LOG"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[3])
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+# -- index and upkeep ------------------------------------------------------------------------------
+
+
+async def vector_indexes(store: LanceStore) -> list[str]:
+    return [i.name for i in await store._table.list_indices() if i.columns == ["vector"]]
+
+
+@pytest.fixture
+def always_due(monkeypatch) -> None:
+    monkeypatch.setattr(lance_upkeep, "compaction_due", lambda wear: wear.commits > 0)
+
+
+async def test_the_index_is_made_over_the_threshold_and_renewed_when_grown_fourfold(
+    open_store, always_due
+):
+    store = await open_store(index_from=499)
+    made, rows = [], [row(n) for n in range(2000)]
+    for size in (499, 500, 1999, 2000):
+        await store.upsert(rows[:size])
+        await store.maintain()
+        made.append(await vector_indexes(store))
+
+    assert made == [[], ["vector_at_500"], ["vector_at_500"], ["vector_at_2000"]]
+
+
+async def test_an_indexed_search_recalls_what_an_exact_one_finds(open_store, always_due):
+    store = await open_store(index_from=1000)
+    rows = [row(n) for n in range(5000)]
+    await store.upsert(rows[:4800])
+    await store.maintain()
+    await store.upsert(rows[4800:])
+    matrix = np.stack([r.vector for r in rows])
+    found = 0
+    for n in range(50):
+        query = unit(100_000 + n)
+        exact = {rows[at].id for at in np.argsort(-(matrix @ query))[:10]}
+        hits = await store.search(query, limit=10, where=EVERYWHERE)
+        found += len(exact & {hit.id for hit in hits})
+
+    assert await vector_indexes(store) == ["vector_at_4800"]
+    assert found / 500 >= 0.95
+    assert await store.unsearchable([Probe(r.id, r.vector) for r in rows[::50]]) == frozenset()
+
+
+async def test_a_narrow_filter_still_fills_an_indexed_answer(open_store, always_due):
+    store = await open_store(index_from=1000)
+    await store.upsert([row(n) for n in range(5000)])
+    await store.maintain()
+
+    hits = await store.search(unit(7), limit=10, where=Filter(path_prefix="49"))
+
+    assert len(hits) == 10
+    assert all(hit.path.startswith("49") for hit in hits)
+
+
+async def test_writers_go_on_while_the_index_is_made(open_store, always_due):
+    store = await open_store(index_from=1000)
+    await store.upsert([row(n) for n in range(3000)])
+    upkeep = asyncio.create_task(store.maintain())
+    for n in range(3000, 3060, 2):
+        await store.upsert([row(n), row(n + 1)])
+        await store.delete([row(n).id])
+    await upkeep
+
+    assert await store.count() == 3030
+    assert (
+        await store.unsearchable([Probe(row(n).id, unit(n)) for n in range(3001, 3060, 2)])
+        == frozenset()
+    )
+
+
+async def test_compaction_bounds_the_files_and_keeps_the_rows(open_store, tmp_path):
+    store = await open_store()
+    for n in range(60):
+        await store.upsert([row(n)])
+    await store.delete([row(n).id for n in range(0, 60, 2)])
+    await store.maintain()
+
+    assert len(await store._table.query().select(["id"]).to_list()) == 30
+    stats = await store._table.stats()
+    assert stats["fragment_stats"]["num_fragments"] == 1
+    assert (
+        await store.unsearchable([Probe(row(n).id, unit(n)) for n in range(1, 60, 2)])
+        == frozenset()
+    )
+
+
+async def test_a_vector_that_a_search_misses_is_named_even_if_the_row_is_there(
+    open_store, monkeypatch
+):
+    store = await open_store()
+    rows = [row(n) for n in range(40)]
+    await store.upsert(rows)
+    asked = []
+
+    async def misses(vectors):
+        asked.append(len(vectors))
+        return {row(3).id} if len(vectors) > 4 else {next(iter(vectors))}
+
+    monkeypatch.setattr(store, "_not_found", misses)
+
+    lost = await store.unsearchable([Probe(r.id, r.vector) for r in rows])
+
+    assert lost == {row(3).id}
+    assert asked == [4, 40]

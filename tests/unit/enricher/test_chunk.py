@@ -1,0 +1,401 @@
+import random
+import re
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from services.enricher.blocks import Block, Extracted, with_paths
+from services.enricher.chunk import chunk, chunk_keys, fit_title, ready
+from services.enricher.extract import extract
+from shared.errors import DocumentRefused
+from shared.events import SubmittedChunk, with_context
+from shared.settings import Chunking
+
+KINDS = ["document", "recursive", "fixed"]
+
+word = st.text("abcdefghij", min_size=1, max_size=9)
+sentence = st.lists(word, min_size=1, max_size=30).map(lambda w: " ".join(w) + ".")
+paragraph = st.lists(sentence, min_size=1, max_size=8).map(" ".join)
+line = st.lists(word, min_size=1, max_size=12).map(" ".join)
+blocks = st.one_of(
+    st.builds(Block, st.just("paragraph"), paragraph),
+    st.builds(Block, st.just("quote"), paragraph),
+    st.builds(Block, st.just("code"), st.lists(line, min_size=1, max_size=40).map("\n".join)),
+    st.builds(
+        Block,
+        st.just("list"),
+        st.lists(line, min_size=1, max_size=30).map(lambda ls: "\n".join(f"- {x}" for x in ls)),
+    ),
+    st.builds(
+        Block,
+        st.just("table"),
+        st.lists(st.tuples(word, word), min_size=1, max_size=40).map(
+            lambda rows: "\n".join(" | ".join(row) for row in rows)
+        ),
+    ),
+    st.builds(Block, st.just("heading"), line, st.integers(1, 4)),
+)
+documents = st.builds(
+    lambda title, found: Extracted(title, with_paths(found), {}),
+    st.one_of(st.just(""), line),
+    st.lists(blocks, min_size=1, max_size=14),
+)
+chunkings = st.builds(
+    Chunking,
+    kind=st.sampled_from(KINDS),
+    tokens=st.sampled_from([16, 40, 120, 220]),
+    overlap=st.sampled_from([0.0, 0.12, 0.5]),
+)
+
+
+def embedded(extracted, chunking, tokens):
+    title = fit_title(extracted.title, chunking, tokens)
+    return [
+        with_context(title, one.heading, one.text) for one in chunk(extracted, chunking, tokens)
+    ]
+
+
+def keys(text, tokens, **of):
+    extracted = extract(text.encode(), path="a.md", media_type=None, title="The title")
+    found = chunk(extracted, Chunking(**of), tokens)
+    return chunk_keys(found, title=extracted.title, metadata={})
+
+
+def new_keys(before, after):
+    return sum((Counter(after) - Counter(before)).values())
+
+
+# -- what holds for every document -----------------------------------------------------------------
+
+
+@given(documents, chunkings)
+def test_no_chunk_with_its_context_exceeds_the_budget(words, extracted, chunking):
+    assert all(n <= chunking.tokens for n in words.count(embedded(extracted, chunking, words)))
+
+
+@pytest.mark.model
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text(min_size=1, max_size=3_000),
+    st.sampled_from(KINDS),
+    st.sampled_from([16, 64, 220, 4_096]),
+)
+@example("x" * 20_000, "document", 220)
+@example("\u6f22\u5b57" * 3_000, "document", 220)
+@example("a-b_c/d" * 3_000, "fixed", 16)
+@example("e\u0301\u0302" * 2_000, "recursive", 64)
+def test_any_text_fits_the_real_window(wordpiece, text, kind, tokens):
+    try:
+        extracted = extract(text.encode("utf-8", "replace"), path="a.md", media_type=None, title=text)
+    except DocumentRefused:
+        return
+    limit = min(tokens, wordpiece.window)
+
+    found = embedded(extracted, Chunking(kind=kind, tokens=tokens), wordpiece)
+
+    assert all(n <= limit for n in wordpiece.count(found))
+
+
+@given(documents, st.sampled_from([16, 40, 120]))
+def test_every_word_of_the_body_is_in_a_chunk_in_its_order(words, extracted, tokens):
+    body = " ".join(b.text for b in extracted.blocks if b.kind != "heading").split()
+    found = chunk(extracted, Chunking(tokens=tokens, overlap=0), words)
+    left = iter(" ".join(one.text for one in found).split())
+
+    assert all(any(mine == word for mine in left) for word in body)
+
+
+@given(documents, chunkings)
+def test_the_same_document_is_always_cut_the_same_way(words, extracted, chunking):
+    assert chunk(extracted, chunking, words) == chunk(extracted, chunking, words)
+
+
+@given(documents)
+def test_no_chunk_crosses_a_heading(words, extracted):
+    sections = [""]
+    for block in extracted.blocks:
+        if block.kind == "heading":
+            sections.append("")
+        else:
+            sections[-1] += f"{block.text}\n\n"
+    if not any(sections):
+        return
+    chunking = Chunking(tokens=120, overlap=0)
+    of_each = [
+        chunk(Extracted("", tuple(b for b in part if b.kind != "heading"), {}), chunking, words)
+        for part in _by_section(extracted.blocks)
+    ]
+
+    found = chunk(extracted, chunking, words)
+
+    assert {one.heading for one in found} <= {b.path[-len(h) :] if (h := one.heading) else () for one in found for b in extracted.blocks}
+    for one in found:
+        first = one.text.split("\n")[0]
+        assert any(first in section for section in sections)
+    assert len(found) >= sum(1 for each in of_each if each)
+
+
+def _by_section(blocks):
+    part = []
+    for block in blocks:
+        if block.kind == "heading":
+            yield part
+            part = []
+        part.append(block)
+    yield part
+
+
+# -- how it cuts -----------------------------------------------------------------------------------
+
+
+def cut(words, *found, tokens=40, **of):
+    extracted = Extracted("", with_paths(found), {})
+    return [one.text for one in chunk(extracted, Chunking(tokens=tokens, **of), words)]
+
+
+def text_of(n, start=0):
+    return " ".join(f"w{k}" for k in range(start, start + n))
+
+
+def test_a_section_that_fits_is_one_chunk(words):
+    assert cut(words, Block("paragraph", "a b"), Block("code", "c\nd")) == ["a b\n\nc\nd"]
+
+
+def test_code_and_tables_stay_whole_where_they_fit(words):
+    code, table = "\n".join(text_of(4, k * 4) for k in range(8)), "a | b\n" * 9 + "c | d"
+    found = cut(words, Block("paragraph", text_of(30)), Block("code", code), Block("table", table))
+
+    assert sum(code in one for one in found) == 1
+    assert sum(table in one for one in found) == 1
+
+
+def test_a_table_that_must_be_cut_repeats_its_header(words):
+    rows = "\n".join(f"r{n} | v{n}" for n in range(40))
+    found = cut(words, Block("table", f"name | value\n{rows}"))
+
+    assert len(found) > 2
+    assert all(one.startswith("name | value\n") for one in found)
+    assert [r for one in found for r in one.split("\n")[1:]] == rows.split("\n")
+
+
+def test_code_is_cut_between_its_paragraphs_and_lists_between_their_items(words):
+    code = "\n\n".join(f"def f{n}\n  {text_of(6)}" for n in range(12))
+    items = "\n".join(f"- item{n} {text_of(3)}\n  more {text_of(3)}" for n in range(12))
+
+    assert all(one.startswith("def f") for one in cut(words, Block("code", code), overlap=0))
+    assert all(one.startswith("- item") for one in cut(words, Block("list", items), overlap=0))
+
+
+def test_a_long_paragraph_repeats_its_last_sentences_in_the_next_chunk(words):
+    sentences = [f"s{n} {text_of(3)}." for n in range(30)]
+    found = cut(words, Block("paragraph", " ".join(sentences)), overlap=0.25)
+
+    assert len(found) > 2
+    for before, after in pairwise(found):
+        first = after.split(". ")[0]
+        assert before.rstrip(".").endswith(first) or first in before
+
+
+def test_between_whole_blocks_nothing_is_repeated(words):
+    found = cut(words, *(Block("paragraph", text_of(15, n * 15)) for n in range(8)), overlap=0.5)
+
+    assert sorted(" ".join(found).split()) == sorted(text_of(120).split())
+
+
+@pytest.mark.parametrize("kind", ["recursive", "fixed"])
+def test_the_other_kinds_repeat_between_all_neighbours(words, kind):
+    found = cut(words, Block("paragraph", text_of(200)), kind=kind, overlap=0.25)
+
+    assert all(set(a.split()) & set(b.split()) for a, b in pairwise(found))
+
+
+def test_headings_without_a_body_are_no_chunks(words):
+    assert cut(words, Block("heading", "A", 1), Block("heading", "B", 2), Block("paragraph", "x")) == ["x"]
+
+
+def test_a_document_of_headings_alone_is_its_headings(words):
+    assert cut(words, Block("heading", "A", 1), Block("heading", "B", 2)) == ["A\nB"]
+
+
+def test_a_long_context_leaves_room_for_the_text(words):
+    long = [Block("heading", text_of(30, n * 100), n) for n in range(1, 5)]
+    found = chunk(
+        Extracted(text_of(60), with_paths([*long, Block("paragraph", text_of(500))]), {}),
+        Chunking(tokens=40),
+        words,
+    )
+
+    assert all(len(one.text.split()) >= 10 for one in found[:-1])
+    assert found[0].heading
+    assert len(fit_title(text_of(60), Chunking(tokens=40), words).split()) == 10
+
+
+def test_equal_neighbouring_sections_stay_apart(words):
+    found = cut(words, *[Block("heading", "A", 1), Block("paragraph", "x")] * 2)
+
+    assert found == ["x", "x"]
+
+
+def test_what_can_never_fit_is_refused_before_it_is_read(words):
+    with pytest.raises(DocumentRefused) as refusal:
+        cut(words, Block("paragraph", "x " * 4_000_000), tokens=16)
+
+    assert refusal.value.code == "too_large"
+
+
+# -- stability under edits -------------------------------------------------------------------------
+
+
+def book(rng, sections=6):
+    """A document of sections from a few words to several chunks, with all kinds of blocks."""
+    vocabulary = ["".join(rng.choices("abcdefghij", k=rng.randint(2, 8))) for _ in range(400)]
+
+    def sentence_():
+        return " ".join(rng.choices(vocabulary, k=rng.randint(5, 20))).capitalize() + "."
+
+    def block_():
+        kind = rng.random()
+        if kind < 0.7:
+            return " ".join(sentence_() for _ in range(rng.randint(1, 5)))
+        if kind < 0.85:
+            lines = "\n".join(" ".join(rng.choices(vocabulary, k=5)) for _ in range(rng.randint(2, 15)))
+            return f"```\n{lines}\n```"
+        return "\n".join(f"- {sentence_()}" for _ in range(rng.randint(2, 6)))
+
+    text = ["# The book"]
+    for n in range(sections):
+        text.append(f"## Section {n}")
+        text += [block_() for _ in range(rng.randint(1, 14))]
+    return text
+
+
+def edits(rng, text):
+    prose = [n for n, part in enumerate(text) if part[0].isupper()]
+    at = rng.choice(prose)
+    yield [*text[:at], "Somebody had one more thing to say here.", *text[at:]]
+    at = rng.choice(prose)
+    yield [*text[:at], text[at].replace(" ", " zebra ", 1), *text[at + 1 :]]
+    at = rng.choice(prose)
+    yield [*text[:at], *text[at + 1 :]]
+
+
+def test_an_edit_changes_the_chunk_it_is_in_and_seldom_another(words):
+    rng = random.Random(7)
+    changed = Counter()
+    for _ in range(120):
+        text = book(rng)
+        before = keys("\n\n".join(text), words)
+        for edited in edits(rng, text):
+            changed[new_keys(before, keys("\n\n".join(edited), words))] += 1
+
+    total = changed.total()
+
+    assert changed[0] + changed[1] >= 0.8 * total
+    assert changed[0] + changed[1] + changed[2] >= 0.97 * total
+    assert max(changed) <= 4
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_an_edit_in_one_section_never_touches_another(words, rng):
+    text = book(rng)
+    headings = [n for n, part in enumerate(text) if part.startswith("## ")]
+    at = rng.choice(headings)
+    before = keys("\n\n".join(text), words)
+    inserted = [*text[:at], "## New", "Its body.", *text[at:]]
+
+    assert new_keys(before, keys("\n\n".join(inserted), words)) == 1
+    assert new_keys(keys("\n\n".join(inserted), words), before) == 0
+
+
+def test_an_insertion_at_the_top_changes_one_chunk(words):
+    text = book(random.Random(3), sections=8)
+    before = keys("\n\n".join(text), words)
+    after = keys("\n\n".join([text[0], "A new first paragraph.", *text[1:]]), words)
+
+    assert len(before) > 15
+    assert new_keys(before, after) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_line_ends_and_trailing_blanks_change_no_key(words, kind):
+    text = "\n\n".join(book(random.Random(5)))
+
+    assert keys(text.replace("\n", " \t\r\n"), words, kind=kind) == keys(text, words, kind=kind)
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def key_of(text="t", heading=(), title="", metadata=None):
+    found = ready([SubmittedChunk(text=text, heading=heading)], title="", **TOOLS)
+    return chunk_keys(found, title=title, metadata=metadata or {})[0]
+
+
+class _OneTokenPerWord:
+    window = 254
+
+    def offsets(self, text):
+        return [match.span() for match in re.finditer(r"\S+", text)]
+
+    def count(self, texts):
+        return [len(text.split()) for text in texts]
+
+
+TOOLS = {"settings": Chunking(), "tokens": _OneTokenPerWord()}
+
+
+def test_a_key_names_everything_that_a_row_stores():
+    others = [
+        key_of(text="u"),
+        key_of(heading=("h",)),
+        key_of(heading=("h", "")),
+        key_of(title="x"),
+        key_of(metadata={"a": 1}),
+        key_of(metadata={"a": "1"}),
+        key_of(metadata={"a": True}),
+    ]
+
+    assert re.fullmatch("[a-z2-7]{26}", key_of())
+    assert len({key_of(), *others}) == len(others) + 1
+
+
+def test_the_order_of_metadata_does_not_matter():
+    assert key_of(metadata={"a": 1, "b": 2}) == key_of(metadata={"b": 2, "a": 1})
+
+
+def test_equal_texts_are_different_rows_with_stable_keys():
+    one, two = SubmittedChunk(text="same"), SubmittedChunk(text="other")
+    twice = chunk_keys(ready([one, two, one], title="", **TOOLS), title="", metadata={})
+    once = chunk_keys(ready([one, two], title="", **TOOLS), title="", metadata={})
+
+    assert len(set(twice)) == 3
+    assert twice[:2] == once
+
+
+# -- chunks that the publisher cut -----------------------------------------------------------------
+
+
+def test_ready_chunks_pass_as_they_are():
+    given_ = [SubmittedChunk(text="a\r\nb ", heading=("H",)), SubmittedChunk(text=" \n")]
+
+    assert [(c.text, c.heading) for c in ready(given_, title="", **TOOLS)] == [("a\nb", ("H",))]
+
+
+def test_ready_chunks_are_cut_only_where_the_model_could_not_read_them():
+    fits, long = text_of(240), text_of(600)
+    found = ready([SubmittedChunk(text=fits), SubmittedChunk(text=long)], title="", **TOOLS)
+
+    assert found[0].text == fits
+    assert len(found) > 3
+    assert all(n <= 254 for n in TOOLS["tokens"].count([one.text for one in found]))
+
+
+def test_blank_ready_chunks_are_refused():
+    with pytest.raises(DocumentRefused) as refusal:
+        ready([SubmittedChunk(text=" "), SubmittedChunk(text="\ufeff")], title="", **TOOLS)
+
+    assert refusal.value.code == "no_text"

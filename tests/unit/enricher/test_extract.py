@@ -1,0 +1,156 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.enricher.extract import extract
+from shared.errors import DocumentRefused
+
+
+def md(text, **given_):
+    data = text if isinstance(text, bytes) else text.encode()
+    return extract(data, **{"path": "a/b.md", "media_type": None, "title": None, **given_})
+
+
+def refused(data, **given_):
+    with pytest.raises(DocumentRefused) as refusal:
+        md(data, **given_)
+    return refusal.value.code
+
+
+def test_every_block_knows_the_headings_above_it():
+    blocks = md("# A\n\none\n\n### B\n\ntwo\n\n## C\n\nthree").blocks
+
+    assert [(b.text, b.path) for b in blocks if b.kind == "paragraph"] == [
+        ("one", ("A",)),
+        ("two", ("A", "B")),
+        ("three", ("A", "C")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "given_", "title"),
+    [
+        ("---\ntitle: Front\n---\n# Head\n\nx", {"title": "Given"}, "Given"),
+        ("---\ntitle: Front\n---\n# Head\n\nx", {}, "Front"),
+        ("## Two\n\n# Head\n\nx", {}, "Head"),
+        ("no heading", {}, ""),
+        ("<title>T</title><h1>Head</h1>", {"path": "x.html"}, "Head"),
+        ("<title>T</title><p>x</p>", {"path": "x.html"}, "T"),
+        ("plain\ntext", {"path": "title-is-not-the-path.txt"}, ""),
+    ],
+)
+def test_the_title_is_the_best_that_the_document_offers_and_never_its_path(text, given_, title):
+    assert md(text, **given_).title == title
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="./\0"), min_size=1))
+def test_moving_a_file_changes_nothing(name):
+    assert md("# A\n\nb", path=f"{name}.md") == md("# A\n\nb")
+
+
+def test_scalars_of_the_front_matter_are_metadata():
+    text = (
+        "---\ntitle: T\nauthor: A\ndate: 2026-01-02\ndraft: false\nn: 3\ntags: [a, b]\n"
+        "bad: .nan\nhuge: 0xffffffffffffffffffff\nnone:\n---\nx"
+    )
+
+    assert md(text).metadata == {
+        "author": "A",
+        "date": "2026-01-02",
+        "draft": False,
+        "n": 3,
+        "bad": "nan",
+        "huge": "0xffffffffffffffffffff",
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "a: b: c",
+        "just words",
+        "- a\n- b",
+        "a: &x [1]\nb: *x",
+        "a: &x {k: 1}\nb:\n  <<: *x",
+        "[" * 3_000,
+        "!!python/object/apply:os.system [x]",
+        "d: 2026-99-99",
+    ],
+    ids=lambda front: front[:12],
+)
+def test_front_matter_that_is_none_stays_text(front):
+    extracted = md(f"---\n{front}\n---\nbody")
+
+    assert extracted.metadata == {}
+    assert any("body" in block.text for block in extracted.blocks)
+
+
+@pytest.mark.parametrize(
+    ("data", "given_", "code"),
+    [
+        (b"", {}, "empty"),
+        (b" \r\n\t", {}, "empty"),
+        (b"---\n\n***\n", {}, "no_text"),
+        (b"<html><body><img src=x></body></html>", {"path": "x.html"}, "no_text"),
+        (b"%PDF-1.7\n...", {"path": "x.md"}, "unknown_format"),
+        (b"PK\x03\x04...", {}, "unknown_format"),
+        (b"x\0y", {"path": "x.txt"}, "unknown_format"),
+        (b"hello", {"media_type": "application/pdf"}, "unknown_format"),
+        (b"hello", {"media_type": "image/png"}, "unknown_format"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_stable_code(data, given_, code):
+    assert refused(data, **given_) == code
+
+
+def test_a_media_type_wins_over_the_ending():
+    html = md("<p>x</p>", media_type="text/html; charset=utf-8")
+    text = md("<p>x</p>", media_type="application/json")
+
+    assert html.blocks[0].text == "x"
+    assert text.blocks[0].text == "<p>x</p>"
+
+
+def test_a_page_may_name_its_own_charset():
+    page = "<meta charset='koi8-r'><p>сообщение</p>".encode("koi8-r")
+
+    assert md(page, path="x.html").blocks[0].text == "сообщение"
+
+
+def test_the_charset_of_a_media_type_is_believed():
+    data = "сообщение".encode("koi8-r")
+
+    assert md(data, media_type="text/plain; charset=KOI8-R").blocks[0].text == "сообщение"
+
+
+@pytest.mark.parametrize("path", ["x.md", "x.html", "x.txt"])
+def test_line_ends_trailing_blanks_and_empty_lines_do_not_matter(path):
+    text = "# A\n\none\ntwo\n\n\n\n```\ncode\n\n\nmore\n```\n\n- a\n- b\n"
+    other = text.replace("\n", " \t\r\n").replace("two", "two\u00a0")
+
+    assert md(other, path=path) == md(text, path=path)
+    assert md(text.replace("\n", "\r"), path=path) == md(text, path=path)
+
+
+@given(st.binary(), st.sampled_from(["x.md", "x.html", "x.txt", "x"]))
+def test_any_bytes_are_read_or_refused(data, path):
+    try:
+        extracted = md(data, path=path)
+    except DocumentRefused:
+        return
+    texts = [extracted.title, *(b.text for b in extracted.blocks)]
+
+    assert all(text.encode() is not None for text in texts)
+    assert not any(c in text for text in texts for c in "\0\r\x1b")
+    assert all(block.text for block in extracted.blocks)
+
+
+@given(st.text(st.sampled_from("#-*>|`~[]()<!=_{}%: \n\tab1."), max_size=200))
+def test_any_markdown_keeps_its_words(text):
+    try:
+        extracted = md(text)
+    except DocumentRefused:
+        return
+
+    assert all(block.text.strip() for block in extracted.blocks)

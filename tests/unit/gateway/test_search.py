@@ -1,0 +1,160 @@
+import pytest
+from gateway_world import chunk_key
+
+from services.gateway.models import SearchRequest
+from services.gateway.problems import Problem
+from services.gateway.status import StageSeen
+from shared.identity import doc_key
+from shared.ordering import Reason
+
+
+async def ask(index, q, **fields):
+    return await index.search(SearchRequest(q=q, **fields))
+
+
+def paths(answer):
+    return [hit.document.path for hit in answer.hits]
+
+
+async def test_the_document_that_says_it_comes_first(index):
+    await index.put("keys.md", ["rotate the credential every month"])
+    await index.put("faq.md", ["opening hours of the office"])
+
+    for mode in ("hybrid", "vector", "keyword"):
+        answer = await ask(index, "rotate credential", mode=mode)
+
+        assert paths(answer)[0] == "keys.md"
+        assert answer.mode == mode
+
+
+async def test_only_rows_that_the_settled_revision_lists_are_shown(index):
+    await index.put("a.md", ["old zebra text"])
+    await index.begin("a.md", ["new zebra text"])
+
+    answer = await ask(index, "zebra")
+
+    assert [hit.chunk.text for hit in answer.hits] == ["old zebra text"]
+    assert answer.hits[0].document.stale
+    assert answer.hits[0].document.state == "working"
+
+
+async def test_a_removed_document_is_not_shown_while_its_rows_wait_to_be_cleaned(index):
+    await index.put("a.md", ["zebra"])
+    await index.put("a.md", [])
+
+    answer = await ask(index, "zebra")
+
+    assert await index.store.count() == 1
+    assert answer.hits == ()
+    assert answer.total.value == 0
+
+
+async def test_a_refused_update_leaves_the_last_version_marked_stale_with_the_reason(index):
+    await index.put("a.md", ["zebra"])
+    await index.put("a.md", [], outcome="refused", reason=Reason("corrupt", "cannot be read"))
+
+    hit = (await ask(index, "zebra")).hits[0]
+
+    assert hit.document.stale
+    assert hit.document.state == "refused"
+    assert hit.document.reason.code == "corrupt"
+    assert hit.document.stale_since is not None
+
+
+async def test_one_hit_for_a_document_or_one_for_each_chunk(index):
+    key, _ = await index.put("a.md", ["zebra one", "zebra two", "nothing"])
+
+    by_document = await ask(index, "zebra", mode="keyword")
+    by_chunk = await ask(index, "zebra", mode="keyword", group_by="chunk")
+
+    assert len(by_document.hits) == 1
+    assert {hit.chunk.n for hit in by_chunk.hits} == {1, 2}
+    assert {hit.document.doc_key for hit in by_chunk.hits} == {key}
+
+
+async def test_the_same_chunk_with_two_births_is_shown_once(index):
+    key, _ = await index.put("a.md", ["zebra"])
+    entry = await index.ledger.get(key)
+    ref = entry.record.settled.rows[0]
+    twin = type(ref)(ref.chunk_key, ref.born + 1)
+    await index.store.upsert([index.row(key, "docs", "a.md", "zebra", twin)])
+
+    answer = await ask(index, "zebra", group_by="chunk")
+
+    assert [hit.chunk.id for hit in answer.hits] == [ref.id(key)]
+
+
+async def test_filters_by_source_and_path_also_where_the_store_cannot_decide_them(index):
+    await index.put("guide/a.md", ["zebra"])
+    await index.put("guide/old/b.md", ["zebra"])
+    await index.put("c.md", ["zebra"], source="wiki")
+
+    assert set(paths(await ask(index, "zebra"))) == {"guide/a.md", "guide/old/b.md", "c.md"}
+    assert paths(await ask(index, "zebra", filter="source:wiki")) == ["c.md"]
+    assert paths(await ask(index, "zebra", source=("wiki",))) == ["c.md"]
+    found = await ask(index, "zebra", filter="path:guide/ -path:guide/old/")
+    assert paths(found) == ["guide/a.md"]
+
+
+async def test_parts_and_highlights_come_when_asked_for(index):
+    await index.put("a.md", ["how to rotate a credential"])
+
+    plain = (await ask(index, "rotating credentials")).hits[0]
+    full = (await ask(index, "rotating credentials", explain=True, highlight=True)).hits[0]
+
+    assert plain.parts is None
+    assert plain.highlights is None
+    assert round(sum(p.adds for p in full.parts.values()), 4) == full.score
+    assert [full.chunk.text[a:b] for a, b in full.highlights] == ["rotate", "credential"]
+
+
+async def test_limit_and_total(index):
+    for n in range(7):
+        await index.put(f"{n}.md", [f"zebra number {n}"])
+
+    answer = await ask(index, "zebra", limit=3)
+
+    assert len(answer.hits) == 3
+    assert answer.total.value == 7
+    assert answer.total.exact
+
+
+async def test_an_answer_says_how_fresh_it_is(index):
+    index.stages = [StageSeen("accept", 0, 0), StageSeen("enricher_g", 2, 1, oldest_at=1.0)]
+
+    freshness = (await ask(index, "zebra")).freshness
+
+    assert freshness.pending_documents == 3
+    assert freshness.watermark.timestamp() == 1.0
+    assert freshness.after_met is None
+
+
+async def test_after_waits_for_the_receipt_and_says_whether_it_was_met(index):
+    key, revision = await index.put("a.md", ["zebra"])
+
+    met = await ask(index, "zebra", after=f"{key}-{revision}")
+    missed = await ask(index, "zebra", after=f"{key}-{revision + 1}", wait=0)
+
+    assert met.freshness.after_met is True
+    assert missed.freshness.after_met is False
+    with pytest.raises(Problem, match="no receipt"):
+        await ask(index, "zebra", after="yesterday")
+
+
+async def test_a_question_is_encoded_once(index):
+    await index.put("a.md", ["zebra"])
+    await ask(index, "zebra")
+    await ask(index, "zebra")
+    await ask(index, "zebra", mode="keyword")
+
+    assert index.encoder.texts == ["zebra"]
+
+
+async def test_weights_of_nothing_are_refused(index):
+    with pytest.raises(Problem, match="above 0"):
+        await ask(index, "zebra", weights={"vector": 0, "keyword": 0})
+
+
+def test_the_world_names_chunks_as_the_ledger_packs_them():
+    assert len(chunk_key("x")) == 26
+    assert len(doc_key("docs", "a.md")) == 26

@@ -1,0 +1,143 @@
+from dataclasses import replace
+
+import pytest
+from gateway_world import NOW
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.models import SourceView
+from services.gateway.status import (
+    EMPTY,
+    Observation,
+    StageSeen,
+    count,
+    freshness,
+    percentile,
+    status,
+)
+from shared.ordering import Failed, Reason, Record, Revision, RowRef, revise, settle
+
+STAGES = (StageSeen("accept", 0, 0, 5), StageSeen("embedder_g1", 2, 16, 100, oldest_at=NOW - 1.5))
+
+
+def record(path="a.md", *, seq=1, outcome="indexed", settled=True, keys=("a" * 26,)):
+    rows = keys if outcome == "indexed" else ()
+    wanted = Revision(seq, outcome, rows, changed_at=NOW - 2, reason=Reason("corrupt", "x"))
+    begun = revise(None, wanted, source="docs", path=path, now=NOW - 1)
+    return settle(begun, now=NOW - 0.5) if settled else begun
+
+
+async def test_an_idle_instance_is_in_step_up_to_the_look(index):
+    await index.put("a.md", ["one", "two"])
+
+    answer = await index.queries.status()
+
+    assert answer.in_step
+    assert answer.pending_documents == 0
+    assert answer.watermark.timestamp() == NOW + 10
+    assert answer.documents["searchable"] == 1
+    assert answer.chunks == 2
+    assert answer.freshness_p50_s == 0.5
+
+
+async def test_a_pending_document_holds_the_watermark_back(index):
+    await index.put("a.md", ["one"])
+    await index.begin("a.md", ["two"])
+
+    answer = await index.queries.status()
+
+    assert not answer.in_step
+    assert answer.pending_documents == 1
+    assert answer.oldest_pending_s == 10
+    assert answer.watermark.timestamp() == NOW
+    assert answer.documents["stale"] == 1
+
+
+@pytest.mark.parametrize("name", ["listed", "held", "stages"])
+async def test_unlisted_folders_holds_and_busy_stages_are_not_in_step(index, name):
+    value = {"listed": False, "held": 1, "stages": [StageSeen("indexer_g", 1, 0)]}[name]
+    setattr(index, name, value)
+
+    answer = await index.queries.status()
+
+    assert not answer.in_step
+    assert (answer.watermark is None) == (name == "listed")
+
+
+def test_the_validator_s_queue_does_not_hold_anything_back():
+    seen = Observation(NOW, (StageSeen("validator_g1", 9, 1),))
+
+    assert status(EMPTY, seen).in_step
+
+
+def test_words_chunks_and_sources_are_counted():
+    failed = replace(
+        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_error", "x"))
+    )
+    records = [
+        record(),
+        record("r.md", outcome="refused"),
+        record("d.md", outcome="removed"),
+        record("w.md", settled=False),
+        failed,
+    ]
+
+    board = count(records, NOW)
+    answer = status(board, Observation(NOW, STAGES), sources=[SourceView(name="x", kind="push")])
+
+    assert answer.documents["searchable"] == 1
+    assert answer.documents["refused"] == 1
+    assert answer.documents["removed"] == 1
+    assert answer.documents["working"] == 1
+    assert answer.documents["failed"] == 1
+    assert answer.chunks == 1
+    assert [(s.name, s.documents) for s in answer.sources] == [("docs", 4), ("x", 0)]
+
+
+def test_a_failed_document_is_not_pending():
+    failed = replace(
+        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_error", "x"))
+    )
+
+    behind = freshness(count([failed], NOW), Observation(NOW))
+
+    assert behind.pending_documents == 0
+    assert behind.watermark.timestamp() == NOW
+
+
+def test_stages_have_rates_from_two_looks_and_lag_from_the_oldest_message():
+    before = Observation(NOW - 2, STAGES)
+    later = tuple(replace(s, done=s.done + 50) for s in STAGES)
+
+    rows = status(EMPTY, Observation(NOW, later), before).stages
+
+    assert [(r.stage, r.per_second, r.lag_s) for r in rows] == [
+        ("accept", 25.0, None),
+        ("embedder", 25.0, 1.5),
+    ]
+    assert status(EMPTY, Observation(NOW, later)).stages[0].per_second is None
+
+
+def test_only_the_last_hour_counts_for_freshness():
+    old = record()
+    old = replace(old, settled=replace(old.settled, settled_at=NOW - 7200, changed_at=NOW - 9999))
+
+    assert count([old, record()], NOW).freshness_s == (1.5,)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.floats(0.01, 1))
+def test_a_percentile_is_one_of_the_values_with_enough_below_it(values, share):
+    values = sorted(round(value, 3) for value in values)
+
+    found = percentile(values, share)
+
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-6
+
+
+def test_a_percentile_of_nothing_is_nothing():
+    assert percentile([], 0.5) is None
+
+
+def test_row_refs_of_the_records_are_as_the_ledger_has_them():
+    assert record().settled.rows == (RowRef("a" * 26, 1),)
