@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from services.indexer.coalesce import CoalescingStore
 from shared.identity import doc_key, row_id
 from shared.ports import Filter, Probe, Row
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance import LanceStore
 
 DIMENSIONS = 384

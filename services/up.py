@@ -14,7 +14,7 @@ import structlog
 from services import runtime
 from services.folder import DataFolder, Instance
 from services.validator.app import track
-from services.validator.compare import CompareStore
+from services.validator.compare import CompareStore, unrepaired
 from shared import logs
 from shared.errors import ConfigurationError
 from shared.live import Live
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from services.cli.options import UpOptions
 
 log = structlog.get_logger()
+
+LOOK_S = 0.01
 
 
 @dataclass
@@ -105,7 +107,7 @@ async def _follow(
                     f"{compared.differing} documents were not as promised: written again",
                 )
             )
-        await _in_step(wiring)
+        await _in_step(wiring, compared.resubmitted)
         options.view.in_step(await summary(wiring, clock))
         if options.once:
             stop.event.set()
@@ -115,11 +117,13 @@ async def _follow(
         stop.fail(error)
 
 
-async def _in_step(wiring: Wiring) -> None:
-    """Return when every folder has been listed and every batch has ended."""
-    tracker = await track(wiring)
+async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
+    """Return when every folder was listed, every batch has ended, every repair is done."""
+    tracker, ledger = await track(wiring), await wiring.ledger()
     while not wiring.progress.listed or tracker.open_count():
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(LOOK_S)
+    while repairs := unrepaired(repairs, await ledger.get_many(repairs)):
+        await asyncio.sleep(10 * LOOK_S)
 
 
 async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:

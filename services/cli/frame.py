@@ -42,21 +42,21 @@ def ready_line(url: str | None, model: str, device: str, width: int) -> str:
 
 def frame(label: str, progress: Progress, estimate: Estimate, width: int) -> list[str]:
     """The counters, and a bar while there are chunks to embed."""
-    parts = [f"{shorten(label, 20):<6}", f"found {progress.found:,}"]
+    name = f"{shorten(label, 20):<6}"
+    if not (progress.found or progress.changed or progress.listed):
+        return [f"{name}   looking for changes"]
+    parts = [name, f"found {progress.found:,}"]
     if progress.unchanged:
         parts.append(f"unchanged {progress.unchanged:,}")
     if progress.rows_planned:
         embedded = progress.encoded + progress.cached
         parts.append(f"embedded {embedded:,} of {progress.rows_planned:,} chunks")
-    parts.append(f"searchable {progress.indexed:,}")
-    for word, count in (
-        ("removed", progress.removed),
-        ("refused", progress.refused),
-        ("failed", progress.failed),
-    ):
-        if count:
+    if progress.changed:
+        parts.append(f"searchable {progress.indexed:,} of {progress.changed:,}")
+    for word in ("removed", "refused", "failed"):
+        if count := getattr(progress, word):
             parts.append(f"{word} {count:,}")
-    lines = wrap(parts, width).split("\n")
+    lines = wrap(parts, width - len(INDENT)).split("\n")
     lines = [lines[0], *(f"{INDENT}{line}" for line in lines[1:])]
     if progress.rows_planned > progress.rows_written:
         lines.append(shorten(_bar(progress, estimate), width))
@@ -82,19 +82,18 @@ def news(activity: Activity, at: str, width: int) -> str:
     """`12:03:07  changed  guide/install.md   1 of 14 chunks embedded   searchable in 0.6 s`."""
     kind = "HELD" if activity.kind == "held" else activity.kind
     head = f"{at}  {kind:<8} "
-    tail = [activity.detail] if activity.detail else []
+    tail = [activity.detail] if activity.detail and activity.kind != "removed" else []
     if activity.seconds is not None:
         word = "searchable in " if activity.kind == "changed" else ""
         tail.append(f"{word}{seconds(activity.seconds)}")
     rest = "   ".join(tail)
     if not activity.path:
-        return shorten(head + rest, max(width, 60))
-    room = width - len(head) - (len(rest) + 3 if rest else 0)
-    path = shorten_path(activity.path, max(24, min(room, 48)))
+        return head + rest
     if not rest:
-        return head + path
-    line = f"{head}{path:<26}   {rest}"
-    return line if len(line) <= width else f"{head}{path}   {rest}"
+        return head + shorten_path(activity.path, max(24, width - len(head)))
+    room = width - len(head) - len(rest) - 3
+    path = shorten_path(activity.path, max(24, min(room, 48)))
+    return f"{head}{path:<{max(0, min(26, room))}}   {rest}"
 
 
 def exit_needs_you(summary: Mapping[str, Any], *, strict: bool) -> bool:
@@ -110,7 +109,7 @@ def _bar(progress: Progress, estimate: Estimate) -> str:
     bar = "#" * filled + "-" * (BAR - filled)
     parts = [f"{INDENT}[{bar}] {int(share * 100):>3} %"]
     rate = estimate.rate()
-    if rate is not None:
+    if rate:
         parts.append(f"{number(rate)} chunks/s")
     parts.append(describe(estimate.left_s()))
     return "   ".join(part for part in parts if part)

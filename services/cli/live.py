@@ -157,7 +157,8 @@ class LiveView:
         self._live.console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _now_and_then(self, text: str, now: float) -> None:
-        if text != self._said and now - self._said_at >= PLAIN_EVERY_S:
+        started = self.progress.found or self.progress.listed
+        if started and text != self._said and now - self._said_at >= PLAIN_EVERY_S:
             self._said, self._said_at = text, now
             self._line(text)
 

@@ -11,18 +11,24 @@ from services.enricher.blocks import one_line
 from shared.events import Metadata, Scalar
 
 MAX_CHARS: Final = 16 * 1024
+MAX_DEPTH: Final = 20
 MAX_KEYS: Final = 32
 MAX_VALUE_CHARS: Final = 500
 _ENDS: Final = ("---", "...")
 
 
-class _NoAliases(yaml.SafeLoader):
-    """A safe loader that refuses aliases: a few lines of them grow to gigabytes."""
+class _Plain(yaml.SafeLoader):
+    """A safe loader that refuses aliases, which grow to gigabytes, and deep nesting."""
+
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
+        if self.check_event(yaml.AliasEvent) or self._depth > MAX_DEPTH:
+            raise yaml.YAMLError("neither aliases nor deep nesting are read")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def split(text: str) -> tuple[Metadata, str]:
@@ -38,7 +44,7 @@ def split(text: str) -> tuple[Metadata, str]:
         return {}, text
     raw = "\n".join(lines[1:end])
     try:
-        loaded = yaml.load(raw, _NoAliases)
+        loaded = yaml.load(raw, _Plain)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         return {}, text
     if not isinstance(loaded, Mapping):

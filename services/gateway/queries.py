@@ -173,9 +173,10 @@ class InstanceQueries:
         """Rows of the store against the ledger; they differ for a moment while work is done."""
         look = await self.looks.latest()
         rows, promised = await self.store.count(), look.board.chunks
+        held = f"{rows:,} row{'' if rows == 1 else 's'}"
         if rows == promised:
-            return CheckView(name="index", level="ok", text=f"{rows:,} rows, equal to the ledger")
-        text = f"{rows:,} rows, the ledger lists {promised:,}"
+            return CheckView(name="index", level="ok", text=f"{held}, equal to the ledger")
+        text = f"{held}, the ledger lists {promised:,}"
         if status.busy(look.seen):
             return CheckView(name="index", level="ok", text=f"{text}; work is under way")
         return CheckView(

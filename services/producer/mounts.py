@@ -1,4 +1,4 @@
-"""Whether a folder's file system tells about changes. Pure but for resolving the folder's name."""
+"""Whether a folder's file system tells about changes."""
 
 import re
 from pathlib import Path
@@ -25,3 +25,11 @@ def needs_polling(root: Path, mounts: str) -> bool:
         if point and inside and len(point) >= len(best):
             best, kind = point, fields[2]
     return NETWORK_FILE_SYSTEMS.fullmatch(kind) is not None
+
+
+def is_on_network(root: Path) -> bool:
+    """The same, asking this machine; False where it cannot say."""
+    try:
+        return needs_polling(root, Path("/proc/self/mounts").read_text(errors="replace"))
+    except OSError:
+        return False

@@ -19,6 +19,7 @@ from services.producer.folder import SourceUnavailable
 from services.producer.kept import Held, may_remove
 from services.producer.listing import Stat, compare
 from services.producer.looking import look_at
+from services.producer.mounts import is_on_network
 from services.producer.notices import Notices
 from services.producer.settling import Settling
 from services.producer.sync import Sync, Synced
@@ -66,6 +67,7 @@ class FolderWatch:
         hearing: asyncio.Task[None] | None = None
         try:
             await self._load()
+            await self._choose_how()
             if self._notices is not None:
                 hearing = asyncio.create_task(self._notices.run(self._heard))
             while True:
@@ -102,6 +104,12 @@ class FolderWatch:
             except BusUnavailable as error:
                 log.warning("listing_not_loaded", reason=str(error))
                 await asyncio.sleep(RETRY_S)
+
+    async def _choose_how(self) -> None:
+        root = self._sync.folder.root
+        if self._settings.watch == "auto" and await asyncio.to_thread(is_on_network, root):
+            self._notices = None
+            self._sync.tell("", f"on a network: listed every {self._settings.poll:g} s")
 
     async def _turn(self) -> None:
         now = time.monotonic()

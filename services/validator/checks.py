@@ -285,4 +285,7 @@ class BatchReport:
         return not self.checked.failed and all(s.passed for s in self.samples or ())
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"validation_passed": self.validation_passed}
+        """As JSON holds it: lists, no tuples."""
+        raw = asdict(self) | {"validation_passed": self.validation_passed}
+        plain: dict[str, Any] = json.loads(json.dumps(raw))
+        return plain

@@ -5,11 +5,11 @@ come from the cache and nothing is encoded.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
-from shared.ordering import Record
+from shared.ordering import Record, settled_seq
 from shared.ports import ChangeLog, Ledger, VectorStore
 from shared.repair import resubmit
 
@@ -25,7 +25,8 @@ class Compared:
 
     documents: int
     differing: int = 0
-    resubmitted: int = 0
+    resubmitted: Mapping[str, int] = field(default_factory=dict)
+    """doc_key to the revision that repairs it."""
     beyond_repair: int = 0
 
 
@@ -43,6 +44,16 @@ def promised_rows(records: Mapping[str, Record]) -> int | None:
     if any(record.pending for record in records.values()):
         return None
     return sum(len(r.settled.rows) for r in records.values() if r.settled)
+
+
+def unrepaired(revisions: Mapping[str, int], records: Mapping[str, Record]) -> dict[str, int]:
+    """Those of the re-submitted documents that have neither settled nor failed since."""
+    return {
+        key: revision
+        for key, revision in revisions.items()
+        if (record := records.get(key)) is None
+        or max(settled_seq(record), record.failed.seq if record.failed else 0) < revision
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +74,15 @@ class CompareStore:
             some = keys[start : start + DOCUMENTS_AT_ONCE]
             found = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
             differing += [(k, records[k]) for k in some if differs(k, records[k], found[k])]
-        resubmitted = lost = 0
+        resubmitted: dict[str, int] = {}
+        lost = 0
         for key, record in differing:
             if record.settled and not record.pending and record.settled.outcome == "refused":
                 lost += 1  # DOCS has the refused content only, not the one that was served
                 log.warning("refused_document_lost_rows", doc_key=key)
                 continue
             sent = await resubmit(self.changes, record.source, key, generation=self.generation)
-            resubmitted += sent is not None
+            if sent is not None:
+                resubmitted[key] = sent
         log.info("store_compared", documents=len(records), differing=len(differing))
         return Compared(len(records), len(differing), resubmitted, lost)

@@ -286,7 +286,8 @@ class Tracker:
         """Answers to the sample queries, at most every 30 s: they cost the encoder's time."""
         now = time.monotonic()
         changed = any(e.outcome in ("indexed", "removed") for e in tracked.outcomes.values())
-        if self.samples is None or not changed or now < self._sampled_at + SAMPLES_EVERY_S:
+        due = changed and now >= self._sampled_at + SAMPLES_EVERY_S
+        if self.samples is None or not self.samples.queries or not due:
             return None
         self._sampled_at = now
         return tuple(await self.samples())

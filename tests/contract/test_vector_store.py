@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.indexer.coalesce import CoalescingStore
 from shared.errors import StoreMismatch, VectorsRejected
 from shared.ports import Filter, Probe, Row, Vector, VectorStore
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance import LanceStore
 from shared.stores.memory import MemoryStore
 

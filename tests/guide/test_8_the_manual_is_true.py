@@ -141,3 +141,15 @@ def test_the_python_program_in_the_documentation_compiles():
     (program,) = blocks(PUBLISHING, "python")
 
     compile(program, "publish.py", "exec")
+
+
+def promised_tests():
+    """Test files and the names of tests that the README says try to break a promise."""
+    for row in re.findall(r"^\| P\d \|.*$", (ROOT / "README.md").read_text(), re.MULTILINE):
+        for file, said in re.findall(r"\]\((tests/[^)]+)\)(?: \(([^)]*)\))?", row):
+            yield from ((file, name) for name in re.findall(r"`(test_\w+)`", said) or [""])
+
+
+@pytest.mark.parametrize(("file", "name"), promised_tests())
+def test_the_tests_that_guard_a_promise_are_there(file, name):
+    assert f"def {name}" in (ROOT / file).read_text()

@@ -151,8 +151,11 @@ class Index:
         )
         rows = {ref.chunk_key: ref for ref in record.pending.todo}
         await self.store.upsert(
-            [self.row(key, source, path, text, rows[chunk_key(text)])
-             for text in chunks if chunk_key(text) in rows]
+            [
+                self.row(key, source, path, text, rows[chunk_key(text)])
+                for text in chunks
+                if chunk_key(text) in rows
+            ]
         )
         await self.ledger.update(key, record, expect=entry.at if entry else 0)
         return key, revision
@@ -180,5 +183,3 @@ class Index:
         failed = Failed(pending.seq, "index", Reason(code, "the store is down"))
         await self.ledger.update(key, replace(entry.record, failed=failed), expect=entry.at)
         return key
-
-

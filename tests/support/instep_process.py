@@ -68,17 +68,18 @@ class Instep:
 
     def start(self, *args: object) -> subprocess.Popen[str]:
         """Start a command in a process group of its own and leave it running."""
-        log = (self.cwd / f"{args[0]}-{len(self.running)}.log").open("w")
-        process = subprocess.Popen(
-            self.command(*args),
-            cwd=self.cwd,
-            env=self.environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+        name = self.cwd / f"{args[0]}-{len(self.running)}.log"
+        with name.open("w") as log:
+            process = subprocess.Popen(
+                self.command(*args),
+                cwd=self.cwd,
+                env=self.environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
         self.running.append(process)
         return process
 

@@ -68,7 +68,9 @@ def test_a_quote_loses_its_marks_at_any_depth():
 
 
 def test_html_inside_markdown_is_read_as_html():
-    assert kinds("<div>\n<p>inside &amp; out</p>\n</div>\n\n<!-- gone\n\nstill gone -->\nafter") == [
+    assert kinds(
+        "<div>\n<p>inside &amp; out</p>\n</div>\n\n<!-- gone\n\nstill gone -->\nafter"
+    ) == [
         ("paragraph", "inside & out"),
         ("paragraph", "after"),
     ]
@@ -83,7 +85,10 @@ def test_rules_link_definitions_and_template_tags_say_nothing():
 @pytest.mark.parametrize(
     ("marked", "bare"),
     [
-        ("see [the *docs*](http://x.y/a_(b) 'no') now", "see [the *docs*](http://x.y/a_(b) 'no') now"),
+        (
+            "see [the *docs*](http://x.y/a_(b) 'no') now",
+            "see [the *docs*](http://x.y/a_(b) 'no') now",
+        ),
         ('see [the docs](http://x.y/a_(b) "t") now', "see the docs now"),
         ("[![badge](a.png)](b) ![alt](c)", "badge alt"),
         ("[by name][1] and [`code`](#x)", "by name and code"),

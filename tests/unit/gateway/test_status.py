@@ -15,7 +15,7 @@ from services.gateway.status import (
     percentile,
     status,
 )
-from shared.ordering import Failed, Reason, Record, Revision, RowRef, revise, settle
+from shared.ordering import Failed, Reason, Revision, RowRef, revise, settle
 
 STAGES = (StageSeen("accept", 0, 0, 5), StageSeen("embedder_g1", 2, 16, 100, oldest_at=NOW - 1.5))
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.indexer import coalesce
-from services.indexer.coalesce import CoalescingStore, Size, agreeing_runs, fitting
 from shared.errors import StoreUnavailable, VectorsRejected
 from shared.ports import Probe, Row
+from shared.stores import coalesce
+from shared.stores.coalesce import CoalescingStore, Size, agreeing_runs, fitting
 from shared.stores.memory import MemoryStore
 
 GOOD = np.array([1, 0], np.float32)

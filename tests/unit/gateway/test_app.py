@@ -1,0 +1,191 @@
+import io
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.gateway.app import build_app
+from services.gateway.models import CheckView
+from shared.errors import EncoderBusy
+
+
+@pytest.fixture
+async def client(index):
+    async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
+        yield client
+
+
+async def problem(response):
+    assert response.content_type == "application/problem+json"
+    body = await response.json()
+    assert body["status"] == response.status
+    assert body["type"] == f"/problems/{body['code']}"
+    assert body["request_id"] == response.headers["Request-Id"]
+    return body
+
+
+async def test_search_by_get_and_post_give_the_same_hits(client, index):
+    await index.put("a.md", ["zebra stripes"])
+
+    got = await (await client.get("/api/v1/search?q=zebra&limit=3&explain=1&source=docs")).json()
+    body = {"q": "zebra", "limit": 3, "explain": True, "source": ["docs"]}
+    posted = await (await client.post("/api/v1/search", json=body)).json()
+
+    assert got["hits"] == posted["hits"]
+    assert got["hits"][0]["document"]["path"] == "a.md"
+    assert got["freshness"]["pending_documents"] == 0
+
+
+async def test_every_reading_address_answers(client, index):
+    key, revision = await index.put("g/a ü.md", ["zebra"])
+
+    for address in (
+        "/api/v1/status",
+        "/api/v1/documents?state=searchable&limit=2",
+        f"/api/v1/documents/{key}",
+        "/api/v1/documents/docs/g/a%20%C3%BC.md?chunks=0",
+        f"/api/v1/receipts/{key}-{revision}?wait=0",
+        "/api/v1/failures",
+        "/api/v1/batches",
+        "/api/v1/checks?deep=1",
+        "/api/v1/version",
+        "/livez",
+        "/readyz",
+    ):
+        response = await client.get(address)
+        assert response.status == 200, address
+        assert isinstance(await response.json(), dict)
+
+
+async def test_unknown_fields_are_refused_with_a_suggestion(client):
+    by_get = await problem(await client.get("/api/v1/search?q=x&limt=3"))
+    by_post = await problem(await client.post("/api/v1/search", json={"q": "x", "mod": "vector"}))
+
+    assert by_get["code"] == by_post["code"] == "unknown_field"
+    assert "did you mean 'limit'?" in by_get["detail"]
+    assert by_post["errors"] == [
+        {
+            "at": "/mod",
+            "code": "unknown_field",
+            "detail": "'mod' is not a field; did you mean 'mode'?",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "code"),
+    [
+        ("/api/v1/search?q=%20", 422, "invalid_request"),
+        ("/api/v1/search?q=x&limit=999", 422, "invalid_request"),
+        ("/api/v1/search?q=x&filter=sorce:docs", 422, "invalid_filter"),
+        ("/api/v1/documents?state=lost", 422, "invalid_request"),
+        ("/api/v1/documents/nosuch", 404, "document_not_found"),
+        ("/api/v1/receipts/nosuch", 404, "receipt_not_found"),
+        ("/api/v1/batches/nosuch/report", 404, "batch_not_found"),
+        ("/api/v1/sttus", 404, "not_found"),
+        ("/problems/nosuch", 404, "not_found"),
+        ("/api/v1/failures/retry", 405, "method_not_allowed"),
+    ],
+)
+async def test_what_cannot_be_answered_is_a_problem_with_a_code(client, address, status, code):
+    response = await client.get(address)
+
+    assert response.status == status
+    assert (await problem(response))["code"] == code
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff", b"[" * 20_000])
+async def test_a_body_that_is_no_json_object_is_malformed(client, body):
+    response = await client.post("/api/v1/search", data=body)
+
+    assert response.status == 400
+    assert (await problem(response))["code"] == "malformed"
+
+
+async def test_a_body_that_is_too_large_is_refused(client):
+    response = await client.post("/api/v1/search", data=io.BytesIO(b" " * (1024**2 + 1)))
+
+    assert (await problem(response))["code"] == "request_too_large"
+
+
+async def test_foreign_hosts_and_origins_are_refused(client, index):
+    read = await client.get("/api/v1/status", headers={"Host": "evil.example"})
+    write = await client.post(
+        "/api/v1/failures/retry", json={"all": True}, headers={"Origin": "http://evil.example"}
+    )
+
+    assert (await problem(read))["code"] == "bad_host"
+    assert (await problem(write))["code"] == "forbidden"
+    assert index.changes.appended == []
+
+
+async def test_a_busy_model_is_503_with_a_time_to_come_back(client, index):
+    async def busy(texts, *, alone=False):
+        raise EncoderBusy("queue is full")
+
+    index.encoder.encode = busy
+    response = await client.get("/api/v1/search?q=zebra")
+
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert (await problem(response))["code"] == "encoder_busy"
+
+
+async def test_a_bug_shows_its_kind_and_nothing_of_itself(client, index):
+    async def broken(texts, *, alone=False):
+        raise RuntimeError("secret text of a document")
+
+    index.encoder.encode = broken
+    body = await problem(await client.get("/api/v1/search?q=zebra"))
+
+    assert body["code"] == "internal_error"
+    assert "secret" not in str(body)
+
+
+async def test_not_ready_is_503_with_the_reason(client, index):
+    async def check():
+        return [CheckView(name="bus", level="FAIL", text="not connected", fix="instep doctor")]
+
+    index.queries.check = check
+    response = await client.get("/readyz")
+
+    assert response.status == 503
+    assert (await response.json())["checks"][0]["text"] == "not connected"
+
+
+async def test_a_store_that_differs_from_the_ledger_is_a_warning(client, index):
+    key, _ = await index.put("a.md", ["one", "two"])
+    rows = await index.store.ids({key: 2**53})
+    await index.store.delete(sorted(rows[key])[:1])
+
+    body = await (await client.get("/api/v1/checks?deep=1")).json()
+
+    assert body["ready"]
+    assert body["checks"][-1]["level"] == "WARN"
+    assert body["checks"][-1]["text"] == "1 row, the ledger lists 2"
+
+
+async def test_retry_drop_and_validate_are_posts(client, index):
+    await index.begin("a.md", ["one"])
+    await index.fail("a.md")
+
+    retried = await (await client.post("/api/v1/failures/retry", json={"all": True})).json()
+    dropped = await (await client.post("/api/v1/failures/drop", json={"all": True})).json()
+    valid = await (await client.post("/api/v1/validate", json={})).json()
+
+    assert (retried["done"], dropped["done"]) == (1, 1)
+    assert valid["passed"] is True
+
+
+async def test_every_error_code_has_a_page(client):
+    response = await client.get("/problems/encoder_busy")
+
+    assert response.status == 200
+    assert "503" in await response.text()
+
+
+async def test_a_request_id_is_taken_or_made(client):
+    given = await client.get("/livez", headers={"Request-Id": "abc123"})
+    odd = await client.get("/livez", headers={"Request-Id": "a b;c"})
+
+    assert given.headers["Request-Id"] == "abc123"
+    assert len(odd.headers["Request-Id"]) == 32

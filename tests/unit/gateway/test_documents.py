@@ -1,0 +1,145 @@
+from pathlib import PurePath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.documents import candidates, page, read_cursor, write_cursor
+from services.gateway.models import DocumentRequest, DocumentsRequest
+from services.gateway.problems import Problem
+from shared.identity import doc_key
+from shared.ordering import Reason, Record
+
+names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
+
+
+async def show(index, name, **fields):
+    return await index.queries.document(DocumentRequest(name=name, **fields))
+
+
+async def test_a_document_is_found_by_every_name_it_has(index):
+    key, _ = await index.put("guide/a.md", ["one", "two"])
+
+    for name in ("docs/guide/a.md", "guide/a.md", key, "./guide/a.md"):
+        assert (await show(index, name)).doc_key == key
+    assert (await show(index, "a.md", file="/home/me/docs/guide/a.md")).doc_key == key
+
+
+async def test_a_source_that_no_setting_names_is_known_from_its_documents(index):
+    key, _ = await index.put("hello.md", ["one"], source="inbox")
+
+    assert (await show(index, "inbox/hello.md")).doc_key == key
+    assert (await show(index, "hello.md")).doc_key == key
+
+
+async def test_a_path_in_two_sources_must_say_which(index):
+    await index.put("a.md", ["one"])
+    key, _ = await index.put("a.md", ["one"], source="wiki")
+
+    with pytest.raises(Problem, match=r"docs/a\.md and wiki/a\.md") as refused:
+        await show(index, "a.md")
+
+    assert refused.value.code == "ambiguous_path"
+    assert (await show(index, "wiki/a.md")).doc_key == key
+
+
+async def test_an_unknown_document_gets_a_suggestion(index):
+    await index.put("guide/install.md", ["one"])
+
+    with pytest.raises(Problem, match=r"did you mean 'guide/install.md'") as refused:
+        await show(index, "guide/instal.md")
+
+    assert refused.value.code == "document_not_found"
+
+
+async def test_a_document_shows_state_revisions_and_chunks_in_order(index):
+    _, first = await index.put("a.md", ["one", "two"])
+    _, second = await index.begin("a.md", ["two", "three"])
+
+    answer = await show(index, "a.md")
+
+    assert answer.state == "working"
+    assert answer.stale
+    assert answer.served.sequence == first
+    assert answer.served.freshness_s == 0.5
+    assert answer.pending.sequence == second
+    assert (answer.pending.inserted, answer.pending.kept) == (1, 1)
+    assert [chunk.text for chunk in answer.chunks] == ["one", "two"]
+    assert answer.newest.sequence == second
+    assert "until then the version before is served" in answer.why
+
+
+async def test_a_change_that_nobody_has_begun_is_queued(index):
+    await index.change("new.md")
+
+    answer = await show(index, "new.md")
+
+    assert answer.state == "queued"
+    assert answer.served is None
+    assert answer.chunks == ()
+
+
+async def test_a_refused_document_says_why_and_what_to_do(index):
+    await index.put("a.md", [], outcome="refused", reason=Reason("encrypted", "it is encrypted"))
+
+    answer = await show(index, "a.md")
+
+    assert (answer.state, answer.why) == ("refused", "it is encrypted")
+    assert "without a password" in answer.fix
+
+
+async def test_a_row_that_the_store_lost_is_shown_as_missing(index):
+    await index.put("a.md", ["one", "two"])
+    lost = (await show(index, "a.md")).chunks[0]
+    await index.store.delete([lost.id])
+
+    assert [chunk.text for chunk in (await show(index, "a.md")).chunks] == [None, "two"]
+
+
+@given(keys=st.sets(names, max_size=12), limit=st.integers(1, 5))
+def test_pages_joined_are_the_whole_list_in_order(keys, limit):
+    records = {doc_key(*name): Record(*name) for name in keys}
+    found, cursor = [], ""
+    while cursor is not None:
+        lines, total, cursor = page(records, DocumentsRequest(limit=limit, cursor=cursor))
+        found += [(line.source, line.path) for line in lines]
+
+    assert found == sorted(keys)
+    assert total == len(keys)
+
+
+async def test_lists_are_cut_by_state_source_prefix_and_staleness(index):
+    await index.put("a.md", ["one"])
+    await index.put("g/b.md", ["two"], source="wiki")
+    await index.begin("c.md", ["three"])
+
+    async def listed(**fields):
+        answer = await index.queries.documents(DocumentsRequest(**fields))
+        return [line.path for line in answer.documents]
+
+    assert await listed() == ["a.md", "c.md", "g/b.md"]
+    assert await listed(state="working,queued") == ["c.md"]
+    assert await listed(source="wiki") == ["g/b.md"]
+    assert await listed(prefix="g/") == ["g/b.md"]
+    assert await listed(stale=True) == []
+
+
+@given(st.text(), st.text())
+def test_a_cursor_comes_back_as_it_was_given(source, path):
+    assert read_cursor(write_cursor(source, path)) == (source, path)
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!!!", "bnVsbA", "WzFd", "é"])
+def test_what_is_no_cursor_is_refused(cursor):
+    with pytest.raises(Problem, match="cursor"):
+        read_cursor(cursor)
+
+
+def test_a_file_of_a_root_comes_before_names():
+    roots = {"docs": PurePath("/home/me/docs")}
+
+    found = candidates("docs/a.md", ["wiki"], roots, "/home/me/docs/docs/a.md")
+
+    assert found[0] == ("docs", "docs/a.md")
+    assert ("docs", "a.md") in found
+    assert ("wiki", "docs/a.md") in found
