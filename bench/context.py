@@ -1,4 +1,4 @@
-"""Does the context line help, and which way of cutting? MRR@10 and nDCG@10 over hand-written questions.
+"""Does the context line help, and which way of cutting? MRR@10 and nDCG@10 over own questions.
 
     .venv/bin/python bench/context.py FOLDER [--queries bench/data/nats-queries.jsonl]
 

@@ -83,7 +83,6 @@ async def _follow(
     """Announce the instance, heal the store, tell when everything is in step."""
     try:
         gateway_url = await wiring.gateway_url
-        clock.serving = time.perf_counter() - clock.started
         DataFolder(options.data).announce(
             Instance(
                 pid=os.getpid(),
@@ -95,8 +94,11 @@ async def _follow(
         )
         embedding = wiring.embedding
         options.view.ready(url=gateway_url, model=embedding.model, device=embedding.numeric)
+        store = await wiring.store()
+        await store.ready()
+        clock.serving = time.perf_counter() - clock.started
         compare = CompareStore(
-            wiring.generation.id, await wiring.ledger(), await wiring.store(), wiring.changes
+            wiring.generation.id, await wiring.ledger(), store, wiring.changes
         )
         compared = await compare()
         if compared.differing:

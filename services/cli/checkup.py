@@ -176,9 +176,7 @@ def _model(seen: Seen) -> Iterator[Finding]:
     elif seen.model_checked:
         yield Finding("model", "ok", f"model {seen.model}: weights as they should be")
     else:
-        yield Finding(
-            "model", "ok", f"model {seen.model}: not the packaged one, not looked at"
-        )
+        yield Finding("model", "ok", f"model {seen.model}: not the packaged one, not looked at")
     if seen.numeric == "int8" and not seen.int8_flags:
         yield Finding(
             "processor",

@@ -53,9 +53,8 @@ def frame(label: str, progress: Progress, estimate: Estimate, width: int) -> lis
         parts.append(f"embedded {embedded:,} of {progress.rows_planned:,} chunks")
     if progress.changed:
         parts.append(f"searchable {progress.indexed:,} of {progress.changed:,}")
-    for word in ("removed", "refused", "failed"):
-        if count := getattr(progress, word):
-            parts.append(f"{word} {count:,}")
+    others = {word: getattr(progress, word) for word in ("removed", "refused", "failed")}
+    parts += [f"{word} {count:,}" for word, count in others.items() if count]
     lines = wrap(parts, width - len(INDENT)).split("\n")
     lines = [lines[0], *(f"{INDENT}{line}" for line in lines[1:])]
     if progress.rows_planned > progress.rows_written:

@@ -173,6 +173,7 @@ class LiveView:
             )
             self._live = Live(console=console, auto_refresh=False, transient=True)
             self._live.start()
+            console.show_cursor(True)  # a kill in between must not leave it hidden
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def _end_animation(self) -> None:

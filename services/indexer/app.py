@@ -13,7 +13,7 @@ from shared.wiring import Wiring, utc_now
 
 log = structlog.get_logger()
 
-MAINTAIN_EVERY_S = 5.0
+MAINTAIN_EVERY_S = 1.0
 
 
 async def build(wiring: Wiring) -> Part:

@@ -83,7 +83,7 @@ class Tracker:
         self._done: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
-        self._stale = True
+        self._stale, self._loading = True, False
         self._loaded_at = self._polled_at = self._sampled_at = -math.inf
         self._poll_s = POLL_S
         self.book.listeners.append(self._book_changed)
@@ -102,7 +102,8 @@ class Tracker:
 
     def open_count(self) -> int:
         """Batches that are whole and wait for outcomes, with those just announced here."""
-        return int(self._stale) + sum(t.open.whole for t in self._tracked.values())
+        unread = int(self._stale or self._loading)
+        return unread + sum(t.open.whole for t in self._tracked.values())
 
     async def wait_complete(self, batch_id: str) -> Mapping[str, Any]:
         """The report of a batch, once it is complete. Raises BusUnavailable."""
@@ -151,12 +152,14 @@ class Tracker:
 
     async def _load(self) -> None:
         """Read the open batches; keep what is known about those that are known."""
-        self._stale = False
+        self._stale, self._loading = False, True
         try:
             found = await self.book.open()
         except TransientError:
             self._stale = True
             raise
+        finally:
+            self._loading = False
         self._loaded_at = time.monotonic()
         for batch_id in self._tracked.keys() - found.keys():
             self._forget(batch_id)

@@ -98,7 +98,7 @@ class Group(Generic[Call, Result]):
             raise
         for one, result in zip(group, results, strict=True):
             if one.result.done():
-                pass
+                continue  # its caller was cancelled; the others are not concerned
             if isinstance(result, Exception):
                 one.result.set_exception(result)
                 one.result.exception()  # seen: its caller may be cancelled before it wakes

@@ -3,8 +3,8 @@
 Three things here are not obvious; each was measured. A merge without an index on the key, on a
 table that declares the key, is the only insert that two writers cannot turn into duplicates. A
 commit costs the same for one row as for hundreds, so callers share commits
-(`shared.stores.coalesce`). Lance never calls fsync: after a power loss a table may not be readable; it is put
-aside then and `rebuilt` tells that every document must be written again.
+(`shared.stores.coalesce`). Lance never calls fsync: after a power loss a table may not be
+readable; it is put aside then and `rebuilt` tells that every document must be written again.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Buckets on the real server, made as they are in production."""
+"""Buckets on the real server, made as they are in production, and really gone afterwards."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,7 +8,37 @@ import pytest
 from shared.bus.provision import bucket_config, ensure_stream, object_store_config
 from shared.topology import BODIES, Bucket
 
+DeleteStream = Callable[[str], Awaitable[None]]
 MakeBucket = Callable[[Bucket], Awaitable[None]]
+
+
+@pytest.fixture
+def delete_stream(js: Any, nats_server: Any, eventually: Any) -> DeleteStream:
+    return deleting(js, nats_server, eventually)
+
+
+@pytest.fixture
+async def js(js: Any, nats_server: Any, eventually: Any) -> AsyncIterator[Any]:
+    yield js
+    delete = deleting(js, nats_server, eventually)
+    for stream in await js.streams_info():
+        await delete(stream.config.name)
+
+
+def deleting(js: Any, server: Any, eventually: Any) -> DeleteStream:
+    """Delete a stream and wait until its folder is gone.
+
+    nats-server 2.15.1 renames the folder S to .S and removes that later. Deleting S again before
+    .S is gone leaves S behind, and the next stream of that name starts with the old messages.
+    """
+    streams = server.folder / "js" / "jetstream" / "$G" / "streams"
+
+    async def delete(name: str) -> None:
+        await js.delete_stream(name)
+        folders = streams / name, streams / f".{name}"
+        await eventually(lambda: not any(folder.exists() for folder in folders))
+
+    return delete
 
 
 @pytest.fixture

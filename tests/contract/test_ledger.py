@@ -335,11 +335,13 @@ async def test_a_page_that_is_full_of_bytes_is_followed_by_the_next(
 
 
 @pytest.mark.nats
-async def test_a_bucket_made_anew_never_counts_below_the_old_one(kv_ledger, js, make_bucket):
+async def test_a_bucket_made_anew_never_counts_below_the_old_one(
+    kv_ledger, delete_stream, make_bucket
+):
     ats = [await kv_ledger.update(KEY, a_record(), expect=0)]
     for seq in range(2, 30):
         ats.append(await kv_ledger.update(KEY, a_record(seq=seq), expect=ats[-1]))
-    await js.delete_stream("KV_ledger_gtest")
+    await delete_stream("KV_ledger_gtest")
     await make_bucket(ledger_bucket("gtest"))
     again = await kv_ledger.update(KEY, a_record(), expect=0)
 
@@ -349,8 +351,8 @@ async def test_a_bucket_made_anew_never_counts_below_the_old_one(kv_ledger, js, 
 
 
 @pytest.mark.nats
-async def test_a_ledger_that_is_gone_is_not_taken_for_an_empty_one(kv_ledger, js):
-    await js.delete_stream("KV_ledger_gtest")
+async def test_a_ledger_that_is_gone_is_not_taken_for_an_empty_one(kv_ledger, delete_stream):
+    await delete_stream("KV_ledger_gtest")
 
     with pytest.raises(BusUnavailable):
         await kv_ledger.get(KEY)

@@ -117,8 +117,8 @@ async def test_a_full_cache_forgets_the_oldest(js, make_bucket):
 
 
 @pytest.mark.nats
-async def test_a_failing_write_is_counted_and_logged_once(kv_cache, js):
-    await js.delete_stream("KV_embcache")
+async def test_a_failing_write_is_counted_and_logged_once(kv_cache, delete_stream):
+    await delete_stream("KV_embcache")
     with capture_logs() as lines:
         await kv_cache.put_many(vectors_of(2))
         await kv_cache.put_many(vectors_of(3))
@@ -128,8 +128,8 @@ async def test_a_failing_write_is_counted_and_logged_once(kv_cache, js):
 
 
 @pytest.mark.nats
-async def test_a_cache_that_does_not_answer_is_not_an_empty_one(kv_cache, js):
-    await js.delete_stream("KV_embcache")
+async def test_a_cache_that_does_not_answer_is_not_an_empty_one(kv_cache, delete_stream):
+    await delete_stream("KV_embcache")
 
     with pytest.raises(BusUnavailable):
         await kv_cache.get_many(vectors_of(1))

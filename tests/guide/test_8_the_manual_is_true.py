@@ -42,6 +42,13 @@ def test_every_link_leads_to_something_that_is_there(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_module_that_the_architecture_names_is_there():
+    named = re.findall(r"`([\w/.]+\.py)(?:: \w+)?`", (ROOT / "ARCHITECTURE.md").read_text())
+    known = [p.as_posix() for p in ROOT.rglob("*.py") if ".venv" not in p.parts]
+
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in known)] == []
+
+
 # -- settings --------------------------------------------------------------------------------------
 
 
@@ -150,6 +157,6 @@ def promised_tests():
             yield from ((file, name) for name in re.findall(r"`(test_\w+)`", said) or [""])
 
 
-@pytest.mark.parametrize(("file", "name"), promised_tests())
+@pytest.mark.parametrize(("file", "name"), list(promised_tests()))
 def test_the_tests_that_guard_a_promise_are_there(file, name):
     assert f"def {name}" in (ROOT / file).read_text()

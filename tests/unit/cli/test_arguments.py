@@ -1,0 +1,112 @@
+import subprocess
+import sys
+
+import pytest
+
+from services.cli.commands import COMMANDS
+from services.cli.exits import Stop
+from services.cli.main import run
+from services.cli.parser import build, parse
+
+
+def stopped(*argv):
+    with pytest.raises(Stop) as stop:
+        parse(argv)
+    return stop.value
+
+
+@pytest.mark.parametrize("command", [c.name for c in COMMANDS])
+def test_every_command_has_help_with_an_example(command, capsys):
+    assert run([command, "--help"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "example:" in shown
+    assert f"instep {command}" in shown
+    assert "--data DIR" in shown
+
+
+@pytest.mark.parametrize("argv", [["--json", "status"], ["status", "--json"]])
+def test_global_options_stand_before_or_after_the_command(argv):
+    assert parse(argv).json is True
+
+
+def test_an_option_before_the_command_is_not_undone_after_it():
+    args = parse(["--data", "x", "--json", "search", "q", "--url", "http://h"])
+
+    assert (args.data, args.json, args.url, args.quiet) == ("x", True, "http://h", False)
+    assert parse(["--data", "x", "search", "q", "--data", "y"]).data == "y"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["serach", "x"], "'serach' is no command; did you mean search?"),
+        (["search", "x", "--explian"], "--explian is no option of search; did you mean --explain?"),
+        (["search", "x", "--jsn"], "did you mean --json?"),
+        (["--dta", "x", "status"], "did you mean --data?"),
+        (["search", "x", "--mode", "vectr"], "'vectr' is not possible; did you mean vector?"),
+        (["run", "embeder"], "'embeder' is not possible; did you mean embedder?"),
+        (["search"], "the following arguments are required: Q"),
+        (["version", "extra"], "'extra' is one argument too many"),
+        (["search", "x", "--exp"], "--exp is no option of search"),
+        (["search", "x", "-n", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line_with_what_was_meant(argv, said):
+    stop = stopped(*argv)
+
+    assert said in stop.text
+    assert "\n" not in stop.text
+    assert stop.status == 2
+
+
+def test_a_question_needs_no_quotes():
+    assert parse(["search", "how", "do", "I", "-n", "3"]).query == ["how", "do", "I"]
+
+
+def test_no_command_prints_the_help(capsys):
+    assert run([]) == 0
+
+    assert "instep up ./docs" in capsys.readouterr().out
+
+
+def test_the_version_has_two_ways(capsys):
+    assert run(["version"]) == run(["--version"]) == 0
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith("instep 0.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(shell, capsys):
+    assert run(["completion", shell]) == 0
+
+    shown = capsys.readouterr().out
+    assert all(command.name in shown for command in COMMANDS)
+
+
+def test_handlers_exist():
+    import importlib
+
+    for command in COMMANDS:
+        module, _, function = command.handler.partition(":")
+        assert callable(getattr(importlib.import_module(f"services.cli.{module}"), function))
+    assert build().prog == "instep"
+
+
+HEAVY = ("pydantic", "numpy", "nats", "rich", "asyncio", "aiohttp", "structlog", "faststream")
+
+
+@pytest.mark.parametrize("module", ["main", "search", "status", "show", "failures", "validate"])
+def test_what_everybody_waits_for_imports_nothing_heavy(module):
+    code = (
+        f"import services.cli.main, services.cli.{module}, sys;"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,64 @@
+import pytest
+
+from services.cli.client import ADDRESSES, read, request_of
+from services.cli.exits import Stop
+from services.gateway.faces import OPERATIONS
+from services.gateway.routes import routes
+
+URL = "http://127.0.0.1:1"
+
+
+def test_every_operation_has_an_address_that_the_gateway_serves():
+    served = {(route.method, route.path) for route in routes()}
+
+    assert ADDRESSES.keys() == OPERATIONS.keys()
+    for method, address in ADDRESSES.values():
+        path = f"/api/v1{address}".replace("{name}", "{name:.+}")
+        assert (method, path) in served
+
+
+def test_reading_asks_by_address_and_leaves_out_what_is_not_given():
+    fields = {"state": "queued", "source": "", "stale": True, "limit": 5}
+
+    assert request_of("documents", fields) == (
+        "GET",
+        "/api/v1/documents?state=queued&stale=1&limit=5",
+        None,
+    )
+
+
+def test_a_document_s_path_keeps_its_slashes_and_nothing_else():
+    method, target, _ = request_of("document", {"name": "docs/a b?ü#.md", "file": "/x y"})
+
+    assert target == "/api/v1/documents/docs/a%20b%3F%C3%BC%23.md?file=%2Fx+y"
+    assert method == "GET"
+
+
+def test_a_search_is_a_post():
+    assert request_of("search", {"q": "x", "mode": None, "source": []}) == (
+        "POST",
+        "/api/v1/search",
+        b'{"q": "x"}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_status"), [(404, 2), (422, 2), (403, 2), (500, 3), (503, 3)]
+)
+def test_a_problem_becomes_one_line_with_its_fix(status, exit_status):
+    with pytest.raises(Stop) as stop:
+        read(URL, status, b'{"detail": "no such document", "fix": "look again"}')
+
+    assert stop.value.status == exit_status
+    assert stop.value.text == "no such document. Fix: look again"
+
+
+def test_what_is_not_instep_is_said_so():
+    with pytest.raises(Stop, match="not instep") as stop:
+        read(URL, 200, b"<html>")
+
+    assert stop.value.status == 3
+
+
+def test_not_ready_is_an_answer_too():
+    assert read(URL, 503, b'{"ready": false, "checks": []}')["ready"] is False

@@ -1,0 +1,136 @@
+import base64
+import io
+import json
+from argparse import Namespace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.cli.exits import Stop
+from services.cli.publish import Outcome, status, summary
+from services.cli.submissions import (
+    FIELDS,
+    Faulty,
+    Submission,
+    document_path,
+    of_args,
+    of_bytes,
+    of_line,
+    with_batch,
+)
+from shared.events import DocumentSubmitted
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def args(*files, **given):
+    return Namespace(**{"files": files, "path": None, "delete": False, "jsonl": False, **given})
+
+
+def test_the_fields_of_a_line_are_those_of_the_event():
+    fields = {field.alias or name for name, field in DocumentSubmitted.model_fields.items()}
+
+    assert fields == FIELDS
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_arrive_as_they_are(data):
+    body = of_bytes("f", "f.md", data).body
+    event = DocumentSubmitted.model_validate(body)
+
+    text, encoded = event.text, event.data_base64
+    assert (text.encode() if text is not None else base64.b64decode(encoded)) == data
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [
+        ("notes.md", "notes.md"),
+        ("./a/b.md", "a/b.md"),
+        ("/home/me/b.md", "b.md"),
+        ("../b.md", "b.md"),
+    ],
+)
+def test_the_path_of_a_document_is_as_typed_below_here(typed, path):
+    assert document_path(typed) == path
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"text": "x"}', "'path' is missing"),
+        ('{"path": "a", "titel": "x"}', "'titel' is not a field; did you mean 'title'?"),
+    ],
+)
+def test_a_line_that_is_no_submission_says_why(line, said):
+    found = of_line("f:3", line)
+
+    assert isinstance(found, Faulty)
+    assert (found.where, found.detail) == ("f:3", said)
+
+
+def test_files_lines_and_deletions_become_submissions_of_one_batch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text("hello")
+    (tmp_path / "l.jsonl").write_text('{"path": "x.md", "text": "x"}\n\n{"op": "delete"}\n')
+
+    files = of_args(args("a.md"))
+    gone = of_args(args("b.md", delete=True))
+    lines = of_args(args("l.jsonl", jsonl=True))
+
+    assert files == [Submission("a.md", {"path": "a.md", "text": "hello"})]
+    assert gone == [Submission("b.md", {"op": "delete", "path": "b.md"})]
+    assert [type(item) for item in lines] == [Submission, Faulty]
+    assert lines[1].where == "l.jsonl:3"
+    batched = with_batch([*files, *gone], "inbox", "b_1", NOW)
+    events = [DocumentSubmitted.model_validate(item.body) for item in batched]
+    assert [(e.batch.id, e.batch.count, e.batch.source) for e in events] == [
+        ("b_1", 2, "inbox")
+    ] * 2
+
+
+def test_standard_input_is_a_document_with_a_name(monkeypatch):
+    monkeypatch.setattr("sys.stdin", Namespace(buffer=io.BytesIO(b"# Hello")))
+
+    assert of_args(args("-", path="h.md"))[0].body == {"path": "h.md", "text": "# Hello"}
+    with pytest.raises(Stop, match="has no name"):
+        of_args(args("-"))
+
+
+def test_what_cannot_be_sent_stops_before_anything_is_sent(tmp_path):
+    big = tmp_path / "big.bin"
+    big.write_bytes(b"x" * 800_000)
+
+    with pytest.raises(Stop, match="800,000 bytes") as stop:
+        of_args(args(str(big)))
+    assert "watched folder" in stop.value.fix
+    with pytest.raises(Stop, match="No such file"):
+        of_args(args(str(tmp_path / "none.md")))
+    with pytest.raises(Stop, match="several"):
+        of_args(args("a", "b", path="p"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (Outcome("b", accepted=3), 0, "3 documents accepted"),
+        (Outcome("b", accepted=1, refused=1), 1, "1 document accepted, 1 refused"),
+        (Outcome("b", waiting=1), 1, "no producer runs"),
+        (
+            Outcome("b", accepted=1, timed_out=True, receipts=[{"final": False}]),
+            4,
+            "1 not searchable yet",
+        ),
+    ],
+)
+def test_the_status_and_summary_of_a_publish(outcome, code, said):
+    assert status(outcome) == code
+    assert said in summary(outcome)
+
+
+def test_a_submission_is_json():
+    assert json.loads(json.dumps(of_bytes("f", "f", b"\xff").body))["data_base64"] == "/w=="
