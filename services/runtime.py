@@ -19,10 +19,10 @@ import structlog
 from services.folder import DataFolder
 from services.local import LocalServer
 from services.part import Part
+from shared import logs
 from shared.bus.provision import provision as provision_bus
 from shared.bus.session import BusSession
 from shared.encoders.factory import describe
-from shared import logs
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.generations import Generation
 from shared.live import Live, live_generation
@@ -93,21 +93,23 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     return live, done
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a process reaches the bus. `wait`: keep trying until the server answers."""
+
+    url: str
+    name: str
+    wait: bool = False
+
+
 @asynccontextmanager
 async def wired(
-    settings: Settings,
-    data: Path,
-    url: str,
-    *,
-    name: str,
-    progress: Progress,
-    stop: Stop,
-    wait: bool,
+    settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Stop
 ) -> AsyncIterator[tuple[Wiring, Live]]:
     """Adapters over one connection to the bus; all closed at the end."""
     async with AsyncExitStack() as stack:
         session = await BusSession.open(
-            url, name=name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=wait
+            to.url, name=to.name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=to.wait
         )
         stack.push_async_callback(session.close)
         live, done = await provisioned(session, settings)
@@ -156,10 +158,13 @@ async def _build(name: str, wiring: Wiring) -> Part:
 
 
 @asynccontextmanager
-async def bus(settings: Settings, data: Path, watching: Sequence[Path] = ()) -> AsyncIterator[str]:
+async def bus(
+    settings: Settings, data: Path, stop: Stop, watching: Sequence[Path] = ()
+) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
-    Holds the lock of the data folder, so that there is one instance of it.
+    Holds the lock of the data folder, so that there is one instance of it. `stop` learns when the
+    bundled server cannot be kept alive.
     """
     folder = DataFolder(data)
     with folder.lock(watching):
@@ -167,7 +172,13 @@ async def bus(settings: Settings, data: Path, watching: Sequence[Path] = ()) -> 
             yield settings.bus.url
             return
         async with LocalServer(data, settings.bus) as server:
-            yield server.url
+            guard = asyncio.create_task(server.wait())
+            guard.add_done_callback(lambda done: _ended(done, stop))
+            try:
+                yield server.url
+            finally:
+                guard.cancel()
+                await asyncio.gather(guard, return_exceptions=True)
 
 
 def running_bus(options: "Options", settings: Settings) -> str:
@@ -209,15 +220,12 @@ async def run_services(names: Sequence[str], options: "Options") -> int:
     logs.configure(settings.telemetry)
     stop = Stop()
     stop.on_signals(at_once=lambda: os._exit(130))
-    async with wired(
-        settings,
-        options.data,
+    to = Connection(
         running_bus(options, settings),
-        name=f"instep {' '.join(names)}",
-        progress=Progress(),
-        stop=stop,
+        f"instep {' '.join(names)}",
         wait=settings.bus.url is not None,
-    ) as (wiring, live):
+    )
+    async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, live):
         for line in live.differences:
             log.warning("setting_not_in_force", what=line)
         log.info("serving", services=list(names), generation=wiring.generation.id)
@@ -229,7 +237,7 @@ async def provision_now(options: "Options") -> list[str]:
     """Make the bus look as declared; what was done, one line each."""
     settings = options.settings()
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
-        context = bus(settings, options.data)
+        context = bus(settings, options.data, Stop())
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:
@@ -247,21 +255,20 @@ class Opened:
 
 @asynccontextmanager
 async def offline(options: "Options") -> AsyncIterator[Opened]:
-    """The data folder without an instance: its bus is started, nothing consumes, nothing watches."""
+    """The data folder without an instance: its bus runs, nothing consumes, nothing watches."""
     settings = options.settings()
     logs.configure(settings.telemetry)
     from services.assembly import faces
 
+    stop = Stop()
     async with (
-        bus(settings, options.data) as url,
+        bus(settings, options.data, stop) as url,
         wired(
             settings,
             options.data,
-            url,
-            name="instep offline",
+            Connection(url, "instep offline"),
             progress=Progress(listed=True),
-            stop=Stop(),
-            wait=False,
+            stop=stop,
         ) as (wiring, _),
     ):
         everything = await faces(wiring)

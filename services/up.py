@@ -49,15 +49,13 @@ async def up(options: "UpOptions") -> int:
     stop.on_signals(at_once=lambda: os._exit(130))
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
     async with (
-        runtime.bus(settings, options.data, watching) as url,
+        runtime.bus(settings, options.data, stop, watching) as url,
         runtime.wired(
             settings,
             options.data,
-            url,
-            name="instep up",
+            runtime.Connection(url, "instep up"),
             progress=options.progress,
             stop=stop,
-            wait=False,
         ) as (wiring, live),
     ):
         _say_differences(live, options.progress)
@@ -97,9 +95,7 @@ async def _follow(
         store = await wiring.store()
         await store.ready()
         clock.serving = time.perf_counter() - clock.started
-        compare = CompareStore(
-            wiring.generation.id, await wiring.ledger(), store, wiring.changes
-        )
+        compare = CompareStore(wiring.generation.id, await wiring.ledger(), store, wiring.changes)
         compared = await compare()
         if compared.differing:
             options.progress.say(

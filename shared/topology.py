@@ -92,19 +92,23 @@ class Bucket:
     max_age_s: int = 0
     clock_sequence: bool = False
     direct: bool = False
-    """Reads may be answered by any replica: for what is only a cache or a note."""
+    """Reads of many keys may be answered by any replica; a single `get` asks the leader."""
+    lossy: bool = False
+    """The server may acknowledge before it writes: for what can be had again."""
 
 
 INSTANCE: Final = Bucket("instance", 16 * MB)
 LISTINGS: Final = Bucket("listings", 1 * GB)
 BATCHES: Final = Bucket("batches", 256 * MB, max_age_s=30 * DAY_S)
-EMBCACHE: Final = Bucket("embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True)
+EMBCACHE: Final = Bucket(
+    "embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True, lossy=True
+)
 BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE)
 BODIES: Final = "bodies"
 
 
 def ledger_bucket(generation: str) -> Bucket:
-    return Bucket(f"ledger_{generation}", 1 * GB, clock_sequence=True)
+    return Bucket(f"ledger_{generation}", 1 * GB, clock_sequence=True, direct=True)
 
 
 @dataclass(frozen=True, slots=True)

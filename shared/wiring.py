@@ -5,7 +5,7 @@ is handed out waits for them at its first call.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -160,14 +160,9 @@ class Wiring:
 
     async def _deferred_encoder(self) -> DeferredEncoder:
         generation = self.generation
-        encoder = DeferredEncoder(
-            generation.fingerprint, generation.dimensions, self._load_encoder()
-        )
-        return encoder
+        return DeferredEncoder(generation.fingerprint, generation.dimensions, self._load_encoder())
 
     async def _load_encoder(self) -> Encoder:
         from shared.encoders.factory import load_encoder
 
         return await load_encoder(self.embedding, self.stack)
-
-

@@ -114,15 +114,25 @@ def nats_url(nats_server: NatsServer) -> str:
 
 
 @pytest.fixture
-async def js(nats_url: str) -> AsyncIterator[Any]:
-    """A JetStream context on the shared server, which is emptied afterwards."""
+async def js(
+    nats_url: str, nats_server: NatsServer, eventually: Callable[..., Awaitable[None]]
+) -> AsyncIterator[Any]:
+    """A JetStream context on the shared server, which is emptied afterwards.
+
+    nats-server 2.15.1 renames the folder S of a deleted stream to .S and removes that later. A
+    stream S that is deleted again before .S is gone leaves its messages to the next of that name.
+    """
     import nats
 
     client = await nats.connect(nats_url)
     context = client.jetstream()
     yield context
+    streams = nats_server.folder / "js" / "jetstream" / "$G" / "streams"
     for stream in await context.streams_info():
-        await context.delete_stream(stream.config.name)
+        name = stream.config.name
+        await context.delete_stream(name)
+        folders = streams / name, streams / f".{name}"
+        await eventually(lambda f=folders: not any(folder.exists() for folder in f))
     await client.close()
 
 

@@ -80,9 +80,16 @@ def _ask(options: Options, seen: Seen) -> Seen:
     about: Mapping[str, Any] | None = asdict(instance) if instance else None
     try:
         body = client.ask(url, "checks", {"deep": True})
+        sources = client.ask(url, "status", {})["sources"]
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
-    return replace(seen, instance=about, checks=body["checks"])
+    known = {folder.source: folder for folder in seen.folders}
+    watched = [
+        known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data)
+        for s in sources
+        if s["path"]
+    ]
+    return replace(seen, instance=about, checks=body["checks"], folders=watched)
 
 
 def _server_version() -> str:
@@ -98,15 +105,17 @@ def _server_version() -> str:
 
 
 def _folders(settings: "Settings", options: Options) -> Sequence[FolderSeen]:
-    found = []
-    for name, source in settings.sources.items():
-        if source.path is None:
-            continue
-        path = source.path
-        readable = path.is_dir() and os.access(path, os.R_OK | os.X_OK)
-        count = count_folders(path, never=options.data.absolute()) if readable else 0
-        found.append(FolderSeen(name, str(path), readable, count, source.watch))
-    return found
+    return [
+        _folder(name, source.path, source.watch, options.data)
+        for name, source in settings.sources.items()
+        if source.path is not None
+    ]
+
+
+def _folder(source: str, path: Path, watch: str, data: Path) -> FolderSeen:
+    readable = path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+    count = count_folders(path, never=data.absolute()) if readable else 0
+    return FolderSeen(source, str(path), readable, count, watch)
 
 
 def count_folders(root: Path, *, never: Path, most: int = MOST_FOLDERS) -> int:

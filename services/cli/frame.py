@@ -81,6 +81,8 @@ def news(activity: Activity, at: str, width: int) -> str:
     """`12:03:07  changed  guide/install.md   1 of 14 chunks embedded   searchable in 0.6 s`."""
     kind = "HELD" if activity.kind == "held" else activity.kind
     head = f"{at}  {kind:<8} "
+    if activity.kind == "moved" and activity.detail:
+        return head + shorten(activity.detail, max(40, width - len(head)))
     tail = [activity.detail] if activity.detail and activity.kind != "removed" else []
     if activity.seconds is not None:
         word = "searchable in " if activity.kind == "changed" else ""

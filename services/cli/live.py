@@ -62,6 +62,7 @@ class LiveView:
     """The last one given to `in_step`."""
     _estimate: Estimate = field(default_factory=Estimate)
     _throttle: Throttle = field(default_factory=Throttle)
+    _stopping: bool = False
     _live: "Live | None" = None
     _said: str = ""
     _said_at: float = -PLAIN_EVERY_S
@@ -97,7 +98,7 @@ class LiveView:
         missed = self._throttle.missed(now)
         if missed:
             self._line(f"          and {missed:,} more changes")
-        if self.quiet or self.summary is not None:
+        if self.quiet or self._stopping or self.summary is not None:
             return
         label = self.names[0] if len(self.names) == 1 else f"{len(self.names)} sources"
         lines = frame(label, self.progress, self._estimate, self.terminal.width)
@@ -124,6 +125,12 @@ class LiveView:
         self._line(self.terminal.paint(in_step_line(summary), "green"))
         if not self.once and self.folders:
             self._line(f"watching {', '.join(self.folders)}")
+
+    def stopping(self) -> None:
+        """Say that the end was asked for, while running work ends."""
+        self._end_animation()
+        self._stopping = True
+        self._line("stopping; Ctrl-C again ends at once")
 
     def stop(self) -> None:
         """Leave the terminal as it was. May be called twice."""

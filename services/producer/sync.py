@@ -13,7 +13,7 @@ import structlog
 
 from services.producer.accept import AcceptFile, FileOutcome
 from services.producer.folder import Body, Folder, Unreadable
-from services.producer.kept import KeptListing
+from services.producer.kept import NEVER_READ, KeptListing
 from services.producer.listing import Seen, Stat, pair_moves
 from shared.batches import BatchBook, new_batch_id
 from shared.errors import BusUnavailable, InstepError, TransientError
@@ -147,6 +147,8 @@ class Sync:
                 self.tell(path, str(error))
             except TransientError as error:
                 result.again[path] = error
+                if isinstance(error, BusUnavailable) and path not in self.listing.entries:
+                    self.listing.put(path, NEVER_READ)  # it may be in DOCS all the same
             except InstepError as error:
                 log.warning("file_not_accepted", source=self.accept.source, reason=str(error))
                 self.tell(path, str(error))

@@ -133,8 +133,10 @@ class FolderWatch:
         until = min(self._scan_at, self._settling.next_due())
         if self._sync.behind:
             until = min(until, time.monotonic() + RETRY_S)
+        # not wait_for: before Python 3.12 it can swallow a cancellation
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, until - time.monotonic()))
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self._wake.wait()
 
     def _heard(self, names: Collection[str]) -> None:
         folder, now = self._sync.folder, time.monotonic()

@@ -1,6 +1,5 @@
 """How much waits at each stage, as the server counts it."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +37,7 @@ async def flow(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> list[Stage
     """
     try:
         return [await _stage(js, stage) for stage in stages]
-    except (NatsError, APIError, TimeoutError, asyncio.TimeoutError) as error:
+    except (NatsError, APIError, TimeoutError) as error:
         raise BusUnavailable(f"the flow cannot be read ({type(error).__name__})") from None
 
 

@@ -95,6 +95,7 @@ def bucket_config(bucket: Bucket) -> Config:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "allow_direct": bucket.direct,
+        **({"persist_mode": "async"} if bucket.lossy else {}),
         **_first_sequence(bucket.clock_sequence),
     }
 

@@ -1,6 +1,6 @@
 """Buckets on the real server, made as they are in production, and really gone afterwards."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,14 +15,6 @@ MakeBucket = Callable[[Bucket], Awaitable[None]]
 @pytest.fixture
 def delete_stream(js: Any, nats_server: Any, eventually: Any) -> DeleteStream:
     return deleting(js, nats_server, eventually)
-
-
-@pytest.fixture
-async def js(js: Any, nats_server: Any, eventually: Any) -> AsyncIterator[Any]:
-    yield js
-    delete = deleting(js, nats_server, eventually)
-    for stream in await js.streams_info():
-        await delete(stream.config.name)
 
 
 def deleting(js: Any, server: Any, eventually: Any) -> DeleteStream:

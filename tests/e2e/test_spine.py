@@ -8,7 +8,7 @@ import signal
 import pytest
 from instep_process import Instep, wait_until
 
-WORDS = "harbour lantern orchard granite violin meadow copper thunder saffron glacier".split()
+WORDS = ["harbour", "lantern", "orchard", "granite", "violin", "meadow", "copper", "saffron"]
 
 
 def write_notes(folder, count, *, seed=1):

@@ -7,6 +7,8 @@ import shutil
 import pytest
 from watched import Watched
 
+from services.producer.memory_log import MemoryChangeLog
+from shared.errors import BusUnavailable
 from shared.shelves.memory import MemoryShelf
 
 
@@ -107,6 +109,26 @@ async def test_a_new_file_that_a_dying_process_accepted_can_still_be_deleted(doc
     assert accepted == {"a.md": "one"}
     assert docs.held() == {}
     assert await docs.listings.keys("docs.new.") == []
+
+
+async def test_a_new_file_whose_publish_had_no_answer_can_still_be_deleted(live, eventually):
+    class Deaf(MemoryChangeLog):
+        deaf = True
+
+        async def append(self, change, *, expect, message_id):
+            sequence = await super().append(change, expect=expect, message_id=message_id)
+            if self.deaf:
+                self.deaf = False
+                (live.root / "a.md").unlink()
+                raise BusUnavailable("no answer")
+            return sequence
+
+    live.log = Deaf()
+    live.write("a.md", "one")
+    async with live.running():
+        await eventually(lambda: len(live.log.appended) == 2)
+
+    assert live.held() == {}
 
 
 class Dying(MemoryShelf):

@@ -125,6 +125,7 @@ def test_the_line_of_being_in_step():
             Activity("refused", "scan.pdf", "the PDF is encrypted"),
             "12:03:07  refused  scan.pdf                     the PDF is encrypted",
         ),
+        (Activity("moved", "b.md", "a.md -> b.md"), "12:03:07  moved    a.md -> b.md"),
         (Activity("held", "", "1,198 vanished"), "12:03:07  HELD     1,198 vanished"),
     ],
 )
@@ -205,6 +206,19 @@ def test_a_flood_of_changes_is_cut_and_counted(clock):
     lines = stream.getvalue().splitlines()
     assert sum(".md" in line for line in lines) == 20
     assert lines[-1].strip() == "and 480 more changes"
+
+
+def test_stopping_is_said_and_the_progress_stands_still(clock):
+    stream = io.StringIO()
+    view = view_on(stream, clock)
+    view.start()
+    view.stopping()
+    busy(view.progress)
+    view.tick()
+    view.stop()
+    view.stop()
+
+    assert stream.getvalue().splitlines()[-1] == "stopping; Ctrl-C again ends at once"
 
 
 def test_json_is_one_object_a_line_on_standard_output(clock):

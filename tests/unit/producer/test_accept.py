@@ -145,6 +145,7 @@ class TwoWatchers:
         self.log, self.left, self.state = Stepping(), list(states), None
         self.dirty = {0: False, 1: False}
         self.running: dict = {}
+        self.listed = {0}
 
     async def look(self) -> Body | None:
         seen = body(self.state)
@@ -158,7 +159,8 @@ class TwoWatchers:
     def step(self, watcher: int) -> None:
         if watcher not in self.running and self.dirty[watcher]:
             self.dirty[watcher] = False
-            known = watcher == 0
+            known = watcher in self.listed
+            self.listed.add(watcher)
             self.running[watcher] = door(self.log)("a.md", self.look, BATCH, known=known)
         if watcher in self.running:
             try:
