@@ -4,8 +4,9 @@
 
 Runs the float32 graph on sample texts, notes the range of every channel that a linear layer reads,
 and picks for each place the SmoothQuant exponent and clipping with the smallest error of the
-layer's output, relative to each token's own. The texts: the manual of the Python language and the descriptions of the installed
-packages, never those that accuracy is judged on. Another file is another fingerprint.
+layer's output, relative to each token's own. The texts: the manual of the Python language and the
+descriptions of the installed packages, never those that accuracy is judged on. Another file is
+another fingerprint.
 """
 
 import argparse
@@ -23,9 +24,9 @@ from safetensors.numpy import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from services.embedder.batching import plan_batches
 from shared.encoders import bert, files, quantise
 from shared.encoders.backend import pack
+from shared.encoders.batching import plan_batches
 from shared.encoders.models import MINILM
 from shared.encoders.tokens import ModelTokenizer
 
@@ -80,9 +81,11 @@ def observe(folder: Path, weights: bert.Weights, texts: list[str]) -> dict[quant
     """Run the float32 model and look at what every linear layer is given."""
     graph = bert.BertGraph(weights, bert.Shape(), None)
     model = graph.build(show_inputs=True)
-    request = ov.Core().compile_model(
-        model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    ).create_infer_request()
+    request = (
+        ov.Core()
+        .compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        .create_infer_request()
+    )
     tokens = ModelTokenizer(folder / files.TOKENIZER, window=MINILM.window).encode(texts)
     chance = np.random.default_rng(0)
     seen: dict[quantise.Place, Inputs] = {}

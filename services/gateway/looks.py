@@ -6,9 +6,9 @@ queues in the order of the flow and then the ledger sees every pending change at
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 from services.gateway import status
@@ -54,7 +54,7 @@ class Looks:
     async def latest(self) -> Look:
         """A look that is at most `max(0.5 s, 10 x its own duration)` old."""
         last = self._last
-        if last and time.monotonic() < last.ended + last.lasts_s:
+        if last and monotonic() < last.ended + last.lasts_s:
             return last
         return await asyncio.shield(self._refresh())
 
@@ -69,7 +69,7 @@ class Looks:
     async def _soon(self) -> Look:
         """The latest look, or one some seconds old when a new one takes long."""
         last = self._last
-        if last is None or time.monotonic() > last.ended + RECENT_S:
+        if last is None or monotonic() > last.ended + RECENT_S:
             return await self.latest()
         try:
             return await asyncio.wait_for(self.latest(), PATIENCE_S)
@@ -82,11 +82,11 @@ class Looks:
         return self._taking
 
     async def _take(self) -> Look:
-        started = time.monotonic()
+        started = monotonic()
         seen = await self.observe()
         records = {key: record async for key, record in self.ledger.entries()}
         board = status.count(records.values(), seen.at)
-        ended = time.monotonic()
+        ended = monotonic()
         lasts = max(SHORTEST_S, 10 * (ended - started))
         self._last = Look(seen, records, board, ended, lasts)
         return self._last

@@ -120,10 +120,9 @@ class Folder:
                 break
         else:
             return None
-        if any(is_ignored(part) for part in relative.split("/")):
-            return None
         try:
-            return self._remember(relative)
+            hidden = any(is_ignored(part) for part in relative.split("/"))
+            return None if hidden else self._remember(relative)
         except DocumentRefused:
             return None
 

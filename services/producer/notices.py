@@ -27,10 +27,11 @@ class Notices:
         """Why there are no events; empty while there are."""
         self._root = root
         self._stop = asyncio.Event()
+        self._closed = False
 
     async def run(self, heard: Callable[[Collection[str]], None]) -> None:
         """Tell absolute names until cancelled, or until events turn out not to be had."""
-        while not self.refusal:
+        while not self.refusal and not self._closed:
             self._stop = stop = asyncio.Event()
             # awatch sets its watches up before it first waits, so before this is called
             asyncio.get_running_loop().call_soon(self._started, stop)
@@ -58,6 +59,11 @@ class Notices:
         if not self.refusal:
             self.ready.clear()
             self._stop.set()
+
+    def close(self) -> None:
+        """End `run`, also where a cancellation got lost."""
+        self._closed = True
+        self._stop.set()
 
     def _started(self, stop: asyncio.Event) -> None:
         if not stop.is_set():

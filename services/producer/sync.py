@@ -137,7 +137,10 @@ class Sync:
     async def _take_some(
         self, files: Iterator[tuple[str, Stat | None]], batch: Batch, result: Synced
     ) -> None:
+        me = asyncio.current_task()
         for path, stat in files:
+            if me and me.cancelling():
+                return  # a cancellation that the bus's client swallowed
             large = stat is not None and stat.size >= LARGE_BYTES
             try:
                 async with self._large if large else nullcontext():

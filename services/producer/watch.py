@@ -24,7 +24,7 @@ from services.producer.notices import Notices
 from services.producer.settling import Settling
 from services.producer.sync import Sync, Synced
 from shared.errors import BusUnavailable
-from shared.progress import Activity, Progress
+from shared.progress import Activity
 from shared.settings import Source
 
 log = structlog.get_logger()
@@ -70,12 +70,14 @@ class FolderWatch:
             await self._choose_how()
             if self._notices is not None:
                 hearing = asyncio.create_task(self._notices.run(self._heard))
-            while True:
+            while not _is_cancelled():
                 self._wake.clear()
                 await self._turn()
-                await self._rest()
+                if not _is_cancelled():
+                    await self._rest()
         finally:
-            if hearing is not None:
+            if hearing is not None and self._notices is not None:
+                self._notices.close()
                 hearing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await hearing
@@ -96,7 +98,7 @@ class FolderWatch:
     # -- the loop ----------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        while not self._loaded:
+        while not self._loaded and not _is_cancelled():
             try:
                 await self._sync.listing.load()
                 self.held = await self._sync.listing.held()
@@ -297,11 +299,8 @@ class FolderWatch:
         self._sync.progress.say(Activity(kind, str(self._sync.folder.root), detail))
 
 
-async def watch_all(watches: Collection[FolderWatch], progress: Progress) -> None:
-    """Run every watch until cancelled; says in `progress` when all folders have been listed."""
-    async with asyncio.TaskGroup() as tasks:
-        for watch in watches:
-            tasks.create_task(watch.run())
-        for watch in watches:
-            await watch.listed.wait()
-        progress.listed = True
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled. Before Python 3.12 `asyncio.wait_for`, which the client of
+    the bus uses, may swallow that and return."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -115,13 +115,15 @@ class Tracker:
 
     async def run(self) -> None:
         """Raises only what is a bug."""
-        while True:
+        while not _is_cancelled():
             self._wake.clear()
             try:
                 await self._turn()
             except TransientError as error:
                 log.warning("batches_not_tracked", reason=str(error))
                 await asyncio.sleep(POLL_S)
+            if _is_cancelled():
+                return
             try:
                 async with asyncio.timeout(self._pause_s()):
                     await self._wake.wait()
@@ -294,3 +296,10 @@ class Tracker:
             return None
         self._sampled_at = now
         return tuple(await self.samples())
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled. Before Python 3.12 `asyncio.wait_for`, which the client of
+    the bus uses, may swallow that and return."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,47 +1,128 @@
-"""Temporary."""
-import asyncio, hashlib
-import numpy as np
-from shared.encoders.models import MINILM, fingerprint
-from shared.encoders.files import packaged_folder
+"""From settings to a model: what it is (cheap), its tokenizer, and the loaded encoder."""
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+from shared.encoders import fake, files, quantise
+from shared.encoders.backend import Backend
+from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.fake import FakeEncoder, FakeTokenizer
+from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
 from shared.encoders.tokens import ModelTokenizer
-from shared.encoders import quantise
+from shared.errors import ConfigurationError
+from shared.ports import TokenCounter
+from shared.settings import Embedding
 
-def describe(settings):
-    if settings.model.startswith("fake-"):
-        return settings.model, int(settings.model[5:])
-    return fingerprint(MINILM, settings.numeric, quantise.digest(quantise.packaged()) if settings.numeric == "int8" else ""), 384
+_FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})")
 
-def load_tokenizer(settings):
-    return ModelTokenizer(packaged_folder() / "tokenizer.json", window=256)
 
-class _Fake:
-    def __init__(self, s): self.fingerprint, self.dimensions = describe(s)
-    async def encode(self, texts, *, alone=False):
-        out = np.zeros((len(texts), self.dimensions), np.float32)
-        for i, t in enumerate(texts):
-            out[i, 0] = .1
-            for w in t.lower().split():
-                out[i, int.from_bytes(hashlib.sha256(w.encode()).digest()[:4]) % self.dimensions] += 1
-        return out / np.linalg.norm(out, axis=1, keepdims=True)
+def describe(settings: Embedding) -> tuple[str, int]:
+    """Fingerprint and dimensions of the vectors that these settings would make.
 
-class _Real:
-    def __init__(self, s):
+    At once for the packaged model and for fakes; another model's weights are read once for their
+    digest (0.1 s for 100 MB), and downloaded first where they are not on this machine.
+
+    Raises:
+        ConfigurationError: no such model, or one that cannot be had with these settings.
+    """
+    if dimensions := _fake(settings):
+        return fake.fingerprint(dimensions), dimensions
+    spec = _spec(settings)
+    if settings.numeric == "f32":
+        return fingerprint(spec), spec.dimensions
+    if _backend(settings) != "openvino":
+        raise ConfigurationError(
+            f"embedding.numeric is int8, which is only for {MINILM.name} on openvino; set it to f32"
+        )
+    return fingerprint(spec, "int8", quantise.digest(quantise.packaged())), spec.dimensions
+
+
+def load_tokenizer(settings: Embedding) -> TokenCounter:
+    """The model's tokenizer, without the model; takes less than 50 ms for the packaged one."""
+    if _fake(settings):
+        return FakeTokenizer()
+    tokenizer = files.tokenizer_file(_folder(settings))
+    return ModelTokenizer(tokenizer, window=_spec(settings).window)
+
+
+async def load_encoder(settings: Embedding, stack: AsyncExitStack) -> CoalescingEncoder:
+    """The model, ready to serve many callers; `stack` closes it.
+
+    Loading happens in a thread: the event loop stays alive.
+
+    Raises:
+        ConfigurationError: see `describe`; also int8 on a CPU without avx512_vnni.
+        ModelMismatch: the weights are not those that the fingerprint stands for.
+    """
+    backend = await asyncio.to_thread(load_backend, settings)
+    encoder = CoalescingEncoder(
+        backend, max_tokens=settings.max_tokens, max_items=settings.max_batch
+    )
+    return await stack.enter_async_context(encoder)
+
+
+def load_backend(settings: Embedding) -> Backend:
+    """The bare model; takes half a second for the packaged one. Raises as `load_encoder`."""
+    describe(settings)
+    if dimensions := _fake(settings):
+        return FakeEncoder(dimensions)
+    if _backend(settings) == "openvino":
+        return _openvino(settings)
+    from shared.encoders.sentence_transformers import SentenceTransformersEncoder
+
+    return SentenceTransformersEncoder(
+        _folder(settings), spec=_spec(settings), device=settings.device, threads=settings.threads
+    )
+
+
+def _openvino(settings: Embedding) -> Backend:
+    try:
         from shared.encoders.openvino import OpenVinoEncoder
-        self.b = OpenVinoEncoder(packaged_folder(), numeric=s.numeric)
-        self.fingerprint, self.dimensions = self.b.fingerprint, 384
-        self.lock = asyncio.Lock()
-    def _do(self, texts):
-        toks = self.b.tokenize(texts)
-        order = sorted(range(len(toks)), key=lambda i: -len(toks[i]))
-        out = np.zeros((len(toks), 384), np.float32)
-        for k in range(0, len(order), 16):
-            some = order[k:k+16]
-            out[some] = self.b.run([toks[i] for i in some])
-        return out
-    async def encode(self, texts, *, alone=False):
-        async with self.lock:
-            return await asyncio.to_thread(self._do, list(texts))
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{MINILM.name} needs {error.name}, which is not installed: "
+            "pip install 'instep[openvino]'"
+        ) from None
+    return OpenVinoEncoder(_folder(settings), numeric=settings.numeric, threads=settings.threads)
 
-async def load_encoder(settings, stack=None):
-    if settings.model.startswith("fake-"): return _Fake(settings)
-    return await asyncio.to_thread(_Real, settings)
+
+def _fake(settings: Embedding) -> int:
+    """Dimensions of the fake that the settings name, or 0."""
+    match = _FAKE.fullmatch(settings.model)
+    return int(match[1]) if match else 0
+
+
+def _spec(settings: Embedding) -> ModelSpec:
+    if settings.model in PACKAGED:
+        return PACKAGED[settings.model]
+    found = files.inspect(_folder(settings))
+    return MINILM if replace(found, name=MINILM.name) == MINILM else found
+
+
+def _folder(settings: Embedding) -> Path:
+    if settings.model in PACKAGED:
+        return files.packaged_folder()
+    folder = Path(settings.model)
+    return folder if folder.is_dir() else files.downloaded(settings.model)
+
+
+def _backend(settings: Embedding) -> Literal["openvino", "sentence-transformers"]:
+    """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
+    packaged = _spec(settings) is MINILM
+    if settings.backend == "openvino" and not packaged:
+        raise ConfigurationError(
+            f"embedding.backend is openvino, which runs {MINILM.name} only; set it to auto"
+        )
+    if settings.backend != "auto":
+        return settings.backend
+    if not packaged or settings.device == "cuda":
+        return "sentence-transformers"
+    if settings.numeric == "int8" or settings.device == "cpu":
+        return "openvino"
+    from shared.encoders.sentence_transformers import cuda_at_hand
+
+    return "sentence-transformers" if cuda_at_hand() else "openvino"

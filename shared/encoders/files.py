@@ -65,12 +65,47 @@ def inspect(folder: Path) -> ModelSpec:
     return ModelSpec(
         name=folder.name,
         weights_sha256=_weights_digest(folder, paths),
-        tokenizer_sha256=file_digest(_tokenizer(paths[0], folder)),
+        tokenizer_sha256=file_digest(tokenizer_file(folder)),
         dimensions=int(dimensions),
         window=_window(paths[0], folder),
         pooling=pooling,
         prefix=_prefix(folder),
     )
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """The model's `tokenizer.json`. Raises ConfigurationError where there is none."""
+    for place in (folder, folder / "0_Transformer"):
+        if (place / TOKENIZER).is_file():
+            return place / TOKENIZER
+    raise ConfigurationError(f"embedding.model: {folder.name} has no {TOKENIZER}")
+
+
+def downloaded(name: str) -> Path:
+    """Folder of a model of the Hugging Face hub, downloaded unless it is on this machine.
+
+    Raises:
+        ConfigurationError: it cannot be had.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        raise ConfigurationError(
+            f"embedding.model {name}: neither {MINILM.name} nor a folder; "
+            "for models by name: pip install 'instep[torch]'"
+        ) from None
+    unused = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
+    try:
+        try:
+            return Path(snapshot_download(name, ignore_patterns=unused, local_files_only=True))
+        except FileNotFoundError:
+            return Path(snapshot_download(name, ignore_patterns=unused))
+    except (OSError, HFValidationError) as error:
+        raise ConfigurationError(
+            f"embedding.model {name}: no such folder, and not to be had from the Hugging Face hub "
+            f"({type(error).__name__})"
+        ) from None
 
 
 def file_digest(path: Path) -> str:
@@ -87,9 +122,8 @@ def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
 
 def _weights_digest(folder: Path, modules: list[Path]) -> str:
     """Digest of the weights of all modules; of the one file, where there is only one."""
-    found = sorted(
-        {path for part in {folder, *modules} for pattern in _WEIGHT_FILES for path in part.glob(pattern)}
-    )
+    places = {folder, *modules}
+    found = sorted({path for p in places for kind in _WEIGHT_FILES for path in p.glob(kind)})
     if any(path.suffix == ".safetensors" for path in found):
         found = [path for path in found if path.suffix == ".safetensors"]
     if not found:
@@ -98,13 +132,6 @@ def _weights_digest(folder: Path, modules: list[Path]) -> str:
         return file_digest(found[0])
     listing = "\n".join(f"{path.relative_to(folder)} {file_digest(path)}" for path in found)
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _tokenizer(transformer: Path, folder: Path) -> Path:
-    for place in (transformer, folder):
-        if (place / TOKENIZER).is_file():
-            return place / TOKENIZER
-    raise ConfigurationError(f"embedding.model: {folder.name} has no {TOKENIZER}")
 
 
 def _window(transformer: Path, folder: Path) -> int:
@@ -124,14 +151,14 @@ def _prefix(folder: Path) -> str:
 
 
 def _pooling(config: dict[str, Any]) -> str:
-    """`mean` and the like; two modes of one model are joined by `+`."""
-    if isinstance(mode := config.get("pooling_mode"), str):
-        return mode
-    return "+".join(
-        name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
-        for name, used in sorted(config.items())
+    """`mean` and the like; several modes of one model are joined by `+`."""
+    modes = config.get("pooling_mode") or [
+        name.removeprefix("pooling_mode_")
+        for name, used in config.items()
         if name.startswith("pooling_mode_") and used is True
-    )
+    ]
+    modes = [modes] if isinstance(modes, str) else modes
+    return "+".join(sorted(m.removesuffix("_tokens").removesuffix("_token") for m in modes))
 
 
 def _json(path: Path) -> Any:

@@ -61,7 +61,7 @@ def encodable(text: str) -> str:
 def _load(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # noqa: BLE001 - the library raises no narrower one
         raise ConfigurationError(f"{path.name} of the model cannot be read: {error}") from None
     tokenizer.no_padding()
     return tokenizer

@@ -77,7 +77,7 @@ def test_no_chunk_with_its_context_exceeds_the_budget(words, extracted, chunking
 
 
 @pytest.mark.model
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(min_size=1, max_size=3_000),
     st.sampled_from(KINDS),
@@ -99,6 +99,33 @@ def test_any_text_fits_the_real_window(wordpiece, text, kind, tokens):
     found = embedded(extracted, Chunking(kind=kind, tokens=tokens), wordpiece)
 
     assert all(n <= limit for n in wordpiece.count(found))
+
+
+class _LongWordsAreUnknown:
+    """One token for a word of more than 50 characters, as WordPiece has, else one a character."""
+
+    window = 254
+
+    def offsets(self, text):
+        found = []
+        for match in re.finditer(r"\S+", text):
+            start, end = match.span()
+            whole = end - start > 50
+            found += [(start, end)] if whole else [(n, n + 1) for n in range(start, end)]
+        return found
+
+    def count(self, texts):
+        return [len(self.offsets(text)) for text in texts]
+
+
+@pytest.mark.parametrize("length", range(520, 1_500, 70))
+def test_a_word_that_has_more_tokens_in_pieces_than_whole_still_fits(length):
+    text = " ".join(["ab"] * 8 + ["x" * length])
+
+    found = cut(_LongWordsAreUnknown(), Block("paragraph", text), tokens=16, overlap=0)
+
+    assert max(_LongWordsAreUnknown().count(found)) <= 16
+    assert "".join("".join(found).split()) == "".join(text.split())
 
 
 @given(documents, st.sampled_from([16, 40, 120]))

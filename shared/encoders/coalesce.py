@@ -1,0 +1,277 @@
+"""Device-sized batches out of many small `encode` calls.
+
+One thread tokenises, one runs the model; the event loop only decides who goes next. Nothing waits
+for company: a lone text goes at once, and what arrives during a device call joins the next choice.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+
+from shared.encoders.backend import Backend, Tokens
+from shared.encoders.batching import next_batch, padded, whose_turn
+from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
+from shared.ports import Vectors
+
+_SLICE: Final = 64
+"""Texts of one call that are tokenised and admitted at a time."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the device has done since the start."""
+
+    busy_s: float = 0.0
+    batches: int = 0
+    texts: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    """Tokens computed, padding included; 1 - tokens / padded_tokens was wasted."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """One call of `encode`."""
+
+    vectors: Vectors
+    future: asyncio.Future[Vectors]
+    alone: bool
+    missing: int
+    """Texts without a vector."""
+    ready: dict[int, Tokens] = field(default_factory=dict)
+    """Texts that wait for the device, by their place in the call."""
+
+
+class _Row(NamedTuple):
+    job: _Job
+    place: int
+    tokens: Tokens
+
+
+class CoalescingEncoder:
+    """Implements `shared.ports.Encoder` over a backend.
+
+    A text that fails takes no other caller along: its batch is halved until it is alone. A caller
+    that is cancelled is forgotten; a device call under way is not stopped.
+
+    Args:
+        max_tokens: most padded tokens of a device call; it bounds how long a late text waits.
+        max_items: most texts of a device call.
+        look_tokens: how many waiting tokens a batch is chosen from; more means less padding.
+        max_waiting: texts before the device beyond which callers have to wait to come in.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        max_tokens: int = 2048,
+        max_items: int = 64,
+        look_tokens: int = 16_384,
+        max_waiting: int = 4096,
+    ) -> None:
+        self.fingerprint, self.dimensions = backend.fingerprint, backend.dimensions
+        self.counters = Counters()
+        self._backend = backend
+        self._max_tokens, self._max_items = max_tokens, max_items
+        self._look_tokens, self._max_waiting = look_tokens, max_waiting
+        self._jobs: list[_Job] = []
+        self._room = asyncio.Event()
+        self._turn = 0
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._device = ThreadPoolExecutor(1, "encode")
+        self._tokenizer = ThreadPoolExecutor(1, "tokenise")
+        self._closed = False
+
+    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+        if self._closed:
+            raise EncoderBusy("the encoder is stopping")
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        if not texts:
+            return vectors
+        future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+        job = _Job(vectors, future, alone, missing=len(texts))
+        self._jobs.append(job)
+        try:
+            for start in range(0, len(texts), _SLICE):
+                await self._admit(job, start, texts[start : start + _SLICE])
+            return await future
+        finally:
+            self._forget(job)
+
+    async def close(self) -> None:
+        """Refuse new work and fail what waits with EncoderBusy; returns when the device is idle."""
+        self._closed = True
+        for job in self._jobs:
+            _fail(job, EncoderBusy("the encoder is stopping"))
+        self._room.set()
+        await asyncio.gather(*self._pumps)
+        self._device.shutdown(wait=False)
+        self._tokenizer.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _at: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def waiting(self) -> int:
+        """Texts before the device."""
+        return sum(len(job.ready) for job in self._jobs)
+
+    async def _admit(self, job: _Job, start: int, texts: Sequence[str]) -> None:
+        """Tokenise texts and put them before the device, once there is room."""
+        while self.waiting >= self._max_waiting and not job.future.done():
+            self._room.clear()
+            await self._room.wait()
+        if job.future.done():
+            return
+        tokens = await self._tokenise(texts)
+        job.ready |= dict(enumerate(tokens, start))
+        self._wake()
+
+    async def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._tokenizer, self._backend.tokenize, texts)
+        except InstepError:
+            raise
+        except Exception as error:
+            raise ModelFailed(f"the tokenizer failed: {type(error).__name__}") from error
+
+    def _forget(self, job: _Job) -> None:
+        self._jobs.remove(job)
+        job.ready.clear()
+        self._room.set()
+        if not job.future.cancelled() and job.future.done():
+            job.future.exception()  # told or not, the caller is gone
+        job.future.cancel()
+
+    def _wake(self) -> None:
+        """Make sure that somebody feeds the device; they leave when nothing waits."""
+        while len(self._pumps) <= self._backend.ahead:
+            # an empty context: what the pump logs belongs to no single caller
+            pump = asyncio.create_task(self._pump(), context=Context())
+            self._pumps.add(pump)
+
+    async def _pump(self) -> None:
+        try:
+            while rows := self._choose():
+                await self._encode(rows)
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._pumps.discard(task)
+
+    def _choose(self) -> list[_Row]:
+        """The next device call; its texts no longer wait."""
+        jobs = [job for job in self._jobs if job.ready and not job.future.done()]
+        if not jobs:
+            return []
+        chosen = jobs[whose_turn([job.missing for job in jobs], self._turn)]
+        self._turn += 1
+        rows = self._in_sight(chosen, jobs)
+        batch = next_batch(
+            [len(row.tokens) for row in rows],
+            0,
+            max_tokens=self._max_tokens,
+            max_items=self._max_items,
+        )
+        taken = [rows[index] for index in batch]
+        for row in taken:
+            del row.job.ready[row.place]
+        if self.waiting < self._max_waiting:
+            self._room.set()
+        return taken
+
+    def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
+        """Texts that a batch may be made of: of the chosen job first, then of the oldest."""
+        if chosen.alone:
+            place, tokens = next(iter(chosen.ready.items()))
+            return [_Row(chosen, place, tokens)]
+        rows: list[_Row] = []
+        room = self._look_tokens
+        for job in (chosen, *(job for job in jobs if job is not chosen and not job.alone)):
+            for place, tokens in job.ready.items():
+                if room <= 0:
+                    return rows
+                rows.append(_Row(job, place, tokens))
+                room -= len(tokens)
+        return rows
+
+    async def _encode(self, rows: Sequence[_Row]) -> None:
+        """Give every row its vector, or its caller an error."""
+        rows = [row for row in rows if not row.job.future.done()]
+        if not rows:
+            return
+        try:
+            vectors = await self._call([row.tokens for row in rows])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may be one text's fault
+            if len(rows) == 1:
+                _fail(rows[0].job, await self._verdict(error))
+                return
+            middle = len(rows) // 2
+            await self._encode(rows[:middle])
+            await self._encode(rows[middle:])
+            return
+        for row, vector in zip(rows, vectors, strict=True):
+            _deliver(row, vector)
+
+    async def _call(self, batch: Sequence[Tokens]) -> Vectors:
+        loop = asyncio.get_running_loop()
+        vectors, seconds = await loop.run_in_executor(self._device, self._run, batch)
+        counters = self.counters
+        counters.busy_s += seconds
+        counters.batches += 1
+        counters.texts += len(batch)
+        counters.tokens += sum(map(len, batch))
+        counters.padded_tokens += len(batch) * padded(max(map(len, batch)))
+        return vectors
+
+    def _run(self, batch: Sequence[Tokens]) -> tuple[Vectors, float]:
+        """In the device's thread: vectors, and the seconds it took."""
+        started = time.perf_counter()
+        vectors = self._backend.run(batch)
+        if vectors.shape != (len(batch), self.dimensions) or not np.isfinite(vectors).all():
+            raise ModelFailed("the model gave no finite vector")
+        return vectors, time.perf_counter() - started
+
+    async def _verdict(self, error: Exception) -> InstepError:
+        """Whose fault it is that a text failed alone: its own, or the device's."""
+        if isinstance(error, TransientError):
+            return error
+        if isinstance(error, MemoryError):
+            return EncoderBusy("no memory for a single text")
+        try:
+            await self._call(await self._tokenise(["a text that no model refuses"]))
+        except Exception:  # noqa: BLE001 - any failure of this text means a sick device
+            return EncoderBusy(f"the device fails on every text: {type(error).__name__}")
+        failed = ModelFailed(f"the model failed on a text alone: {type(error).__name__}")
+        failed.__cause__ = error
+        return failed
+
+
+def _deliver(row: _Row, vector: Vectors) -> None:
+    row.job.vectors[row.place] = vector
+    row.job.missing -= 1
+    if not row.job.missing and not row.job.future.done():
+        row.job.future.set_result(row.job.vectors)
+
+
+def _fail(job: _Job, error: InstepError) -> None:
+    job.ready.clear()
+    if not job.future.done():
+        job.future.set_exception(error)

@@ -1,0 +1,94 @@
+"""`instep publish` before a real server: messages on INTAKE, receipts from whoever accepts."""
+
+import json
+
+import pytest
+
+from shared.identity import doc_key
+
+pytestmark = pytest.mark.nats
+
+
+@pytest.fixture
+async def intake(js):
+    """Accepts every submission as the producer does, but refuses what is called bad."""
+    await js.add_stream(name="INTAKE", subjects=["documents.submitted.*"])
+    taken = []
+
+    async def accept(message):
+        body = json.loads(message.data)
+        taken.append((message.subject, body, dict(message.headers)))
+        if body["path"] == "bad.md":
+            receipt = {"state": "refused", "code": "invalid_path", "detail": "not this one"}
+        else:
+            key = doc_key("inbox", body["path"])
+            receipt = {"state": "queued", "receipt": f"{key}-1"}
+        await js._nc.publish(message.headers["Instep-Reply-To"], json.dumps(receipt).encode())
+
+    await js._nc.subscribe("documents.submitted.*", cb=accept)
+    return taken
+
+
+async def test_files_are_sent_as_one_batch_and_receipts_printed(cli, intake, nats_url):
+    (cli.cwd / "a.md").write_text("# Ä\n")
+    (cli.cwd / "b.bin").write_bytes(b"\xff\x00")
+
+    done = await cli("publish", "a.md", "b.bin", "--source", "inbox", INSTEP_BUS__URL=nats_url)
+
+    assert (done.status, done.err) == (0, "2 documents accepted\n")
+    assert f"queued  a.md  {doc_key('inbox', 'a.md')}-1" in done.out
+    bodies = {body["path"]: body for _, body, _ in intake}
+    assert bodies["a.md"]["text"] == "# Ä\n"
+    assert bodies["b.bin"]["data_base64"] == "/wA="
+    assert {(body["batch"]["count"], body["batch"]["source"]) for body in bodies.values()} == {
+        (2, "inbox")
+    }
+    assert {subject for subject, _, _ in intake} == {"documents.submitted.inbox"}
+    assert len({headers["Nats-Msg-Id"] for _, _, headers in intake}) == 2
+
+
+async def test_lines_that_are_refused_are_named_and_the_others_go(cli, intake, nats_url):
+    lines = '{"path": "a.md", "text": "x"}\n{"pth": 1}\n{"path": "bad.md", "text": "x"}\n'
+    flags = ("--jsonl", "--source", "inbox", "--json")
+
+    done = await cli("publish", "-", *flags, stdin=lines, INSTEP_BUS__URL=nats_url)
+
+    told = done.json()
+    assert done.status == 1
+    assert (told["accepted"], told["refused"]) == (1, 2)
+    assert [(e["where"], e["code"]) for e in told["errors"]] == [
+        ("standard input:2", "invalid_request"),
+        ("standard input:3", "invalid_path"),
+    ]
+
+
+async def test_wait_ends_when_the_document_is_searchable(cli, served, intake, nats_url):
+    key, revision = await served.put("a.md", ["text"], source="inbox")
+    assert f"{key}-{revision}" == f"{doc_key('inbox', 'a.md')}-1"
+    given = ("--source", "inbox", "--path", "a.md", "--wait", "20")
+
+    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
+
+    assert done.status == 0
+    assert "updated  a.md in 0.50 s" in done.out
+
+
+async def test_wait_that_ends_before_it_is_searchable_is_status_4(cli, served, intake, nats_url):
+    await served.begin("a.md", ["text"], source="inbox")
+    given = ("--source", "inbox", "--path", "a.md", "--wait", "0.2")
+
+    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
+
+    assert done.status == 4
+    assert "1 not searchable yet" in done.err
+
+
+async def test_many_lines_are_all_answered(cli, intake, nats_url):
+    lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x"}) for n in range(600))
+
+    done = await cli(
+        "publish", "-", "--jsonl", "--source", "inbox", stdin=lines, INSTEP_BUS__URL=nats_url
+    )
+
+    assert (done.status, done.err) == (0, "600 documents accepted\n")
+    assert len(intake) == 600

@@ -1,0 +1,110 @@
+import asyncio
+
+import pytest
+from gateway_world import NOW
+
+from services.gateway import looks as module
+from services.gateway.looks import Looks
+from services.gateway.status import Observation, StageSeen
+from shared.ledgers.memory import MemoryLedger
+
+BUSY = (StageSeen("indexer_g", 1, 0, oldest_at=NOW - 3),)
+
+
+class World:
+    """A ledger and a flow that write down when they are read."""
+
+    def __init__(self):
+        self.read = []
+        self.stages = ()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.ledger = MemoryLedger()
+        self.entries, self.ledger.entries = self.ledger.entries, self.watched
+
+    async def observe(self):
+        self.read.append("flow")
+        return Observation(NOW, self.stages)
+
+    async def watched(self):
+        self.read.append("ledger")
+        await self.gate.wait()
+        async for entry in self.entries():
+            yield entry
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_the_flow_is_read_before_the_ledger(world):
+    await Looks(world.observe, world.ledger).latest()
+
+    assert world.read == ["flow", "ledger"]
+
+
+async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, monkeypatch):
+    looks = Looks(world.observe, world.ledger)
+    first = await looks.latest()
+    again = await looks.latest()
+    monkeypatch.setattr(module, "monotonic", lambda: first.ended + 3600)
+    later = await looks.latest()
+
+    assert again is first
+    assert later is not first
+    assert world.read.count("ledger") == 2
+
+
+async def test_many_who_ask_at_once_share_one_reading(world):
+    looks = Looks(world.observe, world.ledger)
+
+    found = await asyncio.gather(*(looks.latest() for _ in range(20)))
+
+    assert world.read.count("ledger") == 1
+    assert len({id(look) for look in found}) == 1
+
+
+async def test_one_who_gives_up_does_not_end_the_reading_of_the_others(world):
+    looks = Looks(world.observe, world.ledger)
+    world.gate.clear()
+    impatient = asyncio.create_task(looks.latest())
+    patient = asyncio.create_task(looks.latest())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    world.gate.set()
+
+    assert (await patient).board.chunks == 0
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+
+
+async def test_freshness_costs_no_ledger_while_nothing_is_in_flight(world):
+    behind = await Looks(world.observe, world.ledger).freshness()
+
+    assert behind.pending_documents == 0
+    assert behind.watermark.timestamp() == NOW
+    assert world.read == ["flow"]
+
+
+async def test_freshness_reads_the_ledger_while_something_is(world):
+    world.stages = BUSY
+
+    await Looks(world.observe, world.ledger).freshness()
+
+    assert "ledger" in world.read
+
+
+async def test_a_search_does_not_wait_long_for_a_look_when_it_has_one(world, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    world.stages = BUSY
+    looks = Looks(world.observe, world.ledger)
+    first = await looks.latest()
+    monkeypatch.setattr(module, "monotonic", lambda: first.ended + 20)
+    world.gate.clear()
+
+    behind = await looks.freshness()  # would hang if it waited for the ledger
+
+    assert behind.watermark.timestamp() == NOW
+    world.gate.set()
+    await looks._taking
