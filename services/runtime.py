@@ -33,7 +33,7 @@ from shared.topology import INSTANCE
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
-    from services.cli.options import Options, UpOptions
+    from services.cli.options import Options
     from services.gateway.commands import Commands
     from services.gateway.queries import Queries
 
@@ -48,6 +48,8 @@ class Stop:
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     error: BaseException | None = None
+    asked: Callable[[], None] = lambda: None
+    """Called when a person has asked for it, before anything stops."""
 
     def fail(self, error: BaseException) -> None:
         self.error = self.error or error
@@ -59,6 +61,7 @@ class Stop:
         def asked() -> None:
             if self.event.is_set():
                 at_once()
+            self.asked()
             self.event.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -197,24 +200,7 @@ def running_bus(options: "Options", settings: Settings) -> str:
     return instance.nats_url
 
 
-def up(options: "UpOptions") -> int:
-    """`instep up`, to its end; the exit status."""
-    from services.up import up as run_up
-
-    return asyncio.run(run_up(options))
-
-
-def run(names: Sequence[str], options: "Options") -> int:
-    """`instep run`, to its end; the exit status."""
-    return asyncio.run(run_services(names, options))
-
-
-def provision(options: "Options") -> list[str]:
-    """Make the bus look as declared; what was done, one line each."""
-    return asyncio.run(provision_now(options))
-
-
-async def run_services(names: Sequence[str], options: "Options") -> int:
+async def run(names: Sequence[str], options: "Options") -> int:
     """Run some services until a signal; they join the instance of the data folder, or `bus.url`."""
     settings = options.settings()
     logs.configure(settings.telemetry)
@@ -233,7 +219,7 @@ async def run_services(names: Sequence[str], options: "Options") -> int:
     return 0
 
 
-async def provision_now(options: "Options") -> list[str]:
+async def provision(options: "Options") -> list[str]:
     """Make the bus look as declared; what was done, one line each."""
     settings = options.settings()
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:

@@ -16,10 +16,12 @@ from services.folder import DataFolder, Instance
 from services.validator.app import track
 from services.validator.compare import CompareStore, unrepaired
 from shared import logs
+from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import ConfigurationError
 from shared.live import Live
 from shared.ordering import state
 from shared.progress import Activity, Progress
+from shared.settings import Embedding
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ async def up(options: "UpOptions") -> int:
     if not settings.sources:
         raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
     clock = Clock(time.perf_counter())
-    stop = runtime.Stop()
+    stop = runtime.Stop(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
     async with (
@@ -91,7 +93,7 @@ async def _follow(
             )
         )
         embedding = wiring.embedding
-        options.view.ready(url=gateway_url, model=embedding.model, device=embedding.numeric)
+        options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
         store = await wiring.store()
         await store.ready()
         clock.serving = time.perf_counter() - clock.started
@@ -140,7 +142,7 @@ async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:
         "in_step": True,
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),
-        "encode_s": round(progress.encode_s, 3),
+        "encode_s": round(await _encode_s(wiring), 3),
         "documents": {
             "found": progress.found,
             "searchable": searchable,
@@ -158,3 +160,14 @@ async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:
             "cached": progress.cached,
         },
     }
+
+
+async def _encode_s(wiring: Wiring) -> float:
+    """Seconds that the model of this process was busy."""
+    encoder = (await wiring.encoder()).loaded
+    return encoder.counters.busy_s if isinstance(encoder, CoalescingEncoder) else 0.0
+
+
+def _device(embedding: Embedding) -> str:
+    where = "cpu" if embedding.device == "auto" else embedding.device
+    return where if embedding.numeric == "f32" else f"{where}, {embedding.numeric}"

@@ -17,6 +17,12 @@ class DeferredEncoder:
         """The encoder, once it is loaded. Raises what loading raised."""
         return await asyncio.shield(self._loading)
 
+    @property
+    def loaded(self) -> Encoder | None:
+        """The encoder if it is loaded by now."""
+        done = self._loading.done() and not self._loading.cancelled()
+        return self._loading.result() if done and not self._loading.exception() else None
+
     async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
         return await (await self.ready()).encode(texts, alone=alone)
 

@@ -40,8 +40,6 @@ class Progress:
     failed: int = 0
     held: int = 0
     """Sources whose removals wait for a person."""
-    encode_s: float = 0.0
-    """Time that the model was busy."""
     listeners: list[Callable[[Activity], None]] = field(default_factory=list)
 
     def say(self, activity: Activity) -> None:

@@ -25,6 +25,11 @@ DESCRIPTION: Final = """keeps a vector index in step with changing documents
 """
 
 
+STATUSES: Final = """exit status:
+  0 done   1 done, but something needs you   2 change arguments or settings
+  3 not reachable   4 --wait timed out   70 a fault of instep   130 interrupted"""
+
+
 class Parser(ArgumentParser):
     """Says one line that helps, not the usage of everything."""
 
@@ -60,6 +65,7 @@ def build() -> ArgumentParser:
     parser = Parser(
         prog="instep",
         description=DESCRIPTION,
+        epilog=STATUSES,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -24,6 +24,7 @@ async def build(wiring: Wiring) -> Part:
         prepare=PrepareDocument(load, await wiring.tokens(), wiring.generation.chunking),
         now=utc_now,
         progress=wiring.progress,
+        dimensions=wiring.generation.dimensions,
     )
 
     def subscribe(session: BusSession) -> None:

@@ -37,6 +37,8 @@ class Enrich:
     prepare: Prepare
     now: Now
     progress: Progress
+    dimensions: int = 384
+    """Of the vectors to come: they must fit a message with the text."""
 
     async def __call__(self, event: DocumentChanged, _: Delivery) -> Sequence[Event]:
         document = event.document
@@ -104,7 +106,14 @@ class Enrich:
                     reason=pending.reason.text,
                 )
             )
-        events += parts(event.document, event.batch, self.generation, pending, prepared)
+        events += parts(
+            event.document,
+            event.batch,
+            self.generation,
+            pending,
+            prepared,
+            dimensions=self.dimensions,
+        )
         return events
 
     def _count(self, event: DocumentChanged, pending: Pending) -> None:

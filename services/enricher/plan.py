@@ -72,6 +72,8 @@ def parts(
     generation: str,
     pending: Pending,
     prepared: Prepared | DocumentRefused | None,
+    *,
+    dimensions: int,
 ) -> list[Event]:
     """What brings the pending rows into the index: parts of `todo`, or one empty part."""
     if not pending.todo or not isinstance(prepared, Prepared):
@@ -81,16 +83,20 @@ def parts(
     rows = [_part_row(document.doc_key, row, pieces, prepared) for row in wanted]
     return [
         DocumentEnriched(document=document, batch=batch, generation=generation, rows=some)
-        for some in cut(rows)
+        for some in cut(rows, vector_bytes=dimensions * 16 // 3)
     ]
 
 
-def cut(rows: Sequence[PartRow]) -> Iterator[tuple[PartRow, ...]]:
-    """Rows in parts of at most MAX_PART_ROWS and about MAX_PART_BYTES; a larger row goes alone."""
+def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow, ...]]:
+    """Rows in parts of at most MAX_PART_ROWS and about MAX_PART_BYTES; a larger row goes alone.
+
+    Args:
+        vector_bytes: what the vector of a row will take in the same message.
+    """
     some: list[PartRow] = []
     size = 0
     for row in rows:
-        bytes_ = row_bytes(row)
+        bytes_ = row_bytes(row) + vector_bytes
         if some and (len(some) >= MAX_PART_ROWS or size + bytes_ > MAX_PART_BYTES):
             yield tuple(some)
             some, size = [], 0
@@ -101,9 +107,9 @@ def cut(rows: Sequence[PartRow]) -> Iterator[tuple[PartRow, ...]]:
 
 
 def row_bytes(row: PartRow) -> int:
-    """About how many bytes of JSON the row and its vector take (384 float32 in base64: 2 KB)."""
+    """About how many bytes of JSON the row takes."""
     text = len(row.text.encode()) + len(row.title.encode()) + sum(len(h) for h in row.heading)
-    return _ROW_OVERHEAD_BYTES + 2048 + text + len(str(row.metadata))
+    return _ROW_OVERHEAD_BYTES + text + len(str(row.metadata))
 
 
 def _part_row(

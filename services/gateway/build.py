@@ -142,6 +142,7 @@ def _observer(wiring: Wiring) -> Callable[[], Awaitable[Observation]]:
                     running=s.running,
                     done=s.done,
                     oldest_at=s.oldest_at,
+                    replicas=s.pulls,
                 )
                 for s in seen
             ),

@@ -5,15 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from services.gateway.failures import choose
-from services.gateway.models import (
-    ChooseRequest,
-    Chosen,
-    ChosenAnswer,
-    FailureView,
-    ValidateAnswer,
-    ValidateRequest,
-)
+from services.gateway.models import ChooseRequest, ValidateAnswer, ValidateRequest
 from services.gateway.queries import DeadLetters, InstanceQueries
+from services.gateway.views import Chosen, ChosenAnswer, FailureView
 from shared.errors import LedgerConflict
 from shared.ports import ChangeLog, Ledger
 from shared.repair import resubmit

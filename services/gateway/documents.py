@@ -8,13 +8,9 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
-from services.gateway.models import (
-    DocumentLine,
-    DocumentsRequest,
-    ReasonView,
-    RevisionView,
-)
+from services.gateway.models import DocumentsRequest
 from services.gateway.problems import Problem
+from services.gateway.views import DocumentLine, ReasonView, RevisionView
 from shared.identity import doc_key
 from shared.ordering import Pending, Reason, Record, Settled, State, state
 

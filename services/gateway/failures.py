@@ -6,8 +6,9 @@ from typing import Protocol
 
 from services.gateway.documents import moment
 from services.gateway.fixes import failure_id, fix
-from services.gateway.models import ChooseRequest, FailuresRequest, FailureView
+from services.gateway.models import ChooseRequest, FailuresRequest
 from services.gateway.problems import Problem
+from services.gateway.views import FailureView
 from shared.events import Document
 from shared.ordering import Reason, Record, state
 

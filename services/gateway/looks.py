@@ -12,8 +12,8 @@ from time import monotonic
 from typing import Final
 
 from services.gateway import status
-from services.gateway.models import Freshness
 from services.gateway.status import Board, Observation
+from services.gateway.views import Freshness
 from shared.ordering import Record
 from shared.ports import Ledger
 

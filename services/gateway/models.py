@@ -1,4 +1,4 @@
-"""Requests and answers: one schema for HTTP, the command line's `--json`, and Python callers.
+"""Requests, status and checks: one schema for HTTP, the command line's `--json`, and Python.
 
 Requests refuse unknown fields. Times are aware UTC, durations end in `_s`.
 """
@@ -24,13 +24,6 @@ class Answer(BaseModel):
     """What is answered; fields are only ever added."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class ReasonView(Answer):
-    """Why: a stable code and one sentence."""
-
-    code: str
-    text: str
 
 
 # -- search ----------------------------------------------------------------------------------------
@@ -69,68 +62,6 @@ class SearchRequest(Request):
         return value
 
 
-class HitDocument(Answer):
-    source: str
-    path: str
-    doc_key: str
-    title: str
-    state: Word
-    stale: bool = False
-    """A newer version is known than the one that is served."""
-    stale_since: datetime | None = None
-    reason: ReasonView | None = None
-
-
-class HitChunk(Answer):
-    id: str
-    n: int
-    """Position in its document, counting from 1."""
-    heading: tuple[str, ...]
-    text: str
-
-
-class PartView(Answer):
-    """What one list adds; the parts of a hit sum to its score as displayed."""
-
-    raw: float | None
-    normalised: float
-    weight: float
-    adds: float
-
-
-class HitView(Answer):
-    document: HitDocument
-    chunk: HitChunk
-    score: float
-    parts: dict[str, PartView] | None = None
-    highlights: tuple[tuple[int, int], ...] | None = None
-
-
-class Total(Answer):
-    value: int
-    exact: bool
-
-
-class Freshness(Answer):
-    """How far behind an answer can be."""
-
-    watermark: datetime | None
-    """Every change known before this moment is included; None: the folders are not listed yet."""
-    pending_documents: int
-    oldest_pending_s: float | None = None
-    after_met: bool | None = None
-    """Whether the receipt of `after` was reached; None: there was none."""
-
-
-class SearchAnswer(Answer):
-    hits: tuple[HitView, ...]
-    total: Total
-    mode: Mode
-    took_ms: float
-    generation: str
-    freshness: Freshness
-
-
 # -- documents -------------------------------------------------------------------------------------
 
 
@@ -162,96 +93,11 @@ class DocumentRequest(Request):
     chunks: bool = True
 
 
-class DocumentLine(Answer):
-    source: str
-    path: str
-    doc_key: str
-    state: Word
-    stage: str | None = None
-    stale: bool = False
-    reason: ReasonView | None = None
-    chunk_count: int = 0
-    """Chunks that search is promised."""
-    changed_at: datetime | None = None
-    settled_at: datetime | None = None
-
-
-class DocumentsAnswer(Answer):
-    documents: tuple[DocumentLine, ...]
-    total: int
-    next_cursor: str | None = None
-    generation: str
-
-
-class RevisionView(Answer):
-    """A revision of a document: what it came to, and how long that took."""
-
-    sequence: int
-    outcome: str
-    changed_at: datetime
-    started_at: datetime | None = None
-    settled_at: datetime | None = None
-    freshness_s: float | None = None
-    chunks: int = 0
-    inserted: int = 0
-    kept: int = 0
-    removed: int = 0
-    encoded: int = 0
-    waiting: int = 0
-    """Rows that are not written yet."""
-    reason: ReasonView | None = None
-
-
-class NewestView(Answer):
-    """The newest known change of the document."""
-
-    sequence: int
-    op: str
-    changed_at: datetime
-    size: int
-    media_type: str | None = None
-    title: str | None = None
-
-
-class ChunkView(Answer):
-    id: str
-    n: int
-    heading: tuple[str, ...] = ()
-    text: str | None = None
-    """None: the store does not have the row; the sweep will repair it."""
-    born: int
-
-
-class DocumentAnswer(DocumentLine):
-    """A document, all that is known of it."""
-
-    generation: str
-    served: RevisionView | None = None
-    """The revision that search is promised."""
-    pending: RevisionView | None = None
-    newest: NewestView | None = None
-    why: str
-    fix: str = ""
-    chunks: tuple[ChunkView, ...] | None = None
-
-
 class ReceiptRequest(Request):
     """What became of a submission; `receipt` is DOC_KEY-REVISION."""
 
     receipt: str
     wait: float = Field(default=0.0, ge=0, le=60)
-
-
-class ReceiptAnswer(Answer):
-    receipt: str
-    state: Word
-    final: bool
-    outcome: str | None = None
-    """updated, unchanged, removed, refused, failed or superseded; None while not final."""
-    freshness_s: float | None = None
-    searchable_at: datetime | None = None
-    chunks: dict[str, int] = {}
-    reason: ReasonView | None = None
 
 
 # -- failures --------------------------------------------------------------------------------------
@@ -261,29 +107,6 @@ class FailuresRequest(Request):
     source: str = ""
     code: str = ""
     limit: int = Field(default=200, ge=1, le=1000)
-
-
-class FailureView(Answer):
-    id: str
-    document: str
-    """`source/path`, or which message it is."""
-    source: str
-    path: str
-    doc_key: str | None
-    state: Word
-    code: str
-    reason: str
-    stage: str | None = None
-    since: datetime | None = None
-    tries: int | None = None
-    """Deliveries; None where they are not counted."""
-    fix: str
-
-
-class FailuresAnswer(Answer):
-    failures: tuple[FailureView, ...]
-    total: int
-    generation: str
 
 
 class ChooseRequest(Request):
@@ -296,27 +119,11 @@ class ChooseRequest(Request):
     dry_run: bool = False
 
 
-class Chosen(Answer):
-    id: str
-    document: str
-    done: bool
-    detail: str = ""
-
-
-class ChosenAnswer(Answer):
-    """What was done to which failure."""
-
-    done: int
-    skipped: int
-    dry_run: bool
-    items: tuple[Chosen, ...]
-
-
 # -- status, validation ----------------------------------------------------------------------------
 
 
 class StatusRequest(Request):
-    """Nothing to say yet."""
+    """No fields."""
 
 
 class ChecksRequest(Request):

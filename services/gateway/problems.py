@@ -33,8 +33,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "Not JSON", "send one JSON object"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
-    "not_found": Kind(404, "No such address", "instep help; the addresses start with /api/v1/"),
-    "document_not_found": Kind(404, "No such document", "instep status --pending"),
+    "not_found": Kind(404, "No such address", "the addresses start with /api/v1/"),
+    "document_not_found": Kind(
+        404, "No such document", "instep status --pending lists what is on its way"
+    ),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
     "batch_not_found": Kind(404, "No such batch", ""),

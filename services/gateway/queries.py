@@ -14,18 +14,10 @@ from services.gateway.models import (
     BatchRequest,
     ChecksRequest,
     CheckView,
-    ChunkView,
-    DocumentAnswer,
     DocumentRequest,
-    DocumentsAnswer,
     DocumentsRequest,
-    FailuresAnswer,
     FailuresRequest,
-    FailureView,
-    NewestView,
-    ReceiptAnswer,
     ReceiptRequest,
-    SearchAnswer,
     SearchRequest,
     SourceView,
     StatusAnswer,
@@ -34,6 +26,16 @@ from services.gateway.problems import Problem, hint
 from services.gateway.receipts import read_receipt, receipt_answer, wait_for
 from services.gateway.search import Search
 from services.gateway.status import Observation
+from services.gateway.views import (
+    ChunkView,
+    DocumentAnswer,
+    DocumentsAnswer,
+    FailuresAnswer,
+    FailureView,
+    NewestView,
+    ReceiptAnswer,
+    SearchAnswer,
+)
 from shared.ordering import Record, RowRef, state
 from shared.ports import ChangeLog, Ledger, Newest, VectorStore
 

@@ -5,8 +5,8 @@ import time
 from typing import Final
 
 from services.gateway.documents import moment, reason_view, settled_view
-from services.gateway.models import ReceiptAnswer
 from services.gateway.problems import Problem
+from services.gateway.views import ReceiptAnswer
 from shared.ordering import Record, Settled, Word, settled_seq, state
 from shared.ports import Ledger
 

@@ -12,16 +12,7 @@ import numpy as np
 from services.gateway.documents import moment, reason_view
 from services.gateway.filters import Condition, parse
 from services.gateway.highlight import highlights
-from services.gateway.models import (
-    Freshness,
-    HitChunk,
-    HitDocument,
-    HitView,
-    PartView,
-    SearchAnswer,
-    SearchRequest,
-    Total,
-)
+from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.rank import (
     Ranked,
@@ -32,6 +23,15 @@ from services.gateway.rank import (
     weights_for,
 )
 from services.gateway.receipts import read_receipt, wait_for
+from services.gateway.views import (
+    Freshness,
+    HitChunk,
+    HitDocument,
+    HitView,
+    PartView,
+    SearchAnswer,
+    Total,
+)
 from shared.ordering import Record, RowRef, State, state
 from shared.ports import Encoder, Hit, Ledger, Mode, Vector, VectorStore
 from shared.settings import SearchSettings

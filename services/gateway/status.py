@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from services.gateway.models import Freshness, SourceView, StageView, StatusAnswer
+from services.gateway.models import SourceView, StageView, StatusAnswer
+from services.gateway.views import Freshness
 from shared.ordering import Record, state
 
 WINDOW_S: Final = 3600.0

@@ -1,4 +1,4 @@
-"""The producer, built from a process's adapters: a watch for each folder, a door for submissions."""
+"""The producer, built from adapters: a watch for each folder, a door for submissions."""
 
 import asyncio
 from functools import partial

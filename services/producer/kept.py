@@ -7,6 +7,7 @@ leave documents behind that no listing knows, and nobody would notice when their
 import asyncio
 import json
 import zlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from shared.ports import Shelf
 
 GUARD_SHARE: Final = 0.5
 GUARD_AT_LEAST: Final = 20
+LATELY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,21 @@ def may_remove(vanished: int, lately: int, known: int) -> bool:
     """
     total = vanished + lately
     return total < GUARD_AT_LEAST or total <= GUARD_SHARE * (known + lately)
+
+
+class Lately:
+    """How many documents were removed within the last minute. Times: one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._removed: deque[tuple[float, int]] = deque()
+
+    def add(self, removed: int, now: float) -> None:
+        self._removed.append((now, removed))
+
+    def count(self, now: float) -> int:
+        while self._removed and self._removed[0][0] < now - LATELY_S:
+            self._removed.popleft()
+        return sum(removed for _, removed in self._removed)
 
 
 class KeptListing:

@@ -8,7 +8,6 @@ intervals, and whenever something does not fit.
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
@@ -16,7 +15,7 @@ from typing import Final
 import structlog
 
 from services.producer.folder import SourceUnavailable
-from services.producer.kept import Held, may_remove
+from services.producer.kept import Held, Lately, may_remove
 from services.producer.listing import Stat, compare
 from services.producer.looking import look_at
 from services.producer.mounts import is_on_network
@@ -31,7 +30,6 @@ log = structlog.get_logger()
 
 PEEKS: Final = 64
 """Files of one notice whose age is looked at, in the event loop; others wait the whole time."""
-LATELY_S: Final = 60.0
 RETRY_S: Final = 1.0
 LISTING_SHARE: Final = 0.05
 """Most of the time that listing may take when there are no events."""
@@ -53,7 +51,7 @@ class FolderWatch:
         self._settling = Settling(settings.settle)
         self._wake = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
-        self._removed: deque[tuple[float, int]] = deque()
+        self._lately = Lately()
         self._loaded = False
         self._release = False
         self._unavailable = ""
@@ -160,8 +158,8 @@ class FolderWatch:
         except BaseException:
             self._asked = asked + self._asked
             raise
-        if self._asked:
-            self._scan_at = 0.0
+        if self._asked or self._exchanged:
+            self._scan_at = 0.0  # that came while this listing was under way
         for one in asked:
             if not one.done():
                 one.set_result(None)
@@ -249,7 +247,7 @@ class FolderWatch:
     def _after(self, result: Synced) -> None:
         now = time.monotonic()
         if result.removed:
-            self._removed.append((now, result.removed))
+            self._lately.add(result.removed, now)
         for path, error in result.again.items():
             wait = RETRY_S if isinstance(error, BusUnavailable) else self._settings.settle
             self._settling.again([path], now, wait)
@@ -272,7 +270,7 @@ class FolderWatch:
         if not gone:
             return []
         known = len(self._sync.listing.entries)
-        if self.held is None and may_remove(len(gone), self._lately(), known):
+        if self.held is None and may_remove(len(gone), self._lately.count(time.monotonic()), known):
             return gone
         held = Held(self._sync.now().isoformat(), len(gone), known, tuple(gone[:20]))
         if self.held is not None:
@@ -281,11 +279,6 @@ class FolderWatch:
                 held = replace(self.held, vanished=self.held.vanished + len(gone))
         await self._hold(held)
         return []
-
-    def _lately(self) -> int:
-        while self._removed and self._removed[0][0] < time.monotonic() - LATELY_S:
-            self._removed.popleft()
-        return sum(count for _, count in self._removed)
 
     async def _hold(self, held: Held | None) -> None:
         before = self.held

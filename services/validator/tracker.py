@@ -6,6 +6,7 @@ coalesced ones change nothing, and a restart reads the open batches from their b
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import OrderedDict
@@ -38,7 +39,6 @@ log = structlog.get_logger()
 POLL_S: Final = 0.5
 """How long the ledger is left alone when no event says where to look."""
 POLL_MOST_S: Final = 5.0
-POLL_DOCUMENTS: Final = 1000
 RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
 REMEMBERED: Final = 100_000
@@ -106,7 +106,7 @@ class Tracker:
         return unread + sum(t.open.whole for t in self._tracked.values())
 
     async def wait_complete(self, batch_id: str) -> Mapping[str, Any]:
-        """The report of a batch, once it is complete. Raises BusUnavailable."""
+        """Its report, once it is complete. Raises BusUnavailable."""
         if (known := await self.book.report(batch_id)) is not None:
             return known
         async with self._changed:
@@ -123,12 +123,10 @@ class Tracker:
                 log.warning("batches_not_tracked", reason=str(error))
                 await asyncio.sleep(POLL_S)
             if _is_cancelled():
-                return
-            try:
+                break
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -180,7 +178,7 @@ class Tracker:
     async def _poll(self) -> None:
         """Ask the ledger about some members that no event has told of."""
         waiting = dict(
-            islice((i for t in self._tracked.values() for i in t.waiting.items()), POLL_DOCUMENTS)
+            islice((i for t in self._tracked.values() for i in t.waiting.items()), CHECK_AT_ONCE)
         )
         if not waiting:
             return
@@ -218,8 +216,6 @@ class Tracker:
     def _forget(self, batch_id: str) -> None:
         for doc_key in self._tracked.pop(batch_id).waiting:
             self._by_document.get(doc_key, set()).discard(batch_id)
-
-    # -- completion --------------------------------------------------------------------------------
 
     async def _complete(self, batch_id: str) -> None:
         tracked = self._tracked[batch_id]
@@ -266,7 +262,7 @@ class Tracker:
     async def _tell(self, batch_id: str, report: Mapping[str, Any]) -> None:
         async with self._changed:
             self._done[batch_id] = report
-            while len(self._done) > 100:
+            if len(self._done) > 100:
                 self._done.popitem(last=False)
             self._changed.notify_all()
 

@@ -101,6 +101,21 @@ class KvBucket:
                 raise Conflict(f"{key} in {self.name} is not at {expect}") from error
         return ack.seq
 
+    async def put_in_passing(self, values: Mapping[str, bytes]) -> None:
+        """Store values that may be forgotten; only the last of them is acknowledged.
+
+        The server takes the messages of a connection in their order, so that acknowledgement says
+        that it has seen them all; a request for each would cost more than the values are worth.
+
+        Raises:
+            BusUnavailable: nothing is known to be stored.
+        """
+        *others, last = values.items()
+        with translated(f"writing {self.name}"):
+            for key, data in others:
+                await self._js._nc.publish(self._prefix + key, data)
+            await self._put(*last, None)
+
     async def erase(self, key: str) -> None:
         """Take the key out and leave no marker; an absent key is no error."""
         with translated(f"writing {self.name}"):

@@ -45,17 +45,16 @@ class KvCache:
         }
 
     async def put_many(self, vectors: Mapping[str, Vector]) -> None:
-        stored = await asyncio.gather(*(self._put(k, v) for k, v in vectors.items()))
-        missed = stored.count(False)
-        self.unstored += missed
-        if missed and not self._failing:
-            log.warning("cache_write_failed", vectors=missed)
-        self._failing = missed > 0
-
-    async def _put(self, key: str, vector: Vector) -> bool:
-        async with self._slots:
-            try:
-                await self._bucket.put(key, np.ascontiguousarray(vector, "<f4").tobytes())
-            except (BusUnavailable, PermanentError):
-                return False
-        return True
+        if not vectors:
+            return
+        values = {k: np.ascontiguousarray(v, "<f4").tobytes() for k, v in vectors.items()}
+        try:
+            async with self._slots:
+                await self._bucket.put_in_passing(values)
+        except (BusUnavailable, PermanentError):
+            self.unstored += len(values)
+            if not self._failing:
+                log.warning("cache_write_failed", vectors=len(values))
+            self._failing = True
+        else:
+            self._failing = False

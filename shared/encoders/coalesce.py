@@ -107,10 +107,11 @@ class CoalescingEncoder:
             self._forget(job)
 
     async def close(self) -> None:
-        """Refuse new work and fail what waits with EncoderBusy; returns when the device is idle."""
+        """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
         self._closed = True
         for job in self._jobs:
-            _fail(job, EncoderBusy("the encoder is stopping"))
+            if job.ready:
+                _fail(job, EncoderBusy("the encoder is stopping"))
         self._room.set()
         await asyncio.gather(*self._pumps)
         self._device.shutdown(wait=False)
@@ -140,6 +141,8 @@ class CoalescingEncoder:
         if job.future.done():
             return
         tokens = await self._tokenise(texts)
+        if self._closed:
+            raise EncoderBusy("the encoder is stopping")
         job.ready |= dict(enumerate(tokens, start))
         self._wake()
 

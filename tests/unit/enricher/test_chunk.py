@@ -102,7 +102,7 @@ def test_any_text_fits_the_real_window(wordpiece, text, kind, tokens):
 
 
 class _LongWordsAreUnknown:
-    """One token for a word of more than 50 characters, as WordPiece has, else one a character."""
+    """One token for a word of more than 300 characters, as WordPiece has, else one a character."""
 
     window = 254
 
@@ -110,7 +110,7 @@ class _LongWordsAreUnknown:
         found = []
         for match in re.finditer(r"\S+", text):
             start, end = match.span()
-            whole = end - start > 50
+            whole = end - start > 300
             found += [(start, end)] if whole else [(n, n + 1) for n in range(start, end)]
         return found
 

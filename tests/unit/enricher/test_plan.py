@@ -122,7 +122,7 @@ def test_nothing_to_write_is_one_empty_part_that_passes_by_the_embedder():
     record = plan(settled([1]), revision(2, [1]))
     prepared = Prepared("", {}, (Piece(chunk_key(1), "one"),))
 
-    (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared)
+    (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared, dimensions=8)
 
     assert isinstance(event, EmbeddingsReady)
     assert event.rows == ()
@@ -134,7 +134,7 @@ def test_parts_hold_what_is_to_be_written_and_nothing_else():
         "Title", {"a": 1}, tuple(Piece(chunk_key(n), f"text {n}", ("H",)) for n in (1, 2, 3))
     )
 
-    (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared)
+    (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared, dimensions=8)
 
     assert isinstance(event, DocumentEnriched)
     assert [row.text for row in event.rows] == ["text 2", "text 3"]
@@ -148,7 +148,7 @@ def test_parts_hold_what_is_to_be_written_and_nothing_else():
 def test_parts_are_small_enough_and_lose_nothing(sizes):
     rows = [PartRow(id=str(n), chunk_key="k", born=1, text="x" * s) for n, s in enumerate(sizes)]
 
-    cuts = list(cut(rows))
+    cuts = list(cut(rows, vector_bytes=2048))
 
     assert [row for some in cuts for row in some] == rows
     assert all(len(some) <= MAX_PART_ROWS for some in cuts)

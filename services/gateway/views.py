@@ -1,0 +1,202 @@
+"""Answers about documents: hits, lines of lists, revisions, receipts, failures."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from services.gateway.models import Answer
+from shared.ordering import Word
+from shared.ports import Mode
+
+
+class ReasonView(Answer):
+    """Why: a stable code and one sentence."""
+
+    code: str
+    text: str
+
+
+class HitDocument(Answer):
+    source: str
+    path: str
+    doc_key: str
+    title: str
+    state: Word
+    stale: bool = False
+    """A newer version is known than the one that is served."""
+    stale_since: datetime | None = None
+    reason: ReasonView | None = None
+
+
+class HitChunk(Answer):
+    id: str
+    n: int
+    """Position in its document, counting from 1."""
+    heading: tuple[str, ...]
+    text: str
+
+
+class PartView(Answer):
+    """What one list adds; the parts of a hit sum to its score as displayed."""
+
+    raw: float | None
+    normalised: float
+    weight: float
+    adds: float
+
+
+class HitView(Answer):
+    document: HitDocument
+    chunk: HitChunk
+    score: float
+    parts: dict[str, PartView] | None = None
+    highlights: tuple[tuple[int, int], ...] | None = None
+
+
+class Total(Answer):
+    value: int
+    exact: bool
+
+
+class Freshness(Answer):
+    """How far behind an answer can be."""
+
+    watermark: datetime | None
+    """Every change known before this moment is included; None: the folders are not listed yet."""
+    pending_documents: int
+    oldest_pending_s: float | None = None
+    after_met: bool | None = None
+    """Whether the receipt of `after` was reached; None: there was none."""
+
+
+class SearchAnswer(Answer):
+    hits: tuple[HitView, ...]
+    total: Total
+    mode: Mode
+    took_ms: float
+    generation: str
+    freshness: Freshness
+
+
+class DocumentLine(Answer):
+    source: str
+    path: str
+    doc_key: str
+    state: Word
+    stage: str | None = None
+    stale: bool = False
+    reason: ReasonView | None = None
+    chunk_count: int = 0
+    """Chunks that search is promised."""
+    changed_at: datetime | None = None
+    settled_at: datetime | None = None
+
+
+class DocumentsAnswer(Answer):
+    documents: tuple[DocumentLine, ...]
+    total: int
+    next_cursor: str | None = None
+    generation: str
+
+
+class RevisionView(Answer):
+    """A revision of a document: what it came to, and how long that took."""
+
+    sequence: int
+    outcome: str
+    changed_at: datetime
+    started_at: datetime | None = None
+    settled_at: datetime | None = None
+    freshness_s: float | None = None
+    chunks: int = 0
+    inserted: int = 0
+    kept: int = 0
+    removed: int = 0
+    encoded: int = 0
+    waiting: int = 0
+    """Rows that are not written yet."""
+    reason: ReasonView | None = None
+
+
+class NewestView(Answer):
+    """The newest known change of the document."""
+
+    sequence: int
+    op: str
+    changed_at: datetime
+    size: int
+    media_type: str | None = None
+    title: str | None = None
+
+
+class ChunkView(Answer):
+    id: str
+    n: int
+    heading: tuple[str, ...] = ()
+    text: str | None = None
+    """None: the store does not have the row; the sweep will repair it."""
+    born: int
+
+
+class DocumentAnswer(DocumentLine):
+    """A document, all that is known of it."""
+
+    generation: str
+    served: RevisionView | None = None
+    """The revision that search is promised."""
+    pending: RevisionView | None = None
+    newest: NewestView | None = None
+    why: str
+    fix: str = ""
+    chunks: tuple[ChunkView, ...] | None = None
+
+
+class ReceiptAnswer(Answer):
+    receipt: str
+    state: Word
+    final: bool
+    outcome: str | None = None
+    """updated, unchanged, removed, refused, failed or superseded; None while not final."""
+    freshness_s: float | None = None
+    searchable_at: datetime | None = None
+    chunks: dict[str, int] = Field(default_factory=dict)
+    reason: ReasonView | None = None
+
+
+class FailureView(Answer):
+    id: str
+    document: str
+    """`source/path`, or which message it is."""
+    source: str
+    path: str
+    doc_key: str | None
+    state: Word
+    code: str
+    reason: str
+    stage: str | None = None
+    since: datetime | None = None
+    tries: int | None = None
+    """Deliveries; None where they are not counted."""
+    fix: str
+
+
+class FailuresAnswer(Answer):
+    failures: tuple[FailureView, ...]
+    total: int
+    generation: str
+
+
+class Chosen(Answer):
+    id: str
+    document: str
+    done: bool
+    detail: str = ""
+
+
+class ChosenAnswer(Answer):
+    """What was done to which failure."""
+
+    done: int
+    skipped: int
+    dry_run: bool
+    items: tuple[Chosen, ...]

@@ -1,0 +1,60 @@
+from contextlib import AsyncExitStack
+
+import pytest
+
+from shared.encoders.factory import describe, load_encoder, load_tokenizer
+from shared.encoders.models import MINILM, fingerprint
+from shared.errors import ConfigurationError, EncoderBusy
+from shared.settings import Embedding
+
+
+def test_the_packaged_model_is_described_without_looking_at_its_files(monkeypatch):
+    monkeypatch.setattr("shared.encoders.files.packaged_folder", None)
+
+    assert describe(Embedding()) == (fingerprint(MINILM), 384)
+    assert describe(Embedding(model="sentence-transformers/all-MiniLM-L6-v2")) == describe(
+        Embedding()
+    )
+
+
+def test_int8_is_described_as_another_kind_of_vector(monkeypatch):
+    monkeypatch.setattr("shared.encoders.files.packaged_folder", None)
+
+    assert describe(Embedding(numeric="int8"))[0] != describe(Embedding())[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"device": "cpu"}, {"threads": 1}, {"max_batch": 1}, {"max_tokens": 512}], ids=str
+)
+def test_how_it_is_computed_does_not_change_the_fingerprint(change):
+    assert describe(Embedding(**change)) == describe(Embedding())
+
+
+@pytest.mark.parametrize("change", [{"backend": "sentence-transformers"}, {"device": "cuda"}])
+def test_int8_is_for_openvino_only(change):
+    with pytest.raises(ConfigurationError, match="int8"):
+        describe(Embedding(numeric="int8", **change))
+
+
+def test_openvino_runs_the_packaged_model_only(tmp_path):
+    with pytest.raises(ConfigurationError, match="modules"):
+        describe(Embedding(model=str(tmp_path)))
+
+
+async def test_a_fake_of_any_dimension_is_loaded_by_name():
+    settings = Embedding(model="fake-1536")
+    async with AsyncExitStack() as stack:
+        encoder = await load_encoder(settings, stack)
+        vectors = await encoder.encode(["text"])
+
+    assert vectors.shape == (1, 1536)
+    assert describe(settings) == (encoder.fingerprint, encoder.dimensions)
+    assert load_tokenizer(settings).count(["two words"]) == [2]
+
+
+async def test_the_stack_closes_the_encoder():
+    async with AsyncExitStack() as stack:
+        encoder = await load_encoder(Embedding(model="fake-8"), stack)
+
+    with pytest.raises(EncoderBusy):
+        await encoder.encode(["late"])

@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import pytest
+
+from shared.encoders.models import MINILM, PACKAGED, fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights_sha256": "0" * 64},
+        {"tokenizer_sha256": "0" * 64},
+        {"window": 128},
+        {"pooling": "cls"},
+        {"normalise": False},
+        {"prefix": "passage: "},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_decides_a_vector_is_in_the_fingerprint(change):
+    assert fingerprint(replace(MINILM, **change)) != fingerprint(MINILM)
+
+
+def test_the_name_of_a_model_is_not_in_the_fingerprint():
+    assert fingerprint(replace(MINILM, name="model")) == fingerprint(MINILM)
+
+
+def test_int8_is_another_fingerprint_and_so_is_another_calibration():
+    found = {
+        fingerprint(MINILM),
+        fingerprint(MINILM, "int8", "a"),
+        fingerprint(MINILM, "int8", "b"),
+    }
+
+    assert len(found) == 3
+
+
+def test_the_fingerprint_of_the_packaged_model_never_changes_by_accident():
+    # another value makes every existing index a stranger: it must be a decision
+    assert fingerprint(MINILM) == "3sclaw5msl55olyqs4wlojmllt"
+
+
+def test_the_packaged_model_is_known_by_its_hub_name_too():
+    assert PACKAGED["sentence-transformers/all-MiniLM-L6-v2"] is PACKAGED["all-MiniLM-L6-v2"]
