@@ -32,13 +32,9 @@ def describe(settings: Embedding) -> tuple[str, int]:
     if dimensions := _fake(settings):
         return fake.fingerprint(dimensions), dimensions
     spec = _spec(settings)
-    if settings.numeric == "f32":
-        return fingerprint(spec), spec.dimensions
-    if _backend(settings) != "openvino":
-        raise ConfigurationError(
-            f"embedding.numeric is int8, which is only for {MINILM.name} on openvino; set it to f32"
-        )
-    return fingerprint(spec, "int8", quantise.digest(quantise.packaged())), spec.dimensions
+    _check(settings, spec)
+    artefact = quantise.digest(quantise.packaged()) if settings.numeric == "int8" else ""
+    return fingerprint(spec, settings.numeric, artefact), spec.dimensions
 
 
 def load_tokenizer(settings: Embedding) -> TokenCounter:
@@ -110,16 +106,24 @@ def _folder(settings: Embedding) -> Path:
     return folder if folder.is_dir() else files.downloaded(settings.model)
 
 
+def _check(settings: Embedding, spec: ModelSpec) -> None:
+    """Raise ConfigurationError for settings that exclude each other."""
+    if settings.backend == "openvino" and (spec is not MINILM or settings.device == "cuda"):
+        raise ConfigurationError(
+            f"embedding.backend is openvino, which runs {MINILM.name} on a CPU only; set it to auto"
+        )
+    elsewhere = settings.backend == "sentence-transformers" or settings.device == "cuda"
+    if settings.numeric == "int8" and (spec is not MINILM or elsewhere):
+        raise ConfigurationError(
+            f"embedding.numeric is int8, which is only for {MINILM.name} on openvino; set it to f32"
+        )
+
+
 def _backend(settings: Embedding) -> Literal["openvino", "sentence-transformers"]:
     """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
-    packaged = _spec(settings) is MINILM
-    if settings.backend == "openvino" and not packaged:
-        raise ConfigurationError(
-            f"embedding.backend is openvino, which runs {MINILM.name} only; set it to auto"
-        )
     if settings.backend != "auto":
         return settings.backend
-    if not packaged or settings.device == "cuda":
+    if _spec(settings) is not MINILM or settings.device == "cuda":
         return "sentence-transformers"
     if settings.numeric == "int8" or settings.device == "cpu":
         return "openvino"

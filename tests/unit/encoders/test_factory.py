@@ -1,4 +1,6 @@
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -36,9 +38,15 @@ def test_int8_is_for_openvino_only(change):
         describe(Embedding(numeric="int8", **change))
 
 
-def test_openvino_runs_the_packaged_model_only(tmp_path):
-    with pytest.raises(ConfigurationError, match="modules"):
-        describe(Embedding(model=str(tmp_path)))
+@pytest.mark.parametrize("change", [{"backend": "openvino"}, {"numeric": "int8"}], ids=str)
+def test_another_model_is_not_for_openvino(monkeypatch, change):
+    other = replace(MINILM, name="other", weights_sha256="0" * 64)
+    monkeypatch.setattr("shared.encoders.files.inspect", lambda _: other)
+    settings = {"model": str(Path(__file__).parent)}
+
+    assert describe(Embedding(**settings))[0] == fingerprint(other)
+    with pytest.raises(ConfigurationError, match="openvino"):
+        describe(Embedding(**settings, **change))
 
 
 async def test_a_fake_of_any_dimension_is_loaded_by_name():
