@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
 from shared.encoders import cpu, files
 from shared.encoders.backend import Backend
 from shared.encoders.batching import padded, plan_batches
@@ -123,10 +121,12 @@ def show_speed(texts: list[str], backends: dict[str, Backend], options: argparse
     first = next(iter(runs))
     for name, taken in seconds.items():
         ratios = [
-            statistics.median(base[kind] / own[kind] for base, own in zip(seconds[first], taken))
+            statistics.median(
+                base[kind] / own[kind] for base, own in zip(seconds[first], taken, strict=True)
+            )
             for kind in (0, 1)
         ]
-        spread = sorted(base[0] / own[0] for base, own in zip(seconds[first], taken))
+        spread = sorted(base[0] / own[0] for base, own in zip(seconds[first], taken, strict=True))
         best = len(texts) / min(wall for wall, _ in taken)
         print(
             f"{name:7} wall x {ratios[0]:.2f} ({spread[0]:.2f} to {spread[-1]:.2f})   "

@@ -37,8 +37,10 @@ def corpus(folder: Path, count: int, *, seed: int = 7) -> None:
         lines = [f"# Note {n}: {chance.choice(sentences)[:50]}"]
         for section in range(chance.randint(3, 7)):
             lines.append(f"## Part {section} of {n}")
-            for _ in range(chance.randint(1, 4)):
-                lines.append(". ".join(chance.choices(sentences, k=chance.randint(2, 5))) + ".")
+            lines += [
+                f"{'. '.join(chance.choices(sentences, k=chance.randint(2, 5)))}."
+                for _ in range(chance.randint(1, 4))
+            ]
         path = folder / f"d{n // 50}" / f"n{n}.md"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n\n".join(lines) + "\n")

@@ -22,8 +22,6 @@ import numpy as np
 import openvino as ov
 from safetensors.numpy import load_file
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from shared.encoders import bert, files, quantise
 from shared.encoders.backend import pack
 from shared.encoders.batching import plan_batches

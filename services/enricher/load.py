@@ -25,10 +25,14 @@ _GONE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The bytes, and the sha256 of what was read: it tells whether a reference has changed."""
+    """The bytes of a document."""
 
     data: bytes
-    content_hash: str
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of what was read: it tells whether a reference has changed."""
+        return content_hash(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Load:
         else:
             raise TypeError("only inline, stored and linked content has bytes")
         _check_size(len(data), limit)
-        return Loaded(data, await asyncio.to_thread(content_hash, data))
+        return Loaded(data)
 
     async def _stored(self, content: Stored) -> bytes:
         try:

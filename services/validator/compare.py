@@ -4,6 +4,8 @@ Every repair is a re-submission of the document's newest change (`shared.repair`
 come from the cache and nothing is encoded.
 """
 
+import asyncio
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,7 +18,8 @@ from shared.repair import resubmit
 log = structlog.get_logger()
 
 EVERY_BORN = 2**53
-DOCUMENTS_AT_ONCE = 2000
+DOCUMENTS_AT_ONCE = 512
+SECOND_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +65,23 @@ class CompareStore:
     ledger: Ledger
     store: VectorStore
     changes: ChangeLog
+    second_look_s: float = SECOND_LOOK_S
 
     async def __call__(self) -> Compared:
-        """Compare by number first, by ids where the numbers differ."""
+        """Compare by number first, by ids where the numbers differ, and twice what differs.
+
+        Changes go on meanwhile: what is being cleaned differs for some milliseconds.
+        """
         records = {key: record async for key, record in self.ledger.entries()}
         if promised_rows(records) == await self.store.count():
             return Compared(len(records))
-        differing: list[tuple[str, Record]] = []
-        keys = list(records)
-        for start in range(0, len(keys), DOCUMENTS_AT_ONCE):
-            some = keys[start : start + DOCUMENTS_AT_ONCE]
-            found = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
-            differing += [(k, records[k]) for k in some if differs(k, records[k], found[k])]
+        differing = await self._differing(records)
+        if differing:
+            await asyncio.sleep(self.second_look_s)
+            differing = await self._differing(await self.ledger.get_many(differing))
         resubmitted: dict[str, int] = {}
         lost = 0
-        for key, record in differing:
+        for key, record in differing.items():
             if record.settled and not record.pending and record.settled.outcome == "refused":
                 lost += 1  # DOCS has the refused content only, not the one that was served
                 log.warning("refused_document_lost_rows", doc_key=key)
@@ -86,3 +91,35 @@ class CompareStore:
                 resubmitted[key] = sent
         log.info("store_compared", documents=len(records), differing=len(differing))
         return Compared(len(records), len(differing), resubmitted, lost)
+
+    async def _surely_differing(self, records: Mapping[str, Record]) -> Mapping[str, Record]:
+        """Looks again until a look changes nothing: what is just being changed is no difference."""
+        differing = await self._differing(records)
+        while differing:
+            await asyncio.sleep(self.second_look_s)
+            now = await self.ledger.get_many(differing)
+            still = await self._differing(
+                {key: now[key] for key, record in differing.items() if now.get(key) == record}
+            )
+            if len(still) == len(differing):
+                return still
+            differing = still
+        return {}
+
+    async def _differing(self, records: Mapping[str, Record]) -> dict[str, Record]:
+        keys = list(records)
+        found: dict[str, Record] = {}
+        for start in range(0, len(keys), DOCUMENTS_AT_ONCE):
+            some = keys[start : start + DOCUMENTS_AT_ONCE]
+            held = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
+            found |= {k: records[k] for k in some if differs(k, records[k], held[k])}
+        return found
+
+    async def _differing(self, records: Mapping[str, Record]) -> dict[str, Record]:
+        differing: dict[str, Record] = {}
+        keys = list(records)
+        for start in range(0, len(keys), DOCUMENTS_AT_ONCE):
+            some = keys[start : start + DOCUMENTS_AT_ONCE]
+            found = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
+            differing |= {k: records[k] for k in some if differs(k, records[k], found[k])}
+        return differing
