@@ -314,4 +314,55 @@ class Shelf(Protocol):
     async def keys(self, prefix: str = "") -> Sequence[str]: ...
 
 
+# -- removals that wait ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Removals of one source that wait for a person; the documents are still found by search."""
+
+    source: str
+    since: datetime
+    vanished: int
+    """Documents whose files are gone."""
+    of: int
+    """Documents of the source, with those."""
+    sample: tuple[str, ...]
+    """Some of the paths."""
+    kept: bool
+    """A person has said that the documents shall stay; nobody is asked again."""
+
+
+class Holds(Protocol):
+    """The removals that wait in the folders that this process watches."""
+
+    async def list(self) -> Sequence[Hold]:
+        """One for each source that has some, by name."""
+        ...
+
+    async def release(self, source: str) -> int:
+        """List the folder again and remove what has vanished.
+
+        Returns:
+            Documents removed. 0: nothing was held, it has come back, or much more has vanished
+            than `list` showed, and all of it still waits.
+
+        Raises:
+            TransientError: the folder cannot be listed; nothing was removed.
+            BusUnavailable: nothing is known.
+        """
+        ...
+
+    async def keep(self, source: str) -> int:
+        """Leave the documents in the index until their files come back or they are released.
+
+        Returns:
+            Documents concerned. 0: nothing was held.
+
+        Raises:
+            BusUnavailable: nothing is known.
+        """
+        ...
+
+
 Mode = Literal["vector", "keyword", "hybrid"]

@@ -39,7 +39,7 @@ class Progress:
     refused: int = 0
     failed: int = 0
     held: int = 0
-    """Sources whose removals wait for a person."""
+    """Documents whose removals wait for a person, of all sources."""
     listeners: list[Callable[[Activity], None]] = field(default_factory=list)
 
     def say(self, activity: Activity) -> None:

@@ -24,6 +24,7 @@ from shared.ports import (
     ChangeLog,
     ContentStore,
     Encoder,
+    Holds,
     Ledger,
     Publish,
     Shelf,
@@ -55,6 +56,8 @@ class Wiring:
     stack: AsyncExitStack
     gateway_url: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Where the gateway of this process listens, once it does."""
+    holds: Holds | None = None
+    """Removals that wait; None where this process watches no folders."""
     _built: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     @property

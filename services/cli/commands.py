@@ -148,6 +148,22 @@ COMMANDS: Final = (
         (*_CHOOSE, flag("--yes", help="do not ask")),
     ),
     Command(
+        "holds",
+        "removals that wait for a person",
+        "instep holds\ninstep holds release docs\ninstep holds keep docs",
+        "holds:run",
+        (
+            arg(
+                "action",
+                nargs="?",
+                metavar="release|keep",
+                choices=("release", "keep"),
+                help="release: take the documents out; keep: leave them until the files are back",
+            ),
+            arg("source", nargs="?", metavar="SOURCE", help="as the list shows it"),
+        ),
+    ),
+    Command(
         "validate",
         "check that the index holds what it should",
         "instep validate\ninstep validate --queries golden.jsonl",

@@ -73,7 +73,7 @@ def in_step_line(summary: Mapping[str, Any]) -> str:
     if bad:
         text += f"; {', '.join(bad)} (instep failed)"
     if documents.get("held"):
-        text += f"; {documents['held']:,} removals held"
+        text += f"; {documents['held']:,} removals held (instep holds)"
     return text
 
 

@@ -97,6 +97,7 @@ async def faces(wiring: Wiring, validation: Validate) -> Faces:
         sources=sources(wiring.settings),
         batch_reports=_Reports(await wiring.book()),
         dead_letters=letters,
+        watched=lambda: wiring.holds,
     )
     commands = InstanceCommands(
         queries=queries,
@@ -105,6 +106,7 @@ async def faces(wiring: Wiring, validation: Validate) -> Faces:
         generation=generation,
         validation=validation,
         dead_letters=letters,
+        watched=lambda: wiring.holds,
     )
     return Faces(queries, commands)
 

@@ -1,13 +1,19 @@
-"""What may be done, over the ports: retry, drop, validate."""
+"""What may be done, over the ports: retry, drop, release, keep, validate."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from services.gateway import holds
 from services.gateway.failures import choose
-from services.gateway.models import ChooseRequest, ValidateAnswer, ValidateRequest
+from services.gateway.models import (
+    ChooseRequest,
+    HoldRequest,
+    ValidateAnswer,
+    ValidateRequest,
+)
 from services.gateway.queries import DeadLetters, InstanceQueries
-from services.gateway.views import Chosen, ChosenAnswer, FailureView
+from services.gateway.views import Chosen, ChosenAnswer, FailureView, HoldAnswer
 from shared.errors import LedgerConflict
 from shared.ports import ChangeLog, Ledger
 from shared.repair import resubmit
@@ -20,6 +26,8 @@ class Commands(Protocol):
 
     async def retry(self, request: ChooseRequest) -> ChosenAnswer: ...
     async def drop(self, request: ChooseRequest) -> ChosenAnswer: ...
+    async def release(self, request: HoldRequest) -> HoldAnswer: ...
+    async def keep(self, request: HoldRequest) -> HoldAnswer: ...
     async def validate(self, request: ValidateRequest) -> ValidateAnswer: ...
 
 
@@ -33,6 +41,7 @@ class InstanceCommands:
     generation: str
     validation: Validate
     dead_letters: DeadLetters | None = None
+    watched: holds.Watched = holds.nobody
 
     async def retry(self, request: ChooseRequest) -> ChosenAnswer:
         """Publish the newest change of each chosen document again."""
@@ -41,6 +50,14 @@ class InstanceCommands:
     async def drop(self, request: ChooseRequest) -> ChosenAnswer:
         """Forget the chosen failures; nothing leaves the index."""
         return await self._each(request, self._drop)
+
+    async def release(self, request: HoldRequest) -> HoldAnswer:
+        """Make the removals of a source that wait."""
+        return await holds.release(self.watched, request.source)
+
+    async def keep(self, request: HoldRequest) -> HoldAnswer:
+        """Leave the documents of a source whose files are gone."""
+        return await holds.keep(self.watched, request.source)
 
     async def validate(self, request: ValidateRequest) -> ValidateAnswer:
         return await self.validation(request)

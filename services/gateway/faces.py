@@ -16,6 +16,7 @@ from services.gateway.models import (
     DocumentRequest,
     DocumentsRequest,
     FailuresRequest,
+    HoldRequest,
     ReceiptRequest,
     Request,
     SearchRequest,
@@ -72,6 +73,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "version": Operation(StatusRequest, _version),
     "retry": Operation(ChooseRequest, lambda f, r: f.commands.retry(r)),
     "drop": Operation(ChooseRequest, lambda f, r: f.commands.drop(r)),
+    "holds": Operation(StatusRequest, lambda f, _: f.queries.holds()),
+    "release": Operation(HoldRequest, lambda f, r: f.commands.release(r)),
+    "keep": Operation(HoldRequest, lambda f, r: f.commands.keep(r)),
     "validate": Operation(ValidateRequest, lambda f, r: f.commands.validate(r)),
 }
 

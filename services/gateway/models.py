@@ -119,6 +119,12 @@ class ChooseRequest(Request):
     dry_run: bool = False
 
 
+class HoldRequest(Request):
+    """Removals of one source."""
+
+    source: str = Field(min_length=1, max_length=40)
+
+
 # -- status, validation ----------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from services.gateway import documents, failures, fixes, status
+from services.gateway import documents, failures, fixes, holds, status
 from services.gateway.documents import DOC_KEY
 from services.gateway.failures import DeadLetter
 from services.gateway.looks import Looks
@@ -32,6 +32,7 @@ from services.gateway.views import (
     DocumentsAnswer,
     FailuresAnswer,
     FailureView,
+    HoldsAnswer,
     NewestView,
     ReceiptAnswer,
     SearchAnswer,
@@ -51,6 +52,7 @@ class Queries(Protocol):
     async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
+    async def holds(self) -> HoldsAnswer: ...
     async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]: ...
     async def report(self, request: BatchRequest) -> Mapping[str, Any]: ...
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
@@ -92,6 +94,7 @@ class InstanceQueries:
     """The sources of the settings; `path` absolute."""
     batch_reports: Batches | None = None
     dead_letters: DeadLetters | None = None
+    watched: holds.Watched = holds.nobody
     _before: Observation | None = None
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
@@ -153,6 +156,9 @@ class InstanceQueries:
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
         of_documents = failures.of_ledger(await self._records())
         return [*of_documents, *failures.of_letters(letters)]
+
+    async def holds(self) -> HoldsAnswer:
+        return await holds.listed(self.watched)
 
     async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]:
         if self.batch_reports is None:

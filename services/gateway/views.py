@@ -193,6 +193,35 @@ class Chosen(Answer):
     detail: str = ""
 
 
+class HoldView(Answer):
+    """Removals of a source that wait for a person."""
+
+    source: str
+    since: datetime
+    vanished: int
+    of: int
+    """Documents of the source, with the vanished ones."""
+    sample: tuple[str, ...]
+    kept: bool
+    """Decided: the documents stay."""
+
+
+class HoldsAnswer(Answer):
+    holds: tuple[HoldView, ...]
+    total: int
+    """Removals that wait for a word, of all sources; kept ones are not among them."""
+
+
+class HoldAnswer(Answer):
+    """What was done about the removals of a source."""
+
+    source: str
+    done: bool
+    documents: int
+    """Documents that were removed, or that stay."""
+    detail: str = ""
+
+
 class ChosenAnswer(Answer):
     """What was done to which failure."""
 

@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 from services.part import Part
 from services.producer.accept import AcceptFile
 from services.producer.folder import Folder
+from services.producer.holds import FolderHolds
 from services.producer.intake import AcceptSubmission
 from services.producer.kept import KeptListing
 from services.producer.notices import Notices
@@ -25,11 +26,12 @@ from shared.wiring import Wiring, utc_now
 
 async def build(wiring: Wiring) -> Part:
     book = await wiring.book()
-    watches = [
-        await _watch(wiring, book, name, source)
+    watches = {
+        name: await _watch(wiring, book, name, source)
         for name, source in wiring.settings.sources.items()
         if source.kind == "folder" and source.path is not None
-    ]
+    }
+    wiring.holds = FolderHolds(watches)
     accept = AcceptSubmission(
         generation=wiring.generation.id,
         changes=wiring.changes,
@@ -44,13 +46,13 @@ async def build(wiring: Wiring) -> Part:
     )
 
     async def say_when_listed() -> None:
-        await asyncio.gather(*(watch.listed.wait() for watch in watches))
+        await asyncio.gather(*(watch.listed.wait() for watch in watches.values()))
         wiring.progress.listed = True
 
     def subscribe(session: BusSession) -> None:
         session.subscribe_raw(ACCEPT, _bytes, accept)
 
-    return Part(subscribe, (*(watch.run for watch in watches), say_when_listed))
+    return Part(subscribe, (*(watch.run for watch in watches.values()), say_when_listed))
 
 
 async def _watch(wiring: Wiring, book: BatchBook, name: str, source: Source) -> FolderWatch:

@@ -30,6 +30,8 @@ class Held:
     of: int
     sample: tuple[str, ...]
     """Some of the paths."""
+    kept: bool = False
+    """A person has said that these documents shall stay."""
 
 
 NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
@@ -47,6 +49,22 @@ def may_remove(vanished: int, lately: int, known: int) -> bool:
     """
     total = vanished + lately
     return total < GUARD_AT_LEAST or total <= GUARD_SHARE * (known + lately)
+
+
+def may_release(shown: int, vanished: int, known: int) -> bool:
+    """Whether a person's word covers what is gone by now; not when much more has vanished since.
+
+    Args:
+        shown: removals that the person has seen.
+        vanished: removals now.
+        known: documents of the source, with those.
+    """
+    return may_remove(max(0, vanished - shown), 0, known - shown)
+
+
+def waiting(held: Held | None) -> int:
+    """Removals that wait for a word: what a person decided to keep does not."""
+    return 0 if held is None or held.kept else held.vanished
 
 
 class Lately:
@@ -151,4 +169,10 @@ class KeptListing:
 def _held(raw: Mapping[str, object]) -> Held:
     sample = raw["sample"]
     assert isinstance(sample, list)
-    return Held(str(raw["since"]), int(str(raw["vanished"])), int(str(raw["of"])), tuple(sample))
+    return Held(
+        since=str(raw["since"]),
+        vanished=int(str(raw["vanished"])),
+        of=int(str(raw["of"])),
+        sample=tuple(sample),
+        kept=bool(raw.get("kept", False)),
+    )

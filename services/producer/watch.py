@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from services.producer.folder import SourceUnavailable
-from services.producer.kept import Held, Lately, may_remove
+from services.producer.guard import Guard
+from services.producer.kept import Held
 from services.producer.listing import Stat, compare
 from services.producer.looking import look_at
 from services.producer.mounts import is_on_network
@@ -45,20 +45,22 @@ class FolderWatch:
     def __init__(self, sync: Sync, settings: Source, notices: Notices | None) -> None:
         self.listed = asyncio.Event()
         """Set when the folder has been listed, and what differed accepted, since the start."""
-        self.held: Held | None = None
-        """Removals that wait for a person."""
+        self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now)
         self._sync, self._settings, self._notices = sync, settings, notices
         self._settling = Settling(settings.settle)
         self._wake = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
-        self._lately = Lately()
         self._loaded = False
-        self._release = False
         self._unavailable = ""
         self._identity: tuple[int, int] | None = None
         self._exchanged = False
         self._found = 0
         self._scan_at = 0.0
+
+    @property
+    def held(self) -> Held | None:
+        """Removals that wait for a person."""
+        return self.guard.held
 
     async def run(self) -> None:
         """Raises only what is a bug."""
@@ -81,17 +83,32 @@ class FolderWatch:
                     await hearing
 
     async def rescan(self) -> None:
-        """List the folder now; returns when what differs has been accepted."""
+        """List the folder now; returns when what differs has been accepted.
+
+        Raises:
+            SourceUnavailable: it cannot be listed.
+        """
         asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append(asked)
         self._scan_at = 0.0
         self._wake.set()
         await asked
 
-    async def release(self) -> None:
-        """Remove what is held: a person said so."""
-        self._release = True
-        await self.rescan()
+    async def release(self) -> int:
+        """Remove what is held: a person said so.
+
+        Returns:
+            Documents removed; 0 when nothing is gone any more, or much more than was held.
+
+        Raises:
+            SourceUnavailable: the folder cannot be listed; nothing was removed.
+        """
+        self.guard.asked, self.guard.released = True, 0
+        try:
+            await self.rescan()
+        finally:
+            self.guard.asked = False  # what vanishes later was not meant
+        return self.guard.released
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -99,7 +116,7 @@ class FolderWatch:
         while not self._loaded and not _is_cancelled():
             try:
                 await self._sync.listing.load()
-                self.held = await self._sync.listing.held()
+                await self.guard.load()
                 self._loaded = True
             except BusUnavailable as error:
                 log.warning("listing_not_loaded", reason=str(error))
@@ -122,12 +139,20 @@ class FolderWatch:
                 await self._sync.keep()
         except SourceUnavailable as error:
             self._scan_at = time.monotonic() + RETRY_S
+            self._refuse(error)
             if self._unavailable != str(error):
                 self._unavailable = str(error)
                 self._say("notice", f"{error}; nothing is removed, it is tried again")
         except BusUnavailable as error:
             self._scan_at = time.monotonic() + RETRY_S
             log.warning("listing_interrupted", reason=str(error))
+
+    def _refuse(self, error: SourceUnavailable) -> None:
+        """Tell those who asked for a listing that there is none."""
+        asked, self._asked = self._asked, []
+        for one in asked:
+            if not one.done():
+                one.set_exception(error)
 
     async def _rest(self) -> None:
         until = min(self._scan_at, self._settling.next_due())
@@ -183,7 +208,7 @@ class FolderWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         gone = [path for path in comparison.vanished if scan.knows(path)]
-        gone = await self._guard(gone, whole=True)
+        gone = await self.guard.allow(gone, whole=True, at=time.monotonic())
         suspects: dict[str, Stat | None] = {path: scan.files[path] for path in comparison.suspects}
         await asyncio.sleep(self._settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
@@ -199,19 +224,21 @@ class FolderWatch:
             self._first_ended(comparison.unchanged, result)
 
     def _first_ended(self, unchanged: int, result: Synced) -> None:
-        if any(isinstance(error, BusUnavailable) for error in result.again.values()):
+        if self._sync.behind or any(isinstance(e, BusUnavailable) for e in result.again.values()):
             self._scan_at = time.monotonic() + RETRY_S
             return
         self._sync.progress.unchanged += unchanged + result.unchanged
         self.listed.set()
 
     def _interval(self, took_s: float) -> float:
+        slowly = took_s / LISTING_SHARE
         if self._notices is not None and not self._notices.refusal:
-            return self._settings.rescan
+            is_asked = self.held is not None and not self.held.kept
+            return max(self._settings.poll, slowly) if is_asked else self._settings.rescan
         if self._notices is not None:
             every = f"listed every {self._settings.poll:g} s"
             self._sync.tell("", f"no file events ({self._notices.refusal}): {every}")
-        return max(self._settings.poll, took_s / LISTING_SHARE)
+        return max(self._settings.poll, slowly)
 
     async def _watch_the_same(self, identity: tuple[int, int]) -> None:
         """Be sure that events are about the folder that is about to be listed.
@@ -237,7 +264,10 @@ class FolderWatch:
             raise
         for path, problem in found.problems.items():
             sync.tell(path, problem)
-        gone = await self._guard(sorted(set(found.vanished)), whole=False)
+        vanished = sorted(set(found.vanished))
+        gone = await self.guard.allow(vanished, whole=False, at=time.monotonic())
+        if vanished and not gone:  # a listing counts what is held
+            self._scan_at = min(self._scan_at, time.monotonic() + self._settings.poll)
         if files := found.suspects | dict.fromkeys(gone):
             self._after(await sync(files, started_at=started_at))
         grown = len(sync.listing.entries) - before
@@ -247,46 +277,10 @@ class FolderWatch:
     def _after(self, result: Synced) -> None:
         now = time.monotonic()
         if result.removed:
-            self._lately.add(result.removed, now)
+            self.guard.removed(result.removed, now)
         for path, error in result.again.items():
             wait = RETRY_S if isinstance(error, BusUnavailable) else self._settings.settle
             self._settling.again([path], now, wait)
-
-    # -- P7 ----------------------------------------------------------------------------------------
-
-    async def _guard(self, gone: list[str], *, whole: bool) -> list[str]:
-        """The removals that are made without asking a person: all of them, or none.
-
-        What is held stays held, however large the rest grows, until a person releases it or
-        everything has come back.
-
-        Args:
-            whole: `gone` is all that is missing from the source, not what is known of a part.
-        """
-        if whole and (self._release or not gone):
-            self._release = False
-            await self._hold(None)
-            return gone
-        if not gone:
-            return []
-        known = len(self._sync.listing.entries)
-        if self.held is None and may_remove(len(gone), self._lately.count(time.monotonic()), known):
-            return gone
-        held = Held(self._sync.now().isoformat(), len(gone), known, tuple(gone[:20]))
-        if self.held is not None:
-            held = replace(held, since=self.held.since)
-            if not whole:  # the next listing counts what is held
-                held = replace(self.held, vanished=self.held.vanished + len(gone))
-        await self._hold(held)
-        return []
-
-    async def _hold(self, held: Held | None) -> None:
-        before = self.held
-        if held != before:
-            await self._sync.listing.hold(held)
-            self.held = held
-        if held and before is None:
-            self._say("held", f"{held.vanished} of {held.of} vanished; nothing removed yet")
 
     def _say(self, kind: str, detail: str) -> None:
         self._sync.progress.say(Activity(kind, str(self._sync.folder.root), detail))

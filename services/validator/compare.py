@@ -5,7 +5,6 @@ come from the cache and nothing is encoded.
 """
 
 import asyncio
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -70,7 +69,8 @@ class CompareStore:
     async def __call__(self) -> Compared:
         """Compare by number first, by ids where the numbers differ, and twice what differs.
 
-        Changes go on meanwhile: what is being cleaned differs for some milliseconds.
+        Changes go on meanwhile: what is being cleaned differs for some milliseconds. The second
+        look takes the newest records, for a revision that is planned meanwhile carries lost rows.
         """
         records = {key: record async for key, record in self.ledger.entries()}
         if promised_rows(records) == await self.store.count():
@@ -91,29 +91,6 @@ class CompareStore:
                 resubmitted[key] = sent
         log.info("store_compared", documents=len(records), differing=len(differing))
         return Compared(len(records), len(differing), resubmitted, lost)
-
-    async def _surely_differing(self, records: Mapping[str, Record]) -> Mapping[str, Record]:
-        """Looks again until a look changes nothing: what is just being changed is no difference."""
-        differing = await self._differing(records)
-        while differing:
-            await asyncio.sleep(self.second_look_s)
-            now = await self.ledger.get_many(differing)
-            still = await self._differing(
-                {key: now[key] for key, record in differing.items() if now.get(key) == record}
-            )
-            if len(still) == len(differing):
-                return still
-            differing = still
-        return {}
-
-    async def _differing(self, records: Mapping[str, Record]) -> dict[str, Record]:
-        keys = list(records)
-        found: dict[str, Record] = {}
-        for start in range(0, len(keys), DOCUMENTS_AT_ONCE):
-            some = keys[start : start + DOCUMENTS_AT_ONCE]
-            held = await self.store.ids(dict.fromkeys(some, EVERY_BORN))
-            found |= {k: records[k] for k in some if differs(k, records[k], held[k])}
-        return found
 
     async def _differing(self, records: Mapping[str, Record]) -> dict[str, Record]:
         differing: dict[str, Record] = {}

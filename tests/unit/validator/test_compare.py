@@ -122,7 +122,9 @@ async def copied(store, ledger, then):
     for key in [key async for key, _ in ledger.entries()]:
         ids = (await store.ids({key: 2**53}))[key]
         record = (await ledger.get(key)).record
-        await busy.upsert([row(key, record.path, ref) for ref in keep(record) if ref.id(key) in ids])
+        await busy.upsert(
+            [row(key, record.path, ref) for ref in keep(record) if ref.id(key) in ids]
+        )
     return busy
 
 

@@ -1,0 +1,63 @@
+"""Removals that wait, and what was decided about them, as lines. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.cli.terminal import Terminal, ago, number, plural, shorten, shorten_path, table
+
+SHOWN: Final = 3
+"""Paths of each source."""
+
+
+def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
+    """A row for each source with some of its paths, then what can be done."""
+    if not answer["holds"]:
+        return ["no removal is held"]
+    rows = [("SOURCE", "SINCE", "VANISHED", "OF", "")]
+    rows += [
+        (
+            hold["source"],
+            ago(hold["since"], now),
+            number(hold["vanished"]),
+            number(hold["of"]),
+            "kept" if hold["kept"] else "waits for you",
+        )
+        for hold in answer["holds"]
+    ]
+    head, *cells = table(rows, right=(2, 3))
+    found = [head]
+    for hold, cell in zip(answer["holds"], cells, strict=True):
+        found += [
+            cell if hold["kept"] else terminal.paint(cell, "red"),
+            f"    {_sample(hold, terminal.width - 4)}",
+        ]
+    source = next((h["source"] for h in answer["holds"] if not h["kept"]), "SOURCE")
+    return [
+        *found,
+        "",
+        "The files are gone; search still finds the documents. They stay when the files come back.",
+        *table(
+            [
+                (f"  instep holds release {source}", "take the documents out of the index"),
+                (f"  instep holds keep {source}", "leave them there, and ask no more"),
+            ]
+        ),
+    ]
+
+
+def decided(answer: Mapping[str, Any], action: str) -> str:
+    """What was done about a source."""
+    source, count = answer["source"], answer["documents"]
+    if not answer["done"]:
+        return f"{source}: nothing was done; {answer['detail']}"
+    if action == "release":
+        return f"{source}: {plural(count, 'document')} removed"
+    return f"{source}: {plural(count, 'document')} kept; {answer['detail']}"
+
+
+def _sample(hold: Mapping[str, Any], width: int) -> str:
+    names = [shorten_path(name, 40) for name in hold["sample"][:SHOWN]]
+    more = hold["vanished"] - len(names)
+    if more > 0:
+        names.append(f"and {more:,} more")
+    return shorten(", ".join(names), width)

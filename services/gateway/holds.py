@@ -1,0 +1,73 @@
+"""Removals that wait for a person: list them, release them, keep the documents."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+from services.gateway.problems import Problem, hint
+from services.gateway.views import HoldAnswer, HoldsAnswer, HoldView
+from shared.ports import Hold, Holds
+
+Watched = Callable[[], Holds | None]
+"""The holds of this process, once it watches folders; None where it watches none."""
+
+
+def nobody() -> Holds | None:
+    return None
+
+
+async def listed(watched: Watched) -> HoldsAnswer:
+    found = await _here(watched).list()
+    return HoldsAnswer(
+        holds=tuple(HoldView(**asdict(hold)) for hold in found),
+        total=sum(hold.vanished for hold in found if not hold.kept),
+    )
+
+
+async def release(watched: Watched, source: str) -> HoldAnswer:
+    """Take the documents out of the index. Raises Problem: nothing of the source is held."""
+    holds = _here(watched)
+    await _find(holds, source)
+    removed = await holds.release(source)
+    left = next((hold for hold in await holds.list() if hold.source == source), None)
+    return HoldAnswer(
+        source=source,
+        done=removed > 0,
+        documents=removed,
+        detail="" if removed else _why_not(left),
+    )
+
+
+async def keep(watched: Watched, source: str) -> HoldAnswer:
+    """Leave the documents in the index. Raises Problem: nothing of the source is held."""
+    holds = _here(watched)
+    await _find(holds, source)
+    kept = await holds.keep(source)
+    detail = (
+        "they are found by search until their files come back, or until they are released; "
+        "removals that come on top will wait and ask again"
+    )
+    return HoldAnswer(
+        source=source, done=kept > 0, documents=kept, detail=detail if kept else _why_not(None)
+    )
+
+
+def _here(watched: Watched) -> Holds:
+    holds = watched()
+    if holds is None:
+        raise Problem("nothing_watched", "no folder is watched by this instance")
+    return holds
+
+
+async def _find(holds: Holds, source: str) -> None:
+    known = [hold.source for hold in await holds.list()]
+    if source not in known:
+        raise Problem("hold_not_found", f"nothing of {source!r} is held{hint(source, known)}")
+
+
+def _why_not(left: Hold | None) -> str:
+    if left is None:
+        return "the files are back: there is nothing to remove"
+    return (
+        f"much more has vanished by now, {left.vanished:,} of {left.of:,}: "
+        "look at instep holds, and release again"
+    )

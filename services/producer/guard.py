@@ -1,0 +1,108 @@
+"""P7 for one source: removals are made, or all of them wait for a person."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from services.producer.kept import Held, KeptListing, Lately, may_release, may_remove, waiting
+from shared.ports import Now
+from shared.progress import Activity, Progress
+
+SAMPLE: Final = 20
+
+
+@dataclass(slots=True)
+class Guard:
+    """Knows what is held, and what a person has said about it.
+
+    What is held stays held, however large the rest grows, until a person releases it or everything
+    has come back. Moments are of one monotonic clock.
+    """
+
+    root: str
+    listing: KeptListing
+    progress: Progress
+    now: Now
+    held: Held | None = None
+    """Removals that wait, also those that a person has decided to keep."""
+    asked: bool = False
+    """A person waits for the release: the next whole listing may make it."""
+    released: int = 0
+    """Removals that the last release let through."""
+    _lately: Lately = field(default_factory=Lately)
+    _forgiven: int = 0
+    """Removals that a person allowed: they do not make the next ones suspect."""
+    _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def load(self) -> None:
+        """Take over what waited when the last process ended. Raises BusUnavailable."""
+        self._set(await self.listing.held())
+
+    async def allow(self, gone: list[str], *, whole: bool, at: float) -> list[str]:
+        """The removals that are made now: all of them, or none. Raises BusUnavailable.
+
+        Args:
+            whole: `gone` is all that is missing from the source, not what is known of a part.
+        """
+        async with self._deciding:
+            if whole:
+                return await self._all(gone, at)
+            if self.held is not None or not gone:
+                return []  # the next listing counts them
+            return await self._judge(gone, at)
+
+    async def keep(self) -> int:
+        """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""
+        async with self._deciding:
+            if self.held is None:
+                return 0
+            await self._hold(replace(self.held, kept=True))
+            return self.held.vanished
+
+    def removed(self, count: int, at: float) -> None:
+        """So many documents have been removed."""
+        forgiven = min(count, self._forgiven)
+        self._forgiven -= forgiven
+        if count > forgiven:
+            self._lately.add(count - forgiven, at)
+
+    async def _all(self, gone: list[str], at: float) -> list[str]:
+        held, known, self._forgiven = self.held, len(self.listing.entries), 0
+        if held is None:
+            return await self._judge(gone, at) if gone else []
+        if not gone:
+            await self._hold(None)
+            self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
+            return []
+        if self.asked and may_release(held.vanished, len(gone), known):
+            await self._hold(None)
+            self.asked, self.released, self._forgiven = False, len(gone), len(gone)
+            return gone
+        kept = held.kept and len(gone) <= held.vanished  # more than a person decided about: ask
+        await self._hold(Held(held.since, len(gone), known, tuple(gone[:SAMPLE]), kept))
+        return []
+
+    async def _judge(self, gone: list[str], at: float) -> list[str]:
+        known = len(self.listing.entries)
+        if may_remove(len(gone), self._lately.count(at), known):
+            return gone
+        since = self.now().isoformat()
+        await self._hold(Held(since, len(gone), known, tuple(gone[:SAMPLE])))
+        return []
+
+    async def _hold(self, held: Held | None) -> None:
+        before = self.held
+        if held == before:
+            return
+        await self.listing.hold(held)
+        self._set(held)
+        if held and waiting(held) and not waiting(before):
+            many = f"{held.vanished:,} of {held.of:,}"
+            self._say("held", f"{many} vanished, nothing is removed: instep holds")
+
+    def _set(self, held: Held | None) -> None:
+        self.progress.held += waiting(held) - waiting(self.held)
+        self.held = held
+
+    def _say(self, kind: str, detail: str) -> None:
+        self.progress.say(Activity(kind, self.root, detail))
