@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
 from shared.encoders import cpu, files
 from shared.encoders.backend import Backend
 from shared.encoders.batching import padded, plan_batches
@@ -29,13 +28,14 @@ from shared.encoders.factory import load_backend
 from shared.settings import Embedding
 
 Run = Callable[[], object]
+DOCS = Path(__file__).parents[1] / "examples" / "docs"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--corpus", type=Path, default=ROOT / "examples" / "docs")
+    parser.add_argument("--corpus", type=Path, default=DOCS)
     parser.add_argument("--texts", type=int, default=160)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from services.folder import DataFolder
+from services.joining import load_first, until_ended
 from services.local import LocalServer
 from services.part import Part
 from shared import logs
@@ -214,7 +215,11 @@ async def run(names: Sequence[str], options: "Options") -> int:
     async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, live):
         for line in live.differences:
             log.warning("setting_not_in_force", what=line)
+        await load_first(names, wiring)
         log.info("serving", services=list(names), generation=wiring.generation.id)
+        if settings.bus.url is None:
+            joined = asyncio.create_task(until_ended(DataFolder(options.data), to.url))
+            joined.add_done_callback(lambda done: _ended(done, stop))
         await serve(names, wiring, stop)
     return 0
 

@@ -18,6 +18,7 @@ from shared.bus.session import BusSession
 from shared.caches.kv import KvCache
 from shared.content.objects import ObjectContent
 from shared.deferred import DeferredEncoder, DeferredStore
+from shared.errors import ModelMismatch
 from shared.generations import Generation
 from shared.ledgers.kv import KvLedger
 from shared.ports import (
@@ -168,4 +169,15 @@ class Wiring:
     async def _load_encoder(self) -> Encoder:
         from shared.encoders.factory import load_encoder
 
-        return await load_encoder(self.embedding, self.stack)
+        encoder = await load_encoder(self.embedding, self.stack)
+        check_fingerprint(encoder, self.generation)
+        return encoder
+
+
+def check_fingerprint(encoder: Encoder, generation: Generation) -> None:
+    """Vectors of two models must never meet under one name. Raises ModelMismatch."""
+    if encoder.fingerprint != generation.fingerprint:
+        raise ModelMismatch(
+            f"the weights or tokenizer of {generation.model} are not those that the index was "
+            "built with: bring them back, or start anew with another --data"
+        )

@@ -8,15 +8,20 @@ from shared.wiring import Wiring
 
 
 async def build(wiring: Wiring) -> Part:
+    encoder = await wiring.encoder()
     embed = Embed(
         generation=wiring.generation.id,
         ledger=await wiring.ledger(),
         cache=await wiring.cache(),
-        encoder=await wiring.encoder(),
+        encoder=encoder,
         progress=wiring.progress,
     )
 
     def subscribe(session: BusSession) -> None:
         session.subscribe(embed_stage(wiring.generation.id), embed)
 
-    return Part(subscribe)
+    async def load() -> None:
+        """A model that cannot be loaded ends the process, before it costs documents attempts."""
+        await encoder.ready()
+
+    return Part(subscribe, (load,))

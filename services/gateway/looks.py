@@ -21,9 +21,11 @@ Observe = Callable[[], Awaitable[Observation]]
 """Reads the stages one after another in the order of the flow, not all at once."""
 
 SHORTEST_S: Final = 0.5
-PATIENCE_S: Final = 0.1
+PATIENCE_S: Final = 0.02
 """How long a search waits for a new look while there is a recent one."""
 RECENT_S: Final = 30.0
+GLANCE_S: Final = 0.1
+"""How long searches share one reading of the queues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Looks:
     ledger: Ledger
     _last: Look | None = None
     _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
+    _glance: Observation | None = field(default=None, repr=False)
+    _glanced_at: float = 0.0
 
     async def latest(self) -> Look:
         """A look that is at most `max(0.5 s, 10 x its own duration)` old."""
@@ -59,8 +63,14 @@ class Looks:
         return await asyncio.shield(self._refresh())
 
     async def freshness(self) -> Freshness:
-        """How far answers given from now on may be behind; cheap while nothing is in flight."""
-        seen = await self.observe()
+        """How far answers given from now on may be behind; cheap while nothing is in flight.
+
+        Looks at rest serve for GLANCE_S: what they say is true of the moment they name.
+        """
+        seen = self._glance
+        if seen is None or monotonic() > self._glanced_at + GLANCE_S:
+            self._glanced_at = monotonic()
+            seen = self._glance = await self.observe()
         if not status.busy(seen):
             return status.freshness(status.EMPTY, seen)
         look = await self._soon()

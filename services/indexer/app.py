@@ -33,6 +33,7 @@ async def build(wiring: Wiring) -> Part:
         session.subscribe(index_stage(wiring.generation.id, validation.timeout), index)
 
     async def maintain() -> None:
+        await store.ready()  # one that cannot be opened ends the process
         while True:
             await asyncio.sleep(MAINTAIN_EVERY_S)
             try:

@@ -35,7 +35,7 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     return [
         *found,
         "",
-        "The files are gone; search still finds the documents. They stay when the files come back.",
+        "The files are gone; search still finds their documents.",
         *table(
             [
                 (f"  instep holds release {source}", "take the documents out of the index"),

@@ -98,7 +98,9 @@ def test_handlers_exist():
 HEAVY = ("pydantic", "numpy", "nats", "rich", "asyncio", "aiohttp", "structlog", "faststream")
 
 
-@pytest.mark.parametrize("module", ["main", "search", "status", "show", "failures", "validate"])
+@pytest.mark.parametrize(
+    "module", ["main", "search", "status", "show", "failures", "holds", "validate"]
+)
 def test_what_everybody_waits_for_imports_nothing_heavy(module):
     code = (
         f"import services.cli.main, services.cli.{module}, sys;"

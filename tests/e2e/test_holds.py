@@ -1,0 +1,78 @@
+"""P7 as a person meets it: most of a folder vanishes, nothing is lost, a command decides."""
+
+import pytest
+from instep_process import Instep, wait_until
+
+
+@pytest.fixture
+def docs(tmp_path):
+    """30 documents, 25 of them below `guide`."""
+    folder = tmp_path / "docs"
+    (folder / "guide").mkdir(parents=True)
+    for n in range(30):
+        name = f"guide/n{n}.md" if n < 25 else f"n{n}.md"
+        (folder / name).write_text(f"# Note {n}\n\nlantern unique{n}\n")
+    return folder
+
+
+@pytest.fixture
+def instep(tmp_path):
+    made = Instep(tmp_path / "data", tmp_path)
+    yield made
+    made.stop()
+
+
+def held(instep):
+    return instep.json("status")["documents"]["held"]
+
+
+def searchable(instep):
+    return instep.json("status")["documents"]["searchable"]
+
+
+def test_most_of_a_folder_vanishes_and_a_person_releases_it(instep, docs, tmp_path):
+    instep.up(docs)
+    wait_until(lambda: searchable(instep) == 30)
+
+    (docs / "guide").rename(tmp_path / "gone")
+    wait_until(lambda: held(instep) == 25)
+    status = instep.json("status")
+    listed = instep.json("holds")
+    shown = instep("holds")
+
+    assert status["in_step"] is False
+    assert len(instep.found("lantern")) == 30
+    assert [(h["source"], h["vanished"], h["of"]) for h in listed["holds"]] == [("docs", 25, 30)]
+    assert shown.returncode == 0
+    assert "instep holds release docs" in shown.stdout
+    assert "instep holds" in instep.logs()
+
+    wrong = instep("holds", "release", "dcos")
+    assert (wrong.returncode, "did you mean 'docs'?" in wrong.stderr) == (2, True)
+
+    released = instep("holds", "release", "docs")
+    assert (released.returncode, released.stdout) == (0, "docs: 25 documents removed\n")
+    wait_until(lambda: len(instep.found("lantern")) == 5)
+    assert held(instep) == 0
+    assert instep("holds").stdout == "no removal is held\n"
+    wait_until(lambda: instep.json("status")["in_step"])
+
+
+def test_once_ends_with_status_1_while_removals_wait_and_0_when_they_are_kept(
+    instep, docs, tmp_path
+):
+    instep.json("up", docs, "--once")
+    (docs / "guide").rename(tmp_path / "gone")
+
+    waiting = instep.json("up", docs, "--once", status=(1,))
+    instep.up(docs)
+    kept = instep.json("holds", "keep", "docs")
+    in_step = wait_until(lambda: instep.json("status")["in_step"])
+    instep.stop()
+    after = instep.json("up", docs, "--once")
+
+    assert (waiting["in_step"], waiting["documents"]["held"]) == (True, 25)
+    assert waiting["documents"]["searchable"] == 30
+    assert (kept["done"], kept["documents"], in_step) == (True, 25, True)
+    assert (after["documents"]["held"], after["documents"]["searchable"]) == (0, 30)
+    assert instep("holds").returncode == 3  # no instance is running
