@@ -25,7 +25,9 @@ class Generation:
     @property
     def id(self) -> str:
         """A subject token and part of bucket and table names, e.g. `g3k7m2qxa`."""
-        return "g" + short_digest(json.dumps(self.as_dict(), sort_keys=True))
+        named = {"model", "numeric"}  # what they decide is in the fingerprint
+        parts = {name: value for name, value in self.as_dict().items() if name not in named}
+        return "g" + short_digest(json.dumps(parts, sort_keys=True))
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"chunking": self.chunking.model_dump()}
@@ -37,14 +39,16 @@ class Generation:
 
 def differences(live: Generation, wanted: Generation) -> list[str]:
     """What the settings ask for that the live generation is not, e.g. `embedding.numeric is …`."""
-    pairs = [
-        ("embedding.model", live.model, wanted.model),
-        ("embedding.numeric", live.numeric, wanted.numeric),
-        *(
-            (f"chunking.{name}", getattr(live.chunking, name), getattr(wanted.chunking, name))
-            for name in type(live.chunking).model_fields
-        ),
+    pairs: list[tuple[str, object, object]] = [
+        (f"chunking.{name}", getattr(live.chunking, name), getattr(wanted.chunking, name))
+        for name in type(live.chunking).model_fields
     ]
+    if live.fingerprint != wanted.fingerprint:  # else they are other names of the same vectors
+        pairs = [
+            ("embedding.model", live.model, wanted.model),
+            ("embedding.numeric", live.numeric, wanted.numeric),
+            *pairs,
+        ]
     found = [
         f"{name} is {new}, the index was built with {old}" for name, old, new in pairs if old != new
     ]

@@ -10,6 +10,7 @@ import json
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from shared.identity import row_id
@@ -19,6 +20,8 @@ Word = Literal["queued", "working", "searchable", "refused", "failed", "removed"
 
 MAX_ROWS: Final = 12_000
 """Rows of one document: two versions of the record then fit the bus's 1 MB message."""
+KEYS_REMEMBERED: Final = 2 * MAX_ROWS
+"""The record of a large document is read and written once for each of its parts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -347,10 +350,20 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@lru_cache(KEYS_REMEMBERED)
+def _key_bytes(name: str) -> bytes:
+    return b32decode(name.upper() + "======")
+
+
+@lru_cache(KEYS_REMEMBERED)
+def _key_name(key: bytes) -> str:
+    return b32encode(key).decode().rstrip("=").lower()
+
+
 def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
     borns = sorted({row.born for row in rows})
     index = {born: i for i, born in enumerate(borns)}
-    keys = b"".join(b32decode(row.chunk_key.upper() + "======") for row in rows)
+    keys = b"".join(_key_bytes(row.chunk_key) for row in rows)
     packed: dict[str, Any] = {"borns": borns, "keys": b64encode(keys).decode()}
     if len(borns) > 1:
         which = b"".join(index[row.born].to_bytes(2, "little") for row in rows)
@@ -360,9 +373,7 @@ def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
 
 def _unpack_rows(packed: Mapping[str, Any]) -> tuple[RowRef, ...]:
     keys, borns = b64decode(packed["keys"]), packed["borns"]
-    names = [
-        b32encode(keys[i : i + 16]).decode().rstrip("=").lower() for i in range(0, len(keys), 16)
-    ]
+    names = [_key_name(keys[i : i + 16]) for i in range(0, len(keys), 16)]
     if len(borns) < 2:
         return tuple(RowRef(name, borns[0]) for name in names)
     which = b64decode(packed["which"])

@@ -101,7 +101,7 @@ class Embedding(Group):
     """Part of the fingerprint. int8 needs a CPU with avx512_vnni."""
     max_batch: int = Field(default=64, ge=1, le=4096)
     """Most texts of a device call."""
-    max_tokens: int = Field(default=2048, ge=256)
+    max_tokens: int = Field(default=1024, ge=256)
     """Most padded tokens of a device call; a single longer text still goes."""
     threads: int = Field(default=0, ge=0, le=256)
     """Inference threads; 0: one per core."""

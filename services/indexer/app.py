@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from services.indexer.index import Index
+from services.indexer.turns import InTurn
 from services.part import Part
 from shared.bus.session import BusSession
 from shared.errors import StoreUnavailable
@@ -30,7 +31,7 @@ async def build(wiring: Wiring) -> Part:
     )
 
     def subscribe(session: BusSession) -> None:
-        session.subscribe(index_stage(wiring.generation.id, validation.timeout), index)
+        session.subscribe(index_stage(wiring.generation.id, validation.timeout), InTurn(index))
 
     async def maintain() -> None:
         await store.ready()  # one that cannot be opened ends the process

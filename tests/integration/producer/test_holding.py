@@ -1,5 +1,7 @@
 """Removals of a real folder that wait, and what a person can do about them."""
 
+import asyncio
+
 import pytest
 from watched import SOURCE, Watched
 
@@ -69,8 +71,9 @@ async def test_a_vanishing_while_it_runs_is_counted_exactly(emptied, eventually)
 async def test_a_folder_that_cannot_be_listed_releases_nothing_then_or_later(emptied):
     async with emptied.running() as watch:
         emptied.root.rename(emptied.root.parent / "unplugged")
-        with pytest.raises(SourceUnavailable):
-            await FolderHolds({SOURCE: watch}).release(SOURCE)
+        async with asyncio.timeout(20):
+            with pytest.raises(SourceUnavailable):
+                await FolderHolds({SOURCE: watch}).release(SOURCE)
         (emptied.root.parent / "unplugged").rename(emptied.root)
         await watch.rescan()
 

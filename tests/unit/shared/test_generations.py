@@ -1,0 +1,36 @@
+"""Which settings are another index."""
+
+from dataclasses import replace
+
+from shared.generations import Generation, differences
+from shared.settings import Chunking
+
+LIVE = Generation("all-MiniLM-L6-v2", "f32", "abc", 384, Chunking())
+
+
+def test_another_name_of_the_same_vectors_is_the_same_generation():
+    other = replace(LIVE, model="/models/minilm")
+
+    assert other.id == LIVE.id
+    assert differences(LIVE, other) == []
+
+
+def test_other_vectors_or_another_cut_are_another_generation():
+    for other in (
+        replace(LIVE, fingerprint="xyz", numeric="int8"),
+        replace(LIVE, chunking=Chunking(tokens=100)),
+        replace(LIVE, chunker=2),
+        replace(LIVE, fingerprint="xyz"),
+    ):
+        assert other.id != LIVE.id
+        assert len(differences(LIVE, other)) == 1
+
+
+def test_what_differs_is_named_with_both_values():
+    other = replace(LIVE, fingerprint="xyz", numeric="int8")
+
+    assert differences(LIVE, other) == ["embedding.numeric is int8, the index was built with f32"]
+
+
+def test_a_generation_survives_being_written_down():
+    assert Generation.from_dict(LIVE.as_dict()) == LIVE
