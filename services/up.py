@@ -3,11 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -16,12 +16,14 @@ from services.folder import DataFolder, Instance
 from services.validator.app import track
 from services.validator.compare import CompareStore, unrepaired
 from shared import logs
+from shared.bus.flow import StageFlow, flow
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, TransientError
 from shared.live import Live
 from shared.ordering import state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding
+from shared.topology import embed_stage, enrich_stage, index_stage
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 LOOK_S = 0.01
+RETRY_S = 0.5
 
 
 @dataclass
@@ -98,7 +103,7 @@ async def _follow(
         await store.ready()
         clock.serving = time.perf_counter() - clock.started
         compare = CompareStore(wiring.generation.id, await wiring.ledger(), store, wiring.changes)
-        compared = await compare()
+        compared = await _patiently(compare)
         if compared.differing:
             options.progress.say(
                 Activity(
@@ -107,8 +112,8 @@ async def _follow(
                     f"{compared.differing} documents were not as promised: written again",
                 )
             )
-        await _in_step(wiring, compared.resubmitted)
-        options.view.in_step(await summary(wiring, clock))
+        await _patiently(lambda: _in_step(wiring, compared.resubmitted))
+        options.view.in_step(await _patiently(lambda: summary(wiring, clock)))
         if options.once:
             stop.event.set()
     except asyncio.CancelledError:
@@ -117,13 +122,37 @@ async def _follow(
         stop.fail(error)
 
 
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat while the bus or the store is away: that ends by itself, or ends the process."""
+    while True:
+        try:
+            return await call()
+        except TransientError as error:
+            log.warning("in_step_unknown", reason=str(error))
+            await asyncio.sleep(RETRY_S)
+
+
 async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
-    """Return when every folder was listed, every batch has ended, every repair is done."""
+    """Return when every folder was listed, every batch has ended, every repair is done.
+
+    And every older change: a process that was killed may have accepted documents that are in no
+    batch, because it had not announced it yet.
+    """
     tracker, ledger = await track(wiring), await wiring.ledger()
     while not wiring.progress.listed or tracker.open_count():
         await asyncio.sleep(LOOK_S)
+    generation = wiring.generation.id
+    for stage in (enrich_stage(generation), embed_stage(generation), index_stage(generation)):
+        since = time.time()  # what it publishes for an older message is younger
+        while is_behind(await flow(wiring.session.js, [stage]), since):
+            await asyncio.sleep(10 * LOOK_S)
     while repairs := unrepaired(repairs, await ledger.get_many(repairs)):
         await asyncio.sleep(10 * LOOK_S)
+
+
+def is_behind(stages: Sequence[StageFlow], since: float) -> bool:
+    """Whether a message that was stored before `since` (Unix time) is not finished."""
+    return any(stage.oldest_at is not None and stage.oldest_at <= since for stage in stages)
 
 
 async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:

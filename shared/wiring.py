@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from shared.batches import BatchBook
 from shared.bus.changes import JetChangeLog
@@ -39,6 +39,10 @@ from shared.shelves.kv import KvShelf
 from shared.topology import BATCHES, Bucket
 
 T = TypeVar("T")
+
+BACKLOG_ROWS: Final = 128
+COMMIT_PAUSE_S: Final = 0.3
+"""How long a commit gathers rows while BACKLOG_ROWS or more wait to be written."""
 
 
 def utc_now() -> datetime:
@@ -146,7 +150,11 @@ class Wiring:
     async def _open_store(self) -> VectorStore:
         from shared.stores.coalesce import CoalescingStore
 
-        return CoalescingStore(await self._inner_store())
+        return CoalescingStore(await self._inner_store(), self._commit_pause_s)
+
+    def _commit_pause_s(self) -> float:
+        backlog = self.progress.rows_planned - self.progress.rows_written
+        return COMMIT_PAUSE_S if backlog >= BACKLOG_ROWS else 0.0
 
     async def _inner_store(self) -> VectorStore:
         settings, generation = self.settings.store, self.generation

@@ -37,6 +37,10 @@ class _Waiting(Generic[Call, Result]):
     )
 
 
+def at_once() -> float:
+    return 0.0
+
+
 class Group(Generic[Call, Result]):
     """Runs calls together, one group at a time.
 
@@ -44,15 +48,18 @@ class Group(Generic[Call, Result]):
         together: runs a group; one result or error for each call, in their order. What it
             raises itself reaches every caller of the group.
         size: what a call weighs against `ROWS` and `BYTES`.
+        pause: seconds to gather company before a group goes.
     """
 
     def __init__(
         self,
         together: Callable[[Sequence[Call]], Awaitable[Sequence[Result | Exception]]],
         size: Callable[[Call], Size],
+        pause: Callable[[], float] = at_once,
     ) -> None:
         self._together = together
         self._size = size
+        self._pause = pause
         self._waiting: deque[_Waiting[Call, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
@@ -70,8 +77,12 @@ class Group(Generic[Call, Result]):
 
     async def _run(self) -> None:
         try:
+            if (pause_s := self._pause()) > 0:
+                await asyncio.sleep(pause_s)
             while group := self._next():
                 await self._settle(group)
+                if self._waiting and (pause_s := self._pause()) > 0:
+                    await asyncio.sleep(pause_s)
         finally:
             self._runner = None
             for left in self._waiting:
@@ -107,12 +118,17 @@ class Group(Generic[Call, Result]):
 
 
 class CoalescingStore:
-    """Implements `shared.ports.VectorStore` over another: concurrent calls share inner ones."""
+    """Implements `shared.ports.VectorStore` over another: concurrent calls share inner ones.
 
-    def __init__(self, inner: VectorStore) -> None:
+    Args:
+        pause: seconds that an upsert may wait for company; asked before each group. While much
+            waits anyway, fewer and larger commits leave the processor to the model.
+    """
+
+    def __init__(self, inner: VectorStore, pause: Callable[[], float] = at_once) -> None:
         self.dimensions = inner.dimensions
         self._inner = inner
-        self._upserts: Group[Sequence[Row], None] = Group(self._upsert, _weigh)
+        self._upserts: Group[Sequence[Row], None] = Group(self._upsert, _weigh, pause)
         self._deletes: Group[Collection[str], None] = Group(self._delete, _length)
         self._ids: Group[Mapping[str, int], Mapping[str, frozenset[str]]] = Group(
             self._find_ids, _length

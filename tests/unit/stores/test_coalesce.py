@@ -236,3 +236,24 @@ def test_runs_keep_every_question_in_order_and_agree_within(calls):
         assert run
         for key in "abc":
             assert len({call[key] for call in run if key in call}) <= 1
+
+
+async def test_while_much_waits_upserts_gather_before_they_go():
+    pauses = iter([0.01, 0.0, 0.0])
+    inner = MemoryStore(2)
+    calls = []
+    upsert = inner.upsert
+
+    async def counted(rows):
+        calls.append(len(rows))
+        await upsert(rows)
+
+    inner.upsert = counted
+    store = CoalescingStore(inner, lambda: next(pauses))
+
+    first = asyncio.create_task(store.upsert([row("a")]))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(store.upsert([row("b")]))
+    await asyncio.gather(first, second)
+
+    assert calls == [2]

@@ -1,0 +1,54 @@
+"""What `up` waits for before it says "in step", and what it does not serve with."""
+
+import pytest
+
+from services import up
+from services.up import is_behind
+from shared.bus.flow import StageFlow
+from shared.encoders.fake import FakeEncoder
+from shared.errors import BusUnavailable, ModelMismatch, StoreMismatch
+from shared.generations import Generation
+from shared.settings import Chunking
+from shared.wiring import check_fingerprint
+
+
+def stage(oldest_at: float | None, *, running: int = 0) -> StageFlow:
+    return StageFlow("s", waiting=0, running=running, done=0, pulls=1, oldest_at=oldest_at)
+
+
+def test_an_older_message_that_somebody_still_has_is_waited_for():
+    assert is_behind([stage(None), stage(9.0, running=1)], since=10.0)
+
+
+def test_what_came_later_is_not_waited_for():
+    assert not is_behind([stage(None), stage(11.0, running=1)], since=10.0)
+
+
+async def test_a_bus_that_is_away_for_a_moment_does_not_end_the_process(monkeypatch):
+    monkeypatch.setattr(up, "RETRY_S", 0.0)
+    refusals = [BusUnavailable("no answer")] * 2
+
+    async def look():
+        if refusals:
+            raise refusals.pop()
+        return "seen"
+
+    assert await up._patiently(look) == "seen"
+
+
+async def test_what_only_a_person_can_put_right_does(monkeypatch):
+    async def look():
+        raise StoreMismatch("another table")
+
+    with pytest.raises(StoreMismatch):
+        await up._patiently(look)
+
+
+def test_a_model_that_is_not_the_one_of_the_index_is_refused():
+    encoder = FakeEncoder(8)
+    same = Generation("m", "f32", encoder.fingerprint, 8, Chunking())
+    other = Generation("m", "f32", "another", 8, Chunking())
+    check_fingerprint(encoder, same)
+
+    with pytest.raises(ModelMismatch, match="not those that the index was built with"):
+        check_fingerprint(encoder, other)
