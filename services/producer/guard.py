@@ -47,9 +47,8 @@ class Guard:
         async with self._deciding:
             if whole:
                 return await self._all(gone, at)
-            if self.held is not None or not gone:
-                return []  # the next listing counts them
-            return await self._judge(gone, at)
+            may = may_remove(len(gone), self._lately.count(at), len(self.listing.entries))
+            return gone if gone and may and self.held is None else []  # a listing counts them
 
     async def keep(self) -> int:
         """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""

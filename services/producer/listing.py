@@ -6,7 +6,7 @@ when the file was read long enough after its last change that a later edit must 
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -62,6 +62,22 @@ def compare(before: Mapping[str, Seen], after: Mapping[str, Stat], *, max_bytes:
         unchanged=len(after) - len(suspects),
         suspects=tuple(sorted(suspects)),
         vanished=tuple(sorted(before.keys() - after.keys())),
+    )
+
+
+def moved(
+    before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Stat | None]
+) -> frozenset[str]:
+    """Those of the vanished paths whose very file is now at a path that was not known."""
+    new = {
+        (stat.inode, stat.size, stat.mtime_ns)
+        for path, stat in found.items()
+        if stat is not None and path not in before
+    }
+    return frozenset(
+        path
+        for path in vanished
+        if (stat := before[path].stat) and (stat.inode, stat.size, stat.mtime_ns) in new
     )
 
 

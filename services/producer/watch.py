@@ -16,7 +16,7 @@ import structlog
 from services.producer.folder import SourceUnavailable
 from services.producer.guard import Guard
 from services.producer.kept import Held
-from services.producer.listing import Stat, compare
+from services.producer.listing import Stat, compare, moved
 from services.producer.looking import look_at
 from services.producer.mounts import is_on_network
 from services.producer.notices import Notices
@@ -208,7 +208,10 @@ class FolderWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         gone = [path for path in comparison.vanished if scan.knows(path)]
-        gone = await self.guard.allow(gone, whole=True, at=time.monotonic())
+        elsewhere = moved(listing.entries, gone, scan.files)
+        lost = [path for path in gone if path not in elsewhere]
+        gone = await self.guard.allow(lost, whole=True, at=time.monotonic())
+        gone += sorted(elsewhere)
         suspects: dict[str, Stat | None] = {path: scan.files[path] for path in comparison.suspects}
         await asyncio.sleep(self._settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
@@ -264,10 +267,12 @@ class FolderWatch:
             raise
         for path, problem in found.problems.items():
             sync.tell(path, problem)
-        vanished = sorted(set(found.vanished))
-        gone = await self.guard.allow(vanished, whole=False, at=time.monotonic())
-        if vanished and not gone:  # a listing counts what is held
-            self._scan_at = min(self._scan_at, time.monotonic() + self._settings.poll)
+        elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
+        lost = sorted(set(found.vanished) - elsewhere)
+        gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
+        if lost and not gone:  # only a whole listing may hold: what moved may be heard of later
+            self._scan_at = min(self._scan_at, time.monotonic() + self._settings.settle)
+        gone += sorted(elsewhere)
         if files := found.suspects | dict.fromkeys(gone):
             self._after(await sync(files, started_at=started_at))
         grown = len(sync.listing.entries) - before
