@@ -41,7 +41,7 @@ from shared.topology import BATCHES, Bucket
 T = TypeVar("T")
 
 BACKLOG_ROWS: Final = 128
-COMMIT_PAUSE_S: Final = 0.3
+COMMIT_PAUSE_S: Final = 0.75
 """How long a commit gathers rows while BACKLOG_ROWS or more wait to be written."""
 
 
