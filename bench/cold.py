@@ -21,7 +21,7 @@ from shared.events import with_context
 def texts_of(data) -> list[str]:
     """What the model read for every row of the index."""
     database = lancedb.connect(data / "store")
-    table = database.open_table(database.table_names()[0])
+    table = database.open_table(next(iter(database.list_tables().tables)))
     rows = table.to_arrow().select(["title", "heading", "text"]).to_pylist()
     return [with_context(r["title"], _heading(r["heading"]), r["text"]) for r in rows]
 

@@ -53,6 +53,7 @@ class Asker:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--edits", type=int, default=60)
+    parser.add_argument("--pause", type=float, default=0.2, help="seconds between edits")
     args = parser.parse_args()
     chance = random.Random(5)
     took, encoded = [], Counter()
@@ -68,7 +69,9 @@ def main() -> None:
                 took.append(edit(file, word, chance, asker, docs))
                 shown = asker.revision(str(file.relative_to(docs)))
                 encoded[shown["served"]["encoded"]] += 1
-                time.sleep(0.2)
+                time.sleep(args.pause)
+                if n % 500 == 499:
+                    print(f"memory after {n + 1} edits: {resident_mb(process.pid):.0f} MB")
             print(f"memory after {args.edits} edits: {resident_mb(process.pid):.0f} MB")
     print(f"save -> searchable, ms: {spread(took)}")
     print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")

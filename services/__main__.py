@@ -9,7 +9,7 @@ from services.cli.main import run
 
 
 def main() -> NoReturn:
-    """Run the command line and end the process with its status."""
+    """Run the command line and end the process: status 0 to 4, 70 for a bug, 130 interrupted."""
     status = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
