@@ -58,7 +58,7 @@ def _checks(checkup: Checkup) -> list[CheckView]:
             not checked.failed and not checkup.orphans,
             f"{checked.found_rows:,} rows of {checked.documents:,} documents, "
             f"{checked.expected_rows:,} expected, {checkup.orphans:,} of nobody",
-            "restart instep: it compares the store with the ledger and writes anew what differs",
+            _remedy(checkup),
         ),
         _check(
             "self-query",
@@ -92,6 +92,12 @@ def _checks(checkup: Checkup) -> list[CheckView]:
             )
         )
     return found
+
+
+def _remedy(checkup: Checkup) -> str:
+    if checkup.orphans and not checkup.checked.failed:
+        return "stop instep, move the folder `store` of its data away, start: it is made again"
+    return "restart instep: it compares the store with the ledger and writes anew what differs"
 
 
 def _check(name: str, passed: bool, text: str, fix: str) -> CheckView:

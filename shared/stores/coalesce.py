@@ -17,6 +17,9 @@ from shared.ports import Filter, Hit, Probe, Row, Vector, VectorStore
 ROWS: Final = 1024
 """Most rows of a group; a larger call goes alone."""
 BYTES: Final = 8 * 1024 * 1024
+COMPANY: Final = 32
+"""Calls that are worth going without more: the handlers of a stage are not many more."""
+GLANCE_S: Final = 0.05
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
@@ -77,16 +80,22 @@ class Group(Generic[Call, Result]):
 
     async def _run(self) -> None:
         try:
-            if (pause_s := self._pause()) > 0:
-                await asyncio.sleep(pause_s)
+            await self._gather()
             while group := self._next():
                 await self._settle(group)
-                if self._waiting and (pause_s := self._pause()) > 0:
-                    await asyncio.sleep(pause_s)
+                if self._waiting:
+                    await self._gather()
         finally:
             self._runner = None
             for left in self._waiting:
                 left.result.cancel()
+
+    async def _gather(self) -> None:
+        """Wait for company as long as `pause` says, unless enough of it is here."""
+        left_s = self._pause()
+        while left_s > 0 and len(self._waiting) < COMPANY:
+            await asyncio.sleep(min(left_s, GLANCE_S))
+            left_s -= GLANCE_S
 
     def _next(self) -> "list[_Waiting[Call, Result]]":
         """The longest run of waiting calls that fits; a cancelled caller's is dropped."""

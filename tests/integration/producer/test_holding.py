@@ -86,3 +86,19 @@ async def test_an_unknown_source_holds_nothing():
 
     assert list(await holds.list()) == []
     assert (await holds.release("docs"), await holds.keep("docs")) == (0, 0)
+
+
+@pytest.mark.parametrize("watch", ["events", "poll"])
+async def test_a_renamed_folder_is_no_removal(tmp_path, eventually, watch):
+    docs = Watched(tmp_path / "docs", poll=0.05, watch=watch)
+    for n in range(30):
+        docs.write(f"{'some/' if n < 25 else ''}{n:02}.md", str(n))
+    async with docs.running() as running:
+        (docs.root / "some").rename(docs.root / "other")
+        await eventually(lambda: "other/24.md" in docs.held() and "some/00.md" not in docs.held())
+        await running.rescan()
+        held = running.held
+
+    assert held is None
+    assert len(docs.held()) == 30
+    assert not [news for news in docs.news if news.kind == "held"]
