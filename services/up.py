@@ -14,7 +14,7 @@ import structlog
 from services import runtime
 from services.folder import DataFolder, Instance
 from services.validator.app import track
-from services.validator.compare import CompareStore, unrepaired
+from services.validator.compare import Compared, CompareStore, unrepaired
 from shared import logs
 from shared.bus.flow import StageFlow, flow
 from shared.encoders.coalesce import CoalescingEncoder
@@ -113,7 +113,7 @@ async def _follow(
                 )
             )
         await _patiently(lambda: _in_step(wiring, compared.resubmitted))
-        options.view.in_step(await _patiently(lambda: summary(wiring, clock)))
+        options.view.in_step(await _patiently(lambda: summary(wiring, clock, compared)))
         if options.once:
             stop.event.set()
     except asyncio.CancelledError:
@@ -155,11 +155,14 @@ def is_behind(stages: Sequence[StageFlow], since: float) -> bool:
     return any(stage.oldest_at is not None and stage.oldest_at <= since for stage in stages)
 
 
-async def summary(wiring: Wiring, clock: Clock) -> Mapping[str, Any]:
+async def summary(wiring: Wiring, clock: Clock, compared: Compared) -> Mapping[str, Any]:
     """What this run did, and what the ledger promises now."""
-    progress, ledger = wiring.progress, await wiring.ledger()
+    progress, records = wiring.progress, compared.agreed
+    if records is None or progress.indexed + progress.removed + progress.refused:
+        ledger = await wiring.ledger()
+        records = {key: record async for key, record in ledger.entries()}
     searchable = chunks = refused = failed = 0
-    async for _, record in ledger.entries():
+    for record in records.values():
         word = state(record).word
         rows = len(record.settled.rows) if record.settled else 0
         searchable += rows > 0

@@ -30,6 +30,8 @@ class Compared:
     resubmitted: Mapping[str, int] = field(default_factory=dict)
     """doc_key to the revision that repairs it."""
     beyond_repair: int = 0
+    agreed: Mapping[str, Record] | None = None
+    """The ledger as it was read, when nothing was pending and nothing differed."""
 
 
 def differs(doc_key: str, record: Record, found: frozenset[str]) -> bool:
@@ -74,7 +76,7 @@ class CompareStore:
         """
         records = {key: record async for key, record in self.ledger.entries()}
         if promised_rows(records) == await self.store.count():
-            return Compared(len(records))
+            return Compared(len(records), agreed=records)
         differing = await self._differing(records)
         if differing:
             await asyncio.sleep(self.second_look_s)
