@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+
+# isort: off
+import shared.encoders.silence  # noqa: F401 - before openvino
 import openvino as ov
+
+# isort: on
 from numpy.typing import NDArray
 from openvino import opset6
 from openvino import opset13 as op

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+# isort: off
+import shared.encoders.silence  # noqa: F401 - before openvino
 import openvino as ov
+
+# isort: on
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 

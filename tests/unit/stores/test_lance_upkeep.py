@@ -18,12 +18,12 @@ from shared.stores.lance_upkeep import (
         (0, 9e9, 9e9, False),
         (1, 2, 599, False),
         (1, 0, 600, True),
-        (7, 599, 599, False),
-        (8, 1.9, 59, False),
-        (8, 2, 2, True),
-        (8, 0, 60, True),
-        (49, 0, 59, False),
-        (50, 0, 0, True),
+        (3, 599, 599, False),
+        (4, 0.9, 59, False),
+        (4, 1, 1, True),
+        (4, 0, 60, True),
+        (23, 0, 59, False),
+        (24, 0, 0, True),
     ],
 )
 def test_compaction_waits_for_many_commits_or_for_time(commits, idle_s, since_s, due):
