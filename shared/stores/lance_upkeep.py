@@ -7,7 +7,7 @@ a batch; a compaction writes all small fragments anew (0.2 s for 50 of them at 5
 from dataclasses import dataclass
 from typing import Final
 
-MANY_COMMITS: Final = 24
+MANY_COMMITS: Final = 50
 SOME_COMMITS: Final = 4
 IDLE_S: Final = 1.0
 OFTEN_S: Final = 60.0

@@ -22,8 +22,8 @@ from shared.stores.lance_upkeep import (
         (4, 0.9, 59, False),
         (4, 1, 1, True),
         (4, 0, 60, True),
-        (23, 0, 59, False),
-        (24, 0, 0, True),
+        (49, 0, 59, False),
+        (50, 0, 0, True),
     ],
 )
 def test_compaction_waits_for_many_commits_or_for_time(commits, idle_s, since_s, due):
