@@ -1,11 +1,10 @@
 """The validator, built from a process's adapters."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from services.part import Part
-from services.validator.checks import SampleQuery
+from services.validator.checks import SampleQuery, parse_queries
 from services.validator.checkup import ValidateNow
 from services.validator.failures import Failure, RecordFailure
 from services.validator.observe import AskSamples, Observe
@@ -101,21 +100,10 @@ async def _samples(wiring: Wiring) -> AskSamples:
     )
 
 
-def read_queries(path: Path) -> tuple[SampleQuery, ...]:
+def read_queries(path: Path) -> list[SampleQuery]:
     """The questions of a JSON Lines file. Raises ConfigurationError with the line's number."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"validation.queries: {path}: {error}") from None
-    found = []
-    for n, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            raw = json.loads(line)
-            found.append(SampleQuery(str(raw["q"]), str(raw["expect"])))
-        except (ValueError, KeyError, TypeError):
-            raise ConfigurationError(
-                f'{path}:{n}: not {{"q": …, "expect": "source/path"}}'
-            ) from None
-    return tuple(found)
+    return parse_queries(text, str(path))
