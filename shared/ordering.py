@@ -6,12 +6,9 @@ are those that were model-checked: order is the revision alone; rows surely writ
 everything else is new with born = the revision that introduces it; the only delete is `clean`.
 """
 
-import json
-from base64 import b32decode, b32encode, b64decode, b64encode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from shared.identity import row_id
 
@@ -20,8 +17,6 @@ Word = Literal["queued", "working", "searchable", "refused", "failed", "removed"
 
 MAX_ROWS: Final = 12_000
 """Rows of one document: two versions of the record then fit the bus's 1 MB message."""
-KEYS_REMEMBERED: Final = 2 * MAX_ROWS
-"""The record of a large document is read and written once for each of its parts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -267,127 +262,3 @@ def state(record: Record | None, newest: int = 0) -> State:
     if record.settled.outcome == "refused":
         return State("refused", stale=serves, reason=record.settled.reason)
     return State("searchable" if record.settled.outcome == "indexed" else "removed")
-
-
-# -- the record as the bytes of a KV value ---------------------------------------------------------
-
-
-def to_bytes(record: Record) -> bytes:
-    """JSON; rows as one base64 block of 16-byte keys, about 24 bytes a row."""
-    settled, pending, failed = record.settled, record.pending, record.failed
-    out: dict[str, Any] = {"schema": 1, "source": record.source, "path": record.path}
-    if record.version is not None:
-        out["version"] = record.version
-    if settled:
-        out["settled"] = _version(settled) | {
-            "settled_at": settled.settled_at,
-            "served": settled.served,
-            "removed": settled.removed,
-        }
-    if pending:
-        bits = [row in pending.todo for row in pending.rows]
-        out["pending"] = _version(pending) | {
-            "started_at": pending.started_at,
-            "todo": _pack_bits(bits),
-        }
-    if failed:
-        out["failed"] = {
-            "seq": failed.seq,
-            "stage": failed.stage,
-            "reason": [failed.reason.code, failed.reason.text],
-        }
-    return json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def from_bytes(data: bytes) -> Record:
-    """The record of a KV value. Raises ValueError, KeyError when it is none."""
-    raw = json.loads(data)
-    settled, pending, failed = raw.get("settled"), raw.get("pending"), raw.get("failed")
-    return Record(
-        source=raw["source"],
-        path=raw["path"],
-        version=raw.get("version"),
-        settled=settled
-        and Settled(
-            **_common(settled),
-            settled_at=settled["settled_at"],
-            served=settled["served"],
-            removed=settled["removed"],
-        ),
-        pending=pending and _pending(pending),
-        failed=failed and Failed(failed["seq"], failed["stage"], Reason(*failed["reason"])),
-    )
-
-
-def _pending(raw: Mapping[str, Any]) -> Pending:
-    common = _common(raw)
-    bits = _unpack_bits(raw["todo"], len(common["rows"]))
-    todo = frozenset(row for row, bit in zip(common["rows"], bits, strict=True) if bit)
-    return Pending(**common, todo=todo, started_at=raw["started_at"])
-
-
-def _version(value: Settled | Pending) -> dict[str, Any]:
-    return {
-        "seq": value.seq,
-        "outcome": value.outcome,
-        "changed_at": value.changed_at,
-        "reason": value.reason and [value.reason.code, value.reason.text],
-        "inserted": value.inserted,
-        "encoded": value.encoded,
-        "rows": _pack_rows(value.rows),
-    }
-
-
-def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "seq": raw["seq"],
-        "outcome": raw["outcome"],
-        "changed_at": raw["changed_at"],
-        "reason": raw["reason"] and Reason(*raw["reason"]),
-        "inserted": raw["inserted"],
-        "encoded": raw["encoded"],
-        "rows": _unpack_rows(raw["rows"]),
-    }
-
-
-@lru_cache(KEYS_REMEMBERED)
-def _key_bytes(name: str) -> bytes:
-    return b32decode(name.upper() + "======")
-
-
-@lru_cache(KEYS_REMEMBERED)
-def _key_name(key: bytes) -> str:
-    return b32encode(key).decode().rstrip("=").lower()
-
-
-def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
-    borns = sorted({row.born for row in rows})
-    index = {born: i for i, born in enumerate(borns)}
-    keys = b"".join(_key_bytes(row.chunk_key) for row in rows)
-    packed: dict[str, Any] = {"borns": borns, "keys": b64encode(keys).decode()}
-    if len(borns) > 1:
-        which = b"".join(index[row.born].to_bytes(2, "little") for row in rows)
-        packed["which"] = b64encode(which).decode()
-    return packed
-
-
-def _unpack_rows(packed: Mapping[str, Any]) -> tuple[RowRef, ...]:
-    keys, borns = b64decode(packed["keys"]), packed["borns"]
-    names = [_key_name(keys[i : i + 16]) for i in range(0, len(keys), 16)]
-    if len(borns) < 2:
-        return tuple(RowRef(name, borns[0]) for name in names)
-    which = b64decode(packed["which"])
-    return tuple(
-        RowRef(name, borns[int.from_bytes(which[2 * i : 2 * i + 2], "little")])
-        for i, name in enumerate(names)
-    )
-
-
-def _pack_bits(bits: Sequence[bool]) -> str:
-    number = sum(1 << i for i, bit in enumerate(bits) if bit)
-    return b64encode(number.to_bytes((len(bits) + 7) // 8, "little")).decode()
-
-
-def _unpack_bits(packed: str, count: int) -> list[bool]:
-    number = int.from_bytes(b64decode(packed), "little")
-    return [bool(number >> i & 1) for i in range(count)]

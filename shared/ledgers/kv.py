@@ -8,8 +8,9 @@ from nats.js import JetStreamContext
 
 from shared.bus.buckets import KvBucket
 from shared.errors import Conflict, LedgerConflict, PermanentError
-from shared.ordering import Record, from_bytes, to_bytes
+from shared.ordering import Record
 from shared.ports import Entry
+from shared.record_codec import from_bytes, to_bytes
 from shared.topology import ledger_bucket
 
 log = structlog.get_logger(__name__)

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator, Collection, Mapping
 
 from shared.errors import LedgerConflict, PermanentError
-from shared.ordering import Record, from_bytes, to_bytes
+from shared.ordering import Record
 from shared.ports import Entry
+from shared.record_codec import from_bytes, to_bytes
 from shared.topology import MAX_MESSAGE_BYTES
 
 

@@ -28,9 +28,9 @@ from shared.ordering import (
     Settled,
     revise,
     settle,
-    to_bytes,
 )
 from shared.ports import Ledger
+from shared.record_codec import to_bytes
 from shared.topology import MAX_MESSAGE_BYTES, ledger_bucket
 
 KEY, OTHER = doc_key("docs", "a.md"), doc_key("docs", "b.md")

@@ -17,9 +17,8 @@ from shared.ordering import (
     Record,
     RowRef,
     Settled,
-    from_bytes,
-    to_bytes,
 )
+from shared.record_codec import from_bytes, to_bytes
 from shared.topology import MAX_MESSAGE_BYTES
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"

@@ -1,0 +1,133 @@
+"""The ledger record as the bytes of a KV value. Pure: no I/O, no clock."""
+
+import json
+from base64 import b32decode, b32encode, b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from shared.ordering import MAX_ROWS, Failed, Pending, Reason, Record, RowRef, Settled
+
+KEYS_REMEMBERED: Final = 2 * MAX_ROWS
+"""The record of a large document is read and written once for each of its parts."""
+
+
+def to_bytes(record: Record) -> bytes:
+    """JSON; rows as one base64 block of 16-byte keys, about 24 bytes a row."""
+    settled, pending, failed = record.settled, record.pending, record.failed
+    out: dict[str, Any] = {"schema": 1, "source": record.source, "path": record.path}
+    if record.version is not None:
+        out["version"] = record.version
+    if settled:
+        out["settled"] = _version(settled) | {
+            "settled_at": settled.settled_at,
+            "served": settled.served,
+            "removed": settled.removed,
+        }
+    if pending:
+        bits = [row in pending.todo for row in pending.rows]
+        out["pending"] = _version(pending) | {
+            "started_at": pending.started_at,
+            "todo": _pack_bits(bits),
+        }
+    if failed:
+        out["failed"] = {
+            "seq": failed.seq,
+            "stage": failed.stage,
+            "reason": [failed.reason.code, failed.reason.text],
+        }
+    return json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def from_bytes(data: bytes) -> Record:
+    """The record of a KV value. Raises ValueError, KeyError when it is none."""
+    raw = json.loads(data)
+    settled, pending, failed = raw.get("settled"), raw.get("pending"), raw.get("failed")
+    return Record(
+        source=raw["source"],
+        path=raw["path"],
+        version=raw.get("version"),
+        settled=settled
+        and Settled(
+            **_common(settled),
+            settled_at=settled["settled_at"],
+            served=settled["served"],
+            removed=settled["removed"],
+        ),
+        pending=pending and _pending(pending),
+        failed=failed and Failed(failed["seq"], failed["stage"], Reason(*failed["reason"])),
+    )
+
+
+def _pending(raw: Mapping[str, Any]) -> Pending:
+    common = _common(raw)
+    bits = _unpack_bits(raw["todo"], len(common["rows"]))
+    todo = frozenset(row for row, bit in zip(common["rows"], bits, strict=True) if bit)
+    return Pending(**common, todo=todo, started_at=raw["started_at"])
+
+
+def _version(value: Settled | Pending) -> dict[str, Any]:
+    return {
+        "seq": value.seq,
+        "outcome": value.outcome,
+        "changed_at": value.changed_at,
+        "reason": value.reason and [value.reason.code, value.reason.text],
+        "inserted": value.inserted,
+        "encoded": value.encoded,
+        "rows": _pack_rows(value.rows),
+    }
+
+
+def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seq": raw["seq"],
+        "outcome": raw["outcome"],
+        "changed_at": raw["changed_at"],
+        "reason": raw["reason"] and Reason(*raw["reason"]),
+        "inserted": raw["inserted"],
+        "encoded": raw["encoded"],
+        "rows": _unpack_rows(raw["rows"]),
+    }
+
+
+@lru_cache(KEYS_REMEMBERED)
+def _key_bytes(name: str) -> bytes:
+    return b32decode(name.upper() + "======")
+
+
+@lru_cache(KEYS_REMEMBERED)
+def _key_name(key: bytes) -> str:
+    return b32encode(key).decode().rstrip("=").lower()
+
+
+def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
+    borns = sorted({row.born for row in rows})
+    index = {born: i for i, born in enumerate(borns)}
+    keys = b"".join(_key_bytes(row.chunk_key) for row in rows)
+    packed: dict[str, Any] = {"borns": borns, "keys": b64encode(keys).decode()}
+    if len(borns) > 1:
+        which = b"".join(index[row.born].to_bytes(2, "little") for row in rows)
+        packed["which"] = b64encode(which).decode()
+    return packed
+
+
+def _unpack_rows(packed: Mapping[str, Any]) -> tuple[RowRef, ...]:
+    keys, borns = b64decode(packed["keys"]), packed["borns"]
+    names = [_key_name(keys[i : i + 16]) for i in range(0, len(keys), 16)]
+    if len(borns) < 2:
+        return tuple(RowRef(name, borns[0]) for name in names)
+    which = b64decode(packed["which"])
+    return tuple(
+        RowRef(name, borns[int.from_bytes(which[2 * i : 2 * i + 2], "little")])
+        for i, name in enumerate(names)
+    )
+
+
+def _pack_bits(bits: Sequence[bool]) -> str:
+    number = sum(1 << i for i, bit in enumerate(bits) if bit)
+    return b64encode(number.to_bytes((len(bits) + 7) // 8, "little")).decode()
+
+
+def _unpack_bits(packed: str, count: int) -> list[bool]:
+    number = int.from_bytes(b64decode(packed), "little")
+    return [bool(number >> i & 1) for i in range(count)]
