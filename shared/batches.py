@@ -1,19 +1,20 @@
 """Which documents a batch of changes has, and what became of it: notes on a shelf.
 
 A batch is open from its announcement until every document of it has an outcome; then its report
-takes the place of its list. Members are known as document and revision, so completion is a matter
-of the ledger and survives any restart.
+takes the place of its list (`shared/history.py`). Members are known as document and revision, so
+completion is a matter of the ledger and survives any restart.
 """
 
 import asyncio
 import json
 import secrets
+import time
 import zlib
 from base64 import b32hexencode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.events import Batch
 from shared.identity import short_digest
@@ -21,12 +22,9 @@ from shared.ports import Shelf
 
 MEMBERS_PER_VALUE: Final = 4_000
 """About 200 KB of JSON before compression."""
-REPORTS_KEPT: Final = 1_000
 DECLINED: Final = "!"
-"""First character of a member that is no document: a submission refused at the door."""
-
-Report = Mapping[str, Any]
-"""JSON-able; has `batch` (an `events.Batch`) and `completed_at` (ISO 8601) at least."""
+"""First character of a member that is no document: a submission refused at the door. Its number
+follows, and after a blank the code of the reason."""
 
 
 def new_batch_id(now: datetime, entropy: bytes) -> str:
@@ -52,6 +50,10 @@ class OpenBatch:
     unchanged: int = 0
     whole: bool = True
     """Every member is listed. False: its publisher is still sending."""
+    moved: int = 0
+    """Pairs of members that are one document, moved."""
+    noted_at: float = 0.0
+    """Unix time of the newest note."""
 
 
 def merge(parts: Sequence[tuple[OpenBatch, int]]) -> OpenBatch:
@@ -63,27 +65,35 @@ def merge(parts: Sequence[tuple[OpenBatch, int]]) -> OpenBatch:
     for part, _ in parts:
         for doc_key, revision in part.members.items():
             members[doc_key] = max(revision, members.get(doc_key, 0))
-    batch = parts[0][0].batch
+    batch = min((part.batch for part, _ in parts), key=lambda b: (b.started_at, b.source))
     unchanged = sum(part.unchanged for part, _ in parts)
     announced = [of for part, of in parts if part.whole]
     whole = bool(announced) and len(announced) == announced[0]
     if not announced:
         whole = len(members) + unchanged >= batch.count
-    return OpenBatch(batch, members, unchanged, whole)
+    return OpenBatch(
+        batch,
+        members,
+        unchanged,
+        whole,
+        sum(part.moved for part, _ in parts),
+        max(part.noted_at for part, _ in parts),
+    )
 
 
 class BatchBook:
-    """Open batches and reports. Keys: `open.<batch>.<writer>.<n>` and `done.<time>.<batch>`."""
+    """Open batches. Keys: `open.<batch>.<writer>.<n>`; `left.…` the same, once it was given up."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.time) -> None:
+        self._shelf, self._clock = shelf, clock
         self._joining: dict[str, _Joining] = {}
         self._cached: dict[str, tuple[OpenBatch, int]] = {}
-        self._done: list[str] | None = None
         self.listeners: list[Callable[[], None]] = []
         """Called when this process has noted something about a batch."""
 
-    async def announce(self, batch: Batch, members: Mapping[str, int], unchanged: int) -> None:
+    async def announce(
+        self, batch: Batch, members: Mapping[str, int], unchanged: int, moved: int = 0
+    ) -> None:
         """Note a batch whose members (doc_key to revision) are all known. Raises BusUnavailable."""
         pairs = list(members.items())
         parts = [
@@ -91,8 +101,11 @@ class BatchBook:
             for at in range(0, max(1, len(pairs)), MEMBERS_PER_VALUE)
         ]
         for n, part in enumerate(parts):
-            note = OpenBatch(batch, part, 0 if n else unchanged)
-            await self._shelf.put(f"open.{_key(batch.id)}.all.{n}", _pack(note, len(parts)))
+            first = n == 0
+            note = OpenBatch(
+                batch, part, unchanged * first, moved=moved * first, noted_at=self._clock()
+            )
+            await self._shelf.put(f"open.{key_of(batch.id)}.all.{n}", _pack(note, len(parts)))
         self._tell()
 
     async def join(self, batch: Batch, member: str, revision: int) -> None:
@@ -107,12 +120,12 @@ class BatchBook:
         """
         joining = self._joining.get(batch.id)
         if joining is None:
-            joining = self._joining[batch.id] = _Joining(batch)
+            joining = self._joining[batch.id] = _Joining(batch, self._clock)
         joining.add(member, revision)
         while joining.dirty:
             async with joining.lock:  # whoever comes first writes for all who wait
                 if joining.dirty:
-                    name = f"open.{_key(batch.id)}.{joining.writer}.{joining.n}"
+                    name = f"open.{key_of(batch.id)}.{joining.writer}.{joining.n}"
                     value = joining.take()
                     try:
                         await self._shelf.put(name, value)
@@ -127,44 +140,39 @@ class BatchBook:
     async def open(self) -> Mapping[str, OpenBatch]:
         """Open batches by id. Raises BusUnavailable."""
         names = await self._shelf.keys("open.")
-        found = await self._shelf.get_many([n for n in names if n not in self._cached])
         self._cached = {n: v for n, v in self._cached.items() if n in set(names)}
-        notes = dict(self._cached)
-        for name, value in found.items():
-            notes[name] = _unpack(value)
-            if notes[name][0].whole:  # never written again
-                self._cached[name] = notes[name]
+        notes = await self._read([n for n in names if n not in self._cached])
+        self._cached |= {n: note for n, note in notes.items() if note[0].whole}  # never rewritten
         grouped: dict[str, list[tuple[OpenBatch, int]]] = {}
-        for note in notes.values():
+        for note in (self._cached | notes).values():
             grouped.setdefault(note[0].batch.id, []).append(note)
+        for batch_id, parts in grouped.items():
+            if not any(part.whole for part, _ in parts):
+                left = await self._shelf.keys(f"left.{key_of(batch_id)}.")
+                parts.extend((await self._read(left)).values())
         return {batch_id: merge(parts) for batch_id, parts in grouped.items()}
 
-    async def close(self, batch_id: str, report: Report) -> None:
-        """Keep the report and forget the list. Raises BusUnavailable; repeating is safe."""
-        at = int(datetime.fromisoformat(report["completed_at"]).timestamp() * 1000)
-        name = f"done.{at:013d}.{_key(batch_id)}"
-        await self._shelf.put(name, zlib.compress(json.dumps(report).encode()))
-        for noted in await self._shelf.keys(f"open.{_key(batch_id)}."):
-            await self._shelf.delete(noted)
-        if self._done is None:
-            self._done = sorted(set(await self._shelf.keys("done.")) - {name})
-        self._done.append(name)
-        while len(self._done) > REPORTS_KEPT:
-            await self._shelf.delete(self._done.pop(0))
+    async def forget(self, batch_id: str) -> None:
+        """Take the notes of a batch away that has its report. Raises BusUnavailable."""
+        for kind in ("open", "left"):
+            for name in await self._shelf.keys(f"{kind}.{key_of(batch_id)}."):
+                await self._shelf.delete(name)
         self._tell()
 
-    async def report(self, batch_id: str) -> Report | None:
-        """The report of a completed batch, or None. Raises BusUnavailable."""
-        ending = f".{_key(batch_id)}"
-        names = [name for name in await self._shelf.keys("done.") if name.endswith(ending)]
-        value = await self._shelf.get(max(names)) if names else None
-        return None if value is None else _report(value)
+    async def set_aside(self, batch_id: str) -> None:
+        """Close a batch that was given up; a further document of it opens it again.
 
-    async def history(self, limit: int = 50) -> list[Report]:
-        """Reports, newest first. Raises BusUnavailable."""
-        names = sorted(await self._shelf.keys("done."), reverse=True)[:limit]
-        values = await self._shelf.get_many(names)
-        return [_report(values[name]) for name in names if name in values]
+        Raises BusUnavailable; repeating is safe.
+        """
+        names = await self._shelf.keys(f"open.{key_of(batch_id)}.")
+        for name, value in (await self._shelf.get_many(names)).items():
+            await self._shelf.put(f"left.{name.removeprefix('open.')}", value)
+            await self._shelf.delete(name)
+        self._tell()
+
+    async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
+        found = await self._shelf.get_many(names)
+        return {name: _unpack(value) for name, value in found.items()}
 
     def _tell(self) -> None:
         for listener in self.listeners:
@@ -174,7 +182,8 @@ class BatchBook:
 class _Joining:
     """What this process noted about a batch whose publisher is still sending."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.lock = asyncio.Lock()
         self.writer = secrets.token_hex(4)
         self.n = 0
@@ -191,7 +200,7 @@ class _Joining:
     def take(self) -> bytes:
         """The value to be written; whatever comes after it is dirty again."""
         self.dirty = False
-        note = OpenBatch(self._batch, dict(self._members), 0, whole=False)
+        note = OpenBatch(self._batch, dict(self._members), 0, whole=False, noted_at=self._clock())
         return _pack(note, 0)
 
     def turn(self) -> None:
@@ -201,7 +210,7 @@ class _Joining:
             self._members = {}
 
 
-def _key(batch_id: str) -> str:
+def key_of(batch_id: str) -> str:
     return short_digest(batch_id, 26)
 
 
@@ -213,6 +222,8 @@ def _pack(note: OpenBatch, parts: int) -> bytes:
         "unchanged": note.unchanged,
         "whole": note.whole,
         "parts": parts,
+        "moved": note.moved,
+        "at": round(note.noted_at, 3),
     }
     return zlib.compress(json.dumps(raw, separators=(",", ":")).encode(), 1)
 
@@ -224,10 +235,7 @@ def _unpack(value: bytes) -> tuple[OpenBatch, int]:
         members=raw["members"],
         unchanged=raw["unchanged"],
         whole=raw["whole"],
+        moved=raw.get("moved", 0),
+        noted_at=raw.get("at", 0.0),
     )
     return note, raw["parts"]
-
-
-def _report(value: bytes) -> Report:
-    report: Report = json.loads(zlib.decompress(value))
-    return report

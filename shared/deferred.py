@@ -3,7 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 
-from shared.ports import Encoder, Filter, Hit, Probe, Row, Vector, Vectors, VectorStore
+from shared.ports import (
+    Digest,
+    Encoder,
+    Filter,
+    Hit,
+    Holding,
+    Probe,
+    Row,
+    Vector,
+    Vectors,
+    VectorStore,
+)
 
 
 class DeferredEncoder:
@@ -61,6 +72,12 @@ class DeferredStore:
 
     async def count(self) -> int:
         return await (await self.ready()).count()
+
+    async def digests(self) -> Mapping[str, Digest]:
+        return await (await self.ready()).digests()
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        return await (await self.ready()).holdings(buckets)
 
     async def maintain(self) -> None:
         await (await self.ready()).maintain()

@@ -387,7 +387,7 @@ class BatchSummary(Model):
 
 
 class BatchCompleted(Event):
-    """Every document of the batch has an outcome."""
+    """Every document of the batch has an outcome; or it was given up, and `complete` is false."""
 
     stream: ClassVar[str] = "RESULTS"
 
@@ -396,6 +396,11 @@ class BatchCompleted(Event):
     completed_at: AwareDatetime
     summary: BatchSummary = BatchSummary()
     validation_passed: bool | None = None
+    complete: bool = True
+    """False: nothing of the batch moved for `validation.batch_timeout`. Should the rest come after
+    all, the event comes again."""
+    missing: int = Field(default=0, ge=0)
+    """Documents that were announced and never sent, and documents without an outcome."""
 
     @property
     def subject(self) -> str:
@@ -403,7 +408,8 @@ class BatchCompleted(Event):
 
     @property
     def message_id(self) -> str:
-        return f"completed:{self.generation}:{self.batch.id}"
+        short = "" if self.complete else f":{self.missing} missing"
+        return f"completed:{self.generation}:{self.batch.id}{short}"
 
 
 RESULTS: dict[str, type[Result]] = {

@@ -33,6 +33,16 @@ def row_id(doc_key: str, chunk_key: str, born: int) -> str:
     return str(uuid.uuid5(_ROW_NAMESPACE, f"{doc_key}\n{chunk_key}\n{born}"))
 
 
+def bucket_of(doc_key: str) -> str:
+    """The bucket of a document in digests: one of 1,024."""
+    return doc_key[:2]
+
+
+def mark_of(row_id: str) -> int:
+    """What a row adds to the digest of its bucket: 64 bits of its id."""
+    return int(row_id[:18].replace("-", ""), 16)
+
+
 def content_hash(data: bytes) -> str:
     """sha256 of the bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from shared.identity import row_id
 
 Outcome = Literal["indexed", "removed", "refused"]
-Word = Literal["queued", "working", "searchable", "refused", "failed", "removed"]
+Word = Literal["queued", "working", "searchable", "refused", "failed", "dropped", "removed"]
 
 MAX_ROWS: Final = 12_000
 """Rows of one document: two versions of the record then fit the bus's 1 MB message."""
@@ -78,6 +78,8 @@ class Failed:
     seq: int
     stage: str
     reason: Reason
+    dropped: bool = False
+    """A person has seen it and lets it be; the next change, or a retry, begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +226,13 @@ def settle(record: Record, *, now: float) -> Record:
 
 
 def fail(record: Record | None, failed: Failed, *, source: str, path: str) -> Record | None:
-    """The record with the failure noted, or None when a newer revision, or its end, is known."""
+    """The record with the failure noted; None when a newer revision or its end is known, or when
+    a person has dropped it already.
+    """
     if newest_seq(record) > failed.seq or settled_seq(record) == failed.seq:
+        return None
+    known = record.failed if record else None
+    if known and (known.seq > failed.seq or (known.seq == failed.seq and known.dropped)):
         return None
     return replace(record or Record(source, path), failed=failed)
 
@@ -253,7 +260,8 @@ def state(record: Record | None, newest: int = 0) -> State:
         return State("queued", stale=serves, stage="enrich")
     serves = bool(record.settled and record.settled.rows)
     if record.failed and failed_seq >= newest_seq(record):
-        return State("failed", serves, record.failed.stage, record.failed.reason)
+        word: Word = "dropped" if record.failed.dropped else "failed"
+        return State(word, serves, record.failed.stage, record.failed.reason)
     if record.pending:
         stage = "embed" if record.pending.todo else "confirm"
         return State("working", stale=serves, stage=stage)

@@ -4,7 +4,7 @@ Every adapter, fakes included, passes the contract suite of its port under `test
 Adapters raise the errors of `shared.errors` only.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -44,8 +44,19 @@ class Newest:
 class ChangeLog(Protocol):
     """DOCS: the newest change of every document."""
 
+    def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
+        """Source, doc_key and newest sequence of every document (of one source); no contents.
+
+        Raises BusUnavailable.
+        """
+        ...
+
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         """The newest message of the document's subject, from the leader, never from a cache."""
+        ...
+
+    async def bodies(self) -> Set[str]:
+        """Hashes of the stored bodies that the newest changes refer to. Raises BusUnavailable."""
         ...
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
@@ -177,6 +188,34 @@ class Hit:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Rows of one bucket of documents (`shared.identity.bucket_of`), for comparing two sides.
+
+    Two sides hold the same rows when number and total are equal.
+    """
+
+    rows: int = 0
+    total: int = 0
+    """Sum of the marks (`shared.identity.mark_of`) of the rows, modulo 2**64."""
+
+    def __add__(self, other: "Digest") -> "Digest":
+        return Digest(self.rows + other.rows, (self.total + other.total) % 2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a store holds of one document, for the sweep."""
+
+    doc_key: str
+    source: str
+    path: str
+    ids: frozenset[str]
+    """Of every row, the damaged ones included."""
+    damaged: frozenset[str] = frozenset()
+    """Rows that do not hold what was written under their id, and ids held more than once."""
+
+
 class VectorStore(Protocol):
     """Rows of one generation. Row ids are single-use: an id always names the same content.
 
@@ -231,6 +270,23 @@ class VectorStore(Protocol):
 
     async def count(self) -> int:
         """Exact number of rows."""
+        ...
+
+    async def digests(self) -> Mapping[str, Digest]:
+        """The digest of every bucket that has rows, from one pass over all that is stored.
+
+        Text, metadata and vector of every row are read and compared with what was written under
+        its id. A damaged row is counted and adds nothing to the total, so its bucket differs.
+        Memory does not grow with the number of rows. Writes may go on meanwhile. Raises
+        StoreUnavailable.
+        """
+        ...
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        """What is held of every document of the buckets that has rows, by doc_key.
+
+        Looks as closely as `digests`. Raises StoreUnavailable.
+        """
         ...
 
     async def maintain(self) -> None:
@@ -303,6 +359,17 @@ class ContentStore(Protocol):
         """The bytes. Raises KeyError when nobody stored them."""
         ...
 
+    async def stored(self) -> Mapping[str, datetime]:
+        """Hash of every body and when it was last put, at most ten minutes too early."""
+        ...
+
+    async def forget(self, content_hash: str, *, put_before: datetime) -> bool:
+        """Delete the bytes unless they were put at `put_before` (aware) or later; whether it did.
+
+        A body that is put again meanwhile stays, if `put_before` lies ten minutes back or more.
+        """
+        ...
+
 
 class Shelf(Protocol):
     """A small key-value bucket for a service's own notes (listings, batches, instance)."""
@@ -361,6 +428,37 @@ class Holds(Protocol):
 
         Raises:
             BusUnavailable: nothing is known.
+        """
+        ...
+
+
+# -- the source's side of the sweep ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A source's files against what the bus and the ledger know of them."""
+
+    source: str
+    files: int
+    submitted: int = 0
+    """Files that were not known, or otherwise: accepted again."""
+    removed: int = 0
+    """Documents without a file: removed."""
+    held: int = 0
+    """Documents without a file whose removal waits for a person."""
+    error: str = ""
+    """Why the source could not be listed; nothing was done then."""
+
+
+class Auditor(Protocol):
+    """The sources that this process watches."""
+
+    async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
+        """List every source, compare, put right; with `dry_run` count what would be done.
+
+        Raises:
+            BusUnavailable: nothing is known; repeating is safe.
         """
         ...
 

@@ -17,6 +17,16 @@ class Activity:
 
 
 @dataclass(slots=True)
+class SourceHealth:
+    """What is wrong with a watched folder, as far as this process knows."""
+
+    error: str = ""
+    """Why it cannot be listed; empty while it can."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Path to what is wrong with it: what cannot be listed, read or named."""
+
+
+@dataclass(slots=True)
 class Progress:
     """Counters since the process started; a service adds to those it knows about."""
 
@@ -40,7 +50,23 @@ class Progress:
     failed: int = 0
     held: int = 0
     """Documents whose removals wait for a person, of all sources."""
+    sources: dict[str, SourceHealth] = field(default_factory=dict)
+    """The folders that this process watches."""
     listeners: list[Callable[[Activity], None]] = field(default_factory=list)
+
+    @property
+    def changes_known(self) -> int:
+        """Documents that this process knows to get an outcome.
+
+        Work that an earlier process left, repairs, and changes that another process accepted are
+        known here only when they are done.
+        """
+        return max(self.changed, self.indexed)
+
+    @property
+    def rows_known(self) -> int:
+        """Rows that this process knows of, in the same way."""
+        return max(self.rows_planned, self.rows_written, self.encoded + self.cached)
 
     def say(self, activity: Activity) -> None:
         for listener in self.listeners:

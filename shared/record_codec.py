@@ -35,6 +35,7 @@ def to_bytes(record: Record) -> bytes:
             "seq": failed.seq,
             "stage": failed.stage,
             "reason": [failed.reason.code, failed.reason.text],
+            **({"dropped": True} if failed.dropped else {}),
         }
     return json.dumps(out, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -55,7 +56,13 @@ def from_bytes(data: bytes) -> Record:
             removed=settled["removed"],
         ),
         pending=pending and _pending(pending),
-        failed=failed and Failed(failed["seq"], failed["stage"], Reason(*failed["reason"])),
+        failed=failed
+        and Failed(
+            failed["seq"],
+            failed["stage"],
+            Reason(*failed["reason"]),
+            dropped=failed.get("dropped", False),
+        ),
     )
 
 

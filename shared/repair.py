@@ -5,7 +5,7 @@ revision and names the generation whose rows are to be written anew.
 """
 
 from shared.errors import ChangeLogConflict
-from shared.ports import ChangeLog
+from shared.ports import ChangeLog, Newest
 
 
 async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str) -> int | None:
@@ -18,10 +18,13 @@ async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str
         BusUnavailable: nothing is known; repeating is safe.
     """
     newest = await log.newest(source, doc_key)
-    if newest is None:
-        return None
+    return None if newest is None else await resubmit_newest(log, newest, generation=generation)
+
+
+async def resubmit_newest(log: ChangeLog, newest: Newest, *, generation: str) -> int | None:
+    """The same with the newest change in hand; None when a newer one is on its way."""
     copy = newest.change.model_copy(update={"repair": generation})
-    message_id = f"r:{doc_key}:{newest.sequence}:{generation}"
+    message_id = f"r:{copy.document.doc_key}:{newest.sequence}:{generation}"
     try:
         return await log.append(copy, expect=newest.sequence, message_id=message_id)
     except ChangeLogConflict:

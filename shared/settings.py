@@ -65,6 +65,14 @@ class Chunking(Group):
     """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
 
 
+class SourceChunking(Group):
+    """How text of one source is cut, where that differs from `chunking`."""
+
+    kind: Literal["document", "recursive", "fixed"] | None = None
+    tokens: int | None = Field(default=None, ge=16, le=4096)
+    overlap: float | None = Field(default=None, ge=0.0, le=0.5)
+
+
 class Source(Group):
     """A named origin of documents."""
 
@@ -78,17 +86,32 @@ class Source(Group):
     """The listing is compared even when events are seen."""
     poll: Seconds = 2.0
     """Interval of listings when events cannot be had."""
-    settle: Seconds = 0.03
+    settle: Seconds = 0.02
     """A file is read when it has not changed for this long."""
     max_bytes: Bytes = 100 * 1024**2
+    hold_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Removals of more than this share of the documents wait for a person."""
+    hold_count: int = Field(default=20, ge=1)
+    """Fewer removals than this never wait, unless another folder has the name of the root."""
     allow_references: Names = ()
     """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
+    chunking: SourceChunking = SourceChunking()
+    """Where the documents of this source are cut otherwise; a change cuts them again."""
 
     @model_validator(mode="after")
     def _folder_has_a_path(self) -> "Source":
         if self.kind == "folder" and self.path is None:
             raise ValueError('a folder source needs a path, as path = "./docs"')
         return self
+
+
+class Extraction(Group):
+    """Limits of the processes that read documents."""
+
+    memory: Annotated[Bytes, Field(ge=128 * 1024**2)] = 512 * 1024**2
+    """Most memory of such a process; a document that needs more is refused."""
+    timeout: Annotated[Seconds, Field(ge=1)] = 30.0
+    """Most processor time for one document; one that needs more is refused."""
 
 
 class Embedding(Group):
@@ -105,6 +128,8 @@ class Embedding(Group):
     """Most padded tokens of a device call; a single longer text still goes."""
     threads: int = Field(default=0, ge=0, le=256)
     """Inference threads; 0: one per core."""
+    timeout: Seconds = 120.0
+    """Most seconds of one device call, after which the process ends; 0: any."""
 
 
 class Bus(Group):
@@ -134,10 +159,17 @@ class Validation(Group):
     poll: Seconds = 30.0
     """Longest interval between two looks whether the store finds a revision."""
     timeout: Seconds = 3600.0
+    batch_timeout: Annotated[Seconds, Field(ge=1)] = 3600.0
+    """A batch of which nothing moved for so long is closed as incomplete."""
     queries: Path | None = None
     """JSON Lines of {"q": …, "expect": "source/path"}."""
     sample: int = Field(default=20, ge=0)
     """Documents of a batch that are asked for by their own vectors."""
+
+
+class SweepSettings(Group):
+    every: Seconds = 1800.0
+    """Interval between two comparisons of files, ledger and store; 0: only when asked."""
 
 
 class Gateway(Group):
@@ -155,12 +187,14 @@ class Settings(Group):
     """Everything that can be set. `INSTEP_EMBEDDING__MAX_BATCH=32` sets `embedding.max_batch`."""
 
     sources: dict[Annotated[str, Field(pattern=SOURCE_PATTERN)], Source] = {}
+    extraction: Extraction = Extraction()
     chunking: Chunking = Chunking()
     embedding: Embedding = Embedding()
     bus: Bus = Bus()
     store: Store = Store()
     search: SearchSettings = SearchSettings()
     validation: Validation = Validation()
+    sweep: SweepSettings = SweepSettings()
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()
 

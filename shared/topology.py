@@ -43,7 +43,13 @@ class Stream:
 
 
 STREAMS: Final = (
-    Stream("INTAKE", ("documents.submitted.*",), 1 * GB, retention="workqueue"),
+    Stream(
+        "INTAKE",
+        ("documents.submitted.*",),
+        1 * GB,
+        retention="workqueue",
+        clock_sequence=True,  # its numbers tell a submission from an older one, for ever
+    ),
     Stream(
         "DOCS",
         ("documents.changed.*.*",),
@@ -103,7 +109,9 @@ BATCHES: Final = Bucket("batches", 256 * MB, max_age_s=30 * DAY_S)
 EMBCACHE: Final = Bucket(
     "embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True, lossy=True
 )
-BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE)
+TROUBLES: Final = Bucket("troubles", 128 * MB, max_age_s=7 * DAY_S)
+"""What messages did to those who worked on them; written only for the few that made trouble."""
+BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE, TROUBLES)
 BODIES: Final = "bodies"
 
 
@@ -127,9 +135,10 @@ class Stage(Generic[E]):
     ack_wait_s: float = 15.0
     """Silence after which JetStream delivers again; held messages are heartbeaten at a third."""
     attempts: int | None = 5
-    """Deliveries before the dead letters; None: only `patience_s` ends it."""
+    """Failed deliveries before the dead letters; None: only `patience_s` ends it."""
     patience_s: float | None = None
-    """Age after which a message that still cannot be settled is a dead letter."""
+    """How long what may pass by itself is tried; None: `shared.bus.settle.PATIENCE_S`, or for ever
+    where `attempts` is None too."""
     replicas: int = 8
     """Replicas that `max_ack_pending` leaves room for."""
 

@@ -20,8 +20,10 @@ from shared.content.objects import ObjectContent
 from shared.deferred import DeferredEncoder, DeferredStore
 from shared.errors import ModelMismatch
 from shared.generations import Generation
+from shared.history import History
 from shared.ledgers.kv import KvLedger
 from shared.ports import (
+    Auditor,
     ChangeLog,
     ContentStore,
     Encoder,
@@ -63,6 +65,8 @@ class Wiring:
     """Where the gateway of this process listens, once it does."""
     holds: Holds | None = None
     """Removals that wait; None where this process watches no folders."""
+    auditor: Auditor | None = None
+    """The source's side of the sweep; None where this process watches no folders."""
     _built: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     @property
@@ -99,6 +103,12 @@ class Wiring:
             return BatchBook(await self.shelf(BATCHES))
 
         return await self.once("book", build)
+
+    async def history(self) -> History:
+        async def build() -> History:
+            return History(await self.shelf(BATCHES))
+
+        return await self.once("history", build)
 
     async def cache(self) -> VectorCache:
         return await self.once("cache", self._cache)
@@ -178,6 +188,7 @@ class Wiring:
         from shared.encoders.factory import load_encoder
 
         encoder = await load_encoder(self.embedding, self.stack)
+        encoder.on_stuck = self.session.fail
         check_fingerprint(encoder, self.generation)
         return encoder
 

@@ -10,7 +10,19 @@ from services.cli.options import Options, Surroundings
 from services.folder import DataFolder
 
 OFFLINE: Final = frozenset(
-    {"search", "document", "documents", "failures", "retry", "drop", "validate"}
+    {
+        "search",
+        "document",
+        "documents",
+        "failures",
+        "retry",
+        "drop",
+        "validate",
+        "sweep",
+        "report",
+        "batches",
+        "validations",
+    }
 )
 """What can be answered without a running instance."""
 

@@ -23,12 +23,15 @@ ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "release": ("POST", "/holds/release"),
     "keep": ("POST", "/holds/keep"),
     "validate": ("POST", "/validate"),
+    "sweep": ("POST", "/sweep"),
+    "generate": ("POST", "/api/tasks/generate-embeddings"),
     "batches": ("GET", "/batches"),
+    "validations": ("GET", "/validations"),
     "report": ("GET", "/batches/{batch}/report"),
     "checks": ("GET", "/checks"),
     "version": ("GET", "/version"),
 }
-"""Operations of `services.gateway.faces` and where HTTP has them."""
+"""Operations of `services.gateway.faces` and where HTTP has them; below BASE but for `/api/…`."""
 
 
 def ask(
@@ -69,10 +72,12 @@ def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, byt
     for name in fields:
         if f"{{{name}}}" in template:
             template = template.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe="/"))
+    if not template.startswith("/api/"):
+        template = BASE + template
     if method == "POST":
-        return method, BASE + template, json.dumps(rest).encode()
+        return method, template, json.dumps(rest).encode()
     query = urlencode({name: _text(value) for name, value in rest.items()})
-    return method, BASE + template + (f"?{query}" if query else ""), None
+    return method, template + (f"?{query}" if query else ""), None
 
 
 def read(url: str, status: int, text: bytes) -> dict[str, Any]:

@@ -43,6 +43,8 @@ _CHOOSE: Final = (
     arg("ids", nargs="*", metavar="ID", help="as `instep failed` shows it, or SOURCE/PATH"),
     arg("--code", default="", metavar="C", help="all with this reason"),
     arg("--source", default="", metavar="S", help="only of this source"),
+    arg("--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"),
+    arg("--path", default="", metavar="GLOB", help="only with such a path, as 'guide/*.md'"),
     flag("--all", help="all of them"),
     flag("--dry-run", help="say what would be done"),
 )
@@ -131,18 +133,23 @@ COMMANDS: Final = (
         (
             arg("--source", default="", metavar="S", help="only of this source"),
             arg("--code", default="", metavar="C", help="only with this reason"),
+            arg(
+                "--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"
+            ),
+            arg("--path", default="", metavar="GLOB", help="only with such a path"),
+            arg("--state", default="", metavar="S", help="only refused, failed or dropped ones"),
         ),
     ),
     Command(
         "retry",
         "try failed documents again",
-        "instep retry f_k3vqm2tz\ninstep retry --code store_error",
+        "instep retry f_k3vqm2tz\ninstep retry --code exhausted --path 'guide/*'",
         "failures:run_retry",
         _CHOOSE,
     ),
     Command(
         "drop",
-        "forget failures; nothing leaves the index",
+        "let failures be; nothing leaves the index",
         "instep drop d_17\ninstep drop --all --dry-run",
         "failures:run_drop",
         (*_CHOOSE, flag("--yes", help="do not ask")),
@@ -171,6 +178,38 @@ COMMANDS: Final = (
         (
             arg("--batch", metavar="B", help="only this batch"),
             arg("--queries", metavar="FILE", help='JSON Lines of {"q": …, "expect": "docs/a.md"}'),
+        ),
+    ),
+    Command(
+        "report",
+        "what a batch did, and how it was checked",
+        "instep report\ninstep report last --source docs --html report.html\n"
+        "instep report --list\ninstep report --history --source docs",
+        "report:run",
+        (
+            arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; last (default)"),
+            arg("--source", default="", metavar="S", help="only of this source"),
+            arg("--html", metavar="FILE", help="write it as a page; - is standard output"),
+            flag("--list", help="the last batches"),
+            flag("--history", help="how batches and `validate` were judged over time"),
+            arg("-n", "--limit", type=int, default=20, metavar="N", help="lines of a list"),
+        ),
+    ),
+    Command(
+        "sweep",
+        "compare files, ledger and store, and repair",
+        "instep sweep\ninstep sweep --dry-run",
+        "sweep:run",
+        (
+            flag("--dry-run", help="change nothing"),
+            arg(
+                "--batch-size",
+                type=int,
+                default=100,
+                metavar="N",
+                help="documents sent again at a time; 100 is the default",
+            ),
+            flag("--force", help="take out rows that nobody knows, however many"),
         ),
     ),
     Command(

@@ -1,11 +1,11 @@
 """The live view of `up` as plain lines. Pure: counters and times in, text out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from services.cli.eta import Estimate, describe
-from services.cli.terminal import number, plural, seconds, shorten, shorten_path
+from services.cli.terminal import number, plural, seconds, shorten, shorten_path, visible
 from services.cli.text.status import wrap
 from shared.progress import Activity, Progress
 
@@ -29,7 +29,7 @@ def first_line(version: str, data: str, typed: Sequence[str], width: int) -> str
     """What can be said before anything is loaded."""
     parts = [f"instep {version}", f"data {shorten_path(data, 30)}"]
     if typed:
-        parts.append(shorten(", ".join(typed), 30))
+        parts.append(shorten(visible(", ".join(typed)), 30))
     return wrap([*parts, "Ctrl-C stops"], width)
 
 
@@ -48,16 +48,16 @@ def frame(label: str, progress: Progress, estimate: Estimate, width: int) -> lis
     parts = [name, f"found {progress.found:,}"]
     if progress.unchanged:
         parts.append(f"unchanged {progress.unchanged:,}")
-    if progress.rows_planned:
+    if progress.rows_known:
         embedded = progress.encoded + progress.cached
-        parts.append(f"embedded {embedded:,} of {progress.rows_planned:,} chunks")
-    if progress.changed:
-        parts.append(f"searchable {progress.indexed:,} of {progress.changed:,}")
+        parts.append(f"embedded {embedded:,} of {progress.rows_known:,} chunks")
+    if progress.changes_known:
+        parts.append(f"searchable {progress.indexed:,} of {progress.changes_known:,}")
     others = {word: getattr(progress, word) for word in ("removed", "refused", "failed")}
     parts += [f"{word} {count:,}" for word, count in others.items() if count]
     lines = wrap(parts, width - len(INDENT)).split("\n")
     lines = [lines[0], *(f"{INDENT}{line}" for line in lines[1:])]
-    if progress.rows_planned > progress.rows_written:
+    if progress.rows_known > progress.rows_written:
         lines.append(shorten(_bar(progress, estimate), width))
     return lines
 
@@ -79,6 +79,7 @@ def in_step_line(summary: Mapping[str, Any]) -> str:
 
 def news(activity: Activity, at: str, width: int) -> str:
     """`12:03:07  changed  guide/install.md   1 of 14 chunks embedded   searchable in 0.6 s`."""
+    activity = replace(activity, path=visible(activity.path), detail=visible(activity.detail))
     kind = "HELD" if activity.kind == "held" else activity.kind
     head = f"{at}  {kind:<8} "
     if activity.kind == "moved" and activity.detail:
@@ -105,7 +106,7 @@ def exit_needs_you(summary: Mapping[str, Any], *, strict: bool) -> bool:
 
 
 def _bar(progress: Progress, estimate: Estimate) -> str:
-    share = progress.rows_written / max(1, progress.rows_planned)
+    share = progress.rows_written / max(1, progress.rows_known)
     filled = min(BAR - 1, int(share * BAR))
     bar = "#" * filled + "-" * (BAR - filled)
     parts = [f"{INDENT}[{bar}] {int(share * 100):>3} %"]

@@ -94,7 +94,7 @@ class LiveView:
     def tick(self) -> None:
         """Show the counters as they are now."""
         now = self.clock()
-        self._estimate.add(now, self.progress.rows_written, self.progress.rows_planned)
+        self._estimate.add(now, self.progress.rows_written, self.progress.rows_known)
         missed = self._throttle.missed(now)
         if missed:
             self._line(f"          and {missed:,} more changes")

@@ -42,9 +42,17 @@ def run(argv: Sequence[str]) -> int:
 
 def explain(error: Exception) -> tuple[str, int]:
     """One line and the status for an error that no command has foreseen."""
-    from shared.errors import BusUnavailable, ConfigurationError, InstepError, StoreUnavailable
+    from shared.errors import (
+        BusUnavailable,
+        ConfigurationError,
+        EncoderBusy,
+        InstepError,
+        StoreUnavailable,
+    )
 
     match error:
+        case EncoderBusy():
+            return f"{error}. Fix: start it again", exits.NOT_REACHABLE
         case ConfigurationError():
             return str(error), exits.CHANGE_SOMETHING
         case BusUnavailable() | StoreUnavailable():

@@ -15,6 +15,7 @@ TEMPLATE: Final = """\
 # watch = "auto"                  # auto | events | poll
 # rescan = "5 min"                # the listing is compared even when events are seen
 # max_bytes = "100 MB"
+# chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
 
 # [chunking]                      # another value is another index
 # kind = "document"               # document | recursive | fixed
@@ -45,6 +46,9 @@ TEMPLATE: Final = """\
 # poll = "30 s"
 # timeout = "1 h"
 # queries = "queries.jsonl"       # {"q": "...", "expect": "docs/a.md"}
+
+# [sweep]
+# every = "30 min"                # files, ledger and store are compared; 0: only when asked
 
 # [gateway]
 # host = "127.0.0.1"

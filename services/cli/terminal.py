@@ -1,6 +1,7 @@
 """What people read: colour, width, times, numbers. Nothing is told by colour alone."""
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -10,6 +11,11 @@ from datetime import datetime
 from typing import Any, Final, TextIO
 
 CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+_UNSEEN: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+"""Control characters, separators of lines, and marks of the direction of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +104,24 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), width: in
     return lines
 
 
+def visible(text: str) -> str:
+    """The text with everything spelt out that would move the cursor or turn the line around."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def tame(text: str) -> str:
+    """The text, as long as before, with a dot for every such character; tabs are kept."""
+    return _UNSEEN.sub(lambda found: "\t" if found[0] == "\t" else "\u00b7", text)
+
+
 def shorten(text: str, width: int) -> str:
     """The text, cut at the end to `width` characters."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def shorten_path(path: str, width: int) -> str:
-    """The path, cut in the middle: its end tells most."""
+    """The path as it can be shown, cut in the middle: its end tells most."""
+    path = visible(path)
     if len(path) <= width:
         return path
     end = (width - 1) * 2 // 3

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import signal
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from services.cli.sources import name_folders, remembered
 from services.cli.suggest import nearest
 from services.cli.terminal import print_json
 from services.folder import DataFolder, write_private
+from services.memory import few_arenas
 from shared.progress import Progress
 
 NAMES: Final = "sources.json"
@@ -26,6 +28,8 @@ NAMES: Final = "sources.json"
 
 def run(args: Namespace, options: Options) -> int:
     """Index folders; then watch them, or end when everything is in step."""
+    signal.signal(signal.SIGTERM, _stopped)
+    few_arenas()
     _check(args)
     folders = _folders(args, options)
     progress = Progress()
@@ -61,8 +65,14 @@ def run(args: Namespace, options: Options) -> int:
     return _end(view, status, args, options)
 
 
+def _stopped(*_: object) -> None:
+    """A stop before the event loop listens for it: nothing has begun that must end in order."""
+    raise SystemExit(exits.DONE)
+
+
 def run_services(args: Namespace, options: Options) -> int:
     """Run some services until stopped."""
+    few_arenas()
     names = tuple(dict.fromkeys(args.services))
     status: int = asyncio.run(_runtime().run(names, options))
     return status

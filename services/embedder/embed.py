@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from shared.errors import PermanentError
+from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
 from shared.ports import Delivery, Encoder, Ledger, Vector, VectorCache
@@ -28,6 +28,8 @@ class Embed:
         if is_over(entry.record if entry else None, part.document.revision):
             log.info("part_overtaken", doc_key=part.document.doc_key)
             return []
+        if not part.rows:  # only a forged one: the enricher sends what is empty past the embedder
+            raise MalformedEvent("rows: a part without any")
         keys = cache_keys(part, self.encoder.fingerprint)
         vectors, encoded = await self._vectors(part, keys, alone=delivery.suspect)
         block = np.stack([vectors[key] for key in keys])

@@ -1,11 +1,14 @@
 """The enricher, built from a process's adapters."""
 
+from services.enricher.apart import ReadApart
+from services.enricher.child import Allowed
 from services.enricher.enrich import Enrich
 from services.enricher.load import Load
 from services.enricher.prepare import PrepareDocument
+from services.enricher.recut import Recut
 from services.part import Part
 from shared.bus.session import BusSession
-from shared.topology import enrich_stage
+from shared.topology import INSTANCE, enrich_stage
 from shared.wiring import Wiring, utc_now
 
 
@@ -17,11 +20,27 @@ async def build(wiring: Wiring) -> Part:
         references={n: folders.get(n, ()) + s.allow_references for n, s in sources.items()},
         max_bytes={name: source.max_bytes for name, source in sources.items()},
     )
+    generation = wiring.generation
+    recut = Recut(
+        generation=generation.id,
+        default=generation.chunking,
+        ledger=await wiring.ledger(),
+        changes=wiring.changes,
+        notes=await wiring.shelf(INSTANCE),
+        progress=wiring.progress,
+    )
+    of_source = await recut({name: source.chunking for name, source in sources.items()})
+    limits = wiring.settings.extraction
+    read_apart = ReadApart(Allowed(limits.memory, limits.timeout))
+    wiring.stack.push_async_callback(read_apart.close)
+    prepare = PrepareDocument(
+        load, await wiring.tokens(), generation.chunking, of_source, read_apart
+    )
     enrich = Enrich(
         generation=wiring.generation.id,
         ledger=await wiring.ledger(),
         changes=wiring.changes,
-        prepare=PrepareDocument(load, await wiring.tokens(), wiring.generation.chunking),
+        prepare=prepare,
         now=utc_now,
         progress=wiring.progress,
         dimensions=wiring.generation.dimensions,

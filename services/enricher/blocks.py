@@ -2,15 +2,21 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
-from shared.events import Metadata
+from shared.errors import DocumentRefused
+from shared.ordering import MAX_ROWS
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.events import Metadata
 
 Kind = Literal["heading", "paragraph", "code", "table", "list", "quote"]
 
 MAX_LINE_TITLE: Final = 120
 """Characters of a title or heading that are kept: they are context, not content."""
+MAX_BLOCKS: Final = 20 * MAX_ROWS
+"""Blocks of a document. A row holds many, but each costs memory, however little it says."""
 
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
@@ -39,7 +45,7 @@ class Extracted:
     title: str
     """Explicit, or found in the document; never made from its path, so a move changes nothing."""
     blocks: tuple[Block, ...]
-    metadata: Metadata
+    metadata: "Metadata"
 
 
 def clean(text: str) -> str:
@@ -76,10 +82,25 @@ def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
             while path and path[-1][0] >= block.level:
                 path.pop()
             path.append((block.level, block.text))
-        placed.append(replace(block, path=tuple(text for _, text in path)))
+        above = tuple(text for _, text in path)
+        placed.append(Block(block.kind, block.text, block.level, above))
     return tuple(placed)
 
 
 def first_heading(blocks: Sequence[Block]) -> str:
     """The first heading of level 1, or an empty string."""
     return next((b.text for b in blocks if b.kind == "heading" and b.level == 1), "")
+
+
+def check_amount(blocks: Sequence[Block], max_chars: int) -> None:
+    """Refuse what can never be cut into MAX_ROWS pieces, before it costs memory and time.
+
+    Raises:
+        DocumentRefused: `too_large`.
+    """
+    if len(blocks) > MAX_BLOCKS or sum(len(block.text) for block in blocks) > max_chars:
+        raise too_large()
+
+
+def too_large() -> DocumentRefused:
+    return DocumentRefused("too_large", f"the document would have more than {MAX_ROWS:,} chunks")

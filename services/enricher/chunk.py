@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from services.enricher.blocks import Block, Extracted, clean, one_line
+from services.enricher.blocks import Block, Extracted, check_amount, clean, one_line, too_large
 from services.enricher.cut import Limits, by_content, by_size
 from services.enricher.measure import (
     BLOCKS,
@@ -71,6 +71,11 @@ def fit_title(title: str, settings: Chunking, tokens: TokenCounter) -> str:
     return _cut_line(one_line(title), _limit(settings, tokens) // _TITLE_SHARE, tokens)
 
 
+def max_chars(settings: Chunking, tokens: TokenCounter) -> int:
+    """Characters above which a document surely has too many chunks, without counting tokens."""
+    return MAX_ROWS * _limit(settings, tokens) * _MAX_CHARS_PER_TOKEN
+
+
 def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tuple[Chunk, ...]:
     """Cut a document.
 
@@ -82,11 +87,13 @@ def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tup
         DocumentRefused: `too_large` when it is plain that there would be more than MAX_ROWS.
     """
     limit = _limit(settings, tokens)
-    if sum(len(b.text) for b in extracted.blocks) > MAX_ROWS * limit * _MAX_CHARS_PER_TOKEN:
-        raise too_large()
+    check_amount(extracted.blocks, max_chars(settings, tokens))
     cutter = _Cutter(fit_title(extracted.title, settings, tokens), limit, settings, tokens)
     if settings.kind == "document":
-        return cutter.cut(list(_sections(extracted.blocks)))
+        sections = list(_sections(extracted.blocks))
+        if len(sections) > MAX_ROWS:
+            raise too_large()
+        return cutter.cut(sections)
     return cutter.cut([_Section((), extracted.blocks)])
 
 
@@ -125,12 +132,6 @@ def chunk_keys(chunks: Sequence[Chunk], *, title: str, metadata: Metadata) -> tu
         digest = sha256(f"{common}\n{fields}".encode("utf-8", "surrogatepass")).digest()
         keys.append(b32encode(digest[:16]).decode().rstrip("=").lower())
     return tuple(keys)
-
-
-def too_large() -> DocumentRefused:
-    return DocumentRefused(
-        "too_large", f"the document would have more than {MAX_ROWS:,} chunks; split it"
-    )
 
 
 def _limit(settings: Chunking, tokens: TokenCounter) -> int:
@@ -179,7 +180,7 @@ class _Cutter:
         """Chunks of all sections; the text is tokenised once, and again what is near the limit."""
         contexts = self._contexts(sections)
         texts = [section.text for section in sections]
-        starts = token_starts(JOIN.join(texts), self.tokens)
+        starts = token_starts(JOIN.join(texts), self.tokens, MAX_ROWS * self.limit)
         found: list[_Candidate] = []
         at = 0
         for section, text in zip(sections, texts, strict=True):

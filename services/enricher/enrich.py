@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import structlog
 
 from services.enricher.plan import Prepared, is_same_plan, parts, revision_of
-from shared.errors import DocumentRefused, LedgerConflict
-from shared.events import DocumentChanged, DocumentNotTaken, Event
+from shared.errors import DocumentRefused, LedgerConflict, MalformedEvent
+from shared.events import Document, DocumentChanged, DocumentNotTaken, Event
+from shared.identity import check_path, doc_key
 from shared.ordering import (
     Pending,
     Record,
@@ -27,6 +28,20 @@ Prepare = Callable[[DocumentChanged], Awaitable[Prepared]]
 """Load, extract and cut a document. Raises DocumentRefused."""
 
 
+def check_identity(document: Document) -> None:
+    """Whoever may write to DOCS may still be mistaken: one key must never be two documents.
+
+    Raises:
+        MalformedEvent: the path can be none, or the key is that of another document.
+    """
+    try:
+        path = check_path(document.path)
+    except DocumentRefused as refusal:
+        raise MalformedEvent(f"document.path: {refusal.reason}") from None
+    if doc_key(document.source, path) != document.doc_key:
+        raise MalformedEvent("document.doc_key: not that of its source and path")
+
+
 @dataclass(frozen=True, slots=True)
 class Enrich:
     """Every accepted revision takes this road: edit, deletion, no-op, refusal, repair."""
@@ -42,6 +57,7 @@ class Enrich:
 
     async def __call__(self, event: DocumentChanged, _: Delivery) -> Sequence[Event]:
         document = event.document
+        check_identity(document)
         prepared: Prepared | DocumentRefused | None = None
         looked = False
         while True:

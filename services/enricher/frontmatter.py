@@ -3,12 +3,14 @@
 import datetime as dt
 import math
 from collections.abc import Hashable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from services.enricher.blocks import one_line
-from shared.events import Metadata, Scalar
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.events import Metadata, Scalar
 
 MAX_CHARS: Final = 16 * 1024
 MAX_DEPTH: Final = 20
@@ -31,28 +33,39 @@ class _Plain(yaml.SafeLoader):
         return node
 
 
-def split(text: str) -> tuple[Metadata, str]:
+def split(text: str) -> "tuple[Metadata, str]":
     """The scalars of the front matter, and the text below it.
 
     What is no YAML mapping of reasonable size is no front matter: it stays text, nothing is lost.
     """
-    if not text.startswith("---\n"):
+    lines = _lines(text)
+    if not lines:
         return {}, text
-    lines = text[: MAX_CHARS + 4].split("\n")
-    end = next((n for n, line in enumerate(lines[1:], 1) if line in _ENDS), None)
-    if end is None:
-        return {}, text
-    raw = "\n".join(lines[1:end])
+    raw = "\n".join(lines[1:-1])
     try:
         loaded = yaml.load(raw, _Plain)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         return {}, text
     if not isinstance(loaded, Mapping):
         return {}, text
-    return scalars(loaded), text[len("---\n") + len(raw) + 1 + len(lines[end]) :].lstrip("\n")
+    return scalars(loaded), text[sum(len(line) + 1 for line in lines) - 1 :].lstrip("\n")
 
 
-def scalars(mapping: Mapping[Hashable, Any]) -> Metadata:
+def length(text: str) -> int:
+    """Characters that the YAML parser is given of a text."""
+    return sum(len(line) + 1 for line in _lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of the block with those that begin and end it; none where there is no block."""
+    if not text.startswith("---\n"):
+        return []
+    lines = text[: MAX_CHARS + 4].split("\n")
+    end = next((n for n, line in enumerate(lines[1:], 1) if line in _ENDS), None)
+    return [] if end is None else lines[: end + 1]
+
+
+def scalars(mapping: Mapping[Hashable, Any]) -> "Metadata":
     """Values that fit a row: strings, numbers, booleans, dates as ISO 8601; never lists."""
     found: Metadata = {}
     for key, value in mapping.items():
@@ -64,7 +77,7 @@ def scalars(mapping: Mapping[Hashable, Any]) -> Metadata:
     return found
 
 
-def _scalar(value: Any) -> Scalar:
+def _scalar(value: Any) -> "Scalar":
     if isinstance(value, dt.date):
         return value.isoformat()
     if isinstance(value, str):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from services.enricher.blocks import Block, Kind, clean, one_line
 from shared.errors import DocumentRefused
-from shared.events import Metadata
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from selectolax.lexbor import LexborNode
+
+    from shared.events import Metadata
 
 MAX_DEPTH: Final = 2_000
 """Elements inside each other. The parser takes quadratic time in it, minutes at 200,000."""
@@ -49,7 +50,7 @@ class Page:
     """What an HTML document, or a fragment of one, says. Blocks without heading paths."""
 
     title: str
-    metadata: Metadata
+    metadata: "Metadata"
     blocks: list[Block]
 
 
@@ -58,14 +59,18 @@ def read(text: str) -> Page:
 
     Raises:
         DocumentRefused: `corrupt` when elements are nested deeper than any person writes.
+        MemoryError: the parser got none.
     """
-    from selectolax.lexbor import LexborHTMLParser
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
     if _depth(text) > MAX_DEPTH:
         raise DocumentRefused(
             "corrupt", f"elements are nested deeper than {MAX_DEPTH:,}; simplify the page"
         )
-    tree = LexborHTMLParser(text)
+    try:
+        tree = LexborHTMLParser(text)
+    except SelectolaxError:
+        raise MemoryError from None  # any text is HTML: nothing else can fail
     writer = _Writer()
     if tree.body is not None:
         for node, opens in _walk(tree.body):
@@ -111,7 +116,7 @@ def _walk(root: "LexborNode") -> Iterator[tuple["LexborNode", bool]]:
         node = node.next if node is not None and depth else None
 
 
-def _metadata(root: "LexborNode | None") -> Metadata:
+def _metadata(root: "LexborNode | None") -> "Metadata":
     found: Metadata = {}
     if root is None:
         return found

@@ -30,7 +30,7 @@ _HTML = re.compile(
     r"fieldset|figcaption|figure|footer|form|h[1-6]|head|header|hr|html|iframe|li|link|main|menu|meta|"
     r"nav|ol|p|pre|script|section|style|summary|svg|table|tbody|td|template|textarea|tfoot|th|thead|"
     r"title|tr|ul)(?=[\s/>]|$))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _HTML_VERBATIM = re.compile(r"^ {0,3}<(script|style|pre|textarea|!--)", re.IGNORECASE)
 
@@ -68,6 +68,11 @@ def read(text: str) -> list[Block]:
                 found += blocks
                 break
     return found
+
+
+def has_html(text: str) -> bool:
+    """Whether any line might begin HTML, which another parser reads. False is certain."""
+    return "<" in text and _HTML.search(text) is not None
 
 
 def plain(text: str) -> str:

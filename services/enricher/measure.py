@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.enricher.blocks import Block, Kind
+from services.enricher.blocks import Block, Kind, too_large
 from shared.ports import TokenCounter
 
 Ints = NDArray[np.int64]
@@ -22,6 +22,9 @@ BLOCKS, PARTS, LINES, WORDS, TOKENS = range(5)
 """Ranks of boundaries, best first: between blocks; between items, rows, sentences or paragraphs of
 code; between lines; between words; between tokens."""
 JOIN: Final = "\n\n"
+SLICE_CHARS: Final = 64 * 1024
+"""Characters that are tokenised at once: a tokenizer takes a thousand bytes of memory for one, and
+lets nobody else work meanwhile."""
 _LOOK_AHEAD: Final = 64
 """Characters after a boundary that its hash is made of."""
 
@@ -94,20 +97,18 @@ class Measured:
     def boundaries(self, rank: int) -> Boundaries:
         """All places of this rank or a better one."""
         if rank not in self._known:
-            found = set(self.block_at[1:])
+            found = [np.array(self.block_at[1:], np.int64)]
             if rank >= TOKENS:
-                found.update(self.starts.tolist())
+                found.append(self.starts)
             elif rank > BLOCKS:
                 for block, offset in zip(self.blocks, self.block_at, strict=True):
-                    found.update(offset + at for at in _places(block, rank))
-            found.discard(0)
-            found.discard(len(self.text))
-            self._known[rank] = self._described(sorted(found))
+                    found.append(offset + np.fromiter(_places(block, rank), np.int64))
+            at = np.unique(np.concatenate(found))
+            self._known[rank] = self._described(at[(at > 0) & (at < len(self.text))])
         return self._known[rank]
 
-    def _described(self, places: Sequence[int]) -> Boundaries:
-        at = np.array(places, np.int64)
-        hashes = np.fromiter((_hash(self.text, place) for place in places), np.uint64, len(places))
+    def _described(self, at: Ints) -> Boundaries:
+        hashes = np.fromiter((_hash(self.text, int(place)) for place in at), np.uint64, len(at))
         return Boundaries(at, np.searchsorted(self.starts, at).astype(np.int64), hashes)
 
 
@@ -127,8 +128,38 @@ def _hash(text: str, at: int) -> int:
     return int.from_bytes(blake2b(after.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
-def token_starts(text: str, counter: TokenCounter) -> Ints:
-    """First characters of the tokens, with more wherever none is for MAX_CHARS_PER_TOKEN."""
+def token_starts(text: str, counter: TokenCounter, most: int | None = None) -> Ints:
+    """First characters of the tokens, with more wherever none is for MAX_CHARS_PER_TOKEN.
+
+    Args:
+        most: more tokens are not counted to their end.
+
+    Raises:
+        DocumentRefused: `too_large` when there are more than `most`.
+    """
+    found: list[Ints] = []
+    total = 0
+    for start, end in _slices(text):
+        found.append(start + _starts(text[start:end], counter))
+        total += len(found[-1])
+        if most is not None and total > most:
+            raise too_large()
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def _slices(text: str) -> Iterable[tuple[int, int]]:
+    """Parts of at most SLICE_CHARS that end with a line, else with a word, where they can."""
+    start = 0
+    while start < len(text):
+        end = start + SLICE_CHARS
+        if end < len(text):
+            places = (text.rfind(blank, start, end) + 1 for blank in ("\n", " "))
+            end = next((place for place in places if place > start), end)
+        yield start, min(end, len(text))
+        start = end
+
+
+def _starts(text: str, counter: TokenCounter) -> Ints:
     offsets = counter.offsets(text)
     first = np.fromiter((start for start, _ in offsets), np.int64, len(offsets))
     first = np.maximum.accumulate(first) if len(first) else first

@@ -1,21 +1,39 @@
-"""From a change to its pieces: load, extract, judge, cut. CPU work runs in a thread."""
+"""From a change to its pieces: load, extract, judge, cut.
+
+What is small and harmless is read here. All else is read apart, and cut in a thread.
+"""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, ready, too_large
-from services.enricher.extract import extract
+from services.enricher.blocks import Extracted, too_large
+from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
+from services.enricher.extract import extract, format_of, is_harmless
 from services.enricher.load import Load
 from services.enricher.plan import Piece, Prepared
 from services.enricher.quality import judge
+from services.enricher.wire import Question
 from shared.events import DocumentChanged, Metadata, Ready
 from shared.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
 
-SMALL_BYTES = 16 * 1024
-"""Below this the work takes less time than handing it to a thread would delay others."""
+SMALL_CHARS: Final = 16 * 1024
+"""Below this cutting takes less time than handing it to a thread would delay others."""
+LARGE_BYTES: Final = 2 * 1024**2
+"""Documents above this take turns: each needs up to 60 times its size while it is cut."""
+
+ReadApart = Callable[[Question, bytes], Awaitable[Extracted]]
+"""`extract` where it can hurt nobody. Raises DocumentRefused, TransientError."""
+
+
+async def in_a_thread(question: Question, data: bytes) -> Extracted:
+    """`extract` in this process, for those who trust their documents."""
+    return await asyncio.to_thread(
+        extract, data, path=question.path, media_type=question.media_type, title=question.title
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +43,50 @@ class PrepareDocument:
     load: Load
     tokens: TokenCounter
     chunking: Chunking
+    of_source: Mapping[str, Chunking] = field(default_factory=dict)
+    """Of sources that are cut in their own way."""
+    read_apart: ReadApart = in_a_thread
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def __call__(self, event: DocumentChanged) -> Prepared:
         """Raises DocumentRefused, TransientError."""
         if isinstance(event.content, Ready):
             return await asyncio.to_thread(self._ready, event, event.content)
-        loaded = await self.load(event)
-        if len(loaded.data) <= SMALL_BYTES:
-            return self._cut(event, loaded.data)
-        return await asyncio.to_thread(self._cut, event, loaded.data)
+        if event.size <= LARGE_BYTES:
+            return await self._prepare(event)
+        async with self._large:
+            return await self._prepare(event)
 
-    def _cut(self, event: DocumentChanged, data: bytes) -> Prepared:
-        extracted = extract(
-            data, path=event.document.path, media_type=event.media_type, title=event.title
-        )
-        chunks = chunk(extracted, self.chunking, self.tokens)
+    async def _prepare(self, event: DocumentChanged) -> Prepared:
+        extracted = await self._read(event, (await self.load(event)).data)
+        if sum(len(block.text) for block in extracted.blocks) <= SMALL_CHARS:
+            return self._cut(event, extracted)
+        return await asyncio.to_thread(self._cut, event, extracted)
+
+    async def _read(self, event: DocumentChanged, data: bytes) -> Extracted:
+        path, media_type, title = event.document.path, event.media_type, event.title
+        if is_harmless(data, format_of(data, path, media_type)):
+            return extract(data, path=path, media_type=media_type, title=title)
+        most = max_chars(self._chunking(event), self.tokens)
+        return await self.read_apart(Question(path, media_type, title, most), data)
+
+    def _chunking(self, event: DocumentChanged) -> Chunking:
+        return self.of_source.get(event.document.source, self.chunking)
+
+    def _cut(self, event: DocumentChanged, extracted: Extracted) -> Prepared:
+        chunking = self._chunking(event)
+        chunks = chunk(extracted, chunking, self.tokens)
         if refusal := judge(extracted, chunks):
             raise refusal
-        title = fit_title(extracted.title, self.chunking, self.tokens)
+        title = fit_title(extracted.title, chunking, self.tokens)
         return _prepared(chunks, title, {**extracted.metadata, **event.metadata})
 
     def _ready(self, event: DocumentChanged, content: Ready) -> Prepared:
-        given = event.title or ""
-        chunks = ready(content.chunks, title=given, settings=self.chunking, tokens=self.tokens)
+        given, chunking = event.title or "", self._chunking(event)
+        chunks = ready(content.chunks, title=given, settings=chunking, tokens=self.tokens)
         if len(chunks) > MAX_ROWS:
             raise too_large()
-        return _prepared(chunks, fit_title(given, self.chunking, self.tokens), event.metadata)
+        return _prepared(chunks, fit_title(given, chunking, self.tokens), event.metadata)
 
 
 def _prepared(chunks: Sequence[Chunk], title: str, metadata: Metadata) -> Prepared:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from services.enricher.blocks import Extracted
+from services.enricher.blocks import Extracted, too_large
 from services.enricher.charset import MAX_DAMAGE
-from services.enricher.chunk import Chunk, too_large
+from services.enricher.chunk import Chunk
 from shared.errors import DocumentRefused
 from shared.ordering import MAX_ROWS
 

@@ -1,30 +1,34 @@
 """The gateway, built from a process's adapters."""
 
 import asyncio
+import contextlib
 import errno
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway.alerts import alerts
 from services.gateway.app import build_app
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
-from services.gateway.failures import DeadLetter
+from services.gateway.failures import DeadLetter, is_nobodys
 from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView
 from services.gateway.queries import InstanceQueries
 from services.gateway.search import Search
 from services.gateway.status import Observation, StageSeen
+from services.gateway.sweeps import Sweeps
 from services.part import Part
-from shared.batches import BatchBook
 from shared.bus import deadletters
 from shared.bus.flow import flow
+from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
-from shared.errors import ConfigurationError
+from shared.errors import BusUnavailable, ConfigurationError
+from shared.progress import SourceHealth
 from shared.settings import Settings
 from shared.topology import ACCEPT, Stage, embed_stage, enrich_stage, index_stage, validate_stage
 from shared.wiring import Wiring
@@ -33,12 +37,12 @@ PORTS_TRIED: Final = 20
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-async def build(wiring: Wiring, validation: Validate) -> Part:
+async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
     if gateway.host not in LOOPBACK:
         raise ConfigurationError("gateway.host: without keys the gateway listens on 127.0.0.1 only")
-    everything = await faces(wiring, validation)
+    everything = await faces(wiring, validation, sweeps)
     app = build_app(everything.queries, everything.commands)
 
     async def listen() -> None:
@@ -69,11 +73,12 @@ async def _site(runner: web.AppRunner, host: str, port: int) -> int:
     raise ConfigurationError(f"ports {port} to {port + PORTS_TRIED - 1} are all taken; use --port")
 
 
-async def faces(wiring: Wiring, validation: Validate) -> Faces:
+async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
     """Everything that can be asked of, and done to, the instance.
 
     Args:
         validation: compares the index with what it should be; the validator's work.
+        sweeps: the same for every row, and puts it right.
     """
     ledger, store, generation = await wiring.ledger(), await wiring.store(), wiring.generation.id
     looks = Looks(_observer(wiring), ledger)
@@ -95,9 +100,10 @@ async def faces(wiring: Wiring, validation: Validate) -> Faces:
         generation=generation,
         version_text=version("instep"),
         sources=sources(wiring.settings),
-        batch_reports=_Reports(await wiring.book()),
+        reports=await wiring.history(),
         dead_letters=letters,
         watched=lambda: wiring.holds,
+        sweeper=sweeps,
     )
     commands = InstanceCommands(
         queries=queries,
@@ -107,6 +113,7 @@ async def faces(wiring: Wiring, validation: Validate) -> Faces:
         validation=validation,
         dead_letters=letters,
         watched=lambda: wiring.holds,
+        sweeper=sweeps,
     )
     return Faces(queries, commands)
 
@@ -148,11 +155,23 @@ def _observer(wiring: Wiring) -> Callable[[], Awaitable[Observation]]:
                 )
                 for s in seen
             ),
-            listed=wiring.progress.listed or not wiring.watches_folders,
+            listed=_all_listed(wiring),
+            sources={
+                name: SourceHealth(health.error, dict(health.problems))
+                for name, health in wiring.progress.sources.items()
+            },
             held=wiring.progress.held,
         )
 
     return observe
+
+
+def _all_listed(wiring: Wiring) -> bool:
+    """Whether the folders have been listed, and can be: else nobody knows what has changed."""
+    progress = wiring.progress
+    if any(health.error for health in progress.sources.values()):
+        return False
+    return progress.listed or not wiring.watches_folders
 
 
 def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
@@ -173,6 +192,8 @@ def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
             found.append(
                 CheckView(name="store", level="FAIL", text=str(error), fix="see the log of instep")
             )
+        with contextlib.suppress(BusUnavailable):  # said above
+            found += alerts(await rooms(wiring.session.js), await unrecorded(wiring.session.js))
         return found
 
     return check
@@ -183,19 +204,8 @@ class _Letters:
     session: BusSession
 
     async def list(self, *, limit: int) -> Sequence[DeadLetter]:
-        return await deadletters.letters(self.session.js, limit=limit)
+        """Those that the ledger does not tell of."""
+        return await deadletters.letters(self.session.js, limit=limit, wanted=is_nobodys)
 
     async def drop(self, id: int) -> bool:
         return await deadletters.drop(self.session.js, id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reports:
-    book: BatchBook
-
-    async def newest(self, source: str, limit: int) -> Sequence[Mapping[str, Any]]:
-        found = await self.book.history(limit if not source else 1000)
-        return [r for r in found if not source or r["batch"]["source"] == source][:limit]
-
-    async def report(self, batch: str) -> Mapping[str, Any] | None:
-        return await self.book.report(batch)

@@ -1,10 +1,11 @@
 """What may be done, over the ports: retry, drop, release, keep, validate."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
-from services.gateway import holds
+from services.gateway import holds, sweeps
 from services.gateway.failures import choose
 from services.gateway.models import (
     ChooseRequest,
@@ -13,10 +14,15 @@ from services.gateway.models import (
     ValidateRequest,
 )
 from services.gateway.queries import DeadLetters, InstanceQueries
+from services.gateway.sweeps import GenerateAnswer, GenerateRequest, SweepAnswer, SweepRequest
 from services.gateway.views import Chosen, ChosenAnswer, FailureView, HoldAnswer
 from shared.errors import LedgerConflict
+from shared.ordering import state
 from shared.ports import ChangeLog, Ledger
 from shared.repair import resubmit
+
+AT_ONCE: Final = 16
+"""Failures that are acted on side by side."""
 
 Validate = Callable[[ValidateRequest], Awaitable[ValidateAnswer]]
 
@@ -29,6 +35,8 @@ class Commands(Protocol):
     async def release(self, request: HoldRequest) -> HoldAnswer: ...
     async def keep(self, request: HoldRequest) -> HoldAnswer: ...
     async def validate(self, request: ValidateRequest) -> ValidateAnswer: ...
+    async def sweep(self, request: SweepRequest) -> SweepAnswer: ...
+    async def generate(self, request: GenerateRequest) -> GenerateAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +50,14 @@ class InstanceCommands:
     validation: Validate
     dead_letters: DeadLetters | None = None
     watched: holds.Watched = holds.nobody
+    sweeper: sweeps.Sweeps | None = None
 
     async def retry(self, request: ChooseRequest) -> ChosenAnswer:
         """Publish the newest change of each chosen document again."""
         return await self._each(request, self._retry)
 
     async def drop(self, request: ChooseRequest) -> ChosenAnswer:
-        """Forget the chosen failures; nothing leaves the index."""
+        """Let the chosen failures be: `dropped` until the next change; nothing leaves the index."""
         return await self._each(request, self._drop)
 
     async def release(self, request: HoldRequest) -> HoldAnswer:
@@ -62,18 +71,30 @@ class InstanceCommands:
     async def validate(self, request: ValidateRequest) -> ValidateAnswer:
         return await self.validation(request)
 
+    async def sweep(self, request: SweepRequest) -> SweepAnswer:
+        """Compare all sides now."""
+        return await sweeps.sweep(self.sweeper, request)
+
+    async def generate(self, request: GenerateRequest) -> GenerateAnswer:
+        """The same in the background."""
+        return await sweeps.generate(self.sweeper, request)
+
     async def _each(
         self, request: ChooseRequest, act: Callable[[FailureView], Awaitable[tuple[bool, str]]]
     ) -> ChosenAnswer:
-        items = []
-        for failure in choose(await self.queries.all_failures(), request):
-            done, detail = (True, "") if request.dry_run else await act(failure)
-            items.append(Chosen(id=failure.id, document=failure.document, done=done, detail=detail))
-        return _answer(items, dry_run=request.dry_run)
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(failure: FailureView) -> Chosen:
+            async with slots:
+                done, detail = (True, "") if request.dry_run else await act(failure)
+            return Chosen(id=failure.id, document=failure.document, done=done, detail=detail)
+
+        chosen = choose(await self.queries.all_failures(), request)
+        return _answer(await asyncio.gather(*map(one, chosen)), dry_run=request.dry_run)
 
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
-            return False, "it belongs to no document: send it again, put right"
+            return False, "it is no document's: see what to do; then drop it"
         revision = await resubmit(
             self.changes, failure.source, failure.doc_key, generation=self.generation
         )
@@ -88,14 +109,17 @@ class InstanceCommands:
         if failure.state == "refused":
             return False, "it stays in the list until the document is changed, deleted or excluded"
         entry = await self.ledger.get(failure.doc_key)
-        if entry is None or entry.record.failed is None:
+        failed = entry.record.failed if entry else None
+        if entry is None or failed is None or state(entry.record).word not in ("failed", "dropped"):
             return False, "it is over already"
+        if failed.dropped:
+            return False, "it is dropped already"
         try:
-            cleared = replace(entry.record, failed=None)
-            await self.ledger.update(failure.doc_key, cleared, expect=entry.at)
+            dropped = replace(entry.record, failed=replace(failed, dropped=True))
+            await self.ledger.update(failure.doc_key, dropped, expect=entry.at)
         except LedgerConflict:
             return False, "it has changed in this moment"
-        return True, "forgotten; the next sweep tries it again if it is still unfinished"
+        return True, "it stays as it is until the document changes"
 
     async def _forget_letter(self, id: int) -> bool:
         return self.dead_letters is not None and await self.dead_letters.drop(id)

@@ -25,6 +25,7 @@ from services.gateway.models import (
 )
 from services.gateway.problems import invalid
 from services.gateway.queries import Queries
+from services.gateway.sweeps import GenerateRequest, SweepRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,6 @@ class Operation:
     act: Act
 
 
-async def _batches(faces: Faces, request: BatchesRequest) -> Mapping[str, Any]:
-    return {"batches": list(await faces.queries.batches(request))}
-
-
 async def _checks(faces: Faces, request: ChecksRequest) -> Mapping[str, Any]:
     checks: Sequence[CheckView] = await faces.queries.checks(request)
     ready = all(check.level != "FAIL" for check in checks)
@@ -67,7 +64,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "document": Operation(DocumentRequest, lambda f, r: f.queries.document(r)),
     "receipt": Operation(ReceiptRequest, lambda f, r: f.queries.receipt(r)),
     "failures": Operation(FailuresRequest, lambda f, r: f.queries.failures(r)),
-    "batches": Operation(BatchesRequest, _batches),
+    "batches": Operation(BatchesRequest, lambda f, r: f.queries.batches(r)),
+    "validations": Operation(BatchesRequest, lambda f, r: f.queries.validations(r)),
     "report": Operation(BatchRequest, lambda f, r: f.queries.report(r)),
     "checks": Operation(ChecksRequest, _checks),
     "version": Operation(StatusRequest, _version),
@@ -76,6 +74,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "holds": Operation(StatusRequest, lambda f, _: f.queries.holds()),
     "release": Operation(HoldRequest, lambda f, r: f.commands.release(r)),
     "keep": Operation(HoldRequest, lambda f, r: f.commands.keep(r)),
+    "sweep": Operation(SweepRequest, lambda f, r: f.commands.sweep(r)),
+    "generate": Operation(GenerateRequest, lambda f, r: f.commands.generate(r)),
     "validate": Operation(ValidateRequest, lambda f, r: f.commands.validate(r)),
 }
 

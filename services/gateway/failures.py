@@ -1,14 +1,17 @@
 """Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from services.gateway.documents import moment
 from services.gateway.fixes import failure_id, fix
-from services.gateway.models import ChooseRequest, FailuresRequest
+from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
-from services.gateway.views import FailureView
+from services.gateway.reasons import explained
+from services.gateway.views import FailureGroup, FailureView
 from shared.events import Document
 from shared.ordering import Reason, Record, state
 
@@ -43,11 +46,11 @@ class DeadLetter(Protocol):
 
 
 def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
-    """The refused and failed documents, newest first."""
+    """The refused, failed and dropped documents, newest first."""
     found = []
     for key, record in records.items():
         at = state(record)
-        if at.word not in ("refused", "failed"):
+        if at.word not in ("refused", "failed", "dropped"):
             continue
         newest = record.pending or record.settled
         reason = at.reason or Reason("unknown", "no reason was recorded")
@@ -64,7 +67,7 @@ def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
                 reason=reason.text,
                 stage=at.stage,
                 since=moment(since or (newest.changed_at if newest else None)),
-                fix=fix(at, key),
+                fix=fix(at, failure_id(key)),
             )
         )
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
@@ -75,7 +78,7 @@ def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
     return [
         FailureView(
             id=letter_id(letter.id),
-            document=f"message {letter.id} of {letter.subject}",
+            document=_title(letter),
             source=letter.subject.rsplit(".", 1)[-1] if letter.stream == "INTAKE" else "",
             path="",
             doc_key=None,
@@ -85,11 +88,30 @@ def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
             stage=letter.consumer,
             since=letter.at,
             tries=letter.deliveries,
-            fix=f"send it again, put right; then: instep drop {letter_id(letter.id)}",
+            fix=_letter_fix(letter),
         )
         for letter in letters
-        if letter.document is None
+        if is_nobodys(letter)
     ]
+
+
+def is_nobodys(letter: DeadLetter) -> bool:
+    """Whether the ledger cannot tell of it: no document is known, or the document itself is well.
+
+    What the validator cannot judge is no failure of the document: it is searchable.
+    """
+    return letter.document is None or letter.consumer.startswith("validator")
+
+
+def _letter_fix(letter: DeadLetter) -> str:
+    first = "send it again, put right" if letter.document is None else "instep validate"
+    return f"{first}; then: instep drop {letter_id(letter.id)}"
+
+
+def _title(letter: DeadLetter) -> str:
+    about = letter.document
+    named = f" about {about.source}/{about.path}" if about else ""
+    return f"message {letter.id} of {letter.subject}{named}"
 
 
 def letter_id(id: int) -> str:
@@ -97,34 +119,66 @@ def letter_id(id: int) -> str:
     return f"d_{id}"
 
 
-def select(failures: Iterable[FailureView], request: FailuresRequest) -> list[FailureView]:
-    """Those of a source, and with a code."""
+def groups(failures: Iterable[FailureView]) -> tuple[FailureGroup, ...]:
+    """Failures counted by state and code, with what each code means; the largest first."""
+    counted = Counter((f.state, f.code) for f in failures)
+    return tuple(
+        FailureGroup(
+            code=code,
+            state=word,
+            count=count,
+            meaning=explained(code).meaning,
+            fix=explained(code).fix,
+        )
+        for (word, code), count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def select(failures: Iterable[FailureView], pick: Pick, state: str = "") -> list[FailureView]:
+    """Those that fit everything that is asked for; dropped ones only where they are asked for."""
     return [
-        f
-        for f in failures
-        if (not request.source or f.source == request.source)
-        and (not request.code or f.code == request.code)
+        f for f in failures if _fits(f, pick) and (f.state == state or (not state and _open(f)))
     ]
+
+
+def _open(failure: FailureView) -> bool:
+    return failure.state != "dropped"
+
+
+def _fits(failure: FailureView, pick: Pick) -> bool:
+    asked = (
+        (pick.source, failure.source),
+        (pick.code, failure.code),
+        (pick.stage, failure.stage),
+    )
+    fits = all(not wanted or wanted == have for wanted, have in asked)
+    return fits and (not pick.path or fnmatchcase(failure.path, pick.path))
 
 
 def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[FailureView]:
     """The failures to act on.
 
-    An id may be the short one, a doc_key, `source/path`, or a path that is there once.
+    An id may be the short one, a doc_key, `source/path`, or a path that is there once; what was
+    dropped is chosen in this way only.
 
     Raises:
         Problem: nothing was chosen, or an id names no failure.
     """
-    failures = list(failures)
-    if not (request.ids or request.code or request.all):
+    picked = request.code or request.stage or request.path or request.source
+    if not (request.ids or picked or request.all):
         raise Problem("invalid_request", "nothing is chosen", "give ids, --code CODE or --all")
-    if request.ids:
-        return [_one(failures, name) for name in dict.fromkeys(request.ids)]
-    return select(failures, FailuresRequest(code=request.code, source=request.source))
+    if not request.ids:
+        return select(failures, request)
+    named: dict[str, list[FailureView]] = {}
+    for failure in failures:
+        for name in {failure.id, failure.doc_key, failure.document, failure.path} - {None, ""}:
+            named.setdefault(str(name), []).append(failure)
+    wanted = [name for name in dict.fromkeys(request.ids) if name in named or not request.lenient]
+    return [_one(named, name) for name in wanted]
 
 
-def _one(failures: list[FailureView], name: str) -> FailureView:
-    found = [f for f in failures if name in (f.id, f.doc_key, f.document, f.path or None)]
+def _one(named: Mapping[str, list[FailureView]], name: str) -> FailureView:
+    found = named.get(name, [])
     if not found:
         raise Problem("failure_not_found", f"{name!r} is no failure, or it is over already")
     if len(found) > 1:

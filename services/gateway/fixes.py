@@ -2,25 +2,8 @@
 
 from typing import Final
 
+from services.gateway.reasons import explained
 from shared.ordering import Reason, State
-
-_REFUSED: Final = {
-    "encrypted": "save it without a password",
-    "corrupt": "save it anew with the program that made it",
-    "empty": "write something into it, or exclude it",
-    "no_text": "it has no text to index: add some, or exclude it",
-    "too_large": "split it, or raise max_bytes of its source",
-    "wrong_encoding": "save it as UTF-8",
-    "unknown_format": "convert it to text, Markdown or HTML, or exclude it",
-    "invalid_path": "rename it",
-    "source_gone": "put it back, or delete it",
-}
-_FAILED: Final = {
-    "model_error": "the model cannot read it: change the text",
-    "poison": "it ended the process that read it: change the text",
-    "source_gone": "put it back",
-}
-_AGAIN: Final = "it is read again by itself"
 
 
 def failure_id(doc_key: str) -> str:
@@ -28,14 +11,19 @@ def failure_id(doc_key: str) -> str:
     return f"f_{doc_key[:8]}"
 
 
-def fix(state: State, doc_key: str) -> str:
-    """One sentence, empty where nothing needs doing."""
-    code = state.reason.code if state.reason else ""
+def fix(state: State, document: str) -> str:
+    """One sentence, empty where nothing needs doing.
+
+    Args:
+        document: `source/path`, or any other name that `retry` takes.
+    """
+    first = explained(state.reason.code).fix if state.reason else "instep doctor"
     if state.word == "refused":
-        return f"{_REFUSED.get(code, 'change the document')}; {_AGAIN}"
+        return f"{first}; it is read again by itself when it changes"
     if state.word == "failed":
-        first = _FAILED.get(code, "instep doctor")
-        return f"{first}; then: instep retry {failure_id(doc_key)}"
+        return f"{first}; then: instep retry {document}"
+    if state.word == "dropped":
+        return f"nothing; to try it after all: instep retry {document}"
     return ""
 
 

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from shared.ordering import Word
 from shared.ports import Mode
 
-STATES: tuple[Word, ...] = ("queued", "working", "searchable", "refused", "failed", "removed")
+STATES: tuple[Word, ...] = (
+    "queued",
+    "working",
+    "searchable",
+    "refused",
+    "failed",
+    "dropped",
+    "removed",
+)
 
 
 class Request(BaseModel):
@@ -103,18 +111,28 @@ class ReceiptRequest(Request):
 # -- failures --------------------------------------------------------------------------------------
 
 
-class FailuresRequest(Request):
+class Pick(Request):
+    """Which failures: all that fit everything that is given."""
+
     source: str = ""
     code: str = ""
+    stage: str = ""
+    path: str = Field(default="", max_length=2000)
+    """A glob on the path, as `guide/*.md`; `*` also stands for `/`."""
+
+
+class FailuresRequest(Pick):
+    state: Literal["", "refused", "failed", "dropped"] = ""
+    """Empty: what needs somebody, so not the dropped ones."""
     limit: int = Field(default=200, ge=1, le=1000)
 
 
-class ChooseRequest(Request):
-    """Failures to act on: by id, by code, or all."""
+class ChooseRequest(Pick):
+    """Failures to act on: by id, by what they have in common, or all."""
 
     ids: tuple[str, ...] = ()
-    code: str = ""
-    source: str = ""
+    lenient: bool = False
+    """An id that names no failure any more is left out, not an error."""
     all: bool = False
     dry_run: bool = False
 
@@ -152,6 +170,20 @@ class SourceView(Answer):
     kind: str
     path: str | None = None
     documents: int = 0
+    error: str = ""
+    """Why the folder cannot be listed; nothing is removed meanwhile."""
+    problems: dict[str, str] = {}
+    """Some of the paths that cannot be listed, read or named, and why."""
+    problem_count: int = 0
+
+
+class SweepView(Answer):
+    """The newest comparison of files, ledger and store."""
+
+    at: datetime
+    repaired: int
+    """Documents that were sent again, or taken out."""
+    needs_you: bool
 
 
 class StatusAnswer(Answer):
@@ -167,6 +199,7 @@ class StatusAnswer(Answer):
     chunks: int
     """Chunks that search is promised."""
     sources: tuple[SourceView, ...] = ()
+    last_sweep: SweepView | None = None
     generation: str
     version: str
     at: datetime
@@ -213,7 +246,10 @@ class ValidateAnswer(Answer):
 class BatchesRequest(Request):
     source: str = ""
     limit: int = Field(default=20, ge=1, le=500)
+    cursor: str = ""
 
 
 class BatchRequest(Request):
     batch: str
+    """Its id, or `last`."""
+    source: str = ""

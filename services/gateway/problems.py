@@ -39,7 +39,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
-    "batch_not_found": Kind(404, "No such batch", ""),
+    "batch_not_found": Kind(404, "No such batch", "instep report --list"),
     "failure_not_found": Kind(404, "No such failure", "instep failed lists them"),
     "hold_not_found": Kind(404, "Nothing is held", "instep holds lists what is"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from services.gateway import documents, failures, fixes, holds, status
+from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
 from services.gateway.documents import DOC_KEY
 from services.gateway.failures import DeadLetter
 from services.gateway.looks import Looks
@@ -24,9 +24,11 @@ from services.gateway.models import (
 )
 from services.gateway.problems import Problem, hint
 from services.gateway.receipts import read_receipt, receipt_answer, wait_for
+from services.gateway.reports import Reports
 from services.gateway.search import Search
 from services.gateway.status import Observation
 from services.gateway.views import (
+    BatchesAnswer,
     ChunkView,
     DocumentAnswer,
     DocumentsAnswer,
@@ -36,9 +38,11 @@ from services.gateway.views import (
     NewestView,
     ReceiptAnswer,
     SearchAnswer,
+    ValidationsAnswer,
 )
 from shared.ordering import Record, RowRef, state
 from shared.ports import ChangeLog, Ledger, Newest, VectorStore
+from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
 
@@ -53,20 +57,14 @@ class Queries(Protocol):
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
     async def holds(self) -> HoldsAnswer: ...
-    async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]: ...
-    async def report(self, request: BatchRequest) -> Mapping[str, Any]: ...
+    async def batches(self, request: BatchesRequest) -> BatchesAnswer: ...
+    async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
+    async def report(self, request: BatchRequest) -> BatchReport: ...
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
         """What `/readyz` and `doctor` show of the instance itself."""
         ...
 
     def version(self) -> Mapping[str, str]: ...
-
-
-class Batches(Protocol):
-    """The reports of batches, newest first, as JSON objects with at least `id` and `source`."""
-
-    async def newest(self, source: str, limit: int) -> Sequence[Mapping[str, Any]]: ...
-    async def report(self, batch: str) -> Mapping[str, Any] | None: ...
 
 
 class DeadLetters(Protocol):
@@ -92,9 +90,10 @@ class InstanceQueries:
     version_text: str
     sources: Sequence[SourceView] = ()
     """The sources of the settings; `path` absolute."""
-    batch_reports: Batches | None = None
+    reports: Reports | None = None
     dead_letters: DeadLetters | None = None
     watched: holds.Watched = holds.nobody
+    sweeper: sweeps.Sweeps | None = None
     _before: Observation | None = None
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
@@ -112,7 +111,7 @@ class InstanceQueries:
         )
         if self._before is None or look.seen.at - self._before.at >= 1.0:
             self._before = look.seen
-        return answer
+        return answer.model_copy(update={"last_sweep": await sweeps.view(self.sweeper)})
 
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer:
         lines, total, cursor = documents.page(await self._records(), request)
@@ -132,7 +131,7 @@ class InstanceQueries:
             pending=documents.pending_view(shown.pending) if shown.pending else None,
             newest=_newest_view(newest) if newest else None,
             why=fixes.why(at),
-            fix=fixes.fix(at, key),
+            fix=fixes.fix(at, fixes.failure_id(key)),
             chunks=await self._chunks(key, settled.rows if settled else ())
             if request.chunks
             else None,
@@ -146,13 +145,16 @@ class InstanceQueries:
         return receipt_answer(request.receipt, record, revision)
 
     async def failures(self, request: FailuresRequest) -> FailuresAnswer:
-        found = failures.select(await self.all_failures(), request)
+        found = failures.select(await self.all_failures(), request, request.state)
         return FailuresAnswer(
-            failures=tuple(found[: request.limit]), total=len(found), generation=self.generation
+            failures=tuple(found[: request.limit]),
+            groups=failures.groups(found),
+            total=len(found),
+            generation=self.generation,
         )
 
     async def all_failures(self) -> list[FailureView]:
-        """Documents first, then dead letters of none."""
+        """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
         of_documents = failures.of_ledger(await self._records())
         return [*of_documents, *failures.of_letters(letters)]
@@ -160,18 +162,14 @@ class InstanceQueries:
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.watched)
 
-    async def batches(self, request: BatchesRequest) -> Sequence[Mapping[str, Any]]:
-        if self.batch_reports is None:
-            return ()
-        return await self.batch_reports.newest(request.source, request.limit)
+    async def batches(self, request: BatchesRequest) -> BatchesAnswer:
+        return await reports.batches(self.reports, request)
 
-    async def report(self, request: BatchRequest) -> Mapping[str, Any]:
-        found = await self.batch_reports.report(request.batch) if self.batch_reports else None
-        if found is None:
-            raise Problem(
-                "batch_not_found", f"{request.batch[:80]!r} is no batch of the last 30 days"
-            )
-        return found
+    async def validations(self, request: BatchesRequest) -> ValidationsAnswer:
+        return await reports.validations(self.reports, request)
+
+    async def report(self, request: BatchRequest) -> BatchReport:
+        return await reports.report(self.reports, request)
 
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
         found = await self.check()

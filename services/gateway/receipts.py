@@ -46,10 +46,10 @@ def receipt_answer(receipt: str, record: Record | None, revision: int) -> Receip
         return _settled(receipt, record.settled)
     if settled_seq(record) > revision:
         return ReceiptAnswer(receipt=receipt, state=at.word, final=True, outcome="superseded")
-    if at.word == "failed":
+    if at.word in ("failed", "dropped"):
         return ReceiptAnswer(
             receipt=receipt,
-            state="failed",
+            state=at.word,
             final=True,
             outcome="failed",
             reason=reason_view(at.reason),

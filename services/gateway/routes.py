@@ -7,10 +7,17 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.gateway.faces import OPERATIONS, Faces, answer
-from services.gateway.models import Request
+from services.gateway.models import BatchesRequest, Request
+from services.gateway.pages.history import history_page
+from services.gateway.pages.layout import POLICY, wants_html
+from services.gateway.pages.report import report_page
 from services.gateway.problems import KINDS, Problem
+from services.gateway.views import BatchesAnswer
+from shared.reports import BatchReport
 
 BASE: Final = "/api/v1"
+TREND: Final = 30
+"""Batches before a report that its page shows."""
 FACES: Final = web.AppKey("faces", Faces)
 _LISTS: Final = frozenset({"source"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
@@ -36,11 +43,12 @@ def get(operation: str, **in_path: str) -> Handler:
     return handler
 
 
-def post(operation: str) -> Handler:
+def post(operation: str, status: int = 200) -> Handler:
     """A handler of POST: fields from a JSON object."""
 
     async def handler(request: web.Request) -> web.Response:
-        return reply(await answer(request.app[FACES], operation, await body_fields(request)))
+        fields = await body_fields(request)
+        return reply(await answer(request.app[FACES], operation, fields), status)
 
     return handler
 
@@ -70,6 +78,50 @@ def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, An
         else:
             fields[name] = value
     return fields
+
+
+async def report(request: web.Request) -> web.Response:
+    """The report of a batch as JSON, or as a page (`format=html`, or a browser asks)."""
+    fields = {"batch": request.match_info["batch"], **_without_format(request)}
+    body = await answer(request.app[FACES], "report", fields)
+    if not _is_page(request):
+        return reply(body)
+    found = BatchReport.model_validate(body)
+    near = {"source": found.batch.source, "limit": TREND}
+    before = await request.app[FACES].queries.batches(BatchesRequest.model_validate(near))
+    return page(report_page(found, before.batches))
+
+
+async def reports(request: web.Request) -> web.Response:
+    """The last batches and validations as a page."""
+    fields = query_fields(_without_format(request), BatchesRequest)
+    queries = request.app[FACES].queries
+    listed = await answer(request.app[FACES], "batches", fields)
+    lines = BatchesAnswer.model_validate(listed).batches
+    wanted = BatchesRequest.model_validate({"source": fields.get("source", ""), "limit": 50})
+    validations = (await queries.validations(wanted)).validations
+    return page(history_page(lines, validations, wanted.source))
+
+
+def page(text: str) -> web.Response:
+    """A page that can do nothing but be read."""
+    headers = {
+        "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept",
+    }
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+def _without_format(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in request.query.items() if name != "format"}
+
+
+def _is_page(request: web.Request) -> bool:
+    form = request.query.get("format", "")
+    if form not in ("", "html", "json"):
+        raise Problem("invalid_request", f"format is html or json, not {form[:80]!r}")
+    return wants_html(form, request.headers.get("Accept", ""))
 
 
 async def livez(_: web.Request) -> web.Response:
@@ -109,8 +161,12 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{BASE}/holds/release", post("release")),
         web.post(f"{BASE}/holds/keep", post("keep")),
         web.post(f"{BASE}/validate", post("validate")),
+        web.post(f"{BASE}/sweep", post("sweep")),
+        web.post("/api/tasks/generate-embeddings", post("generate", status=202)),
         web.get(f"{BASE}/batches", get("batches")),
-        web.get(f"{BASE}/batches/{{batch}}/report", get("report", batch="batch")),
+        web.get(f"{BASE}/batches/{{batch}}/report", report),
+        web.get(f"{BASE}/reports", reports),
+        web.get(f"{BASE}/validations", get("validations")),
         web.get(f"{BASE}/checks", get("checks")),
         web.get(f"{BASE}/version", get("version")),
         web.get("/livez", livez),

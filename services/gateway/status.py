@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from services.gateway.models import SourceView, StageView, StatusAnswer
+from services.gateway.models import STATES, SourceView, StageView, StatusAnswer
 from services.gateway.views import Freshness
 from shared.ordering import Record, state
+from shared.progress import SourceHealth
 
 WINDOW_S: Final = 3600.0
 """Freshness is told over this time."""
+PROBLEMS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Observation:
     """Every folder has been listed once since the start."""
     held: int = 0
     in_review: int = 0
+    sources: Mapping[str, SourceHealth] = field(default_factory=dict)
+    """What is wrong with the watched folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,10 @@ def status(
 ) -> StatusAnswer:
     """The whole table."""
     behind = freshness(board, seen)
-    documents = {
-        word: board.documents.get(word, 0)
-        for word in ("searchable", "queued", "working", "refused", "failed", "removed", "stale")
-    } | {"held": seen.held, "in_review": seen.in_review}
+    documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")} | {
+        "held": seen.held,
+        "in_review": seen.in_review,
+    }
     known = {source.name for source in sources}
     listed = [
         *sources,
@@ -168,12 +172,25 @@ def status(
         documents=documents,
         chunks=board.chunks,
         sources=tuple(
-            s.model_copy(update={"documents": board.by_source.get(s.name, 0)})
+            _source(s, board.by_source.get(s.name, 0), seen.sources.get(s.name))
             for s in sorted(listed, key=lambda s: s.name)
         ),
         generation=generation,
         version=version,
         at=datetime.fromtimestamp(seen.at, UTC),
+    )
+
+
+def _source(view: SourceView, documents: int, health: SourceHealth | None) -> SourceView:
+    wrong = health or SourceHealth()
+    some = sorted(wrong.problems.items())[:PROBLEMS_SHOWN]
+    return view.model_copy(
+        update={
+            "documents": documents,
+            "error": wrong.error,
+            "problems": dict(some),
+            "problem_count": len(wrong.problems),
+        }
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from services.gateway.models import Answer
 from shared.ordering import Word
 from shared.ports import Mode
+from shared.reports import ReportLine, Validation
 
 
 class ReasonView(Answer):
@@ -180,10 +181,38 @@ class FailureView(Answer):
     fix: str
 
 
+class FailureGroup(Answer):
+    """Failures with one reason."""
+
+    code: str
+    state: Word
+    count: int
+    meaning: str
+    """What happened, in one sentence."""
+    fix: str
+    """What to do about it."""
+
+
 class FailuresAnswer(Answer):
     failures: tuple[FailureView, ...]
+    groups: tuple[FailureGroup, ...] = ()
+    """Of all that were asked for, the largest first."""
     total: int
     generation: str
+
+
+class BatchesAnswer(Answer):
+    """Reports without their lists, newest first."""
+
+    batches: tuple[ReportLine, ...]
+    next_cursor: str | None = None
+
+
+class ValidationsAnswer(Answer):
+    """Verdicts on batches and on the whole index, newest first."""
+
+    validations: tuple[Validation, ...]
+    next_cursor: str | None = None
 
 
 class Chosen(Answer):

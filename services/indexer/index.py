@@ -12,8 +12,15 @@ import numpy as np
 import structlog
 
 from services.indexer.confirm import next_look_s, probes
-from shared.errors import LedgerConflict, NotYetIndexed, PermanentError, UnknownRevision
+from shared.errors import (
+    LedgerConflict,
+    MalformedEvent,
+    NotYetIndexed,
+    PermanentError,
+    UnknownRevision,
+)
 from shared.events import ChunkCounts, DocumentIndexed, DocumentRemoved, EmbeddingsReady, Event
+from shared.identity import doc_key, row_id
 from shared.ordering import Pending, Record, RowRef, is_pending, keep, newest_seq, settle, written
 from shared.ports import Delivery, Entry, Ledger, Now, Publish, Row, VectorStore
 from shared.progress import Activity, Progress
@@ -128,9 +135,13 @@ class Index:
             raise PermanentError("the vectors are of another model than the index")
         try:
             vectors = part.unpack()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise PermanentError("the block of vectors has the wrong length") from None
         document = part.document
+        if doc_key(document.source, document.path) != document.doc_key:
+            raise MalformedEvent("document.doc_key: not that of its source and path")
+        if any(row.id != row_id(document.doc_key, row.chunk_key, row.born) for row in part.rows):
+            raise MalformedEvent("rows: an id is not that of its document, key and revision")
         return {
             RowRef(row.chunk_key, row.born): Row(
                 id=row.id,

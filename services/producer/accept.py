@@ -71,12 +71,16 @@ class AcceptFile:
     bodies: ContentStore
     now: Now
 
-    async def __call__(self, path: str, look: Look, batch: Batch, *, known: bool) -> FileOutcome:
+    async def __call__(
+        self, path: str, look: Look, batch: Batch, *, known: bool, accepted: bool = False
+    ) -> FileOutcome:
         """Publish the file's state unless the newest change says the same.
 
         Args:
             look: called again whenever somebody else was faster.
             known: whether DOCS may hold the document; False only saves asking.
+            accepted: DOCS surely held it once. Where it holds nothing now, it was lost, and the
+                end of the document must be told all the same.
 
         Raises:
             TransientError: of `look` and of the bus; repeating is safe.
@@ -86,7 +90,7 @@ class AcceptFile:
         while True:
             # read after the newest change was: an older content can then never follow a newer one
             body = await look()
-            if word := says_the_same(newest, body):
+            if word := says_the_same(newest, body, accepted=accepted):
                 return FileOutcome(word, newest.sequence if newest else 0, body)
             change = await self._change(path, newest, body, batch)
             expect = newest.sequence if newest else 0
@@ -128,7 +132,7 @@ class AcceptFile:
 
 
 def says_the_same(
-    newest: Newest | None, body: Body | None
+    newest: Newest | None, body: Body | None, *, accepted: bool = False
 ) -> Literal["unchanged", "absent"] | None:
     """Whether DOCS holds the file's state already.
 
@@ -136,7 +140,8 @@ def says_the_same(
     undone what it was sent for.
     """
     if body is None:
-        return "absent" if newest is None or newest.change.op == "deleted" else None
+        is_over = not accepted if newest is None else newest.change.op == "deleted"
+        return "absent" if is_over else None
     if newest is None or newest.change.op == "deleted":
         return None
     return "unchanged" if newest.change.content_hash == body.content_hash else None

@@ -7,6 +7,8 @@ from nats.aio.msg import Msg
 
 from services.part import Part
 from services.producer.accept import AcceptFile
+from services.producer.audit import FolderAudit, Mending
+from services.producer.collect import CollectBodies
 from services.producer.folder import Folder
 from services.producer.holds import FolderHolds
 from services.producer.intake import AcceptSubmission
@@ -20,7 +22,7 @@ from shared.batches import BatchBook
 from shared.bus.session import BusSession
 from shared.events import Receipt
 from shared.settings import Source
-from shared.topology import ACCEPT, LISTINGS
+from shared.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.wiring import Wiring, utc_now
 
 
@@ -31,7 +33,8 @@ async def build(wiring: Wiring) -> Part:
         for name, source in wiring.settings.sources.items()
         if source.kind == "folder" and source.path is not None
     }
-    wiring.holds = FolderHolds(watches)
+    wiring.holds = FolderHolds({name: watch for name, (watch, _) in watches.items()})
+    wiring.auditor = FolderAudit(watches)
     accept = AcceptSubmission(
         generation=wiring.generation.id,
         changes=wiring.changes,
@@ -46,16 +49,22 @@ async def build(wiring: Wiring) -> Part:
     )
 
     async def say_when_listed() -> None:
-        await asyncio.gather(*(watch.listed.wait() for watch in watches.values()))
+        await asyncio.gather(*(watch.listed.wait() for watch, _ in watches.values()))
         wiring.progress.listed = True
 
     def subscribe(session: BusSession) -> None:
         session.subscribe_raw(ACCEPT, _bytes, accept)
 
-    return Part(subscribe, (*(watch.run for watch in watches.values()), say_when_listed))
+    collect = CollectBodies(
+        wiring.changes, await wiring.bodies(), await wiring.shelf(INSTANCE), utc_now
+    )
+    watching = (watch.run for watch, _ in watches.values())
+    return Part(subscribe, (*watching, say_when_listed, collect.run))
 
 
-async def _watch(wiring: Wiring, book: BatchBook, name: str, source: Source) -> FolderWatch:
+async def _watch(
+    wiring: Wiring, book: BatchBook, name: str, source: Source
+) -> tuple[FolderWatch, Mending]:
     assert source.path is not None
     folder = Folder(
         source.path,
@@ -71,7 +80,10 @@ async def _watch(wiring: Wiring, book: BatchBook, name: str, source: Source) -> 
         progress=wiring.progress,
         now=utc_now,
     )
-    return FolderWatch(sync, source, None if source.watch == "poll" else Notices(source.path))
+    wiring.progress.sources[name] = sync.health
+    mending = Mending(sync, wiring.changes, await wiring.ledger())
+    notices = None if source.watch == "poll" else Notices(source.path)
+    return FolderWatch(sync, source, notices, mending.at_start), mending
 
 
 def _bytes(message: Msg) -> bytes:

@@ -5,7 +5,7 @@ never looks like an empty one: an empty listing means that the documents were de
 """
 
 # os and os.path, because a Path per file would double the time of a large listing
-# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH123
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123
 
 import hashlib
 import os
@@ -15,10 +15,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.producer.listing import Stat
+from services.producer.listing import RACY_NS, Stat
+from services.producer.names import Names
+from services.producer.reading import content, digest, printable, words
 from services.producer.rules import Rules, is_ignored
 from shared.errors import DocumentRefused, TransientError
-from shared.identity import check_path
 
 
 class SourceUnavailable(TransientError):
@@ -77,7 +78,7 @@ class Folder:
         self.max_bytes = max_bytes
         self._never = frozenset(os.path.realpath(path) for path in never)
         self._real = os.path.realpath(root)
-        self._names: dict[str, str] = {}
+        self._names = Names()
         self._links: dict[str, set[str]] = {}
 
     def identity(self) -> tuple[int, int]:
@@ -87,7 +88,7 @@ class Folder:
             with os.scandir(self.root):
                 pass
         except OSError as error:
-            raise SourceUnavailable(f"{self.root}: {_words(error)}") from None
+            raise SourceUnavailable(f"{self.root}: {words(error)}") from None
         if not stats.S_ISDIR(found.st_mode):
             raise SourceUnavailable(f"{self.root}: not a folder")
         self._real = os.path.realpath(self.root)
@@ -101,7 +102,7 @@ class Folder:
         """
         before = self.identity()
         result = Scan()
-        waiting = [below] if self._may_enter(below) else []
+        waiting = list(self._names.of(below)) if self._may_enter(below) else []
         while waiting:
             self._list(waiting.pop(), waiting, result)
         if self.identity() != before:
@@ -122,7 +123,7 @@ class Folder:
             return None
         try:
             hidden = any(is_ignored(part) for part in relative.split("/"))
-            return None if hidden else self._remember(relative)
+            return None if hidden else self._names.remember(relative)
         except DocumentRefused:
             return None
 
@@ -135,7 +136,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise Unreadable(f"{path}: {_words(error)}") from None
+            raise Unreadable(f"{path}: {words(error)}") from None
         if stats.S_ISLNK(found.st_mode):
             return self._target(path)
         return _stat(found) if stats.S_ISREG(found.st_mode) else None
@@ -173,7 +174,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise Unreadable(f"{path}: {_words(error)}") from None
+            raise Unreadable(f"{path}: {words(error)}") from None
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -184,19 +185,27 @@ class Folder:
             return None
         found, url = _stat(before), Path(self._real, full).as_uri()
         if found.size > self.max_bytes:
-            digest = hashlib.sha256(f"{found.size}\n{found.mtime_ns}".encode()).hexdigest()
-            return Body(found, read_at_ns, digest, None, url)
-        with open(file, "rb", closefd=False) as reader:
-            data = reader.read(found.size + 1)
+            instead = hashlib.sha256(f"{found.size}\n{found.mtime_ns}".encode()).hexdigest()
+            return Body(found, read_at_ns, instead, None, url)
+        data = content(file, found.size)
+        # two writes within one tick of the file system's clock leave the same stat
+        content_hash = hashlib.sha256(data).hexdigest()
+        torn = read_at_ns - found.changed_ns < RACY_NS and digest(file) != content_hash
         named = os.stat(full)
-        if _stat(os.fstat(file)) != found or _stat(named) != found or len(data) != found.size:
+        if (
+            torn
+            or _stat(os.fstat(file)) != found
+            or _stat(named) != found
+            or len(data) != found.size
+        ):
             raise Unsettled(f"{path}: changed while it was read")
-        return Body(found, read_at_ns, hashlib.sha256(data).hexdigest(), data, url)
+        return Body(found, read_at_ns, content_hash, data, url)
 
     def _list(self, folder: str, waiting: list[str], result: Scan) -> None:
-        prefix = f"{self._names.get(folder, folder)}/" if folder else ""
+        """List a folder, by its name on disk; those in it that are entered wait."""
+        prefix = f"{folder}/" if folder else ""
         try:
-            with os.scandir(self._on_disk(folder)) as entries:
+            with os.scandir(os.path.join(self._real, folder)) as entries:
                 for entry in entries:
                     if not is_ignored(entry.name):
                         self._take(entry, prefix, waiting, result)
@@ -204,22 +213,24 @@ class Folder:
             return  # deleted since its parent was listed
         except OSError as error:
             if not folder:
-                raise SourceUnavailable(f"{self.root}: {_words(error)}") from None
-            result.closed.add(folder)
-            result.problems[folder] = f"cannot be listed: {_words(error)}"
+                raise SourceUnavailable(f"{self.root}: {words(error)}") from None
+            path = self._names.remember(folder)
+            result.closed.add(path)
+            result.problems[path] = f"cannot be listed: {words(error)}"
 
     def _take(self, entry: os.DirEntry[str], prefix: str, waiting: list[str], result: Scan) -> None:
         try:
-            path = self._remember(prefix + entry.name)
+            path = self._names.remember(prefix + entry.name)
         except DocumentRefused as refusal:
-            result.problems[_printable(prefix + entry.name)] = str(refusal)
+            if self.rules.wants_in_listed_folder(entry.name) or entry.is_dir(follow_symlinks=False):
+                result.problems[printable(prefix + entry.name)] = str(refusal)
             return
         try:
             if entry.is_symlink():
                 found = self._target(path) if self.rules.wants_in_listed_folder(path) else None
             elif entry.is_dir(follow_symlinks=False):
                 if self._may_enter(path):
-                    waiting.append(path)
+                    waiting.append(prefix + entry.name)
                 return
             elif not self.rules.wants_in_listed_folder(path):
                 return
@@ -232,11 +243,15 @@ class Folder:
             result.closed.add(path)
             result.problems[path] = str(error)
             return
-        if found is None:
-            return
-        if path in result.files:
-            result.problems[path] = "two files have this name in different Unicode forms"
-        result.files[path] = found
+        if found is not None and self._counts(path, prefix + entry.name, result):
+            result.files[path] = found
+
+    def _counts(self, path: str, name: str, result: Scan) -> bool:
+        """Whether it is this name on disk that has the path, of two in different forms."""
+        if path not in result.files:
+            return True
+        result.problems[path] = "two files have this name in different Unicode forms"
+        return name == self._names.on_disk(path, self._real)
 
     def _target(self, path: str) -> Stat | None:
         """Stat of what a link leads to, if that is a file inside the root."""
@@ -248,25 +263,14 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise Unreadable(f"{path}: {_words(error)}") from None
+            raise Unreadable(f"{path}: {words(error)}") from None
         if not stats.S_ISREG(found.st_mode):
             return None
         self._links.setdefault(real[len(self._real) + 1 :].replace(os.sep, "/"), set()).add(path)
         return _stat(found)
 
-    def _remember(self, relative: str) -> str:
-        """The path of a name on disk. Raises DocumentRefused when it cannot be one."""
-        if relative.isascii() and len(relative) <= 1000:
-            return relative
-        path = check_path(relative)
-        if path != relative:
-            self._names[path] = relative
-        else:
-            self._names.pop(path, None)
-        return path
-
     def _on_disk(self, path: str) -> str:
-        return os.path.join(self._real, self._names.get(path, path)) if path else self._real
+        return os.path.join(self._real, self._names.on_disk(path, self._real))
 
     def _may_enter(self, path: str) -> bool:
         if path and any(is_ignored(part) for part in path.split("/")):
@@ -276,7 +280,7 @@ class Folder:
     def _folders_are_entered(self, path: str) -> bool:
         """Whether a listing would come to the file: no link, no excluded folder on the way."""
         parent = path.rpartition("/")[0]
-        full = self._on_disk(parent)
+        full = os.path.dirname(self._on_disk(path))
         if os.path.realpath(full) != full:
             return False
         parts = parent.split("/") if parent else []
@@ -290,11 +294,3 @@ class Folder:
 
 def _stat(found: os.stat_result) -> Stat:
     return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

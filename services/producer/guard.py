@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.producer.kept import Held, KeptListing, Lately, may_release, may_remove, waiting
+from services.producer.kept import Held, KeptListing, Lately, Threshold, waiting
 from shared.ports import Now
 from shared.progress import Activity, Progress
 
@@ -23,6 +23,7 @@ class Guard:
     listing: KeptListing
     progress: Progress
     now: Now
+    threshold: Threshold
     held: Held | None = None
     """Removals that wait, also those that a person has decided to keep."""
     asked: bool = False
@@ -38,17 +39,30 @@ class Guard:
         """Take over what waited when the last process ended. Raises BusUnavailable."""
         self._set(await self.listing.held())
 
-    async def allow(self, gone: list[str], *, whole: bool, at: float) -> list[str]:
+    async def allow(
+        self, gone: list[str], *, whole: bool, at: float, exchanged: bool = False
+    ) -> list[str]:
         """The removals that are made now: all of them, or none. Raises BusUnavailable.
 
         Args:
             whole: `gone` is all that is missing from the source, not what is known of a part.
+            exchanged: another folder has the name of the root, as when a disk is not mounted.
         """
         async with self._deciding:
             if whole:
-                return await self._all(gone, at)
-            may = may_remove(len(gone), self._lately.count(at), len(self.listing.entries))
+                return await self._all(gone, at, exchanged)
+            may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
             return gone if gone and may and self.held is None else []  # a listing counts them
+
+    def forecast(self, gone: int, *, known: int, at: float, exchanged: bool) -> tuple[int, int]:
+        """How many removals of a whole listing would be made, and how many would wait.
+
+        Nothing is noted.
+        """
+        if self.held is None:
+            may = self._may_remove(gone, at, known, exchanged)
+            return (gone, 0) if may else (0, gone)
+        return 0, 0 if self.held.kept and gone <= self.held.vanished else gone
 
     async def keep(self) -> int:
         """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""
@@ -65,15 +79,15 @@ class Guard:
         if count > forgiven:
             self._lately.add(count - forgiven, at)
 
-    async def _all(self, gone: list[str], at: float) -> list[str]:
+    async def _all(self, gone: list[str], at: float, exchanged: bool) -> list[str]:
         held, known, self._forgiven = self.held, len(self.listing.entries), 0
         if held is None:
-            return await self._judge(gone, at) if gone else []
+            return await self._judge(gone, at, exchanged) if gone else []
         if not gone:
             await self._hold(None)
             self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
             return []
-        if self.asked and may_release(held.vanished, len(gone), known):
+        if self.asked and self.threshold.may_release(held.vanished, len(gone), known):
             await self._hold(None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)
             return gone
@@ -81,9 +95,14 @@ class Guard:
         await self._hold(Held(held.since, len(gone), known, tuple(gone[:SAMPLE]), kept))
         return []
 
-    async def _judge(self, gone: list[str], at: float) -> list[str]:
+    def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
+        # few documents are no excuse for believing the empty folder below a missing mount
+        threshold = replace(self.threshold, count=1) if exchanged else self.threshold
+        return threshold.may_remove(gone, self._lately.count(at), known)
+
+    async def _judge(self, gone: list[str], at: float, exchanged: bool) -> list[str]:
         known = len(self.listing.entries)
-        if may_remove(len(gone), self._lately.count(at), known):
+        if self._may_remove(len(gone), at, known, exchanged):
             return gone
         since = self.now().isoformat()
         await self._hold(Held(since, len(gone), known, tuple(gone[:SAMPLE])))

@@ -8,15 +8,14 @@ import asyncio
 import json
 import zlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Final
 
-from services.producer.listing import SHARDS, Seen, Stat, from_bytes, shard_of, to_bytes
+from services.producer.listing import NEVER_READ, SHARDS, Seen, from_bytes, shard_of, to_bytes
 from shared.ports import Shelf
 
-GUARD_SHARE: Final = 0.5
-GUARD_AT_LEAST: Final = 20
 LATELY_S: Final = 60.0
 
 
@@ -34,32 +33,39 @@ class Held:
     """A person has said that these documents shall stay."""
 
 
-NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
-"""In place of a file that may have been accepted, or not."""
 INTENDED_PER_VALUE: Final = 2_000
 
-
-def may_remove(vanished: int, lately: int, known: int) -> bool:
-    """P7: whether so many documents of a source may leave the index without a question.
-
-    Args:
-        vanished: documents that are to be removed now.
-        lately: those removed within the last minute: a deletion comes in pieces.
-        known: documents of the source now, with those.
-    """
-    total = vanished + lately
-    return total < GUARD_AT_LEAST or total <= GUARD_SHARE * (known + lately)
+Root = tuple[int, int]
+"""Device and inode of a folder."""
 
 
-def may_release(shown: int, vanished: int, known: int) -> bool:
-    """Whether a person's word covers what is gone by now; not when much more has vanished since.
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Removals of a source that wait: more than `share` of its documents, and at least `count`."""
 
-    Args:
-        shown: removals that the person has seen.
-        vanished: removals now.
-        known: documents of the source, with those.
-    """
-    return may_remove(max(0, vanished - shown), 0, known - shown)
+    share: float = 0.5
+    count: int = 20
+
+    def may_remove(self, vanished: int, lately: int, known: int) -> bool:
+        """P7: whether so many documents of a source may leave the index without a question.
+
+        Args:
+            vanished: documents that are to be removed now.
+            lately: those removed within the last minute: a deletion comes in pieces.
+            known: documents of the source now, with those.
+        """
+        total = vanished + lately
+        return total < self.count or total <= self.share * (known + lately)
+
+    def may_release(self, shown: int, vanished: int, known: int) -> bool:
+        """Whether a person's word covers what is gone by now; not when much more has vanished.
+
+        Args:
+            shown: removals that the person has seen.
+            vanished: removals now.
+            known: documents of the source, with those.
+        """
+        return self.may_remove(max(0, vanished - shown), 0, known - shown)
 
 
 def waiting(held: Held | None) -> int:
@@ -85,7 +91,8 @@ class Lately:
 class KeptListing:
     """What was accepted of each file of a source.
 
-    Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.held`.
+    Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.held`, `<source>.root`. A value that
+    cannot be read is one that is missing.
     """
 
     def __init__(self, shelf: Shelf, source: str) -> None:
@@ -95,6 +102,8 @@ class KeptListing:
         self._changed: set[int] = set()
         self._intended: list[str] = []
         self.entries: dict[str, Seen] = {}
+        self.doubtful = False
+        """Nothing was kept, or some of it cannot be read: documents may be known elsewhere."""
 
     async def load(self) -> None:
         """Raises BusUnavailable."""
@@ -104,13 +113,14 @@ class KeptListing:
             lambda: {keys[name]: from_bytes(value) for name, value in found.items()}
         )
         for n, shard in shards.items():
-            self._shards[n] = shard
-            self.entries.update(shard)
+            self._shards[n] = shard or {}
+            self.entries.update(shard or {})
         self._intended = list(await self._shelf.keys(f"{self._source}.new."))
-        for value in (await self._shelf.get_many(self._intended)).values():
-            for path in json.loads(zlib.decompress(value)):
-                if path not in self.entries:
-                    self.put(path, NEVER_READ)
+        intended = [_json(v) for v in (await self._shelf.get_many(self._intended)).values()]
+        for path in (path for some in intended if isinstance(some, list) for path in some):
+            if isinstance(path, str) and path not in self.entries:
+                self.put(path, NEVER_READ)
+        self.doubtful = not self.entries or None in intended or None in shards.values()
 
     async def intend(self, paths: Sequence[str]) -> None:
         """Note files that are about to be accepted for the first time. Raises BusUnavailable."""
@@ -156,7 +166,7 @@ class KeptListing:
     async def held(self) -> Held | None:
         """Raises BusUnavailable."""
         value = await self._shelf.get(f"{self._source}.held")
-        return None if value is None else _held(json.loads(value))
+        return None if value is None else _held(value)
 
     async def hold(self, held: Held | None) -> None:
         """Note removals that wait, or that none do. Raises BusUnavailable."""
@@ -165,14 +175,38 @@ class KeptListing:
         else:
             await self._shelf.put(f"{self._source}.held", json.dumps(asdict(held)).encode())
 
+    async def root(self) -> Root | None:
+        """Device and inode of the folder that was listed last. Raises BusUnavailable."""
+        value = await self._shelf.get(f"{self._source}.root")
+        try:
+            device, inode = json.loads(value or b"null")
+            return int(device), int(inode)
+        except (ValueError, TypeError):
+            return None
 
-def _held(raw: Mapping[str, object]) -> Held:
-    sample = raw["sample"]
-    assert isinstance(sample, list)
-    return Held(
-        since=str(raw["since"]),
-        vanished=int(str(raw["vanished"])),
-        of=int(str(raw["of"])),
-        sample=tuple(sample),
-        kept=bool(raw.get("kept", False)),
-    )
+    async def keep_root(self, root: Root) -> None:
+        """Raises BusUnavailable."""
+        await self._shelf.put(f"{self._source}.root", json.dumps(root).encode())
+
+
+def _json(compressed: bytes) -> object:
+    try:
+        return json.loads(zlib.decompress(compressed))
+    except (ValueError, zlib.error):
+        return None
+
+
+def _held(value: bytes) -> Held | None:
+    """What waits; None when it cannot be read: the next listing then decides anew."""
+    try:
+        raw = json.loads(value)
+        datetime.fromisoformat(raw["since"])
+        return Held(
+            since=raw["since"],
+            vanished=int(raw["vanished"]),
+            of=int(raw["of"]),
+            sample=tuple(map(str, raw["sample"])),
+            kept=bool(raw.get("kept", False)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -41,6 +41,10 @@ class Seen(NamedTuple):
     """False: larger than the limit, so its content was not read."""
 
 
+NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
+"""In place of a file that may have been accepted, or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Paths by what is to be done about them, each sorted."""
@@ -118,13 +122,13 @@ def to_bytes(entries: Mapping[str, Seen]) -> bytes:
     return zlib.compress(json.dumps([1, rows], separators=(",", ":")).encode(), 1)
 
 
-def from_bytes(data: bytes) -> dict[str, Seen]:
-    """Entries of a shard. A shard that cannot be read is empty: its files are read again."""
+def from_bytes(data: bytes) -> dict[str, Seen] | None:
+    """Entries of a shard; None when it cannot be read."""
     try:
         version, rows = json.loads(zlib.decompress(data))
-        return dict(_entries(rows)) if version == 1 else {}
+        return dict(_entries(rows)) if version == 1 else None
     except (ValueError, TypeError, zlib.error):
-        return {}
+        return None
 
 
 def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:

@@ -17,6 +17,11 @@ class Found:
     suspects: dict[str, Stat | None] = field(default_factory=dict)
     vanished: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    """Of files that cannot be looked at."""
+    closed: dict[str, str] = field(default_factory=dict)
+    """Of folders, and of names below them, as a listing of these shows them."""
+    root: tuple[int, int] = (0, 0)
+    """Device and inode of the root that was looked at."""
 
 
 def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -> Found:
@@ -25,8 +30,7 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
     Raises:
         SourceUnavailable: then nothing has vanished.
     """
-    folder.identity()
-    found = Found()
+    found = Found(root=folder.identity())
     absent: set[str] = set()
     links = {link for path in paths for link in folder.links_to(path)}
     for path in sorted({*paths, *links}):
@@ -48,7 +52,7 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
 
 def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Found) -> None:
     scan = folder.scan(path)
-    found.problems.update(scan.problems)
+    found.closed.update(scan.problems)
     for name, stat in scan.files.items():
         if not is_surely_unchanged(known.get(name), stat, folder.max_bytes):
             found.suspects[name] = stat

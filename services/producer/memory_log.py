@@ -1,7 +1,9 @@
 """The change log in memory: for tests, and as the plainest statement of its contract."""
 
+from collections.abc import AsyncIterator, Set
+
 from shared.errors import ChangeLogConflict
-from shared.events import DocumentChanged
+from shared.events import DocumentChanged, Stored
 from shared.ports import Newest
 
 
@@ -25,8 +27,18 @@ class MemoryChangeLog:
         """Forget the message ids, as the server does after ten minutes."""
         self._window.clear()
 
+    async def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
+        for newest in sorted(self._newest.values(), key=lambda newest: newest.sequence):
+            document = newest.change.document
+            if source in (None, document.source):
+                yield document.source, document.doc_key, newest.sequence
+
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         return self._newest.get(f"{source}.{doc_key}")
+
+    async def bodies(self) -> Set[str]:
+        contents = (newest.change.content for newest in self._newest.values())
+        return {content.hash for content in contents if isinstance(content, Stored)}
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
         if message_id in self._window:

@@ -24,6 +24,7 @@ STRUCTURED: Final = "application/cloudevents"
 MAX_METADATA_KEYS: Final = 64
 MAX_METADATA_BYTES: Final = 8 * KB
 MAX_TITLE_BYTES: Final = 1 * KB
+MAX_MEDIA_TYPE: Final = 200
 MAX_READY_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
 """Chunks stay inside the event, which must fit a message with everything else."""
 MAX_VERSION: Final = 2**63 - 1
@@ -73,16 +74,28 @@ def check_attributes(event: DocumentSubmitted) -> None:
     """Title, metadata, version, batch. Raises DocumentRefused `invalid_request`."""
     if event.title is not None and len(_utf8("title", event.title)) > MAX_TITLE_BYTES:
         raise DocumentRefused("invalid_request", f"title: more than {MAX_TITLE_BYTES} bytes")
+    if len(event.media_type or "") > MAX_MEDIA_TYPE:
+        raise DocumentRefused(
+            "invalid_request", f"media_type: more than {MAX_MEDIA_TYPE} characters"
+        )
+    _check_metadata(event)
+    if event.source_version is not None and abs(event.source_version) > MAX_VERSION:
+        raise DocumentRefused("invalid_request", "source_version: more than 64 bits")
+    if event.batch is not None and not 0 < len(event.batch.id) <= 200:
+        raise DocumentRefused("invalid_request", "batch.id: 1 to 200 characters")
+    if event.batch is not None and len(event.batch.format) > MAX_MEDIA_TYPE:
+        raise DocumentRefused(
+            "invalid_request", f"batch.format: more than {MAX_MEDIA_TYPE} characters"
+        )
+
+
+def _check_metadata(event: DocumentSubmitted) -> None:
     if len(event.metadata) > MAX_METADATA_KEYS:
         raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_KEYS} keys")
     if any(isinstance(v, float) and not math.isfinite(v) for v in event.metadata.values()):
         raise DocumentRefused("invalid_request", "metadata: numbers must be finite")
     if len(_utf8("metadata", json.dumps(event.metadata))) > MAX_METADATA_BYTES:
         raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_BYTES} bytes")
-    if event.source_version is not None and abs(event.source_version) > MAX_VERSION:
-        raise DocumentRefused("invalid_request", "source_version: more than 64 bits")
-    if event.batch is not None and not 0 < len(event.batch.id) <= 200:
-        raise DocumentRefused("invalid_request", "batch.id: 1 to 200 characters")
 
 
 def check_content(event: DocumentSubmitted, limits: Limits) -> Checked | None:
@@ -152,7 +165,7 @@ def _unwrap(data: bytes) -> bytes:
             body = base64.b64decode(envelope["data_base64"], validate=True)
         else:
             body = json.dumps(envelope["data"]).encode()
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DocumentRefused(
             "invalid_request", "a structured CloudEvent is an object with specversion, type, data"
         ) from None

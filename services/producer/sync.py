@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,15 +12,15 @@ from typing import Final
 import structlog
 
 from services.producer.accept import AcceptFile, FileOutcome
-from services.producer.folder import Body, Folder, Unreadable
-from services.producer.kept import NEVER_READ, KeptListing
-from services.producer.listing import Seen, Stat, pair_moves
+from services.producer.folder import Body, Folder, Unreadable, Unsettled
+from services.producer.kept import KeptListing
+from services.producer.listing import NEVER_READ, Seen, Stat, pair_moves
 from shared.batches import BatchBook, new_batch_id
 from shared.errors import BusUnavailable, InstepError, TransientError
 from shared.events import Batch
 from shared.identity import doc_key
 from shared.ports import Now
-from shared.progress import Activity, Progress
+from shared.progress import Activity, Progress, SourceHealth
 
 log = structlog.get_logger()
 
@@ -29,6 +29,7 @@ LARGE_BYTES: Final = 4 * 1024**2
 LARGE_AT_ONCE: Final = 2
 """So that the files in memory stay below twice the limit of a file, and some."""
 SAVE_EVERY_S: Final = 5.0
+TOLD_AT_ONCE: Final = 20
 
 
 @dataclass(slots=True)
@@ -56,7 +57,10 @@ class Sync:
     now: Now
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _unannounced: list[tuple[Batch, dict[str, int], int]] = field(default_factory=list)
-    _told: dict[str, str] = field(default_factory=dict)
+    health: SourceHealth = field(default_factory=SourceHealth)
+    _listed_wrong: set[str] = field(default_factory=set)
+    """Paths whose problem a listing shows; that they can be read does not end it."""
+    _noted: str = ""
     _sure: set[str] = field(default_factory=set)
     """Paths whose entry is surely what DOCS took last from here. A process that died between the
     two, or a publish whose answer was lost, leaves an entry that is older."""
@@ -75,7 +79,8 @@ class Sync:
         """Look at each path and accept what it is now, also that it is gone.
 
         Args:
-            files: path to the stat that it had when it was listed; decides memory only.
+            files: path to the stat that it had when it was listed; None: its removal is allowed.
+                A known file that was there and is not any more must be looked at again.
             unchanged: files of the same listing that need no look, for the report.
             always: announce the batch even when nothing has changed.
         """
@@ -126,13 +131,42 @@ class Sync:
             log.warning("listing_not_kept", source=self.accept.source, reason=str(error))
         self._saved_at = time.monotonic()
 
+    def note(self, text: str) -> None:
+        """Say something about the whole source, once."""
+        if self._noted != text:
+            self._noted = text
+            self.progress.say(Activity("notice", "", text))
+
     def tell(self, path: str, problem: str | None) -> None:
-        """Say what is wrong with a path, once; None: nothing is."""
+        """Say what is wrong with a file, once; None: nothing is."""
+        if path in self._listed_wrong:
+            return
+        problem = problem and problem.removeprefix(f"{path}: ")
         if problem is None:
-            self._told.pop(path, None)
-        elif self._told.get(path) != problem:
-            self._told[path] = problem
+            self.health.problems.pop(path, None)
+        elif self.health.problems.get(path) != problem:
+            self.health.problems[path] = problem
             self.progress.say(Activity("notice", path, problem))
+
+    def tell_of_listing(self, problems: Mapping[str, str], files: Container[str] | None) -> None:
+        """Say what a listing shows to be wrong, once each, and of many only some.
+
+        Args:
+            files: all files of the source, when all of it was listed: what is neither there nor
+                listed as wrong any more is over.
+        """
+        shown = self.health.problems
+        if files is not None:
+            self._listed_wrong &= problems.keys()
+            for path in [p for p in shown if p not in problems and p not in files]:
+                del shown[path]
+        new = [path for path in sorted(problems) if shown.get(path) != problems[path]]
+        self._listed_wrong |= problems.keys()
+        shown |= problems
+        for path in new[:TOLD_AT_ONCE]:
+            self.progress.say(Activity("notice", path, problems[path]))
+        if len(new) > TOLD_AT_ONCE:
+            self.note(f"{len(new) - TOLD_AT_ONCE:,} more cannot be taken: instep status")
 
     async def _take_some(
         self, files: Iterator[tuple[str, Stat | None]], batch: Batch, result: Synced
@@ -144,7 +178,7 @@ class Sync:
             large = stat is not None and stat.size >= LARGE_BYTES
             try:
                 async with self._large if large else nullcontext():
-                    await self._take(path, batch, result)
+                    await self._take(path, batch, result, there=stat is not None)
                 self.tell(path, None)
             except Unreadable as error:
                 self.tell(path, str(error))
@@ -158,18 +192,24 @@ class Sync:
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
                 await self.keep()
 
-    async def _take(self, path: str, batch: Batch, result: Synced) -> None:
-        async def read() -> Body | None:
-            return await asyncio.to_thread(self.folder.read, path)
-
+    async def _take(self, path: str, batch: Batch, result: Synced, *, there: bool) -> None:
         before = self.listing.entries.get(path)
+
+        async def read() -> Body | None:
+            body = await asyncio.to_thread(self.folder.read, path)
+            if body is None and there and before is not None:
+                # nobody has allowed this removal: a disk may have gone since the look
+                raise Unsettled(f"{path}: vanished before it was read")
+            return body
+
         if path in self._sure and before and _is_content_of(before, body := await read()):
             assert body is not None
             self.listing.put(path, _seen(body, before.revision))
             result.unchanged += 1
             return
         self._sure.discard(path)
-        outcome = await self.accept(path, read, batch, known=before is not None)
+        accepted = before is not None and before.revision > 0
+        outcome = await self.accept(path, read, batch, known=before is not None, accepted=accepted)
         self._sure.add(path)
         self._note(path, before, outcome, result)
 

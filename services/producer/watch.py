@@ -13,12 +13,13 @@ from typing import Final
 
 import structlog
 
-from services.producer.folder import SourceUnavailable
+from services.producer.asking import Asked, Listed, Prepare
+from services.producer.folder import Scan, SourceUnavailable
 from services.producer.guard import Guard
-from services.producer.kept import Held
+from services.producer.hearing import Hearing
+from services.producer.kept import Held, Root, Threshold, waiting
 from services.producer.listing import Stat, compare, moved
 from services.producer.looking import look_at
-from services.producer.mounts import is_on_network
 from services.producer.notices import Notices
 from services.producer.settling import Settling
 from services.producer.sync import Sync, Synced
@@ -31,8 +32,6 @@ log = structlog.get_logger()
 PEEKS: Final = 64
 """Files of one notice whose age is looked at, in the event loop; others wait the whole time."""
 RETRY_S: Final = 1.0
-LISTING_SHARE: Final = 0.05
-"""Most of the time that listing may take when there are no events."""
 
 
 class FolderWatch:
@@ -40,20 +39,25 @@ class FolderWatch:
 
     Args:
         notices: None to look at intervals only.
+        mend: called before the first listing when the kept one is empty or damaged.
     """
 
-    def __init__(self, sync: Sync, settings: Source, notices: Notices | None) -> None:
+    def __init__(
+        self, sync: Sync, settings: Source, notices: Notices | None, mend: Prepare | None = None
+    ) -> None:
         self.listed = asyncio.Event()
         """Set when the folder has been listed, and what differed accepted, since the start."""
-        self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now)
-        self._sync, self._settings, self._notices = sync, settings, notices
+        threshold = Threshold(settings.hold_share, settings.hold_count)
+        self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now, threshold)
+        self._sync, self._settings, self._mend = sync, settings, mend
+        self._hearing = Hearing(settings, notices, sync.note)
         self._settling = Settling(settings.settle)
         self._wake = asyncio.Event()
-        self._asked: list[asyncio.Future[None]] = []
+        self._asked = Asked()
         self._loaded = False
-        self._unavailable = ""
-        self._identity: tuple[int, int] | None = None
-        self._exchanged = False
+        self._root: Root | None = None
+        """The root that was listed last, by this process or an earlier one."""
+        self._doubtful = False
         self._found = 0
         self._scan_at = 0.0
 
@@ -64,35 +68,34 @@ class FolderWatch:
 
     async def run(self) -> None:
         """Raises only what is a bug."""
-        hearing: asyncio.Task[None] | None = None
         try:
             await self._load()
-            await self._choose_how()
-            if self._notices is not None:
-                hearing = asyncio.create_task(self._notices.run(self._heard))
+            await self._hearing.start(self._sync.folder.root, self._heard)
             while not _is_cancelled():
                 self._wake.clear()
                 await self._turn()
                 if not _is_cancelled():
                     await self._rest()
         finally:
-            if hearing is not None and self._notices is not None:
-                self._notices.close()
-                hearing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await hearing
+            await self._hearing.stop()
 
-    async def rescan(self) -> None:
+    async def rescan(self, prepare: Prepare | None = None) -> Listed:
         """List the folder now; returns when what differs has been accepted.
+
+        Args:
+            prepare: called right before, while nothing else is accepted from the folder.
 
         Raises:
             SourceUnavailable: it cannot be listed.
         """
-        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asked.append(asked)
+        asked = self._asked.add(prepare)
         self._scan_at = 0.0
         self._wake.set()
-        await asked
+        return await asked
+
+    def is_exchanged(self, root: Root) -> bool:
+        """Whether another folder has the name of the root that was listed last."""
+        return self._root not in (None, root)
 
     async def release(self) -> int:
         """Remove what is held: a person said so.
@@ -117,16 +120,12 @@ class FolderWatch:
             try:
                 await self._sync.listing.load()
                 await self.guard.load()
+                self._root = await self._sync.listing.root()
+                self._doubtful = self._sync.listing.doubtful
                 self._loaded = True
             except BusUnavailable as error:
                 log.warning("listing_not_loaded", reason=str(error))
                 await asyncio.sleep(RETRY_S)
-
-    async def _choose_how(self) -> None:
-        root = self._sync.folder.root
-        if self._settings.watch == "auto" and await asyncio.to_thread(is_on_network, root):
-            self._notices = None
-            self._sync.tell("", f"on a network: listed every {self._settings.poll:g} s")
 
     async def _turn(self) -> None:
         now = time.monotonic()
@@ -139,20 +138,13 @@ class FolderWatch:
                 await self._sync.keep()
         except SourceUnavailable as error:
             self._scan_at = time.monotonic() + RETRY_S
-            self._refuse(error)
-            if self._unavailable != str(error):
-                self._unavailable = str(error)
+            self._asked.refuse(error)
+            if self._sync.health.error != str(error):
+                self._sync.health.error = str(error)
                 self._say("notice", f"{error}; nothing is removed, it is tried again")
         except BusUnavailable as error:
             self._scan_at = time.monotonic() + RETRY_S
             log.warning("listing_interrupted", reason=str(error))
-
-    def _refuse(self, error: SourceUnavailable) -> None:
-        """Tell those who asked for a listing that there is none."""
-        asked, self._asked = self._asked, []
-        for one in asked:
-            if not one.done():
-                one.set_exception(error)
 
     async def _rest(self) -> None:
         until = min(self._scan_at, self._settling.next_due())
@@ -167,7 +159,7 @@ class FolderWatch:
         folder, now = self._sync.folder, time.monotonic()
         paths = {path for name in names if (path := folder.path_of(name))}
         if any(folder.is_root(name) for name in names):
-            self._exchanged, self._scan_at = True, 0.0
+            self._hearing.exchanged, self._scan_at = True, 0.0
             self._wake.set()
         if paths:
             files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
@@ -177,19 +169,21 @@ class FolderWatch:
     # -- listings ----------------------------------------------------------------------------------
 
     async def _scan(self) -> None:
-        asked, self._asked = self._asked, []
+        asked = self._asked.take()
         try:
-            await self._compare(first=not self.listed.is_set(), wanted=bool(asked))
+            if self._doubtful and self._mend is not None:
+                await self._mend()
+            self._doubtful = False
+            await asked.prepare()
+            listed = await self._compare(first=not self.listed.is_set(), wanted=bool(asked))
         except BaseException:
-            self._asked = asked + self._asked
+            self._asked.put_back(asked)
             raise
-        if self._asked or self._exchanged:
+        if self._asked or self._hearing.exchanged:
             self._scan_at = 0.0  # that came while this listing was under way
-        for one in asked:
-            if not one.done():
-                one.set_result(None)
+        asked.answer(listed)
 
-    async def _compare(self, *, first: bool, wanted: bool) -> None:
+    async def _compare(self, *, first: bool, wanted: bool) -> Listed:
         """List the whole folder, and accept what differs.
 
         Args:
@@ -197,21 +191,17 @@ class FolderWatch:
         """
         sync, listing, began = self._sync, self._sync.listing, time.monotonic()
         started_at = sync.now()
-        await self._watch_the_same(await asyncio.to_thread(sync.folder.identity))
+        root = await asyncio.to_thread(sync.folder.identity)
+        await self._hearing.watch_the_same(root)
         scan = await asyncio.to_thread(sync.folder.scan)
         comparison = await asyncio.to_thread(
             compare, listing.entries, scan.files, max_bytes=sync.folder.max_bytes
         )
         took_s = time.monotonic() - began
-        for path, problem in scan.problems.items():
-            sync.tell(path, problem)
+        sync.tell_of_listing(scan.problems, scan.files)
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
-        gone = [path for path in comparison.vanished if scan.knows(path)]
-        elsewhere = moved(listing.entries, gone, scan.files)
-        lost = [path for path in gone if path not in elsewhere]
-        gone = await self.guard.allow(lost, whole=True, at=time.monotonic())
-        gone += sorted(elsewhere)
+        gone = await self._allowed(comparison.vanished, scan, root)
         suspects: dict[str, Stat | None] = {path: scan.files[path] for path in comparison.suspects}
         await asyncio.sleep(self._settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
@@ -221,10 +211,29 @@ class FolderWatch:
             always=first or wanted,
         )
         self._after(result)
-        self._unavailable = ""
-        self._scan_at = time.monotonic() + self._interval(took_s)
+        await self._remember(root)
+        waits = self.held is not None and not self.held.kept
+        self._scan_at = time.monotonic() + self._hearing.interval(took_s, waits=waits)
         if first:
             self._first_ended(comparison.unchanged, result)
+        submitted = len(result.members) - result.removed
+        return Listed(len(scan.files), submitted, result.removed, waiting(self.held))
+
+    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
+        """The removals that a whole listing makes: all that it shows, or none but moves."""
+        gone = [path for path in vanished if scan.knows(path)]
+        elsewhere = moved(self._sync.listing.entries, gone, scan.files)
+        lost = [path for path in gone if path not in elsewhere]
+        exchanged, now = self.is_exchanged(root), time.monotonic()
+        allowed = await self.guard.allow(lost, whole=True, at=now, exchanged=exchanged)
+        return allowed + sorted(elsewhere)
+
+    async def _remember(self, root: Root) -> None:
+        """The folder was listed, and what waits is noted: this is the root from now on."""
+        self._sync.health.error = ""
+        if self._root != root:
+            await self._sync.listing.keep_root(root)
+            self._root = root
 
     def _first_ended(self, unchanged: int, result: Synced) -> None:
         if self._sync.behind or any(isinstance(e, BusUnavailable) for e in result.again.values()):
@@ -232,28 +241,6 @@ class FolderWatch:
             return
         self._sync.progress.unchanged += unchanged + result.unchanged
         self.listed.set()
-
-    def _interval(self, took_s: float) -> float:
-        slowly = took_s / LISTING_SHARE
-        if self._notices is not None and not self._notices.refusal:
-            is_asked = self.held is not None and not self.held.kept
-            return max(self._settings.poll, slowly) if is_asked else self._settings.rescan
-        if self._notices is not None:
-            every = f"listed every {self._settings.poll:g} s"
-            self._sync.tell("", f"no file events ({self._notices.refusal}): {every}")
-        return max(self._settings.poll, slowly)
-
-    async def _watch_the_same(self, identity: tuple[int, int]) -> None:
-        """Be sure that events are about the folder that is about to be listed.
-
-        A root that was exchanged keeps its name, sometimes even its inode.
-        """
-        if self._notices is None:
-            return
-        if self._exchanged or self._identity not in (None, identity):
-            self._notices.restart()
-        self._identity, self._exchanged = identity, False
-        await self._notices.ready.wait()
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -265,6 +252,11 @@ class FolderWatch:
         except SourceUnavailable:
             self._settling.again(paths, time.monotonic(), RETRY_S)
             raise
+        if self.is_exchanged(found.root):  # what is not there may be in the other one
+            self._settling.again(paths, time.monotonic(), RETRY_S)
+            self._scan_at = 0.0
+            return
+        sync.tell_of_listing(found.closed, None)
         for path, problem in found.problems.items():
             sync.tell(path, problem)
         elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)

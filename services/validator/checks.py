@@ -7,16 +7,15 @@ being slow only warns.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.errors import ConfigurationError
-from shared.events import BatchSummary, ChunkCounts
-from shared.ordering import Outcome, Record
+from shared.ordering import Record
+from shared.reports import Counted, FreshnessLine
 
 TOP: Final = 5
 PROBLEMS_SHOWN: Final = 100
-NOTHING_DONE: Final = ChunkCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,76 +133,26 @@ def parse_queries(text: str, name: str) -> list[SampleQuery]:
     return queries
 
 
-# -- batches ---------------------------------------------------------------------------------------
+# -- many documents --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MemberOutcome:
-    """What became of a document of a batch. `exact`: its end was this very revision's."""
-
-    outcome: Outcome | None
-    """None: failed."""
-    seq: int
-    exact: bool
-    chunks: ChunkCounts = NOTHING_DONE
-    freshness_s: float | None = None
-
-
-def outcome_of(record: Record | None, seq: int) -> MemberOutcome | None:
-    """The outcome of a revision, or of a newer one that took its place; None: not yet."""
-    if record is None:
-        return None
-    settled = record.settled
-    if settled and settled.seq >= seq:
-        exact = settled.seq == seq
-        total = len(settled.rows)
-        counts = ChunkCounts(
-            total=total,
-            inserted=settled.inserted,
-            kept=max(0, total - settled.inserted),
-            removed=settled.removed,
-            encoded=settled.encoded,
-        )
-        freshness_s = max(0.0, settled.settled_at - settled.changed_at)
-        return MemberOutcome(
-            settled.outcome, settled.seq, exact, counts if exact else NOTHING_DONE, freshness_s
-        )
-    if record.failed and record.failed.seq >= seq:
-        return MemberOutcome(None, record.failed.seq, record.failed.seq == seq)
-    return None
-
-
-def summarise(outcomes: Iterable[MemberOutcome], *, unchanged: int, declined: int) -> BatchSummary:
-    """Documents of a batch by outcome."""
-    words = {"indexed": 0, "removed": 0, "refused": declined, "failed": 0}
-    chunks = dict.fromkeys(ChunkCounts.model_fields, 0)
-    for outcome in outcomes:
-        words[outcome.outcome or "failed"] += 1
-        for name in chunks:
-            chunks[name] += getattr(outcome.chunks, name)
-    return BatchSummary(unchanged=unchanged, chunks=ChunkCounts(**chunks), **words)
-
-
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """Seconds from change to searchable, over documents. `over`: how many took too long."""
-
-    documents: int = 0
-    p50_s: float | None = None
-    p95_s: float | None = None
-    max_s: float | None = None
-    over: int = 0
-
-
-def freshness(seconds: Iterable[float], warn_s: float) -> Freshness:
+def freshness(seconds: Iterable[float], warn_s: float) -> FreshnessLine:
+    """Percentiles by nearest rank."""
     ordered = sorted(seconds)
     if not ordered:
-        return Freshness()
+        return FreshnessLine(warn_s=warn_s)
 
     def at(share: float) -> float:
         return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 3)
 
-    return Freshness(len(ordered), at(0.5), at(0.95), at(1.0), sum(s > warn_s for s in ordered))
+    return FreshnessLine(
+        documents=len(ordered),
+        p50_s=at(0.5),
+        p95_s=at(0.95),
+        max_s=at(1.0),
+        over=sum(s > warn_s for s in ordered),
+        warn_s=warn_s,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +174,19 @@ class Checked:
     @property
     def failed(self) -> int:
         return self.documents - self.passed - self.waiting
+
+    def counted(self, samples: Sequence[SampleResult] = ()) -> Counted:
+        """The numbers of a report's line."""
+        return Counted(
+            documents=self.documents,
+            failed=self.failed,
+            expected_rows=self.expected_rows,
+            found_rows=self.found_rows,
+            self_queries=self.self_queries,
+            self_queries_passed=self.self_queries_passed,
+            samples=len(samples),
+            samples_passed=sum(sample.passed for sample in samples),
+        )
 
 
 def tally(verdicts: Mapping[str, Verdict], *, extra_fails: bool) -> Checked:
@@ -259,33 +221,3 @@ def tally(verdicts: Mapping[str, Verdict], *, extra_fails: bool) -> Checked:
         problems=tuple(problems[:PROBLEMS_SHOWN]),
         waiting=waiting,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """Everything about a completed batch (F4), as it is kept."""
-
-    batch: Mapping[str, Any]
-    generation: str
-    completed_at: str
-    elapsed_s: float
-    summary: Mapping[str, Any]
-    checked: Checked
-    freshness: Freshness
-    samples: tuple[SampleResult, ...] | None = None
-    """None: no sample queries were asked."""
-    members: tuple[str, ...] = ()
-    """doc_keys, the first 5,000."""
-
-    @property
-    def validation_passed(self) -> bool | None:
-        """None: nothing was checked."""
-        if not self.checked.documents and not self.samples:
-            return None
-        return not self.checked.failed and all(s.passed for s in self.samples or ())
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it: lists, no tuples."""
-        raw = asdict(self) | {"validation_passed": self.validation_passed}
-        plain: dict[str, Any] = json.loads(json.dumps(raw))
-        return plain

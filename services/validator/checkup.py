@@ -1,13 +1,13 @@
 """The whole index, or one batch of it, checked now: `instep validate`."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from services.validator.checks import (
     Checked,
-    Freshness,
     SampleQuery,
     SampleResult,
     Verdict,
@@ -15,12 +15,15 @@ from services.validator.checks import (
     tally,
 )
 from services.validator.observe import AskSamples, Observe
-from shared.batches import BatchBook
+from shared.history import History
 from shared.ordering import Record
-from shared.ports import Ledger, VectorStore
+from shared.ports import Ledger, Now, VectorStore
+from shared.reports import FreshnessLine, Validation
 
 AT_ONCE: Final = 500
 LOOKS: Final = 3
+SOURCES_KEPT: Final = 100
+"""Sources whose verdict a run keeps."""
 PAUSE_S: Final = 0.3
 """A change that is being settled looks wrong for milliseconds."""
 
@@ -39,7 +42,7 @@ class Checkup:
     refused: int
     failed: int
     checked: Checked
-    freshness: Freshness
+    freshness: FreshnessLine
     samples: tuple[SampleResult, ...]
     rows: int | None = None
     orphans: int = 0
@@ -49,7 +52,8 @@ class Checkup:
         return not self.checked.failed and not self.orphans and all(s.passed for s in self.samples)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"passed": self.passed}
+        fresh = self.freshness.model_dump(mode="json")
+        return asdict(self) | {"freshness": fresh, "passed": self.passed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,16 @@ class ValidateNow:
     ledger: Ledger
     store: VectorStore
     observe: Observe
-    batches: BatchBook
+    history: History
     ask: AskSamples
+    now: Now
     sample: int = 20
 
     async def __call__(
         self, batch_id: str | None = None, queries: Sequence[SampleQuery] = ()
     ) -> Checkup | None:
-        """
+        """Look, and keep the verdict in the history of validations.
+
         Args:
             batch_id: look only at the documents of a completed batch (the first 5,000 of them).
             queries: asked besides those of the settings.
@@ -78,30 +84,75 @@ class ValidateNow:
         """
         only: Collection[str] | None = None
         if batch_id is not None:
-            report = await self.batches.report(batch_id)
-            if report is None:
+            only = await self.history.members(batch_id)
+            if only is None:
                 return None
-            only = report["members"]
         records = await self._records(only)
         verdicts = await self._verdicts(records)
         checked = tally(verdicts, extra_fails=True)
         rows, orphans = await self._orphans(checked) if only is None else (None, 0)
         ended = [r.settled for r in records.values() if r.settled]
-        return Checkup(
+        checkup = Checkup(
             generation=self.generation,
             documents=sum(bool(s.rows) for s in ended),
             pending=sum(r.pending is not None for r in records.values()),
             refused=sum(s.outcome == "refused" for s in ended),
             failed=sum(r.failed is not None for r in records.values()),
             checked=checked,
-            freshness=freshness(
-                (s.settled_at - s.changed_at for s in ended if s.outcome == "indexed"),
-                self.observe.freshness_warn_s,
-            ),
+            freshness=self._freshness(records.values()),
             samples=tuple(await self.ask([*self.ask.queries, *queries])),
             rows=rows,
             orphans=orphans,
         )
+        await self.history.judge(self._points(checkup, records, verdicts, whole=only is None))
+        return checkup
+
+    def _freshness(self, records: Iterable[Record]) -> FreshnessLine:
+        settled = (r.settled for r in records if r.settled and r.settled.outcome == "indexed")
+        return freshness(
+            (max(0.0, s.settled_at - s.changed_at) for s in settled), self.observe.freshness_warn_s
+        )
+
+    def _points(
+        self,
+        checkup: Checkup,
+        records: Mapping[str, Record],
+        verdicts: Mapping[str, Verdict],
+        *,
+        whole: bool,
+    ) -> list[Validation]:
+        """The verdict on each source, and on all of them; of a batch only on its source."""
+        at, points = self.now(), []
+        groups = defaultdict[str, list[str]](list)
+        for key, record in records.items():
+            groups[record.source].append(key)
+        for source, keys in sorted(groups.items())[:SOURCES_KEPT]:
+            checked = tally({k: verdicts[k] for k in keys if k in verdicts}, extra_fails=True)
+            points.append(
+                Validation(
+                    kind="validate",
+                    at=at,
+                    source=source,
+                    generation=self.generation,
+                    passed=not checked.failed,
+                    checked=checked.counted(),
+                    freshness=self._freshness(records[key] for key in keys),
+                )
+            )
+        if whole:
+            points.append(
+                Validation(
+                    kind="validate",
+                    at=at,
+                    source="",
+                    generation=self.generation,
+                    passed=checkup.passed,
+                    orphans=checkup.orphans,
+                    checked=checkup.checked.counted(checkup.samples),
+                    freshness=checkup.freshness,
+                )
+            )
+        return points
 
     async def _records(self, only: Collection[str] | None) -> dict[str, Record]:
         if only is not None:

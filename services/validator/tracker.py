@@ -1,4 +1,4 @@
-"""When a batch is complete, and its report.
+"""When a batch is complete, and when it is given up.
 
 A batch is complete when the ledger says of every member that its revision, or a newer one, has
 settled or failed. Events only say where to look; nothing is counted by them, so lost, doubled and
@@ -13,26 +13,19 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
-from services.validator.checks import (
-    BatchReport,
-    MemberOutcome,
-    SampleResult,
-    Verdict,
-    freshness,
-    outcome_of,
-    summarise,
-    tally,
-)
-from services.validator.observe import AskSamples, Observe
+from services.validator.checks import Verdict
+from services.validator.complete import CHECK_AT_ONCE, Complete
+from services.validator.outcomes import MemberOutcome, Rest, is_given_up, outcome_of
+from services.validator.report import Judged
 from shared.batches import DECLINED, BatchBook, OpenBatch
 from shared.errors import TransientError
-from shared.events import BatchCompleted
 from shared.ordering import Record
-from shared.ports import Ledger, Now, Publish
+from shared.ports import Ledger
+from shared.reports import BatchReport
 
 log = structlog.get_logger()
 
@@ -43,11 +36,7 @@ RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
 REMEMBERED: Final = 100_000
 """Documents whose end is remembered, because it may come before their batch is announced."""
-CHECK_AT_ONCE: Final = 500
-SAMPLES_EVERY_S: Final = 30.0
-MEMBERS_KEPT: Final = 5_000
-RECHECKS: Final = 3
-RECHECK_S: Final = 0.3
+REPORTS_REMEMBERED: Final = 100
 
 
 @dataclass(slots=True)
@@ -58,6 +47,10 @@ class _Tracked:
     outcomes: dict[str, MemberOutcome] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
+    moved_at: float = field(default_factory=time.monotonic)
+    """When anything of it was last noted, or ended."""
+    settled_at: float = 0.0
+    """Unix time of the last end of a document."""
 
     @property
     def ended(self) -> bool:
@@ -66,26 +59,27 @@ class _Tracked:
 
 @dataclass
 class Tracker:
-    """Watches the open batches. `run` until cancelled."""
+    """Watches the open batches. `run` until cancelled.
 
-    generation: str
+    timeout_s: a batch of which nothing moves for so long is closed as incomplete.
+    """
+
     book: BatchBook
     ledger: Ledger
-    check: Observe
-    publish: Publish
-    now: Now
-    samples: AskSamples | None = None
+    complete: Complete
+    timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
         self._tracked: dict[str, _Tracked] = {}
         self._by_document: dict[str, set[str]] = {}
         self._seen: OrderedDict[str, tuple[Record, Verdict | None]] = OrderedDict()
-        self._done: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._done: OrderedDict[str, BatchReport] = OrderedDict()
         self._changed = asyncio.Condition()
         self._wake = asyncio.Event()
         self._stale, self._loading = True, False
         self._loaded_at = self._polled_at = self._sampled_at = -math.inf
         self._poll_s = POLL_S
+        self._moved_at = time.monotonic()
         self.book.listeners.append(self._book_changed)
 
     # -- for others --------------------------------------------------------------------------------
@@ -105,9 +99,9 @@ class Tracker:
         unread = int(self._stale or self._loading)
         return unread + sum(t.open.whole for t in self._tracked.values())
 
-    async def wait_complete(self, batch_id: str) -> Mapping[str, Any]:
-        """Its report, once it is complete. Raises BusUnavailable."""
-        if (known := await self.book.report(batch_id)) is not None:
+    async def wait_complete(self, batch_id: str) -> BatchReport:
+        """Its report, once there is one. Raises BusUnavailable."""
+        if (known := await self.complete.history.report(batch_id)) is not None:
             return known
         async with self._changed:
             await self._changed.wait_for(lambda: batch_id in self._done)
@@ -147,8 +141,18 @@ class Tracker:
             await self._load()
         if now >= self._polled_at + self._poll_s:
             await self._poll()
-        for batch_id in [b for b, t in self._tracked.items() if t.ended]:
-            await self._complete(batch_id)
+        for batch_id in [b for b, t in self._tracked.items() if t.ended or self._given_up(t)]:
+            await self._close(batch_id)
+
+    def _given_up(self, tracked: _Tracked) -> bool:
+        now, wall = time.monotonic(), self.complete.now().timestamp()
+        rest = Rest(
+            noted_s=wall - max(tracked.open.noted_at, tracked.settled_at),
+            watched_s=now - tracked.moved_at,
+            anywhere_s=now - self._moved_at,
+            waiting=bool(tracked.waiting),
+        )
+        return is_given_up(rest, self.timeout_s)
 
     async def _load(self) -> None:
         """Read the open batches; keep what is known about those that are known."""
@@ -165,6 +169,8 @@ class Tracker:
             self._forget(batch_id)
         for batch_id, batch in found.items():
             tracked = self._tracked.setdefault(batch_id, _Tracked(batch))
+            if batch.members != tracked.open.members:
+                tracked.moved_at = time.monotonic()
             tracked.open = batch
             for doc_key, seq in batch.members.items():
                 if doc_key.startswith(DECLINED):
@@ -192,8 +198,11 @@ class Tracker:
             for doc_key in waiting.keys() & tracked.waiting.keys():
                 tracked.waiting[doc_key] = tracked.waiting.pop(doc_key)
         self._polled_at = time.monotonic()
-        moved = sum(len(t.waiting) for t in self._tracked.values()) < before
-        self._poll_s = POLL_S if moved else min(2 * self._poll_s, POLL_MOST_S)
+        moved = before - sum(len(t.waiting) for t in self._tracked.values())
+        if moved >= len(waiting):  # after a restart: the others have ended, too
+            self._poll_s = 0.0
+        else:
+            self._poll_s = POLL_S if moved else min(max(2 * self._poll_s, POLL_S), POLL_MOST_S)
 
     def _end(self, doc_key: str) -> None:
         """Note the outcome of a document in the batches that wait for it."""
@@ -204,6 +213,8 @@ class Tracker:
             if ended is None:
                 continue
             tracked.outcomes[doc_key] = ended
+            tracked.moved_at = self._moved_at = time.monotonic()
+            tracked.settled_at = max(tracked.settled_at, ended.settled_at)
             if verdict is not None:
                 tracked.verdicts[doc_key] = verdict
             del tracked.waiting[doc_key]
@@ -217,81 +228,19 @@ class Tracker:
         for doc_key in self._tracked.pop(batch_id).waiting:
             self._by_document.get(doc_key, set()).discard(batch_id)
 
-    async def _complete(self, batch_id: str) -> None:
+    async def _close(self, batch_id: str) -> None:
         tracked = self._tracked[batch_id]
-        await self._check_rest(tracked)
-        now, batch = self.now(), tracked.open.batch
-        declined = sum(name.startswith(DECLINED) for name in tracked.open.members)
-        summary = summarise(
-            tracked.outcomes.values(), unchanged=tracked.open.unchanged, declined=declined
-        )
-        report = BatchReport(
-            batch=batch.model_dump(mode="json"),
-            generation=self.generation,
-            completed_at=now.isoformat(),
-            elapsed_s=round(max(0.0, (now - batch.started_at).total_seconds()), 3),
-            summary=summary.model_dump(mode="json"),
-            checked=tally(tracked.verdicts, extra_fails=False),
-            freshness=freshness(
-                (
-                    ended.freshness_s
-                    for ended in tracked.outcomes.values()
-                    if ended.exact
-                    and ended.outcome in ("indexed", "removed")
-                    and ended.freshness_s is not None
-                ),
-                self.check.freshness_warn_s,
-            ),
-            samples=await self._ask(tracked),
-            members=tuple(islice(tracked.outcomes, MEMBERS_KEPT)),
-        )
-        await self.publish(
-            BatchCompleted(
-                batch=batch,
-                generation=self.generation,
-                completed_at=now,
-                summary=summary,
-                validation_passed=report.validation_passed,
-            )
-        )
-        await self.book.close(batch_id, report.as_dict())
+        judged = Judged(tracked.open, tracked.outcomes, tracked.waiting, tracked.verdicts)
+        report = await self.complete(judged)
         self._forget(batch_id)
-        log.info("batch_completed", batch=batch_id, **summary.model_dump(exclude={"chunks"}))
-        await self._tell(batch_id, report.as_dict())
+        await self._tell(batch_id, report)
 
-    async def _tell(self, batch_id: str, report: Mapping[str, Any]) -> None:
+    async def _tell(self, batch_id: str, report: BatchReport) -> None:
         async with self._changed:
             self._done[batch_id] = report
-            if len(self._done) > 100:
+            if len(self._done) > REPORTS_REMEMBERED:
                 self._done.popitem(last=False)
             self._changed.notify_all()
-
-    async def _check_rest(self, tracked: _Tracked) -> None:
-        """Compare with the store what no event brought here, and once more what did not pass."""
-        for attempt in range(RECHECKS):
-            rest = [
-                doc_key
-                for doc_key, ended in tracked.outcomes.items()
-                if ended.outcome in ("indexed", "removed")
-                and not (doc_key in tracked.verdicts and tracked.verdicts[doc_key].passed)
-            ]
-            if not rest:
-                return
-            if attempt:
-                await asyncio.sleep(RECHECK_S)
-            for start in range(0, len(rest), CHECK_AT_ONCE):
-                some = rest[start : start + CHECK_AT_ONCE]
-                tracked.verdicts |= await self.check(await self.ledger.get_many(some))
-
-    async def _ask(self, tracked: _Tracked) -> tuple[SampleResult, ...] | None:
-        """Answers to the sample queries, at most every 30 s: they cost the encoder's time."""
-        now = time.monotonic()
-        changed = any(e.outcome in ("indexed", "removed") for e in tracked.outcomes.values())
-        due = changed and now >= self._sampled_at + SAMPLES_EVERY_S
-        if self.samples is None or not self.samples.queries or not due:
-            return None
-        self._sampled_at = now
-        return tuple(await self.samples())
 
 
 def _is_cancelled() -> bool:

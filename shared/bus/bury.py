@@ -1,15 +1,18 @@
 """Move a message that no retry can help to the dead letters."""
 
-from typing import Final
+import json
+from typing import Any, Final
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from shared.bus.publish import HEADER_ROOM_BYTES, Outgoing, store
 from shared.bus.settle import MAX_REASON_CHARS
-from shared.topology import MAX_MESSAGE_BYTES
+from shared.topology import KB, MAX_MESSAGE_BYTES
 
 DEAD_LETTERS: Final = "DLQ"
+MAX_NAMED_BYTES: Final = 8 * KB
+"""Of a document or a batch in the headers; a path of 1,024 bytes may need 6 KB when escaped."""
 
 
 async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) -> None:
@@ -50,6 +53,18 @@ def outgoing(
             "Dlq-Subject": subject,
             "Dlq-Seq": str(sequence),
             "Dlq-Size": str(len(data)),
+            "Dlq-Document": _named(data, "document"),
+            "Dlq-Batch": _named(data, "batch"),
             **headers,
         },
     )
+
+
+def _named(data: bytes, field: str) -> str:
+    """An object of the event as a header, so that a list of letters needs no bodies; else ""."""
+    try:
+        told: Any = json.loads(data)[field]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    text = json.dumps(told) if isinstance(told, dict) else ""
+    return text if len(text) <= MAX_NAMED_BYTES else ""

@@ -1,5 +1,7 @@
 """DOCS: the newest change of every document, appended by compare-and-set."""
 
+import contextlib
+from collections.abc import AsyncIterator, Set
 from typing import Final
 
 from nats.errors import Error as NatsError
@@ -10,14 +12,27 @@ from pydantic import ValidationError
 
 from shared.bus.decode import describe
 from shared.bus.publish import Outgoing, store
+from shared.bus.reading import scan
 from shared.errors import BusUnavailable, ChangeLogConflict, MalformedEvent
-from shared.events import DocumentChanged
+from shared.events import DocumentChanged, Stored
 from shared.ports import Newest
 
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
 MESSAGE_ID: Final = "Nats-Msg-Id"
+_ACK_TOKENS: Final = 9
+"""`$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.…`; the newer format has two more before."""
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+
+
+BODY: Final = "Instep-Body"
+NO_BODY: Final = "-"
+"""Value of that header where the content does not lie among the bodies."""
+
+
+def body_of(change: DocumentChanged) -> str:
+    """What the header says of a change."""
+    return change.content.hash if isinstance(change.content, Stored) else NO_BODY
 
 
 class JetChangeLog:
@@ -25,6 +40,15 @@ class JetChangeLog:
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
+
+    async def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
+        """A document that changes meanwhile may come twice, the newer sequence last."""
+        subject = f"documents.changed.{source or '*'}.*"
+        stream = DocumentChanged.stream
+        async with contextlib.aclosing(scan(self._js, stream, subject, values=False)) as messages:
+            async for message in messages:
+                _, _, of, doc_key = message.subject.split(".")
+                yield of, doc_key, _stream_sequence(message.reply)
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         subject = f"documents.changed.{source}.{doc_key}"
@@ -39,13 +63,31 @@ class JetChangeLog:
         document = change.document.model_copy(update={"revision": sequence})
         return Newest(sequence, change.model_copy(update={"document": document}))
 
+    async def bodies(self) -> Set[str]:
+        """Reads headers only, and the content of a change that an older version wrote."""
+        found, unsaid = set[str](), list[tuple[str, str]]()
+        stream = DocumentChanged.stream
+        subject = "documents.changed.*.*"
+        async with contextlib.aclosing(scan(self._js, stream, subject, values=False)) as messages:
+            async for message in messages:
+                said = (message.headers or {}).get(BODY)
+                if said is None:
+                    _, _, source, doc_key = message.subject.split(".")
+                    unsaid.append((source, doc_key))
+                elif said != NO_BODY:
+                    found.add(said)
+        for source, doc_key in unsaid:
+            newest = await self.newest(source, doc_key)
+            found |= {body_of(newest.change)} if newest else set()
+        return found - {NO_BODY}
+
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
         message = Outgoing(
             stream=change.stream,
             subject=change.subject,
             data=change.model_dump_json().encode(),
             message_id=message_id,
-            headers={EXPECTED: str(expect)},
+            headers={EXPECTED: str(expect), BODY: body_of(change)},
         )
         try:
             return (await store(self._js, message)).seq
@@ -69,3 +111,10 @@ class JetChangeLog:
             raise BusUnavailable("stream DOCS is missing: run instep provision") from None
         except (NatsError, APIError, TimeoutError) as error:
             raise BusUnavailable(f"DOCS: not readable ({type(error).__name__})") from None
+
+
+def _stream_sequence(reply: str) -> int:
+    """From the reply subject of a pulled message; its `metadata` makes a clock time, too, which
+    costs as much as all the rest."""
+    tokens = reply.split(".")
+    return int(tokens[5 if len(tokens) == _ACK_TOKENS else 7])

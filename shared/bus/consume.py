@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
@@ -22,10 +22,12 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
-from shared.bus.bury import bury
+from shared.bus.bury import DEAD_LETTERS, bury
 from shared.bus.pull import Pull
-from shared.bus.settle import Ack, Bury, Retry, before, one_line, settle
-from shared.errors import BusUnavailable, InstepError
+from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, before, one_line, settle
+from shared.bus.suspicion import Suspicion
+from shared.bus.trouble import Known
+from shared.errors import BusUnavailable, InstepError, NotYetIndexed
 from shared.events import Event
 from shared.ports import Delivery, Publish
 from shared.topology import Stage
@@ -65,12 +67,17 @@ class Consumer(Generic[T]):
         self.counts = Counts()
         self._decode = decode
         self._handler = handler
-        self.pull = Pull(stage, self._hand_to_faststream, on_fatal)
+        self._known: dict[str, Known] = {}
+        self.pull = Pull(
+            stage, self._hand_to_faststream, on_fatal, is_fresh=self._is_fresh, look=self._look
+        )
 
     def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
         """Add the stage to a broker that has not started; it never declares a stream."""
         self._js, self._publish = js, publish
         stage = self.stage
+        self._suspicion = Suspicion(js, stage.name)
+        self._troubles, self._ended = self._suspicion.notes, self._suspicion.ended
         one = stage.subjects[0] if len(stage.subjects) == 1 else ""
         subscriber = broker.subscriber(
             one,
@@ -102,28 +109,73 @@ class Consumer(Generic[T]):
     async def _hand_to_faststream(self, message: Msg) -> None:
         await self._subscriber.consume(message)
 
+    def _is_fresh(self, message: Msg) -> bool:
+        seen = message.metadata
+        return self._suspicion.is_fresh(seen.sequence.stream, seen.num_delivered)
+
+    async def _look(self, message: Msg) -> int | None:
+        """How many processes the message has ended; None: it may run beside others.
+
+        A stage without attempts polls, so being delivered again says nothing there: a message has
+        to have been open in a process that died. Raises BusUnavailable.
+        """
+        seen = message.metadata
+        known = await self._suspicion.look(seen.sequence.stream, seen.num_delivered)
+        self._known[message.reply] = known
+        killed = known.trouble.killed
+        if known.seen_to_end or not (killed or self.stage.attempts):
+            return None
+        return killed
+
     async def on_message(self, message: Msg) -> None:
         """Decode, handle, publish what follows, settle."""
         delivery = describe(message, datetime.now(UTC))
-        stage = self.stage
+        known = self._known.pop(message.reply, Known())
         error: Exception | None = None
-        verdict: Ack | Retry | Bury | None = before(
-            delivery=delivery.attempt, attempts=stage.attempts
-        )
+        verdict: Ack | Retry | Bury | None = before(known.trouble.killed)
         if verdict is None:
+            known = await self._open(delivery, known)
             try:
                 await self._handle(message, delivery)
             except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
                 error = failure
                 self._note(failure)
-            verdict = settle(
-                error,
-                delivery=delivery.attempt,
-                attempts=stage.attempts,
-                age_s=delivery.age_s,
-                patience_s=stage.patience_s,
-            )
-        await self._apply(message, delivery, verdict, error)
+            except asyncio.CancelledError:  # this process was asked to stop: not its fault
+                await self._close(delivery, known)
+                raise
+            known, verdict = self._judge(error, delivery, known)
+        await self._apply(message, delivery, verdict, error, known)
+
+    async def _open(self, delivery: Delivery, known: Known) -> Known:
+        """Accuse the message beforehand, unless it is beyond suspicion."""
+        if known.seen_to_end:
+            return known
+        noted = await self._troubles.put(delivery.sequence, known.trouble.opened())
+        return replace(known, noted=noted or known.noted)
+
+    async def _close(self, delivery: Delivery, known: Known) -> None:
+        """Note what is known now that the delivery has ended, before it is settled."""
+        if known.noted:
+            await self._troubles.put(delivery.sequence, known.trouble)
+
+    def _judge(
+        self, error: Exception | None, delivery: Delivery, known: Known
+    ) -> tuple[Known, Ack | Retry | Bury]:
+        now = time.time()
+        if error is not None and not isinstance(error, NotYetIndexed):
+            known = replace(known, trouble=known.trouble.failed(now), noted=True)
+        trouble = known.trouble
+        tried = Tried(
+            deliveries=delivery.attempt,
+            age_s=delivery.age_s,
+            failures=trouble.failures,
+            failing_s=max(0.0, now - trouble.since) if trouble.since else 0.0,
+        )
+        stage = self.stage
+        verdict = settle(error, tried, attempts=stage.attempts, patience_s=stage.patience_s)
+        if isinstance(verdict, Bury) and stage.stream == DEAD_LETTERS:
+            verdict = Retry(backoff_s(trouble.failures))  # nobody would ever hear of its document
+        return known, verdict
 
     def _note(self, failure: Exception) -> None:
         """A bug, or a library's error that no adapter translated, is seen at its first delivery."""
@@ -157,24 +209,34 @@ class Consumer(Generic[T]):
         delivery: Delivery,
         verdict: Ack | Retry | Bury,
         error: Exception | None,
+        known: Known,
     ) -> None:
         """The one place that acknowledges. What fails here leaves the message unacknowledged."""
         where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
+        ended = self._ended
+        ended.remember(delivery.sequence, delivery.attempt, known.trouble, noted=known.noted)
         try:
             match verdict:
                 case Ack():
                     await message.ack()
                     self.counts.acked += 1
                 case Retry(after_s):
+                    await self._close(delivery, known)
                     await message.nak(delay=after_s * random.uniform(1.0, 1.25))
                     self.counts.retried += 1
                     log.info("delivery_retried", **where, error=one_line(error))
+                    return
                 case Bury(code, reason):
                     await bury(self._js, message, code=code, reason=reason)
                     self.counts.buried += 1
                     log.warning("delivery_buried", **where, code=code, reason=reason)
         except (NatsError, InstepError) as failure:
             log.warning("delivery_left_unsettled", **where, error=type(failure).__name__)
+            await self._close(delivery, known)
+            return
+        ended.forget(delivery.sequence)
+        if known.noted:
+            await self._troubles.erase(delivery.sequence)
 
 
 def describe(message: Msg, now: datetime) -> Delivery:

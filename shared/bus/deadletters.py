@@ -3,21 +3,22 @@
 Nothing here sends a part again: a document is repaired by submitting its newest change anew.
 """
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
 from shared.bus.bury import DEAD_LETTERS, outgoing
 from shared.bus.publish import store
+from shared.bus.reading import scan
 from shared.errors import BusUnavailable, MalformedEvent
 from shared.events import Batch, Document, Event
 from shared.ports import Delivery
@@ -64,21 +65,24 @@ OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
 
 
 async def letters(
-    js: JetStreamContext, *, after: int = 0, limit: int = 1000
+    js: JetStreamContext,
+    *,
+    after: int = 0,
+    limit: int = 1000,
+    wanted: Callable[[DeadLetter], bool] = lambda _: True,
 ) -> Sequence[DeadLetter]:
-    """Dead letters with `id` above `after`, oldest first. Raises BusUnavailable."""
+    """Dead letters with `id` above `after`, oldest first; bodies are not read.
+
+    Raises:
+        BusUnavailable: no answer.
+    """
     found: list[DeadLetter] = []
-    sequence = after
-    while len(found) < limit:
-        try:
-            raw = await js.get_msg(DEAD_LETTERS, seq=sequence + 1, subject="dlq.*.*", next=True)
-        except NotFoundError:
-            break
-        except (NatsError, APIError, TimeoutError) as error:
-            raise BusUnavailable(f"DLQ: not readable ({type(error).__name__})") from None
-        found.append(_stored(raw))
-        sequence = found[-1].id
-    return found
+    async with contextlib.aclosing(scan(js, DEAD_LETTERS, "dlq.*.*", values=False)) as messages:
+        async for message in messages:
+            letter = letter_of(message)
+            if letter.id > after and wanted(letter):
+                found.append(letter)
+    return found[:limit]
 
 
 async def drop(js: JetStreamContext, id: int) -> bool:
@@ -177,42 +181,53 @@ async def _is_work_queue(js: JetStreamContext, stream: str) -> bool:
         raise BusUnavailable(f"{stream}: no answer ({type(error).__name__})") from None
 
 
-def _stored(raw: RawStreamMsg) -> DeadLetter:
-    at = raw.time or datetime.fromtimestamp(0, UTC)
-    return _letter(raw.seq or 0, raw.subject or "", raw.headers or {}, raw.data or b"", at)
-
-
 def _letter(
     id: int, subject: str, headers: Mapping[str, str], data: bytes, at: datetime
 ) -> DeadLetter:
     _, stream, consumer = subject.split(".", 2)
+    sequence = _number(headers, "Dlq-Seq")
     return DeadLetter(
         id=id,
         stream=stream,
         consumer=consumer,
         subject=headers.get("Dlq-Subject", ""),
-        sequence=int(headers.get("Dlq-Seq", "0")),
-        document=_document(stream, data, int(headers.get("Dlq-Seq", "0"))),
+        sequence=sequence,
+        document=_document(stream, _named(headers, "Document", data), sequence),
         code=headers.get("Dlq-Code", "unknown"),
         reason=headers.get("Dlq-Reason", ""),
-        deliveries=int(headers.get("Dlq-Deliveries", "0")),
+        deliveries=_number(headers, "Dlq-Deliveries"),
         at=at,
-        batch=_batch(data),
+        batch=_batch(_named(headers, "Batch", data)),
     )
 
 
-def _batch(data: bytes) -> Batch | None:
+def _number(headers: Mapping[str, str], name: str) -> int:
+    text = headers.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _named(headers: Mapping[str, str], field: str, data: bytes) -> object:
+    """What the letter says about its document or batch: in a header, or in the event itself."""
     try:
-        return Batch.model_validate(json.loads(data)["batch"])
-    except (ValueError, KeyError, TypeError, ValidationError):
+        if told := headers.get(f"Dlq-{field}"):
+            return json.loads(told)
+        return json.loads(data)[field.lower()]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _document(stream: str, data: bytes, sequence: int) -> Document | None:
+def _batch(told: object) -> Batch | None:
+    try:
+        return Batch.model_validate(told)
+    except ValidationError:
+        return None
+
+
+def _document(stream: str, told: object, sequence: int) -> Document | None:
     """Which document a dead event was about; in DOCS its revision is the sequence."""
     try:
-        document = Document.model_validate(json.loads(data)["document"])
-    except (ValueError, KeyError, TypeError, ValidationError):
+        document = Document.model_validate(told)
+    except ValidationError:
         return None
     if stream == "DOCS":
         return document.model_copy(update={"revision": sequence})

@@ -33,10 +33,12 @@ TIMEOUT_S: Final = 5.0
 NS: Final = 10**9
 NOT_FOUND: Final = 404
 NO_STORAGE: Final = (10047, 10028)
+STREAM_EXISTS: Final = 10058
 FIXED: Final = ("retention", "storage", "deliver_policy", "ack_policy", "replay_policy")
 """Fields whose change would need the stream or consumer made anew."""
-SAFETY_FACTOR: Final = 4
-"""The server's own limit of deliveries, above ours: it stops silently, we do not."""
+SAFETY_FACTOR: Final = 40
+"""The server's own limit of deliveries, far above ours: it stops silently, and it also counts
+deliveries that nobody opened."""
 BODIES_BYTES: Final = 6 * GB
 KV_DUPLICATES_S: Final = 120
 
@@ -144,26 +146,33 @@ def _first_sequence(by_clock: bool) -> Config:
     return {"first_seq": time.time_ns() // 1000} if by_clock else {}
 
 
+class _MadeMeanwhile(ConfigurationError):
+    """There is a stream of this name, with other settings."""
+
+
 async def ensure_stream(js: JetStreamContext, want: Config) -> list[str]:
     """Create or correct one stream; what was done. Raises as `provision` does."""
     name = want["name"]
-    have = await _ask(js, f"STREAM.INFO.{name}", None)
+    have = await ask(js, f"STREAM.INFO.{name}", None)
     if have is None:
-        await _ask(js, f"STREAM.CREATE.{name}", want)
+        try:
+            await ask(js, f"STREAM.CREATE.{name}", want)
+        except _MadeMeanwhile:  # by a process that started with this one, at another microsecond
+            return await ensure_stream(js, want)
         return [f"created stream {name}"]
     changes = difference(have["config"], want)
     if not changes:
         return []
     _refuse_fixed(f"stream {name}", changes)
     merged = {**have["config"], **{field: value for field, (_, value) in changes.items()}}
-    await _ask(js, f"STREAM.UPDATE.{name}", merged)
+    await ask(js, f"STREAM.UPDATE.{name}", merged)
     return [f"changed stream {name}: {_shown(changes)}"]
 
 
 async def ensure_consumer(js: JetStreamContext, stage: Stage[Any]) -> list[str]:
     """Create or correct the durable of one stage; what was done. Raises as `provision` does."""
     name, stream, want = stage.name, stage.stream, consumer_config(stage)
-    have = await _ask(js, f"CONSUMER.INFO.{stream}.{name}", None)
+    have = await ask(js, f"CONSUMER.INFO.{stream}.{name}", None)
     config = dict(have["config"]) if have else {}
     changes = difference(config, want)
     if have and not changes:
@@ -173,7 +182,7 @@ async def ensure_consumer(js: JetStreamContext, stage: Stage[Any]) -> list[str]:
     for other in {"filter_subject", "filter_subjects"} - want.keys():
         config.pop(other, None)
     request = {"stream_name": stream, "config": {**config, **want}}
-    await _ask(js, f"CONSUMER.DURABLE.CREATE.{stream}.{name}", request)
+    await ask(js, f"CONSUMER.DURABLE.CREATE.{stream}.{name}", request)
     return [f"changed consumer {name}: {_shown(changes)}" if have else f"created consumer {name}"]
 
 
@@ -190,7 +199,7 @@ def _shown(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {have} -> {want}" for name, (have, want) in changes.items())
 
 
-async def _ask(js: JetStreamContext, api: str, request: Config | None) -> Config | None:
+async def ask(js: JetStreamContext, api: str, request: Config | None) -> Config | None:
     """One request to JetStream's API; None: what was asked about does not exist."""
     payload = b"" if request is None else json.dumps(request).encode()
     try:
@@ -207,6 +216,8 @@ async def _ask(js: JetStreamContext, api: str, request: Config | None) -> Config
         return answer
     if refusal["code"] == NOT_FOUND and request is None:
         return None
+    if refusal.get("err_code") == STREAM_EXISTS:
+        raise _MadeMeanwhile(f"the bus refused {api}: {refusal.get('description')}")
     no_storage = refusal.get("err_code") in NO_STORAGE
     if refusal["code"] == 503 and not no_storage:
         raise BusUnavailable(f"{api}: {refusal.get('description')}")

@@ -22,7 +22,7 @@ PAUSES_S: Final = (0.05, 0.25, 1.0)
 """Pauses between attempts of one call; the message id stays, so a repeated one is stored once."""
 FRAME_BYTES: Final = 64
 """More than the line and line ends around headers."""
-HEADER_ROOM_BYTES: Final = 4 * KB
+HEADER_ROOM_BYTES: Final = 20 * KB
 """Most bytes of the headers of a dead letter."""
 
 STREAM_FULL: Final = (10077, 10023, 10047)

@@ -2,8 +2,7 @@
 
 FastStream's own loop waits for the slowest of a batch before it fetches again, notices neither a
 deleted consumer nor a closed connection, and drops what it had fetched when it stops. This one
-keeps `prefetch` messages at hand, asks for more while handlers run, and gives back at once what it
-will not handle.
+keeps `prefetch` messages at hand, asks for more meanwhile, and gives back what it will not handle.
 """
 
 import asyncio
@@ -40,6 +39,8 @@ class Pull:
 
     Args:
         consume: handles one message; it settles the message itself and does not raise.
+        is_fresh: whether the message needs no look.
+        look: how many processes the message has ended; None: it is beyond suspicion.
         on_fatal: called once when fetching cannot go on.
         heartbeat_s: silence allowed is twice this.
     """
@@ -50,19 +51,21 @@ class Pull:
         consume: Callable[[Msg], Awaitable[object]],
         on_fatal: Callable[[BaseException], None],
         *,
+        is_fresh: Callable[[Msg], bool],
+        look: Callable[[Msg], Awaitable[int | None]],
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self.stage = stage
-        self.stalls = 0
+        self.stage, self.stalls, self.open = stage, 0, False
         self.fatal: BaseException | None = None
-        self.open = False
         self._consume = consume
         self._on_fatal = on_fatal
+        self._is_fresh, self._look = is_fresh, look
         self._heartbeat_s = heartbeat_s
         self._line: Line[Msg] = Line(stage.concurrency)
         self._held: dict[str, Msg] = {}
         self._held_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()
         self._credit = 0
         self._pause_s = FIRST_PAUSE_S
         self._last_sign = self._last_beat = time.monotonic()
@@ -102,6 +105,7 @@ class Pull:
         for message in waiting:
             await self._give_back(message)
         await self._unsubscribe()
+        await asyncio.gather(*self._looking)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=within_s)
             for task in late:
@@ -121,8 +125,6 @@ class Pull:
             self._start_waiting()
             if self.open and (doubted or self._silent()):
                 await self._recover()
-
-    # -- fetching ----------------------------------------------------------------------------------
 
     async def _refill(self) -> None:
         """Ask for as many messages as there is room for, but not for few while some wait here."""
@@ -160,10 +162,28 @@ class Pull:
             return
         self._held[message.reply] = message
         self._held_bytes += len(message.data)
-        suspect = self.stage.attempts is not None and message.metadata.num_delivered > 1
-        self._line.add(message, self._last_sign, suspect=suspect)
-        self._start_waiting()
+        if self._is_fresh(message):
+            self._line.add(message, self._last_sign)
+            self._start_waiting()
+        else:
+            task = asyncio.create_task(self._queue(message))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
         await self._refill()
+
+    async def _queue(self, message: Msg) -> None:
+        """Put a message in line that somebody may have had before."""
+        try:
+            killed = await self._look(message)
+        except BusUnavailable as error:  # it comes again after `ack_wait`
+            log.info("trouble_not_read", stage=self.stage.name, reason=str(error))
+            self._let_go(message)
+            return
+        if not self.open:
+            await self._give_back(message)
+            return
+        self._line.add(message, time.monotonic(), killed=killed)
+        self._start_waiting()
 
     async def _on_status(self, headers: dict[str, str]) -> None:
         status = headers.get("Status", "")
@@ -173,7 +193,7 @@ class Pull:
             return
         self._credit = max(0, self._credit - int(headers.get("Nats-Pending-Messages", 2**31)))
         if "consumer deleted" in text:
-            self._die(self._gone())
+            self._die(gone(self.stage))
         elif any(ending in text for ending in ORDINARY):
             await self._refill()
         elif self.open:
@@ -202,7 +222,7 @@ class Pull:
             except NotFoundError:
                 missing += 1
                 if missing == 2:  # a server that has just started may not have loaded it yet
-                    self._die(self._gone())
+                    self._die(gone(self.stage))
                     return
             except (NatsError, APIError, TimeoutError) as error:
                 log.info("consumer_not_seen", stage=self.stage.name, error=type(error).__name__)
@@ -210,25 +230,18 @@ class Pull:
                 break
             await self._pause()
         await self._pause()
-        self._credit = 0
-        self._last_sign = time.monotonic()
+        self._credit, self._last_sign = 0, time.monotonic()
         await self._refill()
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2)
 
-    def _gone(self) -> ConfigurationError:
-        name = f"{self.stage.stream}/{self.stage.name}"
-        return ConfigurationError(f"consumer {name} is gone from the bus: run instep provision")
-
     def _die(self, error: BaseException) -> None:
         if self.fatal is None and self.open:
             self.fatal, self.open = error, False
             log.error("stage_stopped", stage=self.stage.name, error=str(error))
             self._on_fatal(error)
-
-    # -- running -----------------------------------------------------------------------------------
 
     def _start_waiting(self) -> None:
         while (message := self._line.start(time.monotonic())) is not None:
@@ -279,3 +292,9 @@ class Pull:
                 await asyncio.wait_for(drained, 2)
             else:
                 await self._subscription.unsubscribe()
+
+
+def gone(stage: Stage[Any]) -> ConfigurationError:
+    """What ends the process when its consumer was deleted."""
+    name = f"{stage.stream}/{stage.name}"
+    return ConfigurationError(f"consumer {name} is gone from the bus: run instep provision")

@@ -44,7 +44,7 @@ class BusSession:
         self._drain_s = drain_s
         self._on_fatal = on_fatal
         self._broker: NatsBroker
-        self._failed_connects = 0
+        self.failed_connects = 0
         self._closing = False
 
     @classmethod
@@ -75,10 +75,10 @@ class BusSession:
 
     async def _connect(self, servers: list[str], *, wait: bool) -> None:
         async def on_error(error: Exception) -> None:
-            self._failed_connects += 1
-            if not wait and self._failed_connects >= len(servers):
+            self.failed_connects += 1
+            if not wait and self.failed_connects >= len(servers):
                 raise BusUnavailable(f"no NATS server answers at {_shown(servers)}")
-            if self._failed_connects % 20 == 1:
+            if self.failed_connects % 20 == 1:
                 log.warning("bus_unreachable", servers=_shown(servers), error=type(error).__name__)
 
         self._broker = NatsBroker(
@@ -126,7 +126,7 @@ class BusSession:
 
     def subscribe_raw(self, stage: Stage[Any], decode: Decode[T], handler: Handler[T]) -> None:
         """The same for messages that are not events, with a decoder of their own."""
-        consumer = Consumer(stage, decode, handler, self._fail)
+        consumer = Consumer(stage, decode, handler, self.fail)
         consumer.register(self._broker, self.js, self.publish)
         self.stages[stage.name] = consumer
 
@@ -169,7 +169,8 @@ class BusSession:
         """Deliveries by stage and end."""
         return {name: consumer.counts for name, consumer in self.stages.items()}
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the process: something can never work again. The first reason counts."""
         if not self._closing:
             self._closing = True
             self._on_fatal(error)
@@ -187,7 +188,7 @@ class BusSession:
             consumer.pull.reconnected()
 
     async def _on_closed(self) -> None:
-        self._fail(BusUnavailable("the connection to the bus was closed for good"))
+        self.fail(BusUnavailable("the connection to the bus was closed for good"))
 
 
 def _shown(servers: list[str]) -> str:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from shared.bus.trouble import LIVES
 from shared.errors import (
     ConfigurationError,
     DocumentRefused,
@@ -20,6 +21,11 @@ LONGEST_RETRY_S: Final = 60.0
 FIRST_POLL_S: Final = 0.1
 POLLS_BEFORE_PATIENCE_ENDS: Final = 3
 """Deliveries that even an old message gets: it may have waited in the queue all the time."""
+FEWEST_ATTEMPTS: Final = 3
+PATIENCE_S: Final = 900.0
+"""How long a busy device or a store that is away may last before its messages are dead letters."""
+LONGEST_GAP_S: Final = 2 * LONGEST_RETRY_S
+"""Most that a failure adds to the time of failing: a clock that jumps must not end the patience."""
 MAX_REASON_CHARS: Final = 200
 
 
@@ -43,54 +49,84 @@ class Bury:
     reason: str
 
 
-def before(*, delivery: int, attempts: int | None) -> Bury | None:
-    """Whether a message is buried unopened: it took every process down that it was given to.
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried so far, the delivery that has just ended included."""
+
+    deliveries: int = 1
+    """As the server counts them: also those that nobody opened."""
+    age_s: float = 0.0
+    """Since the message was stored."""
+    failures: int = 0
+    """Deliveries whose handler raised; polls are none."""
+    failing_s: float = 0.0
+    """Since the first of the failures."""
+
+
+def before(killed: int) -> Bury | None:
+    """Whether a message is buried unopened: it ended the processes that it was given to.
 
     Args:
-        delivery: which delivery this is, counting from 1.
-        attempts: deliveries that the stage allows; None: any number.
+        killed: how many died, or hung until they were ended, while this was worked on.
     """
-    if attempts is not None and delivery > attempts:
-        return Bury("poison", f"{attempts} deliveries never ended: its process died each time")
-    return None
+    if killed < LIVES:
+        return None
+    return Bury("poison", f"the process that worked on it died, {killed} times in a row")
 
 
 def settle(
-    error: Exception | None,
-    *,
-    delivery: int,
-    attempts: int | None,
-    age_s: float = 0.0,
-    patience_s: float | None = None,
+    error: Exception | None, tried: Tried, *, attempts: int | None, patience_s: float | None
 ) -> Ack | Retry | Bury:
     """Decide what follows a delivery.
 
     Args:
         error: what the handler raised; None: it returned, and its events are stored.
-        delivery: which delivery this was, counting from 1.
-        attempts: deliveries after which the stage gives up; None: only `patience_s` ends it.
-        age_s: seconds since the message was stored.
-        patience_s: age after which a message that still cannot be settled is given up.
+        attempts: failures after which the stage gives up; None: only `patience_s` ends it.
+        patience_s: how long a message is polled for, and how long it is tried while what it meets
+            may pass by itself; None: `PATIENCE_S`, or for ever where `attempts` is None too.
     """
     if error is None:
         return Ack()
     if isinstance(error, PermanentError | DocumentRefused):
         return Bury(code_of(error), one_line(error))
-    if _out_of_patience(delivery, age_s, patience_s) and (
-        attempts is None or isinstance(error, NotYetIndexed)
-    ):
-        return Bury("not_searchable", f"not searchable after {age_s:.0f} s: {one_line(error)}")
-    polls = isinstance(error, NotYetIndexed)
-    if not polls and attempts is not None and delivery >= attempts:
-        return Bury("exhausted", f"gave up after {delivery} deliveries: {one_line(error)}")
-    if isinstance(error, TransientError) and error.after_s is not None:
-        return Retry(error.after_s)
-    return Retry(backoff_s(delivery, FIRST_POLL_S if polls else FIRST_RETRY_S))
+    if isinstance(error, NotYetIndexed):
+        if _polled_long_enough(tried, patience_s):
+            waited = f"not searchable after {tried.age_s:.0f} s"
+            return Bury("not_searchable", f"{waited}: {one_line(error)}")
+        after_s = backoff_s(tried.deliveries, FIRST_POLL_S)
+    else:
+        if _tried_enough(error, tried, attempts, patience_s):
+            times = f"{tried.failures} failures in {tried.failing_s:.0f} s"
+            return Bury("exhausted", f"gave up after {times}: {one_line(error)}")
+        after_s = backoff_s(tried.failures)
+    asked_s = error.after_s if isinstance(error, TransientError) else None
+    return Retry(after_s if asked_s is None else asked_s)
 
 
-def backoff_s(delivery: int, first_s: float = FIRST_RETRY_S) -> float:
+def _polled_long_enough(tried: Tried, patience_s: float | None) -> bool:
+    enough = tried.deliveries >= POLLS_BEFORE_PATIENCE_ENDS
+    return patience_s is not None and tried.age_s >= patience_s and enough
+
+
+def _tried_enough(
+    error: Exception, tried: Tried, attempts: int | None, patience_s: float | None
+) -> bool:
+    """A fault of our own is given up after some attempts; what may pass by itself is given time.
+
+    A store or a device that is away for minutes must not turn a whole queue into dead letters.
+    """
+    if attempts is None and patience_s is None:
+        return False
+    if tried.failures < (attempts or FEWEST_ATTEMPTS):
+        return False
+    may_pass = attempts is None or isinstance(error, TransientError | ConfigurationError)
+    failing_s = min(tried.failing_s, tried.failures * LONGEST_GAP_S)
+    return not may_pass or failing_s >= (PATIENCE_S if patience_s is None else patience_s)
+
+
+def backoff_s(times: int, first_s: float = FIRST_RETRY_S) -> float:
     """Seconds before the next delivery: `first_s`, then four times as long each time, to 60."""
-    return float(min(LONGEST_RETRY_S, first_s * GROWTH ** min(delivery - 1, 20)))
+    return float(min(LONGEST_RETRY_S, first_s * GROWTH ** min(max(times, 1) - 1, 20)))
 
 
 def code_of(error: Exception) -> str:
@@ -110,7 +146,3 @@ def one_line(error: Exception | None) -> str:
     ours = isinstance(error, InstepError | ConfigurationError)
     text = f"{type(error).__name__}: {error}" if ours else type(error).__name__
     return " ".join(text.split())[:MAX_REASON_CHARS]
-
-
-def _out_of_patience(delivery: int, age_s: float, patience_s: float | None) -> bool:
-    return patience_s is not None and age_s >= patience_s and delivery >= POLLS_BEFORE_PATIENCE_ENDS

@@ -2,29 +2,59 @@
 
 Written by nats-py, so the layout is the usual one. Read here, by a pull: nats-py's `get` has no
 time-out, leaves its consumer behind when cancelled, and depends on the acknowledgement format.
+Deleted here, too: by compare-and-set, so that a body that is put again at the same moment stays.
 """
 
 import asyncio
+import contextlib
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from nats.js import JetStreamContext
+from nats.js.errors import BadRequestError
 from nats.js.object_store import ObjectStore
 
+from shared.bus.changes import EXPECTED, WRONG_LAST_SEQUENCE
 from shared.bus.reading import newest, scan, translated
 from shared.errors import BusUnavailable
 from shared.identity import content_hash as hash_of
 from shared.topology import BODIES
+
+RENEW_AFTER: Final = timedelta(minutes=10)
+_ROLLUP: Final = "Nats-Rollup"
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """The description of an object: what it says, its sequence, and when the server stored it."""
+
+    info: dict[str, Any]
+    sequence: int
+    at: datetime
+
+    @property
+    def deleted(self) -> bool:
+        return bool(self.info.get("deleted"))
 
 
 class ObjectContent:
     """Implements `shared.ports.ContentStore`. Raises BusUnavailable too."""
 
     def __init__(
-        self, js: JetStreamContext, bucket: str = BODIES, *, timeout_s: float = 60.0
+        self,
+        js: JetStreamContext,
+        bucket: str = BODIES,
+        *,
+        timeout_s: float = 60.0,
+        renew_after: timedelta = RENEW_AFTER,
     ) -> None:
         self._js, self._bucket, self._timeout_s = js, bucket, timeout_s
+        self._renew_after = renew_after
         self._stream = f"OBJ_{bucket}"
         self._store = ObjectStore(bucket, self._stream, js)
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -35,27 +65,88 @@ class ObjectContent:
         lock = self._writing.setdefault(name, asyncio.Lock())
         with translated(f"writing {self._bucket}"):
             async with lock, asyncio.timeout(self._timeout_s):
-                if await self._chunks_of(name) is None:
-                    await self._store.put(name, data)
+                while not await self._renewed(name):
+                    found = await self._described(name)
+                    if found is None or found.deleted:
+                        await self._store.put(name, data)
         return name
 
     async def get(self, content_hash: str) -> bytes:
         with translated(f"reading {self._bucket}"):
             async with asyncio.timeout(self._timeout_s):
-                chunks = await self._chunks_of(content_hash)
-                if chunks is None:
+                found = await self._described(content_hash)
+                if found is None or found.deleted:
                     raise KeyError(content_hash)
-                messages = scan(self._js, self._stream, chunks)
+                messages = scan(self._js, self._stream, self._chunks(found))
                 data = b"".join([message.data async for message in messages])
         if hash_of(data) != content_hash:
             raise BusUnavailable(f"reading {self._bucket}: {content_hash} came incomplete")
         return data
 
-    async def _chunks_of(self, name: str) -> str | None:
-        """Subject of the chunks of an object, or None when there is no such object."""
-        encoded = urlsafe_b64encode(name.encode()).decode()
-        found = await newest(self._js, self._stream, f"$O.{self._bucket}.M.{encoded}")
+    async def stored(self) -> Mapping[str, datetime]:
+        """Those whose deletion was begun and did not end are there, too."""
+        subject = f"$O.{self._bucket}.M.>"
+        found: dict[str, datetime] = {}
+        async with contextlib.aclosing(
+            scan(self._js, self._stream, subject, values=False)
+        ) as messages:
+            async for message in messages:
+                name = urlsafe_b64decode(message.subject.rpartition(".")[2]).decode()
+                found[name] = message.metadata.timestamp.astimezone(UTC)
+        return found
+
+    async def forget(self, content_hash: str, *, put_before: datetime) -> bool:
+        with translated(f"deleting from {self._bucket}"):
+            async with asyncio.timeout(self._timeout_s):
+                found = await self._described(content_hash)
+                if found is None or found.at >= put_before:
+                    return False
+                sequence = found.sequence
+                if not found.deleted:
+                    marked = await self._redescribe(content_hash, found, deleted=True)
+                    if marked is None:
+                        return False
+                    sequence = marked
+                await self._js.purge_stream(self._stream, subject=self._chunks(found))
+                # by its sequence: the body may have been put again since
+                await self._js.delete_msg(self._stream, sequence)
+        return True
+
+    async def _renewed(self, name: str) -> bool:
+        """Whether the object is there, put lately or marked as put now."""
+        found = await self._described(name)
+        if found is None or found.deleted:
+            return False
+        if datetime.now(UTC) - found.at < self._renew_after:
+            return True
+        return await self._redescribe(name, found) is not None
+
+    async def _redescribe(
+        self, name: str, found: _Described, *, deleted: bool = False
+    ) -> int | None:
+        """Replace the description if it is the newest; its sequence, or None."""
+        info = {**found.info, "deleted": True} if deleted else found.info
+        headers = {EXPECTED: str(found.sequence), _ROLLUP: "sub"}
+        try:
+            acknowledged = await self._js.publish(
+                self._description(name), json.dumps(info).encode(), headers=headers
+            )
+        except BadRequestError as error:
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                return None
+            raise
+        return acknowledged.seq
+
+    async def _described(self, name: str) -> _Described | None:
+        found = await newest(self._js, self._stream, self._description(name))
         if found is None:
             return None
-        info = json.loads(found.data or b"{}")
-        return None if info.get("deleted") else f"$O.{self._bucket}.C.{info['nuid']}"
+        assert found.seq is not None  # of every message that is stored
+        assert found.time is not None
+        return _Described(json.loads(found.data or b"{}"), found.seq, found.time.astimezone(UTC))
+
+    def _description(self, name: str) -> str:
+        return f"$O.{self._bucket}.M.{urlsafe_b64encode(name.encode()).decode()}"
+
+    def _chunks(self, found: _Described) -> str:
+        return f"$O.{self._bucket}.C.{found.info['nuid']}"

@@ -5,8 +5,7 @@ for company: a lone text goes at once, and what arrives during a device call joi
 """
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -16,24 +15,13 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from shared.encoders.backend import Backend, Tokens
-from shared.encoders.batching import next_batch, padded, whose_turn
+from shared.encoders.batching import next_batch, whose_turn
+from shared.encoders.device import Counters, Device, Stuck
 from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
 from shared.ports import Vectors
 
 _SLICE: Final = 64
 """Texts of one call that are tokenised and admitted at a time."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the device has done since the start."""
-
-    busy_s: float = 0.0
-    batches: int = 0
-    texts: int = 0
-    tokens: int = 0
-    padded_tokens: int = 0
-    """Tokens computed, padding included; 1 - tokens / padded_tokens was wasted."""
 
 
 @dataclass(eq=False, slots=True)
@@ -66,6 +54,9 @@ class CoalescingEncoder:
         max_items: most texts of a device call.
         look_tokens: how many waiting tokens a batch is chosen from; more means less padding.
         max_waiting: texts before the device beyond which callers have to wait to come in.
+        timeout_s: most seconds of one device call; 0: any. A thread cannot be killed, so when a
+            call takes longer, everything that waits fails with EncoderBusy (a text that was alone
+            on a device that worked before: with ModelFailed), and the encoder takes no more work.
     """
 
     def __init__(
@@ -76,9 +67,12 @@ class CoalescingEncoder:
         max_items: int = 64,
         look_tokens: int = 16_384,
         max_waiting: int = 4096,
+        timeout_s: float = 0.0,
     ) -> None:
         self.fingerprint, self.dimensions = backend.fingerprint, backend.dimensions
-        self.counters = Counters()
+        self.on_stuck: Callable[[InstepError], None] = lambda _: None
+        """Told, once, when the device does not come back: the process has to end."""
+        self._gave_up = False
         self._backend = backend
         self._max_tokens, self._max_items = max_tokens, max_items
         self._look_tokens, self._max_waiting = look_tokens, max_waiting
@@ -86,7 +80,7 @@ class CoalescingEncoder:
         self._room = asyncio.Event()
         self._turn = 0
         self._pumps: set[asyncio.Task[None]] = set()
-        self._device = ThreadPoolExecutor(1, "encode")
+        self._device = Device(backend, timeout_s=timeout_s)
         self._tokenizer = ThreadPoolExecutor(1, "tokenise")
         self._closed = False
 
@@ -108,14 +102,17 @@ class CoalescingEncoder:
 
     async def close(self) -> None:
         """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
+        self._refuse("the encoder is stopping")
+        await asyncio.gather(*self._pumps)
+        self._device.close()
+        self._tokenizer.shutdown(wait=False)
+
+    def _refuse(self, why: str) -> None:
         self._closed = True
         for job in self._jobs:
             if job.ready:
-                _fail(job, EncoderBusy("the encoder is stopping"))
+                _fail(job, EncoderBusy(why))
         self._room.set()
-        await asyncio.gather(*self._pumps)
-        self._device.shutdown(wait=False)
-        self._tokenizer.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -127,6 +124,11 @@ class CoalescingEncoder:
         _at: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def counters(self) -> Counters:
+        """What the device has done since the start."""
+        return self._device.counters
 
     @property
     def waiting(self) -> int:
@@ -221,7 +223,12 @@ class CoalescingEncoder:
         if not rows:
             return
         try:
-            vectors = await self._call([row.tokens for row in rows])
+            if rows[0].job.alone and not self.counters.batches:
+                await self._prove()  # so that a suspect's failure can be held against it
+            vectors = await self._device.run([row.tokens for row in rows])
+        except Stuck:
+            self._give_up(rows)
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, it may be one text's fault
             if len(rows) == 1:
                 _fail(rows[0].job, await self._verdict(error))
@@ -233,24 +240,23 @@ class CoalescingEncoder:
         for row, vector in zip(rows, vectors, strict=True):
             _deliver(row, vector)
 
-    async def _call(self, batch: Sequence[Tokens]) -> Vectors:
-        loop = asyncio.get_running_loop()
-        vectors, seconds = await loop.run_in_executor(self._device, self._run, batch)
-        counters = self.counters
-        counters.busy_s += seconds
-        counters.batches += 1
-        counters.texts += len(batch)
-        counters.tokens += sum(map(len, batch))
-        counters.padded_tokens += len(batch) * padded(max(map(len, batch)))
-        return vectors
+    def _give_up(self, rows: Sequence[_Row] = ()) -> None:
+        """The device does not come back from these texts."""
+        first, self._gave_up = not self._gave_up, True
+        late = f"the model did not end within {self._device.timeout_s:.0f} s"
+        if (
+            first and len(rows) == 1 and self.counters.batches
+        ):  # the device was well: it is the text
+            _fail(rows[0].job, ModelFailed(f"{late} on a text alone"))
+        for row in rows:
+            _fail(row.job, EncoderBusy(late))
+        self._refuse(late)
+        if first:
+            self.on_stuck(EncoderBusy(f"{late}: the process ends, for nothing else stops it"))
 
-    def _run(self, batch: Sequence[Tokens]) -> tuple[Vectors, float]:
-        """In the device's thread: vectors, and the seconds it took."""
-        started = time.perf_counter()
-        vectors = self._backend.run(batch)
-        if vectors.shape != (len(batch), self.dimensions) or not np.isfinite(vectors).all():
-            raise ModelFailed("the model gave no finite vector")
-        return vectors, time.perf_counter() - started
+    async def _prove(self) -> None:
+        """Raise what the device raises on a text that no model refuses."""
+        await self._device.run(await self._tokenise(["a text that no model refuses"]))
 
     async def _verdict(self, error: Exception) -> InstepError:
         """Whose fault it is that a text failed alone: its own, or the device's."""
@@ -259,7 +265,10 @@ class CoalescingEncoder:
         if isinstance(error, MemoryError):
             return EncoderBusy("no memory for a single text")
         try:
-            await self._call(await self._tokenise(["a text that no model refuses"]))
+            await self._prove()
+        except Stuck:
+            self._give_up()
+            return EncoderBusy("the device is stuck")
         except Exception:  # noqa: BLE001 - any failure of this text means a sick device
             return EncoderBusy(f"the device fails on every text: {type(error).__name__}")
         failed = ModelFailed(f"the model failed on a text alone: {type(error).__name__}")

@@ -10,14 +10,14 @@ from typing import Final, Literal
 from shared.encoders import fake, files, quantise
 from shared.encoders.backend import Backend
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.fake import FakeEncoder, FakeTokenizer
+from shared.encoders.fake import FakeEncoder, FakeTokenizer, FaultyEncoder
 from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
 from shared.encoders.tokens import ModelTokenizer
 from shared.errors import ConfigurationError
 from shared.ports import TokenCounter
 from shared.settings import Embedding
 
-_FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})")
+_FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})(-faults)?")
 
 
 def describe(settings: Embedding) -> tuple[str, int]:
@@ -56,7 +56,10 @@ async def load_encoder(settings: Embedding, stack: AsyncExitStack) -> Coalescing
     """
     backend = await asyncio.to_thread(load_backend, settings)
     encoder = CoalescingEncoder(
-        backend, max_tokens=settings.max_tokens, max_items=settings.max_batch
+        backend,
+        max_tokens=settings.max_tokens,
+        max_items=settings.max_batch,
+        timeout_s=settings.timeout,
     )
     return await stack.enter_async_context(encoder)
 
@@ -65,7 +68,8 @@ def load_backend(settings: Embedding) -> Backend:
     """The bare model; takes half a second for the packaged one. Raises as `load_encoder`."""
     describe(settings)
     if dimensions := _fake(settings):
-        return FakeEncoder(dimensions)
+        faulty = settings.model.endswith("-faults")
+        return FaultyEncoder(dimensions) if faulty else FakeEncoder(dimensions)
     if _backend(settings) == "openvino":
         return _openvino(settings)
     from shared.encoders.sentence_transformers import SentenceTransformersEncoder

@@ -1,16 +1,40 @@
-"""A model that is none: deterministic, instant, of any dimension; like texts get like vectors."""
+"""A model that is none: deterministic, instant, of any dimension; like texts get like vectors.
+
+`embedding.model = "fake-64"` is the fake of 64 dimensions. `"fake-64-faults"` is the same model,
+with the same vectors and fingerprint, that fails as texts ask it to. It is for tests only: a text
+that holds one of these words, in any case and as a word of its own, does to its process or call:
+
+    faultkill        SIGKILL, as the out-of-memory killer does: no clean-up, no message
+    faultsegv        SIGSEGV, as a bug in a library does
+    faulthang        the device call never returns
+    faultslow        the device call takes 0.5 s longer
+    faultrefuse      ModelFailed for this text (permanent)
+    faultbusy        EncoderBusy for this text, for ever (transient)
+    faultbusyN       the same for the first N device calls with it alone, N from 1 to 9
+    faultmemory      takes all memory that the process may have (its limit is lowered for the
+                     moment), until MemoryError
+    faultnan         a vector that is not finite
+
+The word must stand in the body, not in the path: context lines carry the headings, not the path.
+"""
 
 import hashlib
+import os
 import re
+import resource
+import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from shared.encoders.backend import Tokens
 from shared.encoders.tokens import encodable
+from shared.errors import EncoderBusy, ModelFailed
 from shared.identity import short_digest
 from shared.ports import Vector, Vectors
 
@@ -66,6 +90,41 @@ class FakeEncoder:
         return (total / np.linalg.norm(total)).astype(np.float32)
 
 
+class FaultyEncoder(FakeEncoder):
+    """The fake that fails as texts ask it to; the words are in the docstring of this module."""
+
+    def __init__(self, dimensions: int = 64) -> None:
+        super().__init__(dimensions)
+        self._busy: Counter[tuple[int, ...]] = Counter()
+
+    def run(self, batch: Sequence[Tokens]) -> Vectors:
+        words = {word for tokens in batch for token in tokens if (word := _FAULTS.get(token))}
+        if "faultkill" in words:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "faultsegv" in words:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while "faulthang" in words:
+            time.sleep(3600)
+        if "faultslow" in words:
+            time.sleep(0.5)
+        if "faultmemory" in words:
+            _take_all_memory()
+        if "faultrefuse" in words:
+            raise ModelFailed("the faulty fake was asked to refuse this text")
+        self._be_busy(batch, words)
+        vectors = super().run(batch)
+        return np.full_like(vectors, np.nan) if "faultnan" in words else vectors
+
+    def _be_busy(self, batch: Sequence[Tokens], words: set[str]) -> None:
+        """Raise EncoderBusy as often as a text asks for; only calls with it alone are counted."""
+        times = [int(word[9:] or 10**9) for word in words if word.startswith("faultbusy")]
+        text = tuple(batch[0])
+        if not times or (len(batch) == 1 and self._busy[text] >= max(times)):
+            return
+        self._busy[text] += len(batch) == 1
+        raise EncoderBusy("the faulty fake was asked to be busy")
+
+
 class FakeTokenizer:
     """Implements `shared.ports.TokenCounter`: a word or a punctuation mark is a token."""
 
@@ -90,3 +149,35 @@ def _token(word: str) -> int:
 @lru_cache(maxsize=10_000)
 def _direction(token: int, dimensions: int) -> Vector:
     return np.random.default_rng(token).standard_normal(dimensions).astype(np.float32)
+
+
+def _take_all_memory() -> None:
+    """Allocate up to a limit that is lowered for the moment, so that the machine is left alone."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+    now_bytes = int(pages) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now_bytes + _MOST_MEMORY_BYTES, limits[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(bytearray(_MOST_MEMORY_BYTES // 8))
+    finally:
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+_MOST_MEMORY_BYTES: Final = 128 * 1024**2
+_FAULTS: Final = {
+    _token(word): word
+    for word in (
+        "faultkill",
+        "faultsegv",
+        "faulthang",
+        "faultslow",
+        "faultrefuse",
+        "faultmemory",
+        "faultnan",
+        "faultbusy",
+        *(f"faultbusy{times}" for times in range(1, 10)),
+    )
+}

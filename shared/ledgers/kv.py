@@ -7,7 +7,7 @@ import structlog
 from nats.js import JetStreamContext
 
 from shared.bus.buckets import KvBucket
-from shared.errors import Conflict, LedgerConflict, PermanentError
+from shared.errors import Conflict, LedgerConflict
 from shared.ordering import Record
 from shared.ports import Entry
 from shared.record_codec import from_bytes, to_bytes
@@ -21,6 +21,9 @@ class KvLedger:
 
     `get` asks the stream's leader, so a worker never decides by a record older than its own write.
     `get_many` and `entries` are for reading; in a cluster a replica that lags may answer them.
+
+    What somebody else wrote under a key, and is no record, is absent to all of them, and `update`
+    replaces it: the sweep has the document sent again, as after a loss of the whole ledger.
     """
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:
@@ -32,18 +35,26 @@ class KvLedger:
 
     async def get(self, doc_key: str) -> Entry | None:
         value = await self._bucket.get(doc_key)
-        if value is None:
-            return None
-        record = _record(doc_key, value.data)
-        if record is None:
-            raise PermanentError(f"the ledger record of {doc_key} is unreadable")
-        return Entry(record, value.at)
+        record = value and _record(doc_key, value.data)
+        return Entry(record, value.at) if value and record else None
 
     async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
+        data = to_bytes(record)
         try:
-            return await self._bucket.put(doc_key, to_bytes(record), expect=expect)
+            return await self._bucket.put(doc_key, data, expect=expect)
+        except Conflict as conflict:
+            unreadable = None if expect else await self._unreadable(doc_key)
+            if unreadable is None:
+                raise LedgerConflict(str(conflict)) from conflict
+        try:
+            return await self._bucket.put(doc_key, data, expect=unreadable)
         except Conflict as conflict:
             raise LedgerConflict(str(conflict)) from conflict
+
+    async def _unreadable(self, doc_key: str) -> int | None:
+        """Revision of what is under the key and no record, or None."""
+        value = await self._bucket.get(doc_key)
+        return value.at if value and _record(doc_key, value.data) is None else None
 
     async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
         values = await self._bucket.get_many(doc_keys)
@@ -58,9 +69,9 @@ class KvLedger:
 
 
 def _record(doc_key: str, data: bytes) -> Record | None:
-    """The record, or None when something else was written under its key; the sweep repairs it."""
+    """The record, or None when something else was written under its key."""
     try:
         return from_bytes(data)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         log.warning("ledger_record_unreadable", doc_key=doc_key)
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from shared.errors import VectorsRejected
-from shared.ports import Filter, Hit, Probe, Row, Vector, VectorStore
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, VectorStore
 
 ROWS: Final = 1024
 """Most rows of a group; a larger call goes alone."""
@@ -167,6 +167,12 @@ class CoalescingStore:
 
     async def count(self) -> int:
         return await self._inner.count()
+
+    async def digests(self) -> Mapping[str, Digest]:
+        return await self._inner.digests()
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        return await self._inner.holdings(buckets)
 
     async def maintain(self) -> None:
         await self._inner.maintain()

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shared.errors import StoreUnavailable
-from shared.ports import Filter, Hit, Probe, Row, Vector
-from shared.stores import checks, lance_rows, lance_upkeep
-from shared.stores.lance_open import Opened, open_table
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
+from shared.stores import checks, lance_rows, lance_sweep, lance_upkeep
+from shared.stores.lance_open import Opened, connect, open_table
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
@@ -36,6 +36,9 @@ ASKED_PER_CALL: Final = 4
 VECTORS_PER_QUERY: Final = 64
 KEPT_FOR: Final = timedelta(minutes=2)
 """How long files of older versions stay, for queries that are still reading them."""
+RENEW_EVERY: Final = 20
+"""Compactions after which the table is opened anew: caches hold what older versions had, with the
+files of their indexes open."""
 COMMIT_TIMEOUT: Final = timedelta(seconds=60)
 
 
@@ -53,8 +56,9 @@ class LanceStore:
 
     Attributes:
         created: the table was not there.
-        rebuilt: the table was there and could not be read; it was put aside as
-            `<table>.broken-<n>`. Either way the index is empty and has to be filled.
+        rebuilt: the table was there, and could not be read or was made by a version that did not
+            seal rows; it was put aside as `<table>.broken-<n>`. Either way the index is empty and
+            has to be filled.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class LanceStore:
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
-        self._commits = 0
+        self._commits = self._compactions = 0
         self._compacted_at = self._written_at = time.monotonic()
 
     @classmethod
@@ -86,10 +90,10 @@ class LanceStore:
         """
         # Lance warns on stderr about its own defaults; it reads this once, when it is imported
         os.environ.setdefault("LANCEDB_LOG", "error")
-        lancedb = await asyncio.to_thread(importlib.import_module, "lancedb")
+        await asyncio.to_thread(importlib.import_module, "lancedb")
         with _translated():
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            connection = await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
+            connection = await connect(folder)
             opened = await open_table(connection, folder, table, dimensions)
         return cls(connection, opened, dimensions, index_from)
 
@@ -170,6 +174,14 @@ class LanceStore:
         with _translated():
             return await self._table.count_rows()
 
+    async def digests(self) -> Mapping[str, Digest]:
+        with _translated():
+            return await lance_sweep.digests(self._connection, self._table.name)
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        with _translated():
+            return await lance_sweep.holdings(self._connection, self._table.name, buckets)
+
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""
         async with self._upkeep:
@@ -187,6 +199,10 @@ class LanceStore:
             async with self._writing:
                 await self._table.optimize(cleanup_older_than=KEPT_FOR)
                 self._commits, self._compacted_at = 0, time.monotonic()
+                self._compactions += 1
+                if self._compactions % RENEW_EVERY == 0:  # readers go on with what they have
+                    self._connection = await connect(Path(self._connection.uri))
+                    self._table = await self._connection.open_table(self._table.name)
 
     async def close(self) -> None:
         async with self._upkeep, self._writing:

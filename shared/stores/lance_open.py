@@ -1,8 +1,9 @@
-"""Opening a LanceDB table: create it, refuse another one's, put a broken one aside."""
+"""Opening a LanceDB table: create it, refuse another one's, put a broken or an older one aside."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -14,18 +15,30 @@ if TYPE_CHECKING:
     from lancedb.table import AsyncTable
 
 ASIDE: Final = "broken"
+CACHE_BYTES: Final = 128 * 1024**2
+"""Of indexes, and of metadata; Lance's own limits are gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A table that can be read and written.
 
-    created: it was not there. rebuilt: it was there and could not be read.
+    created: it was not there. rebuilt: it was there, and could not be read or had no seals.
     """
 
     table: "AsyncTable"
     created: bool
     rebuilt: bool
+
+
+async def connect(folder: Path) -> "AsyncConnection":
+    """A connection with caches of its own, which every reader sees the newest version through."""
+    import lancedb
+
+    session = lancedb.Session(CACHE_BYTES, CACHE_BYTES)
+    return await lancedb.connect_async(
+        folder, read_consistency_interval=timedelta(0), session=session
+    )
 
 
 async def open_table(
@@ -61,7 +74,7 @@ def _text_index() -> Any:
 async def _readable(
     connection: "AsyncConnection", folder: Path, name: str, dimensions: int
 ) -> "AsyncTable | None":
-    """The table, or None when it is absent or its files are damaged.
+    """The table, or None when it is absent, its files are damaged, or its rows have no seals.
 
     Reading every id touches every data file, and a search the files of its index: torn files,
     which a power loss leaves, show here and not in the middle of the work.
@@ -70,7 +83,11 @@ async def _readable(
         return None
     try:
         table = await connection.open_table(name)
-        _check(name, await table.schema(), lance_rows.schema(dimensions))
+        schema = await table.schema()
+        if not schema.names:  # so reads a manifest of zeros
+            return None
+        if _check(name, schema, lance_rows.schema(dimensions)) == "unsealed":
+            return None
         await table.query().select(["id"]).to_arrow()
         await _search_once(table, dimensions)
     except (RuntimeError, OSError, ValueError) as error:
@@ -107,14 +124,25 @@ def _put_aside(folder: Path, name: str) -> bool:
     return True
 
 
-def _check(name: str, found: Any, wanted: Any) -> None:
+def _check(name: str, found: Any, wanted: Any) -> Literal["as wanted", "unsealed"]:
+    """Compare the columns of a table with those it should have.
+
+    An earlier version wrote rows without seals. Nothing can be said of them, and making them
+    again costs no encoding, so such a table is replaced.
+
+    Raises:
+        StoreMismatch: it was made with other settings, or by somebody else.
+    """
     have = {field.name: (field.type, field.nullable) for field in found}
     want = {field.name: (field.type, field.nullable) for field in wanted}
-    differ = sorted(key for key in have.keys() | want.keys() if have.get(key) != want.get(key))
-    if not differ and not found.field("id").metadata:
-        differ = ["the key of id"]
+    differ = {key for key in have.keys() | want.keys() if have.get(key) != want.get(key)}
+    if "id" in have and not found.field("id").metadata:
+        differ.add("the key of id")
+    if differ == lance_rows.SEALS and not have.keys() & differ:
+        return "unsealed"
     if differ:
         raise StoreMismatch(
-            f"the table {name} was made otherwise ({', '.join(differ)}); "
+            f"the table {name} was made otherwise ({', '.join(sorted(differ))}); "
             "start a new generation, or move its folder away"
         )
+    return "as wanted"

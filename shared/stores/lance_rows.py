@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.ports import Filter, Hit, Row
+from shared.ports import Filter, Hit, Row, Vectors
+from shared.stores import seal
 
 COLUMNS: Final = (
     "id",
@@ -20,6 +21,8 @@ COLUMNS: Final = (
     "text",
     "metadata",
 )
+SEALS: Final = frozenset({"seal", "marks"})
+"""Columns that say what was written (`shared.stores.seal`)."""
 _PRIMARY_KEY: Final = {"lance-schema:unenforced-primary-key": "true"}
 
 
@@ -46,6 +49,8 @@ def schema(dimensions: int) -> Any:
             pa.field("metadata", text, nullable=False),
             pa.field("words", text, nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+            pa.field("seal", pa.int64(), nullable=False),
+            pa.field("marks", pa.list_(pa.float32(), seal.MARKS), nullable=False),
         ]
     )
 
@@ -57,11 +62,20 @@ def to_arrow(rows: Sequence[Row], dimensions: int) -> Any:
     columns: dict[str, Any] = {
         name: [getattr(row, name) for row in rows] for name in COLUMNS if name != "metadata"
     }
-    columns["metadata"] = [json.dumps(dict(row.metadata), ensure_ascii=False) for row in rows]
+    columns["metadata"] = [seal.metadata_text(row.metadata) for row in rows]
     columns["words"] = ["\n".join((row.title, *row.heading, row.text)) for row in rows]
     vectors = np.stack([np.asarray(row.vector, np.float32) for row in rows])
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), dimensions)
+    columns["vector"] = _lists(vectors)
+    columns["seal"] = [seal.seal_of(row) for row in rows]
+    columns["marks"] = _lists(seal.marks_of(vectors))
     return pa.table(columns, schema=schema(dimensions))
+
+
+def _lists(matrix: Vectors) -> Any:
+    """One list of fixed size for each row of the matrix."""
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
 
 
 def to_hit(found: Mapping[str, Any], score: float) -> Hit:
@@ -89,6 +103,11 @@ def literal(value: str) -> str:
 def among(column: str, values: Collection[str]) -> str:
     """`column` is one of `values` (at least one)."""
     return f"{column} IN ({','.join(map(literal, values))})"
+
+
+def starting_with(column: str, prefixes: Collection[str]) -> str:
+    """`column` starts with one of `prefixes` (at least one)."""
+    return " OR ".join(f"starts_with({column},{literal(prefix)})" for prefix in prefixes)
 
 
 def condition(where: Filter) -> str | None:

@@ -4,12 +4,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
-from shared.ports import Filter, Hit, Probe, Row, Vector
-from shared.stores import checks
+from shared.identity import bucket_of
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
+from shared.stores import checks, seal
+from shared.stores.looks import Look, digested, held
 
 _WORD: Final = re.compile(r"\w+")
 _K1: Final = 1.2
@@ -18,6 +21,14 @@ _B: Final = 0.75
 
 async def _at_once() -> None:
     """No pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is kept beside a row to know it by. `marks`: float32, shape (seal.MARKS,)."""
+
+    seal: int
+    marks: Vectors
 
 
 class MemoryStore:
@@ -41,28 +52,39 @@ class MemoryStore:
         self._lag = lag
         self._pause = pause
         self._rows: dict[str, Row] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._hidden: set[str] = set()
 
     def reveal(self) -> None:
         """Make every row searchable that was written so far."""
         self._hidden.clear()
 
+    def tamper(self, row_id: str, **changes: Any) -> None:
+        """Replace fields of a row behind the store's back: it no longer holds what was written."""
+        self._rows[row_id] = replace(self._rows[row_id], **changes)
+
+    def lose(self, ids: Collection[str]) -> None:
+        """Lose rows behind the store's back; absent ids are no error."""
+        for key in ids:
+            self._rows.pop(key, None)
+            self._stamps.pop(key, None)
+            self._hidden.discard(key)
+
     async def upsert(self, rows: Sequence[Row]) -> None:
         await self._pause()
         good, bad = checks.vet(rows, self.dimensions)
-        for row in good:
-            if row.id not in self._rows:
-                self._rows[row.id] = row
-                if self._lag:
-                    self._hidden.add(row.id)
+        fresh = [row for row in good if row.id not in self._rows]
+        for row, stamp in zip(fresh, _stamps(fresh), strict=True):
+            self._rows[row.id], self._stamps[row.id] = row, stamp
+            if self._lag:
+                self._hidden.add(row.id)
         if bad:
             raise checks.refusal(bad)
 
     async def delete(self, ids: Collection[str]) -> None:
         for key in sorted(set(ids)):
             await self._pause()
-            self._rows.pop(key, None)
-            self._hidden.discard(key)
+            self.lose([key])
 
     async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
         found = {}
@@ -102,15 +124,51 @@ class MemoryStore:
         await self._pause()
         return len(self._rows)
 
+    async def digests(self) -> Mapping[str, Digest]:
+        await self._pause()
+        sound = self._sound(self._rows)
+        return digested((r.id, r.doc_key, sound[key]) for key, r in self._rows.items())
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        await self._pause()
+        rows = {key: r for key, r in self._rows.items() if bucket_of(r.doc_key) in buckets}
+        sound = self._sound(rows)
+        looks = [Look(r.id, r.doc_key, r.source, r.path, sound[key]) for key, r in rows.items()]
+        return held(looks)
+
     async def maintain(self) -> None:
         await self._pause()
 
     async def close(self) -> None:
         """Nothing to release."""
 
+    def _sound(self, rows: Mapping[str, Row]) -> dict[str, bool]:
+        """Which rows hold what was written under the key where they are."""
+        known = {
+            key: (row, self._stamps[key])
+            for key, row in rows.items()
+            if key in self._stamps and row.vector.shape == (self.dimensions,)
+        }
+        sound = dict.fromkeys(rows, False)
+        if known:
+            same = seal.agree(
+                seal.marks_of(np.asarray([row.vector for row, _ in known.values()], np.float32)),
+                np.stack([stamp.marks for _, stamp in known.values()]),
+            )
+            for (key, (row, stamp)), near in zip(known.items(), same.tolist(), strict=True):
+                sound[key] = near and seal.seal_of(row) == stamp.seal
+        return sound
+
     def _searchable(self, where: Filter) -> list[Row]:
         shown = (row for row in self._rows.values() if row.id not in self._hidden)
         return [row for row in shown if _matches(row, where)]
+
+
+def _stamps(rows: Sequence[Row]) -> list[Stamp]:
+    if not rows:
+        return []
+    marks = seal.marks_of(np.asarray([row.vector for row in rows], np.float32))
+    return [Stamp(seal.seal_of(row), mark) for row, mark in zip(rows, marks, strict=True)]
 
 
 def _matches(row: Row, where: Filter) -> bool:

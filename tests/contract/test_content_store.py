@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -135,3 +136,89 @@ async def test_no_reading_leaves_a_consumer_behind(js, make_bodies):
     await content.get(await content.put(body(300_000)))
 
     assert (await js.stream_info(f"OBJ_{BODIES}")).state.consumer_count == 0
+
+
+# -- forgetting ------------------------------------------------------------------------------------
+
+
+async def test_what_was_forgotten_is_gone_and_the_rest_stays(content: ContentStore):
+    gone, kept = await content.put(body(300_000)), await content.put(body(300_001))
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    assert await content.forget(gone, put_before=later)
+    with pytest.raises(KeyError):
+        await content.get(gone)
+    assert await content.get(kept) == body(300_001)
+    assert set(await content.stored()) == {kept}
+
+
+async def test_what_was_put_lately_is_not_forgotten(content: ContentStore):
+    earlier = datetime.now(UTC) - timedelta(minutes=1)
+    name = await content.put(body(300_000))
+
+    assert not await content.forget(name, put_before=earlier)
+    assert await content.get(name) == body(300_000)
+    assert earlier < (await content.stored())[name] < earlier + timedelta(minutes=5)
+
+
+async def test_forgetting_what_is_not_there_is_no_error(content: ContentStore):
+    assert not await content.forget("0" * 64, put_before=datetime.now(UTC))
+
+
+async def test_what_was_forgotten_can_be_put_again(content: ContentStore):
+    name = await content.put(body(300_000))
+    await content.forget(name, put_before=datetime.now(UTC) + timedelta(minutes=1))
+    await content.put(body(300_000))
+
+    assert await content.get(name) == body(300_000)
+
+
+@pytest.mark.nats
+async def test_forgetting_leaves_nothing_behind(js, make_bodies):
+    await make_bodies()
+    content = ObjectContent(js)
+    name = await content.put(body(300_000))
+    await content.forget(name, put_before=datetime.now(UTC) + timedelta(minutes=1))
+
+    assert (await js.stream_info(f"OBJ_{BODIES}")).state.messages == 0
+
+
+@pytest.mark.nats
+async def test_a_forgetting_that_was_cut_short_is_finished_by_the_next(js, make_bodies):
+    await make_bodies()
+    content = ObjectContent(js)
+    name = await content.put(body(300_000))
+    store = await js.object_store(BODIES)
+    await store.delete(name)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    assert set(await content.stored()) == {name}
+    assert await content.forget(name, put_before=later)
+    assert await content.stored() == {}
+
+
+@pytest.mark.nats
+async def test_a_body_that_is_put_again_while_it_is_forgotten_stays(js, make_bodies):
+    await make_bodies()
+    content = ObjectContent(js, renew_after=timedelta(0))
+    name = await content.put(body(300_000))
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    await asyncio.gather(
+        *(content.forget(name, put_before=later) for _ in range(3)),
+        *(content.put(body(300_000)) for _ in range(3)),
+    )
+    await content.put(body(300_000))
+
+    assert await content.get(name) == body(300_000)
+
+
+@pytest.mark.nats
+async def test_putting_again_makes_an_old_body_young(js, make_bodies):
+    await make_bodies()
+    content = ObjectContent(js, renew_after=timedelta(0))
+    name = await content.put(body(300_000))
+    before = (await content.stored())[name]
+    await content.put(body(300_000))
+
+    assert (await content.stored())[name] > before
+    assert await content.get(name) == body(300_000)

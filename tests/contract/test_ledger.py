@@ -391,8 +391,22 @@ async def test_something_that_is_no_record_hides_no_other_document(kv_ledger, js
 
     assert [key async for key, _ in kv_ledger.entries()] == [KEY]
     assert list(await kv_ledger.get_many([KEY, OTHER])) == [KEY]
-    with pytest.raises(PermanentError):
-        await kv_ledger.get(OTHER)
+    assert await kv_ledger.get(OTHER) is None
+
+
+@pytest.mark.nats
+@pytest.mark.parametrize(
+    "junk", [b"", b"not JSON", b'{"schema": 1}', b"[]", b"17", b'"text"', b"[" * 100_000]
+)
+async def test_something_that_is_no_record_is_replaced_by_one(kv_ledger, js, junk):
+    await js.publish(f"$KV.ledger_gtest.{KEY}", junk)
+    at = await kv_ledger.update(KEY, a_record(), expect=0)
+    entry = await kv_ledger.get(KEY)
+
+    assert entry is not None
+    assert (entry.record, entry.at) == (a_record(), at)
+    with pytest.raises(LedgerConflict):
+        await kv_ledger.update(KEY, a_record(seq=2), expect=0)
 
 
 @pytest.mark.nats

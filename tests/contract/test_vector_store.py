@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shared.deferred import DeferredStore
 from shared.errors import StoreMismatch, VectorsRejected
-from shared.ports import Filter, Probe, Row, Vector, VectorStore
+from shared.identity import bucket_of, doc_key, mark_of, row_id
+from shared.ports import Digest, Filter, Holding, Probe, Row, Vector, VectorStore
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance import LanceStore
 from shared.stores.memory import MemoryStore
@@ -34,7 +36,9 @@ ODD = [
 Make = Callable[..., Awaitable[VectorStore]]
 
 
-@pytest.fixture(params=["memory", "lance", "coalescing_memory", "coalescing_lance"])
+@pytest.fixture(
+    params=["memory", "lance", "coalescing_memory", "coalescing_lance", "deferred_memory"]
+)
 async def make(request, tmp_path) -> AsyncIterator[Make]:
     opened: list[VectorStore] = []
 
@@ -46,6 +50,8 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
         )
         if request.param.startswith("coalescing"):
             store = CoalescingStore(store)
+        if request.param.startswith("deferred"):
+            store = DeferredStore(dimensions, asyncio.sleep(0, store))
         opened.append(store)
         return store
 
@@ -424,6 +430,149 @@ async def test_equal_texts_have_equal_vectors_and_are_all_searchable(store):
     await store.upsert(rows)
 
     assert await store.unsearchable([Probe(r.id, r.vector) for r in rows]) == frozenset()
+
+
+# -- sweeping --------------------------------------------------------------------------------------
+
+
+def sealed(n: int, **changes) -> Row:
+    """A row with an id of its own making, of the document `n // 3`."""
+    path = f"{n // 3}.md"
+    key = doc_key("notes", path)
+    plain = row(n, doc_key=key, path=path, id=row_id(key, f"chunk-{n}", 1))
+    return replace(plain, **changes)
+
+
+def digests_of(rows: list[Row]) -> dict[str, Digest]:
+    found: dict[str, Digest] = {}
+    for each in rows:
+        bucket = bucket_of(each.doc_key)
+        found[bucket] = found.get(bucket, Digest()) + Digest(1, mark_of(each.id))
+    return found
+
+
+async def every_holding(store: VectorStore) -> dict[str, Holding]:
+    return dict(await store.holdings(list(await store.digests())))
+
+
+async def test_an_empty_store_has_no_digests_and_holds_nothing(store):
+    assert await store.digests() == {}
+    assert await store.holdings([]) == {}
+    assert await store.holdings(["ab", "", "o'"]) == {}
+
+
+async def test_digests_are_those_of_the_rows_that_were_written(store):
+    rows = [sealed(n) for n in range(300)]
+    await store.upsert(rows)
+
+    assert await store.digests() == digests_of(rows)
+
+
+@pytest.mark.parametrize("size", [1023, 1024, 1025, 2500])
+async def test_digests_count_every_row_of_any_number_once(store, size):
+    rows = [sealed(n) for n in range(size)]
+    await store.upsert(rows)
+
+    assert await store.digests() == digests_of(rows)
+
+
+async def test_neither_order_nor_repetition_shows_in_digests(make):
+    one, other = await make("one"), await make("other")
+    rows = [sealed(n) for n in range(40)]
+    await one.upsert(rows)
+    for each in random.sample(rows, 40):
+        await other.upsert([each, each])
+    await other.upsert(rows)
+    await other.maintain()
+
+    assert await one.digests() == await other.digests() == digests_of(rows)
+
+
+async def test_a_deletion_takes_rows_out_of_digests_and_holdings(store):
+    rows = [sealed(n) for n in range(30)]
+    await store.upsert(rows)
+    await store.delete([r.id for r in rows[:3]] + [rows[4].id])
+
+    assert await store.digests() == digests_of([rows[3], *rows[5:]])
+    assert rows[0].doc_key not in await every_holding(store)
+    assert (await every_holding(store))[rows[3].doc_key].ids == {rows[3].id, rows[5].id}
+
+    await store.delete([r.id for r in rows])
+
+    assert await store.digests() == {}
+
+
+async def test_digests_during_writes_count_no_row_twice_and_no_written_row_less(store):
+    before = [sealed(n) for n in range(100)]
+    fresh = [sealed(n) for n in range(100, 120)]
+    await store.upsert(before)
+
+    async def write() -> None:
+        for each in fresh:
+            await store.upsert([each])
+
+    writing = asyncio.create_task(write())
+    counts = []
+    while not writing.done():
+        counts.append(sum(d.rows for d in (await store.digests()).values()))
+        await asyncio.sleep(0)
+    await writing
+
+    assert counts == sorted(counts)
+    assert all(100 <= count <= 120 for count in counts)
+    assert await store.digests() == digests_of(before + fresh)
+
+
+async def test_holdings_name_every_row_with_source_and_path(store):
+    rows = [sealed(n) for n in range(9)]
+    await store.upsert(rows)
+
+    found = await store.holdings([bucket_of(r.doc_key) for r in rows])
+
+    assert found == {
+        rows[n].doc_key: Holding(
+            rows[n].doc_key, "notes", f"{n // 3}.md", frozenset(r.id for r in rows[n : n + 3])
+        )
+        for n in (0, 3, 6)
+    }
+
+
+@pytest.mark.parametrize("asked", [1, 32, 33, 200])
+async def test_holdings_of_other_buckets_are_not_returned(store, asked):
+    rows = [sealed(n) for n in range(1200)]
+    await store.upsert(rows)
+    buckets = sorted(await store.digests())[:asked]
+
+    found = await store.holdings(buckets)
+
+    assert {bucket_of(key) for key in found} == set(buckets)
+    assert frozenset().union(*(holding.ids for holding in found.values())) == {
+        r.id for r in rows if bucket_of(r.doc_key) in buckets
+    }
+
+
+async def test_rows_of_any_shape_are_whole_when_they_are_read_again(store):
+    rows = [sealed(n, text=odd, title=odd, heading=(odd, "")) for n, odd in enumerate(ODD)]
+    rows += [
+        sealed(100, heading=(), text="", title="", metadata={}),
+        sealed(101, metadata={"z": 1, "a": "", "ü": "é", "float": 0.1, "large": 2**60}),
+        sealed(102, text="long " * 20_000),
+        sealed(103, born=2**53),
+        sealed(104, vector=unit(104) * np.float32(7)),
+    ]
+    await store.upsert(rows)
+
+    assert await store.digests() == digests_of(rows)
+    assert not [h for h in (await every_holding(store)).values() if h.damaged]
+
+
+async def test_rows_of_odd_documents_are_swept_like_any_other(store):
+    rows = [row(n, doc_key=odd, id=sealed(n).id) for n, odd in enumerate([*ODD, "", "a", "é🙂x"])]
+    await store.upsert(rows)
+
+    assert await store.digests() == digests_of(rows)
+    for each in rows:
+        assert (await store.holdings([bucket_of(each.doc_key)]))[each.doc_key].ids == {each.id}
 
 
 # -- together --------------------------------------------------------------------------------------

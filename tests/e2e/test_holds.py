@@ -76,3 +76,47 @@ def test_once_ends_with_status_1_while_removals_wait_and_0_when_they_are_kept(
     assert (kept["done"], kept["documents"], in_step) == (True, 25, True)
     assert (after["documents"]["held"], after["documents"]["searchable"]) == (0, 30)
     assert instep("holds").returncode == 3  # no instance is running
+
+
+def test_a_disk_that_is_not_mounted_keeps_its_few_documents_over_a_restart(instep, docs, tmp_path):
+    for name in docs.rglob("n*.md"):
+        if name.stem not in ("n1", "n26", "n27"):
+            name.unlink()
+    instep.up(docs)
+    wait_until(lambda: searchable(instep) == 3)
+    docs.rename(tmp_path / "disk")
+    gone = wait_until(lambda: instep.json("status")["sources"][0]["error"])
+    out_of_step = instep.json("status")["in_step"]
+    docs.mkdir()
+    wait_until(lambda: held(instep) == 3)
+    instep.stop()
+    instep.up(docs)
+    wait_until(lambda: held(instep) == 3)
+    found = len(instep.found("lantern"))
+    docs.rmdir()
+    (tmp_path / "disk").rename(docs)
+    wait_until(lambda: instep.json("status")["in_step"])
+
+    assert gone == f"{docs}: no such file or directory"
+    assert out_of_step is False
+    assert found == 3
+    assert (held(instep), searchable(instep)) == (0, 3)
+    assert instep.json("status")["sources"][0]["error"] == ""
+
+
+def test_more_on_top_of_what_is_kept_asks_again(instep, docs, tmp_path):
+    instep.env["INSTEP_SOURCES__DOCS__HOLD_COUNT"] = "5"
+    instep.env["INSTEP_SOURCES__DOCS__HOLD_SHARE"] = "0.1"
+    instep.up(docs)
+    wait_until(lambda: searchable(instep) == 30)
+    for n in range(6):
+        (docs / f"guide/n{n}.md").unlink()
+    wait_until(lambda: held(instep) == 6)
+    instep.json("holds", "keep", "docs")
+    wait_until(lambda: held(instep) == 0)
+    (docs / "n29.md").unlink()
+    wait_until(lambda: held(instep) == 7)
+    released = instep.json("holds", "release", "docs")
+    wait_until(lambda: len(instep.found("lantern")) == 23)
+
+    assert (released["done"], released["documents"]) == (True, 7)

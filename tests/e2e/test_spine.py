@@ -211,3 +211,19 @@ def test_a_stop_is_clean_and_loses_nothing(instep, notes):
     instep.running.clear()
     instep.json("up", notes, "--once")
     assert instep.found("xylophones")[:1] == ["late.md"]
+
+
+def test_a_source_is_cut_otherwise_after_its_chunking_changed_and_back(instep, notes):
+    first = instep.json("up", notes, "--once")["chunks"]["searchable"]
+    instep.env["INSTEP_SOURCES__NOTES__CHUNKING__TOKENS"] = "40"
+    smaller = instep.json("up", notes, "--once")
+    again = instep.json("up", notes, "--once")
+    del instep.env["INSTEP_SOURCES__NOTES__CHUNKING__TOKENS"]
+    back = instep.json("up", notes, "--once")
+
+    assert smaller["chunks"]["searchable"] > first
+    assert smaller["chunks"]["embedded"] > 0
+    assert again["chunks"] == {**smaller["chunks"], "embedded": 0, "cached": 0}
+    assert back["chunks"]["searchable"] == first
+    assert back["chunks"]["embedded"] == 0
+    assert instep.json("validate")["passed"]

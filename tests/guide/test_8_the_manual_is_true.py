@@ -17,7 +17,7 @@ PUBLISHING = ROOT / "docs/publish-from-your-system.md"
 PAGES = sorted([*MANUAL.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*)\|", re.MULTILINE)
-IN_WORDS = {"", "none", "every known ending", "in the data folder"}
+IN_WORDS = {"", "none", "every known ending", "in the data folder", "that of `chunking"}
 """Defaults that are told in words."""
 
 
@@ -160,3 +160,11 @@ def promised_tests():
 @pytest.mark.parametrize(("file", "name"), list(promised_tests()))
 def test_the_tests_that_guard_a_promise_are_there(file, name):
     assert f"def {name}" in (ROOT / file).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_test_that_a_page_names_is_there(page):
+    named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+
+    assert {name for name in named if f"def {name}(" not in tests} == set()

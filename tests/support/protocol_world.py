@@ -41,9 +41,10 @@ from shared.events import (
     Inline,
 )
 from shared.identity import doc_key
-from shared.ordering import Record, from_bytes, keep, newest_seq, settled_seq, to_bytes
+from shared.ordering import Record, keep, newest_seq, settled_seq
 from shared.ports import Delivery, Entry, Newest, Probe, Row
 from shared.progress import Progress
+from shared.record_codec import from_bytes, to_bytes
 from shared.repair import resubmit
 
 GENERATION, SOURCE, PATH = "gtest", "docs", "a.md"

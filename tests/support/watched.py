@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.producer.accept import AcceptFile
+from services.producer.audit import FolderAudit, Mending
 from services.producer.folder import Folder
 from services.producer.kept import KeptListing
 from services.producer.memory_log import MemoryChangeLog
@@ -17,6 +18,8 @@ from services.producer.watch import FolderWatch
 from shared.batches import BatchBook
 from shared.content.memory import MemoryContent
 from shared.events import Linked, Stored
+from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Record, RowRef, Settled
 from shared.progress import Activity, Progress
 from shared.settings import Source
 from shared.shelves.memory import MemoryShelf
@@ -35,6 +38,7 @@ class Watched:
         self.bodies = MemoryContent()
         self.listings, self.notes = MemoryShelf(), MemoryShelf()
         self.batches = BatchBook(self.notes)
+        self.ledger = MemoryLedger()
         self.news: list[Activity] = []
 
     def build(self) -> FolderWatch:
@@ -50,8 +54,24 @@ class Watched:
             progress=self.progress,
             now=now,
         )
-        events = self.settings.watch != "poll"
-        return FolderWatch(sync, self.settings, Notices(self.root) if events else None)
+        self.progress.sources[SOURCE] = sync.health
+        notices = None if self.settings.watch == "poll" else Notices(self.root)
+        mending = Mending(sync, self.log, self.ledger)
+        watch = FolderWatch(sync, self.settings, notices, mending.at_start)
+        self.audit = FolderAudit({SOURCE: (watch, mending)})
+        return watch
+
+    async def settle(self) -> None:
+        """The ledger as it is when the flow has worked off everything of DOCS."""
+        async for _, key, sequence in self.log.sequences(SOURCE):
+            newest = await self.log.newest(SOURCE, key)
+            assert newest is not None
+            is_there = newest.change.op == "upserted"
+            rows = (RowRef("a" * 26, sequence),) if is_there else ()
+            settled = Settled(sequence, "indexed" if is_there else "removed", rows, 0.0, 0.0)
+            entry = await self.ledger.get(key)
+            record = Record(SOURCE, newest.change.document.path, settled)
+            await self.ledger.update(key, record, expect=entry.at if entry else 0)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[FolderWatch]:

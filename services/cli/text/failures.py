@@ -1,47 +1,94 @@
 """Failures, and what was done about them, as lines. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
 
-from services.cli.terminal import Terminal, ago, plural, shorten_path, table
+from services.cli.terminal import Terminal, ago, plural, shorten, shorten_path, table, visible
+
+SHOWN: Final = 20
+"""Failures that were acted on and are named one by one; of more, only those that were skipped."""
 
 
 def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
-    """A row for each failure; the remedy on a line of its own where the width does not hold it."""
+    """For each reason what it means and what to do, then the failures with it."""
     if not answer["failures"]:
         return ["nothing is refused, nothing has failed"]
-    rows = [("ID", "DOCUMENT", "STATE", "REASON", "SINCE", "TRIES")]
-    for f in answer["failures"]:
-        name = shorten_path(f["document"], max(20, terminal.width - 50))
-        tries = str(f["tries"] or "-")
-        rows.append((f["id"], name, f["state"], f["code"], ago(f["since"], now), tries))
-    cells = table(rows, right=(5,))
-    fixes = ["WHAT TO DO", *(f"{f['reason']}: {f['fix']}" for f in answer["failures"])]
-    widest = max(map(len, cells))
     found: list[str] = []
-    for cell, fix in zip(cells, fixes, strict=True):
-        if widest + 2 + max(map(len, fixes)) <= terminal.width:
-            found.append(f"{cell:<{widest}}  {fix}")
-        elif fix == fixes[0]:
-            found.append(cell)
-        else:
-            found += [cell, f"    {fix}"]
-    more = answer["total"] - len(answer["failures"])
-    return [*found, f"and {more:,} more"] if more > 0 else found
+    for group in answer["groups"]:
+        members = [
+            f
+            for f in answer["failures"]
+            if (f["state"], f["code"]) == (group["state"], group["code"])
+        ]
+        head = f"{group['count']:,} {group['state']}: {group['code']}"
+        style = "red" if group["state"] == "failed" else "yellow"
+        found += ["", terminal.paint(head, style)]
+        for text in (group["meaning"], f"what to do: {_what_to_do(group)}"):
+            found += wrap(text, terminal.width, initial_indent="  ", subsequent_indent="    ")
+        found += _table(members, terminal, now)
+        more = group["count"] - len(members)
+        if more > 0:
+            found.append(f"  and {more:,} more")
+    return found[1:]
+
+
+def _what_to_do(group: Mapping[str, Any]) -> str:
+    if group["state"] == "refused":
+        return f"{group['fix']}; it is read again by itself when it changes"
+    if group["state"] == "dropped":
+        return "nothing; a change of the document, or instep retry ID, begins anew"
+    return f"{group['fix']}; then: instep retry --code {group['code']}"
+
+
+def _table(failures: list[Mapping[str, Any]], terminal: Terminal, now: float) -> list[str]:
+    if not failures:
+        return []
+    rows = [("ID", "DOCUMENT", "SINCE", "TRIES", "REASON")]
+    name_room = max(20, min(48, terminal.width // 3))
+    for f in failures:
+        name = shorten_path(f["document"], name_room)
+        rows.append(
+            (f["id"], name, ago(f["since"], now), str(f["tries"] or "-"), visible(f["reason"]))
+        )
+    cells = table([row[:4] for row in rows], right=(3,))
+    room = terminal.width - max(map(len, cells)) - 4
+    if room < 30:  # the reason needs a line of its own
+        width = max(20, terminal.width - 6)
+        return [
+            line
+            for cell, row in zip(cells, rows, strict=True)
+            for line in (
+                f"  {cell}",
+                *([f"      {shorten(row[4], width)}"] if row != rows[0] else []),
+            )
+        ]
+    widest = max(map(len, cells))
+    return [
+        f"  {cell:<{widest}}  {shorten(row[4], room)}"
+        for cell, row in zip(cells, rows, strict=True)
+    ]
+
+
+def progress(done: int, total: int, verb: str) -> str:
+    """How far a long list has been worked on."""
+    return f"{verb} {done:,} of {total:,}"
 
 
 def chosen(answer: Mapping[str, Any], verb: str) -> list[str]:
     """What was done to which failure; `verb` in the past tense."""
     found = []
     for item in answer["items"]:
+        if item["done"] and len(answer["items"]) > SHOWN:
+            continue
         word = verb if item["done"] else "skipped"
         if answer["dry_run"]:
             word = f"would be {verb}"
         detail = f"   {item['detail']}" if item["detail"] else ""
-        found.append(f"{word}  {item['id']}  {item['document']}{detail}")
+        found.append(visible(f"{word}  {item['id']}  {item['document']}{detail}"))
     total = f"{plural(answer['done'], 'failure')} {verb}"
     if answer["dry_run"]:
         total = f"nothing was done: {plural(answer['done'], 'failure')} would be {verb}"
     if answer["skipped"]:
-        total += f", {answer['skipped']} skipped"
+        total += f", {answer['skipped']:,} skipped"
     return [*found, total]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from services.cli.terminal import Terminal, clock, plural, shorten
+from services.cli.terminal import Terminal, clock, plural, shorten, tame, visible
 
 INDENT: Final = 10
 _SPACE = re.compile(r"\s+")
@@ -43,6 +43,7 @@ def snippet(text: str, marks: Sequence[Sequence[int]], width: int, terminal: Ter
     Args:
         marks: start and end (characters) of words in `text`.
     """
+    text = tame(_SPACE.sub(lambda found: " " * len(found[0]), text))
     first = marks[0][0] if marks else 0
     start = 0 if first < width * 2 // 3 else _word_start(text, first - width // 3)
     end = min(len(text), start + width - (1 if start else 0))
@@ -69,7 +70,7 @@ def _hit(rank: int, hit: Mapping[str, Any], terminal: Terminal, now: float) -> l
     name = f"{document['source']}/{document['path']}"
     place = " > ".join([name, *chunk["heading"]])
     room = terminal.width - 11
-    head = f"{rank:<2} {hit['score']:.4f}  {terminal.paint(shorten(place, room), 'bold')}"
+    head = f"{rank:<2} {hit['score']:.4f}  {terminal.paint(shorten(visible(place), room), 'bold')}"
     found = [head]
     if document["stale"]:
         found.append(" " * INDENT + terminal.paint(_stale(document, now), "yellow"))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.cli.terminal import Terminal, clock, plural, seconds, shorten
+from services.cli.terminal import Terminal, clock, plural, seconds, shorten, tame, visible
 from services.cli.text.status import wrap
 
 _SPACE = re.compile(r"\s+")
@@ -17,12 +17,12 @@ def lines(
     """State, why, what to do, revisions, chunks. `full`: with the whole text of the chunks."""
     word = answer["state"].upper() + (" (STALE)" if answer["stale"] else "")
     parts = [
-        terminal.paint(f"{answer['source']}/{answer['path']}", "bold"),
+        terminal.paint(visible(f"{answer['source']}/{answer['path']}"), "bold"),
         terminal.paint(word, _STYLES.get(answer["state"], "cyan")),
         answer["doc_key"],
         f"generation {answer['generation']}",
     ]
-    found = [wrap(parts, terminal.width), f" why: {answer['why']}"]
+    found = [wrap(parts, terminal.width), f" why: {visible(answer['why'])}"]
     if answer["fix"]:
         found.append(f" fix: {answer['fix']}")
     for name in ("pending", "served"):
@@ -54,12 +54,12 @@ def _revision(name: str, revision: Mapping[str, Any], terminal: Terminal, now: f
 
 
 def _chunk(chunk: Mapping[str, Any], terminal: Terminal, *, full: bool) -> list[str]:
-    heading = " > ".join(chunk["heading"])
+    heading = visible(" > ".join(chunk["heading"]))
     if chunk["text"] is None:
         return [f" {chunk['n']:>4}  (missing in the store; the next sweep writes it anew)"]
     if full:
-        text = [f"       {line}" for line in chunk["text"].splitlines()]
+        text = [f"       {tame(line)}" for line in chunk["text"].splitlines()]
         return ["", terminal.paint(f" {chunk['n']:>4}  {heading}".rstrip(), "bold"), *text]
-    flat = _SPACE.sub(" ", chunk["text"]).strip()
+    flat = tame(_SPACE.sub(" ", chunk["text"])).strip()
     label = f"[{heading}] " if heading else ""
     return [shorten(f" {chunk['n']:>4}  {label}{flat}", terminal.width)]

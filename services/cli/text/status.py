@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.cli.terminal import Terminal, clock, number, plural, seconds, shorten_path, table
+from services.cli.terminal import (
+    Terminal,
+    ago,
+    clock,
+    number,
+    plural,
+    seconds,
+    shorten_path,
+    table,
+    visible,
+)
+from services.cli.text import sweep
 
 WORDS: Final = (
     ("searchable", "searchable"),
@@ -12,6 +23,7 @@ WORDS: Final = (
     ("stale", "stale"),
     ("refused", "refused"),
     ("failed", "failed"),
+    ("dropped", "dropped"),
     ("in_review", "in review"),
     ("held", "held"),
 )
@@ -25,6 +37,11 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     found += ["", counts(answer, terminal)]
     if len(answer["sources"]) > 1:
         found += ["", *_sources(answer)]
+    if answer.get("last_sweep"):
+        at = answer["last_sweep"]["at"]
+        found += ["", sweep.line(answer["last_sweep"], ago(at, now))]
+    if wrong := [line for source in answer["sources"] for line in _wrong(source, terminal)]:
+        found += ["", *wrong]
     return found
 
 
@@ -106,6 +123,21 @@ def _stages(answer: Mapping[str, Any]) -> list[str]:
         for stage in answer["stages"]
     ]
     return table(rows, right=(1, 2, 3, 4, 5))
+
+
+def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
+    """What is wrong with a source: of itself, and of some of its paths."""
+    found = []
+    if source.get("error"):
+        text = f"{source['name']}: {source['error']}; nothing is removed, it is tried again"
+        found.append(terminal.paint(visible(text), "red"))
+    problems = source.get("problems") or {}
+    for path, problem in problems.items():
+        name = shorten_path(f"{source['name']}/{path}", max(20, terminal.width // 2))
+        found.append(terminal.paint(f"{name}: {visible(problem)}", "yellow"))
+    if (more := source.get("problem_count", 0) - len(problems)) > 0:
+        found.append(f"and {more:,} more paths of {source['name']}")
+    return found
 
 
 def _sources(answer: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from shared.bus.deadletters import (
     recorder,
 )
 from shared.bus.provision import ensure_consumer
+from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.errors import PermanentError
 from shared.topology import embed_stage, enrich_stage
@@ -43,6 +44,51 @@ async def test_letters_name_their_document_and_can_be_dropped(
     assert (dropped, again) == (True, False)
     assert await letters(provisioned) == [both[1]]
     assert await letters(provisioned, after=both[1].id) == []
+
+
+async def test_a_letter_without_its_body_still_names_its_document(
+    provisioned, open_session, part, eventually
+):
+    """Headers are enough for a list, and a body may be too large to be kept with them."""
+    session = await open_session(STAGE, die)
+    await session.publish(part("größe ✓.md", text="x" * (1024 * 1024 - 15_000)))
+    await eventually(lambda: session.counts[STAGE.name].buried == 1)
+    [letter] = await letters(provisioned)
+    stored = await provisioned.get_msg("DLQ", seq=letter.id)
+
+    assert not stored.data
+    assert letter.document.path == "größe ✓.md"
+    assert letter.batch.id == "b"
+
+
+async def test_a_list_may_leave_out_letters_however_many_there_are(
+    provisioned, open_session, part, eventually
+):
+    session = await open_session(STAGE, die)
+    await session.publish(part("a.md"))
+    await eventually(lambda: session.counts[STAGE.name].buried == 1)
+    await provisioned.publish("documents.enriched.g1.docs", b"no event", stream="CHUNKS")
+    await eventually(lambda: session.counts[STAGE.name].buried == 2)
+
+    found = await letters(provisioned, limit=1, wanted=lambda letter: letter.document is None)
+
+    assert [letter.code for letter in found] == ["malformed_event"]
+
+
+async def test_streams_that_fill_and_letters_that_wait_are_counted(
+    provisioned, open_session, part, eventually
+):
+    config = (await provisioned.stream_info("CHUNKS")).config
+    await provisioned.update_stream(config.evolve(max_bytes=3000))
+    session = await open_session(STAGE, die)
+    await session.publish(part("a.md"))
+    await eventually(lambda: session.counts[STAGE.name].buried == 1)
+    seen = {room.name: room for room in await rooms(provisioned)}
+
+    assert await unrecorded(provisioned) >= 1
+    assert seen["CHUNKS"].refuses
+    assert not seen["RESULTS"].refuses
+    assert seen["CHUNKS"].max_bytes == 3000
 
 
 async def test_the_letter_of_a_change_has_its_revision(

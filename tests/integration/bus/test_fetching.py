@@ -108,6 +108,32 @@ async def test_consumption_goes_on_after_a_restart_of_the_server(
 
 
 @leaky
+async def test_a_reconnected_session_asks_anew_at_once(
+    swept, own_nats_server, open_session, part, eventually
+):
+    """Requests die with a server. Here silence is never noticed: only the reconnection helps."""
+    handler = Recorder()
+    session = await open_session(url=own_nats_server.url)
+    await provision(session.js, generation="g1", patience_s=60)
+    worker = await open_session(STAGE, handler, url=own_nats_server.url)
+    pull = worker.stages[STAGE.name].pull
+    pull._silent = lambda: False
+    await session.publish(part("before.md"))
+    await eventually(lambda: handler.paths == ["before.md"])
+
+    own_nats_server.kill()
+    await eventually(lambda: not worker.client.is_connected)
+    own_nats_server.start()
+    other = await open_session(url=own_nats_server.url)
+    await other.publish(part("missed.md"))
+    await eventually(lambda: "missed.md" in handler.paths)
+    await other.publish(part("after.md"))
+    await eventually(lambda: "after.md" in handler.paths)
+
+    assert pull.stalls == 1
+
+
+@leaky
 async def test_a_password_that_is_wrong_for_a_while_is_survived(
     swept, own_nats_server, open_session, part, eventually
 ):
@@ -165,7 +191,7 @@ async def test_a_drain_hands_back_what_is_not_begun_and_lets_the_rest_end(
     leaving = await open_session(stage, slow)
     for number in range(10):
         await leaving.publish(part(f"{number}.md"))
-    await eventually(lambda: leaving.stages[stage.name].pull.held == 10)
+    await eventually(lambda: leaving.stages[stage.name].pull.held == 10 and len(begun) == 2)
 
     draining = asyncio.create_task(leaving.drain())
     handler = Recorder()

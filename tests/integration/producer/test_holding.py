@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from watched import SOURCE, Watched
 
-from services.producer.folder import SourceUnavailable
+from services.producer.folder import Folder, SourceUnavailable
 from services.producer.holds import FolderHolds
 
 
@@ -102,3 +102,177 @@ async def test_a_renamed_folder_is_no_removal(tmp_path, eventually, watch):
     assert held is None
     assert len(docs.held()) == 30
     assert not [news for news in docs.news if news.kind == "held"]
+
+
+@pytest.fixture
+async def mounted(tmp_path):
+    """Three documents in a folder that may be exchanged for an empty one."""
+    docs = Watched(tmp_path / "docs", poll=0.05)
+    for n in range(3):
+        docs.write(f"{n}.md", str(n))
+    await docs.once()
+    return docs
+
+
+def unmount(docs):
+    docs.root.rename(docs.root.parent / "disk")
+    docs.root.mkdir()
+
+
+def mount(docs):
+    docs.root.rmdir()
+    (docs.root.parent / "disk").rename(docs.root)
+
+
+async def test_an_empty_folder_in_place_of_the_root_is_held_however_few_there_were(
+    mounted, eventually
+):
+    async with mounted.running() as watch:
+        unmount(mounted)
+        await eventually(lambda: watch.held)
+        (waiting,) = await mounted.audit()
+        kept = len(mounted.held())
+        mount(mounted)
+        await eventually(lambda: watch.held is None)
+
+    assert (waiting.held, kept, len(mounted.held())) == (3, 3, 3)
+
+
+async def test_an_exchange_while_nobody_watched_is_held_too_and_over_restarts(mounted):
+    unmount(mounted)
+    async with mounted.running() as watch:
+        (planned,) = await mounted.audit(dry_run=True)
+        first = watch.held.vanished
+    async with mounted.running() as watch:
+        second = watch.held.vanished
+        kept = len(mounted.held())
+        released = await FolderHolds({SOURCE: watch}).release(SOURCE)
+
+    assert (planned.held, first, second, kept, released) == (3, 3, 3, 3, 3)
+    assert mounted.held() == {}
+
+
+async def test_another_folder_with_most_of_the_files_is_believed(mounted):
+    unmount(mounted)
+    for n in range(2):
+        mounted.write(f"{n}.md", str(n))
+    async with mounted.running() as watch:
+        held = watch.held
+
+    assert held is None
+    assert set(mounted.held()) == {"0.md", "1.md"}
+
+
+async def test_a_damaged_note_of_the_root_exchanges_nothing(mounted):
+    mounted.listings._values[f"{SOURCE}.root"] = b"[1"
+    (mounted.root / "0.md").unlink()
+    (mounted.root / "1.md").unlink()
+    await mounted.once()
+
+    assert set(mounted.held()) == {"2.md"}
+
+
+async def test_a_damaged_note_of_what_waits_asks_again(emptied):
+    await emptied.once()
+    emptied.listings._values[f"{SOURCE}.held"] = b"{}"
+    async with emptied.running() as watch:
+        held = watch.held
+
+    assert held.vanished == 25
+    assert len(emptied.held()) == 30
+
+
+async def test_the_thresholds_are_settings(tmp_path, eventually):
+    docs = Watched(tmp_path / "docs", hold_share=0.2, hold_count=2)
+    for n in range(10):
+        docs.write(f"{n}.md", str(n))
+    await docs.once()
+    for n in range(3):
+        (docs.root / f"{n}.md").unlink()
+    async with docs.running() as watch:
+        held = watch.held.vanished
+    docs.settings = docs.settings.model_copy(update={"hold_share": 1.0})
+    docs.listings._values.pop(f"{SOURCE}.held")
+    await docs.once()
+
+    assert held == 3
+    assert len(docs.held()) == 7
+
+
+async def test_sixty_percent_in_many_small_portions_are_held_before_they_are_gone(
+    tmp_path, eventually
+):
+    docs = Watched(tmp_path / "docs")
+    for n in range(100):
+        docs.write(f"{n:02}.md", str(n))
+    async with docs.running() as watch:
+        for n in range(60):
+            (docs.root / f"{n:02}.md").unlink()
+            if n % 5 == 4:
+                await eventually(lambda n=n: len(docs.held()) <= 99 - n or watch.held)
+        await watch.rescan()
+        held, left = watch.held, len(docs.held())
+
+    assert left >= 50
+    assert held.vanished == left - 40
+
+
+async def test_another_branch_brings_its_files_and_the_old_ones_wait(tmp_path):
+    docs = Watched(tmp_path / "docs")
+
+    def check_out(branch, left):
+        for n in range(30):
+            (docs.root / f"{left}{n}.md").unlink(missing_ok=True)
+            docs.write(f"{branch}{n}.md", f"{branch} {n}")
+        docs.write("both.md", branch)
+
+    check_out("main", "other")
+    await docs.once()
+    check_out("other", "main")
+    async with docs.running() as watch:
+        vanished, both = watch.held.vanished, docs.held()
+    check_out("main", "other")
+    async with docs.running() as watch:
+        back = watch.held.sample[0]  # once something is held, all removals wait for the person
+        released = await FolderHolds({SOURCE: watch}).release(SOURCE)
+
+    assert (vanished, len(both), both["both.md"]) == (30, 61, "other")
+    assert (back, released) == ("other0.md", 30)
+    assert docs.held() == {"both.md": "main"} | {f"main{n}.md": f"main {n}" for n in range(30)}
+
+
+async def test_files_that_vanish_while_they_are_read_are_removals_like_others(
+    tmp_path, eventually, monkeypatch
+):
+    """All were touched, so all are read; the disk goes right after they were listed."""
+    docs = Watched(tmp_path / "docs")
+    for n in range(30):
+        docs.write(f"{n:02}.md", str(n))
+    await docs.once()
+    read = Folder.read
+
+    def goes(self, path):
+        for n in range(30):
+            (docs.root / f"{n:02}.md").unlink(missing_ok=True)
+        return read(self, path)
+
+    monkeypatch.setattr(Folder, "read", goes)
+    async with docs.running() as watch:
+        await eventually(lambda: watch.held)
+        vanished = watch.held.vanished
+
+    assert (vanished, len(docs.held())) == (30, 30)
+
+
+async def test_what_is_kept_and_what_comes_on_top(emptied, eventually):
+    async with emptied.running() as watch:
+        holds = FolderHolds({SOURCE: watch})
+        await holds.keep(SOURCE)
+        (emptied.root / "25.md").unlink()
+        await watch.rescan()
+        (hold,) = await holds.list()
+        (audit,) = await emptied.audit()
+        released = await holds.release(SOURCE)
+
+    assert (hold.vanished, hold.kept, audit.held, released) == (26, False, 26, 26)
+    assert len(emptied.held()) == 4

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lancedb
@@ -14,8 +16,9 @@ import pyarrow as pa
 import pytest
 
 from shared.errors import StoreMismatch, StoreUnavailable
-from shared.ports import Filter, Probe, Row, Vector
-from shared.stores import lance_upkeep
+from shared.identity import bucket_of, doc_key, mark_of, row_id
+from shared.ports import Digest, Filter, Probe, Row, Vector
+from shared.stores import lance_sweep, lance_upkeep
 from shared.stores.lance import LanceStore
 
 DIMENSIONS = 16
@@ -190,6 +193,57 @@ async def test_another_number_of_dimensions_is_refused_and_nothing_is_lost(open_
     assert await (await open_store()).count() == 300
 
 
+def unsealed(schema: pa.Schema) -> pa.Schema:
+    """The columns as the version before seals made them."""
+    return pa.schema([field for field in schema if field.name not in {"seal", "marks"}])
+
+
+async def test_a_table_of_a_version_without_seals_is_put_aside_and_made_anew(open_store, tmp_path):
+    store = await open_store()
+    schema = unsealed(await store._table.schema())
+    connection = await lancedb.connect_async(tmp_path)
+    await connection.create_table("older", schema=schema)
+
+    fresh = await open_store(table="older")
+
+    assert (fresh.created, fresh.rebuilt) == (False, True)
+    assert (tmp_path / "older.broken-1").is_dir()
+    await fresh.upsert([row(1)])
+    assert sum(digest.rows for digest in (await fresh.digests()).values()) == 1
+
+    again = await open_store(table="older")
+
+    assert (again.created, again.rebuilt) == (False, False)
+    assert await again.count() == 1
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda schema: [field for field in schema if field.name != "title"],
+        lambda schema: [*schema, pa.field("more", pa.string())],
+        lambda schema: [field.remove_metadata() for field in schema],
+        lambda schema: [
+            pa.field("vector", pa.list_(pa.float32(), 3), nullable=False)
+            if field.name == "vector"
+            else field
+            for field in schema
+        ],
+    ],
+    ids=["a column less", "a column more", "no key", "other dimensions"],
+)
+async def test_a_table_without_seals_that_differs_elsewhere_is_refused(open_store, tmp_path, alter):
+    store = await open_store()
+    schema = pa.schema(alter(unsealed((await store._table.schema()).remove_metadata())))
+    connection = await lancedb.connect_async(tmp_path)
+    await connection.create_table("other", schema=schema)
+
+    with pytest.raises(StoreMismatch):
+        await open_store(table="other")
+
+    assert (tmp_path / "other.lance").is_dir()
+
+
 async def test_a_table_without_the_key_is_refused(open_store, tmp_path):
     store = await open_store()
     schema = (await store._table.schema()).remove_metadata()
@@ -290,6 +344,8 @@ async def test_a_table_dropped_by_somebody_makes_every_call_unavailable(open_sto
         lambda: store.search_text("text", limit=1, where=EVERYWHERE),
         lambda: store.rows(["row-000001"]),
         store.count,
+        store.digests,
+        lambda: store.holdings(["do"]),
         store.compact,
     ):
         with pytest.raises(StoreUnavailable):
@@ -427,3 +483,155 @@ async def test_a_vector_that_a_search_misses_is_named_even_if_the_row_is_there(
 
     assert lost == {row(3).id}
     assert asked == [4, 40]
+
+
+# -- sweeping --------------------------------------------------------------------------------------
+
+
+def sealed(n: int) -> Row:
+    """A row with an id of its own making, of the document `n // 3`."""
+    path = f"{n // 3}.md"
+    key = doc_key("notes", path)
+    return replace(row(n), doc_key=key, path=path, id=row_id(key, "c", n), born=n)
+
+
+def digests_of(rows: list[Row]) -> dict[str, Digest]:
+    found: dict[str, Digest] = {}
+    for each in rows:
+        bucket = bucket_of(each.doc_key)
+        found[bucket] = found.get(bucket, Digest()) + Digest(1, mark_of(each.id))
+    return found
+
+
+async def damaged(store: LanceStore) -> set[str]:
+    held = await store.holdings(list(await store.digests()))
+    return set().union(*(holding.damaged for holding in held.values()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": "a text."},
+        {"title": "a title"},
+        {"path": "b.md"},
+        {"source": "other"},
+        {"metadata": '{"n": 1}'},
+        {"metadata": "no JSON"},
+        {"heading": ["One"]},
+        {"chunk_key": "d"},
+        {"born": 2**40},
+        {"words": "other words"},
+        {"vector": unit(999).tolist()},
+        {"vector": (-unit(4)).tolist()},
+        {"vector": [0.0] * DIMENSIONS},
+        {"vector": (2 * unit(4)).tolist()},
+        {"seal": 7},
+        {"marks": [0.0] * 5},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_a_row_altered_behind_the_store_is_found_and_no_other(open_store, changes):
+    store = await open_store()
+    rows = [sealed(n) for n in range(12)]
+    await store.upsert(rows)
+    hurt = rows[4]
+    await store._table.update(changes, where=f"id = '{hurt.id}'")
+
+    whole = digests_of([r for r in rows if r.id != hurt.id])
+
+    bucket = bucket_of(hurt.doc_key)
+    whole[bucket] = whole[bucket] + Digest(1, 0)
+    assert await store.digests() == whole
+    assert await damaged(store) == {hurt.id}
+    holding = (await store.holdings([bucket]))[hurt.doc_key]
+    assert (holding.source, holding.path) == (hurt.source, hurt.path)
+    assert holding.ids == {r.id for r in rows[3:6]}
+
+
+async def test_a_row_moved_to_another_document_is_missed_there_and_damaged_here(open_store):
+    store = await open_store()
+    rows = [sealed(n) for n in range(6)]
+    await store.upsert(rows)
+    await store._table.update({"doc_key": rows[0].doc_key}, where=f"id = '{rows[4].id}'")
+
+    held = await store.holdings([bucket_of(r.doc_key) for r in rows])
+
+    assert held[rows[0].doc_key].ids == {rows[n].id for n in (0, 1, 2, 4)}
+    assert held[rows[0].doc_key].damaged == {rows[4].id}
+    assert held[rows[3].doc_key].ids == {rows[3].id, rows[5].id}
+
+
+async def test_a_row_that_is_there_twice_is_found(open_store):
+    store = await open_store()
+    rows = [sealed(n) for n in range(6)]
+    await store.upsert(rows)
+    await store._table.add(await store._table.query().where(f"id = '{rows[2].id}'").to_arrow())
+
+    assert await store.digests() != digests_of(rows)
+    assert await damaged(store) == {rows[2].id}
+
+    await store.delete([rows[2].id])
+    await store.upsert([rows[2]])
+
+    assert await store.digests() == digests_of(rows)
+    assert await damaged(store) == set()
+
+
+async def test_bytes_that_changed_on_the_disk_are_found(open_store, tmp_path):
+    store = await open_store()
+    rows = [replace(sealed(n), text=f"text number {n:04}, in its place") for n in range(12)]
+    await store.upsert(rows)
+    await store.close()
+    place = newest_data(tmp_path / "chunks.lance")
+    data = place.read_bytes()
+    assert data.count(b"text number 0004") == 2
+    place.write_bytes(data.replace(b"text number 0004", b"text number 0040", 1))
+
+    again = await open_store()
+
+    assert not again.rebuilt
+    assert await damaged(again) == {rows[4].id}
+
+
+async def test_rows_of_many_commits_and_deletions_are_each_read_once(open_store):
+    store = await open_store()
+    rows = [sealed(n) for n in range(1500)]
+    for start in range(0, 1500, 100):
+        await store.upsert(rows[start : start + 100])
+    await store.delete([r.id for r in rows[::3]])
+    kept = [r for n, r in enumerate(rows) if n % 3]
+
+    assert await store.digests() == digests_of(kept)
+
+    await store.compact()
+
+    assert await store.digests() == digests_of(kept)
+    assert await damaged(store) == set()
+
+
+async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhile(
+    open_store, monkeypatch
+):
+    store = await open_store()
+    rows = [sealed(n) for n in range(3000)]
+    await store.upsert(rows)
+    intact = lance_sweep.intact
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(page):
+        reached.set()
+        assert go_on.wait(10), "the sweep holds up the event loop"
+        return intact(page)
+
+    monkeypatch.setattr(lance_sweep, "intact", slow)
+    sweeping = asyncio.create_task(store.digests())
+    await asyncio.to_thread(reached.wait, 10)
+    await store.delete([r.id for r in rows[1000:2000]])
+    await store.upsert([sealed(n) for n in range(3000, 3300)])
+    await store.compact()
+    go_on.set()
+
+    assert await sweeping == digests_of(rows)
+    assert await store.digests() == digests_of(
+        [*rows[:1000], *rows[2000:], *(sealed(n) for n in range(3000, 3300))]
+    )

@@ -13,7 +13,7 @@ def first(_: int) -> int:
 def test_fresh_messages_run_side_by_side_in_their_order():
     line = Line[str](2, pick=first)
     for item in "abc":
-        line.add(item, 0.0, suspect=False)
+        line.add(item, 0.0)
 
     started = [line.start(0.0), line.start(0.0), line.start(0.0)]
 
@@ -22,11 +22,11 @@ def test_fresh_messages_run_side_by_side_in_their_order():
 
 def test_a_suspect_runs_alone():
     line = Line[str](8, pick=first)
-    line.add("suspect", 0.0, suspect=True)
+    line.add("suspect", 0.0, killed=0)
 
     assert line.start(0.0) == "suspect"
 
-    line.add("fresh", 0.0, suspect=False)
+    line.add("fresh", 0.0)
     meanwhile = line.start(1.0)
     line.end("suspect")
 
@@ -36,9 +36,9 @@ def test_a_suspect_runs_alone():
 
 def test_a_suspect_waits_until_the_running_ones_have_ended():
     line = Line[str](8, pick=first)
-    line.add("fresh", 0.0, suspect=False)
+    line.add("fresh", 0.0)
     line.start(0.0)
-    line.add("suspect", 0.0, suspect=True)
+    line.add("suspect", 0.0, killed=0)
 
     assert line.start(0.0) is None
 
@@ -49,9 +49,9 @@ def test_a_suspect_waits_until_the_running_ones_have_ended():
 
 def test_fresh_messages_overtake_a_suspect_for_a_while_only():
     line = Line[str](1, pick=first)
-    line.add("suspect", 0.0, suspect=True)
+    line.add("suspect", 0.0, killed=0)
     for number in range(100):
-        line.add(f"fresh {number}", 0.0, suspect=False)
+        line.add(f"fresh {number}", 0.0)
 
     order = []
     for tenth in range(50):
@@ -65,9 +65,9 @@ def test_fresh_messages_overtake_a_suspect_for_a_while_only():
 
 def test_a_suspect_that_hangs_does_not_hold_up_the_others_for_ever():
     line = Line[str](2, pick=first)
-    line.add("hangs", 0.0, suspect=True)
+    line.add("hangs", 0.0, killed=0)
     line.start(0.0)
-    line.add("fresh", 0.0, suspect=False)
+    line.add("fresh", 0.0)
 
     assert line.start(29.0) is None
     assert line.start(31.0) == "fresh"
@@ -75,31 +75,46 @@ def test_a_suspect_that_hangs_does_not_hold_up_the_others_for_ever():
 
 def test_handlers_that_hang_do_not_hold_up_a_suspect_for_ever():
     line = Line[str](2, pick=first)
-    line.add("hangs", 0.0, suspect=False)
+    line.add("hangs", 0.0)
     line.start(0.0)
-    line.add("suspect", 0.0, suspect=True)
+    line.add("suspect", 0.0, killed=0)
 
     assert line.start(29.0) is None
     assert line.start(31.0) == "suspect"
 
 
+def test_those_that_ended_fewer_processes_go_first():
+    line = Line[str](1, pick=first)
+    line.add("killer", 0.0, killed=2)
+    line.add("perhaps", 0.0, killed=1)
+    line.add("innocent", 0.0, killed=0)
+    line.add("innocent too", 0.0, killed=0)
+
+    order = []
+    while (item := line.start(0.0)) is not None:
+        order.append(item)
+        line.end(item)
+
+    assert order == ["innocent", "innocent too", "perhaps", "killer"]
+
+
 def test_suspects_are_taken_at_random():
     line = Line[str](1, pick=lambda count: count - 1)
-    line.add("first", 0.0, suspect=True)
-    line.add("last", 0.0, suspect=True)
+    line.add("first", 0.0, killed=0)
+    line.add("last", 0.0, killed=0)
 
     assert line.start(0.0) == "last"
 
 
 @given(
-    st.lists(st.tuples(st.booleans(), st.floats(0, 10)), max_size=30),
+    st.lists(st.tuples(st.none() | st.integers(0, 2), st.floats(0, 10)), max_size=30),
     st.integers(1, 5),
     st.randoms(use_true_random=False),
 )
 def test_everything_runs_exactly_once_and_never_more_than_allowed(items, concurrency, random):
     line = Line[int](concurrency, pick=random.randrange)
-    for number, (suspect, at) in enumerate(items):
-        line.add(number, at, suspect=suspect)
+    for number, (killed, at) in enumerate(items):
+        line.add(number, at, killed=killed)
     now, running, order = 10.0, set(), []
 
     while len(line) or running:
@@ -117,10 +132,10 @@ def test_everything_runs_exactly_once_and_never_more_than_allowed(items, concurr
 
 def test_clearing_takes_out_everything_that_waits():
     line = Line[str](1, pick=first)
-    line.add("running", 0.0, suspect=False)
+    line.add("running", 0.0)
     line.start(0.0)
-    line.add("fresh", 0.0, suspect=False)
-    line.add("suspect", 0.0, suspect=True)
+    line.add("fresh", 0.0)
+    line.add("suspect", 0.0, killed=0)
 
     assert line.clear() == ["fresh", "suspect"]
     assert len(line) == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import errors
-from shared.bus.settle import Ack, Bury, Retry, backoff_s, before, one_line, settle
+from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, before, one_line, settle
 from shared.errors import (
     DocumentRefused,
     InstepError,
@@ -16,78 +16,104 @@ from shared.errors import (
     TransientError,
 )
 
-deliveries = st.integers(1, 10_000)
-ages = st.floats(0, 1e6)
+ONCE = Tried(deliveries=1, failures=1)
+
 attempts = st.none() | st.integers(1, 20)
-patience = st.none() | st.floats(1, 1e5)
+patience = st.none() | st.floats(0, 1e5)
+tries = st.builds(
+    Tried,
+    deliveries=st.integers(1, 10_000),
+    age_s=st.floats(0, 1e6),
+    failures=st.integers(0, 10_000),
+    failing_s=st.floats(0, 1e6),
+)
 transient = st.sampled_from(
     [kind for kind in vars(errors).values() if isinstance(kind, type)]
 ).filter(lambda kind: issubclass(kind, TransientError))
+not_a_poll = transient.filter(lambda kind: kind is not NotYetIndexed)
 permanent = st.sampled_from(
     [kind for kind in vars(errors).values() if isinstance(kind, type)]
 ).filter(lambda kind: issubclass(kind, PermanentError))
 
 
-@given(deliveries, attempts, ages, patience)
-def test_a_handler_that_returned_is_acknowledged_whatever_happened_before(n, most, age, limit):
-    verdict = settle(None, delivery=n, attempts=most, age_s=age, patience_s=limit)
-
-    assert verdict == Ack()
+@given(tries, attempts, patience)
+def test_a_handler_that_returned_is_acknowledged_whatever_happened_before(tried, most, limit):
+    assert settle(None, tried, attempts=most, patience_s=limit) == Ack()
 
 
-@given(permanent, deliveries, attempts, ages, patience)
-def test_what_no_retry_can_help_is_buried_at_once(kind, n, most, age, limit):
-    verdict = settle(kind("x"), delivery=n, attempts=most, age_s=age, patience_s=limit)
-
-    assert isinstance(verdict, Bury)
+@given(permanent, tries, attempts, patience)
+def test_what_no_retry_can_help_is_buried_at_once(kind, tried, most, limit):
+    assert isinstance(settle(kind("x"), tried, attempts=most, patience_s=limit), Bury)
 
 
 @given(st.integers(1, 10_000), st.integers(1, 20))
 def test_a_poll_never_counts_as_an_attempt(n, most):
-    verdict = settle(NotYetIndexed("not yet"), delivery=n, attempts=most, age_s=1, patience_s=60)
+    tried = Tried(deliveries=n, age_s=1)
+    verdict = settle(NotYetIndexed("not yet"), tried, attempts=most, patience_s=60)
 
     assert isinstance(verdict, Retry)
 
 
-@given(transient, deliveries, st.floats(60, 1e6))
-def test_without_attempts_only_age_ends_a_transient_error(kind, n, age):
-    young = settle(kind("x"), delivery=n, attempts=None, age_s=59, patience_s=60)
-    old = settle(kind("x"), delivery=n + 2, attempts=None, age_s=age, patience_s=60)
+@given(not_a_poll, st.integers(3, 10_000), st.floats(60, 1e6))
+def test_without_attempts_only_time_ends_an_error(kind, failures, failing_s):
+    young = settle(kind("x"), Tried(9, 1e6, failures, 59), attempts=None, patience_s=60)
+    old = settle(kind("x"), Tried(9, 1e6, failures, failing_s), attempts=None, patience_s=60)
 
     assert isinstance(young, Retry)
     assert isinstance(old, Bury)
-    assert old.code == "not_searchable"
+    assert old.code == "exhausted"
 
 
-def test_a_message_that_waited_long_in_the_queue_is_still_tried_more_than_once():
+@given(not_a_poll, tries)
+def test_without_attempts_and_patience_nothing_is_given_up(kind, tried):
+    verdict = settle(kind("x"), tried, attempts=None, patience_s=None)
+
+    assert isinstance(verdict, Retry)
+
+
+def test_a_message_that_waited_long_in_the_queue_is_still_looked_for_more_than_once():
     verdicts = [
-        settle(NotYetIndexed("x"), delivery=n, attempts=None, age_s=9999, patience_s=60)
+        settle(NotYetIndexed("x"), Tried(n, 9999.0), attempts=None, patience_s=60)
         for n in (1, 2, 3)
     ]
 
     assert [type(verdict) for verdict in verdicts] == [Retry, Retry, Bury]
 
 
-@given(transient.filter(lambda kind: kind is not NotYetIndexed), st.integers(1, 20))
-def test_the_last_attempt_ends_in_the_dead_letters(kind, most):
-    verdicts = [settle(kind("x"), delivery=n, attempts=most) for n in range(1, most + 1)]
+@given(st.integers(1, 20), st.integers(1, 10_000))
+def test_a_fault_of_our_own_ends_after_its_attempts_however_often_it_was_delivered(most, others):
+    verdicts = [
+        settle(KeyError("x"), Tried(n + others, 1e6, n), attempts=most, patience_s=None)
+        for n in range(1, most + 1)
+    ]
 
     assert all(isinstance(verdict, Retry) for verdict in verdicts[:-1])
     assert isinstance(verdicts[-1], Bury)
     assert verdicts[-1].code == "exhausted"
 
 
-@given(deliveries, st.integers(1, 20))
-def test_a_message_that_outlives_its_attempts_is_buried_unopened(n, most):
-    verdict = before(delivery=n, attempts=most)
+@given(not_a_poll, st.integers(1, 29))
+def test_a_clock_that_jumps_by_days_ends_no_patience(kind, failures):
+    jumped = Tried(failures, 3 * 86_400, failures, 3 * 86_400)
 
-    assert (verdict is not None) == (n > most)
+    assert isinstance(settle(kind("x"), jumped, attempts=None, patience_s=3600), Retry)
+
+
+@given(not_a_poll, st.integers(8, 10_000))
+def test_a_device_or_store_that_is_away_for_minutes_costs_no_document(kind, failures):
+    minutes = settle(kind("x"), Tried(30, 1e6, failures, 899), attempts=5, patience_s=None)
+    longer = settle(kind("x"), Tried(30, 1e6, failures, 900), attempts=5, patience_s=None)
+
+    assert isinstance(minutes, Retry)
+    assert isinstance(longer, Bury)
+
+
+@given(st.integers(0, 100))
+def test_a_message_that_killed_three_times_is_buried_unopened(killed):
+    verdict = before(killed)
+
+    assert (verdict is not None) == (killed >= 3)
     assert verdict is None or verdict.code == "poison"
-
-
-@given(deliveries)
-def test_a_stage_without_attempts_opens_every_delivery(n):
-    assert before(delivery=n, attempts=None) is None
 
 
 @given(st.integers(1, 9_999))
@@ -96,7 +122,7 @@ def test_retries_come_later_and_later_but_never_later_than_a_minute(n):
 
 
 def test_an_adapter_may_say_itself_when_to_try_again():
-    verdict = settle(TransientError("x", after_s=7.5), delivery=1, attempts=5)
+    verdict = settle(TransientError("x", after_s=7.5), ONCE, attempts=5, patience_s=None)
 
     assert verdict == Retry(7.5)
 
@@ -111,7 +137,7 @@ def test_an_adapter_may_say_itself_when_to_try_again():
     ],
 )
 def test_codes_are_stable(error, code):
-    verdict = settle(error, delivery=1, attempts=5)
+    verdict = settle(error, ONCE, attempts=5, patience_s=None)
 
     assert isinstance(verdict, Bury)
     assert verdict.code == code

@@ -56,6 +56,18 @@ def busy(progress):
     progress.rows_planned, progress.rows_written, progress.encoded = 9876, 3310, 3310
 
 
+def test_totals_are_never_below_what_is_done():
+    """After a kill the work of the process before is done here, though it was counted there."""
+    progress = Progress(found=9, listed=True, changed=534, rows_planned=6, indexed=2728)
+    progress.encoded, progress.rows_written = 4000, 4000
+
+    shown = " ".join(frame("docs", progress, Estimate(), 200))
+
+    assert "searchable 2,728 of 2,728" in shown
+    assert "embedded 4,000 of 4,000" in shown
+    assert "%" not in shown
+
+
 def test_the_first_line_says_what_runs_where_and_how_it_stops(clock):
     stream = io.StringIO()
     view_on(stream, clock).start()

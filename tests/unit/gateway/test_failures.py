@@ -4,7 +4,13 @@ from datetime import UTC, datetime
 import pytest
 from gateway_world import NOW
 
-from services.gateway.models import ChooseRequest, FailuresRequest
+from services.gateway.fixes import failure_id
+from services.gateway.models import (
+    ChooseRequest,
+    DocumentRequest,
+    DocumentsRequest,
+    FailuresRequest,
+)
 from services.gateway.problems import Problem
 from shared.events import Document
 from shared.identity import doc_key
@@ -66,6 +72,17 @@ async def test_a_letter_about_a_known_document_is_not_listed_twice(troubled):
     assert len(await failures(troubled)) == 2
 
 
+async def test_what_the_validator_could_not_judge_is_listed_though_the_document_is_well(troubled):
+    document = Document(source="docs", path="x", doc_key="a" * 26, changed_at=datetime.now(UTC))
+    troubled.letters = [Letter(9, "RESULTS", "validator_g1", document=document, code="exhausted")]
+
+    [failure] = await failures(troubled, code="exhausted")
+
+    assert failure.id == "d_9"
+    assert "docs/x" in failure.document
+    assert "instep drop d_9" in failure.fix
+
+
 async def test_retry_publishes_the_newest_change_again_as_a_repair(troubled):
     before = len(troubled.changes.appended)
 
@@ -97,13 +114,90 @@ async def test_drop_forgets_a_failure_and_a_letter_but_not_a_refusal(troubled):
     assert troubled.letters == []
 
 
-async def test_a_dropped_failure_is_pending_again_and_nothing_left_the_index(troubled):
+async def test_a_dropped_failure_says_so_everywhere_and_nothing_left_the_index(troubled):
     answer = await troubled.commands.drop(ChooseRequest(ids=("docs/big.csv",)))
+    again = await troubled.commands.drop(ChooseRequest(ids=("docs/big.csv",)))
     record = (await troubled.ledger.get(doc_key("docs", "big.csv"))).record
+    troubled.looks._last = None
+    shown = await troubled.queries.document(DocumentRequest(name="big.csv"))
+    lines = (await troubled.queries.documents(DocumentsRequest(state="dropped"))).documents
+    counted = (await troubled.queries.status()).documents
 
-    assert answer.done == 1
-    assert state(record).word == "working"
+    assert (answer.done, again.done) == (1, 0)
+    assert state(record).word == shown.state == "dropped"
+    assert shown.fix.endswith(f"instep retry {failure_id(shown.doc_key)}")
+    assert [line.path for line in lines] == ["big.csv"]
+    assert (counted["dropped"], counted["failed"]) == (1, 0)
     assert await troubled.store.count() == 2
+
+
+async def test_dropped_failures_leave_the_list_but_can_still_be_retried_by_name(troubled):
+    await troubled.commands.drop(ChooseRequest(ids=("docs/big.csv",)))
+    troubled.looks._last = None
+
+    listed = [f.document for f in await failures(troubled)]
+    asked = [f.document for f in await failures(troubled, state="dropped")]
+    everything = await troubled.commands.retry(ChooseRequest(all=True, dry_run=True))
+    named = await troubled.commands.retry(ChooseRequest(ids=("docs/big.csv",)))
+
+    assert "docs/big.csv" not in listed
+    assert asked == ["docs/big.csv"]
+    assert "docs/big.csv" not in [item.document for item in everything.items]
+    assert named.done == 1
+
+
+async def test_a_retry_never_wins_over_a_newer_change(troubled):
+    """The change arrives after the retry has read the newest one, before it appends its copy."""
+    log, append = troubled.changes, troubled.changes.append
+
+    async def overtaken(change, **options):
+        if change.repair:
+            log.append = append
+            await troubled.change("big.csv")
+        return await append(change, **options)
+
+    log.append = overtaken
+    answer = await troubled.commands.retry(ChooseRequest(ids=("docs/big.csv",)))
+    newest = await log.newest("docs", doc_key("docs", "big.csv"))
+
+    assert (answer.done, answer.skipped) == (0, 1)
+    assert "newer change" in answer.items[0].detail
+    assert newest.change.repair is None
+
+
+async def test_failures_are_grouped_by_reason_with_what_it_means(troubled):
+    answer = await troubled.queries.failures(FailuresRequest(limit=1))
+
+    assert {(g.state, g.code, g.count) for g in answer.groups} == {
+        ("refused", "encrypted", 1),
+        ("failed", "store_error", 1),
+        ("failed", "malformed", 1),
+    }
+    assert all(group.meaning and group.fix for group in answer.groups)
+    assert (len(answer.failures), answer.total) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen"),
+    [
+        ({"path": "*.csv"}, ["docs/big.csv"]),
+        ({"path": "b*", "source": "inbox"}, []),
+        ({"stage": "index"}, ["docs/big.csv"]),
+        ({"code": "encrypted", "source": "docs"}, ["docs/scan.pdf"]),
+    ],
+)
+async def test_failures_are_chosen_by_what_they_have_in_common(troubled, fields, chosen):
+    answer = await troubled.commands.retry(ChooseRequest(**fields, dry_run=True))
+
+    assert [item.document for item in answer.items] == chosen
+
+
+async def test_a_long_list_is_worked_on_though_some_of_it_is_over_by_then(troubled):
+    wanted = ChooseRequest(ids=("docs/big.csv", "docs/healed.md"), lenient=True)
+
+    answer = await troubled.commands.retry(wanted)
+
+    assert [item.document for item in answer.items] == ["docs/big.csv"]
 
 
 @pytest.mark.parametrize(

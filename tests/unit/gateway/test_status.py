@@ -16,6 +16,7 @@ from services.gateway.status import (
     status,
 )
 from shared.ordering import Failed, Reason, Revision, RowRef, revise, settle
+from shared.progress import SourceHealth
 
 STAGES = (StageSeen("accept", 0, 0, 5), StageSeen("embedder_g1", 2, 16, 100, oldest_at=NOW - 1.5))
 
@@ -141,3 +142,14 @@ def test_a_percentile_of_nothing_is_nothing():
 
 def test_row_refs_of_the_records_are_as_the_ledger_has_them():
     assert record().settled.rows == (RowRef("a" * 26, 1),)
+
+
+def test_what_is_wrong_with_a_source_is_told_with_it():
+    wrong = {f"{n}.md": "permission denied" for n in range(9)}
+    seen = Observation(NOW, STAGES, sources={"x": SourceHealth("/x: gone", wrong)})
+    sources = [SourceView(name="x", kind="folder"), SourceView(name="y", kind="folder")]
+
+    x, y = status(count([], NOW), seen, sources=sources).sources
+
+    assert (x.error, x.problem_count, len(x.problems)) == ("/x: gone", 9, 5)
+    assert (y.error, y.problem_count, y.problems) == ("", 0, {})

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from services.producer.accept import AcceptFile, changed_at
 from services.producer.folder import Body
-from services.producer.kept import KeptListing, may_remove
-from services.producer.listing import Seen, Stat
+from services.producer.kept import KeptListing, Threshold
+from services.producer.listing import Seen, Stat, to_bytes
 from services.producer.memory_log import MemoryChangeLog
 from shared.content.memory import MemoryContent
 from shared.events import Batch
@@ -77,6 +77,15 @@ async def test_what_never_was_or_is_gone_already_is_not_deleted():
 
     assert [first.word, again.word] == ["absent", "absent"]
     assert [c.op for c in log.appended] == ["upserted", "deleted"]
+
+
+async def test_the_end_of_what_docs_has_lost_is_told():
+    log = MemoryChangeLog()
+    outcome = await door(log)("a.md", Disk(None), BATCH, known=True, accepted=True)
+    again = await door(log)("a.md", Disk(None), BATCH, known=True, accepted=True)
+
+    assert (outcome.word, again.word) == ("accepted", "absent")
+    assert [c.op for c in log.appended] == ["deleted"]
 
 
 async def test_a_deleted_file_that_comes_back_with_its_content_is_a_change():
@@ -230,10 +239,31 @@ async def test_a_listing_is_kept_over_restarts_and_only_changed_shards_are_writt
     assert second.entries == {f"{n}.md": seen for n in range(50) if n != 7}
 
 
+async def test_a_listing_that_was_never_kept_or_is_damaged_is_doubtful():
+    shelf = MemoryShelf()
+    seen = Seen(Stat(1, 2, 3, 4), 10**12, "h", 7)
+    doubts = []
+    for key, value in [(None, b""), ("docs.new.0", b"junk"), ("docs.00", b"junk"), (None, b"")]:
+        listing = KeptListing(shelf, "docs")
+        if key is not None:
+            await shelf.put(key, value)
+        await listing.load()
+        doubts.append(listing.doubtful)
+        if key is None:
+            for n in range(300):
+                listing.put(f"{n}.md", seen)
+            await listing.save()
+        else:
+            await shelf.delete(key)
+            await shelf.put("docs.00", to_bytes({}))
+
+    assert doubts == [True, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("vanished", "lately", "known", "allowed"),
     [(19, 0, 19, True), (20, 0, 20, False), (20, 0, 40, True), (21, 0, 40, False),
      (10, 15, 30, False), (5, 15, 85, True), (0, 0, 0, True)],
 )  # fmt: skip
 def test_more_than_half_and_at_least_twenty_removals_wait(vanished, lately, known, allowed):
-    assert may_remove(vanished, lately, known) is allowed
+    assert Threshold().may_remove(vanished, lately, known) is allowed

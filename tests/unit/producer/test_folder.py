@@ -1,14 +1,19 @@
 """Odd things in a folder: links, pipes, names, and what cannot be read."""
 
 import os
+import shutil
 import socket
+import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from services.producer.folder import Folder, SourceUnavailable, Unsettled
+from services.producer.folder import Folder, SourceUnavailable, Unreadable, Unsettled
+from services.producer.listing import Stat
 from services.producer.looking import look_at
 from services.producer.mounts import needs_polling
+from services.producer.reading import content, digest
 from services.producer.rules import Rules
 
 
@@ -79,8 +84,9 @@ def test_pipes_sockets_and_folders_with_a_documents_name_are_skipped(root, folde
 
 def test_a_name_that_is_not_unicode_is_told_and_skipped(root, folder):
     (root / "a.md").write_text("a")
-    with open(os.fsencode(root) + b"/\xff.md", "w") as file:  # noqa: PTH123
-        file.write("x")
+    for name in (b"/\xff.md", b"/\xff.png"):
+        with open(os.fsencode(root) + name, "w") as file:  # noqa: PTH123
+            file.write("x")
     scan = folder.scan()
 
     assert set(scan.files) == {"a.md"}
@@ -170,6 +176,182 @@ def test_a_look_at_a_name_that_became_a_folder_finds_both_sides(root, folder):
 
     assert set(found.suspects) == {"a.md/b.md"}
     assert sorted(found.vanished) == ["a.md", "x/y.md"]
+
+
+ODD_NAMES = (
+    "with space.md",
+    "quo\"te's.md",
+    "new\nline.md",
+    "ta\tb.md",
+    "\x1b[31mred.md",
+    "\U0001f469\u200d\U0001f52c.md",
+    "\u202egnp.md",
+    "%2e%2e%2f.md",
+    "back\\slash.md",
+    "-rf.md",
+    "*.md",
+    "n" * 252 + ".md",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_documents_under_their_own_name(root, folder, name):
+    (root / name).write_text("x")
+
+    assert set(folder.scan().files) == {name}
+    assert folder.read(name).data == b"x"
+    assert folder.path_of(f"{root}/{name}") == name
+
+
+def test_a_path_that_is_too_long_is_told_and_its_neighbours_are_read(root, folder):
+    (root / "a.md").write_text("a")
+    deep = root
+    for letter in "bcdef":
+        deep = deep / (letter * 220)
+        deep.mkdir()
+    (deep / "short.md").write_text("x")
+    (deep.parent / f"{'m' * 150}.md").write_text("x")
+    (deep.parent / "fits.md").write_text("x")
+    scan = folder.scan()
+
+    assert {path[-7:] for path in scan.files} == {"a.md", "fits.md"}
+    assert set(scan.problems.values()) == {"the path is longer than 1024 bytes"}
+    assert len(scan.problems) == 2
+
+
+COMPOSED, DECOMPOSED = "\u00e9.md", "e\u0301.md"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("heard", [COMPOSED, DECOMPOSED])
+def test_of_two_names_in_two_unicode_forms_one_counts_always(
+    root, folder, monkeypatch, order, heard
+):
+    (root / COMPOSED).write_text("composed")
+    (root / DECOMPOSED).write_text("decomposed")
+    scandir = os.scandir
+
+    class Ordered(list):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(
+        os, "scandir", lambda path: Ordered(sorted(scandir(path), key=str)[::order])
+    )
+    scan = folder.scan()
+    folder.path_of(f"{root}/{heard}")
+
+    assert set(scan.files) == {COMPOSED}
+    assert scan.problems == {COMPOSED: "two files have this name in different Unicode forms"}
+    assert scan.files[COMPOSED].size == len("composed")
+    assert folder.read(COMPOSED).data == b"composed"
+
+    (root / COMPOSED).unlink()
+    assert folder.read(COMPOSED).data == b"decomposed"
+    assert folder.scan().problems == {}
+
+
+def test_two_folders_in_two_unicode_forms_are_one(root, folder):
+    for name in ("\u00e9", "e\u0301"):
+        (root / name).mkdir()
+    (root / "\u00e9" / "a.md").write_text("a")
+    (root / "e\u0301" / "b.md").write_text("b")
+    folder.scan()
+    below = folder.scan("\u00e9")
+
+    assert set(below.files) == {"\u00e9/a.md", "\u00e9/b.md"}
+    assert folder.read("\u00e9/b.md").data == b"b"
+    assert look_at(folder, dict.fromkeys(below.files), ["\u00e9"]).vanished == []
+
+
+def test_hard_links_are_documents_of_their_own(root, folder):
+    (root / "a.md").write_text("a")
+    (root / "b.md").hardlink_to(root / "a.md")
+
+    assert set(folder.scan().files) == {"a.md", "b.md"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device files")
+def test_a_device_is_never_opened(root, folder):
+    os.mknod(root / "zero.md", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+
+    assert folder.scan().files == {}
+    assert folder.read("zero.md") is None
+
+
+def test_a_sparse_file_of_2_gb_is_refused_by_its_size(root, folder, monkeypatch):
+    with (root / "a.md").open("wb") as file:
+        file.truncate(2 * 1024**3)
+    monkeypatch.setattr("services.producer.folder.content", None)
+    body = folder.read("a.md")
+
+    assert (body.data, body.stat.size) == (None, 2 * 1024**3)
+
+
+def test_a_file_that_vanishes_after_it_was_listed_is_not_there(root, folder, monkeypatch):
+    (root / "a.md").write_text("a")
+    monkeypatch.setattr(folder, "look", lambda path: (root / path).unlink())
+    scan = folder.scan()
+
+    assert (set(scan.files), folder.read("a.md")) == ({"a.md"}, None)
+
+
+def test_a_file_that_cannot_be_opened_is_no_missing_one(root, folder, monkeypatch):
+    (root / "a.md").write_text("a")
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(Unreadable, match="permission denied"):
+        folder.read("a.md")
+
+
+def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, monkeypatch):
+    """The clock of the file system stands still: size and times say nothing."""
+    (root / "a.md").write_text("before")
+    now = time.time_ns()
+    monkeypatch.setattr(
+        "services.producer.folder._stat", lambda found: Stat(found.st_size, now, now, 1)
+    )
+    reads = []
+
+    def torn(file, size):
+        reads.append(content(file, size))
+        (root / "a.md").write_text("after!")
+        return reads[-1]
+
+    monkeypatch.setattr("services.producer.folder.content", torn)
+    with pytest.raises(Unsettled):
+        folder.read("a.md")
+    assert folder.read("a.md").data == b"after!"
+
+
+def test_a_file_at_rest_is_read_once_only(root, folder, monkeypatch):
+    (root / "a.md").write_text("a")
+    calls = []
+    monkeypatch.setattr(time, "time_ns", lambda: 2**62)
+    monkeypatch.setattr(
+        "services.producer.folder.digest", lambda *args: calls.append(args) or digest(*args)
+    )
+    folder.read("a.md")
+
+    assert calls == []
+
+
+def test_a_file_replaced_by_a_folder_and_back(root, folder):
+    (root / "a.md").mkdir()
+    (root / "a.md" / "b.md").write_text("b")
+    as_folder = set(folder.scan().files)
+    shutil.rmtree(root / "a.md")
+    (root / "a.md").write_text("a")
+
+    assert as_folder == {"a.md/b.md"}
+    assert set(folder.scan().files) == {"a.md"}
+    assert folder.read("a.md/b.md") is None
 
 
 @pytest.mark.parametrize(

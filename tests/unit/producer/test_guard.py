@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.producer.guard import Guard
-from services.producer.kept import Held, KeptListing, may_release
+from services.producer.kept import Held, KeptListing, Threshold
 from services.producer.listing import Seen, Stat
 from shared.errors import BusUnavailable
 from shared.progress import Progress
@@ -21,14 +21,16 @@ def paths(count, start=0):
 class World:
     """A guard of a source with 40 documents, and what it says."""
 
-    def __init__(self, known=40, shelf=None):
+    def __init__(self, known=40, shelf=None, threshold=None):
         self.shelf = shelf or MemoryShelf()
         self.news = []
         self.progress = Progress(listeners=[self.news.append])
         self.listing = KeptListing(self.shelf, "docs")
         for path in paths(known):
             self.listing.put(path, Seen(Stat(1, 1, 1, 1), 1, "h", 1))
-        self.guard = Guard("/docs", self.listing, self.progress, lambda: NOW)
+        self.guard = Guard(
+            "/docs", self.listing, self.progress, lambda: NOW, threshold or Threshold()
+        )
 
     async def lists(self, gone, at=0.0):
         """A whole listing misses these; returns what may be removed, and removes it."""
@@ -126,7 +128,7 @@ async def test_a_release_does_not_cover_what_vanished_after_the_person_looked():
     ],
 )
 def test_a_word_covers_what_was_shown_and_what_needs_no_question(shown, vanished, known, covered):
-    assert may_release(shown, vanished, known) is covered
+    assert Threshold().may_release(shown, vanished, known) is covered
 
 
 async def test_what_a_person_released_does_not_make_the_next_removal_suspect():

@@ -22,6 +22,8 @@ from shared.shelves.memory import MemoryShelf
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("inbox", "a.md")
+NESTED = b'{"data":' + b"[" * 100_000
+BATCH = {"id": "n", "count": 1, "source": "inbox", "started_at": "2026-01-01T00:00:00Z"}
 
 
 class Replies:
@@ -322,6 +324,11 @@ async def test_a_text_that_json_blows_up_goes_to_the_content_store(door):
         ({"text": "x", "metadata": {f"k{n}": 1 for n in range(65)}}, "invalid_request"),
         ({"text": "x", "metadata": {"k": "v" * 9000}}, "invalid_request"),
         ({"text": "x", "title": "t" * 2000}, "invalid_request"),
+        ({"text": "x", "metadata": {"k": 1e999}}, "invalid_request"),
+        ({"text": "x", "media_type": "m" * 201}, "invalid_request"),
+        ({"text": "x", "source_version": 2**63}, "invalid_request"),
+        ({"text": "x", "batch": BATCH | {"format": "f" * 201}}, "invalid_request"),
+        ({"text": "x", "batch": BATCH | {"id": ""}}, "invalid_request"),
         ({"text": "x" * 51}, "too_large"),
         ({"data_base64": "not base64!"}, "invalid_request"),
         ({"ref": {"url": "file:///etc/passwd"}}, "reference_not_allowed"),
@@ -359,7 +366,21 @@ async def test_an_allowed_reference_is_taken_as_it_is():
         b'{"path": "a.md"}',
         b'{"path": "../a.md", "text": "x"}',
         b'{"path": "a.md", "text": "x", "metadata": {"k": [1]}}',
+        b"[]",
+        b"not json" + b"\0" * 9,
+        b'{"path": "a.md", "text": "x", "schema": 2}',
+        b'{"path": "a.md", "text": "x", "op": "move"}',
+        b'{"path": "a.md", "text": "x", "source_version": "new"}',
+        b'{"path": "a.md", "text": "\\ud800"}',
+        b'{"path": "/a.md", "text": "x"}',
+        b'{"path": "a//b.md", "text": "x"}',
+        b'{"path": "a\\u0000.md", "text": "x"}',
+        b'{"path": "\\ud800.md", "text": "x"}',
+        b'{"path": "", "text": "x"}',
+        b'{"path": "' + b"a" * 1025 + b'", "text": "x"}',
+        b'{"path":' + b"[" * 100_000,
     ],
+    ids=range(17),
 )
 async def test_what_is_no_submission_is_answered_and_dead_lettered_without_its_text(door, data):
     with pytest.raises(MalformedEvent):
@@ -367,6 +388,21 @@ async def test_what_is_no_submission_is_answered_and_dead_lettered_without_its_t
 
     assert door.receipt.state == "refused"
     assert "not json" not in (door.receipt.detail or "")
+
+
+async def test_a_backslash_and_fields_of_tomorrow_are_no_fault(door):
+    await door.raw(1, b'{"path": "..\\\\a.md", "text": "x", "tomorrow": {"a": [1]}}')
+
+    assert door.log.appended[0].document.path == "..\\a.md"
+
+
+@pytest.mark.parametrize("source", ["In_Box", "", "-a", "a" * 41, "ä"])
+async def test_a_source_with_an_odd_name_is_dead_lettered(door, source):
+    delivery = Delivery(sequence=1, subject=f"documents.submitted.{source}")
+    with pytest.raises(MalformedEvent, match="invalid_source"):
+        await door.accept(b'{"path": "a.md", "text": "x"}', delivery)
+
+    assert door.log.appended == []
 
 
 async def test_cloudevents_are_taken_in_binary_and_in_structured_mode(door):
@@ -384,6 +420,7 @@ async def test_cloudevents_are_taken_in_binary_and_in_structured_mode(door):
     "envelope",
     [
         [],
+        NESTED,
         {"specversion": "1.0", "data": {}},
         {"specversion": "1.0", "type": "other", "data": {"path": "a.md", "text": "x"}},
         {"specversion": "1.0", "type": "instep.document.submitted.v1", "data_base64": "%"},
@@ -391,8 +428,9 @@ async def test_cloudevents_are_taken_in_binary_and_in_structured_mode(door):
 )
 async def test_a_wrong_envelope_is_refused(door, envelope):
     headers = {"Content-Type": "application/cloudevents+json"}
+    data = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
     with pytest.raises(MalformedEvent):
-        await door.raw(1, json.dumps(envelope).encode(), headers)
+        await door.raw(1, data, headers)
 
     assert door.log.appended == []
 

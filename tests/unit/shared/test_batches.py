@@ -19,11 +19,6 @@ def batch(name: str = "b", count: int = 1) -> Batch:
     return Batch(id=name, count=count, source="docs", started_at=START)
 
 
-def report(name: str, after_s: int = 0) -> dict:
-    at = START + timedelta(seconds=after_s)
-    return {"batch": batch(name).model_dump(mode="json"), "completed_at": at.isoformat()}
-
-
 @pytest.fixture
 def shelf():
     return MemoryShelf()
@@ -46,15 +41,14 @@ def test_ids_sort_by_time_and_fit_a_subject(a, b, entropy):
     assert (ids[0] == ids[1]) == (a == b)
 
 
-async def test_an_announced_batch_is_open_and_whole_until_it_is_closed(book, shelf):
+async def test_an_announced_batch_is_open_and_whole_until_it_is_forgotten(book, shelf):
     await book.announce(batch(count=2), {"d1": 1, "d2": 2}, 7)
     found = (await book.open())["b"]
-    await book.close("b", report("b"))
+    await book.forget("b")
 
     assert (found.members, found.unchanged, found.whole) == ({"d1": 1, "d2": 2}, 7, True)
     assert await book.open() == {}
-    assert await book.report("b") == report("b")
-    assert await shelf.keys("open.") == []
+    assert await shelf.keys() == []
 
 
 async def test_an_empty_batch_is_open_too(book):
@@ -143,18 +137,6 @@ async def test_a_write_that_fails_is_made_up_for(shelf):
     await book.join(batch(count=2), "d2", 2)
 
     assert set((await book.open())["b"].members) == {"d1", "d2"}
-
-
-async def test_history_is_newest_first_and_bounded(book, shelf, monkeypatch):
-    monkeypatch.setattr(batches, "REPORTS_KEPT", 5)
-    for n in range(9):
-        await book.close(f"b{n}", report(f"b{n}", n))
-    again = BatchBook(shelf)
-    await again.close("b9", report("b9", 9))
-
-    assert [r["batch"]["id"] for r in await book.history()] == ["b9", "b8", "b7", "b6", "b5"]
-    assert [r["batch"]["id"] for r in await book.history(2)] == ["b9", "b8"]
-    assert await book.report("b1") is None
 
 
 async def test_listeners_hear_of_announcements(book):

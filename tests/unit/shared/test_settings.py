@@ -145,7 +145,8 @@ def test_a_misspelt_name_in_the_file_is_refused_with_its_line_and_the_right_one(
 
     assert told(file) == [
         "instep.toml:3: sources.docs.exclud is not a setting; did you mean sources.docs.exclude?",
-        "instep.toml:4: sources.docs.chunkng.kind is not a setting; did you mean chunking.kind?",
+        "instep.toml:4: sources.docs.chunkng.kind is not a setting; "
+        "did you mean sources.docs.chunking.kind?",
         "instep.toml:8: embeding.numeric is not a setting; did you mean embedding.numeric?",
     ]
 

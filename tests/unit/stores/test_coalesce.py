@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import StoreUnavailable, VectorsRejected
-from shared.ports import Probe, Row
+from shared.ports import Digest, Probe, Row
 from shared.stores import coalesce
 from shared.stores.coalesce import CoalescingStore, Size, agreeing_runs, fitting
 from shared.stores.memory import MemoryStore
@@ -257,3 +257,30 @@ async def test_while_much_waits_upserts_gather_before_they_go():
     await asyncio.gather(first, second)
 
     assert calls == [2]
+
+
+async def test_a_sweep_asks_the_inner_store_itself_and_waits_for_no_group(inner, store):
+    inner.gate.set()
+    await store.upsert([row("a")])
+    inner.gate.clear()
+    waiting = start(store.upsert([row("b")]))
+    await others_run()
+    asked = []
+
+    async def digests():
+        asked.append("digests")
+        return {"do": Digest(1, 0)}
+
+    async def holdings(buckets):
+        asked.append(buckets)
+        return {}
+
+    inner.digests, inner.holdings = digests, holdings
+
+    assert await asyncio.gather(store.digests(), store.digests()) == [{"do": Digest(1, 0)}] * 2
+    assert await asyncio.gather(store.holdings(["do"]), store.holdings(["aa"])) == [{}] * 2
+    assert asked == ["digests", "digests", ["do"], ["aa"]]
+    assert not waiting[0].done()
+
+    inner.gate.set()
+    await asyncio.gather(*waiting)

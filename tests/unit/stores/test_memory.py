@@ -1,8 +1,11 @@
 import asyncio
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from shared.ports import Filter, Probe, Row
+from shared.identity import doc_key, mark_of, row_id
+from shared.ports import Digest, Filter, Probe, Row
 from shared.stores.memory import MemoryStore
 
 VECTOR = np.array([1, 0], np.float32)
@@ -54,3 +57,61 @@ async def test_others_run_between_the_rows_of_a_delete():
     await deleting
 
     assert store._rows == {}
+
+
+DOC = doc_key("notes", "a.md")
+KEPT, HURT = (row_id(DOC, chunk, 1) for chunk in ("kept", "hurt"))
+
+
+async def two_rows() -> MemoryStore:
+    store = MemoryStore(2)
+    await store.upsert([replace(row(key), doc_key=DOC) for key in (KEPT, HURT)])
+    return store
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": "other"},
+        {"title": "other"},
+        {"path": "b.md"},
+        {"metadata": {"n": 1}},
+        {"heading": ("One",)},
+        {"vector": np.array([0, 1], np.float32)},
+        {"vector": np.array([1, 0, 0], np.float32)},
+        {"vector": np.array([np.nan, 0], np.float32)},
+        {"id": KEPT},
+    ],
+)
+async def test_a_row_that_was_tampered_with_is_counted_only_and_named(changes):
+    store = await two_rows()
+    store.tamper(HURT, **changes)
+
+    assert await store.digests() == {DOC[:2]: Digest(2, mark_of(KEPT))}
+    (holding,) = (await store.holdings([DOC[:2]])).values()
+    assert holding.damaged == {changes.get("id", HURT)}
+
+
+async def test_writing_a_tampered_row_again_leaves_it_and_a_deletion_makes_room():
+    store = await two_rows()
+    store.tamper(HURT, text="other")
+    whole = replace(row(HURT), doc_key=DOC)
+    await store.upsert([whole])
+
+    assert await store.digests() == {DOC[:2]: Digest(2, mark_of(KEPT))}
+
+    await store.delete([HURT])
+    await store.upsert([whole])
+
+    assert await store.digests() == {DOC[:2]: Digest(2, (mark_of(KEPT) + mark_of(HURT)) % 2**64)}
+
+
+async def test_lost_rows_are_gone_and_may_be_written_again():
+    store = await two_rows()
+    store.lose([HURT, "absent"])
+
+    assert await store.digests() == {DOC[:2]: Digest(1, mark_of(KEPT))}
+
+    await store.upsert([replace(row(HURT), doc_key=DOC)])
+
+    assert (await store.digests())[DOC[:2]].rows == 2

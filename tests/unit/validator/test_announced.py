@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime
 
+from services.validator.complete import Complete
 from services.validator.observe import Observe
 from services.validator.tracker import Tracker
 from shared.batches import BatchBook
 from shared.caches.memory import MemoryCache
 from shared.errors import BusUnavailable
 from shared.events import Batch
+from shared.history import History
 from shared.ledgers.memory import MemoryLedger
 from shared.shelves.memory import MemoryShelf
 from shared.stores.memory import MemoryStore
@@ -41,7 +43,9 @@ async def tracked(book: BatchBook):
 
     store, ledger = MemoryStore(2), MemoryLedger()
     check = Observe("f", store, MemoryCache(), 60.0)
-    tracker = Tracker("g1", book, ledger, check, publish, lambda: NOW)
+    history = History(book._shelf)
+    complete = Complete("g1", "m", book, history, ledger, check, publish, lambda: NOW)
+    tracker = Tracker(book, ledger, complete)
     running = asyncio.create_task(tracker.run())
     try:
         yield tracker
@@ -95,4 +99,4 @@ async def test_an_empty_batch_is_open_no_more_once_it_has_its_report():
             while tracker.open_count():
                 await asyncio.sleep(0.01)
 
-        assert (await book.report("b"))["batch"]["id"] == "b"
+        assert (await tracker.complete.history.report("b")).batch.id == "b"

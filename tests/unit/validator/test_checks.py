@@ -1,7 +1,5 @@
 """Judgements on documents and batches."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,16 +13,13 @@ from services.validator.checks import (
     freshness,
     judge,
     judge_sample,
-    outcome_of,
     parse_queries,
-    summarise,
     tally,
 )
 from shared.errors import ConfigurationError
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.ordering import Pending, Record, RowRef, Settled
 
 KEY = "a" * 26
-FAILED = Failed(5, "embed", Reason("x", "y"))
 ids = st.frozensets(st.sampled_from("abcdef"))
 
 
@@ -77,44 +72,6 @@ def test_queries_are_read_and_a_bad_line_is_named():
     assert parse_queries('{"q": "x", "expect": "docs/a"}\n\n', "q") == [SampleQuery("x", "docs/a")]
     with pytest.raises(ConfigurationError, match=r"q\.jsonl:2"):
         parse_queries('{"q": "x", "expect": "a"}\n{"q": 1}', "q.jsonl")
-
-
-@pytest.mark.parametrize(
-    ("record", "seq", "word", "exact"),
-    [
-        (Record("docs", "a", settled(5)), 5, "indexed", True),
-        (Record("docs", "a", settled(7, "removed")), 5, "removed", False),
-        (Record("docs", "a", settled(5, "refused")), 5, "refused", True),
-        (Record("docs", "a", settled(3), failed=FAILED), 5, None, True),
-        (Record("docs", "a", settled(5), failed=replace(FAILED, seq=4)), 5, "indexed", True),
-    ],
-)  # fmt: skip
-def test_an_outcome_is_that_of_the_revision_or_of_a_newer_one(record, seq, word, exact):
-    found = outcome_of(record, seq)
-
-    assert found is not None
-    assert (found.outcome, found.exact) == (word, exact)
-
-
-def test_what_is_older_or_on_its_way_has_no_outcome():
-    pending = Pending(5, "indexed", (), frozenset(), 0, 0)
-
-    assert outcome_of(None, 5) is None
-    assert outcome_of(Record("docs", "a", settled(4)), 5) is None
-    assert outcome_of(Record("docs", "a", settled(4), pending), 5) is None
-
-
-def test_a_summary_counts_documents_by_outcome_and_chunks_of_the_batch_itself():
-    mine = outcome_of(Record("d", "a", settled(5, rows=4, inserted=3, encoded=2, removed=1)), 5)
-    newer = outcome_of(Record("d", "b", settled(9, "removed", rows=0, inserted=8)), 5)
-    assert mine is not None
-    assert newer is not None
-    summary = summarise([mine, newer], unchanged=7, declined=2)
-
-    assert summary.model_dump() == {
-        "indexed": 1, "unchanged": 7, "removed": 1, "refused": 2, "failed": 0,
-        "chunks": {"total": 4, "inserted": 3, "kept": 1, "removed": 1, "encoded": 2},
-    }  # fmt: skip
 
 
 def test_freshness_percentiles():

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from services.validator import complete as completing
 from services.validator import tracker as tracking
 from services.validator import validate as validating
 from services.validator.checks import SampleQuery
 from services.validator.checkup import ValidateNow
+from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
 from services.validator.tracker import Tracker
 from services.validator.validate import Validate
@@ -27,6 +29,7 @@ from shared.events import (
     DocumentNotTaken,
     DocumentRemoved,
 )
+from shared.history import History
 from shared.identity import cache_key, doc_key
 from shared.ledgers.memory import MemoryLedger
 from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
@@ -63,7 +66,6 @@ class Index:
     def __init__(self) -> None:
         self.ledger, self.store, self.cache = MemoryLedger(), MemoryStore(64), MemoryCache()
         self.shelf = MemoryShelf()
-        self.book = BatchBook(self.shelf)
         self.published: list = []
         self.observe = Observe("f", self.store, self.cache, 60.0)
         self.samples = AskSamples([], FewVectors(), self.store, self.ledger)
@@ -71,10 +73,12 @@ class Index:
 
     def fresh_tracker(self) -> None:
         """A new process."""
-        self.book = BatchBook(self.shelf)
-        self.tracker = Tracker(
-            "g1", self.book, self.ledger, self.observe, self.publish, lambda: NOW, self.samples
-        )
+        self.book, self.history = BatchBook(self.shelf, lambda: AT), History(self.shelf)
+        complete = Complete(
+            "g1", "m", self.book, self.history, self.ledger, self.observe, self.publish,
+            lambda: NOW, self.samples,
+        )  # fmt: skip
+        self.tracker = Tracker(self.book, self.ledger, complete)
         self.validate = Validate("g1", self.ledger, self.observe, self.tracker, lambda: NOW)
 
     async def publish(self, event) -> None:
@@ -121,7 +125,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(validating, "LINGER_S", 0.001)
     monkeypatch.setattr(tracking, "POLL_S", 0.01)
     monkeypatch.setattr(tracking, "RELOAD_S", 0.05)
-    monkeypatch.setattr(tracking, "RECHECK_S", 0.01)
+    monkeypatch.setattr(completing, "RECHECK_S", 0.01)
 
 
 def document(path: str, seq: int) -> Document:
@@ -259,9 +263,9 @@ async def test_an_empty_batch_completes_at_once_and_says_so(index):
         report = await tracker.wait_complete("b")
 
     assert index.completed() == ["b"]
-    assert report["summary"]["unchanged"] == 12
-    assert report["validation_passed"] is None
-    assert await index.book.report("b") == report
+    assert report.documents.unchanged == 12
+    assert report.validation_passed is None
+    assert await index.history.report("b") == report
 
 
 async def test_a_batch_completes_when_every_revision_has_settled(index):
@@ -277,12 +281,12 @@ async def test_a_batch_completes_when_every_revision_has_settled(index):
     assert waiting == (1, [])
     assert tracker.open_count() == 0
     assert index.completed() == ["b"]
-    assert report["summary"] == {
+    assert report.summary.model_dump() == {
         "indexed": 1, "unchanged": 1, "removed": 0, "refused": 1, "failed": 0,
         "chunks": {"total": 2, "inserted": 2, "kept": 0, "removed": 0, "encoded": 2},
     }  # fmt: skip
-    assert report["validation_passed"] is True
-    assert report["freshness"]["p50_s"] == 0.5
+    assert report.validation_passed is True
+    assert report.freshness.p50_s == 0.5
 
 
 async def test_events_that_come_before_the_announcement_cost_no_second_question(index, monkeypatch):
@@ -298,7 +302,7 @@ async def test_events_that_come_before_the_announcement_cost_no_second_question(
         report = await tracker.wait_complete("b")
 
     assert asked == []
-    assert report["checked"]["passed"] == 30
+    assert (report.checked.documents, report.checked.failed) == (30, 0)
 
 
 async def test_lost_events_do_not_stop_a_batch(index):
@@ -307,7 +311,7 @@ async def test_lost_events_do_not_stop_a_batch(index):
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
 
-    assert report["checked"]["documents"] == 1
+    assert report.checked.documents == 1
 
 
 async def test_a_newer_revision_ends_the_older_one(index):
@@ -316,8 +320,8 @@ async def test_a_newer_revision_ends_the_older_one(index):
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
 
-    assert report["summary"]["indexed"] == 1
-    assert report["summary"]["chunks"]["total"] == 0
+    assert report.summary.indexed == 1
+    assert report.summary.chunks.total == 0
 
 
 async def test_a_failed_document_ends_too(index):
@@ -328,7 +332,7 @@ async def test_a_failed_document_ends_too(index):
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
 
-    assert report["summary"]["failed"] == 1
+    assert report.summary.failed == 1
 
 
 async def test_open_batches_survive_a_restart_and_batches_of_other_processes_are_seen(index):
@@ -357,7 +361,7 @@ async def test_a_publishers_batch_waits_for_its_count(index):
         report = await tracker.wait_complete("b")
 
     assert before == (["other"], 0)
-    assert (report["summary"]["indexed"], report["summary"]["refused"]) == (2, 1)
+    assert (report.summary.indexed, report.summary.refused) == (2, 1)
 
 
 async def test_a_lost_row_is_in_the_report(index):
@@ -366,9 +370,9 @@ async def test_a_lost_row_is_in_the_report(index):
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
 
-    assert report["validation_passed"] is False
-    assert report["checked"]["problems"] == [
-        {"doc_key": key, "missing": 1, "extra": 0, "self_query": None}
+    assert report.validation_passed is False
+    assert [(t.doc_key, t.state, t.code) for t in report.troubles] == [
+        (key, "differs", "rows_missing")
     ]
     assert [e.validation_passed for e in index.published] == [False]
 
@@ -383,7 +387,7 @@ async def test_a_bus_that_fails_for_a_while_delays_a_batch_and_loses_nothing(ind
             raise BusUnavailable("down")
         await publish(event)
 
-    index.tracker.publish = failing
+    index.tracker.complete.publish = failing
     async with index.tracked() as tracker:
         await index.book.announce(batch(count=0), {}, 0)
         await tracker.wait_complete("b")
@@ -402,15 +406,17 @@ async def test_sample_queries_are_part_of_the_report(index):
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
 
-    assert [s["rank"] for s in report["samples"]] == [1, None]
-    assert report["validation_passed"] is False
+    assert [s.rank for s in report.samples] == [1, None]
+    assert report.validation_passed is False
 
 
 # -- now -------------------------------------------------------------------------------------------
 
 
 def checkup(index: Index) -> ValidateNow:
-    return ValidateNow("g1", index.ledger, index.store, index.observe, index.book, index.samples)
+    return ValidateNow(
+        "g1", index.ledger, index.store, index.observe, index.history, index.samples, lambda: NOW
+    )
 
 
 async def test_a_whole_index_passes(index):

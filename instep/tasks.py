@@ -1,0 +1,30 @@
+"""Work that the running instance is asked to do."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from services.cli import exits
+from services.cli.ask import find
+from services.cli.client import ask
+from services.cli.exits import Stop
+from services.cli.options import DATA, Options, Surroundings
+from services.cli.sweep import TIMEOUT_S
+from shared.errors import BusUnavailable, ConfigurationError
+
+HOW: Final = "start one: instep up PATH"
+
+
+def generate_embeddings(batch_size: int, *, data: str | Path | None) -> dict[str, int]:
+    """As `instep.generate_embeddings`."""
+    folder = Path(data or Surroundings.of(os.environ).data or DATA)
+    try:
+        url = find(Options(data=folder))
+        if url is None:
+            raise BusUnavailable(f"no instance runs in {folder}; {HOW}")
+        answer = ask(url, "sweep", {"batch_size": batch_size}, timeout_s=TIMEOUT_S)
+    except Stop as stop:
+        if stop.status == exits.NOT_REACHABLE:
+            raise BusUnavailable(f"{stop.text}; {HOW}") from None
+        raise ConfigurationError(stop.text) from None
+    return {"processed": int(answer["processed"]), "failed": int(answer["failed"])}

@@ -1,0 +1,158 @@
+"""What the enricher and the process that reads for it say to each other. Pure.
+
+Frames of a length and so many bytes. JSON, never pickle: what a hostile document made of the other
+process must not be able to run code in this one.
+
+    question   {"path", "media_type", "title", "max_chars"}, then a frame with the bytes
+    answer     {"blocks": [[kind, text, level], …]} as often as needed, then one of
+               {"title", "metadata"}, {"refused": [code, reason]}, {"broke": what}, "memory"
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from services.enricher.blocks import MAX_BLOCKS, Block, Extracted, Kind, with_paths
+from shared.errors import DocumentRefused
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.events import Metadata
+
+HEAD: Final = struct.Struct(">I")
+MAX_FRAME_BYTES: Final = 1024**3
+READY: Final = b'"ready"'
+MEMORY: Final = b'"memory"'
+_FRAME_CHARS: Final = 256 * 1024
+"""About how much text a frame of blocks has, so that no single one is long to parse."""
+_KINDS: Final = frozenset(get_args(Kind))
+_MOST_METADATA: Final = 64 * 1024
+_MAX_REASON_CHARS: Final = 200
+
+
+class Garbled(Exception):
+    """The other process did not say what it may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A document to be read, without its bytes."""
+
+    path: str
+    media_type: str | None
+    title: str | None
+    max_chars: int
+    """Of text that comes out; more is refused."""
+
+    def to_frame(self) -> bytes:
+        # a path may hold bytes that are no UTF-8, as lone surrogates: JSON's escapes keep them
+        return framed(json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Question":
+        return cls(**json.loads(data))
+
+
+def framed(data: bytes) -> bytes:
+    return HEAD.pack(len(data)) + data
+
+
+def length(head: bytes) -> int:
+    """Bytes of the frame that follows. Raises Garbled."""
+    (size,) = HEAD.unpack(head)
+    if size > MAX_FRAME_BYTES:
+        raise Garbled("a frame without measure")
+    return int(size)
+
+
+def told(extracted: Extracted) -> Iterator[bytes]:
+    """The frames of an answer."""
+    some: list[tuple[str, str, int]] = []
+    size = 0
+    for block in extracted.blocks:
+        some.append((block.kind, block.text, block.level))
+        size += len(block.text) + 16
+        if size > _FRAME_CHARS:
+            yield _json({"blocks": some})
+            some, size = [], 0
+    yield _json({"blocks": some})
+    yield _json({"title": extracted.title, "metadata": extracted.metadata})
+
+
+def refused(refusal: DocumentRefused) -> bytes:
+    return _json({"refused": [refusal.code, refusal.reason]})
+
+
+def broke(error: BaseException) -> bytes:
+    """A fault of ours: its type and where it arose; its text may quote the document."""
+    at, where = error.__traceback__, ""
+    while at is not None:
+        where, at = f"{at.tb_frame.f_code.co_qualname}:{at.tb_lineno}", at.tb_next
+    return _json({"broke": f"{type(error).__name__} in {where}"})
+
+
+def _json(what: Any) -> bytes:
+    return json.dumps(what, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has been said so far, checked: the process may have become anybody's."""
+
+    question: Question
+    broke: str | None = None
+    memory: bool = False
+    """It had not enough of it."""
+    refusal: DocumentRefused | None = None
+    title: str = ""
+    metadata: "Metadata" = field(default_factory=dict)
+    _blocks: list[Block] = field(default_factory=list)
+    _chars: int = 0
+
+    def add(self, frame: bytes) -> bool:
+        """Whether that was the end of the answer. Raises Garbled."""
+        if frame == MEMORY:
+            self.memory = True
+            return True
+        try:
+            said = json.loads(frame)
+            if "blocks" in said:
+                self._add_blocks(said["blocks"])
+                return False
+            self._end(said, len(frame))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise Garbled("an answer of another form") from None
+        return True
+
+    def extracted(self) -> Extracted:
+        """Raises DocumentRefused when the document was."""
+        if self.refusal is not None:
+            raise self.refusal
+        return Extracted(self.title, with_paths(self._blocks), self.metadata)
+
+    def _add_blocks(self, blocks: Any) -> None:
+        for kind, text, level in blocks:
+            if kind not in _KINDS or not isinstance(text, str) or level not in range(7):
+                raise ValueError
+            self._chars += len(text)
+            self._blocks.append(Block(kind, text, level))
+        if self._chars > self.question.max_chars or len(self._blocks) > MAX_BLOCKS:
+            raise ValueError
+
+    def _end(self, said: Any, size: int) -> None:
+        if "refused" in said:
+            code, reason = said["refused"]
+            self.refusal = DocumentRefused(str(code)[:40], str(reason)[:_MAX_REASON_CHARS])
+        elif "broke" in said:
+            self.broke = str(said["broke"])[:_MAX_REASON_CHARS]
+        else:
+            self.title, self.metadata = said["title"], said["metadata"]
+            if size > _MOST_METADATA or not _are_right(self.title, self.metadata):
+                raise ValueError
+
+
+def _are_right(title: Any, metadata: Any) -> bool:
+    return isinstance(title, str) and all(
+        value is None or isinstance(value, (str, int, float)) for value in metadata.values()
+    )

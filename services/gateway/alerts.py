@@ -1,0 +1,51 @@
+"""What the bus says that a person should hear: full streams, failures that nobody noted. Pure."""
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from services.gateway.models import CheckView
+
+NEARLY: Final = 0.8
+FULL: Final = 0.98
+"""A message may not fit although a little room is left."""
+
+
+class Room(Protocol):
+    """A stream and how full it is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def share(self) -> float: ...
+    @property
+    def refuses(self) -> bool: ...
+
+
+def alerts(rooms: Iterable[Room], unrecorded: int) -> list[CheckView]:
+    """One line about the room on the bus, and one about failures on their way to the ledger."""
+    tight = sorted((r for r in rooms if r.refuses and r.share >= NEARLY), key=lambda r: -r.share)
+    found = [_room(tight)]
+    if unrecorded:
+        found.append(
+            CheckView(
+                name="failures",
+                level="WARN",
+                text=f"{unrecorded:,} dead letters are not noted at their documents yet",
+                fix="wait; if it stays: instep run validator",
+            )
+        )
+    return found
+
+
+def _room(tight: list[Room]) -> CheckView:
+    if not tight:
+        return CheckView(name="room", level="ok", text="every stream has room")
+    named = ", ".join(f"{room.name} {min(100, int(room.share * 100))} %" for room in tight)
+    full = tight[0].share >= FULL
+    return CheckView(
+        name="room",
+        level="FAIL" if full else "WARN",
+        text=f"{'full' if full else 'nearly full'}: {named}; "
+        f"{'work waits, nothing is lost' if full else 'work will wait when it is full'}",
+        fix="instep status shows which stage is behind: start more of it, or drop dead letters",
+    )

@@ -1,0 +1,1 @@
+"""Pages of the gateway: plain HTML without scripts, from the objects that the API answers with."""

@@ -1,0 +1,89 @@
+"""The last batches and validations as a page. Pure."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from services.gateway.pages import layout
+from services.gateway.pages.markup import (
+    Markup,
+    join,
+    moment,
+    name,
+    paragraph,
+    seconds,
+    section,
+    table,
+    text,
+)
+from services.gateway.pages.report import documents_changed, history_section, verdict
+from shared.reports import ReportLine, Validation
+
+BASE = "/api/v1/batches"
+
+
+def history_page(
+    lines: Sequence[ReportLine], validations: Sequence[Validation], source: str = ""
+) -> str:
+    """
+    Args:
+        lines, validations: newest first.
+        source: whose they are; empty: of all.
+    """
+    of = f" of {source}" if source else ""
+    main = join([_batches(lines), _trends(lines, source), _validations(validations)])
+    header = Markup(f"<h1>Batches and validations{text(of)}</h1>")
+    footer = paragraph("instep keeps them for 30 days: instep report --list")
+    return layout.page(f"Reports{of}", header, main, footer)
+
+
+def _batches(lines: Sequence[ReportLine]) -> Markup:
+    if not lines:
+        return section("Batches", paragraph("No batch has ended yet."))
+    head = ("batch", "source", "started", "result", "changed", "refused", "failed", "p95")
+    rows = [
+        (
+            _link(line),
+            line.batch.source,
+            moment(line.batch.started_at),
+            verdict(line),
+            documents_changed(line),
+            line.documents.refused,
+            line.documents.failed,
+            seconds(line.freshness.p95_s),
+        )
+        for line in lines
+    ]
+    return section("Batches", table("Newest first", head, rows, right=(4, 5, 6, 7)))
+
+
+def _link(line: ReportLine) -> Markup:
+    address = f"{BASE}/{quote(line.batch.id, safe='')}/report?format=html"
+    return Markup(f'<a href="{text(address)}">{name(line.batch.id)}</a>')
+
+
+def _trends(lines: Sequence[ReportLine], source: str) -> Markup:
+    return Markup(history_section(lines, source).replace("Before this", "Trends", 1))
+
+
+def _validations(validations: Sequence[Validation]) -> Markup:
+    if not validations:
+        return Markup()
+    words = {None: ("soft", "○ nothing to check"), True: ("good", "✓ passed")}
+    rows = []
+    for point in validations:
+        kind, word = words.get(point.passed, ("bad", "✗ failed"))
+        checked = point.checked
+        rows.append(
+            (
+                moment(point.at),
+                point.source or "all",
+                name(point.batch) if point.batch else "instep validate",
+                Markup(f'<span class="{kind}">{word}</span>'),
+                checked.documents,
+                checked.failed + point.orphans,
+                f"{checked.samples_passed:,} of {checked.samples:,}" if checked.samples else "-",
+                seconds(point.freshness.p95_s),
+            )
+        )
+    head = ("at", "source", "what", "result", "documents", "differ", "questions", "p95")
+    return section("Validations", table("Newest first", head, rows, right=(4, 5, 6, 7)))

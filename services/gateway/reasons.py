@@ -1,0 +1,91 @@
+"""Every code that a refused or failed document may have: what happened, and what to do. Pure.
+
+Codes are never renamed. A test finds every code that the program raises and looks for it here.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """For people; each a sentence without its full stop."""
+
+    meaning: str
+    fix: str
+
+
+CODES: Final[dict[str, Explained]] = {
+    # the document, as it is
+    "empty": Explained("it has no content but white space", "write something into it"),
+    "no_text": Explained("it has no word to search for", "add text, or exclude it"),
+    "too_large": Explained(
+        "it is larger than its source allows, or would have more chunks than a document may have",
+        "split it, or raise max_bytes of its source",
+    ),
+    "extraction_timeout": Explained(
+        "reading it takes more time than extraction.timeout",
+        "simplify it, or raise the setting",
+    ),
+    "extraction_memory": Explained(
+        "reading it takes more memory than extraction.memory", "split it, or raise the setting"
+    ),
+    "extraction_crashed": Explained(
+        "it broke the process that read it, twice", "save it anew in a simpler form"
+    ),
+    "wrong_encoding": Explained("its encoding cannot be told", "save it as UTF-8"),
+    "unknown_format": Explained(
+        "it is not text, Markdown or HTML", "convert it to one of these, or exclude it"
+    ),
+    "encrypted": Explained("it is encrypted", "save it without a password"),
+    "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
+    "source_gone": Explained(
+        "what it refers to is gone or cannot be read", "put it back, or delete the document"
+    ),
+    "reference_not_allowed": Explained(
+        "its source does not allow references to this place", "add the place to allow_references"
+    ),
+    # a submission
+    "invalid_path": Explained("its path cannot be taken", "rename it"),
+    "invalid_source": Explained("its source has no valid name", "use a-z, 0-9 and - for sources"),
+    "invalid_request": Explained(
+        "it is not what the contract says", "correct the program that sends it"
+    ),
+    "stale_version": Explained(
+        "a newer source_version was accepted before", "nothing: the newer one is there"
+    ),
+    "malformed_event": Explained(
+        "a message is no event of its contract", "correct the program that sends it"
+    ),
+    # the machinery
+    "poison": Explained(
+        "the process that works on it died each time, at last with nothing else in hand",
+        "change the document",
+    ),
+    "model_failed": Explained(
+        "the model cannot encode its text, or does not come back from it", "change the text"
+    ),
+    "vectors_rejected": Explained(
+        "its vectors are not finite, zero, or of another length", "check the model: instep doctor"
+    ),
+    "not_searchable": Explained(
+        "the store did not find its own rows within validation.timeout", "instep doctor"
+    ),
+    "not_searchable_in_time": Explained(
+        "the store did not find its own rows within validation.timeout", "instep doctor"
+    ),
+    "exhausted": Explained(
+        "something that should have passed, such as a full disk, did not", "instep doctor"
+    ),
+    "permanent_error": Explained("no retry can help as things are", "see the reason"),
+    "model_error": Explained("the model cannot encode its text", "change the text"),
+    "store_error": Explained("the store refused it", "instep doctor"),
+    "unknown": Explained("no reason was recorded", "instep doctor"),
+}
+
+_OTHER: Final = Explained("this version does not know the code", "see the reason")
+
+
+def explained(code: str) -> Explained:
+    """What a code means; of one that a newer version has written, only that."""
+    return CODES.get(code, _OTHER)

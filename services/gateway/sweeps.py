@@ -1,0 +1,129 @@
+"""The sweep as people and programs ask for it: requests, answers, and who does it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from services.gateway.models import Answer, Request, SweepView
+from services.gateway.problems import Problem
+
+
+class SweepRequest(Request):
+    """Compare files, DOCS, ledger and store now, and put right what differs."""
+
+    dry_run: bool = False
+    """Change nothing."""
+    batch_size: int = Field(default=100, ge=1, le=10_000)
+    """Documents that are sent again before the end of earlier ones is awaited."""
+    force: bool = False
+    """Take out the rows of unknown documents that wait for a person, too."""
+
+
+class GenerateRequest(Request):
+    """Send again what has no vectors, or wrong ones."""
+
+    batch_size: int = Field(default=100, ge=1, le=10_000)
+
+
+class GenerateAnswer(Answer):
+    """That it will be done."""
+
+    task_name: Literal["enrich.generate_embeddings"] = "enrich.generate_embeddings"
+    status: Literal["queued"] = "queued"
+    message: str
+
+
+class AuditView(Answer):
+    """A source's files against what is known of them."""
+
+    source: str
+    files: int
+    submitted: int = 0
+    removed: int = 0
+    held: int = 0
+    error: str = ""
+
+
+class SweepAnswer(Answer):
+    """What a sweep has found and done. Rows: missing, extra, damaged; all else counts documents."""
+
+    at: datetime
+    took_s: float
+    dry_run: bool
+    clean: bool
+    """Nothing differed, on any side."""
+    needs_you: bool
+    """Something is left that only a person can put right."""
+    documents: int
+    rows: int
+    missing: int = 0
+    extra: int = 0
+    damaged: int = 0
+    lost: int = 0
+    """Their newest change had been forgotten on its way."""
+    stuck: int = 0
+    unknown: int = 0
+    """They had rows, and nobody knew them."""
+    beyond_repair: int = 0
+    held: int = 0
+    """Of the unknown: those whose rows stay until a person says so."""
+    resubmitted: int = 0
+    """Documents that were sent again, or taken out."""
+    processed: int = 0
+    failed: int = 0
+    samples: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    audits: tuple[AuditView, ...] = ()
+
+
+class Sweeps(Protocol):
+    """Who sweeps. Raises BusUnavailable, StoreUnavailable."""
+
+    async def now(self, request: SweepRequest) -> SweepAnswer: ...
+
+    def start(self, request: GenerateRequest) -> str:
+        """Sweep in the background; the name of the task, or of the one that runs already."""
+        ...
+
+    async def last(self) -> SweepAnswer | None:
+        """The newest one, of any process."""
+        ...
+
+
+async def sweep(sweeps: Sweeps | None, request: SweepRequest) -> SweepAnswer:
+    return await _here(sweeps).now(request)
+
+
+async def generate(sweeps: Sweeps | None, request: GenerateRequest) -> GenerateAnswer:
+    task = _here(sweeps).start(request)
+    return GenerateAnswer(message=f"Task queued with ID: {task}")
+
+
+async def view(sweeps: Sweeps | None) -> SweepView | None:
+    """One line about the newest sweep."""
+    last = await sweeps.last() if sweeps else None
+    if last is None:
+        return None
+    return SweepView(at=last.at, repaired=last.resubmitted, needs_you=last.needs_you)
+
+
+def answer(note: Mapping[str, Any]) -> SweepAnswer:
+    """From the note about a sweep. Pure."""
+    kinds = ("missing", "extra", "damaged", "lost", "stuck", "unknown", "beyond_repair", "held")
+    audits = note["audits"]
+    moved = any(a["submitted"] or a["removed"] or a["held"] or a["error"] for a in audits)
+    needs = note["beyond_repair"] or note["held"] or note["failed"]
+    return SweepAnswer.model_validate(
+        {
+            **note,
+            "clean": not moved and not any(note[kind] for kind in kinds),
+            "needs_you": bool(needs or any(a["held"] or a["error"] for a in audits)),
+        }
+    )
+
+
+def _here(sweeps: Sweeps | None) -> Sweeps:
+    if sweeps is None:
+        raise Problem("unavailable", "this gateway has no validator behind it")
+    return sweeps

@@ -1,0 +1,205 @@
+"""The source's side of the sweep: what DOCS and the ledger know of a folder, against its listing.
+
+A document that is known elsewhere and not in the listing is entered there. The comparison with the
+folder, and the guard over removals, then treat it as any other: there is one way out of the index.
+
+What is gathered may be out of date at once. So nothing is decided by it: it only says which
+documents are worth a question for their newest change, from the leader of DOCS.
+"""
+
+import asyncio
+import time
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+from services.producer.accept import says_the_same
+from services.producer.doubts import Doubts, Gathering, corrected, entered
+from services.producer.folder import SourceUnavailable, Unreadable, Unsettled
+from services.producer.listing import NEVER_READ, Seen, compare, moved
+from services.producer.sync import Sync
+from services.producer.watch import FolderWatch
+from shared.errors import PermanentError
+from shared.identity import doc_key
+from shared.ports import Audit, ChangeLog, Ledger
+
+ASKED_AT_ONCE: Final = 32
+READ_AT_ONCE: Final = 2
+RECORDS_AT_ONCE: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """Brings the kept listing of one source back in step with DOCS and the ledger."""
+
+    sync: Sync
+    changes: ChangeLog
+    ledger: Ledger
+
+    @property
+    def source(self) -> str:
+        return self.sync.accept.source
+
+    async def at_start(self) -> None:
+        """Mend a listing that was lost, wholly or in part. Raises BusUnavailable."""
+        if await _has_any(self.changes.sequences(self.source)):  # else the ledger need not be read
+            await self.mend(await self.gather(thorough=True))
+
+    async def gather(self, *, thorough: bool = False) -> Doubts:
+        """
+        Args:
+            thorough: read the whole ledger, for documents that neither DOCS nor the listing has.
+
+        Raises:
+            BusUnavailable: nothing is known.
+        """
+        entries = list(self.sync.listing.entries.items())
+        found = await asyncio.to_thread(Gathering, self.source, entries)
+        async for _, key, sequence in self.changes.sequences(self.source):
+            found.change(key, sequence)
+        if thorough or found.docs_has_lost_some:
+            async for key, record in self.ledger.entries():
+                found.record(key, record)
+        else:
+            unlisted = found.unlisted
+            for start in range(0, len(unlisted), RECORDS_AT_ONCE):
+                some = unlisted[start : start + RECORDS_AT_ONCE]
+                for key, record in (await self.ledger.get_many(some)).items():
+                    found.record(key, record)
+        return found.doubts()
+
+    async def mend(self, doubts: Doubts) -> None:
+        """Correct the listing; nothing else may write to it meanwhile. Raises BusUnavailable."""
+        for path, seen in (await self.corrections(doubts)).items():
+            self.sync.listing.put(path, seen)
+
+    async def corrections(self, doubts: Doubts) -> dict[str, Seen]:
+        """Path to what its entry should be. Raises BusUnavailable."""
+        entries, found = self.sync.listing.entries, dict[str, Seen]()
+
+        async def ask(key: str, path: str, listed: bool) -> None:
+            try:
+                newest = await self.changes.newest(self.source, key)
+            except PermanentError:
+                return  # it cannot be read, and so decides nothing
+            if not listed:
+                name, seen = entered(newest, path) or ("", NEVER_READ)
+                if name and name not in entries and doc_key(self.source, name) == key:
+                    found[name] = seen
+            elif (now := entries.get(path)) and (better := corrected(now, newest)):
+                found[path] = better
+
+        await _each(
+            chain(
+                (ask(doc_key(self.source, path), path, True) for path in doubts.listed),
+                (ask(key, path, False) for key, path in doubts.unlisted.items()),
+            ),
+            ASKED_AT_ONCE,
+        )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FolderAudit:
+    """Implements `shared.ports.Auditor`. By source: its watch, and what mends its listing."""
+
+    sources: Mapping[str, tuple[FolderWatch, Mending]]
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
+        async with self._one:
+            return [await self._of(name, dry_run=dry_run) for name in sorted(self.sources)]
+
+    async def _of(self, name: str, *, dry_run: bool) -> Audit:
+        watch, mending = self.sources[name]
+        doubts = await mending.gather()
+        try:
+            if dry_run:
+                return await Rehearsal(mending, watch).of(doubts)
+            listed = await watch.rescan(partial(mending.mend, doubts))
+        except SourceUnavailable as error:
+            return Audit(name, files=0, error=str(error))
+        return Audit(name, listed.files, listed.submitted, listed.removed, listed.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What an audit would do, without doing it."""
+
+    mending: Mending
+    watch: FolderWatch
+
+    async def of(self, doubts: Doubts) -> Audit:
+        """Raises SourceUnavailable, BusUnavailable."""
+        sync, mending = self.mending.sync, self.mending
+        corrections = await mending.corrections(doubts)
+        root = await asyncio.to_thread(sync.folder.identity)
+        scan = await asyncio.to_thread(sync.folder.scan)
+        entries = sync.listing.entries | corrections
+        comparison = await asyncio.to_thread(
+            compare, entries, scan.files, max_bytes=sync.folder.max_bytes
+        )
+        gone = [path for path in comparison.vanished if scan.knows(path)]
+        elsewhere = moved(entries, gone, scan.files)
+        removed, held = self.watch.guard.forecast(
+            len(gone) - len(elsewhere),
+            known=len(entries),
+            at=time.monotonic(),
+            exchanged=self.watch.is_exchanged(root),
+        )
+        submitted: list[str] = []
+        await _each(
+            (self._look(path, entries.get(path), submitted) for path in comparison.suspects),
+            READ_AT_ONCE,
+        )
+        name, files = mending.source, len(scan.files)
+        return Audit(name, files, len(submitted), removed + len(elsewhere), held)
+
+    async def _look(self, path: str, seen: Seen | None, differing: list[str]) -> None:
+        folder, source = self.mending.sync.folder, self.mending.source
+        try:
+            body = await asyncio.to_thread(folder.read, path)
+            if body is None or (seen is not None and seen.content_hash == body.content_hash):
+                return
+            newest = await self.mending.changes.newest(source, doc_key(source, path))
+        except (Unreadable, PermanentError):
+            return  # nothing would be accepted
+        except Unsettled:
+            differing.append(path)
+            return
+        if says_the_same(newest, body) is None:
+            differing.append(path)
+
+
+async def _has_any(items: AsyncIterator[object]) -> bool:
+    try:
+        async for _ in items:
+            return True
+        return False
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+
+
+async def _each(calls: Iterator[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Await all of them, so many at a time. Raises the first error."""
+
+    async def some() -> None:
+        for call in calls:
+            await call
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(at_once):
+                tasks.create_task(some())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -1,0 +1,148 @@
+"""What a sweep sends to put right what differs, and what becomes of it."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from services.validator.differences import Difference, given_up, unrepaired
+from shared.batches import new_batch_id
+from shared.errors import ChangeLogConflict, MalformedEvent
+from shared.events import Batch, Document, DocumentChanged
+from shared.ordering import is_stale_version, newest_seq
+from shared.ports import ChangeLog, Ledger, Now, VectorStore
+from shared.repair import resubmit_newest
+
+log = structlog.get_logger()
+
+SENT_AT_ONCE: Final = 32
+GIVE_UP_S: Final = 60.0
+POLL_S: Final = 0.02
+POLL_MOST_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Repairs:
+    """The repairs of one sweep.
+
+    batch_size: documents that are sent before the end of earlier ones is awaited; at most two such
+        batches are on their way. 0: all are sent, and nobody waits.
+    give_up_s: without any of them ending for so long, no more are sent.
+    """
+
+    generation: str
+    ledger: Ledger
+    store: VectorStore
+    changes: ChangeLog
+    now: Now
+    batch_size: int
+    give_up_s: float = GIVE_UP_S
+    sent: dict[str, int] = field(default_factory=dict)
+    """doc_key to the revision that repairs the document, or takes it out."""
+    open: dict[str, int] = field(default_factory=dict)
+    """Sent, and neither settled nor failed yet."""
+    failed: set[str] = field(default_factory=set)
+    hopeless: dict[str, Difference] = field(default_factory=dict)
+    """There is nothing that could be sent again."""
+    _batch: Batch | None = None
+
+    async def __call__(self, found: Sequence[Difference]) -> None:
+        """Put right what can be. Raises BusUnavailable, StoreUnavailable: repeating is safe."""
+        todo = [one for one in found if one.repairable or one.unknown]
+        size = self.batch_size or max(1, len(todo))
+        for start in range(0, len(todo), size):
+            await self._send(todo[start : start + size])
+            if self.batch_size and not await self._ended(at_most=size):
+                log.warning("sweep_gave_up", unsent=max(0, len(todo) - start - size))
+                return
+        if self.batch_size:
+            await self._ended(at_most=0)
+
+    async def _send(self, some: Sequence[Difference]) -> None:
+        for start in range(0, len(some), SENT_AT_ONCE):
+            together = some[start : start + SENT_AT_ONCE]
+            revisions = await asyncio.gather(*map(self._repair, together))
+            for one, revision in zip(together, revisions, strict=True):
+                if revision is not None:
+                    self.sent[one.doc_key] = self.open[one.doc_key] = revision
+
+    async def _repair(self, one: Difference) -> int | None:
+        """The revision that will put the document right; None: none is needed, or can be."""
+        if one.foreign:
+            await self.store.delete(one.extra)
+            return None
+        if one.unknown:
+            return await self._remove(one)
+        if one.extra and await self._deleted_what_never_was(one) and one.only_extra:
+            return None
+        try:
+            newest = await self.changes.newest(one.source, one.doc_key)
+        except MalformedEvent:
+            newest = None
+        if newest is None:
+            self.hopeless[one.doc_key] = one
+            return None
+        if one.lost and await self._is_outdated(one.doc_key, newest.change.source_version):
+            return None
+        return await resubmit_newest(self.changes, newest, generation=self.generation)
+
+    async def _is_outdated(self, doc_key: str, version: int | None) -> bool:
+        """Its publisher has numbered the change below what the ledger knows: it is not taken.
+
+        Possible only after a loss of DOCS.
+        """
+        entry = await self.ledger.get(doc_key)
+        return entry is not None and is_stale_version(entry.record, version)
+
+    async def _deleted_what_never_was(self, one: Difference) -> bool:
+        """Delete the extra rows that `clean` does not see; whether those were all.
+
+        They are born after the newest revision. Whoever writes rows has the ledger know their
+        revision first, and it never goes back: so nobody of ours wrote them or will want them.
+        """
+        entry = await self.ledger.get(one.doc_key)
+        if entry is None:
+            return False
+        cleanable = await self.store.ids({one.doc_key: newest_seq(entry.record)})
+        if never := one.extra - cleanable[one.doc_key]:
+            await self.store.delete(never)
+        return never == one.extra
+
+    async def _remove(self, one: Difference) -> int | None:
+        """Submit the deletion of a document that nobody knows, unless it is known by now."""
+        now = self.now()
+        if self._batch is None:
+            batch_id = new_batch_id(now, secrets.token_bytes(4))
+            self._batch = Batch(id=batch_id, count=0, source=one.source, started_at=now)
+        deletion = DocumentChanged(
+            document=Document(
+                source=one.source, path=one.path, doc_key=one.doc_key, changed_at=now
+            ),
+            batch=self._batch.model_copy(update={"source": one.source}),
+            op="deleted",
+        )
+        try:
+            message_id = f"s:{one.doc_key}:{self._batch.id}"
+            return await self.changes.append(deletion, expect=0, message_id=message_id)
+        except ChangeLogConflict:
+            return None
+
+    async def _ended(self, *, at_most: int) -> bool:
+        """Wait until only so many repairs are open; False: for long none has ended."""
+        loop = asyncio.get_running_loop()
+        pause_s, moved_at = POLL_S, loop.time()
+        while len(self.open) > at_most:
+            await asyncio.sleep(pause_s)
+            before = len(self.open)
+            records = await self.ledger.get_many(self.open)
+            self.failed |= given_up(self.open, records)
+            self.open = unrepaired(self.open, records)
+            if len(self.open) < before:
+                pause_s, moved_at = POLL_S, loop.time()
+            elif loop.time() - moved_at > self.give_up_s:
+                return False
+            pause_s = min(2 * pause_s, POLL_MOST_S)
+        return True

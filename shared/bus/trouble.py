@@ -1,0 +1,84 @@
+"""What is known about a message beyond the server's number of deliveries. Pure.
+
+That number counts everything: retries, messages that a stopping process handed back unopened, and
+those that merely lay in a process that died. To give up by it would bury innocent documents. So
+what a message did itself is noted, and only that is counted. The first delivery costs nothing: a
+note is written when a handler failed, and before a message is opened whose last delivery nobody saw
+the end of.
+"""
+
+import json
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+LIVES: Final = 3
+"""Processes that a message may end while it is being worked on, after the first, shared one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a message did so far."""
+
+    failures: int = 0
+    """Deliveries whose handler raised; polls are none."""
+    since: float = 0.0
+    """Unix time of the first failure; 0: none."""
+    killed: int = 0
+    """Deliveries that were opened and never ended: the process died, or lost its memory of it."""
+
+    def opened(self) -> "Trouble":
+        """As it is while nobody knows whether this delivery will end."""
+        return replace(self, killed=self.killed + 1)
+
+    def failed(self, now: float) -> "Trouble":
+        """After a handler has raised."""
+        return replace(self, failures=self.failures + 1, since=self.since or now)
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+def decode(data: bytes) -> Trouble:
+    """The trouble of a note; of one that cannot be read, none."""
+    try:
+        told = json.loads(data)
+        return Trouble(int(told["failures"]), float(told["since"]), int(told["killed"]))
+    except (ValueError, KeyError, TypeError):
+        return Trouble()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message's trouble, and whether this delivery has to be watched.
+
+    seen_to_end: no delivery of it is unaccounted for: this is the first, or this process itself
+        ended the one before. Such a message cannot have killed anybody.
+    noted: the bus holds a note of it.
+    """
+
+    trouble: Trouble = Trouble()
+    seen_to_end: bool = True
+    noted: bool = False
+
+
+class Ended:
+    """Deliveries that this process ended so that they come back, the latest of them."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._ended: OrderedDict[int, tuple[int, Known]] = OrderedDict()
+
+    def remember(self, sequence: int, delivery: int, trouble: Trouble, *, noted: bool) -> None:
+        self._ended[sequence] = (delivery, Known(trouble, noted=noted))
+        self._ended.move_to_end(sequence)
+        if len(self._ended) > self._most:
+            self._ended.popitem(last=False)
+
+    def forget(self, sequence: int) -> None:
+        self._ended.pop(sequence, None)
+
+    def known(self, sequence: int, delivery: int) -> Known | None:
+        """What is known of a message whose delivery before this one ended here; else None."""
+        before, known = self._ended.get(sequence, (0, Known()))
+        return known if before == delivery - 1 else None

@@ -1,0 +1,96 @@
+"""Documents that fail, hang or kill: the others are searchable, the reason is listed, a cure works.
+
+The model is the fake that fails as texts ask it to (`shared/encoders/fake.py`).
+"""
+
+import subprocess
+import time
+
+import pytest
+from instep_process import Instep, wait_until
+
+HEALTHY = 12
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for n in range(HEALTHY):
+        (folder / f"n{n}.md").write_text(f"# Note {n}\n\nAbout the harbour, part{n}.\n")
+    return folder
+
+
+@pytest.fixture
+def instep(tmp_path):
+    faulty = {"INSTEP_EMBEDDING__MODEL": "fake-64-faults", "INSTEP_EMBEDDING__TIMEOUT": "1s"}
+    made = Instep(tmp_path / "data", tmp_path, env=faulty)
+    yield made
+    made.stop()
+
+
+def supervised(instep, notes, *, most: int) -> list[int]:
+    """`up`, started again each time it ends, until in step; the statuses it ended with."""
+    ends: list[int] = []
+    process: subprocess.Popen[str] = instep.start("up", notes)
+    deadline = time.monotonic() + 240
+    while True:
+        assert time.monotonic() < deadline, instep.logs()
+        if process.poll() is not None:
+            ends.append(process.returncode)
+            assert len(ends) <= most, f"{ends}\n{instep.logs()}"
+            process = instep.start("up", notes)
+        answer = instep("status", "--json")
+        if answer.returncode == 0 and '"in_step": true' in answer.stdout:
+            return ends
+        time.sleep(0.2)
+
+
+def failures_of(instep):
+    listed = instep.json("failed", status=(0, 1))["failures"]
+    return {row["path"]: row for row in listed}
+
+
+def test_documents_that_kill_or_hang_their_process_end_in_the_dead_letters_alone(instep, notes):
+    (notes / "killer.md").write_text("# Killer\n\nA text with faultkill in it.\n")
+    (notes / "hangs.md").write_text("# Hangs\n\nA text with faulthang in it.\n")
+
+    ends = supervised(instep, notes, most=7)
+
+    assert ends.count(-9) <= 4
+    assert 1 <= ends.count(3) <= 3
+    assert len(ends) == ends.count(-9) + ends.count(3)
+    assert len(instep.found("harbour")) == HEALTHY
+    failures = failures_of(instep)
+    assert {path: f["code"] for path, f in failures.items()} == {
+        "killer.md": "poison",
+        "hangs.md": "model_failed",
+    }
+    assert "3 times" in failures["killer.md"]["reason"]
+    assert "did not end within" in failures["hangs.md"]["reason"]
+    assert "the process ends" in instep.logs()
+
+    (notes / "killer.md").write_text("# Killer\n\nA text about armadillos.\n")
+    wait_until(lambda: instep.found("armadillos")[:1] == ["killer.md"])
+    wait_until(lambda: set(failures_of(instep)) == {"hangs.md"})
+
+
+def test_each_failure_has_a_reason_and_a_retry_and_harms_nobody(instep, notes):
+    (notes / "refused.md").write_text("# One\n\nA text with faultrefuse in it.\n")
+    (notes / "nan.md").write_text("# Two\n\nA text with faultnan in it.\n")
+    (notes / "busy.md").write_text("# Three\n\nA text with faultbusy2 and marmalade.\n")
+    instep.up(notes)
+    wait_until(lambda: len(failures_of(instep)) == 2, within_s=60)
+    wait_until(lambda: "busy.md" in instep.found("marmalade"), within_s=60)
+
+    assert {f["code"] for f in failures_of(instep).values()} == {"model_failed"}
+    assert instep.json("status", status=(0, 1))["documents"]["failed"] == 2
+    assert instep.json("show", "refused.md")["state"] == "failed"
+    assert len(set(instep.found("harbour")) & {f"n{n}.md" for n in range(HEALTHY)}) == HEALTHY
+
+    dropped = instep.json("drop", "nan.md", "--yes")
+    retried = instep.json("retry", "--code", "model_failed")
+    wait_until(lambda: set(failures_of(instep)) == {"refused.md"}, within_s=60)
+
+    assert (dropped["done"], retried["done"]) == (1, 1)
+    assert instep.json("show", "nan.md")["state"] == "dropped"

@@ -1,0 +1,114 @@
+"""Reports of real batches, by processes of the command line."""
+
+import signal
+
+import nats
+import pytest
+from instep_process import Instep
+
+from shared.history import History
+from shared.ledgers.kv import KvLedger
+from shared.shelves.kv import KvShelf
+from shared.topology import BATCHES
+
+
+@pytest.fixture
+def instep(tmp_path):
+    made = Instep(tmp_path / "data", tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for n in range(12):
+        (folder / f"n{n}.md").write_text(f"# Note {n}\n\nThe word of this one is unique{n}.\n")
+    (folder / "<script>alert(1)<.md").write_text("# Odd\n\nA name with signs.\n")
+    (folder / "empty.md").write_text("")
+    return folder
+
+
+def test_a_batch_has_a_report_a_page_and_a_history_without_a_running_instance(
+    instep, notes, tmp_path
+):
+    instep.json("up", notes, "--once")
+    (notes / "n3.md").write_text("# Note 3\n\nAnother word.\n")
+    (notes / "n4.md").unlink()
+    instep.json("up", notes, "--once")
+    validated = instep("validate")
+
+    first = instep.json("report", "--list")["batches"][-1]
+    text = instep("report", first["batch"]["id"])
+    page = tmp_path / "report.html"
+    last = instep.json("report", "last", "--source", "notes", "--html", page)
+    history = instep.json("report", "--history", "--source", "notes")["validations"]
+
+    assert first["documents"] == first["documents"] | {"inserted": 13, "refused": 1, "failed": 0}
+    assert last["documents"] == last["documents"] | {"updated": 1, "removed": 1, "unchanged": 12}
+    assert (last["validation_passed"], last["complete"], last["schema"]) == (True, True, 1)
+    assert last["texts"]["encoded"] >= 1
+    assert sum(b["documents"] for b in last["freshness"]["histogram"]) == 2
+    assert (text.returncode, validated.returncode) == (0, 0)
+    assert "13 inserted" in text.stdout
+    assert "refused  empty" in text.stdout
+    assert all(len(line) <= 80 for line in text.stdout.splitlines())
+    assert "<script" not in page.read_text()
+    assert history[0]["kind"] == "validate"
+    assert {point["kind"] for point in history[1:]} == {"batch"}
+    assert all(point["passed"] for point in history)
+
+
+@pytest.mark.nats
+async def test_validators_that_come_after_the_last_document_has_settled_keep_one_report(
+    instep, notes, own_nats_server, eventually
+):
+    """As after a kill between the last settling and the report; two of them, as replicas are."""
+    instep.env |= {
+        "INSTEP_BUS__URL": own_nats_server.url,
+        "INSTEP_SOURCES__NOTES__PATH": str(notes),
+        "INSTEP_TELEMETRY__LEVEL": "info",
+    }
+    pipeline = instep.start("run", "producer", "enricher", "embedder", "indexer")
+    client = await nats.connect(own_nats_server.url)
+    js = client.jetstream()
+
+    async def all_settled():
+        names = [info.config.name for info in await js.streams_info()]
+        ledgers = [name.removeprefix("KV_ledger_") for name in names if "KV_ledger_" in name]
+        if not ledgers:
+            return False
+        ledger = KvLedger(js, ledgers[0])
+        await ledger.open()
+        return len([r async for _, r in ledger.entries() if r.settled and not r.pending]) == 14
+
+    await eventually(all_settled, within_s=60)
+    shelf = KvShelf(js, BATCHES.name)
+    await eventually(lambda: _any(shelf, "open."))
+    before = await shelf.keys("done.")
+    pipeline.send_signal(signal.SIGKILL)
+    validators = [instep.start("run", "validator") for _ in range(2)]
+    await eventually(lambda: _none(shelf, "open."), within_s=60)
+    logs = [instep.cwd / f"run-{n}.log" for n in (1, 2)]
+    await eventually(lambda: all("serving" in log.read_text() for log in logs), within_s=60)
+    for process in validators:
+        process.send_signal(signal.SIGKILL)
+    lines, _ = await History(shelf).history("notes")
+    told = await js.stream_info("RESULTS", subjects_filter="batches.completed.*.*")
+    kept = await shelf.keys("done.")
+    await client.close()
+
+    assert before == []
+    assert len(kept) == len(lines) == 1
+    assert (lines[0].documents.inserted, lines[0].documents.refused) == (13, 1)
+    assert (lines[0].validation_passed, lines[0].checked.self_queries) == (True, 13)
+    assert sum((told.state.subjects or {}).values()) == 1
+
+
+async def _any(shelf, prefix):
+    return bool(await shelf.keys(prefix))
+
+
+async def _none(shelf, prefix):
+    return not await shelf.keys(prefix)

@@ -1,0 +1,274 @@
+"""Documents that would take a service down, and the process that they take down instead."""
+
+import asyncio
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from instep_process import wait_until
+
+from services.enricher.apart import ReadApart
+from services.enricher.child import Allowed, Child
+from services.enricher.load import Load
+from services.enricher.prepare import PrepareDocument
+from services.enricher.wire import Question
+from shared.content.memory import MemoryContent
+from shared.encoders.factory import load_tokenizer
+from shared.errors import DocumentRefused
+from shared.events import Batch, Document, DocumentChanged, Stored
+from shared.identity import content_hash, doc_key
+from shared.settings import Chunking, Embedding
+from shared.wiring import utc_now
+
+MB = 1024**2
+MANUAL = Path(__file__).parents[3] / "examples/docs/guide/bad-input.md"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says so")
+
+
+@pytest.fixture
+async def read_apart():
+    """Makes readers, and ends their processes after the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def make(memory_bytes=512 * MB, cpu_s=30.0, **more):
+            made = ReadApart(Allowed(memory_bytes, cpu_s, patience=60.0), **more)
+            stack.push_async_callback(made.close)
+            return made
+
+        yield make
+
+
+def question(path="a.html"):
+    return Question(path, None, None, max_chars=20_000_000)
+
+
+def many_attributes(count):
+    """Quadratic in lexbor: 100,000 take half a minute."""
+    return b"<p " + b" ".join(b"a%d=1" % n for n in range(count)) + b">word</p>"
+
+
+async def code_of(reading):
+    try:
+        await reading
+    except DocumentRefused as refusal:
+        return refusal.code
+    return "indexed"
+
+
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def processor_time_s(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# -- one table, also in the manual -----------------------------------------------------------------
+
+LARGE = {
+    "50 MB in one line": (lambda: b"word " * (10 * MB), "a.md", "too_large"),
+    "30 MB that are not ASCII": (lambda: "漢 字 ".encode() * (4 * MB), "a.md", "too_large"),
+    "a table of 10 MB": (
+        lambda: b"a|b\n-|-\n" + (b"w " * 250 + b"|x\n") * 20_000, "a.md", "too_large",
+    ),
+    "a million empty headings": (lambda: b"#\n" * 1_000_000, "a.md", "no_text"),
+    "100,000 elements inside each other": (lambda: b"<div>" * 100_000 + b"x", "a.html", "corrupt"),
+    "100,000 quotes inside each other": (lambda: b">" * 100_000 + b" x", "a.md", "indexed"),
+}  # fmt: skip
+LIMITED = {
+    "five million open elements": "extraction_memory",
+    "300,000 attributes of one element": "extraction_timeout",
+    "250,000 headings": "too_large",
+    "text of 12,001 chunks": "too_large",
+}
+"""Tested below with smaller limits, the last two in `tests/unit/enricher/test_hostile.py`."""
+
+
+async def prepared(data, path, reader):
+    """What the enricher makes of a document that lies in the content store."""
+    contents = MemoryContent()
+    await contents.put(data)
+    load, tokens = Load(contents), load_tokenizer(Embedding(model="fake-64"))
+    event = DocumentChanged(
+        document=Document(
+            source="docs", path=path, doc_key=doc_key("docs", path), changed_at=utc_now()
+        ),
+        batch=Batch(id="b", count=1, source="docs", started_at=utc_now()),
+        op="upserted",
+        content=Stored(hash=content_hash(data)),
+        size=len(data),
+    )
+    return await PrepareDocument(load, tokens, Chunking(), read_apart=reader)(event)
+
+
+@pytest.mark.parametrize("name", LARGE)
+async def test_a_document_without_measure_ends_as_the_manual_says(name, read_apart):
+    make, path, expected = LARGE[name]
+
+    code = await code_of(prepared(make(), path, read_apart()))
+
+    assert code == expected
+
+
+def test_every_large_input_has_its_line_in_the_manual():
+    lines = dict(re.findall(r"^\| ([^|`]+?) \| `?(\w+)`?[^|]*\|", MANUAL.read_text(), re.MULTILINE))
+    expected = {name: row[2] for name, row in LARGE.items()} | LIMITED
+
+    assert {name: lines.get(name) for name in expected} == expected
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+async def test_a_document_that_takes_too_long_is_refused_and_its_neighbour_read(read_apart):
+    reader = read_apart(cpu_s=1.0)
+    long = asyncio.create_task(code_of(reader(question(), many_attributes(60_000))))
+    neighbour = await reader(question(), b"<p>word</p>")
+    code = await long
+    after = await reader(question(), b"<p>word</p>")
+
+    assert code == "extraction_timeout"
+    assert neighbour == after
+    assert neighbour.blocks[0].text == "word"
+
+
+async def test_the_time_is_counted_for_each_document_alone(read_apart):
+    reader = read_apart(cpu_s=1.0, processes=1)
+    codes = [await code_of(reader(question(), many_attributes(10_000))) for _ in range(6)]
+
+    assert codes == ["indexed"] * 6
+    assert len(reader.pids) == 1
+
+
+@linux
+async def test_a_document_that_takes_too_much_memory_is_refused(read_apart):
+    reader = read_apart(memory_bytes=128 * MB, processes=1)
+    code = await code_of(reader(question(), b"<p>" * 1_000_000))
+    after = await reader(question(), b"<p>word</p>")
+
+    assert code == "extraction_memory"
+    assert after.blocks[0].text == "word"
+
+
+async def test_a_process_that_dies_is_replaced_and_the_document_read(read_apart):
+    reader = read_apart(processes=1)
+    await reader(question(), b"<p>word</p>")
+    (first,) = reader.pids
+    reading = asyncio.create_task(reader(question(), many_attributes(12_000)))
+    await asyncio.sleep(0)
+    os.kill(first, signal.SIGKILL)
+    found = await reading
+
+    assert found.blocks[0].text == "word"
+    assert reader.pids != [first]
+
+
+async def test_a_document_that_breaks_two_processes_is_refused(read_apart):
+    reader = read_apart(processes=1)
+    reading = asyncio.create_task(code_of(reader(question(), many_attributes(60_000))))
+    killed = set()
+    while not reading.done():
+        for pid in set(reader.pids) - killed:
+            killed.add(pid)
+            os.kill(pid, signal.SIGSEGV)
+        await asyncio.sleep(0.001)
+
+    assert await reading == "extraction_crashed"
+    assert len(killed) == 2
+    assert (await reader(question(), b"<p>word</p>")).blocks[0].text == "word"
+
+
+async def test_a_reading_that_is_given_up_leaves_no_process(read_apart, eventually):
+    reader = read_apart()
+    reading = asyncio.create_task(reader(question(), many_attributes(60_000)))
+    await eventually(lambda: reader.pids)
+    (pid,) = reader.pids
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+
+    assert not is_there(pid)
+    assert reader.pids == []
+
+
+async def test_close_leaves_no_process(read_apart):
+    reader = read_apart()
+    await asyncio.gather(*(reader(question(), b"<p>word</p>") for _ in range(4)))
+    pids = reader.pids
+    await reader.close()
+
+    assert 1 <= len(pids) <= 2
+    assert not any(is_there(pid) for pid in pids)
+
+
+async def test_nothing_is_started_before_it_is_needed(read_apart):
+    assert read_apart().pids == []
+
+
+async def test_a_large_document_leaves_a_fresh_process_behind(read_apart):
+    reader = read_apart()
+    await reader(question("a.txt"), b"word " * 300_000)
+
+    assert reader.pids == []
+
+
+# -- what the process is ---------------------------------------------------------------------------
+
+
+@linux
+async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
+    child = await Child.start(Allowed(512 * MB, 30.0))
+    try:
+        proc = Path(f"/proc/{child.pid}")
+        environ, limits = (proc / "environ").read_text(), (proc / "limits").read_text()
+        resident = int(re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())[1]) * 1024
+        mapped = (proc / "maps").read_text()
+    finally:
+        await child.end()
+
+    assert environ == ""
+    assert re.search(r"Max core file size\s+0 ", limits)
+    assert re.search(r"Max file size\s+0 ", limits)
+    assert re.search(r"Max open files\s+16 ", limits)
+    assert re.search(rf"Max address space\s+{512 * MB} ", limits)
+    assert resident < 40 * MB
+    assert not re.search(r"numpy|pydantic|openvino|torch|lance|nats", mapped)
+
+
+@linux
+def test_it_dies_with_its_parent_whatever_it_is_doing():
+    program = (
+        "import asyncio\n"
+        "from services.enricher.child import Allowed, Child\n"
+        "from services.enricher.wire import Question\n"
+        "async def main():\n"
+        "    child = await Child.start(Allowed(2**29, 30.0))\n"
+        "    print(child.pid, flush=True)\n"
+        "    page = b'<p ' + b' '.join(b'a%d' % n for n in range(100_000)) + b'>'\n"
+        "    await child.ask(Question('a.html', None, None, 10**7), page)\n"
+        "asyncio.run(main())\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(parent.stdout.readline())
+        wait_until(lambda: processor_time_s(pid) > 0.4)  # a start takes a tenth of it
+        watched = os.pidfd_open(pid)
+    finally:
+        parent.kill()
+        parent.communicate()
+    ended, _, _ = select.select([watched], [], [], 10)
+    os.close(watched)
+
+    assert ended

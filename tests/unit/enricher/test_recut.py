@@ -1,0 +1,71 @@
+"""Sources with chunking of their own, and what happens when it changes."""
+
+from datetime import UTC, datetime
+
+from services.enricher.recut import Recut, changed, in_force
+from services.producer.memory_log import MemoryChangeLog
+from shared.events import Batch, Document, DocumentChanged, Inline
+from shared.identity import doc_key
+from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Record, Settled
+from shared.progress import Progress
+from shared.settings import Chunking, SourceChunking
+from shared.shelves.memory import MemoryShelf
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DEFAULT = Chunking()
+SMALL = Chunking(tokens=100)
+
+
+def test_a_source_overrides_what_it_names_and_takes_the_rest():
+    force = in_force(DEFAULT, {}, {"docs": SourceChunking(kind="fixed"), "wiki": SourceChunking()})
+
+    assert force == {"docs": Chunking(kind="fixed")}
+
+
+def test_what_is_noted_stays_for_a_source_that_this_process_does_not_know():
+    assert in_force(DEFAULT, {"docs": SMALL}, {"wiki": SourceChunking()}) == {"docs": SMALL}
+
+
+def test_an_override_that_is_taken_out_of_the_settings_is_over():
+    assert in_force(DEFAULT, {"docs": SMALL}, {"docs": SourceChunking()}) == {}
+
+
+def test_a_source_has_changed_when_it_gets_loses_or_exchanges_its_chunking():
+    assert changed({}, {"docs": SMALL}, DEFAULT) == {"docs"}
+    assert changed({"docs": SMALL}, {}, DEFAULT) == {"docs"}
+    assert changed({"docs": SMALL}, {"docs": Chunking(tokens=90)}, DEFAULT) == {"docs"}
+    assert changed({"docs": SMALL}, {"docs": SMALL, "wiki": DEFAULT}, DEFAULT) == set()
+
+
+async def publish(log, ledger, source, path, outcome="indexed"):
+    key = doc_key(source, path)
+    document = Document(source=source, path=path, doc_key=key, changed_at=NOW)
+    batch = Batch(id="b", count=1, source=source, started_at=NOW)
+    change = DocumentChanged(
+        document=document, batch=batch, op="upserted", content=Inline.of(b"a text")
+    )
+    sequence = await log.append(change, expect=0, message_id=key)
+    settled = Settled(sequence, outcome, (), 0.0, 0.0)
+    await ledger.update(key, Record(source, path, settled), expect=0)
+    return key, sequence
+
+
+async def test_only_the_documents_of_the_changed_source_are_cut_again_and_only_once():
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    key, before = await publish(log, ledger, "docs", "a.md")
+    other, unmoved = await publish(log, ledger, "wiki", "a.md")
+    gone, removed = await publish(log, ledger, "docs", "gone.md", outcome="removed")
+    recut = Recut("g1", DEFAULT, ledger, log, shelf, progress)
+    own = {"docs": SourceChunking(tokens=100)}
+
+    first = await recut(own)
+    after = (await log.newest("docs", key)).sequence
+    second = await recut(own)
+
+    assert first == second == {"docs": SMALL}
+    assert after > before
+    assert (await log.newest("docs", key)).sequence == after
+    assert (await log.newest("docs", key)).change.repair == "g1"
+    assert (await log.newest("wiki", other)).sequence == unmoved
+    assert (await log.newest("docs", gone)).sequence == removed

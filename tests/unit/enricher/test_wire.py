@@ -1,0 +1,147 @@
+"""What the reading process may say, and that nothing else is believed."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.enricher import wire, worker
+from services.enricher.blocks import Block, Extracted
+from services.enricher.extract import extract
+from services.enricher.wire import Answer, Garbled, Question
+from shared.errors import DocumentRefused
+
+QUESTION = Question("a.md", None, None, max_chars=100_000)
+
+
+def answered(frames, question=QUESTION):
+    answer = Answer(question)
+    ends = [answer.add(frame) for frame in frames]
+    assert ends == [False] * (len(ends) - 1) + [True]
+    return answer
+
+
+def say(what):
+    return json.dumps(what).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"---\ntitle: T\nn: 1\nd: 2026-01-02\nnone:\n---\n# A\n\n## B\n\none\n\na | b\n-|-\nc | d",
+        b"word " * 200,
+        "- ä\n- 漢\n\n```\nx\n```\n\n> q".encode(),
+    ],
+)
+def test_what_is_read_apart_is_what_is_read_here(data):
+    here = extract(data, path="a.md", media_type=None, title="given")
+    question = Question("a.md", None, "given", 100_000)
+
+    assert answered(worker.answer(question, data)).extracted() == here
+
+
+def test_a_question_keeps_names_that_are_not_utf8():
+    question = Question("a\udcff.md", "text/html", "t\ud800", 7)
+    frame = question.to_frame()
+
+    assert wire.length(frame[:4]) == len(frame) - 4
+    assert Question.from_bytes(frame[4:]) == question
+
+
+def test_a_long_document_is_told_in_several_frames():
+    blocks = tuple(Block("paragraph", "x" * 1000) for _ in range(1000))
+    frames = list(wire.told(Extracted("", blocks, {})))
+
+    assert len(frames) > 3
+    assert answered(frames, Question("a", None, None, 10**6)).extracted().blocks == blocks
+
+
+def test_a_refusal_is_told_and_raised():
+    answer = answered(worker.answer(QUESTION, b" "))
+
+    with pytest.raises(DocumentRefused) as caught:
+        answer.extracted()
+    assert caught.value.code == "empty"
+
+
+def test_too_much_text_is_refused_before_it_is_sent():
+    frames = list(worker.answer(Question("a.txt", None, None, max_chars=9), b"0123456789"))
+
+    assert [json.loads(frame)["refused"][0] for frame in frames] == ["too_large"]
+
+
+def test_a_fault_of_ours_is_told_without_the_document(monkeypatch):
+    def broken(*_, **__):
+        raise IndexError("the secret text")
+
+    monkeypatch.setattr(worker, "extract", broken)
+    answer = answered(worker.answer(QUESTION, b"secret"))
+
+    assert answer.broke is not None
+    assert answer.broke.startswith("IndexError in ")
+    assert "secret" not in answer.broke
+
+
+def test_want_of_memory_is_left_to_the_caller(monkeypatch):
+    def greedy(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(worker, "extract", greedy)
+    with pytest.raises(MemoryError):
+        list(worker.answer(QUESTION, b"word"))
+    assert answered([wire.MEMORY]).memory
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xff",
+        b"[",
+        b"[" * 100_000,
+        b"[]",
+        b"3",
+        say({}),
+        say({"blocks": 1}),
+        say({"blocks": [["paragraph", "x"]]}),
+        say({"blocks": [["paragraph", 1, 0]]}),
+        say({"blocks": [["program", "x", 0]]}),
+        say({"blocks": [["heading", "x", 7]]}),
+        say({"blocks": [["heading", "x", "1"]]}),
+        say({"blocks": [["paragraph", "x" * 100_001, 0]]}),
+        say({"refused": ["code"]}),
+        say({"title": 1, "metadata": {}}),
+        say({"title": "", "metadata": {"a": [1]}}),
+        say({"title": "", "metadata": []}),
+        say({"title": "", "metadata": {"a": "x" * 70_000}}),
+    ],
+    ids=range(19),
+)
+def test_anything_else_is_garbled(frame):
+    with pytest.raises(Garbled):
+        Answer(QUESTION).add(frame)
+
+
+def test_more_blocks_than_any_document_has_are_garbled(monkeypatch):
+    monkeypatch.setattr(wire, "MAX_BLOCKS", 3)
+    answer = Answer(QUESTION)
+    answer.add(say({"blocks": [["paragraph", "", 0]] * 3}))
+
+    with pytest.raises(Garbled):
+        answer.add(say({"blocks": [["paragraph", "", 0]]}))
+
+
+def test_a_frame_without_measure_is_not_waited_for():
+    with pytest.raises(Garbled):
+        wire.length(b"\xff\xff\xff\xff")
+
+
+@settings(max_examples=40)
+@given(st.binary(max_size=60) | st.recursive(st.text() | st.integers(), st.lists).map(say))
+def test_any_frame_is_taken_or_garbled(frame):
+    try:
+        Answer(QUESTION).add(frame)
+    except Garbled:
+        return
+    assert json.loads(frame) is not None

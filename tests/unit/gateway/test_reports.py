@@ -1,0 +1,119 @@
+"""Reports over HTTP."""
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from report_world import START, mixed, record, report
+
+from services.gateway.app import build_app
+from shared.history import History
+from shared.reports import BatchReport, Validation
+from shared.shelves.memory import MemoryShelf
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.fixture
+async def history(index):
+    index.queries.reports = History(MemoryShelf())
+    for n in range(5):
+        await index.queries.reports.keep(report([record("a.md")], id=f"b{n}", after_s=9 + n))
+    await index.queries.reports.keep(mixed(after_s=99.0))
+    return index.queries.reports
+
+
+@pytest.fixture
+async def client(index, history):
+    async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
+        yield client
+
+
+async def test_a_report_is_json_with_a_schema_and_reads_back_whole(client):
+    response = await client.get("/api/v1/batches/b_01hgs8k3m2/report")
+    body = await response.json()
+
+    assert response.content_type == "application/json"
+    assert body["schema"] == 1
+    assert BatchReport.model_validate(body) == mixed(after_s=99.0)
+
+
+async def test_last_is_the_batch_that_ended_last(client):
+    body = await (await client.get("/api/v1/batches/last/report?source=docs")).json()
+
+    assert body["batch"]["id"] == "b_01hgs8k3m2"
+
+
+async def test_a_browser_gets_a_page_with_a_policy(client):
+    by_header = await client.get("/api/v1/batches/b3/report", headers=BROWSER)
+    by_name = await client.get("/api/v1/batches/b3/report?format=html")
+
+    assert by_header.content_type == by_name.content_type == "text/html"
+    assert await by_header.text() == await by_name.text()
+    assert "default-src 'none'" in by_name.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in by_name.headers["Content-Security-Policy"]
+    assert by_name.headers["X-Content-Type-Options"] == "nosniff"
+    assert "the last 6 batches of docs" in (await by_name.text()).lower()
+
+
+async def test_the_list_is_newest_first_and_goes_on_where_it_ended(client):
+    first = await (await client.get("/api/v1/batches?source=docs&limit=4")).json()
+    rest = await (await client.get(f"/api/v1/batches?limit=4&cursor={first['next_cursor']}")).json()
+
+    ids = [line["batch"]["id"] for page in (first, rest) for line in page["batches"]]
+    assert ids == ["b_01hgs8k3m2", "b4", "b3", "b2", "b1", "b0"]
+    assert rest["next_cursor"] is None
+    assert "troubles" not in first["batches"][0]
+
+
+async def test_validations_are_those_of_batches_and_of_runs(client, history):
+    of_docs = Validation(kind="validate", at=START, source="docs", generation="g", passed=False)
+    of_all = Validation(kind="validate", at=START, source="", generation="g", passed=False)
+    await history.judge([of_docs, of_all])
+
+    docs = await (await client.get("/api/v1/validations?source=docs")).json()
+    every = await (await client.get("/api/v1/validations")).json()
+    other = await (await client.get("/api/v1/validations?source=other")).json()
+
+    assert [v["kind"] for v in docs["validations"]] == ["batch"] * 6 + ["validate"]
+    assert [v["source"] for v in every["validations"]] == ["docs"] * 6 + [""]
+    assert docs["validations"][0]["passed"] is False
+    assert other == {"validations": [], "next_cursor": None}
+
+
+async def test_the_index_of_reports_is_a_page_with_links(client):
+    response = await client.get("/api/v1/reports?source=docs&limit=3")
+    page = await response.text()
+
+    assert response.content_type == "text/html"
+    assert page.count("/report?format=html") == 3
+    assert "Validations" in page
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/api/v1/batches/nosuch/report?format=html", 404),
+        ("/api/v1/batches/last/report?source=other", 404),
+        ("/api/v1/batches/b1/report?format=pdf", 422),
+        ("/api/v1/batches/b1/report?fromat=html", 422),
+        ("/api/v1/batches?source=..", 422),
+        ("/api/v1/validations?source=a.b", 422),
+        ("/api/v1/validations?source=a%0A", 422),
+        ("/api/v1/reports?source=*", 422),
+    ],
+)
+async def test_what_cannot_be_is_a_problem(client, address, status):
+    response = await client.get(address)
+
+    assert response.status == status
+    assert response.content_type == "application/problem+json"
+
+
+async def test_an_instance_that_keeps_nothing_says_so(index):
+    async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
+        empty = await (await client.get("/api/v1/batches")).json()
+        page = await client.get("/api/v1/reports")
+        missing = await client.get("/api/v1/batches/last/report")
+
+        assert empty == {"batches": [], "next_cursor": None}
+        assert "No batch has ended yet" in await page.text()
+        assert missing.status == 404

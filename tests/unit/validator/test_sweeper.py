@@ -1,0 +1,216 @@
+"""When the sweep runs, and what is kept of it."""
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.validator import sweeper as sweeping
+from services.validator.sweeper import KEPT, Sweeper
+from services.validator.swept import Swept
+from shared.errors import BusUnavailable
+from shared.ports import Audit
+from shared.shelves.memory import MemoryShelf
+
+
+class Sweeps:
+    """Stands for the sweep itself; `hold` keeps it from ending."""
+
+    def __init__(self):
+        self.calls = []
+        self.hold = None
+        self.most = self.now = 0
+        self.error = None
+
+    async def __call__(self, **options):
+        self.calls.append(options)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if self.hold:
+                await self.hold.wait()
+            await asyncio.sleep(0)
+            if self.error:
+                raise self.error
+        finally:
+            self.now -= 1
+        return Swept(documents=3, rows=6, missing=1, resubmitted={"a": 7}, processed=1)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(sweeping, "WATCH_S", 0.0)
+    monkeypatch.setattr(sweeping, "FIRST_S", 0.0)
+
+
+@pytest.fixture
+def world():
+    class World:
+        time = datetime(2026, 1, 1, tzinfo=UTC)
+        sweeps = Sweeps()
+        shelf = MemoryShelf()
+        waiting = 0
+        missing = False
+        someone = True
+
+        async def restore(self):
+            was, self.missing = self.missing, False
+            return was
+
+        async def backlog(self):
+            return self.waiting
+
+        async def consumed(self):
+            return self.someone
+
+        def now(self):
+            self.time += timedelta(seconds=1)
+            return self.time
+
+        def sweeper(self, every_s=0.0, **fields):
+            return Sweeper(
+                self.sweeps, self.shelf, self.now, every_s, self.restore, self.backlog,
+                self.consumed, **fields,
+            )  # fmt: skip
+
+    return World()
+
+
+@contextlib.asynccontextmanager
+async def running(sweeper):
+    task = asyncio.create_task(sweeper.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(what):
+    async with asyncio.timeout(10):
+        while not what():
+            await asyncio.sleep(0)
+
+
+async def test_each_sweep_is_noted_and_the_newest_is_known(world):
+    sweeper = world.sweeper()
+    await sweeper()
+    done = await sweeper(batch_size=7)
+
+    assert await world.sweeper().last() == done.note()
+    assert next(note["at"] for note in await sweeper.history()) == done.at.isoformat()
+    assert (done.note()["missing"], done.note()["resubmitted"]) == (1, 1)
+    assert world.sweeps.calls[-1] == {"dry_run": False, "force": False, "batch_size": 7}
+
+
+async def test_a_dry_run_is_not_noted(world):
+    await world.sweeper()(dry_run=True)
+
+    assert await world.sweeper().last() is None
+
+
+async def test_only_the_last_notes_are_kept(world):
+    sweeper = world.sweeper()
+    for _ in range(KEPT + 5):
+        await sweeper()
+
+    assert len(await world.shelf.keys("sweep.")) == KEPT
+    assert (await sweeper.history())[0] == await sweeper.last()
+
+
+async def test_two_sweeps_never_run_at_once(world):
+    sweeper = world.sweeper()
+    await asyncio.gather(sweeper(), sweeper(), sweeper(dry_run=True))
+
+    assert (len(world.sweeps.calls), world.sweeps.most) == (3, 1)
+
+
+async def test_a_task_in_the_background_is_one_until_it_ends(world):
+    sweeper = world.sweeper()
+    world.sweeps.hold = asyncio.Event()
+    first = sweeper.start(batch_size=50)
+    again = sweeper.start(batch_size=60)
+    world.sweeps.hold.set()
+    await until(sweeper._task[1].done)
+    third = sweeper.start(batch_size=70)
+    await until(sweeper._task[1].done)
+
+    assert first == again != third
+    assert [call["batch_size"] for call in world.sweeps.calls] == [50, 70]
+
+
+async def test_where_nobody_works_repairs_are_not_awaited(world):
+    world.someone = False
+    await world.sweeper()(batch_size=50)
+
+    assert world.sweeps.calls[0]["batch_size"] == 0
+
+
+async def test_the_files_are_compared_first_and_reported(world):
+    async def auditor(*, dry_run):
+        assert not world.sweeps.calls
+        return [Audit("docs", 9, submitted=2)]
+
+    done = await world.sweeper(auditor=lambda: auditor)()
+
+    assert done.audits == [Audit("docs", 9, submitted=2)]
+    assert done.note()["audits"][0]["submitted"] == 2
+    assert not done.needs_you
+
+
+async def test_by_the_clock_it_sweeps_again_and_again(world):
+    async with running(world.sweeper(every_s=0.001)):
+        await until(lambda: len(world.sweeps.calls) >= 3)
+
+
+async def test_without_an_interval_it_sweeps_when_asked_only(world):
+    sweeper = world.sweeper(every_s=0.0)
+    async with running(sweeper):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        before = len(world.sweeps.calls)
+        sweeper.ask()
+        await until(lambda: world.sweeps.calls)
+
+    assert before == 0
+
+
+async def test_a_sweep_by_the_clock_waits_while_much_is_on_its_way(world):
+    world.waiting = 10_000
+    sweeper = world.sweeper(every_s=1_000.0)
+    async with running(sweeper):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        before = len(world.sweeps.calls)
+        world.waiting = 0
+        await until(lambda: world.sweeps.calls)
+
+    assert before == 0
+
+
+async def test_what_somebody_deleted_on_the_bus_is_made_anew_and_swept_at_once(world):
+    async with running(world.sweeper(every_s=0.0)):
+        world.missing = True
+        await until(lambda: world.sweeps.calls)
+
+    assert not world.missing
+
+
+async def test_a_bus_that_is_away_ends_nothing(world):
+    world.sweeps.error = BusUnavailable("no answer")
+    sweeper = world.sweeper(every_s=0.001)
+    async with running(sweeper):
+        await until(lambda: len(world.sweeps.calls) >= 2)
+        world.sweeps.error = None
+        await until(lambda: sweeper._last is not None)
+
+
+async def test_it_is_due_when_no_process_has_swept_for_long(world):
+    sweeper = world.sweeper(every_s=600.0)
+    new = await sweeper.due()
+    await sweeper()
+    fresh = await world.sweeper(every_s=600.0).due()
+    world.time += timedelta(seconds=700)
+
+    assert (new, fresh) == (True, False)
+    assert await world.sweeper(every_s=600.0).due()
+    assert not await world.sweeper(every_s=0.0).due()
