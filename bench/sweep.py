@@ -1,6 +1,6 @@
 """One sweep over an index that agrees: seconds, and how much memory it takes.
 
-    .venv/bin/python bench/sweep.py [--documents 100000] [--rows 1]
+    .venv/bin/python bench/sweep.py [--documents 100000] [--rows 1] [--folder DIR]
 
 DOCS, ledger and LanceDB store are filled directly, with made-up vectors and a few words in each
 row; then a process of its own sweeps, so that its memory is nothing but the sweep's. Its memory at
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,7 +51,8 @@ DICE = np.random.default_rng(0)
 def server(folder: Path) -> Iterator[str]:
     """A nats-server of its own; it writes to the disk now and then, for filling is no measure."""
     ports = folder / "ports"
-    ports.mkdir()
+    shutil.rmtree(ports, ignore_errors=True)
+    ports.mkdir(parents=True)
     config = folder / "nats.conf"
     config.write_text(
         f'listen: "127.0.0.1:-1"\nports_file_dir: "{ports}"\nmax_payload: 1MB\n'
@@ -156,7 +157,8 @@ async def measure(url: str, store_path: Path) -> None:
         road=JetRoad(js, GENERATION),
         now=lambda: datetime.now(UTC),
     )
-    before_mb = resident_mb()
+    before_mb = memory_mb("VmRSS")
+    forget_peak()
     parts = {}
     started = time.perf_counter()
     changes = [1 async for _ in sweep.changes.sequences()]
@@ -167,7 +169,7 @@ async def measure(url: str, store_path: Path) -> None:
     started = time.perf_counter()
     swept = await sweep()
     took = time.perf_counter() - started
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = memory_mb("VmHWM")
     assert swept.clean, swept
     assert len(changes) == swept.documents
     print(
@@ -178,11 +180,16 @@ async def measure(url: str, store_path: Path) -> None:
     await client.close()
 
 
-def resident_mb() -> float:
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory_mb(field: str) -> float:
+    """Of this process alone; `getrusage` would count what its parent was before it began."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
+        if line.startswith(field):
             return int(line.split()[1]) / 1024
-    raise OSError("no VmRSS")
+    raise OSError(f"no {field}")
 
 
 def main() -> None:
@@ -190,18 +197,21 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--rows", type=int, default=1, help="of each document")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--through", default="", help="command that runs each measurement")
+    parser.add_argument("--folder", type=Path, help="fill it if it is empty, and keep it")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         asyncio.run(measure(args.measure[0], Path(args.measure[1])))
         return
-    with tempfile.TemporaryDirectory(prefix="instep-bench-") as root, server(Path(root)) as url:
-        store = Path(root) / "store"
-        asyncio.run(fill(url, store, args.documents, args.rows))
-        for _ in range(args.rounds):
-            measuring = [sys.executable, __file__, "--measure", url, str(store)]
-            subprocess.run([*args.through.split(), *measuring], check=True)
+    with tempfile.TemporaryDirectory(prefix="instep-bench-") as temporary:
+        folder = args.folder or Path(temporary)
+        store = folder / "store"
+        with server(folder) as url:
+            if not store.exists():
+                asyncio.run(fill(url, store, args.documents, args.rows))
+            for _ in range(args.rounds):
+                measuring = [sys.executable, __file__, "--measure", url, str(store)]
+                subprocess.run(measuring, check=True)
 
 
 if __name__ == "__main__":

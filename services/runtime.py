@@ -20,6 +20,7 @@ from services.folder import DataFolder
 from services.joining import load_first, until_ended
 from services.local import LocalServer
 from services.part import Part
+from services.tasks import cancel_all
 from shared import logs
 from shared.bus.provision import provision as provision_bus
 from shared.bus.session import BusSession
@@ -44,7 +45,6 @@ T = TypeVar("T")
 
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
-CANCEL_AGAIN_S: Final = 5.0
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 
 
@@ -161,19 +161,9 @@ async def serve(names: Sequence[str], wiring: Wiring, stop: Stop) -> None:
         await stop.event.wait()
     finally:
         await wiring.session.drain()
-        await _cancel(loops)
+        await cancel_all(loops)
     if stop.error is not None:
         raise stop.error
-
-
-async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """End tasks. Before Python 3.12 `wait_for`, which the client of the bus uses, may swallow a
-    cancellation; so it is said again."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:

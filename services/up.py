@@ -114,8 +114,8 @@ async def _follow(
             options.progress.say(Activity("notice", "store", what))
         await _patiently(lambda: _in_step(wiring, swept.resubmitted if swept else {}))
         sweeping = await sweeper(wiring)
-        if options.once and before.documents and await _patiently(sweeping.due):
-            await _patiently(sweeping)
+        if options.once and before.is_older_than(wiring.settings.sweep.every):
+            await _patiently(sweeping.if_due)
         options.view.in_step(await _patiently(lambda: summary(wiring, clock, before)))
         if options.once:
             stop.event.set()
@@ -148,6 +148,12 @@ class Count:
     """That search is promised."""
     refused: int = 0
     failed: int = 0
+    oldest_at: float = math.inf
+    """Unix time at which the oldest of them settled."""
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Whether the index is; a young one has just been made by this process, or by the last."""
+        return time.time() - self.oldest_at > seconds
 
     def add(self, record: Record) -> None:
         word = state(record).word
@@ -156,6 +162,8 @@ class Count:
         self.pending += record.pending is not None
         self.searchable += rows > 0
         self.chunks += rows
+        if record.settled:
+            self.oldest_at = min(self.oldest_at, record.settled.settled_at)
         self.refused += word == "refused"
         self.failed += word == "failed"
 

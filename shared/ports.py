@@ -47,7 +47,7 @@ class ChangeLog(Protocol):
     def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
         """Source, doc_key and newest sequence of every document (of one source); no contents.
 
-        Raises BusUnavailable.
+        One that changes meanwhile may come twice, the newer last. Raises BusUnavailable.
         """
         ...
 

@@ -17,10 +17,17 @@ TEMPLATE: Final = """\
 # max_bytes = "100 MB"
 # chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
 
+# hold_share = 0.5                # more of the files gone than this, and at least hold_count,
+# hold_count = 20                 # wait for a person: instep holds
+
 # [chunking]                      # another value is another index
 # kind = "document"               # document | recursive | fixed
 # tokens = 220
 # overlap = 0.12
+
+# [extraction]                    # limits for one large or odd file, read in a process of its own
+# memory = "512 MB"
+# timeout = "30 s"
 
 # [embedding]
 # model = "all-MiniLM-L6-v2"      # another value is another index
@@ -45,6 +52,7 @@ TEMPLATE: Final = """\
 # freshness_warn = "60 s"
 # poll = "30 s"
 # timeout = "1 h"
+# batch_timeout = "1 h"           # without progress: the batch is reported as it is
 # queries = "queries.jsonl"       # {"q": "...", "expect": "docs/a.md"}
 
 # [sweep]

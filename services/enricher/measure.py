@@ -141,7 +141,9 @@ def token_starts(text: str, counter: TokenCounter, most: int | None = None) -> I
     total = 0
     for start, end in _slices(text):
         found.append(start + _starts(text[start:end], counter))
-        total += len(found[-1])
+        # words without any visible character have no tokens, but places to cut all the same
+        words = len(_BLANK.findall(text, start, end)) if len(text) > SLICE_CHARS else 0
+        total += max(len(found[-1]), words)
         if most is not None and total > most:
             raise too_large()
     return np.concatenate(found) if found else np.empty(0, np.int64)

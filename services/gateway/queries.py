@@ -185,9 +185,7 @@ class InstanceQueries:
         text = f"{held}, the ledger lists {promised:,}"
         if status.busy(look.seen):
             return CheckView(name="index", level="ok", text=f"{text}; work is under way")
-        return CheckView(
-            name="index", level="WARN", text=text, fix="instep validate; a restart repairs it"
-        )
+        return CheckView(name="index", level="WARN", text=text, fix="instep sweep")
 
     def version(self) -> Mapping[str, str]:
         return {"version": self.version_text, "generation": self.generation, "api": "v1"}

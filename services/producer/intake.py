@@ -167,7 +167,7 @@ class AcceptSubmission:
             code=refusal.code,
         )
         if of_batch:
-            await self.batches.join(batch, f"{DECLINED}{delivery.sequence}", 0)
+            await self.batches.join(batch, f"{DECLINED}{delivery.sequence} {refusal.code}", 0)
         await self._answer(delivery, _refused(refusal, document))
         return [
             Declined(

@@ -56,7 +56,7 @@ class Sync:
     progress: Progress
     now: Now
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
-    _unannounced: list[tuple[Batch, dict[str, int], int]] = field(default_factory=list)
+    _unannounced: list[tuple[Batch, dict[str, int], int, int]] = field(default_factory=list)
     health: SourceHealth = field(default_factory=SourceHealth)
     _listed_wrong: set[str] = field(default_factory=set)
     """Paths whose problem a listing shows; that they can be read does not end it."""
@@ -103,12 +103,14 @@ class Sync:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(AT_ONCE, len(files))):
                 tasks.create_task(self._take_some(rest, batch, result))
+        moves = list(pair_moves(result.gone, result.appeared))
         if result.members or always:
-            self._unannounced.append((batch, result.members, unchanged + result.unchanged))
+            unmoved = unchanged + result.unchanged
+            self._unannounced.append((batch, result.members, unmoved, len(moves)))
         if not result.again:
             self._covered = True
         await self.keep()
-        for old, new in pair_moves(result.gone, result.appeared):
+        for old, new in moves:
             self.progress.say(Activity("moved", new, f"{old} -> {new}"))
         return result
 

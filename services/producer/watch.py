@@ -175,7 +175,7 @@ class FolderWatch:
                 await self._mend()
             self._doubtful = False
             await asked.prepare()
-            listed = await self._compare(first=not self.listed.is_set(), wanted=bool(asked))
+            listed = await self._compare(first=not self.listed.is_set())
         except BaseException:
             self._asked.put_back(asked)
             raise
@@ -183,11 +183,11 @@ class FolderWatch:
             self._scan_at = 0.0  # that came while this listing was under way
         asked.answer(listed)
 
-    async def _compare(self, *, first: bool, wanted: bool) -> Listed:
+    async def _compare(self, *, first: bool) -> Listed:
         """List the whole folder, and accept what differs.
 
         Args:
-            wanted: somebody asked for it, so its end is announced though nothing has changed.
+            first: its end is announced though nothing has changed.
         """
         sync, listing, began = self._sync, self._sync.listing, time.monotonic()
         started_at = sync.now()
@@ -208,7 +208,7 @@ class FolderWatch:
             suspects | dict.fromkeys(gone),
             started_at=started_at,
             unchanged=comparison.unchanged,
-            always=first or wanted,
+            always=first,
         )
         self._after(result)
         await self._remember(root)

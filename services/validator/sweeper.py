@@ -129,9 +129,10 @@ class Sweeper:
                 log.warning("not_swept", reason=str(error))
             due = loop.time() + (self.every_s or float("inf"))
 
-    async def due(self) -> bool:
-        """Whether no sweep was noted for `every_s`. Raises BusUnavailable."""
-        return bool(self.every_s) and await self._since_last_s() >= self.every_s
+    async def if_due(self) -> Round | None:
+        """Sweep if none was noted for `every_s`. Raises as a sweep does."""
+        due = self.every_s and await self._since_last_s() >= self.every_s
+        return await self() if due else None
 
     async def last(self) -> Mapping[str, Any] | None:
         """The note about the newest sweep, of any process. Raises BusUnavailable."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from instep_process import Instep, wait_until
 
+from services.folder import mark_original
+
 DOCUMENTS = 8
 
 
@@ -41,20 +43,14 @@ def servers_of(pid):
     return [int(number) for number, name, *_ in lines if name.startswith("nats-server")]
 
 
-def handles_sigterm(pid):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
-    return caught >> (signal.SIGTERM - 1) & 1
-
-
 # -- the first second ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["handler", "lock", "server"])
+@pytest.mark.parametrize("moment", ["line", "lock", "server"])
 def test_a_stop_in_the_first_second_is_a_stop(instep, notes, moment):
     process = instep.start("up", notes)
     reached = {
-        "handler": lambda: handles_sigterm(process.pid),
+        "line": lambda: "Ctrl-C stops" in instep.logs(),
         "lock": (instep.data / "lock").exists,
         "server": lambda: servers_of(process.pid),
     }
@@ -131,10 +127,12 @@ def test_a_torn_store_is_put_aside_and_filled_without_encoding(instep, before, f
 
 
 @pytest.mark.parametrize(
-    "streams", ["DOCS", "KV_ledger_*", "KV_listings KV_embcache INTAKE RESULTS KV_batches"]
+    "streams", ["DOCS", "KV_listings KV_embcache INTAKE RESULTS KV_batches", "KV_ledger_*"]
 )
 def test_a_server_store_without_its_last_bytes_comes_in_step(instep, before, streams):
     shutil.copytree(before / "data", instep.data)
+    if "ledger" not in streams:  # that needs the sweep's time; here it is healed as a copy is
+        mark_original(instep.data / "server")
     for stream in streams.split():
         tear_end(instep.data / "server", stream)
 

@@ -57,7 +57,8 @@ def test_a_batch_has_a_report_a_page_and_a_history_without_a_running_instance(
     assert "<script" not in page.read_text()
     assert history[0]["kind"] == "validate"
     assert {point["kind"] for point in history[1:]} == {"batch"}
-    assert all(point["passed"] for point in history)
+    verdicts = [(p["passed"], p["checked"]["documents"]) for p in history]
+    assert all(passed is True or (passed is None and not of) for passed, of in verdicts), verdicts
 
 
 @pytest.mark.nats

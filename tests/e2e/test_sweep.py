@@ -134,9 +134,9 @@ async def delete_ledger(url):
 
 
 def test_a_ledger_that_somebody_deletes_under_a_running_instance_is_rebuilt(instep, notes):
-    instep.json("up", notes, "--once")
-    (notes / "n0.md").unlink()
     instep.up(notes)
+    wait_until(lambda: len(search(instep, "lantern") or ()) == 6)
+    (notes / "n0.md").unlink()
     wait_until(lambda: search(instep, "lantern") == {f"n{n}.md" for n in range(1, 6)})
 
     asyncio.run(delete_ledger(instance(instep)["nats_url"]))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 PER_FOLDER = 20
+MOST_RENAMED = 5
+"""One folder of so many is renamed in a run."""
 PINNED = "pinned"
 POISON = "poison"
 WORDS = [f"{a}{b}" for a in ("har", "lan", "or", "gra", "vio") for b in ("bour", "tern", "chard")]
@@ -168,6 +170,10 @@ class Author:
         self._write(path, self._fresh())
 
     def rename_folder(self) -> None:
+        """Seldom: a listing in which most documents have vanished would rightly be held."""
+        if self.counts["folder renames"] >= self._folders // MOST_RENAMED:
+            self.edit()
+            return
         folders = sorted({p.split("/")[0] for p in self.docs} - {PINNED, POISON})
         old, new = self.chance.choice(folders), f"r{self.counts['folder renames']:05}"
         (self.root / old).rename(self.root / new)

@@ -212,6 +212,19 @@ def test_more_tokens_than_can_be_chunks_are_not_counted_to_their_end():
     assert tokens.characters < MAX_ROWS * 220 + 2 * 64 * 1024
 
 
+def test_words_that_no_model_sees_are_counted_too():
+    class Blind:
+        window = 254
+
+        def offsets(self, text):
+            return []
+
+        def count(self, texts):
+            return [0 for _ in texts]
+
+    assert cut(of("\u200d " * 3_000_000), Blind()) == "too_large"
+
+
 def test_more_blocks_than_any_document_has_are_refused_unread(words):
     assert cut(of(*["x"] * (MAX_BLOCKS + 1)), words) == "too_large"
 

@@ -168,6 +168,7 @@ def test_a_change_that_failed_before_it_was_planned_is_a_persons_too():
     record = failed(settled(), 12)
 
     assert judge(KEY, census(record, 12), record, holding(ids(record))) is None
+    assert judge(KEY, census(record, 12), record, holding(ids(record) | {"extra"})) is None
 
 
 def test_a_newer_change_after_a_failure_is_lost_again():

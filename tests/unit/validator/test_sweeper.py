@@ -206,11 +206,11 @@ async def test_a_bus_that_is_away_ends_nothing(world):
 
 async def test_it_is_due_when_no_process_has_swept_for_long(world):
     sweeper = world.sweeper(every_s=600.0)
-    new = await sweeper.due()
-    await sweeper()
-    fresh = await world.sweeper(every_s=600.0).due()
+    new = await sweeper.if_due()
+    fresh = await world.sweeper(every_s=600.0).if_due()
     world.time += timedelta(seconds=700)
 
-    assert (new, fresh) == (True, False)
-    assert await world.sweeper(every_s=600.0).due()
-    assert not await world.sweeper(every_s=0.0).due()
+    assert (new is not None, fresh) == (True, None)
+    assert await world.sweeper(every_s=600.0).if_due() is not None
+    world.time += timedelta(seconds=700)
+    assert await world.sweeper(every_s=0.0).if_due() is None
