@@ -113,6 +113,9 @@ async def _follow(
             what = f"{len(swept.resubmitted):,} documents were not as promised: written again"
             options.progress.say(Activity("notice", "store", what))
         await _patiently(lambda: _in_step(wiring, swept.resubmitted if swept else {}))
+        if before.pending:
+            freed = await _patiently(lambda: _free_stuck(wiring))
+            await _patiently(lambda: _in_step(wiring, freed.resubmitted))
         sweeping = await sweeper(wiring)
         if options.once and before.is_older_than(wiring.settings.sweep.every):
             await _patiently(sweeping.if_due)
@@ -184,6 +187,16 @@ async def _compare(wiring: Wiring, count: Count) -> Swept | None:
         return None
     sweep = (await sweeper(wiring)).sweep
     limits = replace(sweep.limits, stuck_s=math.inf)
+    return await replace(sweep, limits=limits)(batch_size=AT_START)
+
+
+async def _free_stuck(wiring: Wiring) -> Swept:
+    """Send again what is still being made although all that was on the road has passed.
+
+    A server that lost its last writes remembers a revision as pending whose messages are done.
+    """
+    sweep = (await sweeper(wiring)).sweep
+    limits = replace(sweep.limits, stuck_s=0.0)
     return await replace(sweep, limits=limits)(batch_size=AT_START)
 
 
