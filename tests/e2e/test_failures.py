@@ -23,8 +23,7 @@ def notes(tmp_path):
 
 @pytest.fixture
 def instep(tmp_path):
-    faulty = {"INSTEP_EMBEDDING__MODEL": "fake-64-faults", "INSTEP_EMBEDDING__TIMEOUT": "1s"}
-    made = Instep(tmp_path / "data", tmp_path, env=faulty)
+    made = Instep(tmp_path / "data", tmp_path, env={"INSTEP_EMBEDDING__MODEL": "fake-64-faults"})
     yield made
     made.stop()
 
@@ -52,6 +51,7 @@ def failures_of(instep):
 
 
 def test_documents_that_kill_or_hang_their_process_end_in_the_dead_letters_alone(instep, notes):
+    instep.env["INSTEP_EMBEDDING__TIMEOUT"] = "2s"
     (notes / "killer.md").write_text("# Killer\n\nA text with faultkill in it.\n")
     (notes / "hangs.md").write_text("# Hangs\n\nA text with faulthang in it.\n")
 

@@ -191,6 +191,7 @@ def test_what_may_not_be_read_is_told_and_keeps_its_documents(docs, tmp_path):
         wait_until(lambda: searchable(instep) == 2)
         unreadable = source(instep)["problems"]
         (docs / "file.md").chmod(0o644)
+        wait_until(lambda: not source(instep)["problems"])
         wait_until(lambda: set(instep.found("lantern")) == everything)
         (docs / "shut").chmod(0)
         closed = wait_until(lambda: source(instep)["problems"])
