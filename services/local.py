@@ -23,6 +23,7 @@ from services.bundled import (
     listening_port,
     server_config,
 )
+from services.disk import watch_disk
 from services.folder import (
     DataFolder,
     Instance,
@@ -89,6 +90,7 @@ class LocalServer:
         self._token = secrets.token_urlsafe(24)
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._disk: asyncio.Task[None] | None = None
         self._answered_at: float | None = None
 
     @property
@@ -121,6 +123,8 @@ class LocalServer:
             await self._end(signal.SIGKILL)
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name="nats-server")
+        watching = watch_disk(self.folder, lambda: self.restarts, self._restart)
+        self._disk = asyncio.create_task(watching, name="nats-server disk")
         try:
             await self._number()
         except BaseException:
@@ -140,10 +144,17 @@ class LocalServer:
 
     async def stop(self) -> None:
         """End the server and return when it is gone."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+        tasks = [task for task in (self._supervisor, self._disk) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._end(signal.SIGTERM)
+
+    def _restart(self) -> None:
+        """End the server; the supervisor starts it again."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
 
     async def _supervise(self) -> None:
         import structlog  # not on the way of a command that starts no server

@@ -1,0 +1,77 @@
+"""The bundled server on a disk that was full: writes go on when there is room again."""
+
+import asyncio
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nats
+import pytest
+from nats.errors import Error as NatsError
+
+from services import disk
+from services.local import LocalServer
+from shared.settings import Bus
+
+pytestmark = pytest.mark.nats
+MEGABYTE = bytes(1_000_000)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if os.geteuid() or not mount or subprocess.run([mount, *options], check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as rest:
+        try:
+            while True:
+                rest.write(MEGABYTE)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC  # noqa: PT017 - until then it must not be raised
+
+
+async def publish(url: str) -> int | None:
+    """The sequence of a message that was stored, or None."""
+    try:
+        client = await nats.connect(url, max_reconnect_attempts=1, connect_timeout=1)
+    except (NatsError, OSError):
+        return None
+    try:
+        return (await client.jetstream(timeout=0.5).publish("a.1", bytes(1000))).seq
+    except (NatsError, TimeoutError):
+        return None
+    finally:
+        await client.close()
+
+
+async def test_writes_go_on_when_there_is_room_again(small_disk, monkeypatch):
+    monkeypatch.setattr(disk, "LOOK_S", 0.1)
+    async with LocalServer(small_disk, Bus()) as server:
+        client = await nats.connect(server.url)
+        await client.jetstream().add_stream(name="A", subjects=["a.*"])
+        await client.close()
+        stored = [await publish(server.url)]
+        fill(small_disk / "filler")
+        while (sequence := await publish(server.url)) is not None:
+            stored.append(sequence)
+        restarts_while_full = server.restarts
+        (small_disk / "filler").unlink()
+        async with asyncio.timeout(30):
+            while (after := await publish(server.url)) is None:
+                await asyncio.sleep(0.1)
+
+        assert stored == list(range(1, len(stored) + 1))
+        assert restarts_while_full == 0
+        assert server.restarts == 1
+        assert after > stored[-1]
