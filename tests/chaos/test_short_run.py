@@ -24,7 +24,7 @@ SHORT = {
     "full-disks": 1,
     "ack-wait-s": 8,
 }
-LIMIT_S = 240
+LIMIT_S = 480
 
 
 @pytest.mark.slow
