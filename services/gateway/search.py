@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from services.gateway.views import (
     SearchAnswer,
     Total,
 )
-from shared.ordering import Record, RowRef, State, state
+from shared.ordering import Record, RowRef, State, settled_seq, state
 from shared.ports import Encoder, Hit, Ledger, Mode, Vector, VectorStore
 from shared.settings import SearchSettings
 
@@ -43,7 +43,18 @@ DEPTH_FILTERED: Final = 500
 REMEMBERED: Final = 256
 """Questions whose vectors are kept."""
 
+ASKED_AGAIN: Final = 2
+
 Behind = Callable[[], Awaitable[Freshness]]
+Promised = Mapping[str, Mapping[RowRef, int]]
+"""Each document's settled rows and their positions, counting from 1."""
+
+
+class _Found(NamedTuple):
+    by_vector: Sequence[Hit]
+    by_text: Sequence[Hit]
+    records: Mapping[str, Record]
+    promised: Promised
 
 
 async def _unknown() -> Freshness:
@@ -74,14 +85,8 @@ class Search:
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
-        behind, by_vector, by_text = await asyncio.gather(
-            self.behind(),
-            self._by_vector(request.q, condition, wanted=mode != "keyword"),
-            self._by_text(request.q, condition, wanted=mode != "vector"),
-        )
-        keys = {hit.doc_key for hit in (*by_vector, *by_text)}
-        records = await self.ledger.get_many(keys) if keys else {}
-        promised = _promised(records)
+        behind, found = await asyncio.gather(self.behind(), self._found(request.q, condition, mode))
+        by_vector, by_text, records, promised = found
         ranked = best_per_chunk(
             fuse(
                 [hit for hit in by_vector if _may_show(hit, promised, condition)],
@@ -117,6 +122,28 @@ class Search:
         doc_key, revision = read_receipt(request.after)
         return await wait_for(self.ledger, doc_key, revision, request.wait)
 
+    async def _found(self, q: str, condition: Condition, mode: Mode) -> "_Found":
+        """What the store has, and what the ledger promises of it.
+
+        The store is asked first. A document that settles between the two was found by rows that
+        are promised no more, so it is asked again: its new rows were searchable before it settled.
+        """
+        before: set[str] = set()
+        for _ in range(1 + ASKED_AGAIN):
+            by_vector, by_text = await asyncio.gather(
+                self._by_vector(q, condition, wanted=mode != "keyword"),
+                self._by_text(q, condition, wanted=mode != "vector"),
+            )
+            hits = (*by_vector, *by_text)
+            keys = {hit.doc_key for hit in hits}
+            records = await self.ledger.get_many(keys) if keys else {}
+            found = _Found(by_vector, by_text, records, _promised(records))
+            overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
+            if overtaken <= before:  # none, or such as nobody has cleaned up yet
+                break
+            before = overtaken
+        return found
+
     async def _by_vector(self, q: str, condition: Condition, *, wanted: bool) -> Sequence[Hit]:
         if not wanted:
             return ()
@@ -142,7 +169,7 @@ class Search:
         self,
         ranked: Ranked,
         records: Mapping[str, Record],
-        promised: Mapping[str, Mapping[RowRef, int]],
+        promised: Promised,
         request: SearchRequest,
     ) -> HitView:
         hit, record = ranked.hit, records[ranked.hit.doc_key]
@@ -169,8 +196,7 @@ def _depth(condition: Condition) -> int:
     return DEPTH_FILTERED if condition.beyond_store else DEPTH
 
 
-def _promised(records: Mapping[str, Record]) -> dict[str, dict[RowRef, int]]:
-    """Each document's settled rows and their positions, counting from 1."""
+def _promised(records: Mapping[str, Record]) -> Promised:
     return {
         key: {row: n for n, row in enumerate(record.settled.rows, 1)}
         for key, record in records.items()
@@ -178,7 +204,15 @@ def _promised(records: Mapping[str, Record]) -> dict[str, dict[RowRef, int]]:
     }
 
 
-def _may_show(hit: Hit, promised: Mapping[str, Mapping[RowRef, int]], condition: Condition) -> bool:
+def _is_overtaken(hit: Hit, records: Mapping[str, Record], promised: Promised) -> bool:
+    """Whether the row belongs to a version before the one that is promised now."""
+    rows, record = promised.get(hit.doc_key), records.get(hit.doc_key)
+    if not rows or RowRef(hit.chunk_key, hit.born) in rows:
+        return False
+    return record is not None and hit.born < settled_seq(record)
+
+
+def _may_show(hit: Hit, promised: Promised, condition: Condition) -> bool:
     rows = promised.get(hit.doc_key, {})
     return RowRef(hit.chunk_key, hit.born) in rows and condition.admits(hit.source, hit.path)
 

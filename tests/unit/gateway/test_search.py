@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from gateway_world import chunk_key
 
@@ -158,3 +160,39 @@ async def test_weights_of_nothing_are_refused(index):
 def test_the_world_names_chunks_as_the_ledger_packs_them():
     assert len(chunk_key("x")) == 26
     assert len(doc_key("docs", "a.md")) == 26
+
+
+class SettlesMeanwhile:
+    """A store that answers, and then, once, a document settles before the ledger is asked."""
+
+    def __init__(self, store, settle):
+        self.store, self.settle, self.asked = store, settle, 0
+
+    async def search_text(self, *args, **kwargs):
+        self.asked += 1
+        found = await self.store.search_text(*args, **kwargs)
+        if self.settle is not None:
+            settle, self.settle = self.settle, None
+            await settle()
+        return found
+
+
+async def test_a_document_that_settles_while_a_question_is_answered_has_no_gap(index):
+    await index.put("a.md", ["old zebra text"])
+    store = SettlesMeanwhile(index.store, lambda: index.put("a.md", ["new zebra text"]))
+
+    answer = await replace(index.search, store=store)(SearchRequest(q="zebra", mode="keyword"))
+
+    assert [hit.chunk.text for hit in answer.hits] == ["new zebra text"]
+    assert store.asked == 2
+
+
+async def test_rows_that_nobody_has_cleaned_up_are_not_asked_about_for_ever(index):
+    await index.put("a.md", ["old zebra text"])
+    await index.put("a.md", ["new zebra text"])
+    store = SettlesMeanwhile(index.store, None)
+
+    answer = await replace(index.search, store=store)(SearchRequest(q="zebra", mode="keyword"))
+
+    assert [hit.chunk.text for hit in answer.hits] == ["new zebra text"]
+    assert store.asked == 2
