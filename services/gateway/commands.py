@@ -95,6 +95,9 @@ class InstanceCommands:
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
             return False, "it is no document's: see what to do; then drop it"
+        entry = await self.ledger.get(failure.doc_key)  # the list may be a moment old
+        if failure.state != "dropped" and entry and state(entry.record).word == "dropped":
+            return False, "it has just been dropped; say it again to try it all the same"
         revision = await resubmit(
             self.changes, failure.source, failure.doc_key, generation=self.generation
         )
