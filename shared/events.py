@@ -6,13 +6,14 @@ newer writer); writers never rename or retype a field. Golden copies live under 
 
 import base64
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from shared.identity import SOURCE_PATTERN, cache_key
+from shared.identity import SOURCE_PATTERN, cache_key, short_digest
 
 Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
@@ -67,6 +68,11 @@ class Event(Model):
     def message_id(self) -> str:
         """`Nats-Msg-Id`. A fresh one names the publish call: the same fact may be sent again."""
         return uuid.uuid4().hex
+
+    @property
+    def work(self) -> str | None:
+        """Names what is to be done, the same in every copy of the event; None: copies are rare."""
+        return None
 
 
 # -- what outside systems send ---------------------------------------------------------------------
@@ -248,6 +254,10 @@ class DocumentEnriched(Event):
     def subject(self) -> str:
         return f"documents.enriched.{self.generation}.{self.document.source}"
 
+    @property
+    def work(self) -> str:
+        return _work(self.document, self.rows)
+
 
 class EmbeddingsReady(Event):
     """The same part with vectors; empty when a revision has nothing to write."""
@@ -269,6 +279,10 @@ class EmbeddingsReady(Event):
     @property
     def subject(self) -> str:
         return f"embeddings.ready.{self.generation}.{self.document.source}"
+
+    @property
+    def work(self) -> str:
+        return _work(self.document, self.rows)
 
     @staticmethod
     def pack(vectors: NDArray[np.float32]) -> str:
@@ -422,6 +436,12 @@ RESULTS: dict[str, type[Result]] = {
         DocumentValidated,
     )
 }
+
+
+def _work(document: Document, rows: Sequence[PartRow]) -> str:
+    """26 characters, of the revision and the rows of a part of it."""
+    names = (document.doc_key, str(document.revision), *sorted(row.id for row in rows))
+    return short_digest("\n".join(names), 26)
 
 
 def parse_result(subject: str, data: bytes) -> Result:

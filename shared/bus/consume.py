@@ -26,7 +26,7 @@ from shared.bus.bury import DEAD_LETTERS, bury
 from shared.bus.pull import Pull
 from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, before, one_line, settle
 from shared.bus.suspicion import Suspicion
-from shared.bus.trouble import Known
+from shared.bus.trouble import Known, name_of
 from shared.errors import BusUnavailable, InstepError, NotYetIndexed
 from shared.events import Event
 from shared.ports import Delivery, Publish
@@ -120,7 +120,9 @@ class Consumer(Generic[T]):
         to have been open in a process that died. Raises BusUnavailable.
         """
         seen = message.metadata
-        known = await self._suspicion.look(seen.sequence.stream, seen.num_delivered)
+        sequence = seen.sequence.stream
+        name = name_of(sequence, message.headers or {})
+        known = await self._suspicion.look(sequence, seen.num_delivered, name)
         self._known[message.reply] = known
         killed = known.trouble.killed
         if known.seen_to_end or not (killed or self.stage.attempts):
@@ -150,13 +152,13 @@ class Consumer(Generic[T]):
         """Accuse the message beforehand, unless it is beyond suspicion."""
         if known.seen_to_end:
             return known
-        noted = await self._troubles.put(delivery.sequence, known.trouble.opened())
+        noted = await self._troubles.put(_name(delivery), known.trouble.opened())
         return replace(known, noted=noted or known.noted)
 
     async def _close(self, delivery: Delivery, known: Known) -> None:
         """Note what is known now that the delivery has ended, before it is settled."""
         if known.noted:
-            await self._troubles.put(delivery.sequence, known.trouble)
+            await self._troubles.put(_name(delivery), known.trouble)
 
     def _judge(
         self, error: Exception | None, delivery: Delivery, known: Known
@@ -235,8 +237,12 @@ class Consumer(Generic[T]):
             await self._close(delivery, known)
             return
         ended.forget(delivery.sequence)
-        if known.noted:
-            await self._troubles.erase(delivery.sequence)
+        if known.noted and not isinstance(verdict, Bury):  # a copy of it may be on its way
+            await self._troubles.erase(_name(delivery))
+
+
+def _name(delivery: Delivery) -> str:
+    return name_of(delivery.sequence, delivery.headers)
 
 
 def describe(message: Msg, now: datetime) -> Delivery:

@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.api import PubAck
 from nats.js.errors import APIError
 
+from shared.bus.trouble import WORK
 from shared.errors import BusUnavailable, ConfigurationError, PermanentError
 from shared.events import BatchCompleted, Event, Result
 from shared.topology import KB, MAX_MESSAGE_BYTES
@@ -64,6 +65,8 @@ class JetPublisher:
         data = event.model_dump_json().encode()
         message_id = event.message_id
         headers = cloud_headers(event, message_id, self._instance)
+        if event.work is not None:
+            headers = {**headers, WORK: event.work}
         await store(self._js, Outgoing(event.stream, event.subject, data, message_id, headers))
 
 

@@ -71,7 +71,7 @@ def before(killed: int) -> Bury | None:
     """
     if killed < LIVES:
         return None
-    return Bury("poison", f"the process that worked on it died, {killed} times in a row")
+    return Bury("poison", f"the process that worked on it died, {killed} times")
 
 
 def settle(

@@ -35,8 +35,8 @@ class Suspicion:
         """Whether nobody can have had the message before; False: `look`."""
         return delivery == 1 and self._doubted < sequence <= self._reserved
 
-    async def look(self, sequence: int, delivery: int) -> Known:
-        """What is known of a message. Raises BusUnavailable."""
+    async def look(self, sequence: int, delivery: int, name: str) -> Known:
+        """What is known of a message with this `trouble.name_of`. Raises BusUnavailable."""
         async with self._turn:
             if not self._opened:
                 await self._open()
@@ -46,7 +46,7 @@ class Suspicion:
             return Known()
         known = self.ended.known(sequence, delivery) if delivery > 1 else None
         if known is None:
-            note = await self.notes.get(sequence)
+            note = await self.notes.get(name)
             known = Known(note or Trouble(), seen_to_end=False, noted=note is not None)
         return known
 

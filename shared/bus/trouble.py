@@ -8,10 +8,14 @@ the end of.
 """
 
 import json
+import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+WORK: Final = "Instep-Work"
+"""Header that names what a message asks for; copies of the message have the same."""
 LIVES: Final = 3
 """Processes that a message may end while it is being worked on, after the first, shared one."""
 
@@ -37,6 +41,16 @@ class Trouble:
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
+
+
+def name_of(sequence: int, headers: Mapping[str, str]) -> str:
+    """What the trouble of a message is noted under.
+
+    A part whose enricher died before it was acknowledged is published again, as another message:
+    the work is the same, and so is what it does to those who open it.
+    """
+    work = headers.get(WORK, "")
+    return work if re.fullmatch("[a-z2-7]{26}", work) else str(sequence)
 
 
 def decode(data: bytes) -> Trouble:

@@ -10,9 +10,6 @@ import pytest
 from instep_process import Instep, wait_until
 
 HEALTHY = 12
-MOST_ENDS = 20
-"""Usually 5. Deaths are counted for each message, and a server that dies with its process may have
-the enricher publish a part once more: each copy is allowed three deaths."""
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ def supervised(instep, notes, *, most: int) -> list[int]:
     """`up`, started again each time it ends, until in step; the statuses it ended with."""
     ends: list[int] = []
     process: subprocess.Popen[str] = instep.start("up", notes)
-    deadline = time.monotonic() + 420
+    deadline = time.monotonic() + 240
     while True:
         assert time.monotonic() < deadline, instep.logs()
         if process.poll() is not None:
@@ -58,10 +55,10 @@ def test_documents_that_kill_or_hang_their_process_end_in_the_dead_letters_alone
     (notes / "killer.md").write_text("# Killer\n\nA text with faultkill in it.\n")
     (notes / "hangs.md").write_text("# Hangs\n\nA text with faulthang in it.\n")
 
-    ends = supervised(instep, notes, most=MOST_ENDS)
+    ends = supervised(instep, notes, most=7)
 
-    assert ends.count(-9) >= 3
-    assert ends.count(3) >= 1
+    assert ends.count(-9) <= 4
+    assert 1 <= ends.count(3) <= 3
     assert len(ends) == ends.count(-9) + ends.count(3)
     assert len(instep.found("harbour")) == HEALTHY
     failures = failures_of(instep)

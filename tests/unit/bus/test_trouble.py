@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.trouble import Ended, Known, Trouble, decode
+from shared.bus.trouble import WORK, Ended, Known, Trouble, decode, name_of
 
 troubles = st.builds(Trouble, st.integers(0, 99), st.floats(0, 4e9), st.integers(0, 9))
 
@@ -16,6 +16,14 @@ def test_a_note_says_what_was_written(trouble):
 @given(st.binary())
 def test_a_note_that_cannot_be_read_accuses_nobody(data):
     assert decode(data).killed == 0
+
+
+def test_copies_have_one_name_and_a_forged_header_names_nothing():
+    work = "a" * 26
+
+    assert name_of(7, {WORK: work}) == name_of(8, {WORK: work}) == work
+    assert name_of(7, {}) == "7"
+    assert name_of(7, {WORK: "other.stage.>"}) == name_of(7, {WORK: work + "a"}) == "7"
 
 
 def test_the_time_of_the_first_failure_stays():
