@@ -1,10 +1,10 @@
-"""The command line as processes, before a gateway over a small index in memory."""
+"""The command line as processes: alone, and before a gateway over a small index in memory."""
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestServer
 from gateway_world import Index
+from instep_process import Instep
 
 from services.folder import DataFolder, Instance
 from services.gateway.app import build_app
@@ -50,6 +51,14 @@ class Cli:
         out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
         assert process.returncode is not None
         return Done(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture
+def instep(tmp_path: Path) -> Iterator[Instep]:
+    """An installation with a data folder of its own; what it has running ends with the test."""
+    made = Instep(tmp_path / "data", tmp_path)
+    yield made
+    made.stop()
 
 
 @pytest.fixture

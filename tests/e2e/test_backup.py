@@ -11,13 +11,6 @@ import pytest
 from instep_process import Instep, wait_until
 
 
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
-
-
 @dataclass(frozen=True)
 class Moments:
     """Data folders of an earlier and a later moment, and the folder of documents at the later."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import nats
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import wait_until
 
 from services.folder import DataFolder
 from shared.encoders.factory import describe
@@ -60,16 +60,14 @@ DECLINED = {
 
 
 @pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    made.env |= {
+def instep(instep):
+    instep.env |= {
         "INSTEP_EXTRACTION__TIMEOUT": "1 s",
         "INSTEP_TELEMETRY__LEVEL": "debug",
         "INSTEP_SOURCES__INBOX__KIND": "push",
         "INSTEP_SOURCES__INBOX__MAX_BYTES": "1000 B",
     }
-    yield made
-    made.stop()
+    return instep
 
 
 def about(path, key=None, source="inbox", revision=0):

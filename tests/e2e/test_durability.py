@@ -15,13 +15,6 @@ DOCUMENTS = 8
 
 
 @pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def notes(tmp_path):
     folder = tmp_path / "notes"
     folder.mkdir()

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import wait_until
 
 HEALTHY = 12
 
@@ -22,10 +22,9 @@ def notes(tmp_path):
 
 
 @pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path, env={"INSTEP_EMBEDDING__MODEL": "fake-64-faults"})
-    yield made
-    made.stop()
+def instep(instep):
+    instep.env["INSTEP_EMBEDDING__MODEL"] = "fake-64-faults"
+    return instep
 
 
 def supervised(instep, notes, *, most: int) -> list[int]:

@@ -1,7 +1,7 @@
 """P7 as a person meets it: most of a folder vanishes, nothing is lost, a command decides."""
 
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import wait_until
 
 
 @pytest.fixture
@@ -13,13 +13,6 @@ def docs(tmp_path):
         name = f"guide/n{n}.md" if n < 25 else f"n{n}.md"
         (folder / name).write_text(f"# Note {n}\n\nlantern unique{n}\n")
     return folder
-
-
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
 
 
 def held(instep):

@@ -4,19 +4,11 @@ import signal
 
 import nats
 import pytest
-from instep_process import Instep
 
 from shared.history import History
 from shared.ledgers.kv import KvLedger
 from shared.shelves.kv import KvShelf
 from shared.topology import BATCHES
-
-
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

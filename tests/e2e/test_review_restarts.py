@@ -5,14 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from instep_process import Instep, wait_until
-
-
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
+from instep_process import wait_until
 
 
 @pytest.fixture

@@ -32,13 +32,6 @@ def docs(tmp_path):
     return folder
 
 
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
-
-
 def searchable(instep):
     return instep.json("status")["documents"]["searchable"]
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import wait_until
 
 WORDS = ["harbour", "lantern", "orchard", "granite", "violin", "meadow", "copper", "saffron"]
 
@@ -27,13 +27,6 @@ def notes(tmp_path):
     folder = tmp_path / "notes"
     write_notes(folder, 6)
     return folder
-
-
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
 
 
 def test_once_indexes_a_folder_and_a_second_run_encodes_nothing(instep, notes):

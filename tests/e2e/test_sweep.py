@@ -9,7 +9,7 @@ import urllib.request
 import lancedb
 import nats
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import wait_until
 
 from instep import generate_embeddings
 from shared.errors import BusUnavailable, ConfigurationError
@@ -26,13 +26,6 @@ def notes(tmp_path):
         text = f"# Note {n} unique{n}\n\nThe harbour of n{n}.\n\n## More\n\nThe lantern of n{n}.\n"
         (folder / f"n{n}.md").write_text(text)
     return folder
-
-
-@pytest.fixture
-def instep(tmp_path):
-    made = Instep(tmp_path / "data", tmp_path)
-    yield made
-    made.stop()
 
 
 def table_of(instep):

@@ -1,0 +1,45 @@
+"""What the services need from the world. Protocols only; an adapter lives beside its vendor's SDK.
+
+Every adapter, fakes included, passes the contract suite of its port under `tests/contract/`.
+Adapters raise the errors of `shared.errors` only.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, Newest, Publish
+from shared.ports.content import ContentStore, Shelf
+from shared.ports.encoding import Encoder, TokenCounter, Vector, VectorCache, Vectors
+from shared.ports.sources import Audit, Auditor, Hold, Holds
+from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
+
+Now = Callable[[], datetime]
+
+__all__ = [
+    "Audit",
+    "Auditor",
+    "ChangeLog",
+    "ContentStore",
+    "Delivery",
+    "Digest",
+    "Encoder",
+    "Entry",
+    "Filter",
+    "Hit",
+    "Hold",
+    "Holding",
+    "Holds",
+    "Ledger",
+    "Mode",
+    "Newest",
+    "Now",
+    "Probe",
+    "Publish",
+    "Row",
+    "Shelf",
+    "TokenCounter",
+    "Vector",
+    "VectorCache",
+    "VectorStore",
+    "Vectors",
+]

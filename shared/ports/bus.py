@@ -1,0 +1,113 @@
+"""What is asked of the bus and of the ledger on it."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from shared.events import DocumentChanged, Event
+from shared.ordering import Record
+
+
+class Publish(Protocol):
+    async def __call__(self, event: Event) -> None:
+        """Store the event on its stream; return when the bus has acknowledged it.
+
+        Raises:
+            BusUnavailable: no acknowledgement, after retries with the same message id.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest change of a document and its sequence in DOCS."""
+
+    sequence: int
+    change: DocumentChanged
+
+
+class ChangeLog(Protocol):
+    """DOCS: the newest change of every document."""
+
+    def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
+        """Source, doc_key and newest sequence of every document (of one source); no contents.
+
+        One that changes meanwhile may come twice, the newer last. Raises BusUnavailable.
+        """
+        ...
+
+    async def newest(self, source: str, doc_key: str) -> Newest | None:
+        """The newest message of the document's subject, from the leader, never from a cache."""
+        ...
+
+    async def bodies(self) -> Set[str]:
+        """Hashes of the stored bodies that the newest changes refer to. Raises BusUnavailable."""
+        ...
+
+    async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
+        """Publish the change if the subject's newest sequence still is `expect` (0: none).
+
+        Returns:
+            The sequence of the change: the document's new revision.
+
+        Raises:
+            ChangeLogConflict: the subject has another newest message.
+            BusUnavailable: nothing is known; start again from `newest`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a handler may know of the message it was given."""
+
+    sequence: int
+    """Stream sequence of the message."""
+    attempt: int = 1
+    """Which delivery of it this is, counting from 1."""
+    age_s: float = 0.0
+    """Seconds since the message was stored."""
+    subject: str = ""
+    """The subject it was published on."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def suspect(self) -> bool:
+        """Delivered before, without an end: it may have killed its process, so it goes alone."""
+        return self.attempt > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record and the ledger revision it was read at."""
+
+    record: Record
+    at: int
+
+
+class Ledger(Protocol):
+    """One record per document of one generation, changed by compare-and-set only."""
+
+    async def get(self, doc_key: str) -> Entry | None:
+        """The record, never older than one this process has read or written before."""
+        ...
+
+    async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
+        """Replace the record that was read at `expect` (0: there is none yet).
+
+        Returns:
+            The new ledger revision.
+
+        Raises:
+            LedgerConflict: the record is at another revision.
+            BusUnavailable: nothing is known; read again.
+        """
+        ...
+
+    async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
+        """Records of the documents that have one; for reading, not for deciding."""
+        ...
+
+    def entries(self) -> AsyncIterator[tuple[str, Record]]:
+        """Every doc_key and record, in any order."""
+        ...

@@ -1,0 +1,38 @@
+"""What is asked of the stores for bodies and for the services' own notes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+
+class ContentStore(Protocol):
+    """Bodies that are too large for an event, by their sha256."""
+
+    async def put(self, data: bytes) -> str:
+        """Store the bytes unless they are there; returns their hash."""
+        ...
+
+    async def get(self, content_hash: str) -> bytes:
+        """The bytes. Raises KeyError when nobody stored them."""
+        ...
+
+    async def stored(self) -> Mapping[str, datetime]:
+        """Hash of every body and when it was last put, at most ten minutes too early."""
+        ...
+
+    async def forget(self, content_hash: str, *, put_before: datetime) -> bool:
+        """Delete the bytes unless they were put at `put_before` (aware) or later; whether it did.
+
+        A body that is put again meanwhile stays, if `put_before` lies ten minutes back or more.
+        """
+        ...
+
+
+class Shelf(Protocol):
+    """A small key-value bucket for a service's own notes (listings, batches, instance)."""
+
+    async def get(self, key: str) -> bytes | None: ...
+    async def put(self, key: str, value: bytes) -> None: ...
+    async def delete(self, key: str) -> None: ...
+    async def get_many(self, keys: Collection[str]) -> Mapping[str, bytes]: ...
+    async def keys(self, prefix: str = "") -> Sequence[str]: ...

@@ -1,0 +1,82 @@
+"""What is asked of the process that watches the folders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Removals of one source that wait for a person; the documents are still found by search."""
+
+    source: str
+    since: datetime
+    vanished: int
+    """Documents whose files are gone."""
+    of: int
+    """Documents of the source, with those."""
+    sample: tuple[str, ...]
+    """Some of the paths."""
+    kept: bool
+    """A person has said that the documents shall stay; nobody is asked again."""
+
+
+class Holds(Protocol):
+    """The removals that wait in the folders that this process watches."""
+
+    async def list(self) -> Sequence[Hold]:
+        """One for each source that has some, by name."""
+        ...
+
+    async def release(self, source: str) -> int:
+        """List the folder again and remove what has vanished.
+
+        Returns:
+            Documents removed. 0: nothing was held, it has come back, or much more has vanished
+            than `list` showed, and all of it still waits.
+
+        Raises:
+            TransientError: the folder cannot be listed; nothing was removed.
+            BusUnavailable: nothing is known.
+        """
+        ...
+
+    async def keep(self, source: str) -> int:
+        """Leave the documents in the index until their files come back or they are released.
+
+        Returns:
+            Documents concerned. 0: nothing was held.
+
+        Raises:
+            BusUnavailable: nothing is known.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A source's files against what the bus and the ledger know of them."""
+
+    source: str
+    files: int
+    submitted: int = 0
+    """Files that were not known, or otherwise: accepted again."""
+    removed: int = 0
+    """Documents without a file: removed."""
+    held: int = 0
+    """Documents without a file whose removal waits for a person."""
+    error: str = ""
+    """Why the source could not be listed; nothing was done then."""
+
+
+class Auditor(Protocol):
+    """The sources that this process watches."""
+
+    async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
+        """List every source, compare, put right; with `dry_run` count what would be done.
+
+        Raises:
+            BusUnavailable: nothing is known; repeating is safe.
+        """
+        ...
