@@ -1,0 +1,79 @@
+"""Every fact that crosses the bus: past tense, immutable, safe to receive twice.
+
+JSON, one object per message. Readers ignore fields that they do not know (an older reader meets a
+newer writer); writers never rename or retype a field. Golden copies live under `tests/golden/`.
+"""
+
+from typing import Any
+
+from shared.events.base import Batch, DocKey, Document, Event, Metadata, Model, Scalar, Source
+from shared.events.changes import Content, DocumentChanged, Inline, Linked, Ready, Stored
+from shared.events.intake import DocumentSubmitted, Receipt, Reference, SubmittedChunk
+from shared.events.parts import DocumentEnriched, EmbeddingsReady, PartRow, cache_keys, with_context
+from shared.events.results import (
+    RESULTS,
+    BatchCompleted,
+    BatchSummary,
+    ChunkCounts,
+    DocumentFailed,
+    DocumentIndexed,
+    DocumentNotTaken,
+    DocumentRemoved,
+    DocumentValidated,
+    Result,
+    parse_result,
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    DocumentSubmitted,
+    DocumentChanged,
+    DocumentEnriched,
+    EmbeddingsReady,
+    *RESULTS.values(),
+    BatchCompleted,
+)
+
+
+def example_json(event: Event) -> dict[str, Any]:
+    """The event as the JSON object that is published."""
+    return event.model_dump(mode="json")
+
+
+__all__ = [
+    "EVENTS",
+    "RESULTS",
+    "Batch",
+    "BatchCompleted",
+    "BatchSummary",
+    "ChunkCounts",
+    "Content",
+    "DocKey",
+    "Document",
+    "DocumentChanged",
+    "DocumentEnriched",
+    "DocumentFailed",
+    "DocumentIndexed",
+    "DocumentNotTaken",
+    "DocumentRemoved",
+    "DocumentSubmitted",
+    "DocumentValidated",
+    "EmbeddingsReady",
+    "Event",
+    "Inline",
+    "Linked",
+    "Metadata",
+    "Model",
+    "PartRow",
+    "Ready",
+    "Receipt",
+    "Reference",
+    "Result",
+    "Scalar",
+    "Source",
+    "Stored",
+    "SubmittedChunk",
+    "cache_keys",
+    "example_json",
+    "parse_result",
+    "with_context",
+]

@@ -1,0 +1,67 @@
+"""What every event has."""
+
+import uuid
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.identity import SOURCE_PATTERN
+
+Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
+Scalar = str | int | float | bool | None
+Metadata = dict[str, Scalar]
+
+
+class Model(BaseModel):
+    """Frozen, lenient when reading, aliases when writing."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Document(Model):
+    """Which document, at which revision. Every event about it carries this."""
+
+    source: Source
+    path: str
+    doc_key: DocKey
+    revision: int = Field(default=0, ge=0, lt=2**53)
+    """Sequence of its `documents.changed` message, the one order of changes; 0: not stored yet."""
+    changed_at: AwareDatetime
+    """When the change was seen at its source; freshness counts from here."""
+
+
+class Batch(Model):
+    """Metadata of the batch of changes that a document came with (B5)."""
+
+    id: str
+    count: int = Field(ge=0)
+    """Documents in the batch."""
+    source: Source
+    format: str = "mixed"
+    started_at: AwareDatetime
+
+
+class Event(Model):
+    """What all events have in common."""
+
+    stream: ClassVar[str]
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+
+    @property
+    def subject(self) -> str:
+        """The subject that the event is published on."""
+        raise NotImplementedError  # each event says
+
+    @property
+    def message_id(self) -> str:
+        """`Nats-Msg-Id`. A fresh one names the publish call: the same fact may be sent again."""
+        return uuid.uuid4().hex
+
+    @property
+    def work(self) -> str | None:
+        """Names what is to be done, the same in every copy of the event; None: copies are rare."""
+        return None
