@@ -247,6 +247,14 @@ class State:
     reason: Reason | None = None
 
 
+def _says_otherwise(record: Record) -> bool:
+    """Whether what is being made differs from what is served; a repair writes the same anew."""
+    settled, pending = record.settled, record.pending
+    if settled is None or pending is None:
+        return True
+    return sorted(r.chunk_key for r in settled.rows) != sorted(r.chunk_key for r in pending.rows)
+
+
 def state(record: Record | None, newest: int = 0) -> State:
     """The state of a document.
 
@@ -264,7 +272,7 @@ def state(record: Record | None, newest: int = 0) -> State:
         return State(word, serves, record.failed.stage, record.failed.reason)
     if record.pending:
         stage = "embed" if record.pending.todo else "confirm"
-        return State("working", stale=serves, stage=stage)
+        return State("working", stale=serves and _says_otherwise(record), stage=stage)
     if record.settled is None:
         return State("queued", stage="enrich")
     if record.settled.outcome == "refused":

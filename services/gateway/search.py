@@ -40,6 +40,9 @@ DEPTH: Final = 100
 """Rows taken from each list."""
 DEPTH_FILTERED: Final = 500
 """The same where the store cannot decide the whole filter."""
+DEEPER: Final = 4
+DEEPEST: Final = 8_000
+"""No list is longer, whatever stands in front of what is wanted."""
 REMEMBERED: Final = 256
 """Questions whose vectors are kept."""
 
@@ -85,22 +88,23 @@ class Search:
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
-        behind, found = await asyncio.gather(self.behind(), self._found(request.q, condition, mode))
-        by_vector, by_text, records, promised = found
-        ranked = best_per_chunk(
-            fuse(
-                [hit for hit in by_vector if _may_show(hit, promised, condition)],
-                [hit for hit in by_text if _may_show(hit, promised, condition)],
-                weights,
-            )
-        )
-        if request.group_by == "document":
-            ranked = best_per_document(ranked)
+        behind = await self.behind()  # first: what it says is known shall be in the answer
         limit = request.limit or self.defaults.limit
-        depth = _depth(condition)
+        depth = DEPTH_FILTERED if condition.beyond_store else DEPTH
+        while True:
+            found = await self._found(request.q, condition, mode, depth)
+            ranked = _ranked(found, condition, weights)
+            if request.group_by == "document":
+                ranked = best_per_document(ranked)
+            whole = max(len(found.by_vector), len(found.by_text)) < depth
+            if whole or len(ranked) >= limit or depth >= DEEPEST:
+                break
+            depth = min(DEEPER * depth, DEEPEST)  # rows that nobody is promised stand in front
         return SearchAnswer(
-            hits=tuple(self._hit(r, records, promised, request) for r in ranked[:limit]),
-            total=Total(value=len(ranked), exact=max(len(by_vector), len(by_text)) < depth),
+            hits=tuple(
+                self._hit(one, found.records, found.promised, request) for one in ranked[:limit]
+            ),
+            total=Total(value=len(ranked), exact=whole),
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
             generation=self.generation,
@@ -122,7 +126,7 @@ class Search:
         doc_key, revision = read_receipt(request.after)
         return await wait_for(self.ledger, doc_key, revision, request.wait)
 
-    async def _found(self, q: str, condition: Condition, mode: Mode) -> "_Found":
+    async def _found(self, q: str, condition: Condition, mode: Mode, depth: int) -> "_Found":
         """What the store has, and what the ledger promises of it.
 
         The store is asked first. A document that settles between the two was found by rows that
@@ -131,8 +135,8 @@ class Search:
         before: set[str] = set()
         for _ in range(1 + ASKED_AGAIN):
             by_vector, by_text = await asyncio.gather(
-                self._by_vector(q, condition, wanted=mode != "keyword"),
-                self._by_text(q, condition, wanted=mode != "vector"),
+                self._by_vector(q, condition, depth if mode != "keyword" else 0),
+                self._by_text(q, condition, depth if mode != "vector" else 0),
             )
             hits = (*by_vector, *by_text)
             keys = {hit.doc_key for hit in hits}
@@ -144,17 +148,16 @@ class Search:
             before = overtaken
         return found
 
-    async def _by_vector(self, q: str, condition: Condition, *, wanted: bool) -> Sequence[Hit]:
-        if not wanted:
-            return ()
-        vector = await self._vector(q)
-        return await self.store.search(vector, limit=_depth(condition), where=condition.where())
-
-    async def _by_text(self, q: str, condition: Condition, *, wanted: bool) -> Sequence[Hit]:
-        if not wanted:
+    async def _by_vector(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
+        if not depth:
             return ()
         where = condition.where()
-        return await self.store.search_text(q, limit=_depth(condition), where=where)
+        return await self.store.search(await self._vector(q), limit=depth, where=where)
+
+    async def _by_text(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
+        if not depth:
+            return ()
+        return await self.store.search_text(q, limit=depth, where=condition.where())
 
     async def _vector(self, q: str) -> Vector:
         known = self._vectors.get(q)
@@ -192,8 +195,13 @@ class Search:
         )
 
 
-def _depth(condition: Condition) -> int:
-    return DEPTH_FILTERED if condition.beyond_store else DEPTH
+def _ranked(found: _Found, condition: Condition, weights: Weights) -> list[Ranked]:
+    """What may be shown, best first, one hit for each chunk."""
+    by_vector, by_text = (
+        [hit for hit in hits if _may_show(hit, found.promised, condition)]
+        for hits in (found.by_vector, found.by_text)
+    )
+    return best_per_chunk(fuse(by_vector, by_text, weights))
 
 
 def _promised(records: Mapping[str, Record]) -> Promised:

@@ -40,6 +40,15 @@ async def test_only_rows_that_the_settled_revision_lists_are_shown(index):
     assert answer.hits[0].document.state == "working"
 
 
+async def test_what_is_written_anew_as_it_was_is_not_stale(index):
+    await index.put("a.md", ["zebra"])
+    await index.begin("a.md", ["zebra"])
+
+    hit = (await ask(index, "zebra")).hits[0]
+
+    assert (hit.document.state, hit.document.stale) == ("working", False)
+
+
 async def test_a_removed_document_is_not_shown_while_its_rows_wait_to_be_cleaned(index):
     await index.put("a.md", ["zebra"])
     await index.put("a.md", [])
@@ -196,3 +205,41 @@ async def test_rows_that_nobody_has_cleaned_up_are_not_asked_about_for_ever(inde
 
     assert [hit.chunk.text for hit in answer.hits] == ["new zebra text"]
     assert store.asked == 2
+
+
+async def test_rows_that_are_promised_to_nobody_do_not_crowd_out_what_is(index):
+    await index.put("wanted.md", ["how to rotate the zebra key safely every month"])
+    await index.begin("log.md", [f"zebra key {n}" for n in range(600)])
+
+    for mode in ("hybrid", "vector", "keyword"):
+        answer = await ask(index, "zebra key", mode=mode)
+
+        assert paths(answer) == ["wanted.md"]
+        assert answer.total.exact
+
+
+async def test_one_large_document_does_not_crowd_out_the_others(index):
+    await index.put("log.md", [f"zebra key {n}" for n in range(300)])
+    await index.put("wanted.md", ["how to rotate the zebra key safely every month"])
+
+    assert set(paths(await ask(index, "zebra key"))) == {"log.md", "wanted.md"}
+
+
+async def test_the_watermark_is_not_younger_than_the_rows(index, monkeypatch):
+    """A change that settles between the two looks would be claimed and not shown."""
+    order = []
+    search, behind = index.store.search_text, index.search.behind
+
+    async def asked(*args, **fields):
+        order.append("store")
+        return await search(*args, **fields)
+
+    async def told():
+        order.append("freshness")
+        return await behind()
+
+    monkeypatch.setattr(index.store, "search_text", asked)
+    monkeypatch.setattr(index.search, "behind", told)
+    await ask(index, "zebra", mode="keyword")
+
+    assert order == ["freshness", "store"]
