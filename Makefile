@@ -41,7 +41,7 @@ torch: .venv/.torch
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 

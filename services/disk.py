@@ -7,7 +7,7 @@ there is by then; its API goes on answering, and every publish waits in vain. On
 import asyncio
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +15,17 @@ LOG: Final = "nats-server.log"
 LOOK_S: Final = 2.0
 ROOM_BYTES: Final = 32 * 1024**2
 """Free space below which a new start would only fail again."""
+SHORT_BYTES: Final = 4 * 1024**2
+"""Free space below which a write may have failed; the log, on the same disk, may not tell."""
 _FAILED: Final = b"failed to store a msg"
 _FULL: Final = (b"no space left on device", b"disk quota exceeded")
 
 
-def tells_of_full_disk(log: bytes) -> bool:
-    """Whether the lines say that a message could not be written for want of room."""
-    return any(_FAILED in line and any(sign in line for sign in _FULL) for line in log.splitlines())
+def tells_of_full_disk(log: bytes, pid: int | None) -> bool:
+    """Whether the lines of this server say that a message was not written for want of room."""
+    head = b"[%d] " % (pid or 0)
+    lines = [line for line in log.splitlines() if line.startswith(head) and _FAILED in line]
+    return any(sign in line for line in lines for sign in _FULL)
 
 
 @dataclass(slots=True)
@@ -54,34 +58,71 @@ class NewLines:
             return 0
 
 
+def free_bytes(folder: Path) -> int:
+    """Raises OSError."""
+    return shutil.disk_usage(folder).free
+
+
 def has_room(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free >= ROOM_BYTES
+    """Whether a server can be started; true where nobody can say."""
+    try:
+        return free_bytes(folder) >= ROOM_BYTES
+    except OSError:
+        return True
+
+
+@dataclass(slots=True)
+class FullDisk:
+    """Whether the server has to be started again. `look` is the only part that does I/O."""
+
+    folder: Path
+    pid: int | None = None
+    """Of the server that the next lines are of; what an earlier one said is over."""
+    stuck: bool = False
+    """A write of it has failed, or may have."""
+    _lines: NewLines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lines = NewLines(self.folder / LOG)
+        self._lines.skip()
+
+    def look(self, pid: int | None) -> bool:
+        """Whether writes have failed and there is room again. Raises OSError."""
+        if pid != self.pid:
+            self.pid, self.stuck = pid, False
+        free = free_bytes(self.folder)
+        self.stuck = self.stuck or free < SHORT_BYTES
+        self.stuck = tells_of_full_disk(self._lines.read(), pid) or self.stuck
+        return self.stuck and free >= ROOM_BYTES
 
 
 async def watch_disk(
-    folder: Path, restarts: Callable[[], int], restart: Callable[[], None]
+    folder: Path, pid: Callable[[], int | None], restart: Callable[[], None]
 ) -> None:
     """Call `restart` when writes have failed and there is room again. Until cancelled.
 
     Args:
         folder: of the server; its log is in there.
-        restarts: how often the server has been started again, for whatever reason.
+        pid: of the server that runs now.
     """
     import structlog  # not on the way of a command that starts no server
 
     log = structlog.get_logger(__name__)
-    lines, started, stuck = NewLines(folder / LOG), restarts(), False
-    lines.skip()
+    disk, blind = FullDisk(folder, pid()), False
     while True:
         await asyncio.sleep(LOOK_S)
-        if restarts() != started:  # a new server writes; the last words of the old one are old
-            started, stuck = restarts(), False
-            lines.skip()
+        was = disk.stuck
+        try:
+            is_over = await asyncio.to_thread(disk.look, pid())
+        except OSError as error:  # the log is exchanged just now; whatever it is, look again
+            if not blind:
+                log.warning("disk_cannot_be_looked_at", folder=str(folder), reason=error.strerror)
+            blind = True
             continue
-        if not stuck and tells_of_full_disk(await asyncio.to_thread(lines.read)):
-            stuck = True
+        blind = False
+        if disk.stuck and not was:
             log.warning("disk_full", folder=str(folder))
-        if stuck and has_room(folder):
+        if is_over:
             log.warning("disk_has_room_again", folder=str(folder))
-            stuck = False
+            disk.stuck = False
             restart()

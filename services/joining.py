@@ -1,25 +1,113 @@
-"""A process that joins a running instance: what it must have before, and when it has to leave."""
+"""A process that joins a running instance: what it waits for before, and when it has to leave."""
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import structlog
 
 from services.folder import DataFolder
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, StoreUnavailable
 from shared.wiring import Wiring
 
-LOOK_S = 1.0
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LOOK_S: Final = 1.0
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 8.0
+JITTER: Final = 0.25
+"""Replicas that lost the same server must not all come back in one moment."""
+GIVE_UP_S: Final = 2.0
+"""How long a stop waits for a start to notice that it was cancelled."""
+WITH_STORE: Final = frozenset({"indexer", "validator", "gateway"})
 
 
-async def load_first(names: Sequence[str], wiring: Wiring) -> None:
-    """Load what the services need to handle a single message.
+class Stopped(Exception):
+    """The process was asked to end before it served."""
+
+
+def pause_s(tries: int) -> float:
+    """Seconds to wait after so many tries that failed: they double, up to LONGEST_PAUSE_S. Pure."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries - 1, 16))
+
+
+@dataclass
+class Waits:
+    """What a process waits for. A reason is logged when it changes, not at every try."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+    """What, and why, e.g. `{"bus": "no NATS server answers at nats:4222"}`."""
+    _tries: dict[str, int] = field(default_factory=dict)
+
+    async def pause(self, what: str, why: str) -> None:
+        """Note that a try for it failed, and sleep until the next one."""
+        if self.reasons.get(what) != why:
+            log.warning("waiting", what=what, reason=why)
+        self.reasons[what] = why
+        self._tries[what] = tries = self._tries.get(what, 0) + 1
+        await asyncio.sleep(pause_s(tries) * random.uniform(1 - JITTER, 1.0))
+
+    def over(self, what: str) -> None:
+        """It is there."""
+        self._tries.pop(what, None)
+        if self.reasons.pop(what, None) is not None:
+            log.warning("waited", what=what)
+
+
+async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns, or raises.
+
+    Raises:
+        Stopped: `stopping` was set before it ended; it is cancelled.
+    """
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Stopped
+    finally:
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=GIVE_UP_S)
+
+
+async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) -> T:
+    """What `call` returns, however long the bus is away."""
+    while True:
+        try:
+            done = await call()
+        except BusUnavailable as error:
+            await waits.pause("bus", str(error))
+        else:
+            waits.over("bus")
+            return done
+
+
+async def load_first(names: Sequence[str], wiring: Wiring, waits: Waits) -> None:
+    """Load what the services need to handle a single message; wait for a store that is away.
 
     What cannot be loaded shows before the first message is taken: a process that is started again
     and again would use up the attempts of documents.
     """
     if "embedder" in names:
+        waits.reasons["model"] = "it loads"
         await (await wiring.encoder()).ready()
-    if "indexer" in names:
-        await (await wiring.store()).ready()
+        del waits.reasons["model"]
+    while WITH_STORE.intersection(names):
+        try:
+            await (await wiring.store()).ready()
+        except StoreUnavailable as error:
+            wiring.forget("store")
+            await waits.pause("store", str(error))
+        else:
+            waits.over("store")
+            break
 
 
 async def until_ended(folder: DataFolder, url: str) -> None:

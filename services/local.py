@@ -23,7 +23,7 @@ from services.bundled import (
     listening_port,
     server_config,
 )
-from services.disk import watch_disk
+from services.disk import LOOK_S, has_room, watch_disk
 from services.folder import (
     DataFolder,
     Instance,
@@ -123,7 +123,7 @@ class LocalServer:
             await self._end(signal.SIGKILL)
             raise
         self._supervisor = asyncio.create_task(self._supervise(), name="nats-server")
-        watching = watch_disk(self.folder, lambda: self.restarts, self._restart)
+        watching = watch_disk(self.folder, lambda: self.pid, self._restart)
         self._disk = asyncio.create_task(watching, name="nats-server disk")
         try:
             await self._number()
@@ -166,7 +166,9 @@ class LocalServer:
             status = await self._process.wait()
             lives_s.append(time.monotonic() - (self._answered_at or time.monotonic()))
             self._answered_at = None
-            delay_s = restart_delay_s(lives_s)
+            if not has_room(self.folder):  # what a full disk ends says nothing of the server
+                lives_s.clear()
+            delay_s = restart_delay_s(lives_s) if lives_s else LOOK_S
             if delay_s is None:
                 raise ConfigurationError(
                     f"nats-server died {_QUICK_DEATHS} times at once: {self._last_words()}"

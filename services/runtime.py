@@ -6,32 +6,30 @@ the bundled server stops after everybody who talks to it.
 
 import asyncio
 import importlib
-import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
 from services.folder import DataFolder
-from services.joining import load_first, until_ended
+from services.joining import Waits, patiently, unless
 from services.local import LocalServer
 from services.part import Part
+from services.provisioning import provisioned
 from services.tasks import cancel_all
 from shared import logs
-from shared.bus.provision import provision as provision_bus
+from shared.bus.connect import access_of
+from shared.bus.needs import ADMIN, CLI
 from shared.bus.session import BusSession
-from shared.encoders.factory import describe
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.generations import Generation
-from shared.live import Live, live_generation
+from shared.live import Live
 from shared.progress import Progress
 from shared.settings import Settings
-from shared.shelves.kv import KvShelf
-from shared.topology import INSTANCE
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -61,6 +59,11 @@ class Stop:
         self.error = self.error or error
         self.event.set()
 
+    def ended(self, task: "asyncio.Task[None]") -> None:
+        """For a task whose failure ends the process."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
     def on_signals(self, at_once: Callable[[], None]) -> None:
         """The first SIGINT or SIGTERM drains, the second ends at once."""
 
@@ -74,58 +77,48 @@ class Stop:
             asyncio.get_running_loop().add_signal_handler(number, asked)
 
 
-def wanted_generation(settings: Settings) -> Generation:
-    """The generation that the settings ask for; reads no weights."""
-    fingerprint, dimensions = describe(settings.embedding)
-    return Generation(
-        model=settings.embedding.model,
-        numeric=settings.embedding.numeric,
-        fingerprint=fingerprint,
-        dimensions=dimensions,
-        chunking=settings.chunking,
-    )
-
-
-async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, list[str]]:
-    """The live generation, on a bus that has everything it needs; and what had to be done."""
-    wanted = wanted_generation(settings)
-    shelf = KvShelf(session.js, INSTANCE.name)
-    patience_s = settings.validation.timeout
-    done: list[str] = []
-    try:
-        await shelf.open()
-    except ConfigurationError:  # the first start
-        done = await provision_bus(session.js, generation=wanted.id, patience_s=patience_s)
-        await shelf.open()
-    live = await live_generation(shelf, wanted)
-    done += await provision_bus(session.js, generation=live.generation.id, patience_s=patience_s)
-    return live, done
-
-
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a process reaches the bus. `wait`: keep trying until the server answers."""
+    """How a process reaches the bus. `waits`: keep trying until it answers, or the stop."""
 
     url: str
     name: str
-    wait: bool = False
+    role: str = ADMIN
+    """Whose key it has, where the bus asks for keys."""
+    waits: Waits | None = None
 
 
 @asynccontextmanager
 async def wired(
     settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Stop
 ) -> AsyncIterator[tuple[Wiring, Live]]:
-    """Adapters over one connection to the bus; all closed at the end."""
+    """Adapters over one connection to the bus; all closed at the end.
+
+    Raises:
+        Stopped: the process was asked to end while it waited.
+    """
+    waits = to.waits
+    wait = partial(waits.pause, "bus") if waits else None
+
+    async def reached(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if waits is None:
+            return await _again(call, settings, stop)
+        return await unless(stop.event, patiently(call, waits))
+
+    access = access_of(settings.bus, to.role)
     async with AsyncExitStack() as stack:
-        session = await _again(
+        session = await reached(
             lambda: BusSession.open(
-                to.url, name=to.name, drain_s=settings.bus.drain, on_fatal=stop.fail, wait=to.wait
-            ),
-            settings,
-            stop,
+                to.url,
+                name=to.name,
+                drain_s=settings.bus.drain,
+                on_fatal=stop.fail,
+                wait=wait,
+                access=access,
+            )
         )
         stack.push_async_callback(session.close)
-        live, done = await _again(lambda: provisioned(session, settings), settings, stop)
+        live, done = await reached(lambda: provisioned(session, settings))
         for line in done:
             log.info("provisioned", what=line)
         yield Wiring(settings, data, session, live.generation, progress, stack), live
@@ -144,31 +137,35 @@ async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Sto
     return await call()
 
 
-async def serve(names: Sequence[str], wiring: Wiring, stop: Stop) -> None:
+async def built(names: Sequence[str], wiring: Wiring) -> list[Part]:
+    return [await _build(name, wiring) for name in names]
+
+
+async def serve(
+    parts: Sequence[Part], wiring: Wiring, stop: Stop, begun: Callable[[], None] = lambda: None
+) -> None:
     """Run services until `stop`; then let running handlers finish.
+
+    Args:
+        begun: called once they take messages.
 
     Raises:
         InstepError: what ended the bus session or a loop for good.
     """
-    parts = [await _build(name, wiring) for name in names]
     for part in parts:
         part.subscribe(wiring.session)
     loops = [asyncio.create_task(loop()) for part in parts for loop in part.loops]
     for task in loops:
-        task.add_done_callback(lambda done: _ended(done, stop))
+        task.add_done_callback(stop.ended)
     try:
         await wiring.session.start()
+        begun()
         await stop.event.wait()
     finally:
         await wiring.session.drain()
         await cancel_all(loops)
     if stop.error is not None:
         raise stop.error
-
-
-def _ended(task: "asyncio.Task[None]", stop: Stop) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        stop.fail(error)
 
 
 async def _build(name: str, wiring: Wiring) -> Part:
@@ -197,7 +194,7 @@ async def bus(
             return
         async with LocalServer(data, settings.bus) as server:
             guard = asyncio.create_task(server.wait())
-            guard.add_done_callback(lambda done: _ended(done, stop))
+            guard.add_done_callback(stop.ended)
             try:
                 yield server.url
             finally:
@@ -221,29 +218,6 @@ def running_bus(options: "Options", settings: Settings) -> str:
     return instance.nats_url
 
 
-async def run(names: Sequence[str], options: "Options") -> int:
-    """Run some services until a signal; they join the instance of the data folder, or `bus.url`."""
-    settings = options.settings()
-    logs.configure(settings.telemetry)
-    stop = Stop()
-    stop.on_signals(at_once=lambda: os._exit(130))
-    to = Connection(
-        running_bus(options, settings),
-        f"instep {' '.join(names)}",
-        wait=settings.bus.url is not None,
-    )
-    async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, live):
-        for line in live.differences:
-            log.warning("setting_not_in_force", what=line)
-        await load_first(names, wiring)
-        log.info("serving", services=list(names), generation=wiring.generation.id)
-        if settings.bus.url is None:
-            joined = asyncio.create_task(until_ended(DataFolder(options.data), to.url))
-            joined.add_done_callback(lambda done: _ended(done, stop))
-        await serve(names, wiring, stop)
-    return 0
-
-
 async def provision(options: "Options") -> list[str]:
     """Make the bus look as declared; what was done, one line each."""
     settings = options.settings()
@@ -252,6 +226,8 @@ async def provision(options: "Options") -> list[str]:
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:
+        if not session.access.provisions:
+            raise ConfigurationError(f"this is the key of {session.access.identity}, not the admin")
         _, done = await provisioned(session, settings)
     return done
 
@@ -277,7 +253,7 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
         wired(
             settings,
             options.data,
-            Connection(url, "instep offline"),
+            Connection(url, "instep offline", CLI),
             progress=Progress(listed=True),
             stop=stop,
         ) as (wiring, _),
@@ -294,7 +270,11 @@ async def _at(url: str) -> AsyncIterator[str]:
 @asynccontextmanager
 async def _session(url: str, settings: Settings) -> AsyncIterator[BusSession]:
     session = await BusSession.open(
-        url, name="instep provision", drain_s=settings.bus.drain, on_fatal=lambda _: None
+        url,
+        name="instep provision",
+        drain_s=settings.bus.drain,
+        on_fatal=lambda _: None,
+        access=access_of(settings.bus, ADMIN),
     )
     try:
         yield session

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +15,11 @@ import structlog
 
 from services import runtime
 from services.folder import DataFolder, Instance
+from services.health import listening
 from services.validator.app import sweeper, track
 from services.validator.differences import unrepaired
 from services.validator.swept import Swept
+from services.vitals import Vitals
 from shared import logs
 from shared.bus.flow import flow
 from shared.bus.road import is_behind
@@ -59,8 +62,10 @@ async def up(options: "UpOptions") -> int:
     clock = Clock(time.perf_counter())
     stop = runtime.Stop(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
+    vitals = Vitals(runtime.SERVICES, stop)
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
     async with (
+        listening(settings.health, vitals, port=None),
         runtime.bus(settings, options.data, stop, watching) as url,
         runtime.wired(
             settings,
@@ -74,7 +79,8 @@ async def up(options: "UpOptions") -> int:
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
-            await runtime.serve(runtime.SERVICES, wiring, stop)
+            parts = await runtime.built(runtime.SERVICES, wiring)
+            await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
         finally:
             following.cancel()
             updating.cancel()
@@ -229,7 +235,8 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
         now = await _count(wiring)
     elapsed = time.perf_counter() - clock.started
     return {
-        "in_step": True,
+        "in_step": follows_the_folders(progress),
+        "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),
         "encode_s": round(await _encode_s(wiring), 3),
@@ -250,6 +257,11 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
             "cached": progress.cached,
         },
     }
+
+
+def follows_the_folders(progress: Progress) -> bool:
+    """Whether the index may be called in step: no removal waits, and every folder can be listed."""
+    return not progress.held and not any(folder.error for folder in progress.sources.values())
 
 
 async def _encode_s(wiring: Wiring) -> float:

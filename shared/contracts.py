@@ -274,7 +274,9 @@ _SUBMISSION_HEADERS: Final[Json] = {
         "Identity of the change, never of the content: a second submission with the same one,"
         " within ten minutes, is not stored."
     ),
-    "Instep-Reply-To": _text("Inbox for the receipt; starts with `_INBOX.`."),
+    "Instep-Reply-To": _text(
+        "Inbox for the receipt; starts with `_INBOX.`, or `_INBOX_publisher` for a key."
+    ),
     "Content-Type": _text(
         "`application/json`, or `application/cloudevents+json` for an event in structured mode."
     ),

@@ -1,7 +1,8 @@
 """Stand-ins for what takes seconds to load: known at once, awaited at the first call."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from shared.ports import (
     Digest,
@@ -15,6 +16,14 @@ from shared.ports import (
     Vectors,
     VectorStore,
 )
+
+
+def _missing(loading: "asyncio.Future[Any]") -> str:
+    if not loading.done():
+        return "it loads"
+    if loading.cancelled():
+        return "it was closed"
+    return str(loading.exception() or "")
 
 
 class DeferredEncoder:
@@ -34,8 +43,26 @@ class DeferredEncoder:
         done = self._loading.done() and not self._loading.cancelled()
         return self._loading.result() if done and not self._loading.exception() else None
 
+    @property
+    def missing(self) -> str:
+        """Why it cannot be used yet; empty once it is loaded."""
+        return _missing(self._loading)
+
     async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
         return await (await self.ready()).encode(texts, alone=alone)
+
+
+class EncoderOnDemand:
+    """Implements `shared.ports.Encoder` over one that nobody loads before the first call."""
+
+    def __init__(
+        self, fingerprint: str, dimensions: int, get: Callable[[], Awaitable[Encoder]]
+    ) -> None:
+        self.fingerprint, self.dimensions = fingerprint, dimensions
+        self._get = get
+
+    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+        return await (await self._get()).encode(texts, alone=alone)
 
 
 class DeferredStore:
@@ -48,6 +75,11 @@ class DeferredStore:
     async def ready(self) -> VectorStore:
         """The store, once it is open. Raises what opening raised."""
         return await asyncio.shield(self._opening)
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be used yet; empty once it is open."""
+        return _missing(self._opening)
 
     async def upsert(self, rows: Sequence[Row]) -> None:
         await (await self.ready()).upsert(rows)

@@ -18,6 +18,17 @@ class Live:
     differences: tuple[str, ...] = ()
 
 
+async def known_generation(shelf: Shelf, wanted: Generation) -> Live:
+    """The same for a process that may not decide it.
+
+    Raises:
+        ConfigurationError: nobody has decided yet, or as `live_generation`.
+    """
+    if await shelf.get(LIVE) is None:
+        raise ConfigurationError("the bus is not ready yet: run `instep provision` as the admin")
+    return await live_generation(shelf, wanted)
+
+
 async def live_generation(shelf: Shelf, wanted: Generation) -> Live:
     """The generation that this installation serves; the wanted one where there is none yet.
 

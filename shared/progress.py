@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shared.distribution import FRESHNESS_S, Distribution
+
 
 @dataclass(frozen=True, slots=True)
 class Activity:
@@ -39,8 +41,13 @@ class Progress:
     rows_planned: int = 0
     """Rows that revisions wanted written."""
     rows_written: int = 0
+    rows_deleted: int = 0
     encoded: int = 0
     cached: int = 0
+    overtaken: int = 0
+    """Texts that were not encoded because a newer revision had come."""
+    freshness: Distribution = field(default_factory=lambda: Distribution(FRESHNESS_S))
+    """Seconds from a change to its being searchable, or gone."""
     indexed: int = 0
     inserted: int = 0
     """Of `indexed`: documents that search did not have before."""

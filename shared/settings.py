@@ -12,13 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from shared.errors import ConfigurationError
 from shared.faults import ALIASES, PREFIX, faults
 from shared.identity import SOURCE_PATTERN
 
-ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL"}
+ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FILE"}
 """Variables that the command line reads itself."""
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -139,12 +147,41 @@ class Bus(Group):
     """Most disk that the bundled server may use."""
     drain: Seconds = 15.0
     """How long a stop waits for running handlers."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of every stream in a cluster; 1: as many as there are."""
+    nkey: Path | None = None
+    """File with the seed of this process's key, as `instep keys` writes it."""
+    nkey_seed: SecretStr | None = None
+    """The seed itself; goes before the file."""
+    tls_ca: Path | None = None
+    """Certificates that sign the server's; given, the connection is encrypted or there is none."""
+    tls_cert: Path | None = None
+    """Certificate of this process, where the server asks for one."""
+    tls_key: Path | None = None
+    """Key of that certificate, unless it is in the same file."""
+
+
+class Weaviate(Group):
+    """A Weaviate server; used when `store.kind` is `weaviate`."""
+
+    url: str = "http://127.0.0.1:8080"
+    grpc: str | None = None
+    """Host and port of its gRPC; None: the host of `url`, port 50051."""
+    key_file: Path | None = None
+    """File with one line, the key."""
+    key: SecretStr | None = None
+    """The key itself; goes before the file."""
+    prefix: str = "Instep"
+    """What the names of its collections begin with; two installations on one server need two."""
+    replicas: int = Field(default=1, ge=1, le=9)
+    """Nodes that keep a row, of collections that are made from now on."""
 
 
 class Store(Group):
-    kind: Literal["lancedb", "memory"] = "lancedb"
+    kind: Literal["lancedb", "weaviate", "memory"] = "lancedb"
     path: Path | None = None
     """Folder of the embedded store; default: inside the data folder."""
+    weaviate: Weaviate = Weaviate()
 
 
 class SearchSettings(Group):
@@ -176,11 +213,22 @@ class Gateway(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
     """A taken port: the next free one, said so. 0: any."""
+    key_file: Path | None = None
+    """One line that everybody shows who asks; needed where `host` is not this machine's own."""
 
 
 class Telemetry(Group):
     log: Literal["auto", "text", "json"] = "auto"
-    level: Literal["debug", "info", "warning", "error"] = "warning"
+    level: Literal["auto", "debug", "info", "warning", "error"] = "auto"
+    """auto: info for `instep run`, warning for all else."""
+
+
+class Health(Group):
+    """Where a process answers /livez, /readyz and /metrics."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """0: any free one, which is logged. None: for `instep run` the same, else nothing listens."""
 
 
 class Settings(Group):
@@ -197,6 +245,7 @@ class Settings(Group):
     sweep: SweepSettings = SweepSettings()
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()
+    health: Health = Health()
 
 
 @dataclass(frozen=True, slots=True)

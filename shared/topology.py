@@ -1,7 +1,7 @@
 """Streams, buckets and stages, declared once. Pure data: nothing is opened here."""
 
-from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from shared.events import (
     DocumentChanged,
@@ -11,6 +11,7 @@ from shared.events import (
     Event,
     Result,
 )
+from shared.lanes import BULK
 
 KB: Final = 1024
 MB: Final = 1024 * KB
@@ -58,8 +59,19 @@ STREAMS: Final = (
         clock_sequence=True,
         compression=True,
     ),
-    Stream("CHUNKS", ("documents.enriched.*.*",), 2 * GB, retention="workqueue", compression=True),
-    Stream("VECTORS", ("embeddings.ready.*.*",), 4 * GB, retention="workqueue"),
+    Stream(
+        "CHUNKS",
+        ("documents.enriched.*.*", f"documents.enriched.*.*.{BULK}"),
+        2 * GB,
+        retention="workqueue",
+        compression=True,
+    ),
+    Stream(
+        "VECTORS",
+        ("embeddings.ready.*.*", f"embeddings.ready.*.*.{BULK}"),
+        4 * GB,
+        retention="workqueue",
+    ),
     Stream(
         "RESULTS",
         (
@@ -109,7 +121,7 @@ BATCHES: Final = Bucket("batches", 256 * MB, max_age_s=30 * DAY_S)
 EMBCACHE: Final = Bucket(
     "embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True, lossy=True
 )
-TROUBLES: Final = Bucket("troubles", 128 * MB, max_age_s=7 * DAY_S)
+TROUBLES: Final = Bucket("troubles", 128 * MB, discard="old", max_age_s=7 * DAY_S)
 """What messages did to those who worked on them; written only for the few that made trouble."""
 BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE, TROUBLES)
 BODIES: Final = "bodies"
@@ -141,6 +153,15 @@ class Stage(Generic[E]):
     where `attempts` is None too."""
     replicas: int = 8
     """Replicas that `max_ack_pending` leaves room for."""
+    paced: bool = False
+    """Hold no more than what was done lately (`shared.bus.pace`): others may be idle."""
+    bulk: "Stage[E] | None" = None
+    """The consumer of what can wait (`shared.lanes`); this one is for what is express."""
+
+    @property
+    def lanes(self) -> "tuple[Stage[E], ...]":
+        """The durable consumers of the hop, which one replica serves all of."""
+        return (self, self.bulk) if self.bulk else (self,)
 
 
 ACCEPT: Final = Stage(
@@ -149,7 +170,9 @@ ACCEPT: Final = Stage(
 
 
 def enrich_stage(generation: str) -> Stage[DocumentChanged]:
-    return Stage(
+    """Both lanes are delivered every change, and each leaves those of the other alone: a document
+    has one subject, or its newest change would not take the place of the one before."""
+    express = Stage(
         f"enricher_{generation}",
         "DOCS",
         DocumentChanged,
@@ -157,21 +180,32 @@ def enrich_stage(generation: str) -> Stage[DocumentChanged]:
         concurrency=8,
         prefetch=64,
     )
+    return replace(express, bulk=replace(express, name=f"enricher_{BULK}_{generation}"))
 
 
 def embed_stage(generation: str) -> Stage[DocumentEnriched]:
-    return Stage(
+    """Many parts are open, for they may be of one text each and the device takes many texts."""
+    express = Stage(
         f"embedder_{generation}",
         "CHUNKS",
         DocumentEnriched,
         (f"documents.enriched.{generation}.*",),
-        concurrency=32,
-        prefetch=48,
+        concurrency=128,
+        prefetch=160,
+        paced=True,
+    )
+    return replace(
+        express,
+        bulk=replace(
+            express,
+            name=f"embedder_{BULK}_{generation}",
+            subjects=(f"documents.enriched.{generation}.*.{BULK}",),
+        ),
     )
 
 
 def index_stage(generation: str, patience_s: float = 3600.0) -> Stage[EmbeddingsReady]:
-    return Stage(
+    express = Stage(
         f"indexer_{generation}",
         "VECTORS",
         EmbeddingsReady,
@@ -180,6 +214,14 @@ def index_stage(generation: str, patience_s: float = 3600.0) -> Stage[Embeddings
         prefetch=128,
         attempts=None,
         patience_s=patience_s,
+    )
+    return replace(
+        express,
+        bulk=replace(
+            express,
+            name=f"indexer_{BULK}_{generation}",
+            subjects=(f"embeddings.ready.{generation}.*.{BULK}",),
+        ),
     )
 
 
@@ -197,12 +239,29 @@ def validate_stage(generation: str) -> Stage[Result]:
     )
 
 
-def stages(generation: str, patience_s: float = 3600.0) -> tuple[Stage[Event], ...]:
+def stages(generation: str, patience_s: float = 3600.0) -> tuple[Stage[Any], ...]:
     """Every durable consumer that an instance with this live generation has."""
-    return (  # type: ignore[return-value]  # a tuple of stages of different events
+    return (
         ACCEPT,
-        enrich_stage(generation),
-        embed_stage(generation),
-        index_stage(generation, patience_s),
+        *enrich_stage(generation).lanes,
+        *embed_stage(generation).lanes,
+        *index_stage(generation, patience_s).lanes,
         validate_stage(generation),
     )
+
+
+RECORDER: Final[Stage[Any]] = Stage(
+    "dlq_recorder", "DLQ", Event, ("dlq.*.*",), concurrency=8, attempts=None, replicas=2
+)
+"""Tells the ledger that a document failed. Never buries: it would bury its own letters."""
+
+MOVER: Final[Stage[Any]] = Stage(
+    "dlq_mover",
+    "ADVISORIES",
+    Event,
+    ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",),
+    concurrency=4,
+    attempts=None,
+    replicas=2,
+)
+"""Moves what the server delivered too often, and so keeps invisible, to the dead letters."""

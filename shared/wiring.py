@@ -10,15 +10,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+import structlog
 
 from shared.batches import BatchBook
 from shared.bus.changes import JetChangeLog
 from shared.bus.session import BusSession
 from shared.caches.kv import KvCache
 from shared.content.objects import ObjectContent
-from shared.deferred import DeferredEncoder, DeferredStore
-from shared.errors import ModelMismatch
+from shared.deferred import DeferredEncoder, DeferredStore, EncoderOnDemand
+from shared.errors import ConfigurationError, ModelMismatch
 from shared.generations import Generation
 from shared.history import History
 from shared.ledgers.kv import KvLedger
@@ -36,15 +38,13 @@ from shared.ports import (
     VectorStore,
 )
 from shared.progress import Progress
-from shared.settings import Embedding, Settings
+from shared.settings import Embedding, Settings, Weaviate
 from shared.shelves.kv import KvShelf
 from shared.topology import BATCHES, Bucket
 
-T = TypeVar("T")
+log = structlog.get_logger()
 
-BACKLOG_ROWS: Final = 128
-COMMIT_PAUSE_S: Final = 0.75
-"""How long a commit gathers rows while BACKLOG_ROWS or more wait to be written."""
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -82,10 +82,6 @@ class Wiring:
         """Settings of the live generation's model, whatever is asked for by now."""
         live = {"model": self.generation.model, "numeric": self.generation.numeric}
         return self.settings.embedding.model_copy(update=live)
-
-    @property
-    def watches_folders(self) -> bool:
-        return any(source.kind == "folder" for source in self.settings.sources.values())
 
     async def ledger(self) -> Ledger:
         return await self.once("ledger", self._ledger)
@@ -127,12 +123,27 @@ class Wiring:
         """Raises nothing: an error of loading comes out of the first call."""
         return await self.once("encoder", self._deferred_encoder)
 
+    def encoder_on_demand(self) -> Encoder:
+        """For who may never need it: a model takes memory, and not every process has one."""
+        generation = self.generation
+        return EncoderOnDemand(generation.fingerprint, generation.dimensions, self.encoder)
+
     async def once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `build` makes, made at the first question for the name."""
         if name not in self._built:
             self._built[name] = asyncio.create_task(build(), name=f"build {name}")
         built: T = await asyncio.shield(self._built[name])
         return built
+
+    def built(self, name: str) -> Any:
+        """What `once` has made for the name by now, or None."""
+        task = self._built.get(name)
+        done = task is not None and task.done() and not task.cancelled()
+        return task.result() if task and done and not task.exception() else None
+
+    def forget(self, name: str) -> None:
+        """Have `once` make it anew; for what could not be loaded."""
+        self._built.pop(name, None)
 
     async def _ledger(self) -> Ledger:
         ledger = KvLedger(self.session.js, self.generation.id)
@@ -158,13 +169,9 @@ class Wiring:
         return store
 
     async def _open_store(self) -> VectorStore:
-        from shared.stores.coalesce import CoalescingStore
+        from shared.stores.coalesce import GATHER_S, CoalescingStore
 
-        return CoalescingStore(await self._inner_store(), self._commit_pause_s)
-
-    def _commit_pause_s(self) -> float:
-        backlog = self.progress.rows_planned - self.progress.rows_written
-        return COMMIT_PAUSE_S if backlog >= BACKLOG_ROWS else 0.0
+        return CoalescingStore(await self._inner_store(), GATHER_S)
 
     async def _inner_store(self) -> VectorStore:
         settings, generation = self.settings.store, self.generation
@@ -172,6 +179,8 @@ class Wiring:
             from shared.stores.memory import MemoryStore
 
             return MemoryStore(generation.dimensions)
+        if settings.kind == "weaviate":
+            return await self._weaviate_store()
         from shared.stores.lance import LanceStore
 
         return await LanceStore.open(
@@ -179,6 +188,22 @@ class Wiring:
             table=f"chunks_{generation.id}",
             dimensions=generation.dimensions,
         )
+
+    async def _weaviate_store(self) -> VectorStore:
+        from shared.stores.weaviate import Address, WeaviateStore, alias_name, collection_name
+
+        settings = self.settings.store.weaviate
+        store = await WeaviateStore.open(
+            Address.of(settings.url, settings.grpc),
+            name=collection_name(settings.prefix, self.generation.id),
+            dimensions=self.generation.dimensions,
+            api_key=await asyncio.to_thread(key_of, settings),
+            replicas=settings.replicas,
+            alias=alias_name(settings.prefix),
+        )
+        if store.notice:
+            log.warning("store_is_old", what=store.notice)
+        return store
 
     async def _deferred_encoder(self) -> DeferredEncoder:
         generation = self.generation
@@ -191,6 +216,20 @@ class Wiring:
         encoder.on_stuck = self.session.fail
         check_fingerprint(encoder, self.generation)
         return encoder
+
+
+def key_of(settings: Weaviate) -> str | None:
+    """The key to show to Weaviate. Raises ConfigurationError when its file cannot be read."""
+    if settings.key is not None:
+        return settings.key.get_secret_value()
+    if settings.key_file is None:
+        return None
+    try:
+        return settings.key_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(
+            f"store.weaviate.key_file: {settings.key_file} cannot be read"
+        ) from None
 
 
 def check_fingerprint(encoder: Encoder, generation: Generation) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import weaviate_server
 
 CONFIG = """
 listen: "127.0.0.1:{port}"
@@ -152,3 +153,10 @@ def eventually() -> Callable[..., Awaitable[None]]:
             await asyncio.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weaviate_server.Reached]:
+    """One Weaviate for the whole run; every test takes collections of its own."""
+    with weaviate_server.reach(tmp_path_factory.mktemp("weaviate")) as reached:
+        yield reached

@@ -41,7 +41,7 @@ def ask(
     """
     url = find(options)
     if url is not None:
-        return client.ask(url, operation, fields, timeout_s=timeout_s)
+        return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
     if operation not in OFFLINE:
         raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
     if not options.data.is_dir():

@@ -35,9 +35,17 @@ ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def ask(
-    url: str, operation: str, fields: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S
+    url: str,
+    operation: str,
+    fields: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
     """Do an operation of a gateway.
+
+    Args:
+        key: shown to a gateway that asks for one.
 
     Raises:
         Stop: nobody answers there (status 3), or the answer is no, with its reason.
@@ -48,6 +56,8 @@ def ask(
         raise Stop(f"{url!r} is no address of a gateway", fix="write http://127.0.0.1:8765")
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     headers = {"Content-Type": "application/json"} if body else {}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
     connection = connect(parts.hostname, parts.port, timeout=timeout_s)
     try:
         connection.request(method, parts.path.rstrip("/") + target, body, headers)

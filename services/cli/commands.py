@@ -68,7 +68,11 @@ COMMANDS: Final = (
     Command(
         "run",
         "run some of the services in this process",
-        "instep run embedder\ninstep run producer enricher",
+        "instep run embedder\n"
+        "instep run producer enricher\n"
+        "INSTEP_BUS__URL=nats://nats:4222 instep run indexer       # waits for it, in any order\n"
+        "INSTEP_HEALTH__HOST=0.0.0.0 INSTEP_HEALTH__PORT=9464 instep run embedder\n"
+        "curl localhost:9464/livez; curl localhost:9464/readyz; curl localhost:9464/metrics",
         "up:run_services",
         (arg("services", nargs="+", metavar="SERVICE", choices=SERVICES, help=" ".join(SERVICES)),),
     ),
@@ -235,6 +239,35 @@ COMMANDS: Final = (
         "create what instep needs on the bus",
         "instep provision",
         "up:run_provision",
+    ),
+    Command(
+        "keys",
+        "make keys for a bus and a store of your own",
+        "instep keys ./keys\ninstep keys ./keys --source wiki --store /var/lib/nats\n"
+        "nats-server -c ./keys/nats.conf\n"
+        "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
+        "keys:run",
+        (
+            arg("folder", metavar="DIR", help="where keys and nats.conf go; keys there are kept"),
+            arg(
+                "--source",
+                action="append",
+                default=[],
+                metavar="S",
+                help="also a key that may only publish documents of this source",
+            ),
+            flag("--force", help="make every key anew; services need the new ones"),
+            arg("--owner", type=int, metavar="UID", help="user id that the files shall belong to"),
+            arg("--store", default="/data", metavar="DIR", help="where the server keeps its data"),
+            arg("--listen", default="0.0.0.0:4222", metavar="H:P", help="of the server"),
+            arg("--http", default="0.0.0.0:8222", metavar="H:P", help="of its monitoring"),
+            arg(
+                "--cluster",
+                default="nats-1,nats-2,nats-3",
+                metavar="HOSTS",
+                help="servers of a cluster, for nats-cluster.conf",
+            ),
+        ),
     ),
     Command(
         "contracts",

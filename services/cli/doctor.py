@@ -14,7 +14,7 @@ from services.cli import client, exits
 from services.cli.checkup import FolderSeen, Seen, findings
 from services.cli.completion import version
 from services.cli.exits import Stop
-from services.cli.options import Options
+from services.cli.options import Options, Surroundings
 from services.cli.terminal import Terminal, print_json
 from services.cli.text import checks as text
 from services.folder import DataFolder
@@ -74,15 +74,18 @@ def _data(options: Options) -> Seen:
 
 def _ask(options: Options, seen: Seen) -> Seen:
     instance = DataFolder(options.data).read_instance()
-    url = options.url or (instance.gateway_url if instance else None)
+    beside = instance.gateway_url if instance else None
+    url = options.url or beside or Surroundings.of(os.environ).url
     if url is None:
         return seen
     about: Mapping[str, Any] | None = asdict(instance) if instance else None
     try:
-        body = client.ask(url, "checks", {"deep": True})
-        sources = client.ask(url, "status", {})["sources"]
+        body = client.ask(url, "checks", {"deep": True}, key=options.key())
+        sources = client.ask(url, "status", {}, key=options.key())["sources"]
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
+    if not beside:  # it runs elsewhere, and so do its folders
+        return replace(seen, checks=body["checks"], folders=())
     known = {folder.source: folder for folder in seen.folders}
     watched = [
         known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data)

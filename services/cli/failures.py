@@ -26,7 +26,8 @@ def run_list(args: Namespace, options: Options) -> int:
         print_json(answer)
     else:
         terminal = Terminal.of(sys.stdout, color=options.color)
-        print("\n".join(text.lines(answer, terminal, now=time.time())))
+        picked = any(asked.values())
+        print("\n".join(text.lines(answer, terminal, now=time.time(), picked=picked)))
     return 0
 
 

@@ -74,6 +74,8 @@ def in_step_line(summary: Mapping[str, Any]) -> str:
         text += f"; {', '.join(bad)} (instep failed)"
     if documents.get("held"):
         text += f"; {documents['held']:,} removals held (instep holds)"
+    if summary.get("problem_count"):
+        text += f"; {plural(summary['problem_count'], 'path')} cannot be read or named"
     return text
 
 
@@ -99,9 +101,10 @@ def news(activity: Activity, at: str, width: int) -> str:
 
 
 def exit_needs_you(summary: Mapping[str, Any], *, strict: bool) -> bool:
-    """Whether `--once` ends with status 1: holds, failures, not in step, or strict and refusals."""
+    """Whether `--once` ends with status 1: not in step, failures, paths that cannot be read, or
+    strict and refusals."""
     documents = summary["documents"]
-    bad = documents.get("held", 0) or documents.get("failed", 0) or not summary["in_step"]
+    bad = not summary["in_step"] or documents.get("failed", 0) or summary.get("problem_count", 0)
     return bool(bad or (strict and documents.get("refused", 0)))
 
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from services.cli.exits import unreachable
 from services.cli.submissions import Submission
+from shared.bus.connect import Access, connect, refusal
 from shared.bus.publish import Outgoing, store
-from shared.errors import InstepError
+from shared.errors import ConfigurationError, InstepError
 
 IN_FLIGHT: Final = 256
 RECEIPT_WAIT_S: Final = 30.0
@@ -31,16 +31,20 @@ class Sent:
     error: str = ""
 
 
-async def send(url: str, source: str, items: Sequence[Submission], run: str) -> list[Sent]:
+async def send(
+    url: str, access: Access, source: str, items: Sequence[Submission], run: str
+) -> list[Sent]:
     """Publish all and wait for the receipts.
 
     Args:
+        access: who publishes, where the bus asks for keys.
         run: names this call: a repeated publish of the same item is stored once.
 
     Raises:
         Stop: no bus answers.
+        ConfigurationError: it refuses us, or does not let us publish for this source.
     """
-    async with _connected(url) as client:
+    async with _connected(url, access) as client:
         box = _Inbox()
         inbox = client.new_inbox()
         await client.subscribe(f"{inbox}.*", cb=box.take)
@@ -61,6 +65,8 @@ async def send(url: str, source: str, items: Sequence[Submission], run: str) -> 
                     receipt = await asyncio.wait_for(answer, RECEIPT_WAIT_S)
                 except TimeoutError:
                     return Sent(item, None)
+                except ConfigurationError:
+                    raise
                 except InstepError as error:
                     return Sent(item, None, str(error))
                 return Sent(item, receipt)
@@ -86,15 +92,22 @@ class _Inbox:
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Client]:
+async def _connected(url: str, access: Access) -> AsyncIterator[Client]:
     async def quiet(_: Exception) -> None:
         """The default prints every attempt."""
 
     try:
-        client = await nats.connect(
-            url, connect_timeout=3, max_reconnect_attempts=1, error_cb=quiet, name="instep publish"
+        client = await connect(
+            url,
+            access,
+            connect_timeout=3,
+            max_reconnect_attempts=1,
+            error_cb=quiet,
+            name="instep publish",
         )
     except (NatsError, OSError, TimeoutError) as error:
+        if why := refusal(error):
+            raise ConfigurationError(f"the NATS server {why}") from None
         kind = type(error).__name__
         raise unreachable(f"the message bus does not answer ({kind})", "instep doctor") from None
     try:

@@ -111,10 +111,10 @@ class LiveView:
         """Say that everything found is searchable, refused or failed.
 
         Args:
-            summary: `{"in_step": bool, "elapsed_s": float, "documents": {"found", "searchable",
-                "inserted", "updated", "moved", "removed", "unchanged", "refused", "failed",
-                "held"}, "chunks": {"searchable", "embedded", "cached"}}`; counts are whole
-                numbers, and those that are not known may be left out.
+            summary: `{"in_step": bool, "problem_count", "elapsed_s": float, "documents":
+                {"found", "searchable", "inserted", "updated", "moved", "removed", "unchanged",
+                "refused", "failed", "held"}, "chunks": {"searchable", "embedded", "cached"}}`;
+                counts are whole numbers, and those that are not known may be left out.
         """
         again, self.summary = self.summary is not None, summary
         self._end_animation()
@@ -122,7 +122,8 @@ class LiveView:
             self._json(dict(summary))
         if again:
             return
-        self._line(self.terminal.paint(in_step_line(summary), "green"))
+        style = "green" if summary["in_step"] else "yellow"
+        self._line(self.terminal.paint(in_step_line(summary), style))
         if not self.once and self.folders:
             self._line(f"watching {', '.join(self.folders)}")
 

@@ -28,6 +28,8 @@ class Options:
     """The settings file, if there is one."""
     url: str | None = None
     """A gateway to ask, whatever the data folder says."""
+    key_file: Path | None = None
+    """Holds the key that such a gateway asks for."""
     json: bool = False
     quiet: bool = False
     debug: bool = False
@@ -43,6 +45,15 @@ class Options:
     def settings(self) -> "Settings":
         """The settings in force."""
         return self.load().settings
+
+    def key(self) -> str | None:
+        """The key to show to a gateway. Raises Stop when its file cannot be read."""
+        if self.key_file is None:
+            return None
+        try:
+            return self.key_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            raise Stop(f"{self.key_file}: no such key file, or not readable") from None
 
     def overrides(self) -> Mapping[str, Any]:
         """Settings given as options: dotted name to value."""
@@ -111,6 +122,7 @@ class Surroundings:
     data: str | None = None
     config: str | None = None
     url: str | None = None
+    key_file: str | None = None
     color: bool = True
 
     @classmethod
@@ -120,6 +132,7 @@ class Surroundings:
             data=environ.get("INSTEP_DATA") or None,
             config=environ.get("INSTEP_CONFIG") or None,
             url=environ.get("INSTEP_URL") or None,
+            key_file=environ.get("INSTEP_KEY_FILE") or None,
             color=not plain,
         )
 
@@ -128,6 +141,7 @@ def common(args: Namespace, around: Surroundings | None = None) -> dict[str, Any
     """The fields of `Options`. Raises Stop when the named settings file is missing."""
     around = around or Surroundings.of(os.environ)
     named = args.config or around.config
+    key_file = args.key_file or around.key_file
     config = Path(named) if named else Path(CONFIG)
     if named and not config.is_file():
         raise Stop(f"{named}: no such settings file")
@@ -135,6 +149,7 @@ def common(args: Namespace, around: Surroundings | None = None) -> dict[str, Any
         "data": Path(args.data or around.data or DATA),
         "config": config if config.is_file() else None,
         "url": args.url,
+        "key_file": Path(key_file) if key_file else None,
         "json": args.json,
         "quiet": args.quiet,
         "debug": args.debug,

@@ -79,10 +79,13 @@ def summary(outcome: Outcome) -> str:
 
 def _send(items: Sequence[Submission], source: str, batch: str, options: Options) -> "list[Sent]":
     from services.cli.intake import send
+    from shared.bus.connect import access_of
+    from shared.bus.needs import PUBLISHER
 
     url = _bus_url(options)
     numbered = with_batch(items, source, batch, datetime.now(UTC))
-    return asyncio.run(send(url, source, numbered, uuid.uuid4().hex))
+    access = access_of(options.settings().bus, PUBLISHER)
+    return asyncio.run(send(url, access, source, numbered, uuid.uuid4().hex))
 
 
 def _bus_url(options: Options) -> str:
@@ -138,7 +141,7 @@ def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> No
         while not line["final"]:
             left = max(0.0, deadline - time.monotonic())
             fields = {"receipt": line["receipt"], "wait": round(min(left, 30.0), 2)}
-            line.update(client.ask(gateway, "receipt", fields, timeout_s=60.0))
+            line.update(client.ask(gateway, "receipt", fields, key=options.key(), timeout_s=60.0))
             if left <= 0:
                 break
         outcome.timed_out |= not line["final"]

@@ -38,9 +38,13 @@ TEMPLATE: Final = """\
 
 # [bus]
 # url = "nats://127.0.0.1:4222"   # default: a server of its own, in the data folder
+# nkey = "keys/embedder.nk"       # made by instep keys
+# tls_ca = "ca.pem"               # encrypted, with a server that this has signed, or not at all
 
 # [store]
-# kind = "lancedb"                # lancedb | memory
+# kind = "lancedb"                # lancedb | weaviate | memory
+# weaviate.url = "http://127.0.0.1:8080"
+# weaviate.key_file = "weaviate.key"
 
 # [search]
 # mode = "hybrid"                 # hybrid | vector | keyword
@@ -61,8 +65,13 @@ TEMPLATE: Final = """\
 # [gateway]
 # host = "127.0.0.1"
 # port = 8765                     # a taken port: the next free one
+# key_file = "gateway.key"        # one line that everybody shows who asks
 
 # [telemetry]
 # log = "auto"                    # auto | text | json
-# level = "warning"
+# level = "auto"                  # auto (run: info, else warning) | debug | info | warning | error
+
+# [health]                        # /livez, /readyz and /metrics of a process
+# host = "127.0.0.1"
+# port = 9464                     # default: any free one for `instep run`, else none
 """

@@ -18,7 +18,8 @@ async def build(wiring: Wiring) -> Part:
     )
 
     def subscribe(session: BusSession) -> None:
-        session.subscribe(embed_stage(wiring.generation.id), embed)
+        for lane in embed_stage(wiring.generation.id).lanes:
+            session.subscribe(lane, embed)
 
     async def load() -> None:
         """A model that cannot be loaded ends the process, before it costs documents attempts."""

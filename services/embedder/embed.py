@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import structlog
@@ -9,10 +10,13 @@ import structlog
 from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
-from shared.ports import Delivery, Encoder, Ledger, Vector, VectorCache
+from shared.ports import Delivery, Encoder, Ledger, Vector, VectorCache, Vectors
 from shared.progress import Progress
 
 log = structlog.get_logger()
+
+TRIED_WHOLE: Final = 2
+"""Deliveries in which the texts of a part share calls of the device with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,12 @@ class Embed:
         entry = await self.ledger.get(part.document.doc_key)
         if is_over(entry.record if entry else None, part.document.revision):
             log.info("part_overtaken", doc_key=part.document.doc_key)
+            self.progress.overtaken += len(part.rows)
             return []
         if not part.rows:  # only a forged one: the enricher sends what is empty past the embedder
             raise MalformedEvent("rows: a part without any")
         keys = cache_keys(part, self.encoder.fingerprint)
-        vectors, encoded = await self._vectors(part, keys, alone=delivery.suspect)
+        vectors, encoded = await self._vectors(part, keys, delivery)
         block = np.stack([vectors[key] for key in keys])
         if block.shape[1] != self.encoder.dimensions:
             raise PermanentError("the cache holds vectors of another length")
@@ -46,11 +51,12 @@ class Embed:
                 count=len(keys),
                 vectors=EmbeddingsReady.pack(block),
                 encoded=encoded,
+                lane=part.lane,
             )
         ]
 
     async def _vectors(
-        self, part: DocumentEnriched, keys: Sequence[str], *, alone: bool
+        self, part: DocumentEnriched, keys: Sequence[str], delivery: Delivery
     ) -> tuple[dict[str, Vector], int]:
         """Vectors by cache key, and how many of them the model made."""
         vectors = dict(await self.cache.get_many(set(keys)))
@@ -60,10 +66,18 @@ class Embed:
             if key not in vectors
         }
         if texts:
-            made = await self.encoder.encode(list(texts.values()), alone=alone)
+            made = await self._encode(list(texts.values()), delivery)
             fresh = dict(zip(texts, made, strict=True))
             await self.cache.put_many(fresh)  # before the ack: a crash must not pay twice
             vectors |= fresh
         self.progress.encoded += len(texts)
         self.progress.cached += len(keys) - len(texts)
         return vectors, len(texts)
+
+    async def _encode(self, texts: Sequence[str], delivery: Delivery) -> Vectors:
+        """Delivered once before, a part most likely lay in a process that died: it goes without
+        others, but whole. Then one text after the other, for all of them may be too much at once.
+        """
+        if delivery.attempt <= TRIED_WHOLE:
+            return await self.encoder.encode(texts, alone=delivery.suspect)
+        return np.concatenate([await self.encoder.encode([text], alone=True) for text in texts])

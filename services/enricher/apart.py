@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 
 from services.enricher.blocks import Extracted
-from services.enricher.child import Allowed, Child, Died, is_out_of_time
+from services.enricher.child import Allowed, Child, Died, is_from_outside, is_out_of_time
 from services.enricher.wire import Answer, Question
-from shared.errors import DocumentRefused
+from shared.errors import DocumentRefused, TransientError
 
 log = structlog.get_logger()
 
@@ -40,8 +40,10 @@ class ReadApart:
         Raises:
             DocumentRefused: whatever `extract` refuses, and `extraction_timeout`,
                 `extraction_memory`, `extraction_crashed`.
-            TransientError: no process could be had, or it got no processor time.
+            TransientError: no process could be had, it got no processor time, or somebody else
+                ended it.
         """
+        innocent = False
         for _ in range(_ATTEMPTS):
             try:
                 answer = await self._ask(question, data)
@@ -49,6 +51,7 @@ class ReadApart:
                 if is_out_of_time(died):
                     raise self._out_of_time() from None
                 log.warning("extraction_process_died", signal=died.signum)
+                innocent = innocent or is_from_outside(died)
                 continue
             if answer.memory:
                 raise self._out_of_memory()
@@ -56,6 +59,9 @@ class ReadApart:
                 log.error("extraction_broke", error=answer.broke)
                 break
             return answer.extracted()
+        else:
+            if innocent:
+                raise TransientError("the process that reads documents was ended from outside")
         raise DocumentRefused(
             "extraction_crashed",
             "reading the document broke the process that read it; save it anew in a simpler form",

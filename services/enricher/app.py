@@ -4,10 +4,12 @@ from services.enricher.apart import ReadApart
 from services.enricher.child import Allowed
 from services.enricher.enrich import Enrich
 from services.enricher.load import Load
+from services.enricher.of_lane import OfLane
 from services.enricher.prepare import PrepareDocument
 from services.enricher.recut import Recut
 from services.part import Part
 from shared.bus.session import BusSession
+from shared.lanes import BULK, EXPRESS
 from shared.topology import INSTANCE, enrich_stage
 from shared.wiring import Wiring, utc_now
 
@@ -47,6 +49,9 @@ async def build(wiring: Wiring) -> Part:
     )
 
     def subscribe(session: BusSession) -> None:
-        session.subscribe(enrich_stage(wiring.generation.id), enrich)
+        stage = enrich_stage(wiring.generation.id)
+        session.subscribe(stage, OfLane(EXPRESS, enrich))
+        if stage.bulk:
+            session.subscribe(stage.bulk, OfLane(BULK, enrich))
 
     return Part(subscribe)

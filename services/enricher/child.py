@@ -14,6 +14,10 @@ from services.enricher import wire
 from services.enricher.wire import Answer, Garbled, Question
 from shared.errors import TransientError
 
+FROM_OUTSIDE: Final = frozenset(
+    {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
+)
+"""Signals that no document causes: the kernel is out of memory, or somebody ends processes."""
 _START_WAIT_S: Final = 30.0
 _SLICE_BYTES: Final = 256 * 1024
 
@@ -140,7 +144,7 @@ class Child:
     async def _frame(self) -> bytes:
         try:
             return await self._answers.readexactly(
-                wire.length(await self._answers.readexactly(wire.HEAD.size))
+                wire.length_of_answer(await self._answers.readexactly(wire.HEAD.size))
             )
         except (asyncio.IncompleteReadError, ConnectionResetError):
             raise Died(await self._signal()) from None
@@ -152,3 +156,8 @@ class Child:
 def is_out_of_time(died: Died) -> bool:
     """Whether the kernel ended it because it had used its processor time."""
     return died.signum == signal.SIGXCPU
+
+
+def is_from_outside(died: Died) -> bool:
+    """Whether another process or the kernel chose to end it, for reasons that are not its own."""
+    return died.signum in FROM_OUTSIDE

@@ -1,7 +1,7 @@
 """From a changed document to a pending revision and the parts that bring it into the index."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -9,6 +9,7 @@ from services.enricher.plan import Prepared, is_same_plan, parts, revision_of
 from shared.errors import DocumentRefused, LedgerConflict, MalformedEvent
 from shared.events import Document, DocumentChanged, DocumentNotTaken, Event
 from shared.identity import check_path, doc_key
+from shared.lanes import Allowance, lane_of_message
 from shared.ordering import (
     Pending,
     Record,
@@ -54,8 +55,9 @@ class Enrich:
     progress: Progress
     dimensions: int = 384
     """Of the vectors to come: they must fit a message with the text."""
+    allowance: Allowance = field(default_factory=Allowance)
 
-    async def __call__(self, event: DocumentChanged, _: Delivery) -> Sequence[Event]:
+    async def __call__(self, event: DocumentChanged, delivery: Delivery) -> Sequence[Event]:
         document = event.document
         check_identity(document)
         prepared: Prepared | DocumentRefused | None = None
@@ -70,7 +72,7 @@ class Enrich:
             revision = revision_of(event, prepared, self.generation)
             if record and record.pending and is_pending(record, document.revision):
                 if is_same_plan(record.pending, revision):
-                    return self._follow(event, record.pending, prepared)
+                    return self._follow(event, delivery, record.pending, prepared)
                 # the content behind a reference, or the chunker, is another one by now
                 await resubmit(
                     self.changes, document.source, document.doc_key, generation=self.generation
@@ -89,7 +91,7 @@ class Enrich:
                 continue
             assert planned.pending is not None
             self._count(event, planned.pending)
-            return self._follow(event, planned.pending, prepared)
+            return self._follow(event, delivery, planned.pending, prepared)
 
     def _is_over(self, record: Record | None, event: DocumentChanged) -> bool:
         seq = event.document.revision
@@ -108,6 +110,7 @@ class Enrich:
     def _follow(
         self,
         event: DocumentChanged,
+        delivery: Delivery,
         pending: Pending,
         prepared: Prepared | DocumentRefused | None,
     ) -> list[Event]:
@@ -122,7 +125,13 @@ class Enrich:
                     reason=pending.reason.text,
                 )
             )
-        events += parts(
+        lane = self.allowance.lane_of_parts(
+            lane_of_message(delivery.headers),
+            event.document.source,
+            len(pending.todo),
+            self.now().timestamp(),
+        )
+        made = parts(
             event.document,
             event.batch,
             self.generation,
@@ -130,7 +139,7 @@ class Enrich:
             prepared,
             dimensions=self.dimensions,
         )
-        return events
+        return [*events, *(part.model_copy(update={"lane": lane}) for part in made)]
 
     def _count(self, event: DocumentChanged, pending: Pending) -> None:
         self.progress.rows_planned += len(pending.todo)

@@ -69,6 +69,17 @@ class Load:
         _check_size(len(data), limit)
         return Loaded(data)
 
+    async def size(self, event: DocumentChanged) -> int:
+        """Bytes to be loaded, as far as that can be known before. Raises DocumentRefused.
+
+        Of a reference its own event says nothing, or what somebody else has said.
+        """
+        content = event.content
+        if not isinstance(content, Linked):
+            return event.size
+        path = allowed_file(content.ref, self.references.get(event.document.source, ()))
+        return await asyncio.to_thread(size_of, path)
+
     async def _stored(self, content: Stored) -> bytes:
         try:
             return await self.contents.get(content.hash)
@@ -97,6 +108,14 @@ def allowed_file(ref: Reference, prefixes: Sequence[str]) -> Path:
     if not within:
         raise _not_allowed()
     return real
+
+
+def size_of(path: Path) -> int:
+    """Bytes; 0 where there is nothing: that is told when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def read_file(path: Path, limit: int) -> bytes:

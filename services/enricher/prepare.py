@@ -4,6 +4,7 @@ What is small and harmless is read here. All else is read apart, and cut in a th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -46,19 +47,28 @@ class PrepareDocument:
     of_source: Mapping[str, Chunking] = field(default_factory=dict)
     """Of sources that are cut in their own way."""
     read_apart: ReadApart = in_a_thread
-    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    _large: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def __call__(self, event: DocumentChanged) -> Prepared:
         """Raises DocumentRefused, TransientError."""
         if isinstance(event.content, Ready):
             return await asyncio.to_thread(self._ready, event, event.content)
-        if event.size <= LARGE_BYTES:
-            return await self._prepare(event)
-        async with self._large:
-            return await self._prepare(event)
+        async with contextlib.AsyncExitStack() as turn:
+            data = await self._loaded(event, turn)
+            return await self._prepare(event, data)
 
-    async def _prepare(self, event: DocumentChanged) -> Prepared:
-        extracted = await self._read(event, (await self.load(event)).data)
+    async def _loaded(self, event: DocumentChanged, turn: contextlib.AsyncExitStack) -> bytes:
+        """The bytes; if they are many, with a turn for as long as `turn` is open."""
+        expected = await self.load.size(event)
+        if expected > LARGE_BYTES:
+            await turn.enter_async_context(self._large)
+        data = (await self.load(event)).data
+        if len(data) > LARGE_BYTES >= expected:  # it was said to be smaller, or has grown
+            await turn.enter_async_context(self._large)
+        return data
+
+    async def _prepare(self, event: DocumentChanged, data: bytes) -> Prepared:
+        extracted = await self._read(event, data)
         if sum(len(block.text) for block in extracted.blocks) <= SMALL_CHARS:
             return self._cut(event, extracted)
         return await asyncio.to_thread(self._cut, event, extracted)

@@ -5,12 +5,13 @@ process must not be able to run code in this one.
 
     question   {"path", "media_type", "title", "max_chars"}, then a frame with the bytes
     answer     {"blocks": [[kind, text, level], …]} as often as needed, then one of
-               {"title", "metadata"}, {"refused": [code, reason]}, {"broke": what}, "memory"
+               {"title", "metadata"}, {"refused": [code, reason]}, {"broke": what}, "memory";
+               a kind of "" goes on with the text of the block before
 """
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -21,11 +22,15 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.events import Metadata
 
 HEAD: Final = struct.Struct(">I")
-MAX_FRAME_BYTES: Final = 1024**3
+MAX_FRAME_BYTES: Final = 4 * 1024**2
+"""Of an answer: what is larger is neither waited for nor parsed. It has room for
+`_FRAME_CHARS` twice, at six bytes each."""
 READY: Final = b'"ready"'
 MEMORY: Final = b'"memory"'
 _FRAME_CHARS: Final = 256 * 1024
 """About how much text a frame of blocks has, so that no single one is long to parse."""
+_MORE: Final = ""
+"""Kind of a part of a block that is not its first one."""
 _KINDS: Final = frozenset(get_args(Kind))
 _MOST_METADATA: Final = 64 * 1024
 _MAX_REASON_CHARS: Final = 200
@@ -59,25 +64,38 @@ def framed(data: bytes) -> bytes:
 
 
 def length(head: bytes) -> int:
-    """Bytes of the frame that follows. Raises Garbled."""
+    """Bytes of the frame that follows."""
     (size,) = HEAD.unpack(head)
+    return int(size)
+
+
+def length_of_answer(head: bytes) -> int:
+    """The same of a frame that the other process says. Raises Garbled."""
+    size = length(head)
     if size > MAX_FRAME_BYTES:
         raise Garbled("a frame without measure")
-    return int(size)
+    return size
 
 
 def told(extracted: Extracted) -> Iterator[bytes]:
     """The frames of an answer."""
     some: list[tuple[str, str, int]] = []
     size = 0
-    for block in extracted.blocks:
-        some.append((block.kind, block.text, block.level))
-        size += len(block.text) + 16
+    for part in _in_parts(extracted.blocks):
+        some.append(part)
+        size += len(part[1]) + 16
         if size > _FRAME_CHARS:
             yield _json({"blocks": some})
             some, size = [], 0
     yield _json({"blocks": some})
     yield _json({"title": extracted.title, "metadata": extracted.metadata})
+
+
+def _in_parts(blocks: Iterable[Block]) -> Iterator[tuple[str, str, int]]:
+    for block in blocks:
+        yield block.kind, block.text[:_FRAME_CHARS], block.level
+        for at in range(_FRAME_CHARS, len(block.text), _FRAME_CHARS):
+            yield _MORE, block.text[at : at + _FRAME_CHARS], 0
 
 
 def refused(refusal: DocumentRefused) -> bytes:
@@ -107,7 +125,8 @@ class Answer:
     refusal: DocumentRefused | None = None
     title: str = ""
     metadata: "Metadata" = field(default_factory=dict)
-    _blocks: list[Block] = field(default_factory=list)
+    _blocks: list[tuple[Kind, int, list[str]]] = field(default_factory=list)
+    """Kind, level and the parts of the text."""
     _chars: int = 0
 
     def add(self, frame: bytes) -> bool:
@@ -129,14 +148,20 @@ class Answer:
         """Raises DocumentRefused when the document was."""
         if self.refusal is not None:
             raise self.refusal
-        return Extracted(self.title, with_paths(self._blocks), self.metadata)
+        blocks = [Block(kind, "".join(parts), level) for kind, level, parts in self._blocks]
+        return Extracted(self.title, with_paths(blocks), self.metadata)
 
     def _add_blocks(self, blocks: Any) -> None:
         for kind, text, level in blocks:
-            if kind not in _KINDS or not isinstance(text, str) or level not in range(7):
+            if not isinstance(text, str) or level not in range(7):
+                raise ValueError
+            if kind == _MORE and text:
+                self._blocks[-1][2].append(text)
+            elif kind in _KINDS:
+                self._blocks.append((kind, level, [text]))
+            else:
                 raise ValueError
             self._chars += len(text)
-            self._blocks.append(Block(kind, text, level))
         if self._chars > self.question.max_chars or len(self._blocks) > MAX_BLOCKS:
             raise ValueError
 

@@ -1,8 +1,11 @@
 """The process that reads documents for the enricher, one after the other.
 
 It can be killed at any time, and whatever a document does to it, it does to nobody else: little
-memory, little time, no files, no processes, no environment, no core dump, and its death with its
-parent's. It imports no more than reading needs.
+memory, little time, nothing written to files, no processes, no environment, no core dump, and its
+death with its parent's. It imports no more than reading needs.
+
+It is the same user as its parent and may read files, as Python's tables of encodings: a fence
+against documents that break or wear out a parser, not a cell for one that runs their code.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ import resource
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import charset_normalizer  # noqa: F401 - loaded before files can no longer be opened
+import charset_normalizer  # noqa: F401 - loaded before the first document
 import selectolax.lexbor  # noqa: F401 - the same
 
 from services.enricher import wire
@@ -22,6 +25,7 @@ from services.enricher.wire import Question
 from shared.errors import DocumentRefused
 
 MAX_FILES = 16
+"""Open at a time: the pipes, and modules that Python loads when it first needs them."""
 NICENESS = 5
 
 

@@ -10,33 +10,36 @@ from aiohttp import web
 
 from services.gateway.commands import Commands
 from services.gateway.faces import Faces
-from services.gateway.guard import check_request
+from services.gateway.guard import OPEN, check_request
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
 from services.gateway.routes import FACES, Handler, routes
 
 MAX_BODY_BYTES: Final = 1024**2
+KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
+
+HEADERS: Final = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": 'Basic realm="instep"'}}
 
 log = structlog.get_logger(__name__)
 
 
-def build_app(queries: Queries, commands: Commands, *, loopback: bool = True) -> web.Application:
+def build_app(queries: Queries, commands: Commands, *, key: str | None = None) -> web.Application:
     """The application, not yet listening.
 
     Args:
-        loopback: it listens on this machine's own address, without keys: requests with a foreign
-            Host, and writes with a foreign Origin, are refused.
+        key: who shows it may ask from anywhere; None: requests with a foreign Host are refused.
     """
-    guards = (_guard,) if loopback else ()
-    app = web.Application(middlewares=[_errors, *guards], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
     app[FACES] = Faces(queries, commands)
+    app[KEY] = key
     app.add_routes(routes())
     return app
 
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    check_request(request.method, request.headers)
+    if request.path not in OPEN or request.app[KEY] is None:
+        check_request(request.method, request.headers, request.app[KEY])
     return await handler(request)
 
 
@@ -62,7 +65,7 @@ def _request_id(given: str) -> str:
 
 
 def _problem(problem: Problem, request_id: str) -> web.Response:
-    headers = {"Retry-After": "1"} if problem.kind.status == 503 else {}
+    headers = HEADERS.get(problem.kind.status, {})
     return web.Response(
         text=json.dumps(problem.body(request_id), ensure_ascii=False),
         status=problem.kind.status,

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import errno
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -23,27 +24,44 @@ from services.gateway.search import Search
 from services.gateway.status import Observation, StageSeen
 from services.gateway.sweeps import Sweeps
 from services.part import Part
-from shared.bus import deadletters
+from shared.bus import deadletters, watchers
 from shared.bus.flow import flow
 from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
+from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
+from shared.ports import Shelf
 from shared.progress import SourceHealth
 from shared.settings import Settings
-from shared.topology import ACCEPT, Stage, embed_stage, enrich_stage, index_stage, validate_stage
+from shared.topology import (
+    ACCEPT,
+    INSTANCE,
+    Stage,
+    embed_stage,
+    enrich_stage,
+    index_stage,
+    validate_stage,
+)
+from shared.watching import all_listed
 from shared.wiring import Wiring
 
 PORTS_TRIED: Final = 20
+SHORTEST_KEY: Final = 16
+LONGEST_KEY: Final = 256
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
-    if gateway.host not in LOOPBACK:
-        raise ConfigurationError("gateway.host: without keys the gateway listens on 127.0.0.1 only")
+    key = read_key(gateway.key_file) if gateway.key_file else None
+    if key is None and gateway.host not in LOOPBACK:
+        raise ConfigurationError(
+            "gateway.host: without a key the gateway listens on 127.0.0.1 only: set "
+            "gateway.key_file, as `instep keys` makes one"
+        )
     everything = await faces(wiring, validation, sweeps)
-    app = build_app(everything.queries, everything.commands)
+    app = build_app(everything.queries, everything.commands, key=key)
 
     async def listen() -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -57,6 +75,20 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
             await runner.cleanup()
 
     return Part(loops=(listen,))
+
+
+def read_key(file: Path) -> str:
+    """The key in a file. Raises ConfigurationError."""
+    try:
+        key = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"gateway.key_file: {file} cannot be read ({error})") from None
+    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY or not key.isprintable():
+        raise ConfigurationError(
+            f"gateway.key_file: {file} shall hold one line of {SHORTEST_KEY} to {LONGEST_KEY} "
+            "letters, digits and signs"
+        )
+    return key
 
 
 async def _site(runner: web.AppRunner, host: str, port: int) -> int:
@@ -81,7 +113,9 @@ async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
         sweeps: the same for every row, and puts it right.
     """
     ledger, store, generation = await wiring.ledger(), await wiring.store(), wiring.generation.id
-    looks = Looks(_observer(wiring), ledger)
+    instance = await wiring.shelf(INSTANCE)
+    elsewhere = RemoteWatchers(wiring.session.client, instance)
+    looks = Looks(_observer(wiring, instance), ledger)
     letters = _Letters(wiring.session)
     queries = InstanceQueries(
         search_index=Search(
@@ -102,7 +136,7 @@ async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
         sources=sources(wiring.settings),
         reports=await wiring.history(),
         dead_letters=letters,
-        watched=lambda: wiring.holds,
+        watched=lambda: wiring.holds or elsewhere,
         sweeper=sweeps,
     )
     commands = InstanceCommands(
@@ -112,7 +146,7 @@ async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
         generation=generation,
         validation=validation,
         dead_letters=letters,
-        watched=lambda: wiring.holds,
+        watched=lambda: wiring.holds or elsewhere,
         sweeper=sweeps,
     )
     return Faces(queries, commands)
@@ -137,13 +171,15 @@ def flow_stages(generation: str) -> list[Stage[Any]]:
     ]
 
 
-def _observer(wiring: Wiring) -> Callable[[], Awaitable[Observation]]:
+def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observation]]:
     stages = flow_stages(wiring.generation.id)
 
     async def observe() -> Observation:
+        now = time.time()
+        folders = await _folders(wiring, instance, now)
         seen = await flow(wiring.session.js, stages)
         return Observation(
-            at=time.time(),
+            at=now,
             stages=tuple(
                 StageSeen(
                     name=s.name,
@@ -155,23 +191,34 @@ def _observer(wiring: Wiring) -> Callable[[], Awaitable[Observation]]:
                 )
                 for s in seen
             ),
-            listed=_all_listed(wiring),
-            sources={
-                name: SourceHealth(health.error, dict(health.problems))
-                for name, health in wiring.progress.sources.items()
-            },
-            held=wiring.progress.held,
+            listed=folders.listed,
+            sources=folders.health,
+            held=folders.held,
         )
 
     return observe
 
 
-def _all_listed(wiring: Wiring) -> bool:
-    """Whether the folders have been listed, and can be: else nobody knows what has changed."""
+class _Folders(NamedTuple):
+    listed: bool
+    """They have been listed, and can be: else nobody knows what has changed."""
+    held: int
+    health: Mapping[str, SourceHealth]
+
+
+async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
+    """What is known of the watched folders, wherever they are watched."""
     progress = wiring.progress
-    if any(health.error for health in progress.sources.values()):
-        return False
-    return progress.listed or not wiring.watches_folders
+    if wiring.holds is not None or progress.listed:
+        health = {
+            name: SourceHealth(one.error, dict(one.problems))
+            for name, one in progress.sources.items()
+        }
+        broken = any(one.error for one in health.values())
+        return _Folders(progress.listed and not broken, progress.held, health)
+    told = await watchers.told(instance)
+    held = sum(one.hold.vanished for one in told if one.hold and not one.hold.kept)
+    return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
 
 
 def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:

@@ -1,9 +1,13 @@
-"""Who may talk to a gateway on the loopback interface without keys. Pure.
+"""Who may talk to a gateway: on the loopback interface anybody, elsewhere who has the key. Pure.
 
 A page of another site may make a browser send requests here: DNS rebinding shows in the Host
-header, a cross-site request in Origin and Sec-Fetch-Site.
+header, a cross-site request in Origin and Sec-Fetch-Site. A browser keeps the key once it was
+given, so writes are looked at with a key, too; only the Host may then be any.
 """
 
+import base64
+import binascii
+import hmac
 import ipaddress
 from collections.abc import Mapping
 from typing import Final
@@ -12,6 +16,8 @@ from urllib.parse import urlsplit
 from services.gateway.problems import Problem
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
+OPEN: Final = frozenset({"/livez", "/readyz"})
+"""Addresses that supervisors ask without the key."""
 
 
 def is_loopback(host: str) -> bool:
@@ -25,14 +31,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_request(method: str, headers: Mapping[str, str]) -> None:
-    """Let a request pass, or raise Problem `bad_host` or `forbidden`.
+def check_request(method: str, headers: Mapping[str, str], key: str | None = None) -> None:
+    """Let a request pass, or raise Problem `bad_host`, `no_key` or `forbidden`.
 
     Args:
-        headers: looked up as `Host`, `Origin`, `Sec-Fetch-Site`.
+        headers: looked up as `Host`, `Origin`, `Sec-Fetch-Site`, `Authorization`.
+        key: what has to be shown, as a bearer or as the password of any user.
     """
     host = _host(headers.get("Host", ""))
-    if not is_loopback(host):
+    if key is not None and not shows(headers.get("Authorization", ""), key):
+        raise Problem("no_key", "this instance answers to those who show its key")
+    if key is None and not is_loopback(host):
         raise Problem("bad_host", f"this instance answers to 127.0.0.1 only, not to {host[:100]!r}")
     if method in _SAFE:
         return
@@ -41,6 +50,19 @@ def check_request(method: str, headers: Mapping[str, str]) -> None:
         raise Problem("forbidden", "writes from the page of another site are refused")
     if headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Problem("forbidden", "writes from the page of another site are refused")
+
+
+def shows(authorization: str, key: str) -> bool:
+    """Whether the header has the key, `Bearer KEY` or `Basic base64(ANY:KEY)`."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, ValueError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.strip().encode(), key.encode())
 
 
 def _host(value: str) -> str:

@@ -31,6 +31,7 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "Not JSON", "send one JSON object"),
+    "no_key": Kind(401, "No key", "instep --key-file FILE, or Authorization: Bearer KEY"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
     "not_found": Kind(404, "No such address", "the addresses start with /api/v1/"),

@@ -1,9 +1,11 @@
 """What may be asked, over the ports: every answer that the gateway and the command line give."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
 from services.gateway.documents import DOC_KEY
@@ -45,6 +47,8 @@ from shared.ports import ChangeLog, Ledger, Newest, VectorStore
 from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
+COMPARED: Final = 2_000
+"""Names that a mistyped one is compared with; that takes a tenth of a second."""
 
 
 class Queries(Protocol):
@@ -95,6 +99,7 @@ class InstanceQueries:
     watched: holds.Watched = holds.nobody
     sweeper: sweeps.Sweeps | None = None
     _before: Observation | None = None
+    _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
         return await self.search_index(request)
@@ -229,9 +234,13 @@ class InstanceQueries:
         return pairs
 
     async def _not_found(self, name: str) -> str:
-        records = (await self._records()).values()
-        known = [f"{r.source}/{r.path}" for r in records] + [r.path for r in records]
-        return f"no document {name[:200]!r} is known{hint(name, known[:20_000])}"
+        """Suggests a name, one question at a time: whoever asks meanwhile goes without."""
+        known = f"no document {name[:200]!r} is known"
+        if self._guessing.locked():
+            return known
+        async with self._guessing:
+            records = (await self._records()).values()
+            return known + await asyncio.to_thread(_suggestion, name[:200], records)
 
     async def _chunks(self, key: str, rows: Sequence[RowRef]) -> tuple[ChunkView, ...]:
         ids = [row.id(key) for row in rows]
@@ -246,6 +255,12 @@ class InstanceQueries:
             )
             for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
         )
+
+
+def _suggestion(name: str, records: Iterable[Record]) -> str:
+    """The nearest of the names that are about as long: to compare with all takes seconds."""
+    known = (name for r in records for name in (f"{r.source}/{r.path}", r.path))
+    return hint(name, nsmallest(COMPARED, known, key=lambda one: abs(len(one) - len(name))))
 
 
 def _unseen(newest: Newest | None) -> Record:

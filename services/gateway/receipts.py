@@ -1,6 +1,7 @@
 """Receipts: `doc_key-revision`. Nothing is stored: the ledger answers them."""
 
 import asyncio
+import re
 import time
 from typing import Final
 
@@ -12,14 +13,15 @@ from shared.ports import Ledger
 
 FIRST_PAUSE_S: Final = 0.01
 LONGEST_PAUSE_S: Final = 0.25
+_RECEIPT: Final = re.compile(r"([a-z2-7]{26})-([0-9]{1,19})")
 
 
 def read_receipt(receipt: str) -> tuple[str, int]:
     """doc_key and revision. Raises Problem `receipt_not_found` when it is no receipt."""
-    key, _, revision = receipt.rpartition("-")
-    if len(key) != 26 or not revision.isdecimal():
+    found = _RECEIPT.fullmatch(receipt)
+    if found is None:
         raise Problem("receipt_not_found", f"{receipt[:80]!r} is no receipt")
-    return key, int(revision)
+    return found[1], int(found[2])
 
 
 async def wait_for(ledger: Ledger, doc_key: str, revision: int, wait_s: float) -> bool:

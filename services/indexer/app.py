@@ -31,7 +31,9 @@ async def build(wiring: Wiring) -> Part:
     )
 
     def subscribe(session: BusSession) -> None:
-        session.subscribe(index_stage(wiring.generation.id, validation.timeout), InTurn(index))
+        in_turn = InTurn(index)
+        for lane in index_stage(wiring.generation.id, validation.timeout).lanes:
+            session.subscribe(lane, in_turn)
 
     async def maintain() -> None:
         await store.ready()  # one that cannot be opened ends the process

@@ -115,6 +115,7 @@ class Index:
         extra = found[doc_key] - {ref.id(doc_key) for ref in keep(record)}
         if extra:
             await self.store.delete(extra)
+            self.progress.rows_deleted += len(extra)
         settled = record.settled
         if settled and settled.seq == part.document.revision and settled.outcome == "removed":
             return [
@@ -184,6 +185,8 @@ class Index:
             progress.inserted += not known
         took = settled.settled_at - settled.changed_at
         if settled.outcome != "refused":
+            if before.settled is None or before.settled.changed_at != settled.changed_at:
+                progress.freshness.add(took)  # a repair is no change
             kind = "changed" if settled.outcome == "indexed" else "removed"
             detail = f"{settled.encoded} of {len(settled.rows)} chunks embedded"
             self.progress.say(Activity(kind, part.document.path, detail, took))

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import structlog
 
-from services.producer.folder import Body
+from services.producer.snapshot import Body
 from shared.errors import ChangeLogConflict
 from shared.events import (
     Batch,
@@ -128,6 +128,7 @@ class AcceptFile:
             size=body.stat.size if body else 0,
             intake=newest.change.intake if newest else 0,
             source_version=newest.change.source_version if newest else None,
+            of_folder=True,
         )
 
 
@@ -154,5 +155,8 @@ def changed_at(changed_ns: int | None, now: datetime) -> datetime:
     """
     if changed_ns is None:
         return now
-    made = datetime.fromtimestamp(changed_ns / 1e9, UTC)
+    try:
+        made = datetime.fromtimestamp(changed_ns / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):  # a time stamp may be any number
+        return now
     return made if timedelta(0) <= now - made <= timedelta(seconds=RECENT_S) else now

@@ -17,8 +17,10 @@ from services.producer.notices import Notices
 from services.producer.rules import Rules
 from services.producer.submission import Limits
 from services.producer.sync import Sync
+from services.producer.tell import TellFolders
 from services.producer.watch import FolderWatch
 from shared.batches import BatchBook
+from shared.bus import watchers
 from shared.bus.session import BusSession
 from shared.events import Receipt
 from shared.settings import Source
@@ -35,6 +37,12 @@ async def build(wiring: Wiring) -> Part:
     }
     wiring.holds = FolderHolds({name: watch for name, (watch, _) in watches.items()})
     wiring.auditor = FolderAudit(watches)
+    holds = wiring.holds
+    tell = TellFolders(
+        {name: (watch, mending.sync.health) for name, (watch, mending) in watches.items()},
+        partial(watchers.tell, await wiring.shelf(INSTANCE)),
+        utc_now,
+    )
     accept = AcceptSubmission(
         generation=wiring.generation.id,
         changes=wiring.changes,
@@ -58,8 +66,15 @@ async def build(wiring: Wiring) -> Part:
     collect = CollectBodies(
         wiring.changes, await wiring.bodies(), await wiring.shelf(INSTANCE), utc_now
     )
+
+    async def answer() -> None:
+        def auditor(source: str) -> FolderAudit:
+            return FolderAudit({source: watches[source]})
+
+        await watchers.serve(wiring.session.client, list(watches), holds, auditor)
+
     watching = (watch.run for watch, _ in watches.values())
-    return Part(subscribe, (*watching, say_when_listed, collect.run))
+    return Part(subscribe, (*watching, say_when_listed, collect.run, tell.run, answer))
 
 
 async def _watch(

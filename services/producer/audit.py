@@ -24,8 +24,9 @@ from typing import Any, Final
 
 from services.producer.accept import says_the_same
 from services.producer.doubts import Doubts, Gathering, corrected, entered
-from services.producer.folder import SourceUnavailable, Unreadable, Unsettled
+from services.producer.folder import SourceUnavailable, Unreadable
 from services.producer.listing import NEVER_READ, Seen, compare, moved
+from services.producer.snapshot import Unsettled
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch
 from shared.errors import PermanentError
@@ -148,10 +149,11 @@ class Rehearsal:
         comparison = await asyncio.to_thread(
             compare, entries, scan.files, max_bytes=sync.folder.max_bytes
         )
-        gone = [path for path in comparison.vanished if scan.knows(path)]
+        gone, unseen = scan.judge(comparison.vanished)
         elsewhere = moved(entries, gone, scan.files)
         removed, held = self.watch.guard.forecast(
-            len(gone) - len(elsewhere),
+            [path for path in gone if path not in elsewhere],
+            unseen,
             known=len(entries),
             at=time.monotonic(),
             exchanged=self.watch.is_exchanged(root),

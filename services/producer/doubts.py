@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.producer.listing import NEVER_READ, Seen
+from shared.events import DocumentChanged
 from shared.identity import doc_key
 from shared.ordering import Record, newest_seq
 from shared.ports import Newest
@@ -82,7 +83,7 @@ def corrected(seen: Seen, newest: Newest | None) -> Seen | None:
     change = newest.change
     if change.op == "upserted" and change.content_hash == seen.content_hash:
         return seen._replace(revision=newest.sequence)  # sent again by a repair
-    if change.intake:  # somebody submitted another content: the file's next edit decides
+    if _is_submitted(change):  # another content: the file's next edit decides
         return None
     return _to_be_read(seen)
 
@@ -96,9 +97,15 @@ def entered(newest: Newest | None, path: str) -> tuple[str, Seen] | None:
     if newest is None:
         return (path, NEVER_READ._replace(revision=1)) if path else None
     change = newest.change
-    if change.op == "deleted" or change.intake:
+    if change.op == "deleted" or _is_submitted(change):
         return None
     return change.document.path, NEVER_READ._replace(revision=newest.sequence)
+
+
+def _is_submitted(change: DocumentChanged) -> bool:
+    """Whether somebody else than the folder made it. A file's change carries the number of the
+    submission before it; those of older versions do not say that they are a file's."""
+    return change.intake > 0 and not change.of_folder
 
 
 def _to_be_read(seen: Seen) -> Seen:

@@ -7,18 +7,18 @@ never looks like an empty one: an empty listing means that the documents were de
 # os and os.path, because a Path per file would double the time of a large listing
 # ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123
 
-import hashlib
+import errno
 import os
 import stat as stats
-import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.producer.listing import RACY_NS, Stat
+from services.producer.listing import Stat
 from services.producer.names import Names
-from services.producer.reading import content, digest, printable, words
+from services.producer.reading import open_below, printable, words
 from services.producer.rules import Rules, is_ignored
+from services.producer.snapshot import Body, Unsettled, snapshot, stat_of
 from shared.errors import DocumentRefused, TransientError
 
 
@@ -26,23 +26,8 @@ class SourceUnavailable(TransientError):
     """The root is missing or cannot be read; nothing is known about its documents."""
 
 
-class Unsettled(TransientError):
-    """The file changed while it was read; somebody is still writing it."""
-
-
 class Unreadable(TransientError):
     """The file is there and cannot be read: permissions, or an error of the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A file at one moment. `data`: None when it is larger than the limit."""
-
-    stat: Stat
-    read_at_ns: int
-    content_hash: str
-    data: bytes | None
-    url: str
 
 
 @dataclass(slots=True)
@@ -61,6 +46,13 @@ class Scan:
             return True
         parts = path.split("/")
         return not any("/".join(parts[:n]) in self.closed for n in range(1, len(parts) + 1))
+
+    def judge(self, missing: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Of paths that are not in `files`: those that are gone, and those not known about."""
+        gone, unseen = list[str](), list[str]()
+        for path in missing:
+            (gone if self.knows(path) else unseen).append(path)
+        return gone, unseen
 
 
 class Folder:
@@ -139,12 +131,12 @@ class Folder:
             raise Unreadable(f"{path}: {words(error)}") from None
         if stats.S_ISLNK(found.st_mode):
             return self._target(path)
-        return _stat(found) if stats.S_ISREG(found.st_mode) else None
+        return stat_of(found) if stats.S_ISREG(found.st_mode) else None
 
     def peek(self, path: str) -> Stat | None:
         """The file's stat as one system call can tell it: for its age, not for deciding."""
         try:
-            return _stat(os.lstat(self._on_disk(path)))
+            return stat_of(os.lstat(self._on_disk(path)))
         except OSError:
             return None
 
@@ -157,8 +149,11 @@ class Folder:
         """Links, seen by the last scan, that lead to the file."""
         return frozenset(self._links.get(path, ()))
 
-    def read(self, path: str) -> Body | None:
+    def read(self, path: str, *, growing: bool = False) -> Body | None:
         """Content and stat of one moment, or None when no document has this path now.
+
+        Args:
+            growing: a file that only grows is taken as it was when the reading began.
 
         Raises:
             Unsettled: it changed meanwhile.
@@ -167,39 +162,39 @@ class Folder:
         if self.look(path) is None:
             return None
         full = self._on_disk(path)
+        real = os.path.realpath(full)
+        if not self._is_inside(real):
+            return None
         try:
-            # O_NONBLOCK: a file may have become a pipe since it was looked at
-            with open(os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                return self._read(path, full, file.fileno())
+            with open(open_below(self._real, real[len(self._real) + 1 :]), "rb") as file:
+                return snapshot(
+                    path, file.fileno(), full, max_bytes=self.max_bytes, growing=growing
+                )
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
+            if error.errno == errno.ELOOP:  # what was looked at is a link by now
+                raise Unsettled(f"{path}: exchanged before it was read") from None
             raise Unreadable(f"{path}: {words(error)}") from None
 
-    # -- inside ------------------------------------------------------------------------------------
+    def opens(self, path: str) -> bool:
+        """Whether a file or folder can be read by now; what is not there any more can, too."""
+        real = os.path.realpath(self._on_disk(path))
+        try:
+            mode = os.stat(real).st_mode
+            if stats.S_ISDIR(mode):
+                with os.scandir(real) as entries:
+                    next(entries, None)
+            elif stats.S_ISREG(mode) and self._is_inside(real):
+                with open(open_below(self._real, real[len(self._real) + 1 :]), "rb") as file:
+                    file.read(1)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return True
 
-    def _read(self, path: str, full: str, file: int) -> Body | None:
-        read_at_ns = time.time_ns()
-        before = os.fstat(file)
-        if not stats.S_ISREG(before.st_mode):
-            return None
-        found, url = _stat(before), Path(self._real, full).as_uri()
-        if found.size > self.max_bytes:
-            instead = hashlib.sha256(f"{found.size}\n{found.mtime_ns}".encode()).hexdigest()
-            return Body(found, read_at_ns, instead, None, url)
-        data = content(file, found.size)
-        # two writes within one tick of the file system's clock leave the same stat
-        content_hash = hashlib.sha256(data).hexdigest()
-        torn = read_at_ns - found.changed_ns < RACY_NS and digest(file) != content_hash
-        named = os.stat(full)
-        if (
-            torn
-            or _stat(os.fstat(file)) != found
-            or _stat(named) != found
-            or len(data) != found.size
-        ):
-            raise Unsettled(f"{path}: changed while it was read")
-        return Body(found, read_at_ns, content_hash, data, url)
+    # -- inside ------------------------------------------------------------------------------------
 
     def _list(self, folder: str, waiting: list[str], result: Scan) -> None:
         """List a folder, by its name on disk; those in it that are entered wait."""
@@ -236,7 +231,7 @@ class Folder:
                 return
             else:
                 regular = entry.is_file(follow_symlinks=False)
-                found = _stat(entry.stat(follow_symlinks=False)) if regular else None
+                found = stat_of(entry.stat(follow_symlinks=False)) if regular else None
         except FileNotFoundError:
             return
         except (OSError, Unreadable) as error:
@@ -256,7 +251,7 @@ class Folder:
     def _target(self, path: str) -> Stat | None:
         """Stat of what a link leads to, if that is a file inside the root."""
         real = os.path.realpath(self._on_disk(path))
-        if not real.startswith(self._real + os.sep) or self._is_never(real):
+        if not self._is_inside(real):
             return None
         try:
             found = os.stat(real)
@@ -267,7 +262,7 @@ class Folder:
         if not stats.S_ISREG(found.st_mode):
             return None
         self._links.setdefault(real[len(self._real) + 1 :].replace(os.sep, "/"), set()).add(path)
-        return _stat(found)
+        return stat_of(found)
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(self._real, self._names.on_disk(path, self._real))
@@ -288,9 +283,8 @@ class Folder:
             not self._is_never(full)
         )
 
+    def _is_inside(self, real: str) -> bool:
+        return real.startswith(self._real + os.sep) and not self._is_never(real)
+
     def _is_never(self, full: str) -> bool:
         return any(full == never or full.startswith(never + os.sep) for never in self._never)
-
-
-def _stat(found: os.stat_result) -> Stat:
-    return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)

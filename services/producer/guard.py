@@ -1,22 +1,21 @@
 """P7 for one source: removals are made, or all of them wait for a person."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-from services.producer.kept import Held, KeptListing, Lately, Threshold, waiting
+from services.producer.held import Held, about, missing, waiting
+from services.producer.kept import KeptListing, Lately, Threshold
 from shared.ports import Now
 from shared.progress import Activity, Progress
-
-SAMPLE: Final = 20
 
 
 @dataclass(slots=True)
 class Guard:
     """Knows what is held, and what a person has said about it.
 
-    What is held stays held, however large the rest grows, until a person releases it or everything
-    has come back. Moments are of one monotonic clock.
+    What is held stays held, however large the rest grows, until a person releases it or all of it
+    was seen to be back. Moments are of one monotonic clock.
     """
 
     root: str
@@ -40,29 +39,47 @@ class Guard:
         self._set(await self.listing.held())
 
     async def allow(
-        self, gone: list[str], *, whole: bool, at: float, exchanged: bool = False
+        self,
+        gone: Collection[str],
+        *,
+        whole: bool,
+        at: float,
+        exchanged: bool = False,
+        unseen: Collection[str] = (),
     ) -> list[str]:
         """The removals that are made now: all of them, or none. Raises BusUnavailable.
 
         Args:
             whole: `gone` is all that is missing from the source, not what is known of a part.
             exchanged: another folder has the name of the root, as when a disk is not mounted.
+            unseen: paths that a whole listing could not look for.
         """
         async with self._deciding:
+            if whole and self.held is not None:
+                return await self._still(self.held, gone, unseen)
             if whole:
-                return await self._all(gone, at, exchanged)
+                return await self._judge(gone, at, exchanged)
             may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
-            return gone if gone and may and self.held is None else []  # a listing counts them
+            return list(gone) if may and self.held is None else []  # a listing counts them
 
-    def forecast(self, gone: int, *, known: int, at: float, exchanged: bool) -> tuple[int, int]:
+    def forecast(
+        self,
+        gone: Collection[str],
+        unseen: Collection[str] = (),
+        *,
+        known: int,
+        at: float,
+        exchanged: bool,
+    ) -> tuple[int, int]:
         """How many removals of a whole listing would be made, and how many would wait.
 
         Nothing is noted.
         """
         if self.held is None:
-            may = self._may_remove(gone, at, known, exchanged)
-            return (gone, 0) if may else (0, gone)
-        return 0, 0 if self.held.kept and gone <= self.held.vanished else gone
+            may = self._may_remove(len(gone), at, known, exchanged)
+            return (len(gone), 0) if may else (0, len(gone))
+        is_kept = self.held.kept and self.held.paths.issuperset(gone)
+        return 0, 0 if is_kept else len(missing(self.held, gone, unseen))
 
     async def keep(self) -> int:
         """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""
@@ -79,20 +96,22 @@ class Guard:
         if count > forgiven:
             self._lately.add(count - forgiven, at)
 
-    async def _all(self, gone: list[str], at: float, exchanged: bool) -> list[str]:
-        held, known, self._forgiven = self.held, len(self.listing.entries), 0
-        if held is None:
-            return await self._judge(gone, at, exchanged) if gone else []
-        if not gone:
+    async def _still(self, held: Held, gone: Collection[str], unseen: Collection[str]) -> list[str]:
+        """The removals that are made though something is held: those that a person released."""
+        known, self._forgiven = len(self.listing.entries), 0
+        paths = missing(held, gone, unseen)
+        if not paths:
             await self._hold(None)
             self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
             return []
-        if self.asked and self.threshold.may_release(held.vanished, len(gone), known):
-            await self._hold(None)
+        shown = len(held.paths.intersection(gone))
+        if self.asked and gone and self.threshold.may_release(shown, len(gone), known):
+            rest = paths.difference(gone)  # nobody can see whether these are gone
+            await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)
-            return gone
-        kept = held.kept and len(gone) <= held.vanished  # more than a person decided about: ask
-        await self._hold(Held(held.since, len(gone), known, tuple(gone[:SAMPLE]), kept))
+            return list(gone)
+        kept = held.kept and held.paths.issuperset(gone)  # what nobody has decided about: ask
+        await self._hold(about(held.since, paths, known, kept=kept))
         return []
 
     def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
@@ -100,12 +119,11 @@ class Guard:
         threshold = replace(self.threshold, count=1) if exchanged else self.threshold
         return threshold.may_remove(gone, self._lately.count(at), known)
 
-    async def _judge(self, gone: list[str], at: float, exchanged: bool) -> list[str]:
-        known = len(self.listing.entries)
-        if self._may_remove(len(gone), at, known, exchanged):
-            return gone
-        since = self.now().isoformat()
-        await self._hold(Held(since, len(gone), known, tuple(gone[:SAMPLE])))
+    async def _judge(self, gone: Collection[str], at: float, exchanged: bool) -> list[str]:
+        known, self._forgiven = len(self.listing.entries), 0
+        if not gone or self._may_remove(len(gone), at, known, exchanged):
+            return list(gone)
+        await self._hold(about(self.now().isoformat(), gone, known))
         return []
 
     async def _hold(self, held: Held | None) -> None:

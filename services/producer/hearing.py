@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
+from services.producer.folder import SourceUnavailable
 from services.producer.kept import Root
 from services.producer.mounts import is_on_network
 from services.producer.notices import Notices
@@ -51,6 +52,9 @@ class Hearing:
         """Be sure that events are about the folder that is about to be listed.
 
         A root that was exchanged keeps its name, sometimes even its inode.
+
+        Raises:
+            SourceUnavailable: it could not be watched.
         """
         if self._notices is None:
             return
@@ -58,6 +62,8 @@ class Hearing:
             self._notices.restart()
         self._root, self.exchanged = root, False
         await self._notices.ready.wait()
+        if self._notices.missing:
+            raise SourceUnavailable(f"{self._settings.path}: cannot be watched")
 
     def interval(self, took_s: float, *, waits: bool) -> float:
         """Seconds until the next listing.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.producer.kept import Held
+from services.producer.held import Held
 from services.producer.watch import FolderWatch
 from shared.ports import Hold
 

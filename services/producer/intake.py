@@ -1,5 +1,6 @@
 """The door for submissions: messages of INTAKE from NATS clients and the gateway."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,6 +29,8 @@ from shared.ports import ChangeLog, ContentStore, Delivery, Now
 log = structlog.get_logger()
 
 REPLY_TO: Final = "instep-reply-to"
+INBOX: Final = re.compile(r"_INBOX(_publisher(-[a-z0-9-]+)?)?(\.[\w-]+)+", re.ASCII)
+"""What a publisher may ask a receipt to: no subject of a stream, and no service's own answers."""
 
 
 class Reply(Protocol):
@@ -192,7 +195,7 @@ class AcceptSubmission:
 
     async def _answer(self, delivery: Delivery, receipt: Receipt) -> None:
         inbox = next((v for k, v in delivery.headers.items() if k.lower() == REPLY_TO), "")
-        if inbox.startswith("_INBOX."):  # never into a stream, whatever a client writes there
+        if INBOX.fullmatch(inbox):  # never into a stream, whatever a client writes there
             await self.reply(inbox, receipt)
 
 

@@ -9,30 +9,14 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Final
 
+from services.producer.held import Held, HeldNote
 from services.producer.listing import NEVER_READ, SHARDS, Seen, from_bytes, shard_of, to_bytes
 from shared.ports import Shelf
 
 LATELY_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Removals that wait for a person."""
-
-    since: str
-    """ISO 8601."""
-    vanished: int
-    of: int
-    sample: tuple[str, ...]
-    """Some of the paths."""
-    kept: bool = False
-    """A person has said that these documents shall stay."""
-
-
 INTENDED_PER_VALUE: Final = 2_000
 
 Root = tuple[int, int]
@@ -68,11 +52,6 @@ class Threshold:
         return self.may_remove(max(0, vanished - shown), 0, known - shown)
 
 
-def waiting(held: Held | None) -> int:
-    """Removals that wait for a word: what a person decided to keep does not."""
-    return 0 if held is None or held.kept else held.vanished
-
-
 class Lately:
     """How many documents were removed within the last minute. Times: one monotonic clock."""
 
@@ -91,16 +70,18 @@ class Lately:
 class KeptListing:
     """What was accepted of each file of a source.
 
-    Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.held`, `<source>.root`. A value that
-    cannot be read is one that is missing.
+    Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.root`, and those of `HeldNote`. A value
+    that cannot be read is one that is missing.
     """
 
     def __init__(self, shelf: Shelf, source: str) -> None:
         self._shelf = shelf
         self._source = source
+        self._held = HeldNote(shelf, source)
         self._shards: list[dict[str, Seen]] = [{} for _ in range(SHARDS)]
         self._changed: set[int] = set()
         self._intended: list[str] = []
+        self._next_intended = 0
         self.entries: dict[str, Seen] = {}
         self.doubtful = False
         """Nothing was kept, or some of it cannot be read: documents may be known elsewhere."""
@@ -116,6 +97,8 @@ class KeptListing:
             self._shards[n] = shard or {}
             self.entries.update(shard or {})
         self._intended = list(await self._shelf.keys(f"{self._source}.new."))
+        # beyond all of them: to write over one would forget its paths
+        self._next_intended = 1 + max(map(_number, self._intended), default=-1)
         intended = [_json(v) for v in (await self._shelf.get_many(self._intended)).values()]
         for path in (path for some in intended if isinstance(some, list) for path in some):
             if isinstance(path, str) and path not in self.entries:
@@ -126,15 +109,17 @@ class KeptListing:
         """Note files that are about to be accepted for the first time. Raises BusUnavailable."""
         for start in range(0, len(paths), INTENDED_PER_VALUE):
             some = paths[start : start + INTENDED_PER_VALUE]
-            name = f"{self._source}.new.{len(self._intended)}"
+            name = f"{self._source}.new.{self._next_intended}"
+            self._next_intended += 1
+            self._intended.append(name)  # it may be there also when no answer comes
             await self._shelf.put(name, zlib.compress(json.dumps(some).encode(), 1))
-            self._intended.append(name)
 
     async def forget_intended(self) -> None:
         """Everything that was noted is in the listing by now. Raises BusUnavailable."""
         while self._intended:
             await self._shelf.delete(self._intended[-1])
             self._intended.pop()
+        self._next_intended = 0
 
     @property
     def changed(self) -> bool:
@@ -165,15 +150,11 @@ class KeptListing:
 
     async def held(self) -> Held | None:
         """Raises BusUnavailable."""
-        value = await self._shelf.get(f"{self._source}.held")
-        return None if value is None else _held(value)
+        return await self._held.load()
 
     async def hold(self, held: Held | None) -> None:
         """Note removals that wait, or that none do. Raises BusUnavailable."""
-        if held is None:
-            await self._shelf.delete(f"{self._source}.held")
-        else:
-            await self._shelf.put(f"{self._source}.held", json.dumps(asdict(held)).encode())
+        await self._held.put(held)
 
     async def root(self) -> Root | None:
         """Device and inode of the folder that was listed last. Raises BusUnavailable."""
@@ -189,24 +170,13 @@ class KeptListing:
         await self._shelf.put(f"{self._source}.root", json.dumps(root).encode())
 
 
+def _number(key: str) -> int:
+    last = key.rpartition(".")[2]
+    return int(last) if last.isdecimal() else -1
+
+
 def _json(compressed: bytes) -> object:
     try:
         return json.loads(zlib.decompress(compressed))
     except (ValueError, zlib.error):
-        return None
-
-
-def _held(value: bytes) -> Held | None:
-    """What waits; None when it cannot be read: the next listing then decides anew."""
-    try:
-        raw = json.loads(value)
-        datetime.fromisoformat(raw["since"])
-        return Held(
-            since=raw["since"],
-            vanished=int(raw["vanished"]),
-            of=int(raw["of"]),
-            sample=tuple(map(str, raw["sample"])),
-            kept=bool(raw.get("kept", False)),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
         return None

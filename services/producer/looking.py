@@ -5,9 +5,13 @@ Blocking calls, to be made in a thread.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from services.producer.folder import Folder, Unreadable
 from services.producer.listing import Seen, Stat, is_surely_unchanged
+
+TRIED: Final = 1_000
+"""Paths that are tried at once; of more, the others wait for a listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class Found:
     """Of files that cannot be looked at."""
     closed: dict[str, str] = field(default_factory=dict)
     """Of folders, and of names below them, as a listing of these shows them."""
+    blocked: set[str] = field(default_factory=set)
+    """Files and folders that are there and cannot be read."""
     root: tuple[int, int] = (0, 0)
     """Device and inode of the root that was looked at."""
 
@@ -41,6 +47,7 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
             stat = folder.look(path)
         except Unreadable as error:
             found.problems[path] = str(error)
+            found.blocked.add(path)
             continue
         if stat is None:
             absent.add(path)
@@ -53,12 +60,19 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
 def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Found) -> None:
     scan = folder.scan(path)
     found.closed.update(scan.problems)
+    found.blocked.update(scan.closed)
     for name, stat in scan.files.items():
         if not is_surely_unchanged(known.get(name), stat, folder.max_bytes):
             found.suspects[name] = stat
     found.vanished.extend(
         name for name in at_or_below(known, {path}) if name not in scan.files and scan.knows(name)
     )
+
+
+def opened(folder: Folder, blocked: Collection[str]) -> tuple[bool, bool]:
+    """Whether something that could not be read can be by now, and whether a folder is among it."""
+    opens = [path for path in sorted(blocked)[:TRIED] if folder.opens(path)]
+    return bool(opens), any(map(folder.is_folder, opens))
 
 
 def at_or_below(known: Mapping[str, Seen], places: Collection[str]) -> list[str]:

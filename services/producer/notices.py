@@ -1,6 +1,7 @@
 """What the operating system tells about a folder: names of files that something happened to."""
 
 import asyncio
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ class Notices:
         """Set once the folder is being watched, or it is clear that it cannot be."""
         self.refusal = ""
         """Why there are no events; empty while there are."""
+        self.missing = False
+        """There was no folder that could be watched; `ready` says so, too."""
         self._root = root
         self._stop = asyncio.Event()
         self._closed = False
@@ -34,7 +37,7 @@ class Notices:
         while not self.refusal and not self._closed:
             self._stop = stop = asyncio.Event()
             # awatch sets its watches up before it first waits, so before this is called
-            asyncio.get_running_loop().call_soon(self._started, stop)
+            asyncio.get_running_loop().call_soon(self._started, stop, self._is_there())
             try:
                 async for changes in awatch(
                     self._root,
@@ -47,12 +50,14 @@ class Notices:
                 ):
                     heard({name for _, name in changes})
             except FileNotFoundError:
-                stop.set()
-                await asyncio.sleep(RETRY_S)
+                self._started(stop, False)
             except (OSError, RuntimeError) as error:
                 self.refusal = str(error).split(" about ")[0] or type(error).__name__
                 self.ready.set()
                 log.warning("no_file_events", reason=type(error).__name__)
+            if self.missing:
+                stop.set()
+                await asyncio.sleep(RETRY_S)
 
     def restart(self) -> None:
         """Watch the root anew: another folder may have its name by now."""
@@ -65,6 +70,17 @@ class Notices:
         self._closed = True
         self._stop.set()
 
-    def _started(self, stop: asyncio.Event) -> None:
+    def _started(self, stop: asyncio.Event, was_there: bool) -> None:
         if not stop.is_set():
+            # awatch says nothing about a folder that it could not watch
+            self.missing = not (was_there and self._is_there())
             self.ready.set()
+            if self.missing:
+                stop.set()
+
+    def _is_there(self) -> bool:
+        try:
+            with os.scandir(self._root):
+                return True
+        except OSError:
+            return False

@@ -24,6 +24,7 @@ class Settling:
         self._settle_s = settle_s
         self._due: dict[str, float] = {}
         self._first: dict[str, float] = {}
+        self._alone: dict[str, float] = {}
 
     def touch(self, files: Mapping[str, Stat | None], now: float, clock_ns: int) -> None:
         """Something happened to these paths, together: a move is told as two of them.
@@ -33,9 +34,12 @@ class Settling:
             clock_ns: the wall clock, for the age of a file's last change.
         """
         wait = max((self._wait(stat, clock_ns) for stat in files.values()), default=0.0)
-        for path in files:
+        for path, stat in files.items():
+            if stat is None:
+                self._alone.pop(path, None)  # it may be gone
             latest = self._first.setdefault(path, now) + PATIENCE_S
-            self._due[path] = min(now + wait, max(latest, now))
+            due = min(now + wait, max(latest, now))
+            self._due[path] = max(due, self._alone.get(path, due))
 
     def _wait(self, stat: Stat | None, clock_ns: int) -> float:
         if stat is None:
@@ -52,10 +56,18 @@ class Settling:
         return max((self.rest_of(stat, clock_ns) for stat in files if stat), default=0.0)
 
     def again(self, paths: Collection[str], now: float, wait_s: float) -> None:
-        """Look at the paths once more, later."""
+        """Look at the paths once more, later; what happens to them may make it sooner."""
         for path in paths:
             self._due[path] = now + wait_s
             self._first.setdefault(path, now)
+
+    def leave_alone(self, path: str, now: float, wait_s: float) -> None:
+        """Look at the path once more, and not before, whatever happens to it."""
+        self.again([path], now, wait_s)
+        self._alone[path] = now + wait_s
+
+    def is_left_alone(self, path: str) -> bool:
+        return path in self._alone
 
     def take(self, now: float) -> list[str]:
         """The paths that are due; they are forgotten here."""
@@ -64,6 +76,7 @@ class Settling:
             return []
         for path in due:
             del self._due[path], self._first[path]
+            self._alone.pop(path, None)
         return due
 
     def next_due(self) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +12,12 @@ from typing import Final
 import structlog
 
 from services.producer.accept import AcceptFile, FileOutcome
-from services.producer.folder import Body, Folder, Unreadable, Unsettled
+from services.producer.folder import Folder, Unreadable
 from services.producer.kept import KeptListing
 from services.producer.listing import NEVER_READ, Seen, Stat, pair_moves
+from services.producer.patience import Blocked, Restless
+from services.producer.problems import Problems
+from services.producer.snapshot import Body, Unsettled
 from shared.batches import BatchBook, new_batch_id
 from shared.errors import BusUnavailable, InstepError, TransientError
 from shared.events import Batch
@@ -29,7 +32,12 @@ LARGE_BYTES: Final = 4 * 1024**2
 LARGE_AT_ONCE: Final = 2
 """So that the files in memory stay below twice the limit of a file, and some."""
 SAVE_EVERY_S: Final = 5.0
-TOLD_AT_ONCE: Final = 20
+GROWS: Final = "is written without a pause: taken as it is, now and then"
+RESTLESS: Final = "changes whenever it is read: not taken yet"
+
+
+class Vanished(TransientError):
+    """A file is not there any more, and nobody has allowed its removal yet."""
 
 
 @dataclass(slots=True)
@@ -57,16 +65,24 @@ class Sync:
     now: Now
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _unannounced: list[tuple[Batch, dict[str, int], int, int]] = field(default_factory=list)
-    health: SourceHealth = field(default_factory=SourceHealth)
-    _listed_wrong: set[str] = field(default_factory=set)
-    """Paths whose problem a listing shows; that they can be read does not end it."""
-    _noted: str = ""
+    problems: Problems = field(init=False)
+    restless: Restless = field(default_factory=Restless)
+    blocked: Blocked = field(default_factory=Blocked)
     _sure: set[str] = field(default_factory=set)
     """Paths whose entry is surely what DOCS took last from here. A process that died between the
     two, or a publish whose answer was lost, leaves an entry that is older."""
     _covered: bool = False
     """The listing, once written, has everything that was intended."""
     _saved_at: float = 0.0
+    _keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.problems = Problems(self.progress)
+
+    @property
+    def health(self) -> SourceHealth:
+        """What is wrong with the source."""
+        return self.problems.health
 
     async def __call__(
         self,
@@ -121,54 +137,18 @@ class Sync:
 
     async def keep(self) -> None:
         """Write what is not written yet; what the bus does not take now is tried again."""
-        try:
-            await self.listing.save()
-            if self._covered:
-                await self.listing.forget_intended()
-                self._covered = False
-            while self._unannounced:
-                await self.batches.announce(*self._unannounced[0])
-                self._unannounced.pop(0)
-        except BusUnavailable as error:
-            log.warning("listing_not_kept", source=self.accept.source, reason=str(error))
-        self._saved_at = time.monotonic()
-
-    def note(self, text: str) -> None:
-        """Say something about the whole source, once."""
-        if self._noted != text:
-            self._noted = text
-            self.progress.say(Activity("notice", "", text))
-
-    def tell(self, path: str, problem: str | None) -> None:
-        """Say what is wrong with a file, once; None: nothing is."""
-        if path in self._listed_wrong:
-            return
-        problem = problem and problem.removeprefix(f"{path}: ")
-        if problem is None:
-            self.health.problems.pop(path, None)
-        elif self.health.problems.get(path) != problem:
-            self.health.problems[path] = problem
-            self.progress.say(Activity("notice", path, problem))
-
-    def tell_of_listing(self, problems: Mapping[str, str], files: Container[str] | None) -> None:
-        """Say what a listing shows to be wrong, once each, and of many only some.
-
-        Args:
-            files: all files of the source, when all of it was listed: what is neither there nor
-                listed as wrong any more is over.
-        """
-        shown = self.health.problems
-        if files is not None:
-            self._listed_wrong &= problems.keys()
-            for path in [p for p in shown if p not in problems and p not in files]:
-                del shown[path]
-        new = [path for path in sorted(problems) if shown.get(path) != problems[path]]
-        self._listed_wrong |= problems.keys()
-        shown |= problems
-        for path in new[:TOLD_AT_ONCE]:
-            self.progress.say(Activity("notice", path, problems[path]))
-        if len(new) > TOLD_AT_ONCE:
-            self.note(f"{len(new) - TOLD_AT_ONCE:,} more cannot be taken: instep status")
+        async with self._keeping:
+            try:
+                await self.listing.save()
+                if self._covered:
+                    await self.listing.forget_intended()
+                    self._covered = False
+                while self._unannounced:
+                    await self.batches.announce(*self._unannounced[0])
+                    self._unannounced.pop(0)
+            except BusUnavailable as error:
+                log.warning("listing_not_kept", source=self.accept.source, reason=str(error))
+            self._saved_at = time.monotonic()
 
     async def _take_some(
         self, files: Iterator[tuple[str, Stat | None]], batch: Batch, result: Synced
@@ -177,43 +157,74 @@ class Sync:
         for path, stat in files:
             if me and me.cancelling():
                 return  # a cancellation that the bus's client swallowed
-            large = stat is not None and stat.size >= LARGE_BYTES
-            try:
-                async with self._large if large else nullcontext():
-                    await self._take(path, batch, result, there=stat is not None)
-                self.tell(path, None)
-            except Unreadable as error:
-                self.tell(path, str(error))
-            except TransientError as error:
-                result.again[path] = error
-                if isinstance(error, BusUnavailable) and path not in self.listing.entries:
-                    self.listing.put(path, NEVER_READ)  # it may be in DOCS all the same
-            except InstepError as error:
-                log.warning("file_not_accepted", source=self.accept.source, reason=str(error))
-                self.tell(path, str(error))
+            await self._try(path, stat, batch, result)
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                self._saved_at = time.monotonic()  # one of the many that are here writes
                 await self.keep()
 
-    async def _take(self, path: str, batch: Batch, result: Synced, *, there: bool) -> None:
+    async def _try(self, path: str, stat: Stat | None, batch: Batch, result: Synced) -> None:
+        """Take a file, or note why not: what is wrong with one never stops the others."""
+        error: Exception | None = None
+        large = stat is not None and stat.size >= LARGE_BYTES
+        try:
+            async with self._large if large else nullcontext():
+                body = await self._take(path, batch, result, there=stat is not None)
+            if body is not None and body.grows:
+                error = Unsettled(GROWS)
+        except Exception as failure:  # noqa: BLE001 - a fault in the way of one file, too
+            error = failure
+        self._note_error(path, error, result)
+
+    def _note_error(self, path: str, error: Exception | None, result: Synced) -> None:
+        problem = str(error) if error else None
+        match error:
+            case Unreadable():
+                self.blocked.add({path})
+            case Unsettled():
+                result.again[path] = error
+                self.restless.changed(path, time.monotonic())
+                if self.restless.is_overdue(path):
+                    self.problems.tell(path, GROWS if problem == GROWS else RESTLESS)
+                return
+            case TransientError():  # of the bus, or vanished
+                result.again[path] = error
+                if path not in self.listing.entries:
+                    self.listing.put(path, NEVER_READ)  # it may be in DOCS all the same
+                return
+            case InstepError():
+                log.warning("file_not_accepted", source=self.accept.source, reason=problem)
+            case Exception():
+                problem = f"a fault in instep: {type(error).__name__}"
+                log.error("file_not_accepted", source=self.accept.source, reason=problem)
+                if path not in self.listing.entries:
+                    self.listing.put(path, NEVER_READ)
+        self.restless.forget([path])
+        if not isinstance(error, Unreadable):
+            self.blocked.discard(path)
+        self.problems.tell(path, problem)
+
+    async def _take(self, path: str, batch: Batch, result: Synced, *, there: bool) -> Body | None:
         before = self.listing.entries.get(path)
+        growing = self.restless.is_due(path, time.monotonic())
 
         async def read() -> Body | None:
-            body = await asyncio.to_thread(self.folder.read, path)
+            body = await asyncio.to_thread(self.folder.read, path, growing=growing)
             if body is None and there and before is not None:
                 # nobody has allowed this removal: a disk may have gone since the look
-                raise Unsettled(f"{path}: vanished before it was read")
+                raise Vanished(f"{path}: vanished before it was read")
             return body
 
         if path in self._sure and before and _is_content_of(before, body := await read()):
             assert body is not None
             self.listing.put(path, _seen(body, before.revision))
             result.unchanged += 1
-            return
+            return body
         self._sure.discard(path)
         accepted = before is not None and before.revision > 0
         outcome = await self.accept(path, read, batch, known=before is not None, accepted=accepted)
         self._sure.add(path)
         self._note(path, before, outcome, result)
+        return outcome.body
 
     def _note(self, path: str, before: Seen | None, outcome: FileOutcome, result: Synced) -> None:
         if outcome.body is None:

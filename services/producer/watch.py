@@ -6,7 +6,7 @@ intervals, and whenever something does not fit.
 """
 
 import asyncio
-import contextlib
+import math
 import time
 from collections.abc import Collection
 from typing import Final
@@ -17,11 +17,12 @@ from services.producer.asking import Asked, Listed, Prepare
 from services.producer.folder import Scan, SourceUnavailable
 from services.producer.guard import Guard
 from services.producer.hearing import Hearing
-from services.producer.kept import Held, Root, Threshold, waiting
-from services.producer.listing import Stat, compare, moved
-from services.producer.looking import look_at
+from services.producer.held import Held, waiting
+from services.producer.kept import Root, Threshold
+from services.producer.listing import compare, moved
+from services.producer.looking import look_at, opened
 from services.producer.notices import Notices
-from services.producer.settling import Settling
+from services.producer.schedule import RETRY_S, Schedule, is_cancelled
 from services.producer.sync import Sync, Synced
 from shared.errors import BusUnavailable
 from shared.progress import Activity
@@ -29,9 +30,8 @@ from shared.settings import Source
 
 log = structlog.get_logger()
 
-PEEKS: Final = 64
-"""Files of one notice whose age is looked at, in the event loop; others wait the whole time."""
-RETRY_S: Final = 1.0
+BLOCKED_S: Final = 0.05
+"""The soonest after which what is blocked is tried again."""
 
 
 class FolderWatch:
@@ -50,16 +50,16 @@ class FolderWatch:
         threshold = Threshold(settings.hold_share, settings.hold_count)
         self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now, threshold)
         self._sync, self._settings, self._mend = sync, settings, mend
-        self._hearing = Hearing(settings, notices, sync.note)
-        self._settling = Settling(settings.settle)
-        self._wake = asyncio.Event()
+        self._hearing = Hearing(settings, notices, sync.problems.note)
+        self._when = Schedule(sync.folder, settings.settle)
         self._asked = Asked()
         self._loaded = False
         self._root: Root | None = None
         """The root that was listed last, by this process or an earlier one."""
         self._doubtful = False
         self._found = 0
-        self._scan_at = 0.0
+        self._awaited: set[str] | None = None
+        """Files that were being written when the folder had been listed for the first time."""
 
     @property
     def held(self) -> Held | None:
@@ -71,11 +71,12 @@ class FolderWatch:
         try:
             await self._load()
             await self._hearing.start(self._sync.folder.root, self._heard)
-            while not _is_cancelled():
-                self._wake.clear()
+            while not is_cancelled():
+                self._when.begin()
                 await self._turn()
-                if not _is_cancelled():
-                    await self._rest()
+                self._end_turn()
+                if not is_cancelled():
+                    await self._when.rest(min(self._retry_at(), self._sync.blocked.next_at))
         finally:
             await self._hearing.stop()
 
@@ -89,8 +90,7 @@ class FolderWatch:
             SourceUnavailable: it cannot be listed.
         """
         asked = self._asked.add(prepare)
-        self._scan_at = 0.0
-        self._wake.set()
+        self._when.list_now()
         return await asked
 
     def is_exchanged(self, root: Root) -> bool:
@@ -116,7 +116,7 @@ class FolderWatch:
     # -- the loop ----------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        while not self._loaded and not _is_cancelled():
+        while not self._loaded and not is_cancelled():
             try:
                 await self._sync.listing.load()
                 await self.guard.load()
@@ -130,41 +130,49 @@ class FolderWatch:
     async def _turn(self) -> None:
         now = time.monotonic()
         try:
-            if now >= self._scan_at:
+            if now >= self._when.scan_at:
                 await self._scan()
-            elif paths := self._settling.take(now):
+            elif paths := self._when.settling.take(now):
                 await self._look_at(paths)
+            elif now >= self._sync.blocked.next_at:
+                await self._try_blocked()
             elif self._sync.behind:
                 await self._sync.keep()
         except SourceUnavailable as error:
-            self._scan_at = time.monotonic() + RETRY_S
+            self._when.list_in(RETRY_S)
             self._asked.refuse(error)
             if self._sync.health.error != str(error):
                 self._sync.health.error = str(error)
                 self._say("notice", f"{error}; nothing is removed, it is tried again")
         except BusUnavailable as error:
-            self._scan_at = time.monotonic() + RETRY_S
+            self._when.list_in(RETRY_S)
             log.warning("listing_interrupted", reason=str(error))
 
-    async def _rest(self) -> None:
-        until = min(self._scan_at, self._settling.next_due())
-        if self._sync.behind:
-            until = min(until, time.monotonic() + RETRY_S)
-        # not wait_for: before Python 3.12 it can swallow a cancellation
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                await self._wake.wait()
+    def _end_turn(self) -> None:
+        self._sync.blocked.plan(time.monotonic(), max(BLOCKED_S, self._settings.poll))
+        if self._awaited is not None and not self.listed.is_set():
+            is_new, now = self._sync.restless.is_new, time.monotonic()
+            self._awaited = {path for path in self._awaited if is_new(path, now)}
+            if not self._awaited:
+                self.listed.set()
+
+    def _retry_at(self) -> float:
+        waits = self._sync.behind or self._awaited
+        return time.monotonic() + RETRY_S if waits else math.inf
 
     def _heard(self, names: Collection[str]) -> None:
-        folder, now = self._sync.folder, time.monotonic()
-        paths = {path for name in names if (path := folder.path_of(name))}
-        if any(folder.is_root(name) for name in names):
-            self._hearing.exchanged, self._scan_at = True, 0.0
-            self._wake.set()
-        if paths:
-            files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
-            self._settling.touch(files, now, time.time_ns())
-            self._wake.set()
+        if self._when.heard(names):
+            self._hearing.exchanged = True
+
+    async def _try_blocked(self) -> None:
+        """List the folder when something opens that could not be read; that raises no event."""
+        blocked = self._sync.blocked
+        opens, folders = await asyncio.to_thread(opened, self._sync.folder, set(blocked.paths))
+        blocked.tried(time.monotonic(), self._settings.rescan)
+        if opens:
+            # events of a folder come only where it could be read when they were asked for
+            self._hearing.exchanged = self._hearing.exchanged or folders
+            self._when.list_now()
 
     # -- listings ----------------------------------------------------------------------------------
 
@@ -175,12 +183,12 @@ class FolderWatch:
                 await self._mend()
             self._doubtful = False
             await asked.prepare()
-            listed = await self._compare(first=not self.listed.is_set())
+            listed = await self._compare(first=self._awaited is None)
         except BaseException:
             self._asked.put_back(asked)
             raise
         if self._asked or self._hearing.exchanged:
-            self._scan_at = 0.0  # that came while this listing was under way
+            self._when.list_now()  # that came while this listing was under way
         asked.answer(listed)
 
     async def _compare(self, *, first: bool) -> Listed:
@@ -198,12 +206,14 @@ class FolderWatch:
             compare, listing.entries, scan.files, max_bytes=sync.folder.max_bytes
         )
         took_s = time.monotonic() - began
-        sync.tell_of_listing(scan.problems, scan.files)
+        sync.problems.tell_of_listing(scan.problems, scan.files)
+        sync.blocked.listed(scan.closed, scan.files)
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         gone = await self._allowed(comparison.vanished, scan, root)
-        suspects: dict[str, Stat | None] = {path: scan.files[path] for path in comparison.suspects}
-        await asyncio.sleep(self._settling.longest_rest(suspects.values(), time.time_ns()))
+        alone = self._when.settling.is_left_alone
+        suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
+        await asyncio.sleep(self._when.settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
             suspects | dict.fromkeys(gone),
             started_at=started_at,
@@ -213,7 +223,7 @@ class FolderWatch:
         self._after(result)
         await self._remember(root)
         waits = self.held is not None and not self.held.kept
-        self._scan_at = time.monotonic() + self._hearing.interval(took_s, waits=waits)
+        self._when.list_in(self._hearing.interval(took_s, waits=waits))
         if first:
             self._first_ended(comparison.unchanged, result)
         submitted = len(result.members) - result.removed
@@ -221,11 +231,14 @@ class FolderWatch:
 
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
         """The removals that a whole listing makes: all that it shows, or none but moves."""
-        gone = [path for path in vanished if scan.knows(path)]
+        gone, unseen = scan.judge(vanished)
+        self._sync.restless.forget(gone)
         elsewhere = moved(self._sync.listing.entries, gone, scan.files)
         lost = [path for path in gone if path not in elsewhere]
         exchanged, now = self.is_exchanged(root), time.monotonic()
-        allowed = await self.guard.allow(lost, whole=True, at=now, exchanged=exchanged)
+        allowed = await self.guard.allow(
+            lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
+        )
         return allowed + sorted(elsewhere)
 
     async def _remember(self, root: Root) -> None:
@@ -237,10 +250,10 @@ class FolderWatch:
 
     def _first_ended(self, unchanged: int, result: Synced) -> None:
         if self._sync.behind or any(isinstance(e, BusUnavailable) for e in result.again.values()):
-            self._scan_at = time.monotonic() + RETRY_S
+            self._when.list_in(RETRY_S)
             return
         self._sync.progress.unchanged += unchanged + result.unchanged
-        self.listed.set()
+        self._awaited = set(result.again)
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -250,20 +263,22 @@ class FolderWatch:
         try:
             found = await asyncio.to_thread(look_at, sync.folder, sync.listing.entries, paths)
         except SourceUnavailable:
-            self._settling.again(paths, time.monotonic(), RETRY_S)
+            self._when.settling.again(paths, time.monotonic(), RETRY_S)
             raise
         if self.is_exchanged(found.root):  # what is not there may be in the other one
-            self._settling.again(paths, time.monotonic(), RETRY_S)
-            self._scan_at = 0.0
+            self._when.settling.again(paths, time.monotonic(), RETRY_S)
+            self._when.list_now()
             return
-        sync.tell_of_listing(found.closed, None)
+        sync.problems.tell_of_listing(found.closed, None)
+        sync.blocked.add(found.blocked)
         for path, problem in found.problems.items():
-            sync.tell(path, problem)
+            sync.problems.tell(path, problem)
+        sync.restless.forget(found.vanished)
         elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
         lost = sorted(set(found.vanished) - elsewhere)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
         if lost and not gone:  # only a whole listing may hold: what moved may be heard of later
-            self._scan_at = min(self._scan_at, time.monotonic() + self._settings.settle)
+            self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere)
         if files := found.suspects | dict.fromkeys(gone):
             self._after(await sync(files, started_at=started_at))
@@ -272,19 +287,9 @@ class FolderWatch:
         sync.progress.found += grown
 
     def _after(self, result: Synced) -> None:
-        now = time.monotonic()
         if result.removed:
-            self.guard.removed(result.removed, now)
-        for path, error in result.again.items():
-            wait = RETRY_S if isinstance(error, BusUnavailable) else self._settings.settle
-            self._settling.again([path], now, wait)
+            self.guard.removed(result.removed, time.monotonic())
+        self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:
         self._sync.progress.say(Activity(kind, str(self._sync.folder.root), detail))
-
-
-def _is_cancelled() -> bool:
-    """Whether this task was cancelled. Before Python 3.12 `asyncio.wait_for`, which the client of
-    the bus uses, may swallow that and return."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

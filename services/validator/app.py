@@ -1,5 +1,6 @@
 """The validator, built from a process's adapters."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,21 +16,31 @@ from services.validator.sweeper import Sweeper
 from services.validator.tracker import Tracker
 from services.validator.validate import Validate
 from shared.bus.deadletters import (
-    MOVER,
-    RECORDER,
     DeadLetter,
     exhausted_of,
     letter_of,
     mover,
     recorder,
 )
-from shared.bus.provision import provision
+from shared.bus.needs import streams_of
+from shared.bus.provision import ask, provision
 from shared.bus.road import JetRoad
 from shared.bus.session import BusSession
+from shared.bus.watchers import RemoteWatchers
 from shared.errors import ConfigurationError
 from shared.events import Event
-from shared.ledgers.kv import KvLedger
-from shared.topology import BATCHES, validate_stage
+from shared.ports import Auditor
+from shared.topology import (
+    BATCHES,
+    BODIES,
+    BUCKETS,
+    INSTANCE,
+    MOVER,
+    RECORDER,
+    STREAMS,
+    ledger_bucket,
+    validate_stage,
+)
 from shared.wiring import Wiring, utc_now
 
 STAGES = {"enricher": "enrich", "embedder": "embed", "indexer": "index", "validator": "validate"}
@@ -84,6 +95,12 @@ async def track(wiring: Wiring) -> Tracker:
 async def sweeper(wiring: Wiring) -> Sweeper:
     """The sweeper of this process; one, however often it is asked for."""
     road = JetRoad(wiring.session.js, wiring.generation.id)
+    elsewhere = RemoteWatchers(wiring.session.client, await wiring.shelf(INSTANCE))
+
+    def auditor() -> Auditor | None:
+        if wiring.auditor is None and not wiring.progress.listed:
+            return elsewhere
+        return wiring.auditor
 
     async def make() -> Sweeper:
         return Sweeper(
@@ -99,10 +116,15 @@ async def sweeper(wiring: Wiring) -> Sweeper:
             shelf=await wiring.shelf(BATCHES),
             now=utc_now,
             every_s=wiring.settings.sweep.every,
-            restore=partial(_restore, wiring),
+            restore=partial(
+                restore,
+                wiring.session,
+                wiring.generation.id,
+                wiring.settings.validation.timeout,
+            ),
             backlog=road.waiting,
             consumed=road.consumed,
-            auditor=lambda: wiring.auditor,
+            auditor=auditor,
             settled_in=lambda: wiring.holds is None or wiring.progress.listed,
         )
 
@@ -116,15 +138,41 @@ def _listed(wiring: Wiring) -> Collection[str]:
     return [name for name, source in wiring.settings.sources.items() if source.kind == "folder"]
 
 
-async def _restore(wiring: Wiring) -> bool:
-    """Make the ledger anew when somebody has deleted it; whether that was so."""
-    js, generation = wiring.session.js, wiring.generation.id
-    try:
-        await KvLedger(js, generation).open()
-    except ConfigurationError:
-        await provision(js, generation=generation, patience_s=wiring.settings.validation.timeout)
-        return True
-    return False
+async def restore(session: BusSession, generation: str, patience_s: float) -> bool:
+    """Make every stream and bucket anew that somebody has deleted; whether one was missing.
+
+    With a key of its own the process looks only at those that it uses.
+
+    Raises:
+        ConfigurationError: one is missing, and this process may not make it.
+        BusUnavailable: nothing is known.
+    """
+    access = session.access
+    names = all_streams(generation)
+    if not access.provisions:
+        names &= streams_of(access.identity, generation)
+    asked = [ask(session.js, f"STREAM.INFO.{name}", None) for name in sorted(names)]
+    found = await asyncio.gather(*asked)
+    if all(info is not None for info in found):
+        return False
+    if not access.provisions:
+        raise ConfigurationError(
+            "a stream or bucket is gone from the bus: run `instep provision` as the admin"
+        )
+    await provision(session.js, generation=generation, patience_s=patience_s)
+    return True
+
+
+def all_streams(generation: str) -> frozenset[str]:
+    """Names of the streams of everything that has to be on the bus, buckets too."""
+    buckets = (*BUCKETS, ledger_bucket(generation))
+    return frozenset(
+        {
+            *(stream.name for stream in STREAMS),
+            *(f"KV_{bucket.name}" for bucket in buckets),
+            f"OBJ_{BODIES}",
+        }
+    )
 
 
 async def validate_now(wiring: Wiring) -> ValidateNow:
@@ -154,7 +202,7 @@ async def _samples(wiring: Wiring) -> AskSamples:
     path = wiring.settings.validation.queries
     return AskSamples(
         queries=read_queries(path) if path else (),
-        encoder=await wiring.encoder(),
+        encoder=await wiring.encoder() if path else wiring.encoder_on_demand(),
         store=await wiring.store(),
         ledger=await wiring.ledger(),
     )

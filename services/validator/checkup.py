@@ -1,6 +1,7 @@
 """The whole index, or one batch of it, checked now: `instep validate`."""
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,11 @@ from services.validator.checks import (
     freshness,
     tally,
 )
+from services.validator.differences import Census, groups
 from services.validator.observe import AskSamples, Observe
+from services.validator.sweep import ROWS_AT_ONCE
 from shared.history import History
+from shared.identity import bucket_of
 from shared.ordering import Record
 from shared.ports import Ledger, Now, VectorStore
 from shared.reports import FreshnessLine, Validation
@@ -90,7 +94,7 @@ class ValidateNow:
         records = await self._records(only)
         verdicts = await self._verdicts(records)
         checked = tally(verdicts, extra_fails=True)
-        rows, orphans = await self._orphans(checked) if only is None else (None, 0)
+        rows, orphans = await self._orphans(checked, records) if only is None else (None, 0)
         ended = [r.settled for r in records.values() if r.settled]
         checkup = Checkup(
             generation=self.generation,
@@ -176,7 +180,44 @@ class ValidateNow:
                 verdicts |= await self.observe(await self.ledger.get_many(some), sample)
         return verdicts
 
-    async def _orphans(self, checked: Checked) -> tuple[int, int]:
-        """Rows in the store, and how many of them belong to no document of the ledger."""
+    async def _orphans(self, checked: Checked, records: Mapping[str, Record]) -> tuple[int, int]:
+        """Rows in the store, and how many of them belong to no document of the ledger.
+
+        Documents come and go while the index is looked at, so numbers that differ say only that a
+        closer look is worth while.
+        """
         rows = await self.store.count()
-        return rows, max(0, rows - checked.found_rows - checked.on_the_way)
+        if rows == checked.found_rows + checked.on_the_way:
+            return rows, 0
+        return rows, await self._of_nobody(records)
+
+    async def _of_nobody(self, records: Mapping[str, Record]) -> int:
+        """Rows that two looks have seen under documents that the ledger does not know."""
+        digests = await self.store.digests()
+        census = Census(taken=0, stuck_before=-math.inf)
+        for doc_key, record in records.items():
+            census.record(doc_key, record)
+        rows = {bucket: digest.rows for bucket, digest in digests.items()}
+        first = await self._unknown(census.suspects(digests), rows)
+        if not first:
+            return 0
+        await asyncio.sleep(PAUSE_S)
+        second = await self._unknown(sorted({bucket_of(key) for key in first}), rows)
+        return sum(len(ids & second.get(key, frozenset())) for key, ids in first.items())
+
+    async def _unknown(
+        self, buckets: Iterable[str], rows: Mapping[str, int]
+    ) -> dict[str, frozenset[str]]:
+        """doc_key to ids of rows in the store, of documents without a record.
+
+        The store is read first: whoever writes rows has written their record before.
+        """
+        found: dict[str, frozenset[str]] = {}
+        for group in groups(buckets, rows, ROWS_AT_ONCE):
+            holdings = await self.store.holdings(group)
+            keys = list(holdings)
+            for start in range(0, len(keys), AT_ONCE):
+                some = keys[start : start + AT_ONCE]
+                known = await self.ledger.get_many(some)
+                found |= {key: holdings[key].ids for key in some if key not in known}
+        return found

@@ -40,6 +40,8 @@ class Census:
 
     taken: int
     stuck_before: float
+    carried: Collection[tuple[str, int]] = ()
+    """doc_key and revision of what the bus still carries: however old, it is not stuck."""
     heads: dict[str, dict[str, Head | None]] = field(default_factory=dict)
     """By bucket and doc_key; None: the ledger has it, and nothing newer is lost."""
     promised: dict[str, Digest] = field(default_factory=dict)
@@ -169,7 +171,7 @@ def judge(
         extra=NO_ROWS if failed else extra,
         damaged=damaged,
         lost=lost,
-        stuck=0 if failed else _stuck(record, census.stuck_before),
+        stuck=0 if failed else _stuck(doc_key, record, census),
         helpless=not lost and (failed or _is_refused(record)),
     )
     return found if found.found else None
@@ -265,9 +267,11 @@ def _ended(record: Record) -> int:
     return max(settled, record.failed.seq if record.failed else 0)
 
 
-def _stuck(record: Record, before: float) -> int:
+def _stuck(doc_key: str, record: Record, census: Census) -> int:
     pending = record.pending
-    return pending.seq if pending and pending.started_at < before else 0
+    if pending is None or (doc_key, pending.seq) in census.carried:
+        return 0
+    return pending.seq if pending.started_at < census.stuck_before else 0
 
 
 def _is_refused(record: Record) -> bool:

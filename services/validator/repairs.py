@@ -46,7 +46,7 @@ class Repairs:
     """Sent, and neither settled nor failed yet."""
     failed: set[str] = field(default_factory=set)
     hopeless: dict[str, Difference] = field(default_factory=dict)
-    """There is nothing that could be sent again."""
+    """There is nothing that could be sent again, or would be taken."""
     _batch: Batch | None = None
 
     async def __call__(self, found: Sequence[Difference]) -> None:
@@ -82,19 +82,17 @@ class Repairs:
             newest = await self.changes.newest(one.source, one.doc_key)
         except MalformedEvent:
             newest = None
-        if newest is None:
+        if newest is None or await self._is_outdated(one, newest.change.source_version):
             self.hopeless[one.doc_key] = one
-            return None
-        if one.lost and await self._is_outdated(one.doc_key, newest.change.source_version):
             return None
         return await resubmit_newest(self.changes, newest, generation=self.generation)
 
-    async def _is_outdated(self, doc_key: str, version: int | None) -> bool:
+    async def _is_outdated(self, one: Difference, version: int | None) -> bool:
         """Its publisher has numbered the change below what the ledger knows: it is not taken.
 
-        Possible only after a loss of DOCS.
+        Possible only after a loss of DOCS; its publisher has to send it under a higher number.
         """
-        entry = await self.ledger.get(doc_key)
+        entry = await self.ledger.get(one.doc_key) if one.lost else None
         return entry is not None and is_stale_version(entry.record, version)
 
     async def _deleted_what_never_was(self, one: Difference) -> bool:

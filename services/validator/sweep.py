@@ -8,7 +8,7 @@ a needless re-submission does no harm.
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
@@ -31,6 +31,8 @@ BATCH: Final = 100
 SECOND_LOOK_S: Final = 0.5
 STUCK_S: Final = 300.0
 PASSING_S: Final = 10.0
+CARRIED: Final = 64
+"""Parts that are looked at one by one, to know what is stuck beside them; more are a queue."""
 
 
 class Road(Protocol):
@@ -42,6 +44,10 @@ class Road(Protocol):
 
     async def passed(self, within_s: float) -> bool:
         """Whether all that was between enricher and ledger at the call is done in that time."""
+        ...
+
+    async def carried(self, most: int) -> Set[tuple[str, int]] | None:
+        """doc_key and revision of every part between enricher and ledger; None: over `most`."""
         ...
 
 
@@ -139,7 +145,11 @@ class Sweep:
             return []
         slow = any(one.stuck for one in first.values())
         if slow and not await self.road.passed(self.limits.passing_s):
-            census.stuck_before = -math.inf  # what waits in a long queue is not stuck
+            carried = await self.road.carried(CARRIED)
+            if carried is None:
+                census.stuck_before = -math.inf  # what waits in a long queue is not stuck
+            else:
+                census.carried = carried
         await asyncio.sleep(self.limits.second_look_s)
         second = await self._look(census, sorted({bucket_of(key) for key in first}), rows)
         both = (confirm(first[key], second[key]) for key in sorted(first.keys() & second.keys()))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ import structlog
 
 from services.validator.sweep import BATCH, Sweep
 from services.validator.swept import Swept
-from shared.errors import InstepError, TransientError
+from shared.errors import ConfigurationError, InstepError, TransientError
 from shared.ports import Audit, Auditor, Now, Shelf
 
 log = structlog.get_logger()
@@ -28,8 +29,14 @@ BUSY_S: Final = 10.0
 BUSY_MESSAGES: Final = 256
 """While more wait on the road, a sweep by the clock waits, for as long as one interval."""
 
+LONGEST_REST_S: Final = 60.0
+"""Most that passes between a sweep that failed and the next try."""
+
 Restore = Callable[[], Awaitable[bool]]
-"""Make anew what is missing on the bus; whether something was."""
+"""Make anew what is missing on the bus; whether something was.
+
+Raises ConfigurationError when something is, and this process may not make it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,11 @@ class Round:
         swept = asdict(self.swept) | {"resubmitted": len(self.swept.resubmitted)}
         audits = [asdict(audit) for audit in self.audits]
         return swept | {"at": self.at.isoformat(), "audits": audits}
+
+
+def rest_s(failed: int) -> float:
+    """Seconds until the next try, after so many sweeps in a row have failed. Pure."""
+    return min(LONGEST_REST_S, WATCH_S * 2.0 ** min(failed - 1, 16))
 
 
 @dataclass
@@ -72,6 +84,8 @@ class Sweeper:
     settled_in: Callable[[], bool] = lambda: True
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _owed: bool = False
+    """Asked for, or needed since something was made anew, and not done yet."""
     _task: "tuple[str, asyncio.Task[None]] | None" = None
     _last: Mapping[str, Any] | None = None
     _read_at: float = 0.0
@@ -85,16 +99,24 @@ class Sweeper:
             BusUnavailable, StoreUnavailable: start again.
         """
         async with self._one:
-            at, auditor = self.now(), self.auditor()
-            if not dry_run:
-                await self.restore()
-            audits = await auditor(dry_run=dry_run) if auditor else ()
-            size = batch_size if await self.consumed() else 0
-            swept = await self.sweep(dry_run=dry_run, force=force, batch_size=size)
-            done = Round(at, swept, audits)
-            if not dry_run:
+            if dry_run:
+                return await self._round(dry_run=True, force=force, batch_size=batch_size)
+            await self._make_anew()
+            owed, self._owed = self._owed, False  # who asks from here on wants another one
+            try:
+                done = await self._round(dry_run=False, force=force, batch_size=batch_size)
                 await self._keep(done)
+            except BaseException:
+                self._owed |= owed
+                raise
             return done
+
+    async def _round(self, *, dry_run: bool, force: bool, batch_size: int) -> Round:
+        at, auditor = self.now(), self.auditor()
+        audits = await auditor(dry_run=dry_run) if auditor else ()
+        size = batch_size if await self.consumed() else 0
+        swept = await self.sweep(dry_run=dry_run, force=force, batch_size=size)
+        return Round(at, swept, audits)
 
     def start(self, *, batch_size: int) -> str:
         """Sweep in the background; the name of the task, or of the one that runs already."""
@@ -110,24 +132,25 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep every so often and whenever asked; make anew what somebody deleted on the bus."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + await self._due_in_s()
+        clock = asyncio.get_running_loop().time
+        due, rests_until, failed = clock() + await self._due_in_s(), -math.inf, 0
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_S):
-                    await self._asked.wait()
-            asked = self._asked.is_set()
+            await self._watch()
             try:
-                if await self.restore():
-                    log.warning("bus_restored")
-                    asked = True
-                if not asked and (loop.time() < due or not await self._is_calm(due)):
+                await self._make_anew()
+                if clock() < rests_until or not await self._is_wanted(due):
                     continue
-                self._asked.clear()
+            except InstepError as error:
+                log.warning("bus_not_watched", reason=str(error))
+                continue
+            try:
                 await self()
             except InstepError as error:
                 log.warning("not_swept", reason=str(error))
-            due = loop.time() + (self.every_s or float("inf"))
+                failed += 1
+                rests_until = clock() + rest_s(failed)
+            else:
+                failed, due = 0, clock() + (self.every_s or math.inf)
 
     async def if_due(self) -> Round | None:
         """Sweep if none was noted for `every_s`. Raises as a sweep does."""
@@ -155,6 +178,31 @@ class Sweeper:
         except InstepError as error:
             log.warning("not_swept", reason=str(error))
 
+    async def _watch(self) -> None:
+        """Wait until it is time to look at the bus, or until somebody asks."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_S):
+                await self._asked.wait()
+        if self._asked.is_set():
+            self._asked.clear()
+            self._owed = True
+
+    async def _make_anew(self) -> None:
+        """A sweep is owed from now on if anything was missing."""
+        try:
+            restored = await self.restore()
+        except ConfigurationError:  # whoever puts it right does not tell us
+            self._owed = True
+            raise
+        if restored:
+            log.warning("bus_restored")
+            self._owed = True
+
+    async def _is_wanted(self, due: float) -> bool:
+        if self._owed:
+            return True
+        return asyncio.get_running_loop().time() >= due and await self._is_calm(due)
+
     async def _is_calm(self, due: float) -> bool:
         late_s = asyncio.get_running_loop().time() - due
         if not self.settled_in():
@@ -163,7 +211,7 @@ class Sweeper:
 
     async def _due_in_s(self) -> float:
         if not self.every_s:
-            return float("inf")
+            return math.inf
         try:
             return max(FIRST_S, self.every_s - await self._since_last_s())
         except TransientError:
@@ -172,7 +220,7 @@ class Sweeper:
     async def _since_last_s(self) -> float:
         last = await self.last()
         if last is None:
-            return float("inf")
+            return math.inf
         return (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
 
     async def _keep(self, done: Round) -> None:

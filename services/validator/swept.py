@@ -32,7 +32,8 @@ class Swept:
     unknown: int = 0
     """Documents that had rows and that neither DOCS nor the ledger knew, the held ones too."""
     beyond_repair: int = 0
-    """Documents with missing or damaged rows whose content nobody has, or that a person has."""
+    """Documents with missing or damaged rows whose content nobody has, or that a person has; and
+    those whose newest change is numbered below what was taken."""
     held: int = 0
     """Unknown documents whose rows stay until a person says so."""
     resubmitted: Mapping[str, int] = field(default_factory=dict)

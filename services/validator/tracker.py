@@ -10,9 +10,9 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice, zip_longest
 from typing import Final
 
 import structlog
@@ -30,13 +30,47 @@ from shared.reports import BatchReport
 log = structlog.get_logger()
 
 POLL_S: Final = 0.5
-"""How long the ledger is left alone when no event says where to look."""
+"""How often the ledger is asked about members: of some, events go to another validator, or get
+lost."""
 POLL_MOST_S: Final = 5.0
+"""The same while it has nothing to tell."""
+POLL_FEW: Final = 64
+"""Members that are asked for to see whether more is worth while."""
 RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
 REMEMBERED: Final = 100_000
 """Documents whose end is remembered, because it may come before their batch is announced."""
 REPORTS_REMEMBERED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """The next question to the ledger: about how many members, so many seconds after the last."""
+
+    members: int
+    after_s: float
+
+
+def next_poll(last: Poll, asked: int, ended: int) -> Poll:
+    """What follows a poll that found so many of the members that it asked for ended. Pure.
+
+    Where events tell almost everything, as with one validator, polls cost next to nothing; what
+    another one heard is found in long strides.
+    """
+    if 2 * ended >= asked:
+        return Poll(CHECK_AT_ONCE, 0.0)
+    if ended:
+        return Poll(POLL_FEW, POLL_S)
+    return Poll(POLL_FEW, min(max(2 * last.after_s, POLL_S), POLL_MOST_S))
+
+
+def one_of_each(batches: Iterable[Iterable[str]], most: int) -> set[str]:
+    """The first of every batch, then the second of each and so on, until there are `most`. Pure.
+
+    Thousands that wait in one batch must not hide the only one of another.
+    """
+    turns = zip_longest(*batches)
+    return set(islice((one for turn in turns for one in turn if one is not None), most))
 
 
 @dataclass(slots=True)
@@ -78,7 +112,7 @@ class Tracker:
         self._wake = asyncio.Event()
         self._stale, self._loading = True, False
         self._loaded_at = self._polled_at = self._sampled_at = -math.inf
-        self._poll_s = POLL_S
+        self._poll = Poll(POLL_FEW, POLL_S)
         self._moved_at = time.monotonic()
         self.book.listeners.append(self._book_changed)
 
@@ -92,7 +126,7 @@ class Tracker:
             self._end(doc_key)
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        self._polled_at, self._poll_s = time.monotonic(), POLL_S
+        self._poll = replace(self._poll, after_s=min(self._poll.after_s, POLL_S))
 
     def open_count(self) -> int:
         """Batches that are whole and wait for outcomes, with those just announced here."""
@@ -132,15 +166,15 @@ class Tracker:
         now = time.monotonic()
         until = self._loaded_at + RELOAD_S
         if any(t.waiting for t in self._tracked.values()):
-            until = min(until, self._polled_at + self._poll_s)
+            until = min(until, self._polled_at + self._poll.after_s)
         return max(0.01, until - now)
 
     async def _turn(self) -> None:
         now = time.monotonic()
         if self._stale or now >= self._loaded_at + RELOAD_S:
             await self._load()
-        if now >= self._polled_at + self._poll_s:
-            await self._poll()
+        if now >= self._polled_at + self._poll.after_s:
+            await self._ask()
         for batch_id in [b for b, t in self._tracked.items() if t.ended or self._given_up(t)]:
             await self._close(batch_id)
 
@@ -181,28 +215,26 @@ class Tracker:
                     self._by_document.setdefault(doc_key, set()).add(batch_id)
                     self._end(doc_key)
 
-    async def _poll(self) -> None:
+    async def _ask(self) -> None:
         """Ask the ledger about some members that no event has told of."""
-        waiting = dict(
-            islice((i for t in self._tracked.values() for i in t.waiting.items()), CHECK_AT_ONCE)
-        )
-        if not waiting:
+        asked = one_of_each((t.waiting for t in self._tracked.values()), self._poll.members)
+        if not asked:
             return
-        records = await self.ledger.get_many(waiting)
+        records = await self.ledger.get_many(asked)
         before = sum(len(t.waiting) for t in self._tracked.values())
         for doc_key, record in records.items():
             verdict = self._seen.get(doc_key, (None, None))[1]
             self._seen[doc_key] = record, verdict
             self._end(doc_key)
-        for tracked in self._tracked.values():  # those that still wait go to the end
-            for doc_key in waiting.keys() & tracked.waiting.keys():
+        for batch_id, tracked in list(self._tracked.items()):  # what still waits goes to the end
+            still = asked & tracked.waiting.keys()
+            for doc_key in still:
                 tracked.waiting[doc_key] = tracked.waiting.pop(doc_key)
+            if still:
+                self._tracked[batch_id] = self._tracked.pop(batch_id)
         self._polled_at = time.monotonic()
         moved = before - sum(len(t.waiting) for t in self._tracked.values())
-        if moved >= len(waiting):  # after a restart: the others have ended, too
-            self._poll_s = 0.0
-        else:
-            self._poll_s = POLL_S if moved else min(max(2 * self._poll_s, POLL_S), POLL_MOST_S)
+        self._poll = next_poll(self._poll, len(asked), moved)
 
     def _end(self, doc_key: str) -> None:
         """Note the outcome of a document in the batches that wait for it."""

@@ -31,6 +31,8 @@ SECOND_LOOK_S: Final = 0.3
 LAST_LOOK_S: Final = 65.0
 """By then an indexer that died before it cleaned has been replaced (`ack_wait` of its stage)."""
 LOOKS: Final = 4
+"""Most looks of one process at one event."""
+LOOKED_REMEMBERED: Final = 10_000
 BATCHES_REMEMBERED: Final = 1000
 
 
@@ -62,6 +64,8 @@ class Validate:
         self._generation, self._ledger, self._observe = generation, ledger, observe
         self._tracker, self._now, self._sample = tracker, now, sample
         self._sampled: OrderedDict[str, int] = OrderedDict()
+        self._looked: OrderedDict[int, int] = OrderedDict()
+        """Sequence of an event that comes again to the looks that this process has had."""
         self._waiting: dict[str, tuple[bool, list[asyncio.Future[Look]]]] = {}
         self._flusher: asyncio.Task[None] | None = None
 
@@ -75,22 +79,30 @@ class Validate:
         if document.revision == 0:  # refused at the door: no document changed
             return []
         look = await self._look(document.doc_key, self._is_sample(event))
+        looked = self._looked.pop(delivery.sequence, 0)
         if not isinstance(event, DocumentIndexed | DocumentRemoved):
             return []
         seq = document.revision
         if newest_seq(look.record) > seq or settled_seq(look.record) > seq:
             return []  # what is newer will be judged
-        if settled_seq(look.record) < seq or look.verdict is None:
-            return self._again(delivery, "not settled yet")
-        if look.verdict.passed or _is_final(look.verdict, delivery):
-            return [self._validated(event, look.verdict)]
-        return self._again(delivery, "rows differ")
-
-    def _again(self, delivery: Delivery, why: str) -> Sequence[Event]:
-        if delivery.attempt >= LOOKS:
+        verdict = look.verdict if settled_seq(look.record) == seq else None
+        if verdict is None or not verdict.passed:
+            after_s = next_look_s(verdict, looked, delivery.age_s)
+            if after_s is not None:
+                self._remember(delivery, looked + 1)
+                raise NotYetIndexed(
+                    "rows differ" if verdict else "not settled yet", after_s=after_s
+                )
+        if verdict is None:
+            log.warning("never_settled", doc_key=document.doc_key, revision=seq)
             return []
-        after = SECOND_LOOK_S if delivery.attempt == 1 else LAST_LOOK_S - delivery.age_s
-        raise NotYetIndexed(why, after_s=max(SECOND_LOOK_S, after))
+        return [self._validated(event, verdict)]
+
+    def _remember(self, delivery: Delivery, looks: int) -> None:
+        """The count of deliveries would not do: it holds those that nobody opened, too."""
+        self._looked[delivery.sequence] = looks
+        if len(self._looked) > LOOKED_REMEMBERED:
+            self._looked.popitem(last=False)
 
     def _validated(
         self, event: DocumentIndexed | DocumentRemoved, verdict: Verdict
@@ -163,11 +175,24 @@ class Validate:
         return {key: Look(records.get(key), verdicts.get(key)) for key in keys}
 
 
-def _is_final(verdict: Verdict, delivery: Delivery) -> bool:
-    """Whether the difference is an error by now. Between the reading of ledger and store a newer
-    revision may settle; and rows too many may still be cleaned by whoever takes over."""
-    only_extra = not verdict.missing and verdict.self_query is not False
-    return delivery.age_s >= LAST_LOOK_S - 1 if only_extra else delivery.attempt > 1
+def next_look_s(verdict: Verdict | None, looked: int, age_s: float) -> float | None:
+    """Seconds until an event is looked at again; None: what was seen now is final. Pure.
+
+    Between the reading of ledger and store a newer revision may settle, so one look proves nothing.
+    Rows too many may still be cleaned, and the revision settled, by whoever takes over.
+
+    Args:
+        verdict: that did not pass; None: the revision has not settled.
+        looked: earlier looks of this process.
+        age_s: of the event.
+    """
+    if not looked:
+        return SECOND_LOOK_S
+    may_pass = verdict is None or (not verdict.missing and verdict.self_query is not False)
+    left_s = LAST_LOOK_S - age_s
+    if not may_pass or left_s < 1 or looked + 1 >= LOOKS:
+        return None
+    return min(left_s, LAST_LOOK_S)
 
 
 def _freshness_s(event: DocumentIndexed | DocumentRemoved) -> float:

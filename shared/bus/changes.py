@@ -15,6 +15,8 @@ from shared.bus.publish import Outgoing, store
 from shared.bus.reading import scan
 from shared.errors import BusUnavailable, ChangeLogConflict, MalformedEvent
 from shared.events import DocumentChanged, Stored
+from shared.lanes import HEADER as LANE
+from shared.lanes import lane_of_change
 from shared.ports import Newest
 
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
@@ -82,12 +84,13 @@ class JetChangeLog:
         return found - {NO_BODY}
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
+        lane = lane_of_change(change.batch.count, repair=change.repair is not None)
         message = Outgoing(
             stream=change.stream,
             subject=change.subject,
             data=change.model_dump_json().encode(),
             message_id=message_id,
-            headers={EXPECTED: str(expect), BODY: body_of(change)},
+            headers={EXPECTED: str(expect), BODY: body_of(change), LANE: lane},
         )
         try:
             return (await store(self._js, message)).seq

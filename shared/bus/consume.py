@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
@@ -22,12 +22,15 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
-from shared.bus.bury import DEAD_LETTERS, bury
+from shared.bus.bury import bury
+from shared.bus.judge import Verdict, after, before
+from shared.bus.line import Gate
 from shared.bus.pull import Pull
-from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, before, one_line, settle
+from shared.bus.settle import Ack, Bury, Retry, one_line
 from shared.bus.suspicion import Suspicion
 from shared.bus.trouble import Known, name_of
-from shared.errors import BusUnavailable, InstepError, NotYetIndexed
+from shared.distribution import HANDLING_S, WAITING_S, Distribution
+from shared.errors import BusUnavailable, InstepError
 from shared.events import Event
 from shared.ports import Delivery, Publish
 from shared.topology import Stage
@@ -51,6 +54,10 @@ class Counts:
     acked: int = 0
     retried: int = 0
     buried: int = 0
+    seconds: Distribution = field(default_factory=lambda: Distribution(HANDLING_S))
+    """From the start of a delivery to its settlement."""
+    waited: Distribution = field(default_factory=lambda: Distribution(WAITING_S))
+    """From the first storing of a message to the start of its first delivery, in seconds."""
 
 
 class Consumer(Generic[T]):
@@ -62,14 +69,22 @@ class Consumer(Generic[T]):
         decode: Decode[T],
         handler: Handler[T],
         on_fatal: Callable[[BaseException], None],
+        *,
+        gate: Gate | None = None,
     ) -> None:
         self.stage = stage
         self.counts = Counts()
         self._decode = decode
         self._handler = handler
         self._known: dict[str, Known] = {}
+        self._has_copies = stage.event.work is not Event.work
         self.pull = Pull(
-            stage, self._hand_to_faststream, on_fatal, is_fresh=self._is_fresh, look=self._look
+            stage,
+            self._hand_to_faststream,
+            on_fatal,
+            is_fresh=self._is_fresh,
+            look=self._look,
+            gate=gate,
         )
 
     def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
@@ -111,17 +126,21 @@ class Consumer(Generic[T]):
 
     def _is_fresh(self, message: Msg) -> bool:
         seen = message.metadata
-        return self._suspicion.is_fresh(seen.sequence.stream, seen.num_delivered)
+        sequence = seen.sequence.stream
+        return self._suspicion.is_fresh(
+            sequence, seen.num_delivered, self._name(sequence, message.headers)
+        )
 
     async def _look(self, message: Msg) -> int | None:
         """How many processes the message has ended; None: it may run beside others.
 
         A stage without attempts polls, so being delivered again says nothing there: a message has
-        to have been open in a process that died. Raises BusUnavailable.
+        to have been open in a process that died. So it may be accused once of what another one did,
+        and runs alone from then on. Raises BusUnavailable.
         """
         seen = message.metadata
         sequence = seen.sequence.stream
-        name = name_of(sequence, message.headers or {})
+        name = self._name(sequence, message.headers)
         known = await self._suspicion.look(sequence, seen.num_delivered, name)
         self._known[message.reply] = known
         killed = known.trouble.killed
@@ -131,53 +150,48 @@ class Consumer(Generic[T]):
 
     async def on_message(self, message: Msg) -> None:
         """Decode, handle, publish what follows, settle."""
-        delivery = describe(message, datetime.now(UTC))
+        began, delivery = time.monotonic(), describe(message, datetime.now(UTC))
+        if delivery.attempt == 1:
+            self.counts.waited.add(delivery.age_s)
         known = self._known.pop(message.reply, Known())
         error: Exception | None = None
-        verdict: Ack | Retry | Bury | None = before(known.trouble.killed)
-        if verdict is None:
-            known = await self._open(delivery, known)
+        verdict: Verdict | None = before(self.stage, known, delivery=delivery.attempt)
+        if verdict is not None:
+            known = replace(known, noted=False)  # unopened: the note stays as it is
+            self._suspicion.expect_copies(self._of(delivery))
+        else:
+            unopened = replace(known, noted=known.noted or not known.seen_to_end)
             try:
+                known = await self._open(delivery, known)
                 await self._handle(message, delivery)
             except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
                 error = failure
                 self._note(failure)
             except asyncio.CancelledError:  # this process was asked to stop: not its fault
-                await self._close(delivery, known)
+                await self._close(delivery, unopened)
                 raise
-            known, verdict = self._judge(error, delivery, known)
+            known, verdict = after(
+                self.stage,
+                error,
+                known,
+                delivery=delivery.attempt,
+                took_s=time.monotonic() - began,
+                now=time.time(),
+            )
         await self._apply(message, delivery, verdict, error, known)
+        self.counts.seconds.add(time.monotonic() - began)
 
     async def _open(self, delivery: Delivery, known: Known) -> Known:
         """Accuse the message beforehand, unless it is beyond suspicion."""
         if known.seen_to_end:
             return known
-        noted = await self._troubles.put(_name(delivery), known.trouble.opened())
+        noted = await self._troubles.put(self._of(delivery), known.trouble.opened())
         return replace(known, noted=noted or known.noted)
 
     async def _close(self, delivery: Delivery, known: Known) -> None:
         """Note what is known now that the delivery has ended, before it is settled."""
         if known.noted:
-            await self._troubles.put(_name(delivery), known.trouble)
-
-    def _judge(
-        self, error: Exception | None, delivery: Delivery, known: Known
-    ) -> tuple[Known, Ack | Retry | Bury]:
-        now = time.time()
-        if error is not None and not isinstance(error, NotYetIndexed):
-            known = replace(known, trouble=known.trouble.failed(now), noted=True)
-        trouble = known.trouble
-        tried = Tried(
-            deliveries=delivery.attempt,
-            age_s=delivery.age_s,
-            failures=trouble.failures,
-            failing_s=max(0.0, now - trouble.since) if trouble.since else 0.0,
-        )
-        stage = self.stage
-        verdict = settle(error, tried, attempts=stage.attempts, patience_s=stage.patience_s)
-        if isinstance(verdict, Bury) and stage.stream == DEAD_LETTERS:
-            verdict = Retry(backoff_s(trouble.failures))  # nobody would ever hear of its document
-        return known, verdict
+            await self._troubles.close(self._of(delivery), known.trouble)
 
     def _note(self, failure: Exception) -> None:
         """A bug, or a library's error that no adapter translated, is seen at its first delivery."""
@@ -209,7 +223,7 @@ class Consumer(Generic[T]):
         self,
         message: Msg,
         delivery: Delivery,
-        verdict: Ack | Retry | Bury,
+        verdict: Verdict,
         error: Exception | None,
         known: Known,
     ) -> None:
@@ -238,11 +252,14 @@ class Consumer(Generic[T]):
             return
         ended.forget(delivery.sequence)
         if known.noted and not isinstance(verdict, Bury):  # a copy of it may be on its way
-            await self._troubles.erase(_name(delivery))
+            await self._troubles.erase(self._of(delivery))
 
+    def _of(self, delivery: Delivery) -> str:
+        return self._name(delivery.sequence, delivery.headers)
 
-def _name(delivery: Delivery) -> str:
-    return name_of(delivery.sequence, delivery.headers)
+    def _name(self, sequence: int, headers: Mapping[str, str] | None) -> str:
+        """What its trouble is noted under; who publishes to other stages may use any header."""
+        return name_of(sequence, headers if headers and self._has_copies else {})
 
 
 def describe(message: Msg, now: datetime) -> Delivery:

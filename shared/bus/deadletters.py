@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -22,23 +22,6 @@ from shared.bus.reading import scan
 from shared.errors import BusUnavailable, MalformedEvent
 from shared.events import Batch, Document, Event
 from shared.ports import Delivery
-from shared.topology import Stage
-
-RECORDER: Final[Stage[Any]] = Stage(
-    "dlq_recorder", DEAD_LETTERS, Event, ("dlq.*.*",), concurrency=8, attempts=None, replicas=2
-)
-"""Tells the ledger that a document failed. Never buries: it would bury its own letters."""
-
-MOVER: Final[Stage[Any]] = Stage(
-    "dlq_mover",
-    "ADVISORIES",
-    Event,
-    ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",),
-    concurrency=4,
-    attempts=None,
-    replicas=2,
-)
-"""Moves what the server delivered too often, and so keeps invisible, to the dead letters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,38 @@ async def flow(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> list[Stage
         raise BusUnavailable(f"the flow cannot be read ({type(error).__name__})") from None
 
 
+async def waiting(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> dict[str, int]:
+    """Messages that nobody has yet, by stage; asks for nothing but the consumers themselves.
+
+    Raises:
+        BusUnavailable: the server does not answer.
+    """
+    try:
+        infos = {stage.name: await js.consumer_info(stage.stream, stage.name) for stage in stages}
+    except (NatsError, APIError, TimeoutError) as error:
+        raise BusUnavailable(f"the flow cannot be read ({type(error).__name__})") from None
+    return {name: info.num_pending or 0 for name, info in infos.items()}
+
+
 async def _stage(js: JetStreamContext, stage: Stage[Any]) -> StageFlow:
+    return together(stage, [await _lane(js, lane) for lane in stage.lanes])
+
+
+def together(stage: Stage[Any], lanes: Sequence[StageFlow]) -> StageFlow:
+    """The lanes of a stage as one; where each is delivered every message, none counts twice."""
+    each_has_all = len({lane.subjects for lane in stage.lanes}) < len(stage.lanes)
+    oldest = [lane.oldest_at for lane in lanes if lane.oldest_at is not None]
+    return StageFlow(
+        name=stage.name,
+        waiting=(max if each_has_all else sum)(lane.waiting for lane in lanes),
+        running=(max if each_has_all else sum)(lane.running for lane in lanes),
+        done=(min if each_has_all else sum)(lane.done for lane in lanes),
+        pulls=max(lane.pulls for lane in lanes),
+        oldest_at=min(oldest, default=None),
+    )
+
+
+async def _lane(js: JetStreamContext, stage: Stage[Any]) -> StageFlow:
     info = await js.consumer_info(stage.stream, stage.name)
     waiting, running = info.num_pending or 0, info.num_ack_pending or 0
     delivered = info.delivered.consumer_seq if info.delivered else 0

@@ -4,20 +4,26 @@ A message that was delivered before without an end may have killed its process. 
 alone: whichever of them kills the process again takes no neighbour along. Those that ended fewer
 processes go first, so that all innocent ones are done before a killer gets its next life; among
 equals the order is random, so that replicas do not all begin with the same one.
+
+A process has several lines, one a stage, and its death accuses every suspect that is open. So all
+lines share a gate: one suspect at a time in the whole process. Fresh messages never wait for those
+of another line.
 """
 
 import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 FRESH_GO_FIRST_S: Final = 2.0
 """How long fresh messages may overtake a suspect."""
 LONGEST_ALONE_S: Final = 30.0
-"""How long others wait for a suspect, or a suspect for others; then they run side by side."""
+"""How long others of its line wait for a suspect, or it for them; then they run side by side."""
+LONGEST_HELD_S: Final = 900.0
+"""How long suspects wait for another one: more than a handler takes that is not stuck for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +33,56 @@ class _Suspect(Generic[T]):
     killed: int
 
 
+class Gate:
+    """What the lines of a process share: one of them at a time may run a suspect."""
+
+    def __init__(self) -> None:
+        self.holder: Line[Any] | None = None
+        self.since_s = 0.0
+        self._lines: deque[Line[Any]] = deque()
+
+    def join(self, line: "Line[Any]") -> None:
+        self._lines.append(line)
+
+    def take(self, line: "Line[Any]", now_s: float) -> bool:
+        """Whether the gate is the line's now, because nobody had it, or for much too long."""
+        if self.holder is not None and now_s - self.since_s < LONGEST_HELD_S:
+            return False
+        self.holder, self.since_s = line, now_s
+        return True
+
+    def leave(self, line: "Line[Any]") -> None:
+        """Let the others have it, each before this one has it again."""
+        if self.holder is not line:
+            return
+        self.holder = None
+        self._lines.remove(line)
+        for other in tuple(self._lines):
+            other.wake()
+        self._lines.append(line)
+
+
 class Line(Generic[T]):
     """Messages that wait for one of `concurrency` places.
 
     Args:
+        gate: shared with the other lines of the process.
+        wake: called when `start` may have something that it had not.
         pick: gives an index below its argument, at random.
     """
 
-    def __init__(self, concurrency: int, *, pick: Callable[[int], int] = random.randrange) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        *,
+        gate: Gate | None = None,
+        wake: Callable[[], object] = lambda: None,
+        pick: Callable[[int], int] = random.randrange,
+    ) -> None:
+        self.wake = wake
         self._concurrency = concurrency
+        self._gate = gate or Gate()
+        self._gate.join(self)
         self._pick = pick
         self._fresh: deque[T] = deque()
         self._suspects: list[_Suspect[T]] = []
@@ -63,9 +110,8 @@ class Line(Generic[T]):
             return None
         if self._alone is not None and now_s < self._alone_until:
             return None
-        waited_s = now_s - min((suspect.since_s for suspect in self._suspects), default=now_s)
-        if self._suspects and (not self._fresh or waited_s >= FRESH_GO_FIRST_S):
-            if self._running and waited_s < LONGEST_ALONE_S:
+        if self._is_turn_of_suspects(now_s) and self._has_gate(now_s):
+            if self._running and now_s - self._gate.since_s < LONGEST_ALONE_S:
                 return None
             item = self._suspect()
             self._alone, self._alone_until = item, now_s + LONGEST_ALONE_S
@@ -75,6 +121,20 @@ class Line(Generic[T]):
             return None
         self._running += 1
         return item
+
+    def barred(self, now_s: float) -> int:
+        """Suspects that wait for one that takes long, in whichever line."""
+        held = self._gate.holder is not None and now_s - self._gate.since_s >= LONGEST_ALONE_S
+        return len(self._suspects) if held else 0
+
+    def _is_turn_of_suspects(self, now_s: float) -> bool:
+        if not self._suspects or not self._fresh:
+            return bool(self._suspects)
+        return now_s - min(suspect.since_s for suspect in self._suspects) >= FRESH_GO_FIRST_S
+
+    def _has_gate(self, now_s: float) -> bool:
+        kept = self._gate.holder is self and self._alone is None  # while others of its line end
+        return kept or self._gate.take(self, now_s)
 
     def _suspect(self) -> T:
         least = min(suspect.killed for suspect in self._suspects)
@@ -86,10 +146,13 @@ class Line(Generic[T]):
         self._running -= 1
         if self._alone is item:
             self._alone = None
+            self._gate.leave(self)
 
     def clear(self) -> list[T]:
         """Take out everything that waits."""
         waiting = [*self._fresh, *(suspect.item for suspect in self._suspects)]
         self._fresh.clear()
         self._suspects.clear()
+        if self._alone is None:
+            self._gate.leave(self)
         return waiting

@@ -5,20 +5,23 @@ this version does not know, or that an operator set (replicas, placement), stay 
 """
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+import structlog
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 
-from shared.bus.deadletters import MOVER, RECORDER
+from shared.bus.needs import stages_of, streams_of
+from shared.bus.rising import SKEW_S, above, clock
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import (
     BODIES,
     BUCKETS,
     GB,
+    MOVER,
+    RECORDER,
     STREAMS,
     Bucket,
     Stage,
@@ -26,6 +29,8 @@ from shared.topology import (
     ledger_bucket,
     stages,
 )
+
+log = structlog.get_logger(__name__)
 
 Config = dict[str, Any]
 
@@ -43,8 +48,13 @@ BODIES_BYTES: Final = 6 * GB
 KV_DUPLICATES_S: Final = 120
 
 
-async def provision(js: JetStreamContext, *, generation: str, patience_s: float) -> list[str]:
+async def provision(
+    js: JetStreamContext, *, generation: str, patience_s: float, replicas: int = 1
+) -> list[str]:
     """Create or correct every stream, bucket and durable consumer.
+
+    Args:
+        replicas: copies of every stream, in a cluster; 1: as many as there are.
 
     Returns:
         What was done, one line each; nothing the second time.
@@ -54,14 +64,51 @@ async def provision(js: JetStreamContext, *, generation: str, patience_s: float)
         BusUnavailable: the server does not answer.
     """
     done: list[str] = []
-    wanted = [stream_config(stream) for stream in STREAMS]
-    wanted += [bucket_config(bucket) for bucket in (*BUCKETS, ledger_bucket(generation))]
-    wanted.append(object_store_config(BODIES))
-    for config in wanted:
-        done += await ensure_stream(js, config)
+    streams = [with_copies(config, replicas) for config in _streams(generation)]
+    by_clock = [config["name"] for config in streams if "first_seq" in config]
+    for config in streams:
+        done += await ensure_stream(js, config, beside=by_clock)
     for stage in (*stages(generation, patience_s), RECORDER, MOVER):
         done += await ensure_consumer(js, stage)
     return done
+
+
+async def compare(js: JetStreamContext, *, identity: str, generation: str) -> None:
+    """Look at what one identity uses, and change nothing; a difference is logged.
+
+    Raises:
+        ConfigurationError: something is missing, or of another kind.
+        BusUnavailable: the server does not answer.
+    """
+    used = streams_of(identity, generation)
+    for config in _streams(generation):
+        if (name := config["name"]) in used:
+            await _compare(js, f"STREAM.INFO.{name}", f"stream {name}", config)
+    used = stages_of(identity, generation)
+    for stage in (*stages(generation), RECORDER, MOVER):
+        if stage.name in used:
+            api = f"CONSUMER.INFO.{stage.stream}.{stage.name}"
+            await _compare(js, api, f"consumer {stage.name}", consumer_config(stage))
+
+
+async def _compare(js: JetStreamContext, api: str, what: str, want: Config) -> None:
+    have = await ask(js, api, None)
+    if have is None:
+        raise ConfigurationError(f"the bus has no {what}: run `instep provision` as the admin")
+    changes = difference(have["config"], want)
+    _refuse_fixed(what, changes)
+    if changes:
+        log.warning("bus_differs", what=what, differs=_shown(changes), fix="instep provision")
+
+
+def _streams(generation: str) -> list[Config]:
+    """Every stream, those of buckets too."""
+    buckets = (*BUCKETS, ledger_bucket(generation))
+    return [
+        *(stream_config(stream) for stream in STREAMS),
+        *(bucket_config(bucket) for bucket in buckets),
+        object_store_config(BODIES),
+    ]
 
 
 def stream_config(stream: Stream) -> Config:
@@ -100,6 +147,14 @@ def bucket_config(bucket: Bucket) -> Config:
         **({"persist_mode": "async"} if bucket.lossy else {}),
         **_first_sequence(bucket.clock_sequence),
     }
+
+
+def with_copies(config: Config, replicas: int) -> Config:
+    """The same stream in a cluster; a server replicates only what it writes before it answers."""
+    if replicas == 1:
+        return config
+    written = {name: value for name, value in config.items() if name != "persist_mode"}
+    return {**written, "num_replicas": replicas}
 
 
 def object_store_config(name: str) -> Config:
@@ -143,30 +198,46 @@ def difference(have: Mapping[str, Any], want: Mapping[str, Any]) -> dict[str, tu
 
 def _first_sequence(by_clock: bool) -> Config:
     """Microseconds since 1970: rises with every new stream and stays below 2**53 until 2255."""
-    return {"first_seq": time.time_ns() // 1000} if by_clock else {}
+    return {"first_seq": clock()} if by_clock else {}
 
 
 class _MadeMeanwhile(ConfigurationError):
     """There is a stream of this name, with other settings."""
 
 
-async def ensure_stream(js: JetStreamContext, want: Config) -> list[str]:
-    """Create or correct one stream; what was done. Raises as `provision` does."""
+async def ensure_stream(
+    js: JetStreamContext, want: Config, *, beside: Collection[str] = ()
+) -> list[str]:
+    """Create or correct one stream; what was done. Raises as `provision` does.
+
+    Args:
+        beside: streams that a new one by the clock begins above, so far as they exist.
+    """
     name = want["name"]
     have = await ask(js, f"STREAM.INFO.{name}", None)
     if have is None:
+        if "first_seq" in want:
+            want = {**want, "first_seq": above(await _given(js, beside), clock(), skew_s=SKEW_S)}
         try:
             await ask(js, f"STREAM.CREATE.{name}", want)
         except _MadeMeanwhile:  # by a process that started with this one, at another microsecond
             return await ensure_stream(js, want)
         return [f"created stream {name}"]
     changes = difference(have["config"], want)
+    if have["config"].get("persist_mode") == "async":
+        changes.pop("num_replicas", None)  # refused; made anew it would have its copies
     if not changes:
         return []
     _refuse_fixed(f"stream {name}", changes)
     merged = {**have["config"], **{field: value for field, (_, value) in changes.items()}}
     await ask(js, f"STREAM.UPDATE.{name}", merged)
     return [f"changed stream {name}: {_shown(changes)}"]
+
+
+async def _given(js: JetStreamContext, names: Collection[str]) -> int:
+    """The highest number that any of the streams has given."""
+    found = [await ask(js, f"STREAM.INFO.{name}", None) for name in names]
+    return max((info["state"]["last_seq"] for info in found if info), default=0)
 
 
 async def ensure_consumer(js: JetStreamContext, stage: Stage[Any]) -> list[str]:

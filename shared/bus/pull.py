@@ -1,8 +1,8 @@
 """Fetching for one stage: credits, heartbeats, hand-back. It knows messages, not events.
 
-FastStream's own loop waits for the slowest of a batch before it fetches again, notices neither a
-deleted consumer nor a closed connection, and drops what it had fetched when it stops. This one
-keeps `prefetch` messages at hand, asks for more meanwhile, and gives back what it will not handle.
+FastStream's own loop waits for the slowest of a batch, notices neither a deleted consumer nor a
+closed connection, and drops what it had fetched when it stops. This one keeps messages at hand,
+asks for more meanwhile, and gives back what it will not handle.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.line import Line
+from shared.bus.line import Gate, Line
+from shared.bus.pace import Pace
+from shared.bus.settle import one_line
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import MB, Stage
 
@@ -41,8 +43,8 @@ class Pull:
         consume: handles one message; it settles the message itself and does not raise.
         is_fresh: whether the message needs no look.
         look: how many processes the message has ended; None: it is beyond suspicion.
+        gate: of the process; None: it has no other stages.
         on_fatal: called once when fetching cannot go on.
-        heartbeat_s: silence allowed is twice this.
     """
 
     def __init__(
@@ -53,22 +55,19 @@ class Pull:
         *,
         is_fresh: Callable[[Msg], bool],
         look: Callable[[Msg], Awaitable[int | None]],
-        heartbeat_s: float = HEARTBEAT_S,
+        gate: Gate | None = None,
     ) -> None:
         self.stage, self.stalls, self.open = stage, 0, False
         self.fatal: BaseException | None = None
-        self._consume = consume
-        self._on_fatal = on_fatal
+        self._consume, self._on_fatal = consume, on_fatal
         self._is_fresh, self._look = is_fresh, look
-        self._heartbeat_s = heartbeat_s
-        self._line: Line[Msg] = Line(stage.concurrency)
+        self._line: Line[Msg] = Line(stage.concurrency, gate=gate, wake=self._start_waiting)
+        self._pace = Pace(stage.prefetch, paced=stage.paced)
         self._held: dict[str, Msg] = {}
-        self._held_bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._looking: set[asyncio.Task[None]] = set()
-        self._credit = 0
+        self._held_bytes = self._credit = 0
+        self._tasks, self._looking = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._pause_s = FIRST_PAUSE_S
-        self._last_sign = self._last_beat = time.monotonic()
+        self._last_sign = self._last_beat = self.turned_at = time.monotonic()
         self._doubt = asyncio.Event()
 
     @property
@@ -78,7 +77,7 @@ class Pull:
 
     def healthy(self) -> bool:
         """Whether messages can arrive: no fatal error, and the server gave a sign lately."""
-        recent = time.monotonic() - self._last_sign < 4 * self._heartbeat_s
+        recent = time.monotonic() - self._last_sign < 4 * HEARTBEAT_S
         return self.fatal is None and self.open and (recent or not self._credit)
 
     async def start(self, client: Client) -> None:
@@ -115,8 +114,9 @@ class Pull:
 
     async def watch(self) -> None:
         """Keep held messages ours, notice silence, recover. Runs until cancelled."""
-        tick_s = min(self._heartbeat_s, self.stage.ack_wait_s / 3)
+        tick_s = min(HEARTBEAT_S, self.stage.ack_wait_s / 3)
         while True:
+            self.turned_at = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._doubt.wait(), tick_s)
             doubted = self._doubt.is_set()
@@ -125,21 +125,22 @@ class Pull:
             self._start_waiting()
             if self.open and (doubted or self._silent()):
                 await self._recover()
+            await self._refill()
 
     async def _refill(self) -> None:
         """Ask for as many messages as there is room for, but not for few while some wait here."""
-        want = self.stage.prefetch - self.held - self._credit
-        full = self._held_bytes >= MAX_HELD_BYTES
-        if not self.open or want <= 0 or full:
+        room = self._pace.room(now := time.monotonic())
+        want = room - self.held + self._line.barred(now) - self._credit
+        if not self.open or want <= 0 or self._held_bytes >= MAX_HELD_BYTES:
             return
-        if want < self.stage.prefetch // 2 and (self._credit or len(self._line)):
+        if want < room // 2 and (self._credit or len(self._line)):
             return
         self._credit += want
         request = {
             "batch": want,
             "max_bytes": MAX_REQUEST_BYTES,
             "expires": int(EXPIRES_S * 1e9),
-            "idle_heartbeat": int(self._heartbeat_s * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stage.stream}.{self.stage.name}"
         try:
@@ -153,13 +154,11 @@ class Pull:
         self._last_sign = time.monotonic()
         # a publisher may send a header named Status; only JetStream sets this reply
         if not message.reply.startswith("$JS.ACK."):
-            await self._on_status(message.headers or {})
-            return
+            return await self._on_status(message.headers or {})
         self._credit = max(0, self._credit - 1)
         self._pause_s = FIRST_PAUSE_S
         if not self.open:
-            await self._give_back(message)
-            return
+            return await self._give_back(message)
         self._held[message.reply] = message
         self._held_bytes += len(message.data)
         if self._is_fresh(message):
@@ -169,14 +168,14 @@ class Pull:
             task = asyncio.create_task(self._queue(message))
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
-        await self._refill()
+        return await self._refill()
 
     async def _queue(self, message: Msg) -> None:
         """Put a message in line that somebody may have had before."""
         try:
             killed = await self._look(message)
-        except BusUnavailable as error:  # it comes again after `ack_wait`
-            log.info("trouble_not_read", stage=self.stage.name, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it comes after `ack_wait`
+            log.warning("trouble_not_read", stage=self.stage.name, reason=one_line(error))
             self._let_go(message)
             return
         if not self.open:
@@ -203,22 +202,22 @@ class Pull:
     def _silent(self) -> bool:
         """No sign for two heartbeats although messages are asked for."""
         if not self._credit or not self._client.is_connected:
-            self._last_sign = max(self._last_sign, time.monotonic() - self._heartbeat_s)
+            self._last_sign = max(self._last_sign, time.monotonic() - HEARTBEAT_S)
             return False
-        return time.monotonic() - self._last_sign > 2 * self._heartbeat_s
+        return time.monotonic() - self._last_sign > 2 * HEARTBEAT_S
 
     async def _recover(self) -> None:
         """Look whether the consumer is there, then ask anew; give up only when it is gone."""
         self.stalls += 1
         missing = 0
         while self.open:
+            self.turned_at = time.monotonic()
             if self._client.is_closed:
                 self._die(BusUnavailable("the connection to the bus was closed for good"))
                 return
             try:
-                await self._client.jetstream(timeout=2).consumer_info(
-                    self.stage.stream, self.stage.name, timeout=2
-                )
+                js = self._client.jetstream(timeout=2)
+                await js.consumer_info(self.stage.stream, self.stage.name, timeout=2)
             except NotFoundError:
                 missing += 1
                 if missing == 2:  # a server that has just started may not have loaded it yet
@@ -258,6 +257,7 @@ class Pull:
             raise
         finally:
             self._line.end(message)
+            self._pace.end(time.monotonic())
             self._let_go(message)
             if self.open:
                 self._start_waiting()

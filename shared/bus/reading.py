@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from shared.bus.denials import answered
 from shared.errors import BusUnavailable, PermanentError
 
 TIMEOUT_S: Final = 5.0
@@ -118,8 +119,9 @@ async def replies_to(
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox, cb=on_reply)
     try:
-        await client.publish(subject, json.dumps(request).encode(), reply=inbox)
-        return replies, await asyncio.wait_for(ended, TIMEOUT_S)
+        async with answered(client, subject):
+            await client.publish(subject, json.dumps(request).encode(), reply=inbox)
+            return replies, await asyncio.wait_for(ended, TIMEOUT_S)
     finally:
         with contextlib.suppress(nats.errors.Error):
             await subscription.unsubscribe()

@@ -15,11 +15,13 @@ import json
 import time
 from typing import Final
 
-import nats
 from nats.js import JetStreamContext
 
+from shared.bus.connect import Access, connect
+from shared.bus.needs import ADMIN
 from shared.bus.provision import Config, ask
 from shared.bus.reading import translated
+from shared.bus.rising import above, clock
 from shared.errors import BusUnavailable
 
 KEPT: Final = "DOCS_KEPT"
@@ -47,10 +49,11 @@ async def keep_rising(url: str, *, restored: bool) -> int:
 
     Raises:
         BusUnavailable: the next start goes on where it stopped.
+        ConfigurationError: the clock is behind the numbers; nothing was changed.
     """
     with translated("numbering"):
-        client = await nats.connect(
-            url, allow_reconnect=False, connect_timeout=2, error_cb=_say_nothing
+        client = await connect(
+            url, Access(ADMIN), allow_reconnect=False, connect_timeout=2, error_cb=_say_nothing
         )
         try:
             js = client.jetstream()
@@ -73,7 +76,7 @@ async def raise_intake(js: JetStreamContext) -> None:
     """
     found = await ask(js, f"STREAM.INFO.{INTAKE}", None)
     if found and not found["state"]["messages"]:
-        await ask(js, f"STREAM.PURGE.{INTAKE}", {"seq": _clock()})
+        await ask(js, f"STREAM.PURGE.{INTAKE}", {"seq": clock()})
 
 
 async def renumber_docs(js: JetStreamContext) -> int:
@@ -87,6 +90,7 @@ async def renumber_docs(js: JetStreamContext) -> int:
 
     Raises:
         BusUnavailable: calling it again goes on where it stopped.
+        ConfigurationError: the clock is behind the numbers; nothing was changed.
     """
     docs = await ask(js, f"STREAM.INFO.{DOCS}", None)
     kept = await ask(js, f"STREAM.INFO.{KEPT}", None)
@@ -100,6 +104,7 @@ async def renumber_docs(js: JetStreamContext) -> int:
 
 async def _copied_out(js: JetStreamContext, docs: Config) -> Config:
     """The copy, whole, and marked so; it remembers how DOCS was configured."""
+    after = above(docs["state"]["last_seq"], clock())
     config = {
         "name": KEPT,
         "retention": "limits",
@@ -109,7 +114,7 @@ async def _copied_out(js: JetStreamContext, docs: Config) -> Config:
     if await ask(js, f"STREAM.INFO.{KEPT}", None) is None:
         await ask(js, f"STREAM.CREATE.{KEPT}", {**config, "sources": [{"name": DOCS}]})
     await _until_holds(js, KEPT, docs["state"]["messages"])
-    marks = {AFTER: str(_clock()), CONFIG: json.dumps(docs["config"])}
+    marks = {AFTER: str(after), CONFIG: json.dumps(docs["config"])}
     await ask(js, f"STREAM.UPDATE.{KEPT}", {**config, "metadata": marks})
     return await _found(js, KEPT)
 
@@ -117,13 +122,13 @@ async def _copied_out(js: JetStreamContext, docs: Config) -> Config:
 async def _copied_back(js: JetStreamContext, kept: Config) -> int:
     """DOCS made anew from the copy, which is deleted; the number of its messages."""
     marks, count = kept["config"]["metadata"], int(kept["state"]["messages"])
-    config = json.loads(marks[CONFIG])
+    config, after = json.loads(marks[CONFIG]), int(marks[AFTER])
     docs = await ask(js, f"STREAM.INFO.{DOCS}", None)
-    if docs is not None and docs["config"].get("first_seq", 0) <= int(marks[AFTER]):
+    if docs is not None and docs["config"].get("first_seq", 0) <= after:
         await ask(js, f"STREAM.DELETE.{DOCS}", None)
         docs = None
     if docs is None:
-        fresh = {**config, "first_seq": _clock(), "sources": [{"name": KEPT}]}
+        fresh = {**config, "first_seq": max(clock(), after + 1), "sources": [{"name": KEPT}]}
         await ask(js, f"STREAM.CREATE.{DOCS}", fresh)
         docs = await _found(js, DOCS)
     if docs["config"].get("sources"):
@@ -156,7 +161,3 @@ async def _until_holds(js: JetStreamContext, name: str, count: int) -> None:
 
 async def _say_nothing(_: Exception) -> None:
     """What goes wrong comes out of the calls."""
-
-
-def _clock() -> int:
-    return time.time_ns() // 1000

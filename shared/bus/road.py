@@ -1,14 +1,19 @@
 """What is on its way between DOCS and the ledger, as the server counts it."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
+from shared.bus.decode import decode
 from shared.bus.flow import StageFlow, flow
 from shared.bus.reading import translated
+from shared.errors import MalformedEvent
+from shared.events import Document
 from shared.topology import Stage, embed_stage, enrich_stage, index_stage
 
 LOOK_S: Final = 0.1
@@ -29,8 +34,10 @@ class JetRoad:
             BusUnavailable: no answer, or there is no such consumer.
         """
         with translated("reading the flow"):
-            info = await self._js.consumer_info(self._enrich.stream, self._enrich.name)
-        return info.ack_floor.stream_seq if info.ack_floor else 0
+            infos = [
+                await self._js.consumer_info(lane.stream, lane.name) for lane in self._enrich.lanes
+            ]
+        return min(info.ack_floor.stream_seq if info.ack_floor else 0 for info in infos)
 
     async def passed(self, within_s: float) -> bool:
         """Whether all that was between enricher and ledger at the call is done in that time."""
@@ -42,6 +49,43 @@ class JetRoad:
                     return False
                 await asyncio.sleep(LOOK_S)
         return True
+
+    async def carried(self, most: int) -> frozenset[tuple[str, int]] | None:
+        """doc_key and revision of every part between enricher and ledger; None: more than `most`.
+
+        In the order of the road: what moves on meanwhile is seen on one side or on the other.
+
+        Raises:
+            BusUnavailable: no answer.
+        """
+        found: list[tuple[str, int]] = []
+        for lane in (lane for stage in self._after for lane in stage.lanes):
+            async for document in self._documents(lane):
+                found.append((document.doc_key, document.revision))
+                if len(found) > most:
+                    return None
+        return frozenset(found)
+
+    async def _documents(self, stage: Stage[Any]) -> AsyncIterator[Document]:
+        """Of the messages that the stage has not finished: handled ones leave the stream."""
+        sequence, (subject,) = 0, stage.subjects
+        while True:
+            with translated(f"reading {stage.stream}"):
+                try:
+                    message = await self._js.get_msg(
+                        stage.stream, seq=sequence + 1, subject=subject, next=True
+                    )
+                except NotFoundError:
+                    return
+            sequence = message.seq or 0
+            with contextlib.suppress(MalformedEvent):  # a dead letter soon, and nobody's part
+                yield decode(
+                    stage,
+                    subject=message.subject or "",
+                    data=message.data or b"",
+                    headers={},
+                    sequence=sequence,
+                ).document
 
     async def consumed(self) -> bool:
         """Whether an enricher is there to take changes."""

@@ -7,9 +7,9 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
-from shared.bus.deadletters import MOVER, RECORDER
 from shared.bus.flow import flow
 from shared.errors import BusUnavailable
+from shared.topology import MOVER, RECORDER
 
 
 @dataclass(frozen=True, slots=True)

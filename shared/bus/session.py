@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -12,10 +12,13 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from shared.bus.connect import Access, broker_arguments, checked, is_plain, refusal
 from shared.bus.consume import Consumer, Counts, Decode, Handler, T
 from shared.bus.decode import decode
+from shared.bus.denials import watch
+from shared.bus.line import Gate
 from shared.bus.publish import JetPublisher
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import E, Stage
 
 log = structlog.get_logger(__name__)
@@ -24,6 +27,10 @@ CONNECT_TIMEOUT_S: Final = 2
 RECONNECT_PAUSE_S: Final = 0.25
 PING_INTERVAL_S: Final = 20
 REQUEST_TIMEOUT_S: Final = 5.0
+NOBODY: Final = Access()
+
+Wait = Callable[[str], Awaitable[None]]
+"""Called with the reason whenever no server answers; returns when to try again."""
 
 
 class BusSession:
@@ -34,18 +41,25 @@ class BusSession:
     """
 
     def __init__(
-        self, *, name: str, drain_s: float, on_fatal: Callable[[BaseException], None]
+        self,
+        *,
+        name: str,
+        drain_s: float,
+        on_fatal: Callable[[BaseException], None],
+        access: Access,
     ) -> None:
+        self.access = access
         self.client: Client
         self.js: JetStreamContext
         self.publish: JetPublisher
         self.stages: dict[str, Consumer[Any]] = {}
+        self._gate = Gate()
         self._name = name
         self._drain_s = drain_s
         self._on_fatal = on_fatal
         self._broker: NatsBroker
-        self.failed_connects = 0
-        self._closing = False
+        self.failed_connects = self.reconnects = 0
+        self._closing = self._refused = False
 
     @classmethod
     async def open(
@@ -55,7 +69,8 @@ class BusSession:
         name: str,
         drain_s: float,
         on_fatal: Callable[[BaseException], None],
-        wait: bool = False,
+        wait: Wait | None = None,
+        access: Access = NOBODY,
     ) -> "BusSession":
         """Connect.
 
@@ -64,22 +79,27 @@ class BusSession:
             name: of this process, as the server shows it.
             drain_s: how long a stop waits for running handlers.
             on_fatal: ends the process; called at most once, when the session can never work again.
-            wait: keep trying, and say so, until the server answers.
+            wait: keep trying until a server answers, and do this between the tries.
+            access: who the process is, and what it trusts.
 
         Raises:
-            BusUnavailable: not `wait`, and no server answers.
+            BusUnavailable: no `wait`, and no server answers.
+            ConfigurationError: a server answers and refuses us, or does not encrypt.
         """
-        session = cls(name=name, drain_s=drain_s, on_fatal=on_fatal)
+        session = cls(name=name, drain_s=drain_s, on_fatal=on_fatal, access=access)
         await session._connect(url.split(","), wait=wait)
         return session
 
-    async def _connect(self, servers: list[str], *, wait: bool) -> None:
+    async def _connect(self, servers: list[str], *, wait: Wait | None) -> None:
         async def on_error(error: Exception) -> None:
             self.failed_connects += 1
-            if not wait and self.failed_connects >= len(servers):
+            if why := refusal(error):
+                raise ConfigurationError(f"the NATS server at {_shown(servers)} {why}")
+            if self.failed_connects % len(servers):
+                return
+            if wait is None:
                 raise BusUnavailable(f"no NATS server answers at {_shown(servers)}")
-            if self.failed_connects % 20 == 1:
-                log.warning("bus_unreachable", servers=_shown(servers), error=type(error).__name__)
+            await wait(f"no NATS server answers at {_shown(servers)}")
 
         self._broker = NatsBroker(
             servers,
@@ -95,6 +115,7 @@ class BusSession:
             graceful_timeout=None,
             apply_types=False,
             logger=None,
+            **broker_arguments(self.access),
         )
         try:
             self.client = await self._broker.connect()
@@ -103,6 +124,8 @@ class BusSession:
         # FastStream's callback raises inside the reconnect task on e.g. an authorization error,
         # which ends that task and so the reconnecting
         self.client._error_cb = self._on_error
+        await checked(self.client, self.access)
+        watch(self.client).listen(self._on_denied)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.publish = JetPublisher(self.js)
 
@@ -126,7 +149,7 @@ class BusSession:
 
     def subscribe_raw(self, stage: Stage[Any], decode: Decode[T], handler: Handler[T]) -> None:
         """The same for messages that are not events, with a decoder of their own."""
-        consumer = Consumer(stage, decode, handler, self.fail)
+        consumer = Consumer(stage, decode, handler, self.fail, gate=self._gate)
         consumer.register(self._broker, self.js, self.publish)
         self.stages[stage.name] = consumer
 
@@ -142,7 +165,8 @@ class BusSession:
         if self.client.is_connected:
             with contextlib.suppress(NatsError, TimeoutError):
                 await self.client.flush(2)
-        log.info("bus_drained", handed_back=sum(handed_back))
+        done = sum(consumer.counts.acked for consumer in self.stages.values())
+        log.info("bus_drained", handed_back=sum(handed_back), done=done)
 
     async def close(self) -> None:
         """Drain if that was not done, then disconnect."""
@@ -175,19 +199,34 @@ class BusSession:
             self._closing = True
             self._on_fatal(error)
 
+    def _on_denied(self, error: ConfigurationError) -> None:
+        """Trying again cannot help, and would cost documents their attempts."""
+        log.error("bus_denied", reason=str(error))
+        if self.stages:
+            self.fail(error)
+
     async def _on_error(self, error: Exception) -> None:
         log.info("bus_error", error=type(error).__name__)
+        if (why := refusal(error)) and not self._refused:  # its users may be back in a moment
+            self._refused = True
+            log.warning("bus_refuses", name=self._name, reason=f"the NATS server {why}")
 
     async def _on_disconnected(self) -> None:
         if not self._closing:
             log.warning("bus_disconnected", name=self._name)
 
     async def _on_reconnected(self) -> None:
+        self.reconnects += 1
+        self._refused = False
         log.warning("bus_reconnected", name=self._name)
+        if is_plain(self.client, self.access):
+            self.fail(ConfigurationError("the NATS server does not encrypt any more"))
         for consumer in self.stages.values():
             consumer.pull.reconnected()
 
     async def _on_closed(self) -> None:
+        if why := refusal(self.client.last_error or Exception()):
+            self.fail(ConfigurationError(f"the NATS server {why}"))
         self.fail(BusUnavailable("the connection to the bus was closed for good"))
 
 

@@ -19,8 +19,8 @@ FIRST_RETRY_S: Final = 0.5
 GROWTH: Final = 4.0
 LONGEST_RETRY_S: Final = 60.0
 FIRST_POLL_S: Final = 0.1
-POLLS_BEFORE_PATIENCE_ENDS: Final = 3
-"""Deliveries that even an old message gets: it may have waited in the queue all the time."""
+FEWEST_POLLS: Final = 3
+"""However short the patience is."""
 FEWEST_ATTEMPTS: Final = 3
 PATIENCE_S: Final = 900.0
 """How long a busy device or a store that is away may last before its messages are dead letters."""
@@ -53,17 +53,17 @@ class Bury:
 class Tried:
     """What was tried so far, the delivery that has just ended included."""
 
-    deliveries: int = 1
-    """As the server counts them: also those that nobody opened."""
-    age_s: float = 0.0
-    """Since the message was stored."""
+    polls: int = 0
+    """Deliveries that found rows not searchable yet."""
+    polled_s: float = 0.0
+    """What they took, with the pauses between them."""
     failures: int = 0
     """Deliveries whose handler raised; polls are none."""
     failing_s: float = 0.0
     """Since the first of the failures."""
 
 
-def before(killed: int) -> Bury | None:
+def poison(killed: int) -> Bury | None:
     """Whether a message is buried unopened: it ended the processes that it was given to.
 
     Args:
@@ -91,9 +91,9 @@ def settle(
         return Bury(code_of(error), one_line(error))
     if isinstance(error, NotYetIndexed):
         if _polled_long_enough(tried, patience_s):
-            waited = f"not searchable after {tried.age_s:.0f} s"
+            waited = f"not searchable after {tried.polled_s:.0f} s"
             return Bury("not_searchable", f"{waited}: {one_line(error)}")
-        after_s = backoff_s(tried.deliveries, FIRST_POLL_S)
+        after_s = backoff_s(tried.polls, FIRST_POLL_S)
     else:
         if _tried_enough(error, tried, attempts, patience_s):
             times = f"{tried.failures} failures in {tried.failing_s:.0f} s"
@@ -104,8 +104,8 @@ def settle(
 
 
 def _polled_long_enough(tried: Tried, patience_s: float | None) -> bool:
-    enough = tried.deliveries >= POLLS_BEFORE_PATIENCE_ENDS
-    return patience_s is not None and tried.age_s >= patience_s and enough
+    enough = tried.polls >= FEWEST_POLLS
+    return patience_s is not None and tried.polled_s >= patience_s and enough
 
 
 def _tried_enough(

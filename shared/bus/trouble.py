@@ -3,8 +3,8 @@
 That number counts everything: retries, messages that a stopping process handed back unopened, and
 those that merely lay in a process that died. To give up by it would bury innocent documents. So
 what a message did itself is noted, and only that is counted. The first delivery costs nothing: a
-note is written when a handler failed, and before a message is opened whose last delivery nobody saw
-the end of.
+note is written when a handler failed, before a message is opened whose last delivery nobody saw the
+end of, and when it is polled for more than a moment.
 """
 
 import json
@@ -30,6 +30,10 @@ class Trouble:
     """Unix time of the first failure; 0: none."""
     killed: int = 0
     """Deliveries that were opened and never ended: the process died, or lost its memory of it."""
+    polls: int = 0
+    """Deliveries that found the rows not searchable yet."""
+    polled_s: float = 0.0
+    """What the polls took and the pauses after them: no clock changes it, and no queue."""
 
     def opened(self) -> "Trouble":
         """As it is while nobody knows whether this delivery will end."""
@@ -38,6 +42,10 @@ class Trouble:
     def failed(self, now: float) -> "Trouble":
         """After a handler has raised."""
         return replace(self, failures=self.failures + 1, since=self.since or now)
+
+    def polled(self, seconds: float) -> "Trouble":
+        """After a poll that comes again; it and the pause after it last so long."""
+        return replace(self, polls=self.polls + 1, polled_s=self.polled_s + seconds)
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -57,7 +65,13 @@ def decode(data: bytes) -> Trouble:
     """The trouble of a note; of one that cannot be read, none."""
     try:
         told = json.loads(data)
-        return Trouble(int(told["failures"]), float(told["since"]), int(told["killed"]))
+        return Trouble(
+            int(told["failures"]),
+            float(told["since"]),
+            int(told["killed"]),
+            int(told.get("polls", 0)),
+            float(told.get("polled_s", 0.0)),
+        )
     except (ValueError, KeyError, TypeError):
         return Trouble()
 

@@ -204,12 +204,10 @@ class CoalescingEncoder:
 
     def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
         """Texts that a batch may be made of: of the chosen job first, then of the oldest."""
-        if chosen.alone:
-            place, tokens = next(iter(chosen.ready.items()))
-            return [_Row(chosen, place, tokens)]
+        others = (job for job in jobs if job is not chosen and not job.alone)
         rows: list[_Row] = []
         room = self._look_tokens
-        for job in (chosen, *(job for job in jobs if job is not chosen and not job.alone)):
+        for job in (chosen, *(() if chosen.alone else others)):
             for place, tokens in job.ready.items():
                 if room <= 0:
                     return rows

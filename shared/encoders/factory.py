@@ -17,7 +17,7 @@ from shared.errors import ConfigurationError
 from shared.ports import TokenCounter
 from shared.settings import Embedding
 
-_FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})(-faults)?")
+_FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})(?:-faults|-(\d{1,5})ms)?")
 
 
 def describe(settings: Embedding) -> tuple[str, int]:
@@ -69,7 +69,8 @@ def load_backend(settings: Embedding) -> Backend:
     describe(settings)
     if dimensions := _fake(settings):
         faulty = settings.model.endswith("-faults")
-        return FaultyEncoder(dimensions) if faulty else FakeEncoder(dimensions)
+        device_s = _device_s(settings)
+        return FaultyEncoder(dimensions) if faulty else FakeEncoder(dimensions, device_s=device_s)
     if _backend(settings) == "openvino":
         return _openvino(settings)
     from shared.encoders.sentence_transformers import SentenceTransformersEncoder
@@ -94,6 +95,12 @@ def _fake(settings: Embedding) -> int:
     """Dimensions of the fake that the settings name, or 0."""
     match = _FAKE.fullmatch(settings.model)
     return int(match[1]) if match else 0
+
+
+def _device_s(settings: Embedding) -> float:
+    """Seconds that a call of the fake's simulated device takes."""
+    match = _FAKE.fullmatch(settings.model)
+    return int(match[2] or 0) / 1000 if match else 0.0
 
 
 def _spec(settings: Embedding) -> ModelSpec:

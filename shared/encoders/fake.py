@@ -1,8 +1,10 @@
 """A model that is none: deterministic, instant, of any dimension; like texts get like vectors.
 
-`embedding.model = "fake-64"` is the fake of 64 dimensions. `"fake-64-faults"` is the same model,
-with the same vectors and fingerprint, that fails as texts ask it to. It is for tests only: a text
-that holds one of these words, in any case and as a word of its own, does to its process or call:
+`embedding.model = "fake-64"` is the fake of 64 dimensions. `"fake-64-250ms"` is the same model,
+with the same vectors and fingerprint, on a simulated device: every call of it takes 250 ms without
+using the processor, however few texts it has. `"fake-64-faults"` is the same model, too, and fails
+as texts ask it to. It is for tests only: a text that holds one of these words, in any case and as
+a word of its own, does to its process or call:
 
     faultkill        SIGKILL, as the out-of-memory killer does: no clean-up, no message
     faultsegv        SIGSEGV, as a bug in a library does
@@ -49,7 +51,8 @@ class FakeEncoder:
 
     Args:
         dimensions: length of the vectors.
-        device_s: seconds that every device call takes, to imitate a slow device.
+        device_s: seconds that every device call takes at least, to imitate a slow device. Making
+            the vectors counts among them.
         poison: a text holding this word cannot be encoded; `""` for none.
     """
 
@@ -75,13 +78,14 @@ class FakeEncoder:
         return [[_token(word) for word in _WORD.findall(text.lower())] for text in texts]
 
     def run(self, batch: Sequence[Tokens]) -> Vectors:
-        if self._device_s:
-            time.sleep(self._device_s)
+        ready_at = time.perf_counter() + self._device_s
         self.batches.append(len(batch))
         if any(self._poison in tokens for tokens in batch):
             raise RuntimeError("the fake model met its poison")
         self.texts_encoded += len(batch)
-        return np.stack([self._vector(tokens) for tokens in batch])
+        vectors = np.stack([self._vector(tokens) for tokens in batch])
+        time.sleep(max(0.0, ready_at - time.perf_counter()))
+        return vectors
 
     def _vector(self, tokens: Tokens) -> Vector:
         total = 0.01 * _direction(0, self.dimensions)  # so that the empty text has a vector too

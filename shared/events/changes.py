@@ -69,6 +69,8 @@ class DocumentChanged(Event):
     source_version: int | None = None
     intake: int = Field(default=0, ge=0)
     """INTAKE sequence of the submission that this, or the change before it, came from."""
+    of_folder: bool = False
+    """Made by the watch of a folder; `intake` is then only carried along."""
     repair: str | None = None
     """Generation whose rows of this document are all written anew."""
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from shared.events.base import Batch, Document, Event, Metadata, Model
 from shared.identity import cache_key, short_digest
+from shared.lanes import BULK, EXPRESS, Lane
 
 
 class PartRow(Model):
@@ -47,10 +48,13 @@ class DocumentEnriched(Event):
     batch: Batch
     generation: str
     rows: tuple[PartRow, ...]
+    lane: Lane = EXPRESS
+    """Queue that the part waits in; the subject of `bulk` ends in `.bulk`."""
 
     @property
     def subject(self) -> str:
-        return f"documents.enriched.{self.generation}.{self.document.source}"
+        whole = f"documents.enriched.{self.generation}.{self.document.source}"
+        return _in_lane(whole, self.lane)
 
     @property
     def work(self) -> str:
@@ -73,10 +77,11 @@ class EmbeddingsReady(Event):
     """Base64 of `count` x `dims` row-major little-endian float32."""
     encoded: int = 0
     """Texts of this part that the model read; the others came from the cache."""
+    lane: Lane = EXPRESS
 
     @property
     def subject(self) -> str:
-        return f"embeddings.ready.{self.generation}.{self.document.source}"
+        return _in_lane(f"embeddings.ready.{self.generation}.{self.document.source}", self.lane)
 
     @property
     def work(self) -> str:
@@ -102,6 +107,10 @@ class EmbeddingsReady(Event):
 def cache_keys(part: DocumentEnriched, fingerprint: str) -> list[str]:
     """Keys of the vectors of a part's rows, in their order."""
     return [cache_key(fingerprint, row.embedded_text) for row in part.rows]
+
+
+def _in_lane(subject: str, lane: Lane) -> str:
+    return f"{subject}.{BULK}" if lane == BULK else subject
 
 
 def _work(document: Document, rows: Sequence[PartRow]) -> str:

@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
         Args:
             texts: any number of strings.
-            alone: share no device call with others, because a text may kill the process.
+            alone: share no device call with other callers: a text may kill the process.
 
         Returns:
             float32, shape (len(texts), dimensions), each row of L2 norm 1 within 1e-4.

@@ -1,8 +1,10 @@
 """Many concurrent store calls, one commit.
 
 A commit costs the store the same for one row as for hundreds. So calls that arrive while one is
-under way wait for it and then go together (group commit): a lone call never waits for company,
-and under load the groups grow by themselves. Each caller keeps its own result and its own error.
+under way wait for it and then go together (group commit), and while many come one after the other,
+a group waits for more of them; a lone call never waits. Whether there is a load is told by the
+calls that come here, so it is the same wherever the rows come from. Each caller keeps its own
+result and its own error.
 """
 
 import asyncio
@@ -19,6 +21,13 @@ ROWS: Final = 1024
 BYTES: Final = 8 * 1024 * 1024
 COMPANY: Final = 32
 """Calls that are worth going without more: the handlers of a stage are not many more."""
+RUSH: Final = 12
+RUSH_S: Final = 2.0
+"""So many calls within this time are a load; edits by hand are fewer."""
+GATHER_S: Final = 0.75
+"""How long a group may wait for company during a load."""
+SILENCE_S: Final = 0.25
+"""When no call has come for so long, there is no company to wait for."""
 GLANCE_S: Final = 0.05
 
 Call = TypeVar("Call")
@@ -40,8 +49,25 @@ class _Waiting(Generic[Call, Result]):
     )
 
 
-def at_once() -> float:
-    return 0.0
+class Rush:
+    """When the last calls came. Pure: it is told the time, in seconds of any clock."""
+
+    def __init__(self) -> None:
+        self._came: deque[float] = deque(maxlen=RUSH)
+
+    def note(self, now: float) -> None:
+        self._came.append(now)
+
+    def forget(self) -> None:
+        self._came.clear()
+
+    def is_on(self, now: float) -> bool:
+        """Whether so many calls came lately that fewer and larger groups are worth a wait."""
+        return len(self._came) == RUSH and now - self._came[0] <= RUSH_S
+
+    def is_over(self, now: float) -> bool:
+        """Whether no call has come for a while."""
+        return not self._came or now - self._came[-1] >= SILENCE_S
 
 
 class Group(Generic[Call, Result]):
@@ -51,24 +77,26 @@ class Group(Generic[Call, Result]):
         together: runs a group; one result or error for each call, in their order. What it
             raises itself reaches every caller of the group.
         size: what a call weighs against `ROWS` and `BYTES`.
-        pause: seconds to gather company before a group goes.
+        gather_s: how long a group may wait for company while calls rush in; 0: never.
     """
 
     def __init__(
         self,
         together: Callable[[Sequence[Call]], Awaitable[Sequence[Result | Exception]]],
         size: Callable[[Call], Size],
-        pause: Callable[[], float] = at_once,
+        gather_s: float = 0.0,
     ) -> None:
         self._together = together
         self._size = size
-        self._pause = pause
+        self._gather_s = gather_s
+        self._rush = Rush()
         self._waiting: deque[_Waiting[Call, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
     async def __call__(self, call: Call) -> Result:
         waiting: _Waiting[Call, Result] = _Waiting(call, self._size(call))
         self._waiting.append(waiting)
+        self._rush.note(asyncio.get_running_loop().time())
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         return await waiting.result
@@ -91,11 +119,15 @@ class Group(Generic[Call, Result]):
                 left.result.cancel()
 
     async def _gather(self) -> None:
-        """Wait for company as long as `pause` says, unless enough of it is here."""
-        left_s = self._pause()
-        while left_s > 0 and len(self._waiting) < COMPANY:
-            await asyncio.sleep(min(left_s, GLANCE_S))
-            left_s -= GLANCE_S
+        """While calls rush in, wait for company: until enough of it is here, or no more comes."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._gather_s
+        if not self._rush.is_on(clock()):
+            return
+        while len(self._waiting) < COMPANY and clock() < until and not self._rush.is_over(clock()):
+            await asyncio.sleep(GLANCE_S)
+        if len(self._waiting) < 2:  # one caller, who waits for each of its calls: no load
+            self._rush.forget()
 
     def _next(self) -> "list[_Waiting[Call, Result]]":
         """The longest run of waiting calls that fits; a cancelled caller's is dropped."""
@@ -130,14 +162,14 @@ class CoalescingStore:
     """Implements `shared.ports.VectorStore` over another: concurrent calls share inner ones.
 
     Args:
-        pause: seconds that an upsert may wait for company; asked before each group. While much
-            waits anyway, fewer and larger commits leave the processor to the model.
+        gather_s: how long an upsert may wait for company while many come. A load as a whole is
+            done sooner by fewer and larger commits, for they leave the processor to the model.
     """
 
-    def __init__(self, inner: VectorStore, pause: Callable[[], float] = at_once) -> None:
+    def __init__(self, inner: VectorStore, gather_s: float = 0.0) -> None:
         self.dimensions = inner.dimensions
         self._inner = inner
-        self._upserts: Group[Sequence[Row], None] = Group(self._upsert, _weigh, pause)
+        self._upserts: Group[Sequence[Row], None] = Group(self._upsert, _weigh, gather_s)
         self._deletes: Group[Collection[str], None] = Group(self._delete, _length)
         self._ids: Group[Mapping[str, int], Mapping[str, frozenset[str]]] = Group(
             self._find_ids, _length

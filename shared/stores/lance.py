@@ -36,6 +36,8 @@ ASKED_PER_CALL: Final = 4
 VECTORS_PER_QUERY: Final = 64
 KEPT_FOR: Final = timedelta(minutes=2)
 """How long files of older versions stay, for queries that are still reading them."""
+KEPT: Final = timedelta(days=36_500)
+"""The same while a sweep reads: its version may be an old one, however short it reads."""
 RENEW_EVERY: Final = 20
 """Compactions after which the table is opened anew: caches hold what older versions had, with the
 files of their indexes open."""
@@ -72,7 +74,7 @@ class LanceStore:
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
-        self._commits = self._compactions = 0
+        self._commits = self._compactions = self._sweeps = 0
         self._compacted_at = self._written_at = time.monotonic()
 
     @classmethod
@@ -150,7 +152,7 @@ class LanceStore:
             query = query.where(condition)
         with _translated():
             found = await query.to_list()
-        return [lance_rows.to_hit(row, _cosine(row["_distance"])) for row in found]
+        return [lance_rows.to_hit(row, lance_rows.cosine(row["_distance"])) for row in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         if limit < 1 or checks.restricts_to_nothing(where):
@@ -175,11 +177,11 @@ class LanceStore:
             return await self._table.count_rows()
 
     async def digests(self) -> Mapping[str, Digest]:
-        with _translated():
+        async with self._sweep():
             return await lance_sweep.digests(self._connection, self._table.name)
 
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
-        with _translated():
+        async with self._sweep():
             return await lance_sweep.holdings(self._connection, self._table.name, buckets)
 
     async def maintain(self) -> None:
@@ -197,7 +199,8 @@ class LanceStore:
         """Write small fragments together and drop files that no reader needs any more."""
         with _translated():
             async with self._writing:
-                await self._table.optimize(cleanup_older_than=KEPT_FOR)
+                kept = KEPT if self._sweeps else KEPT_FOR
+                await self._table.optimize(cleanup_older_than=kept)
                 self._commits, self._compacted_at = 0, time.monotonic()
                 self._compactions += 1
                 if self._compactions % RENEW_EVERY == 0:  # readers go on with what they have
@@ -217,6 +220,17 @@ class LanceStore:
                 yield
             self._commits += 1
             self._written_at = time.monotonic()
+
+    @asynccontextmanager
+    async def _sweep(self) -> AsyncIterator[None]:
+        """A long look at one version: its files stay until it ends."""
+        async with self._writing:  # a compaction under way would not know of it
+            self._sweeps += 1
+        try:
+            with _translated():
+                yield
+        finally:
+            self._sweeps -= 1
 
     async def _index(self) -> None:
         """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""
@@ -265,10 +279,8 @@ class LanceStore:
         same = set()
         for batch in checks.slices(sorted(vectors), IDS_PER_QUERY):
             for row in await self._read("id", batch, ["id", "vector"]):
-                if (
-                    _distance(np.asarray(row["vector"], np.float32), vectors[row["id"]])
-                    < checks.SAME
-                ):
+                held = np.asarray(row["vector"], np.float32)
+                if lance_rows.distance(held, vectors[row["id"]]) < checks.SAME:
                     same.add(row["id"])
         return same
 
@@ -283,12 +295,3 @@ class LanceStore:
                 batch[row.get("query_index", 0)] for row in found if row["_distance"] < checks.SAME
             }
         return lost
-
-
-def _distance(one: Vector, other: Vector) -> float:
-    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return 1 - float(np.dot(one, other)) / norms if norms else 1.0
-
-
-def _cosine(distance: float) -> float:
-    return max(-1.0, min(1.0, 1.0 - distance))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.ports import Filter, Hit, Row, Vectors
+from shared.ports import Filter, Hit, Row, Vector, Vectors
 from shared.stores import seal
 
 COLUMNS: Final = (
@@ -93,6 +93,17 @@ def to_hit(found: Mapping[str, Any], score: float) -> Hit:
         score=score,
         metadata=json.loads(found["metadata"]),
     )
+
+
+def distance(one: Vector, other: Vector) -> float:
+    """One minus the cosine of two vectors, as LanceDB tells it."""
+    norms = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return 1 - float(np.dot(one, other)) / norms if norms else 1.0
+
+
+def cosine(distance: float) -> float:
+    """The cosine that a distance of LanceDB stands for."""
+    return max(-1.0, min(1.0, 1.0 - distance))
 
 
 def literal(value: str) -> str:

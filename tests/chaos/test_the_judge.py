@@ -1,12 +1,15 @@
 """The judge of a chaos run sees what is wrong: a judge that is blind would pass everything."""
 
+import asyncio
 from dataclasses import replace
 
+import chaos_run
 import pytest
 from chaos_author import Author
-from chaos_judge import Scene, StoredRow, Told, cut, judge, open_documents
+from chaos_judge import Scene, StoredRow, Told, cut, judge, open_documents, unheard
 from chaos_main import RULES
 from chaos_plan import MUTATIONS, SOURCE, Plan, Tally, acts
+from chaos_processes import STARTS_WITHIN_S, Server, Workers
 
 from shared.identity import doc_key, row_id
 from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
@@ -131,6 +134,61 @@ def test_a_pending_document_is_open_and_a_failed_one_is_not(scene):
 
     assert open_documents(scene.newest, records) == [key]
     assert open_documents({doc_key(SOURCE, poison): SEQ}, scene.records) == []
+
+
+def test_what_happened_before_the_eyes_of_the_producer_and_is_not_known_is_a_lost_event():
+    wrong = {"before.md": "stale", "after.md": "lost", "gone.md": "left over"}
+    touched = {"before.md": 9.9, "after.md": 10.0, "gone.md": 12.0, "right.md": 13.0}
+
+    assert unheard(wrong, touched, 10.0) == {"after.md": "lost", "gone.md": "left over"}
+    assert unheard(wrong, touched, 20.0) == {}
+
+
+def test_the_author_knows_when_something_last_happened_to_every_path(author, tmp_path):
+    known = dict(author.touched)
+    for act in (author.edit, author.edit_same_size, author.move, author.refuse, author.recreate):
+        before = {path: doc for path, doc in author.docs.items()}
+        refused = set(author.refused)
+        act()
+        changed = {p for p in before.keys() | author.docs if before.get(p) != author.docs.get(p)}
+        changed |= author.refused ^ refused
+
+        assert {p for p, at in author.touched.items() if known.get(p) != at} >= changed != set()
+        known = dict(author.touched)
+    author.documents = 0
+    author.delete()
+    (deleted,) = {p for p, at in author.touched.items() if known.get(p) != at}
+    assert not (tmp_path / deleted).exists()
+
+
+def test_a_producer_watches_since_its_newest_start(tmp_path):
+    workers = Workers(tmp_path, tmp_path, Server(tmp_path), Plan())
+    for worker in workers.all:
+        worker.started_at = 7.0 if worker.service == "producer" else 99.0
+
+    assert workers.watching_since == 7.0 + STARTS_WITHIN_S
+
+
+async def test_a_run_counts_a_lost_event_as_wrong_and_a_producer_that_was_away_not(
+    scene, author, tmp_path, monkeypatch
+):
+    """Though the listing that comes later finds it."""
+    monkeypatch.setattr(chaos_run, "LATE_S", 0.0)
+    path = scene.rows[0].path
+    missing = replace(scene, rows=[row for row in scene.rows if row.path != path])
+    lost = []
+    for watching_since in (0.0, author.touched[path] + 1):
+        run = chaos_run.Run(Plan(full_disks=0), tmp_path / f"run {watching_since}")
+        scenes = iter([missing, missing, scene])
+        run.author = author
+        run.watcher.scene = lambda _, scenes=scenes: asyncio.sleep(0, next(scenes))
+        for worker in run.workers.all:
+            worker.started_at = watching_since - STARTS_WITHIN_S
+        last = await run._at_rest()
+        lost.append((run.tally.counts["lost file events"], run.tally.wrong))
+
+        assert last is scene
+    assert lost == [(1, [f"lost file events: {path} was lost before a listing"]), (0, [])]
 
 
 def test_the_same_seed_makes_the_same_edits(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from weaviate_store import open_patient
 
 from shared.deferred import DeferredStore
 from shared.errors import StoreMismatch, VectorsRejected
@@ -37,9 +38,21 @@ Make = Callable[..., Awaitable[VectorStore]]
 
 
 @pytest.fixture(
-    params=["memory", "lance", "coalescing_memory", "coalescing_lance", "deferred_memory"]
+    params=[
+        "memory",
+        "lance",
+        "weaviate",
+        "coalescing_memory",
+        "coalescing_lance",
+        "deferred_memory",
+    ]
 )
 async def make(request, tmp_path) -> AsyncIterator[Make]:
+    if request.param == "weaviate":
+        server = request.getfixturevalue("weaviate")
+        async with open_patient(server) as make_patient:
+            yield make_patient
+        return
     opened: list[VectorStore] = []
 
     async def make(table: str = "chunks", dimensions: int = DIMENSIONS) -> VectorStore:

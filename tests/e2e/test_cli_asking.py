@@ -1,6 +1,10 @@
 """Questions to a running gateway, from the command line."""
 
+from dataclasses import replace
+
 import pytest
+
+from services.folder import DataFolder
 
 
 async def test_search_prints_hits_and_json_has_the_same(served, cli):
@@ -110,3 +114,20 @@ async def test_a_reader_who_has_enough_is_no_error(served, cli):
 
     assert out == b"{\n"
     assert err == b""
+
+
+async def test_doctor_asks_an_instance_on_another_machine_and_not_for_its_folders(
+    served, cli, tmp_path
+):
+    here = replace(cli, data=tmp_path / "other")
+    url = DataFolder(cli.data).read_instance().gateway_url
+    settings = {
+        "INSTEP_URL": url,
+        "INSTEP_BUS__URL": "nats://there:4222",
+        "INSTEP_SOURCES__DOCS__PATH": "/srv/there",
+        "INSTEP_EMBEDDING__MODEL": "fake-64",
+    }
+    findings = (await here("doctor", "--json", **settings)).json()["checks"]
+
+    assert [f["name"] for f in findings if f["level"] == "FAIL"] == []
+    assert "bus" in [f["name"] for f in findings]

@@ -18,7 +18,7 @@ def notes(tmp_path):
     for n in range(12):
         (folder / f"n{n}.md").write_text(f"# Note {n}\n\nThe word of this one is unique{n}.\n")
     (folder / "<script>alert(1)<.md").write_text("# Odd\n\nA name with signs.\n")
-    (folder / "empty.md").write_text("")
+    (folder / "<script>alert(2)<.md").write_text("")
     return folder
 
 
@@ -33,7 +33,8 @@ def test_a_batch_has_a_report_a_page_and_a_history_without_a_running_instance(
 
     first = instep.json("report", "--list")["batches"][-1]
     text = instep("report", first["batch"]["id"])
-    page = tmp_path / "report.html"
+    page, odd = tmp_path / "report.html", tmp_path / "odd.html"
+    instep.json("report", first["batch"]["id"], "--html", odd)
     last = instep.json("report", "last", "--source", "notes", "--html", page)
     history = instep.json("report", "--history", "--source", "notes")["validations"]
 
@@ -46,7 +47,8 @@ def test_a_batch_has_a_report_a_page_and_a_history_without_a_running_instance(
     assert "13 inserted" in text.stdout
     assert "refused  empty" in text.stdout
     assert all(len(line) <= 80 for line in text.stdout.splitlines())
-    assert "<script" not in page.read_text()
+    assert "&lt;script&gt;alert(2)&lt;.md" in odd.read_text()
+    assert not any("<script" in file.read_text() for file in (page, odd))
     assert history[0]["kind"] == "validate"
     assert {point["kind"] for point in history[1:]} == {"batch"}
     verdicts = [(p["passed"], p["checked"]["documents"]) for p in history]

@@ -98,6 +98,14 @@ def test_names_that_cannot_be_documents_are_told_once_and_shown(instep, docs):
     assert {"ordinary.md", "later.md"} < set(instep.found("lantern"))
 
 
+def test_once_with_a_path_that_cannot_be_named_ends_with_status_1(instep, docs):
+    Path(os.fsdecode(os.fsencode(docs) + b"/\xff.md")).write_text("x")
+    summary = instep.json("up", docs, "--once", status=(1,))
+
+    assert (summary["in_step"], summary["problem_count"]) == (True, 1)
+    assert (summary["documents"]["searchable"], summary["documents"]["failed"]) == (1, 0)
+
+
 def test_links_pipes_sockets_devices_and_large_files_harm_nobody(instep, docs, tmp_path):
     (tmp_path / "secret.md").write_text("lantern secret\n")
     (docs / "inside.md").symlink_to("ordinary.md")
@@ -115,12 +123,12 @@ def test_links_pipes_sockets_devices_and_large_files_harm_nobody(instep, docs, t
             file.truncate(2 * 1024**3)
         (docs / "folder.md").mkdir()
         (docs / "folder.md" / "in.md").write_text("lantern in a folder\n")
-        summary = instep.json("up", docs, "--once")
+        summary = instep.json("up", docs, "--once", status=(1,))
         instep.up(docs)
         refused = instep.json("failed")["failures"]
         found = set(instep.found("lantern"))
 
-    assert summary["documents"]["refused"] == 1
+    assert (summary["documents"]["refused"], summary["problem_count"]) == (1, 1)  # loop.md
     assert [(f["document"], f["code"]) for f in refused] == [("docs/sparse.md", "too_large")]
     assert found == {"ordinary.md", "inside.md", "hard.md", "folder.md/in.md"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,6 +67,8 @@ class Author:
     """Every path that ever held poison."""
     refused: set[str] = field(default_factory=set)
     """Paths that hold no text at the moment."""
+    touched: dict[str, float] = field(default_factory=dict)
+    """When something last happened to a path, whether it is still there or not; monotonic."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(f"author {self.seed}")
@@ -138,6 +141,7 @@ class Author:
         before = (self.root / path).stat()
         self._write(path, replace(doc, version=doc.version + 1), in_place=True)
         os.utime(self.root / path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self._touch(path)
         self.gone.append(doc.word)
         self.counts["edits"] += 1
 
@@ -153,6 +157,7 @@ class Author:
             return
         path = self._any()
         (self.root / path).unlink()
+        self._touch(path)
         self._deleted.append(path)
         self.refused.discard(path)
         self.gone.append(self.docs.pop(path).word)
@@ -184,6 +189,7 @@ class Author:
     def refuse(self) -> None:
         path = self._any()
         (self.root / path).write_bytes(b"\x00\x01\x02" * 100)
+        self._touch(path)
         self.gone.append(self.docs[path].word)
         self.refused.add(path)
         self.counts["refusals"] += 1
@@ -232,6 +238,7 @@ class Author:
             made = full.with_name(f".{full.name}.tmp")
             made.write_text(doc.text())
             made.replace(full)
+        self._touch(path)
         self.docs[path] = doc
         self.refused.discard(path)
 
@@ -241,8 +248,12 @@ class Author:
         self._moved(old, new)
 
     def _moved(self, old: str, new: str) -> None:
+        self._touch(old, new)
         self.docs[new] = self.docs.pop(old)
         self._deleted.append(old)
         if old in self.refused:
             self.refused.discard(old)
             self.refused.add(new)
+
+    def _touch(self, *paths: str) -> None:
+        self.touched |= dict.fromkeys(paths, time.monotonic())

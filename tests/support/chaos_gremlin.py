@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from chaos_plan import Act, Plan, Tally, acts
+from chaos_plan import NO_DISK, Act, Plan, Tally, acts
 from chaos_processes import Disk, Server, Worker, Workers
 
 FULL_FOR_S = 4.0
@@ -84,7 +84,7 @@ class Gremlin:
         """No room for a while. A nats-server that could not write needs a person to start it."""
         disk = self.chance.choice([disk for disk in self._disks if disk.limited] or self._disks)
         if not disk.limited:
-            self._tally.notes.append("no file system could be mounted: no disk was filled")
+            self._tally.notes.append(NO_DISK)
             return
         async with self._one_server:
             await asyncio.to_thread(disk.fill)

@@ -94,6 +94,22 @@ def wrong_documents(scene: Scene) -> dict[str, str]:
     return found
 
 
+def unheard(
+    wrong: Mapping[str, str], touched: Mapping[str, float], watching_since: float
+) -> dict[str, str]:
+    """Of what is wrong, that which happened before the eyes of the process that watches the folder.
+
+    What happened while it was away, or starting, it learns from its first listing. What happened
+    later it was told by the operating system: if it knows nothing of it, an event was lost, and
+    would stay lost until the next listing.
+
+    Args:
+        touched: when something last happened to each path.
+        watching_since: when that process began to watch, on the same clock.
+    """
+    return {path: kind for path, kind in wrong.items() if touched.get(path, 0.0) >= watching_since}
+
+
 def _listed(record: Record | None, key: str) -> frozenset[str]:
     settled = record.settled if record else None
     return frozenset(ref.id(key) for ref in settled.rows) if settled else frozenset()

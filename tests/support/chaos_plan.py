@@ -17,6 +17,8 @@ WORKERS = (
     ("gateway", 1),
 )
 """Services of a run, and how many processes of each."""
+NO_DISK = "no file system could be mounted: no disk was filled"
+"""The note of a run in which that could not be had."""
 MUTATIONS = ("", "no-second-look", "no-compare-and-set", "ack-before-publish")
 
 
@@ -118,6 +120,7 @@ COUNTED = (
     "lost",
     "stale",
     "left over",
+    "lost file events",
     "gaps",
     "false receipts",
     "missing receipts",

@@ -23,7 +23,10 @@ SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parent.parent
 TOKEN = "chaos"
 MODEL = "fake-64-faults"
-RESCAN_S = 30.0
+RESCAN_S = 300.0
+"""As by default. A shorter one would find what no event told, before anybody sees that none did."""
+STARTS_WITHIN_S = 15.0
+"""A producer watches its folder so soon after it was started, at the latest."""
 LOG_TAIL = 1500
 
 
@@ -118,6 +121,7 @@ class Worker:
     doomed: set[int] = field(default_factory=set)
     """Processes that the gremlin killed."""
     stopped: bool = False
+    started_at: float = 0.0
 
     @property
     def name(self) -> str:
@@ -180,6 +184,7 @@ class Workers:
     async def _start(self, worker: Worker, log: Path) -> None:
         command = [sys.executable, "-m", "chaos_main", "run", worker.service]
         command += ["--debug", "--data", str(self.folder / "data")]
+        worker.started_at = time.monotonic()
         with log.open("a") as out:
             worker.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -207,6 +212,12 @@ class Workers:
         fit = [w for w in self.all if w.alive and not w.stopped]
         fit = [w for w in fit if not services or w.service in services]
         return chooses(fit) if fit else None
+
+    @property
+    def watching_since(self) -> float:
+        """Since when the process that watches the folder has been there without a break."""
+        started = [worker.started_at for worker in self.all if worker.service == "producer"]
+        return max(started) + STARTS_WITHIN_S
 
     def show_tasks(self) -> None:
         """Have every worker write into its log what it waits for."""

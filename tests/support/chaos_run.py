@@ -22,15 +22,15 @@ from typing import Any
 
 from chaos_author import Author
 from chaos_gremlin import Gremlin
-from chaos_judge import judge, open_documents, orphans, wrong_documents
+from chaos_judge import Scene, judge, open_documents, orphans, unheard, wrong_documents
 from chaos_plan import MUTATIONS, Plan, Tally
-from chaos_processes import MODEL, RESCAN_S, Disk, Server, Workers
+from chaos_processes import MODEL, Disk, Server, Workers
 from chaos_scene import Watcher, check_search
 from chaos_witness import Echo, Searcher
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from services.runtime import wanted_generation
+from services.provisioning import wanted_generation
 from shared.errors import InstepError
 from shared.settings import Embedding, Settings
 
@@ -38,6 +38,9 @@ ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"
 QUIET_WITHIN_S = 240.0
 """And `QUIET_PER_DOCUMENT_S` for each document."""
 QUIET_PER_DOCUMENT_S = 0.06
+LATE_S = 5.0
+"""A change that could not be accepted at once is tried again within this."""
+LISTED_WITHIN_S = 60.0
 NOT_NOW = (InstepError, NatsError, JetStreamError, TimeoutError, OSError)
 
 
@@ -156,12 +159,7 @@ class Run:
         return f"{await self.watcher.busy()} messages, {len(left)} documents, as {some[:2]}"[:2000]
 
     async def _judge(self) -> None:
-        scene = await self.watcher.scene(self.author)
-        if wrong_documents(scene):
-            self.tally.notes.append("differed at first; looked again after a listing")
-            self.tally.counts["wrong before a listing"] = len(wrong_documents(scene))
-            await asyncio.sleep(RESCAN_S * 1.5)
-            scene = await self.watcher.scene(self.author)
+        scene = await self._at_rest()
         left = orphans(scene)
         self.tally.counts["orphan rows before the sweep"] = len(left)
         if left and self.tally.counts["stops"]:
@@ -169,6 +167,28 @@ class Run:
             scene = await self.watcher.scene(self.author)
         judge(scene, self.tally)
         await check_search(self.base, self.author, self.tally, self.plan.seed)
+
+    async def _at_rest(self) -> Scene:
+        """What there is when everybody has had the time to see it.
+
+        That includes the first listing of a producer that was started in the last moments. What no
+        event has told to one that was there is wrong, though its next listing will find it.
+        """
+        scene = await self.watcher.scene(self.author)
+        if not wrong_documents(scene):
+            return scene
+        self.tally.notes.append("differed at first; looked again")
+        await asyncio.sleep(LATE_S)
+        scene = await self.watcher.scene(self.author)
+        lost = unheard(wrong_documents(scene), self.author.touched, self.workers.watching_since)
+        for path, kind in lost.items():
+            self.tally.counts["lost file events"] += 1
+            self.tally.wrong.append(f"lost file events: {path} was {kind} before a listing")
+        until = time.monotonic() + LISTED_WITHIN_S
+        while wrong_documents(scene) and time.monotonic() < until:
+            await asyncio.sleep(LATE_S)
+            scene = await self.watcher.scene(self.author)
+        return scene
 
     async def _sweep(self) -> None:
         """Once, and only where a process was frozen: ARCHITECTURE.md, "What remains"."""

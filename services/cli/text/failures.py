@@ -10,10 +10,17 @@ SHOWN: Final = 20
 """Failures that were acted on and are named one by one; of more, only those that were skipped."""
 
 
-def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
-    """For each reason what it means and what to do, then the failures with it."""
+def lines(
+    answer: Mapping[str, Any], terminal: Terminal, *, now: float, picked: bool = False
+) -> list[str]:
+    """For each reason what it means and what to do, then the failures with it.
+
+    Args:
+        picked: only some were asked for; that there is none of them says nothing of the others.
+    """
     if not answer["failures"]:
-        return ["nothing is refused, nothing has failed"]
+        all_of_them = "nothing is refused, nothing has failed"
+        return ["nothing fits; instep failed shows all" if picked else all_of_them]
     found: list[str] = []
     for group in answer["groups"]:
         members = [

@@ -5,8 +5,6 @@ import contextlib
 import pytest
 
 from shared.bus.deadletters import (
-    MOVER,
-    RECORDER,
     drop,
     exhausted_of,
     letter_of,
@@ -18,7 +16,7 @@ from shared.bus.provision import ensure_consumer
 from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.errors import PermanentError
-from shared.topology import embed_stage, enrich_stage
+from shared.topology import MOVER, RECORDER, embed_stage, enrich_stage
 
 pytestmark = pytest.mark.nats
 

@@ -180,7 +180,7 @@ async def test_the_newer_acknowledgement_format_is_understood(
 async def test_a_drain_hands_back_what_is_not_begun_and_lets_the_rest_end(
     provisioned, open_session, part, eventually
 ):
-    stage = replace(STAGE, concurrency=2, prefetch=10)
+    stage = replace(STAGE, concurrency=2, prefetch=10, paced=False)
     begun, go = [], asyncio.Event()
 
     async def slow(event, delivery):
@@ -220,6 +220,33 @@ async def test_a_handler_that_outlasts_the_drain_is_cancelled_and_its_message_ha
     await eventually(lambda: handler.seen)
 
     assert handler.seen == [("a.md", 2)]
+
+
+async def test_whatever_a_look_raises_the_message_comes_again_and_a_stop_is_a_stop(
+    provisioned, open_session, part, eventually
+):
+    stage, handler, raised = replace(STAGE, ack_wait_s=0.5), Recorder(), []
+    session = await open_session()
+    await ensure_consumer(provisioned, stage)
+    worker = await open_session()
+    worker.subscribe(stage, handler)
+    pull = worker.stages[stage.name].pull
+    look = pull._look
+
+    async def broken(message):
+        if not raised:
+            raised.append(message)
+            raise ValueError("whatever")
+        return await look(message)
+
+    pull._look = broken
+    await worker.start()
+    await session.publish(part())
+    await eventually(lambda: handler.seen)
+    await worker.drain()
+
+    assert handler.seen == [("a.md", 2)]
+    assert pull.held == 0
 
 
 async def test_nothing_is_fetched_twice_or_dropped_whatever_the_gaps(
@@ -295,14 +322,16 @@ async def test_opening_fails_at_once_when_no_server_is_there(own_nats_server):
 async def test_opening_may_wait_for_the_server(own_nats_server):
     url = own_nats_server.url
     own_nats_server.stop()
-    opening = asyncio.create_task(
-        BusSession.open(url, name="x", drain_s=1, on_fatal=print, wait=True)
-    )
-    await asyncio.sleep(0)
-    own_nats_server.start()
-    session = await opening
+    reasons = []
+
+    async def wait(why):
+        reasons.append(why)
+        own_nats_server.start()
+
+    session = await BusSession.open(url, name="x", drain_s=1, on_fatal=print, wait=wait)
 
     assert session.healthy()
+    assert reasons == [f"no NATS server answers at {url.removeprefix('nats://')}"]
     await session.close()
 
 

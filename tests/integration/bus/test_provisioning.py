@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
+from shared.bus import provision as provisioning
 from shared.bus.provision import provision
 from shared.errors import ConfigurationError
 from shared.topology import BUCKETS, STREAMS, embed_stage, stages
@@ -41,8 +42,11 @@ async def test_a_second_generation_lives_beside_the_first(js):
     assert done == [
         "created stream KV_ledger_g2",
         "created consumer enricher_g2",
+        "created consumer enricher_bulk_g2",
         "created consumer embedder_g2",
+        "created consumer embedder_bulk_g2",
         "created consumer indexer_g2",
+        "created consumer indexer_bulk_g2",
         "created consumer validator_g2",
     ]
 
@@ -138,6 +142,19 @@ async def test_a_log_made_anew_never_counts_below_the_old_one(js):
     assert (await js.stream_info("DOCS")).state.last_seq > old > 1_600_000_000_000_000
 
 
+async def test_a_log_made_anew_begins_above_the_ledger_or_not_at_all(js, monkeypatch):
+    await run(js)
+    given = (await js.stream_info("KV_ledger_g1")).state.last_seq
+    await js.delete_stream("DOCS")
+    monkeypatch.setattr(provisioning, "clock", lambda: given - 3600 * 10**6)
+    with pytest.raises(ConfigurationError, match=r"clock.*behind"):
+        await run(js)
+    monkeypatch.setattr(provisioning, "clock", lambda: given - 10**6)
+    await run(js)
+
+    assert (await js.stream_info("DOCS")).config.first_seq == given + 1
+
+
 async def test_buckets_are_what_nats_clients_expect(js):
     await run(js)
     ledger = await js.key_value("ledger_g1")
@@ -154,9 +171,9 @@ async def test_buckets_are_what_nats_clients_expect(js):
     assert (await bodies.get("hash")).data == b"body"
 
 
-async def test_the_cache_forgets_its_oldest_when_full_and_a_ledger_refuses(js):
+async def test_cache_and_notes_forget_their_oldest_when_full_and_a_ledger_refuses(js):
     await run(js)
-    for bucket in ("KV_embcache", "KV_ledger_g1"):
+    for bucket in ("KV_embcache", "KV_troubles", "KV_ledger_g1"):
         config = (await js.stream_info(bucket)).config
         await js.update_stream(config.evolve(max_bytes=5000))
     cache, ledger = await js.key_value("embcache"), await js.key_value("ledger_g1")
@@ -167,4 +184,9 @@ async def test_the_cache_forgets_its_oldest_when_full_and_a_ledger_refuses(js):
     with pytest.raises(Exception, match="maximum bytes"):
         await ledger.put("k1", b"x" * 4000)
 
+    notes = await js.key_value("troubles")
+    for number in range(10):
+        await notes.put(f"k{number}", b"x" * 1000)
+
     assert (await cache.get("k9")).value == b"x" * 1000
+    assert (await notes.get("k9")).value == b"x" * 1000

@@ -6,7 +6,7 @@ import pytest
 
 from services.validator.failures import Failure, RecordFailure
 from shared.bus.changes import JetChangeLog
-from shared.bus.deadletters import RECORDER, letter_of, letters, recorder
+from shared.bus.deadletters import letter_of, letters, recorder
 from shared.bus.session import BusSession
 from shared.errors import BusUnavailable, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady
@@ -14,7 +14,7 @@ from shared.ledgers.kv import KvLedger
 from shared.ordering import state
 from shared.progress import Progress
 from shared.repair import resubmit
-from shared.topology import embed_stage, enrich_stage, index_stage
+from shared.topology import RECORDER, embed_stage, enrich_stage, index_stage
 
 pytestmark = pytest.mark.nats
 

@@ -8,6 +8,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from shared.bus import renumber
 from shared.bus.provision import ensure_consumer, ensure_stream, stream_config
 from shared.bus.renumber import DOCS, INTAKE, raise_intake, renumber_docs
+from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import ACCEPT, STREAMS
 
 pytestmark = pytest.mark.nats
@@ -123,6 +124,40 @@ async def test_whoever_dies_at_any_step_is_followed_by_one_who_ends_it(js, monke
     assert {s: data for s, (_, data) in after.items()} == {s: d for s, (_, d) in before.items()}
     assert min(seq for seq, _ in after.values()) > now
     assert await names(js) == {DOCS}
+
+
+async def test_a_clock_behind_the_numbers_is_refused_and_nothing_is_changed(js, monkeypatch):
+    await make(js, DOCS)
+    await write(js, 2)
+    before = await contents(js)
+    monkeypatch.setattr(renumber, "clock", lambda: clock() - 3600 * 10**6)
+    with pytest.raises(ConfigurationError, match="clock"):
+        await renumber_docs(js)
+
+    assert await contents(js) == before
+    assert await names(js) == {DOCS}
+
+
+async def test_a_clock_that_falls_back_between_two_tries_gives_no_number_again(js, monkeypatch):
+    await make(js, DOCS)
+    await write(js, 2)
+    last, ask = (await js.stream_info(DOCS)).state.last_seq, renumber.ask
+
+    async def dying(js, api, request):
+        if api == f"STREAM.DELETE.{DOCS}":
+            raise BusUnavailable("died")
+        return await ask(js, api, request)
+
+    monkeypatch.setattr(renumber, "ask", dying)
+    with pytest.raises(BusUnavailable):
+        await renumber_docs(js)
+    marks = (await js.stream_info(renumber.KEPT)).config.metadata
+    monkeypatch.setattr(renumber, "ask", ask)
+    monkeypatch.setattr(renumber, "clock", lambda: 10**15)
+    count = await renumber_docs(js)
+
+    assert count == 2
+    assert min(seq for seq, _ in (await contents(js)).values()) > int(marks[renumber.AFTER]) > last
 
 
 async def test_an_empty_intake_goes_on_at_the_clock(js):

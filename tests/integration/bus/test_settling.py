@@ -1,12 +1,17 @@
 """Every message ends: acknowledged, tried again, or in the dead letters. On a real server."""
 
 import asyncio
+import contextlib
 
 import pytest
 import structlog
 
+from shared.bus import line
 from shared.bus.deadletters import letters
 from shared.bus.provision import ensure_consumer
+from shared.bus.suspicion import RESERVE, Suspicion
+from shared.bus.trouble import WORK, Trouble
+from shared.bus.troubles import Troubles
 from shared.errors import (
     BusUnavailable,
     DocumentRefused,
@@ -184,6 +189,264 @@ async def test_the_message_that_kills_is_buried_without_those_that_were_beside_i
     assert await notes_of(provisioned) == 1  # for copies of it that may be on their way
 
 
+async def test_a_slow_innocent_of_another_stage_is_not_accused(
+    provisioned, open_session, part, changed, eventually, quick
+):
+    """It is open for a moment, and whenever both are open, the killer ends the process."""
+    embed, enrich = quick(STAGE, ack_wait_s=0.5), quick(enrich_stage("g1"), ack_wait_s=0.5)
+    session = await open_session()
+    for stage in (embed, enrich):
+        await ensure_consumer(provisioned, stage)
+    await session.publish(part("killer.md"))
+    await session.publish(changed("slow.pdf"))
+    dying, ended = asyncio.Event(), []
+
+    async def slow(event, delivery):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(dying.wait(), 0.5)
+            await asyncio.Event().wait()
+        ended.append(event.document.path)
+        return ()
+
+    async def killer(event, delivery):
+        await asyncio.sleep(0.1)
+        dying.set()
+        await asyncio.Event().wait()
+
+    for _ in range(8):
+        dying.clear()
+        worker = await open_session(drain_s=0.0)
+        worker.subscribe(embed, killer)
+        worker.subscribe(enrich, slow)
+        await worker.start()
+        here = worker.counts[embed.name]
+        await eventually(lambda here=here: dying.is_set() or here.buried)
+        if here.buried:
+            break
+        await died(worker)
+    other = worker.counts[enrich.name]
+    await eventually(lambda: ended or other.buried)
+
+    dead = [(letter.document.path, letter.code) for letter in await letters(provisioned)]
+    assert dead == [("killer.md", "poison")]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A suspect takes long after a moment."""
+    monkeypatch.setattr(line, "LONGEST_ALONE_S", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_suspects_that_wait_for_another_stage_keep_nothing_fresh_from_being_fetched(
+    provisioned, open_session, part, changed, eventually, quick
+):
+    embed = quick(STAGE, ack_wait_s=0.6)
+    enrich = quick(enrich_stage("g1"), ack_wait_s=0.6, prefetch=2)
+    session = await open_session()
+    for stage in (embed, enrich):
+        await ensure_consumer(provisioned, stage)
+    await session.publish(part("hangs.md"))
+    await stolen(provisioned, embed, 1)
+    held, seen = asyncio.Event(), []
+
+    async def hangs(event, delivery):
+        held.set()
+        await asyncio.Event().wait()
+
+    async def handle(event, delivery):
+        seen.append(event.document.path)
+        return ()
+
+    worker = await open_session(embed, hangs, drain_s=0.0)
+    await eventually(held.is_set)
+    for path in ("a.md", "b.md"):
+        await session.publish(changed(path))
+    await stolen(provisioned, enrich, 2)
+    worker.subscribe(enrich, handle)
+    consumer = worker.stages[enrich.name]
+    await consumer._subscriber.start()
+    await eventually(lambda: consumer.pull.held == 2)
+    await session.publish(changed("fresh.md"))
+    await eventually(lambda: seen)
+
+    assert seen == ["fresh.md"]
+
+
+async def test_a_lost_bucket_of_notes_ends_the_watch_and_not_the_work(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, ack_wait_s=0.5)
+    seen, last = [], 2 * RESERVE
+
+    async def handle(event, delivery):
+        seen.append(event.document.path)
+        return ()
+
+    session = await open_session(stage, handle)
+    await session.publish(part("first.md"))
+    await eventually(lambda: seen)
+    with structlog.testing.capture_logs() as logs:
+        await provisioned.delete_stream("KV_troubles")
+        for number in range(last):
+            await session.publish(part(f"{number}.md"))
+        await eventually(lambda: len(seen) == last + 1)
+    await session.publish(part("stolen.md"))
+    await eventually(lambda: "stolen.md" in seen)
+    await session.close()
+    other = await open_session()
+    await other.publish(part("again.md"))
+    await stolen(provisioned, stage, 1)
+    await open_session(stage, handle)
+    await eventually(lambda: "again.md" in seen)  # nobody can say what it did: it is opened
+
+    assert len(seen) == len(set(seen))
+    assert [entry["event"] for entry in logs].count("deaths_not_counted") == 1
+
+
+async def test_a_copy_of_a_buried_killer_ends_nobody(
+    provisioned, open_session, part, eventually, quick
+):
+    """The server lives on, so the copy looks like any other new message."""
+    stage = quick(STAGE, ack_wait_s=0.5)
+    session = await open_session()
+    await ensure_consumer(provisioned, stage)
+    killer = part("killer.md")
+    await session.publish(killer)
+    kills, dying = [], asyncio.Event()
+
+    async def handle(event, delivery):
+        kills.append(delivery.attempt)
+        dying.set()
+        await asyncio.Event().wait()
+
+    for _ in range(8):
+        dying.clear()
+        worker = await open_session(stage, handle, drain_s=0.0)
+        counts = worker.counts[stage.name]
+        await eventually(lambda counts=counts: dying.is_set() or counts.buried)
+        if counts.buried:
+            break
+        await died(worker)
+    await session.publish(killer)
+    await eventually(lambda: counts.buried == 2 or len(kills) > 4)
+    await worker.close()
+    worker = await open_session(stage, handle, drain_s=0.0)
+    await session.publish(killer)
+    await eventually(lambda: worker.counts[stage.name].buried == 1 or len(kills) > 4)
+
+    assert len(kills) == 4
+
+
+async def test_a_replica_that_buried_a_killer_knows_its_copies(
+    provisioned, open_session, part, eventually, quick
+):
+    """It began before there was a note; the deaths were those of others."""
+    stage, seen, killer = quick(STAGE, ack_wait_s=0.5), [], part("killer.md")
+
+    async def handle(event, delivery):
+        seen.append(event.document.path)
+        return ()
+
+    session = await open_session()
+    await ensure_consumer(provisioned, stage)
+    await session.publish(killer)
+    await stolen(provisioned, stage, 1)
+    worker = await open_session(stage, handle)
+    await session.publish(part("other.md"))
+    await eventually(lambda: seen)
+    await Troubles(provisioned, stage.name).put(killer.work, Trouble(killed=3))
+    await eventually(lambda: worker.counts[stage.name].buried == 1)
+    await session.publish(killer)
+    await eventually(lambda: worker.counts[stage.name].buried == 2 or len(seen) > 1)
+
+    assert seen == ["other.md"]
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+async def test_a_copy_that_is_open_elsewhere_counts_as_no_death_for_long(provisioned, first_to_end):
+    replicas = [Troubles(provisioned, STAGE.name) for _ in range(2)]
+    known = []
+    for replica in replicas:
+        known.append(await replica.get("work") or Trouble())
+        await replica.put("work", known[-1].opened())
+    for n in (first_to_end, 1 - first_to_end):
+        await replicas[n].close("work", known[n].failed(1.0))
+    note = await replicas[0].get("work")
+
+    assert note.killed == 0
+    assert note.failures == 1
+
+
+async def test_a_header_of_a_client_makes_no_two_messages_share_a_note(
+    provisioned, open_session, changed, eventually
+):
+    stage = enrich_stage("g1")
+
+    async def handle(event, delivery):
+        raise RuntimeError("a fault of ours")
+
+    session = await open_session(stage, handle)
+    sent = set()
+    for path in ("a.md", "b.md"):
+        change = changed(path)
+        ack = await provisioned.publish(
+            change.subject, change.model_dump_json().encode(), headers={WORK: "a" * 26}
+        )
+        sent.add(str(ack.seq))
+    await eventually(lambda: session.counts[stage.name].retried >= 2)
+
+    assert await Troubles(provisioned, stage.name).names() == {"delivered", *sent}
+
+
+async def test_a_stop_while_the_note_is_written_accuses_nobody(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, ack_wait_s=0.5)
+    session = await open_session()
+    await ensure_consumer(provisioned, stage)
+    message = part()
+    await session.publish(message)
+    await stolen(provisioned, stage, 1)
+    worker, written = await open_session(drain_s=0.0), asyncio.Event()
+    worker.subscribe(stage, None)
+    troubles = worker.stages[stage.name]._troubles
+    put = troubles.put
+
+    async def put_and_wait(name, trouble):
+        stored = await put(name, trouble)
+        if not written.is_set():
+            written.set()
+            await asyncio.Event().wait()
+        return stored
+
+    troubles.put = put_and_wait
+    await worker.start()
+    await eventually(written.is_set)
+    await worker.close()
+    note = await Troubles(provisioned, stage.name).get(message.work)
+
+    assert note is not None  # it was about to be accused
+    assert note.killed == 0
+
+
+async def test_replicas_never_lower_how_far_a_stage_was_delivered(provisioned):
+    ahead, behind = (Suspicion(provisioned, STAGE.name) for _ in range(2))
+    for suspicion in (ahead, behind):
+        await suspicion.look(1, 1, "1")
+    await ahead.look(1000, 1, "1000")
+    await behind.look(500, 1, "500")
+    later = Suspicion(provisioned, STAGE.name)
+    await later.look(1, 1, "1")
+    other = Suspicion(provisioned, STAGE.name)
+    other._server = "another start"
+    doubted = await other.look(1000 + RESERVE, 1, "x")
+
+    assert behind.is_fresh(1000, 1, "1000")
+    assert later.is_fresh(1000 + RESERVE, 1, "x")
+    assert not doubted.seen_to_end
+
+
 async def died(worker):
     """Cut its connection: nothing it does from now on reaches the bus, as after a kill."""
     await worker.client.close()
@@ -336,7 +599,7 @@ async def test_a_full_dead_letter_stream_loses_nothing(
     assert letter.code == "permanent_error"
 
 
-async def test_fifty_polls_are_no_failure_but_age_ends_them(
+async def test_fifty_polls_are_no_failure_but_their_time_ends_them(
     provisioned, open_session, part, eventually, quick
 ):
     stage = quick(STAGE, attempts=None, patience_s=1.0)
@@ -344,7 +607,7 @@ async def test_fifty_polls_are_no_failure_but_age_ends_them(
 
     async def handle(event, delivery):
         polls.append(delivery.attempt)
-        raise NotYetIndexed("3 of 5 rows", after_s=0.002)
+        raise NotYetIndexed("3 of 5 rows", after_s=0.01)
 
     session = await open_session(stage, handle)
     await session.publish(part())
@@ -354,6 +617,26 @@ async def test_fifty_polls_are_no_failure_but_age_ends_them(
 
     assert dead_early == []
     assert [letter.code for letter in await letters(provisioned)] == ["not_searchable"]
+
+
+async def test_a_wait_for_the_store_goes_on_in_the_next_process(
+    provisioned, open_session, part, eventually, quick
+):
+    stage = quick(STAGE, attempts=None, patience_s=1.0)
+    polls = []
+
+    async def handle(event, delivery):
+        polls.append(delivery.attempt)
+        raise NotYetIndexed("3 of 5 rows", after_s=0.02)
+
+    worker = await open_session(stage, handle)
+    await worker.publish(part())
+    await eventually(lambda: len(polls) >= 25)
+    await worker.close()
+    worker = await open_session(stage, handle)
+    await eventually(lambda: worker.counts[stage.name].buried == 1)
+
+    assert 25 <= len(polls) < 60  # 50 pauses make a second
 
 
 async def test_what_follows_is_stored_before_the_message_is_acknowledged(

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from instep_process import wait_until
 
+from services.enricher import child as child_process
 from services.enricher.apart import ReadApart
-from services.enricher.child import Allowed, Child
+from services.enricher.child import Allowed, Child, Died
 from services.enricher.load import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.wire import Question
 from shared.content.memory import MemoryContent
 from shared.encoders.factory import load_tokenizer
-from shared.errors import DocumentRefused
+from shared.errors import DocumentRefused, TransientError
 from shared.events import Batch, Document, DocumentChanged, Stored
 from shared.identity import content_hash, doc_key
 from shared.settings import Chunking, Embedding
@@ -189,6 +190,28 @@ async def test_a_document_that_breaks_two_processes_is_refused(read_apart):
     assert (await reader(question(), b"<p>word</p>")).blocks[0].text == "word"
 
 
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGKILL, signal.SIGKILL), (signal.SIGSEGV, 9), (15, 11)]
+)
+async def test_a_document_whose_processes_were_ended_from_outside_is_tried_again_later(
+    read_apart, signals
+):
+    """The kernel's killer comes when the machine has no memory, whoever has taken it."""
+    reader = read_apart(processes=1)
+    reading = asyncio.create_task(reader(question(), many_attributes(60_000)))
+    killed = set()
+    while not reading.done():
+        for pid in set(reader.pids) - killed:
+            os.kill(pid, signals[len(killed)])
+            killed.add(pid)
+        await asyncio.sleep(0.001)
+
+    with pytest.raises(TransientError, match="ended from outside"):
+        await reading
+    assert len(killed) == 2
+    assert (await reader(question(), b"<p>word</p>")).blocks[0].text == "word"
+
+
 async def test_a_reading_that_is_given_up_leaves_no_process(read_apart, eventually):
     reader = read_apart()
     reading = asyncio.create_task(reader(question(), many_attributes(60_000)))
@@ -221,6 +244,25 @@ async def test_a_large_document_leaves_a_fresh_process_behind(read_apart):
     await reader(question("a.txt"), b"word " * 300_000)
 
     assert reader.pids == []
+
+
+BOASTFUL = """
+import sys, time
+frame = lambda data: len(data).to_bytes(4, "big") + data
+sys.stdout.buffer.write(frame(b'"ready"') + (2**30).to_bytes(4, "big"))
+sys.stdout.flush()
+time.sleep(60)
+"""
+
+
+async def test_a_process_that_announces_a_gigabyte_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(child_process, "_BOOT", BOASTFUL)
+    child = await Child.start(Allowed(512 * MB, cpu_s=2.0, patience=1.0))
+    try:
+        with pytest.raises(Died):
+            await child.ask(question(), b"<p>word</p>")
+    finally:
+        await child.end()
 
 
 # -- what the process is ---------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 
-from services import disk
+from services import disk, local
 from services.local import LocalServer
 from shared.settings import Bus
 
@@ -75,3 +76,23 @@ async def test_writes_go_on_when_there_is_room_again(small_disk, monkeypatch):
         assert restarts_while_full == 0
         assert server.restarts == 1
         assert after > stored[-1]
+
+
+async def test_a_server_that_dies_while_the_disk_is_full_is_started_when_there_is_room(
+    small_disk, monkeypatch, eventually
+):
+    monkeypatch.setattr(local, "LOOK_S", 0.05)
+    async with LocalServer(small_disk, Bus()) as server:
+        client = await nats.connect(server.url)
+        await client.jetstream().add_stream(name="A", subjects=["a.*"])
+        await client.close()
+        before = await publish(server.url)
+        fill(small_disk / "filler")
+        os.kill(server.pid, signal.SIGKILL)
+        await eventually(lambda: server.restarts > 2 * local._QUICK_DEATHS)
+        (small_disk / "filler").unlink()
+        async with asyncio.timeout(30):
+            while (after := await publish(server.url)) is None:
+                await asyncio.sleep(0.1)
+
+        assert (before, after) == (1, 2)

@@ -316,10 +316,11 @@ async def test_a_server_that_is_killed_before_it_answers_is_started_again(
     server = LocalServer(tmp_path, Bus())
 
     async def killing(port: int, token: str) -> bool:
-        if len(killed) < 2:
+        if len(set(killed)) < 2 or server.pid in killed:  # a death is seen a moment later
             assert server.pid is not None
             killed.append(server.pid)
-            os.kill(server.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGKILL)
             return False
         return await answers(port, token)
 

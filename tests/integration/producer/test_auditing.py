@@ -245,3 +245,17 @@ async def test_a_bus_that_is_away_ends_the_audit_with_its_error(docs):
         async with asyncio.timeout(20):
             with pytest.raises(BusUnavailable):
                 await docs.audit(dry_run=True)
+
+
+async def test_a_file_that_was_once_submitted_is_removed_with_it_though_the_listing_was_lost(docs):
+    async with docs.running():
+        await submit(docs, 2, "03.md", "otherwise")
+        docs.write("03.md", "edited later")
+        await docs.audit()
+        await docs.settle()
+    docs.listings._values.clear()
+    (docs.root / "03.md").unlink()
+    await docs.once()
+
+    assert "03.md" not in docs.held()
+    assert (docs.log.appended[-1].op, docs.log.appended[-1].intake) == ("deleted", 2)

@@ -1,6 +1,7 @@
 """Removals of a real folder that wait, and what a person can do about them."""
 
 import asyncio
+import os
 
 import pytest
 from watched import SOURCE, Watched
@@ -251,10 +252,10 @@ async def test_files_that_vanish_while_they_are_read_are_removals_like_others(
     await docs.once()
     read = Folder.read
 
-    def goes(self, path):
+    def goes(self, path, **how):
         for n in range(30):
             (docs.root / f"{n:02}.md").unlink(missing_ok=True)
-        return read(self, path)
+        return read(self, path, **how)
 
     monkeypatch.setattr(Folder, "read", goes)
     async with docs.running() as watch:
@@ -276,3 +277,56 @@ async def test_what_is_kept_and_what_comes_on_top(emptied, eventually):
 
     assert (hold.vanished, hold.kept, audit.held, released) == (26, False, 26, 26)
     assert len(emptied.held()) == 4
+
+
+async def test_what_is_held_stays_held_while_its_folder_cannot_be_listed(tmp_path, monkeypatch):
+    docs = Watched(tmp_path / "docs", watch="poll", poll=3600.0)
+    for n in range(40):
+        docs.write(f"{'sub/' if n < 22 else ''}{n}.md", str(n))
+    scandir, shut = os.scandir, []
+
+    def closing(path):
+        if str(path).endswith("/sub") and shut:
+            raise OSError(5, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closing)
+    async with docs.running() as watch:
+        for n in range(22):
+            (docs.root / f"sub/{n}.md").unlink()
+        for n in range(10):
+            docs.write(f"new{n}.md", str(n))
+        await watch.rescan()  # 22 of 50 by now would need no question
+        shut.append(True)
+        await watch.rescan()
+        (planned,) = await docs.audit(dry_run=True)
+        closed = watch.held.vanished
+    async with docs.running() as watch:
+        restarted = watch.held.vanished
+        shut.clear()
+        await watch.rescan()
+        open_again = watch.held.vanished
+
+    assert (closed, planned.held, restarted, open_again) == (22, 22, 22, 22)
+    assert len(docs.held()) == 50
+    assert not [news for news in docs.news if "is back" in news.detail]
+
+
+async def test_another_removal_in_place_of_a_kept_one_that_is_back_asks_again(tmp_path):
+    docs = Watched(tmp_path / "docs", watch="poll", poll=3600.0)
+    for n in range(60):
+        docs.write(f"{n}.md", str(n))
+    await docs.once()
+    for n in range(40):
+        (docs.root / f"{n}.md").unlink()
+    async with docs.running() as watch:
+        await watch.guard.keep()
+    docs.write("0.md", "0")
+    async with docs.running() as watch:
+        fewer = watch.held
+    (docs.root / "50.md").unlink()
+    async with docs.running() as watch:
+        other = watch.held
+
+    assert (fewer.vanished, fewer.kept) == (39, True)
+    assert (other.vanished, other.kept, docs.progress.held) == (40, False, 40)

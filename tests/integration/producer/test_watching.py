@@ -3,11 +3,17 @@
 import asyncio
 import os
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 from watched import Watched
 
+from services.producer.folder import Folder, SourceUnavailable
+from services.producer.hearing import Hearing
 from services.producer.memory_log import MemoryChangeLog
+from services.producer.notices import Notices
+from services.producer.reading import content
+from services.producer.sync import GROWS, RESTLESS
 from shared.errors import BusUnavailable
 from shared.shelves.memory import MemoryShelf
 
@@ -387,3 +393,199 @@ async def test_one_listing_is_one_batch_with_its_count_on_every_change(live):
     assert {(c.batch.id, c.batch.count) for c in live.log.appended} == {(batch.batch.id, 5)}
     assert set(batch.members) == {c.document.doc_key for c in live.log.appended}
     assert batch.batch.format == "md"
+
+
+async def test_one_file_that_cannot_be_handled_stops_no_other(docs, eventually, monkeypatch):
+    """A fault of ours: it is told, and the file is tried again by the next listing."""
+    read, odd = Folder.read, ["odd.md"]
+
+    def fails(self, path, **how):
+        if path in odd:
+            raise ValueError("year 10000 is out of range")
+        return read(self, path, **how)
+
+    docs.write("odd.md", "odd")
+    for n in range(40):
+        docs.write(f"{n}.md", str(n))
+    monkeypatch.setattr(Folder, "read", fails)
+    async with docs.running() as watch:
+        first = docs.held()
+        told = dict(docs.progress.sources["docs"].problems)
+        odd.clear()
+        await watch.rescan()
+        after = dict(docs.progress.sources["docs"].problems)
+
+    assert (len(first), "odd.md" in first) == (40, False)
+    assert told == {"odd.md": "a fault in instep: ValueError"}
+    assert (docs.held()["odd.md"], after) == ("odd", {})
+
+
+async def test_a_file_of_the_year_10000_is_an_ordinary_document(docs):
+    docs.write("a.md", "a")
+    docs.write("far.md", "far")
+    year_10000 = 253402300800
+    os.utime(docs.root / "far.md", (year_10000, year_10000))
+    await docs.once()
+
+    assert docs.held() == {"a.md": "a", "far.md": "far"}
+
+
+async def test_batches_that_the_bus_did_not_take_are_told_once_each_by_many_who_try(live):
+    live.write("a.md", "a")
+    live.write("b.md", "b")
+    sync = live.build()._sync
+    announce, told = live.batches.announce, []
+
+    async def down(*batch):
+        raise BusUnavailable("away")
+
+    async def slow(*batch):
+        await asyncio.sleep(0.01)
+        told.append(batch[0].id)
+        await announce(*batch)
+
+    live.batches.announce = down
+    for name, stat in sync.folder.scan().files.items():
+        await sync({name: stat}, started_at=datetime.now(UTC))
+    live.batches.announce = slow
+    await asyncio.gather(*(sync.keep() for _ in range(5)))
+
+    assert (len(told), len(set(told)), sync.behind) == (2, 2, False)
+
+
+@pytest.fixture
+def growing(docs, monkeypatch):
+    """A log: while it grows, somebody writes a line during every reading."""
+    monkeypatch.setattr("services.producer.patience.OVERDUE_S", 0.2)
+    docs.write("log.txt", "line\n")
+    docs.write("other.md", "other")
+    readings = []
+
+    def grows(file, size):
+        data = content(file, size)
+        if os.fstat(file).st_ino == (docs.root / "log.txt").stat().st_ino:
+            readings.append(size)
+            if docs.grows:
+                with (docs.root / "log.txt").open("a") as log:
+                    log.write("line\nhalf a ")
+        return data
+
+    docs.grows = True
+    monkeypatch.setattr("services.producer.snapshot.content", grows)
+    return readings
+
+
+async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, eventually):
+    health = lambda: docs.progress.sources["docs"].problems  # noqa: E731
+    async with docs.running():
+        first, told, tries = docs.held(), dict(health()), len(growing)
+        docs.grows = False
+        whole = (docs.root / "log.txt").read_text()
+        await eventually(lambda: docs.held()["log.txt"] == whole)
+        await eventually(lambda: not health())
+
+    assert first["log.txt"].startswith("line\nline\n")
+    assert first["log.txt"].endswith("line\n")
+    assert (told, tries < 12) == ({"log.txt": GROWS}, True)
+    assert [news.path for news in docs.news if news.detail == GROWS] == ["log.txt"]
+
+
+async def test_a_file_that_is_rewritten_all_the_time_is_told_and_never_mixed(
+    docs, monkeypatch, eventually
+):
+    monkeypatch.setattr("services.producer.patience.OVERDUE_S", 0.2)
+    docs.write("a.md", "0" * 10)
+    rests, count = [], iter(range(1, 10**6))
+
+    def changes(file, size):
+        data = content(file, size)
+        if not rests:
+            docs.write("a.md", str(next(count) % 10) * 10)
+        return data
+
+    monkeypatch.setattr("services.producer.snapshot.content", changes)
+    async with docs.running():
+        before, told = docs.held(), dict(docs.progress.sources["docs"].problems)
+        rests.append(True)
+        await eventually(lambda: "a.md" in docs.held())
+
+    assert (before, told) == ({}, {"a.md": RESTLESS})
+    assert len(set(docs.held()["a.md"])) == 1
+
+
+async def test_a_file_that_is_left_alone_and_deleted_goes_at_once(live, eventually):
+    live.write("a.md", "a")
+    async with live.running() as watch:
+        watch._when.settling.leave_alone("a.md", asyncio.get_running_loop().time(), 3600.0)
+        (live.root / "a.md").unlink()
+        await eventually(lambda: live.held() == {})
+
+
+@pytest.mark.parametrize("what", ["shut", "a.md"])
+async def test_what_could_not_be_read_is_read_when_it_can_though_no_event_comes(
+    tmp_path, eventually, monkeypatch, what
+):
+    docs = Watched(tmp_path / "docs", poll=0.05)
+    docs.write("a.md", "a")
+    docs.write("shut/b.md", "b")
+    scandir, opens, broken = os.scandir, os.open, [what]
+
+    def is_broken(path):
+        return any(str(path).endswith(name) for name in broken)
+
+    def failing(real):
+        def call(path, *args, **how):
+            if is_broken(path):
+                raise OSError(5, "Input/output error")
+            return real(path, *args, **how)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", failing(scandir))
+    monkeypatch.setattr(os, "open", failing(opens))
+    async with docs.running():
+        problems = docs.progress.sources["docs"].problems
+        first, told = set(docs.held()), set(problems)
+        broken.clear()
+        await eventually(lambda: set(docs.held()) == {"a.md", "shut/b.md"})
+        await eventually(lambda: not problems)
+
+    assert first == {"a.md", "shut/b.md"} - {"a.md" if what == "a.md" else "shut/b.md"}
+    assert told == {what}
+
+
+async def test_a_root_that_comes_after_the_start_is_watched(live, tmp_path, eventually):
+    live.write("a.md", "a")
+    live.root.rename(tmp_path / "away")
+    task = asyncio.create_task((watch := live.build()).run())
+    try:
+        await eventually(lambda: live.progress.sources["docs"].error)
+        (tmp_path / "away").rename(live.root)
+        await eventually(watch.listed.is_set)
+        live.write("b.md", "b")
+        await eventually(lambda: set(live.held()) == {"a.md", "b.md"})
+    finally:
+        task.cancel()
+
+
+async def test_a_root_that_is_away_when_it_is_to_be_watched_is_an_error_until_it_is_back(
+    live, tmp_path
+):
+    hearing = Hearing(live.settings, Notices(live.root), print)
+    root = live.build()._sync.folder.identity()
+    live.root.rename(tmp_path / "away")
+    heard = set()
+    await hearing.start(tmp_path, heard.update)
+    async with asyncio.timeout(20):
+        try:
+            with pytest.raises(SourceUnavailable, match="cannot be watched"):
+                await hearing.watch_the_same(root)
+            (tmp_path / "away").rename(live.root)
+            while hearing._notices.missing:
+                await asyncio.sleep(0.01)
+            await hearing.watch_the_same(root)
+            live.write("b.md", "b")
+            while str(live.root / "b.md") not in heard:
+                await asyncio.sleep(0.01)
+        finally:
+            await hearing.stop()

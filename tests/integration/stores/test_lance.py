@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import lancedb
@@ -18,7 +19,7 @@ import pytest
 from shared.errors import StoreMismatch, StoreUnavailable
 from shared.identity import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
-from shared.stores import lance_sweep, lance_upkeep
+from shared.stores import lance, lance_sweep, lance_upkeep
 from shared.stores.lance import LanceStore
 
 DIMENSIONS = 16
@@ -612,6 +613,7 @@ async def test_rows_of_many_commits_and_deletions_are_each_read_once(open_store)
 async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhile(
     open_store, monkeypatch
 ):
+    monkeypatch.setattr(lance, "KEPT_FOR", timedelta(milliseconds=1))
     store = await open_store()
     rows = [sealed(n) for n in range(3000)]
     await store.upsert(rows)
@@ -635,3 +637,22 @@ async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhi
     assert await store.digests() == digests_of(
         [*rows[:1000], *rows[2000:], *(sealed(n) for n in range(3000, 3300))]
     )
+
+
+async def test_files_of_older_versions_go_after_a_sweep_that_has_failed(open_store, monkeypatch):
+    monkeypatch.setattr(lance, "KEPT_FOR", timedelta(milliseconds=1))
+    store = await open_store()
+    for n in range(6):
+        await store.upsert([sealed(n)])
+
+    async def fails(connection, name):
+        raise OSError("no such file")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lance_sweep, "digests", fails)
+        with pytest.raises(StoreUnavailable):
+            await store.digests()
+    before = len(await store._table.list_versions())
+    await store.compact()
+
+    assert len(await store._table.list_versions()) < before

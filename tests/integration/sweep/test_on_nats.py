@@ -2,15 +2,25 @@
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import nats
 import pytest
 
+from services.validator.app import all_streams, restore
 from shared.bus.changes import JetChangeLog
+from shared.bus.connect import Access
 from shared.bus.provision import provision
 from shared.bus.road import JetRoad
-from shared.errors import BusUnavailable
-from shared.events import Batch, Document, DocumentChanged, DocumentEnriched, Inline
+from shared.errors import BusUnavailable, ConfigurationError
+from shared.events import (
+    Batch,
+    Document,
+    DocumentChanged,
+    DocumentEnriched,
+    EmbeddingsReady,
+    Inline,
+)
 from shared.identity import doc_key
 from shared.topology import embed_stage, enrich_stage
 
@@ -144,9 +154,67 @@ async def test_what_waits_between_enricher_and_ledger_has_not_passed(log, js, ro
     assert await road.passed(5)
 
 
+def parts(path, revision):
+    """A part as it waits for the embedder, and as it waits for the indexer."""
+    of = change(path).document.model_copy(update={"revision": revision})
+    more = {"document": of, "batch": change(path).batch, "generation": "g1"}
+    return DocumentEnriched(**more, rows=()), EmbeddingsReady(**more)
+
+
+async def test_what_is_carried_between_enricher_and_ledger_is_known_by_name(log, js, road):
+    nothing = await road.carried(9)
+    for path, revision, place in (("a.md", 7, 0), ("b.md", 8, 1), ("b.md", 8, 1)):
+        part = parts(path, revision)[place]
+        await js.publish(part.subject, part.model_dump_json().encode())
+    await js.publish(parts("a.md", 1)[0].subject, b"not an event")
+    other = parts("c.md", 9)[0].model_copy(update={"generation": "g2"})
+    await js.publish(other.subject, other.model_dump_json().encode())
+    await take(js, embed_stage("g1"), ack=False)
+    held, most = await road.carried(9), await road.carried(2)
+
+    assert nothing == frozenset()
+    assert held == {(doc_key("docs", "a.md"), 7), (doc_key("docs", "b.md"), 8)}
+    assert most is None
+
+
 async def test_what_waits_is_counted_on_the_whole_road(log, js, road):
     await append(log, "a.md")
     await append(log, "b.md")
 
     assert await road.waiting() == 2
     assert not await road.consumed()
+
+
+async def names(js):
+    return {info.config.name for info in await js.streams_info()}
+
+
+async def restored(js, access=None):
+    return await restore(SimpleNamespace(js=js, access=access or Access()), "g1", 3600)
+
+
+async def test_every_stream_and_bucket_that_somebody_deletes_is_made_anew(log, js):
+    whole = await names(js)
+    quiet = await restored(js)
+    for name in sorted(whole):
+        await js.delete_stream(name)
+
+        assert await restored(js)
+        assert await names(js) == whole
+
+    assert not quiet
+    assert not await restored(js)
+    assert whole == all_streams("g1")
+
+
+async def test_with_a_key_of_its_own_it_says_what_it_may_not_make(log, js):
+    validator = Access("validator", seed="of the validator")
+    await js.delete_stream("KV_listings")
+    unconcerned = await restored(js, validator)
+    await js.delete_stream("KV_ledger_g1")
+
+    with pytest.raises(ConfigurationError, match="provision"):
+        await restored(js, validator)
+
+    assert not unconcerned
+    assert "KV_ledger_g1" not in await names(js)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.line import Line
+from shared.bus.line import LONGEST_HELD_S, Gate, Line
 
 
 def first(_: int) -> int:
@@ -79,7 +79,7 @@ def test_handlers_that_hang_do_not_hold_up_a_suspect_for_ever():
     line.start(0.0)
     line.add("suspect", 0.0, killed=0)
 
-    assert line.start(29.0) is None
+    assert [line.start(at) for at in (0.0, 29.0)] == [None, None]
     assert line.start(31.0) == "suspect"
 
 
@@ -104,6 +104,100 @@ def test_suspects_are_taken_at_random():
     line.add("last", 0.0, killed=0)
 
     assert line.start(0.0) == "last"
+
+
+def test_a_suspect_of_another_line_waits_and_fresh_messages_do_not():
+    gate = Gate()
+    one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
+    one.add("killer", 0.0, killed=0)
+    other.add("slow", 0.0, killed=0)
+    other.add("fresh", 0.0)
+    started = one.start(10.0), other.start(10.0), other.start(10.0)
+    one.end("killer")
+    before = other.start(10.0)
+    other.end("fresh")
+
+    assert started == ("killer", "fresh", None)
+    assert before is None  # it has the gate, and waits until it is alone in its line
+    assert other.start(10.0) == "slow"
+
+
+def test_a_suspect_that_waits_for_its_line_keeps_the_gate():
+    gate = Gate()
+    one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
+    one.add("fresh", 0.0)
+    one.start(0.0)
+    one.add("suspect", 0.0, killed=0)
+    other.add("another", 0.0, killed=0)
+
+    assert (one.start(1.0), other.start(1.0)) == (None, None)
+
+    one.clear()
+
+    assert other.start(1.0) == "another"
+
+
+def test_the_other_lines_are_woken_first_and_in_turn():
+    gate, order = Gate(), []
+    lines = {}
+    for name in "abc":
+        lines[name] = Line[str](1, gate=gate, wake=lambda name=name: serve(name))
+        for n in range(2):
+            lines[name].add(f"{name}{n}", 0.0, killed=0)
+
+    def serve(name):
+        if item := lines[name].start(0.0):
+            order.append(item[0])
+
+    serve("a")
+    for _ in range(6):
+        ended = order[-1]
+        lines[ended].end(lines[ended]._alone)
+        serve(ended)
+
+    assert "".join(order) == "abcabc"
+
+
+def test_a_suspect_that_never_ends_holds_up_the_others_for_a_bounded_time():
+    gate = Gate()
+    one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
+    one.add("hangs", 0.0, killed=0)
+    one.start(0.0)
+    one.add("behind", 0.0, killed=0)
+    other.add("suspect", 0.0, killed=0)
+    barred = [line.barred(60.0) for line in (one, other)]
+
+    assert (one.start(60.0), other.start(60.0)) == (None, None)
+    assert barred == [1, 1]
+    assert other.start(LONGEST_HELD_S) == "suspect"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.none() | st.integers(0, 2), st.floats(0, 10)), max_size=30
+    ),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_of_all_lines_one_suspect_runs_and_everything_runs_once(items, concurrency, random):
+    gate, running, order = Gate(), [], []
+    lines = [Line[int](concurrency, gate=gate, pick=random.randrange) for _ in range(3)]
+    suspects = {n for n, (_, killed, _) in enumerate(items) if killed is not None}
+    for number, (line, killed, at) in enumerate(items):
+        lines[line].add(number, at, killed=killed)
+    now = 10.0
+
+    while any(map(len, lines)) or running:
+        for line in random.sample(lines, 3):
+            while (item := line.start(now)) is not None:
+                running.append((line, item))
+                order.append(item)
+        assert len([item for _, item in running if item in suspects]) <= 1
+        line, item = running.pop(random.randrange(len(running)))
+        line.end(item)
+        now += 0.1
+
+    assert sorted(order) == list(range(len(items)))
 
 
 @given(

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.deadletters import MOVER, RECORDER
 from shared.bus.provision import bucket_config, consumer_config, difference, stream_config
-from shared.topology import BUCKETS, STREAMS, ledger_bucket, stages
+from shared.topology import BUCKETS, MOVER, RECORDER, STREAMS, ledger_bucket, stages
 
 STAGES = (*stages("g1", 60.0), RECORDER, MOVER)
 
@@ -43,11 +42,14 @@ def test_orders_start_at_the_clock_and_below_what_json_can_carry():
     assert all(1_600_000_000_000_000 < configs[name]["first_seq"] < 2**53 for name in by_clock)
 
 
-def test_only_the_cache_may_forget():
+def test_only_the_cache_and_the_notes_about_trouble_may_forget():
     buckets = (*BUCKETS, ledger_bucket("g1"))
     configs = {bucket.name: bucket_config(bucket) for bucket in buckets}
 
-    assert {name for name, c in configs.items() if c["discard"] == "old"} == {"embcache"}
+    assert {name for name, c in configs.items() if c["discard"] == "old"} == {
+        "embcache",
+        "troubles",
+    }
     assert {name for name, c in configs.items() if "persist_mode" in c} == {"embcache"}
 
 

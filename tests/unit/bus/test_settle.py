@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import errors
-from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, before, one_line, settle
+from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, one_line, poison, settle
 from shared.errors import (
     DocumentRefused,
     InstepError,
@@ -16,14 +16,14 @@ from shared.errors import (
     TransientError,
 )
 
-ONCE = Tried(deliveries=1, failures=1)
+ONCE = Tried(failures=1)
 
 attempts = st.none() | st.integers(1, 20)
 patience = st.none() | st.floats(0, 1e5)
 tries = st.builds(
     Tried,
-    deliveries=st.integers(1, 10_000),
-    age_s=st.floats(0, 1e6),
+    polls=st.integers(0, 10_000),
+    polled_s=st.floats(0, 1e6),
     failures=st.integers(0, 10_000),
     failing_s=st.floats(0, 1e6),
 )
@@ -48,7 +48,7 @@ def test_what_no_retry_can_help_is_buried_at_once(kind, tried, most, limit):
 
 @given(st.integers(1, 10_000), st.integers(1, 20))
 def test_a_poll_never_counts_as_an_attempt(n, most):
-    tried = Tried(deliveries=n, age_s=1)
+    tried = Tried(polls=n, polled_s=1)
     verdict = settle(NotYetIndexed("not yet"), tried, attempts=most, patience_s=60)
 
     assert isinstance(verdict, Retry)
@@ -56,8 +56,10 @@ def test_a_poll_never_counts_as_an_attempt(n, most):
 
 @given(not_a_poll, st.integers(3, 10_000), st.floats(60, 1e6))
 def test_without_attempts_only_time_ends_an_error(kind, failures, failing_s):
-    young = settle(kind("x"), Tried(9, 1e6, failures, 59), attempts=None, patience_s=60)
-    old = settle(kind("x"), Tried(9, 1e6, failures, failing_s), attempts=None, patience_s=60)
+    young = settle(kind("x"), Tried(failures=failures, failing_s=59), attempts=None, patience_s=60)
+    old = settle(
+        kind("x"), Tried(failures=failures, failing_s=failing_s), attempts=None, patience_s=60
+    )
 
     assert isinstance(young, Retry)
     assert isinstance(old, Bury)
@@ -71,9 +73,9 @@ def test_without_attempts_and_patience_nothing_is_given_up(kind, tried):
     assert isinstance(verdict, Retry)
 
 
-def test_a_message_that_waited_long_in_the_queue_is_still_looked_for_more_than_once():
+def test_a_message_is_polled_for_more_than_once_however_short_the_patience_is():
     verdicts = [
-        settle(NotYetIndexed("x"), Tried(n, 9999.0), attempts=None, patience_s=60)
+        settle(NotYetIndexed("x"), Tried(polls=n, polled_s=9.0), attempts=None, patience_s=1)
         for n in (1, 2, 3)
     ]
 
@@ -81,9 +83,9 @@ def test_a_message_that_waited_long_in_the_queue_is_still_looked_for_more_than_o
 
 
 @given(st.integers(1, 20), st.integers(1, 10_000))
-def test_a_fault_of_our_own_ends_after_its_attempts_however_often_it_was_delivered(most, others):
+def test_a_fault_of_our_own_ends_after_its_attempts_however_often_it_was_polled_for(most, others):
     verdicts = [
-        settle(KeyError("x"), Tried(n + others, 1e6, n), attempts=most, patience_s=None)
+        settle(KeyError("x"), Tried(others, 1e6, n), attempts=most, patience_s=None)
         for n in range(1, most + 1)
     ]
 
@@ -94,15 +96,17 @@ def test_a_fault_of_our_own_ends_after_its_attempts_however_often_it_was_deliver
 
 @given(not_a_poll, st.integers(1, 29))
 def test_a_clock_that_jumps_by_days_ends_no_patience(kind, failures):
-    jumped = Tried(failures, 3 * 86_400, failures, 3 * 86_400)
+    jumped = Tried(failures=failures, failing_s=3 * 86_400)
 
     assert isinstance(settle(kind("x"), jumped, attempts=None, patience_s=3600), Retry)
 
 
 @given(not_a_poll, st.integers(8, 10_000))
 def test_a_device_or_store_that_is_away_for_minutes_costs_no_document(kind, failures):
-    minutes = settle(kind("x"), Tried(30, 1e6, failures, 899), attempts=5, patience_s=None)
-    longer = settle(kind("x"), Tried(30, 1e6, failures, 900), attempts=5, patience_s=None)
+    minutes = settle(
+        kind("x"), Tried(failures=failures, failing_s=899), attempts=5, patience_s=None
+    )
+    longer = settle(kind("x"), Tried(failures=failures, failing_s=900), attempts=5, patience_s=None)
 
     assert isinstance(minutes, Retry)
     assert isinstance(longer, Bury)
@@ -110,7 +114,7 @@ def test_a_device_or_store_that_is_away_for_minutes_costs_no_document(kind, fail
 
 @given(st.integers(0, 100))
 def test_a_message_that_killed_three_times_is_buried_unopened(killed):
-    verdict = before(killed)
+    verdict = poison(killed)
 
     assert (verdict is not None) == (killed >= 3)
     assert verdict is None or verdict.code == "poison"

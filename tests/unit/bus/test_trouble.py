@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from shared.bus.trouble import WORK, Ended, Known, Trouble, decode, name_of
 
-troubles = st.builds(Trouble, st.integers(0, 99), st.floats(0, 4e9), st.integers(0, 9))
+troubles = st.builds(
+    Trouble,
+    st.integers(0, 99),
+    st.floats(0, 4e9),
+    st.integers(0, 9),
+    st.integers(0, 99),
+    st.floats(0, 1e5),
+)
 
 
 @given(troubles)
@@ -16,6 +23,10 @@ def test_a_note_says_what_was_written(trouble):
 @given(st.binary())
 def test_a_note_that_cannot_be_read_accuses_nobody(data):
     assert decode(data).killed == 0
+
+
+def test_a_note_of_an_older_version_says_as_much_as_it_did():
+    assert decode(b'{"failures": 2, "since": 5.0, "killed": 1}') == Trouble(2, 5.0, 1)
 
 
 def test_copies_have_one_name_and_a_forged_header_names_nothing():

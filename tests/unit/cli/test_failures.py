@@ -85,6 +85,25 @@ def test_a_dry_run_asks_once_and_changes_nothing(ask, capsys):
     assert "nothing was done" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("picks", "said"),
+    [
+        ({}, "nothing is refused, nothing has failed\n"),
+        ({"code": "typo"}, "nothing fits; instep failed shows all\n"),
+        ({"state": "failed"}, "nothing fits; instep failed shows all\n"),
+    ],
+)
+def test_a_list_without_what_was_asked_for_is_not_called_a_clean_one(
+    picks, said, monkeypatch, capsys
+):
+    empty = {"failures": [], "groups": [], "total": 0}
+    monkeypatch.setattr(failures, "ask", lambda *_: empty)
+
+    status = failures.run_list(args(**{"state": "", **picks}), OPTIONS)
+
+    assert (status, capsys.readouterr().out) == (0, said)
+
+
 def test_nothing_chosen_is_said(ask):
     ask(Instance(3))
 

@@ -121,6 +121,26 @@ def test_the_line_of_being_in_step():
     )
 
 
+def test_what_is_not_in_step_is_not_called_so():
+    documents = {**SUMMARY["documents"], "held": 3, "refused": 0}
+    summary = {**SUMMARY, "in_step": False, "problem_count": 1, "documents": documents}
+
+    assert in_step_line(summary) == (
+        "not in step after 47.2 s: 1,202 documents, 9,876 chunks searchable; "
+        "3 removals held (instep holds); 1 path cannot be read or named"
+    )
+
+
+def test_only_what_is_in_step_is_green(clock):
+    lines = []
+    for in_step in (True, False):
+        view = view_on(Tty(), clock, color=True)
+        view.in_step({**SUMMARY, "in_step": in_step})
+        lines.append(view.err.getvalue().splitlines()[0])
+
+    assert ["\x1b[32m" in line for line in lines] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("activity", "line"),
     [
@@ -261,12 +281,14 @@ def test_quiet_says_nothing(clock):
         ({}, False, False),
         ({}, True, True),
         ({"refused": 0}, True, False),
-        ({"held": 1}, False, True),
+        ({"held": 1, "in_step": False}, False, True),
         ({"failed": 1}, False, True),
+        ({"problem_count": 1}, False, True),
+        ({"in_step": False}, False, True),
     ],
 )
 def test_once_ends_with_1_when_somebody_is_needed(change, strict, needs):
-    summary = {**SUMMARY, "documents": {**SUMMARY["documents"], **change}}
+    summary = {**SUMMARY, **change, "documents": {**SUMMARY["documents"], **change}}
 
     assert exit_needs_you(summary, strict=strict) is needs
 

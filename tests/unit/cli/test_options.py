@@ -14,13 +14,13 @@ from shared.progress import Progress
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "NO_COLOR"):
+    for name in ("INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FILE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
 def args(**given):
-    none = {"data": None, "config": None, "url": None}
+    none = {"data": None, "config": None, "url": None, "key_file": None}
     flags = {"json": False, "quiet": False, "debug": False, "no_color": False}
     return Namespace(**{**none, **flags, **given})
 
@@ -109,3 +109,13 @@ def test_options_hold_what_was_parsed(here):
     options = Options(**common(parse(["status", "--json", "--url", "http://h"])))
 
     assert (options.json, options.url, options.quiet) == (True, "http://h", False)
+
+
+def test_the_key_is_read_from_its_file_and_a_missing_one_is_said(here):
+    (here / "key").write_text("secret-of-many-letters\n")
+    around = Surroundings.of({"INSTEP_KEY_FILE": "key"})
+
+    assert Options(**common(args(), Surroundings())).key() is None
+    assert Options(**common(args(), around)).key() == "secret-of-many-letters"
+    with pytest.raises(Stop, match="nowhere"):
+        Options(**common(args(key_file="nowhere"), around)).key()

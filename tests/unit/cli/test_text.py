@@ -112,6 +112,8 @@ async def test_failures_have_the_remedy_beside_or_below(index):
     assert max(map(len, narrow)) <= NARROW.width
     empty = {"failures": [], "groups": [], "total": 0}
     assert failures.lines(empty, NARROW, now=NOW) == ["nothing is refused, nothing has failed"]
+    some = failures.lines(empty, NARROW, now=NOW, picked=True)
+    assert some == ["nothing fits; instep failed shows all"]
 
 
 async def test_pending_documents_are_listed(index):

@@ -60,6 +60,18 @@ async def test_a_fake_of_any_dimension_is_loaded_by_name():
     assert load_tokenizer(settings).count(["two words"]) == [2]
 
 
+async def test_a_simulated_device_is_named_by_the_time_of_a_call():
+    slow, fast = Embedding(model="fake-8-30ms"), Embedding(model="fake-8")
+    async with AsyncExitStack() as stack:
+        encoder = await load_encoder(slow, stack)
+        again = await load_encoder(fast, stack)
+        vectors, same = await encoder.encode(["text"]), await again.encode(["text"])
+
+    assert describe(slow) == describe(fast)
+    assert (vectors == same).all()
+    assert encoder.counters.busy_s >= 0.03
+
+
 async def test_the_stack_closes_the_encoder():
     async with AsyncExitStack() as stack:
         encoder = await load_encoder(Embedding(model="fake-8"), stack)

@@ -1,14 +1,18 @@
 """Which documents are read beside other work, and which apart."""
 
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 
+from services.enricher.blocks import Block, Extracted
 from services.enricher.load import Load
-from services.enricher.prepare import PrepareDocument, in_a_thread
+from services.enricher.prepare import LARGE_BYTES, PrepareDocument, in_a_thread
 from shared.content.memory import MemoryContent
 from shared.errors import DocumentRefused
-from shared.events import Batch, Document, DocumentChanged, Inline
+from shared.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
 from shared.identity import doc_key
 from shared.settings import Chunking
 
@@ -75,20 +79,67 @@ async def test_a_refusal_comes_from_there_too(prepare, apart):
     assert caught.value.code == "no_text"
 
 
-async def test_large_documents_take_turns(prepare):
-    import asyncio
+class Busy:
+    """Loads and reads, and counts how many documents are in hand at a time."""
 
-    running, most = 0, 0
+    def __init__(self, root, meet):
+        self.load = Load(MemoryContent(), {"docs": [f"file://{root}/"]})
+        self.size = self.load.size
+        self.meet = meet
+        self.hands = Counter()
+        self.most = Counter()
 
-    async def slow(question, data):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0)
-        running -= 1
-        return await in_a_thread(question, data)
+    async def __call__(self, event):
+        async with self.in_hand("loaded"):
+            return await self.load(event)
 
-    one = PrepareDocument(prepare.load, prepare.tokens, Chunking(), read_apart=slow)
-    await asyncio.gather(*(one(changed("<p>x", "a.html", size=3_000_000)) for _ in range(3)))
+    async def read(self, question, data):
+        async with self.in_hand("read"):
+            return Extracted("", (Block("paragraph", "word"),), {})
 
-    assert most == 1
+    @asynccontextmanager
+    async def in_hand(self, how):
+        self.hands[how] += 1
+        self.most[how] = max(self.most[how], self.hands[how])
+        await self.meet()
+        yield
+        self.hands[how] -= 1
+
+
+async def others_may_come():
+    """None of them is awaited: whether they come is the question."""
+    await asyncio.sleep(0.02)
+
+
+def linked(path, size=None):
+    content = Linked(ref=Reference(url=f"file://{path}", size=size))
+    return changed("", path.name, size=size or 0).model_copy(update={"content": content})
+
+
+LARGE = "<p>" + "x" * LARGE_BYTES
+
+
+@pytest.mark.parametrize("size", [None, 10, len(LARGE)], ids=["unknown", "a lie", "known"])
+@pytest.mark.parametrize("kind", ["reference", "inline"])
+async def test_large_documents_take_turns_whatever_their_message_says(words, tmp_path, kind, size):
+    """100 MB need up to 60 times as much while they are cut: never eight at once."""
+    file = tmp_path / "large.html"
+    file.write_text(LARGE)
+    event = linked(file, size) if kind == "reference" else changed(LARGE, "a.html", size=size or 0)
+    busy = Busy(tmp_path, others_may_come)
+    one = PrepareDocument(busy, words, Chunking(), read_apart=busy.read)
+    await asyncio.gather(*(one(event) for _ in range(4)))
+
+    assert busy.most["read"] == 1
+    assert busy.most["loaded"] == 1 or kind == "inline"
+
+
+async def test_small_documents_do_not_wait_for_each_other(words, tmp_path):
+    file = tmp_path / "small.html"
+    file.write_text("<p>word")
+    busy = Busy(tmp_path, asyncio.Barrier(4).wait)
+    one = PrepareDocument(busy, words, Chunking(), read_apart=busy.read)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(one(linked(file)) for _ in range(4)))
+
+    assert busy.most == {"loaded": 4, "read": 4}

@@ -134,7 +134,37 @@ def test_more_blocks_than_any_document_has_are_garbled(monkeypatch):
 
 def test_a_frame_without_measure_is_not_waited_for():
     with pytest.raises(Garbled):
-        wire.length(b"\xff\xff\xff\xff")
+        wire.length_of_answer(wire.HEAD.pack(wire.MAX_FRAME_BYTES + 1))
+    assert wire.length_of_answer(wire.HEAD.pack(wire.MAX_FRAME_BYTES)) == 4 * 1024**2
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["\0" * 3_000_000], ["\0" * 262_144] * 9, [""] * 100_000, ["漢"] * 100_000, ["x" * 262_145]],
+    ids=["one long", "several long", "empty", "short", "one more than a frame"],
+)
+def test_no_frame_of_any_document_is_larger_than_the_parent_reads(texts):
+    """A process that is somebody else's by now could have it read and parse 1 GB."""
+    blocks = tuple(Block("heading", text, 2) for text in texts)
+    blocks += (Block("paragraph", "the last"),)
+    frames = list(wire.told(Extracted("", blocks, {})))
+    answer = answered(frames, Question("a", None, None, 10**8))
+
+    assert max(map(len, frames)) <= wire.MAX_FRAME_BYTES
+    assert [(b.kind, b.text, b.level) for b in answer.extracted().blocks] == [
+        (b.kind, b.text, b.level) for b in blocks
+    ]
+
+
+@pytest.mark.parametrize("more", [["", "", 0], ["", 1, 0], ["", "x" * 100_001, 0]])
+def test_a_block_that_goes_on_is_checked_too(more):
+    answer = Answer(QUESTION)
+    answer.add(say({"blocks": [["paragraph", "x", 0], ["", "y", 0]]}))
+
+    with pytest.raises(Garbled):
+        answer.add(say({"blocks": [more]}))
+    with pytest.raises(Garbled):
+        Answer(QUESTION).add(say({"blocks": [["", "without a beginning", 0]]}))
 
 
 @settings(max_examples=40)

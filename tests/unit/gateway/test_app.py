@@ -189,3 +189,16 @@ async def test_a_request_id_is_taken_or_made(client):
 
     assert given.headers["Request-Id"] == "abc123"
     assert len(odd.headers["Request-Id"]) == 32
+
+
+async def test_with_a_key_only_supervisors_are_answered_without_it(index):
+    app = build_app(index.queries, index.commands, key="k" * 32)
+    async with TestClient(TestServer(app)) as client:
+        asked = await client.get("/api/v1/status")
+        shown = await client.get("/api/v1/status", headers={"Authorization": "Bearer " + "k" * 32})
+        alive = [await client.get(address) for address in ("/livez", "/readyz")]
+
+    assert asked.status == 401
+    assert asked.headers["WWW-Authenticate"].startswith("Basic")
+    assert shown.status == 200
+    assert [answer.status for answer in alive] == [200, 200]

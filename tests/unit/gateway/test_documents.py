@@ -1,9 +1,12 @@
+import asyncio
+import threading
 from pathlib import PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway import problems, queries
 from services.gateway.documents import candidates, page, read_cursor, write_cursor
 from services.gateway.models import DocumentRequest, DocumentsRequest
 from services.gateway.problems import Problem
@@ -50,6 +53,32 @@ async def test_an_unknown_document_gets_a_suggestion(index):
         await show(index, "guide/instal.md")
 
     assert refused.value.code == "document_not_found"
+
+
+async def test_a_suggestion_never_takes_the_time_of_those_who_ask_for_something_else(
+    index, monkeypatch
+):
+    """20,000 names took 1.5 s of the loop that all services share."""
+    compared = []
+
+    def hint(name, known):
+        compared.append((threading.current_thread(), len(known)))
+        return problems.hint(name, known)
+
+    monkeypatch.setattr(queries, "hint", hint)
+    monkeypatch.setattr(queries, "COMPARED", 4)
+    for n in range(9):
+        await index.put(f"guide/{n}/{'x' * n}install.md", ["one"])
+    asked = [show(index, "guide/0/instal.md") for _ in range(5)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+
+    (thread, count), *others = compared
+    assert (thread is threading.main_thread(), count, others) == (False, 4, [])
+    assert sorted("did you mean 'guide/0/install.md'" in a.detail for a in answers) == [
+        *(False,) * 4,
+        True,
+    ]
+    assert {answer.code for answer in answers} == {"document_not_found"}
 
 
 async def test_a_document_shows_state_revisions_and_chunks_in_order(index):

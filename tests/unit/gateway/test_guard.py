@@ -1,6 +1,8 @@
+import base64
+
 import pytest
 
-from services.gateway.guard import check_request, is_loopback
+from services.gateway.guard import check_request, is_loopback, shows
 from services.gateway.problems import Problem
 
 HERE = "127.0.0.1:8765"
@@ -48,3 +50,35 @@ def test_own_writes_pass(headers):
 def test_what_is_no_address_is_not_this_machine():
     assert not is_loopback("localhost.evil.example")
     assert is_loopback("localhost.")
+
+
+KEY = "k" * 32
+
+
+def basic(text):
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize("shown", [f"Bearer {KEY}", f"bearer {KEY}", basic(f"any:{KEY}")])
+def test_who_shows_the_key_may_ask_from_anywhere(shown):
+    check_request("GET", {"Host": "gateway:8765", "Authorization": shown}, KEY)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", "Bearer", f"Bearer {KEY}x", f"Bearer {KEY[1:]}", KEY, basic(KEY), "Basic ä", "Basic %%%"],
+)
+def test_nobody_else_may_ask_not_even_from_this_machine(shown):
+    assert not shows(shown, KEY)
+    with pytest.raises(Problem) as refused:
+        check_request("GET", {"Host": HERE, "Authorization": shown}, KEY)
+    assert refused.value.kind.status == 401
+
+
+def test_a_key_that_a_browser_keeps_does_not_let_other_pages_write():
+    headers = {"Host": HERE, "Authorization": basic(f"me:{KEY}")}
+
+    check_request("POST", headers, KEY)
+    with pytest.raises(Problem) as refused:
+        check_request("POST", {**headers, "Origin": "https://evil.example"}, KEY)
+    assert refused.value.code == "forbidden"

@@ -74,7 +74,21 @@ def test_an_update_that_only_removes_is_an_update():
     assert receipt_answer("r", same, 5).outcome == "unchanged"
 
 
-@pytest.mark.parametrize("text", ["", "x", "a-b", f"{'a' * 26}-", f"{'a' * 26}-1x", "a" * 300])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "a-b",
+        f"{'a' * 26}-",
+        f"{'a' * 26}-1x",
+        "a" * 300,
+        f"{'a' * 26}-{'9' * 4400}",
+        f"{'a' * 26}-\u0661",
+        f"{'A' * 26}-1",
+        f"{'a' * 26}-1\n",
+    ],
+)
 async def test_what_is_no_receipt_is_refused(index, text):
     with pytest.raises(Problem) as refused:
         await ask(index, text)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.producer.accept import AcceptFile, changed_at
-from services.producer.folder import Body
 from services.producer.kept import KeptListing, Threshold
 from services.producer.listing import Seen, Stat, to_bytes
 from services.producer.memory_log import MemoryChangeLog
+from services.producer.snapshot import Body
 from shared.content.memory import MemoryContent
 from shared.events import Batch
 from shared.identity import doc_key
@@ -127,6 +127,7 @@ async def test_intake_and_version_of_the_newest_change_are_carried():
     await accept("a.md", Disk("two"), BATCH, known=True)
 
     assert (log.appended[-1].intake, log.appended[-1].source_version) == (9, 4)
+    assert log.appended[-1].of_folder
 
 
 @settings(deadline=None, max_examples=100, database=None)
@@ -208,6 +209,11 @@ def test_freshness_counts_from_the_edit_if_that_was_just_now(age_s, trusted):
     assert changed_at(ns, NOW) == (made if trusted else NOW)
 
 
+@pytest.mark.parametrize("ns", [253402300800 * 10**9, 2**63, -(10**20), 10**30])
+def test_a_time_stamp_that_no_clock_has_counts_as_now(ns):
+    assert changed_at(ns, NOW) == NOW
+
+
 # -- the kept listing and the guard ----------------------------------------------------------------
 
 
@@ -267,3 +273,19 @@ async def test_a_listing_that_was_never_kept_or_is_damaged_is_doubtful():
 )  # fmt: skip
 def test_more_than_half_and_at_least_twenty_removals_wait(vanished, lately, known, allowed):
     assert Threshold().may_remove(vanished, lately, known) is allowed
+
+
+async def test_a_note_of_new_files_is_never_written_over():
+    """A process died while it deleted its notes, and left a gap."""
+    shelf = MemoryShelf()
+    first = KeptListing(shelf, "docs")
+    for path in ("a.md", "b.md", "c.md"):
+        await first.intend([path])
+    await shelf.delete("docs.new.0")
+    second = KeptListing(shelf, "docs")
+    await second.load()
+    await second.intend(["d.md"])
+    third = KeptListing(shelf, "docs")
+    await third.load()
+
+    assert set(third.entries) == {"b.md", "c.md", "d.md"}

@@ -24,7 +24,7 @@ def seen(revision=7, content_hash="h"):
     return Seen(Stat(3, 1, 1, 1), 9, content_hash, revision)
 
 
-def newest(path="a.md", *, sequence=8, op="upserted", content_hash="h", intake=0):
+def newest(path="a.md", *, sequence=8, op="upserted", content_hash="h", intake=0, own=False):
     document = Document(source="docs", path=path, doc_key=key(path), changed_at=NOW)
     return Newest(
         sequence,
@@ -35,6 +35,7 @@ def newest(path="a.md", *, sequence=8, op="upserted", content_hash="h", intake=0
             content=Inline.of(b"x") if op == "upserted" else None,
             content_hash=content_hash,
             intake=intake,
+            of_folder=own,
         ),
     )
 
@@ -122,6 +123,7 @@ def test_a_change_that_is_told_twice_counts_once():
         (newest(op="deleted", content_hash=None), "read"),
         (newest(content_hash="other", intake=4), "as it is"),
         (newest(op="deleted", content_hash=None, intake=4), "as it is"),
+        (newest(content_hash="other", intake=4, own=True), "read"),
     ],
 )
 def test_a_listed_file_is_read_again_unless_somebody_submitted_otherwise(found, becomes):
@@ -136,7 +138,10 @@ def test_a_listed_file_is_read_again_unless_somebody_submitted_otherwise(found, 
 
 
 def test_a_document_of_a_file_gets_an_entry():
-    assert entered(newest("b.md"), "") == ("b.md", NEVER_READ._replace(revision=8))
+    entry = "b.md", NEVER_READ._replace(revision=8)
+
+    assert entered(newest("b.md"), "") == entry
+    assert entered(newest("b.md", intake=4, own=True), "") == entry
 
 
 @pytest.mark.parametrize("found", [newest(op="deleted"), newest(intake=4)])

@@ -1,5 +1,6 @@
 """Odd things in a folder: links, pipes, names, and what cannot be read."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from services.producer.folder import Folder, SourceUnavailable, Unreadable, Unsettled
+from services.producer.folder import Folder, SourceUnavailable, Unreadable
 from services.producer.listing import Stat
 from services.producer.looking import look_at
 from services.producer.mounts import needs_polling
-from services.producer.reading import content, digest
+from services.producer.reading import content, digest, open_below
 from services.producer.rules import Rules
+from services.producer.snapshot import Unsettled, whole_lines
 
 
 @pytest.fixture
@@ -285,7 +287,7 @@ def test_a_device_is_never_opened(root, folder):
 def test_a_sparse_file_of_2_gb_is_refused_by_its_size(root, folder, monkeypatch):
     with (root / "a.md").open("wb") as file:
         file.truncate(2 * 1024**3)
-    monkeypatch.setattr("services.producer.folder.content", None)
+    monkeypatch.setattr("services.producer.snapshot.content", None)
     body = folder.read("a.md")
 
     assert (body.data, body.stat.size) == (None, 2 * 1024**3)
@@ -315,7 +317,7 @@ def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, mo
     (root / "a.md").write_text("before")
     now = time.time_ns()
     monkeypatch.setattr(
-        "services.producer.folder._stat", lambda found: Stat(found.st_size, now, now, 1)
+        "services.producer.snapshot.stat_of", lambda found: Stat(found.st_size, now, now, 1)
     )
     reads = []
 
@@ -324,7 +326,7 @@ def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, mo
         (root / "a.md").write_text("after!")
         return reads[-1]
 
-    monkeypatch.setattr("services.producer.folder.content", torn)
+    monkeypatch.setattr("services.producer.snapshot.content", torn)
     with pytest.raises(Unsettled):
         folder.read("a.md")
     assert folder.read("a.md").data == b"after!"
@@ -335,7 +337,7 @@ def test_a_file_at_rest_is_read_once_only(root, folder, monkeypatch):
     calls = []
     monkeypatch.setattr(time, "time_ns", lambda: 2**62)
     monkeypatch.setattr(
-        "services.producer.folder.digest", lambda *args: calls.append(args) or digest(*args)
+        "services.producer.snapshot.digest", lambda *args: calls.append(args) or digest(*args)
     )
     folder.read("a.md")
 
@@ -366,3 +368,101 @@ def test_a_file_replaced_by_a_folder_and_back(root, folder):
 )
 def test_network_mounts_are_polled(root, mounts, polling):
     assert needs_polling(root, mounts.format(root=root)) is polling
+
+
+@pytest.fixture
+def growing(root, monkeypatch):
+    """Somebody writes a line during every reading of `a.md`."""
+
+    def grows(file, size):
+        data = content(file, size)
+        with (root / "a.md").open("a") as writer:
+            writer.write("line\nhalf")
+        return data
+
+    (root / "a.md").write_text("one\nhalf")
+    monkeypatch.setattr("services.producer.snapshot.content", grows)
+
+
+def test_a_file_that_only_grows_is_taken_up_to_a_line_where_that_is_asked_for(folder, growing):
+    with pytest.raises(Unsettled):
+        folder.read("a.md")
+    body = folder.read("a.md", growing=True)
+
+    assert (body.data, body.stat.size, body.grows) == (b"one\nhalfline\n", 13, True)
+    assert body.content_hash == hashlib.sha256(body.data).hexdigest()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "replaced", "cut"])
+def test_a_file_that_changes_otherwise_is_never_taken_as_if_it_grew(root, folder, monkeypatch, how):
+    def changes(file, size):
+        data = content(file, size)
+        if how == "replaced":
+            (root / "b.md").write_text("before and more")
+            (root / "b.md").replace(root / "a.md")
+        else:
+            (root / "a.md").write_text("another and more" if how == "rewritten" else "bef")
+        return data
+
+    (root / "a.md").write_text("before")
+    monkeypatch.setattr("services.producer.snapshot.content", changes)
+    with pytest.raises(Unsettled):
+        folder.read("a.md", growing=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "taken"),
+    [
+        (b"a\nb", b"a\n"),
+        (b"a\n", b"a\n"),
+        (b"ab", b"ab"),
+        (b"", b""),
+        ("a\nb".encode("utf-16"), "a\nb".encode("utf-16")),
+        (b"a\n" + b"b" * 70_000, b"a\n" + b"b" * 70_000),
+    ],
+)
+def test_half_a_line_is_left_out(data, taken):
+    assert whole_lines(data) == taken
+
+
+@pytest.mark.parametrize("swapped", ["file", "folder"])
+def test_a_link_that_is_put_in_after_the_look_leads_nowhere(
+    root, folder, tmp_path, monkeypatch, swapped
+):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.md").write_text("secret")
+    (root / "sub").mkdir()
+    (root / "sub" / "a.md").write_text("a")
+    honest = folder.read("sub/a.md").data
+
+    def swap(base, relative):
+        place = root / "sub" if swapped == "folder" else root / "sub" / "a.md"
+        place.rename(tmp_path / "old")
+        place.symlink_to(tmp_path / "outside" / ("" if swapped == "folder" else "a.md"))
+        return open_below(base, relative)
+
+    monkeypatch.setattr("services.producer.folder.open_below", swap)
+    if swapped == "folder":
+        assert folder.read("sub/a.md") is None
+    else:
+        with pytest.raises(Unsettled):
+            folder.read("sub/a.md")
+    assert honest == b"a"
+
+
+def test_what_opens_and_what_does_not(root, folder, monkeypatch):
+    (root / "a.md").write_text("a")
+    (root / "sub").mkdir()
+    (root / "loop.md").symlink_to("loop.md")
+    os.mkfifo(root / "pipe.md")
+    before = {name: folder.opens(name) for name in ("a.md", "sub", "gone", "loop.md", "pipe.md")}
+
+    def refuse(*args, **how):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    after = [folder.opens(name) for name in ("a.md", "sub", "gone", "pipe.md")]
+
+    assert before == {"a.md": True, "sub": True, "gone": True, "loop.md": False, "pipe.md": True}
+    assert after == [False, False, True, True]

@@ -1,11 +1,15 @@
 """P7: who may remove what, and what a person's word covers."""
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from services.producer.guard import Guard
-from services.producer.kept import Held, KeptListing, Threshold
+from services.producer.held import PART_BYTES, Held, HeldNote, about
+from services.producer.kept import KeptListing, Threshold
 from services.producer.listing import Seen, Stat
 from shared.errors import BusUnavailable
 from shared.progress import Progress
@@ -32,9 +36,9 @@ class World:
             "/docs", self.listing, self.progress, lambda: NOW, threshold or Threshold()
         )
 
-    async def lists(self, gone, at=0.0):
+    async def lists(self, gone, at=0.0, unseen=()):
         """A whole listing misses these; returns what may be removed, and removes it."""
-        allowed = await self.guard.allow(gone, whole=True, at=at)
+        allowed = await self.guard.allow(gone, whole=True, at=at, unseen=unseen)
         for path in allowed:
             self.listing.remove(path)
         self.guard.removed(len(allowed), at)
@@ -209,3 +213,127 @@ async def test_what_the_bus_did_not_take_is_not_counted_and_nothing_is_removed()
     with pytest.raises(BusUnavailable):
         await world.lists(paths(30))
     assert (world.progress.held, world.news) == (0, [])
+
+
+async def test_what_cannot_be_seen_is_not_back():
+    world = World()
+    await world.lists(paths(30))
+    during = await world.lists([], unseen=paths(40))
+    held = world.guard.held.vanished
+    some = await world.lists(paths(5), unseen=paths(10, 20))
+
+    assert (during, held, some) == ([], 30, [])
+    assert world.guard.held.paths == {*paths(5), *paths(10, 20)}
+    assert world.progress.held == 15
+    assert world.kinds == ["held"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_another_path_in_place_of_one_that_is_back_is_not_what_was_kept(keep):
+    world = World()
+    await world.lists(paths(30))
+    if keep:
+        await world.guard.keep()
+    await world.lists(paths(29, 1))
+    fewer = world.guard.held.kept
+    await world.lists([*paths(28, 2), "035.md"])
+
+    assert (fewer, world.guard.held.kept) == (keep, False)
+    assert world.progress.held == 29
+
+
+async def test_what_is_kept_stays_kept_while_some_of_it_cannot_be_seen():
+    world = World()
+    await world.lists(paths(30))
+    await world.guard.keep()
+    await world.lists(paths(10), unseen=paths(30, 10))
+
+    assert (world.guard.held.kept, world.guard.held.vanished) == (True, 30)
+
+
+async def test_a_release_removes_what_is_seen_to_be_gone_and_the_rest_waits():
+    world = World()
+    await world.lists(paths(30))
+    world.guard.asked = True
+    removed = await world.lists(paths(10), unseen=paths(20, 10))
+
+    assert removed == paths(10)
+    assert (world.guard.released, world.guard.held.paths) == (10, {*paths(20, 10)})
+    assert await world.lists(paths(20, 10)) == []
+
+
+async def test_a_release_covers_the_paths_that_were_shown_not_their_number():
+    world = World(known=70, threshold=Threshold(share=0.2))
+    await world.lists(paths(40))
+    world.guard.asked = True
+
+    assert await world.lists(paths(36, 34)) == []  # 30 of these were never shown
+    assert world.guard.held.vanished == 36
+
+
+def test_a_forecast_knows_what_was_kept_by_its_paths():
+    world = World()
+    world.guard.held = about("2026-11-20T12:00:00+00:00", paths(30), 40, kept=True)
+    ask = partial(world.guard.forecast, known=40, at=0.0, exchanged=False)
+
+    assert ask(paths(30)) == (0, 0)
+    assert ask(paths(30, 1)) == (0, 30)
+    world.guard.held = replace(world.guard.held, kept=False)
+    assert ask(paths(5), paths(10, 25)) == (0, 10)
+
+
+async def test_the_paths_of_a_hold_outlive_a_restart_however_many_they_are():
+    many = frozenset(f"{n:06}/" + hashlib.sha512(b"%d" % n).hexdigest() for n in range(6_000))
+    shelf = MemoryShelf()
+    first = HeldNote(shelf, "docs")
+    await first.put(about("2026-11-20T12:00:00+00:00", paths(3), 4))
+    await first.put(held := about("2026-11-20T12:00:00+00:00", many, 9_000, kept=True))
+    parts = await shelf.keys("docs.held.")
+    longest = max([len(await shelf.get(part)) for part in parts])
+    second = HeldNote(shelf, "docs")
+    read = await second.load()
+    await second.put(None)
+
+    assert len(parts) > 1
+    assert longest <= PART_BYTES
+    assert read == held
+    assert await shelf.keys() == []
+
+
+async def test_without_its_paths_what_was_kept_is_asked_about_again():
+    world = World()
+    await world.lists(paths(30))
+    await world.guard.keep()
+    for part in await world.shelf.keys("docs.held."):
+        await world.shelf.put(part, b"damaged")
+    after = World(shelf=world.shelf)
+    await after.guard.load()
+    loaded = after.guard.held
+    await after.lists([], unseen=paths(30))
+    unseen = after.guard.held.vanished
+
+    assert (loaded.vanished, loaded.kept, loaded.paths) == (30, False, frozenset())
+    assert (unseen, after.progress.held) == (30, 30)
+
+
+async def test_a_process_that_dies_while_it_notes_a_hold_leaves_the_one_before():
+    class Dying(MemoryShelf):
+        alive = True
+
+        async def put(self, key, value):
+            if key == "docs.held" and not self.alive:
+                raise BusUnavailable("down")
+            await super().put(key, value)
+
+    shelf, since = Dying(), "2026-11-20T12:00:00+00:00"
+    note = HeldNote(shelf, "docs")
+    await note.put(before := about(since, paths(30), 40, kept=True))
+    shelf.alive = False
+    with pytest.raises(BusUnavailable):
+        await note.put(about(since, paths(31), 40))
+    after = HeldNote(shelf, "docs")
+
+    assert await after.load() == before
+    shelf.alive = True
+    await after.put(before)
+    assert len(await shelf.keys("docs.held.")) == 1

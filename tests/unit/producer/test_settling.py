@@ -1,9 +1,12 @@
 """A file is read when it has come to rest."""
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.listing import Stat
+from services.producer.patience import FIRST_S, LONGEST_S, OVERDUE_S, Blocked, Restless
 from services.producer.settling import EMPTIED_S, PATIENCE_S, TOGETHER_S, Settling
 
 SETTLE = 0.03
@@ -76,3 +79,69 @@ def test_a_listing_waits_for_its_youngest_file():
 
     assert round(settling.longest_rest([stat(1), stat(0.01), None], CLOCK), 6) == 0.02
     assert settling.longest_rest([], CLOCK) == 0.0
+
+
+def test_what_is_left_alone_waits_whatever_happens_to_it_unless_it_may_be_gone():
+    settling = Settling(SETTLE)
+    settling.leave_alone("a", 1.0, 30.0)
+    settling.leave_alone("b", 1.0, 30.0)
+    settling.touch({"a": stat(0), "b": stat(0)}, 2.0, CLOCK)
+    waiting = due(settling)
+    settling.touch({"b": None}, 3.0, CLOCK)
+
+    assert waiting == 31.0
+    assert (settling.is_left_alone("a"), settling.is_left_alone("b")) == (True, False)
+    assert settling.take(4.1) == ["b"]
+    assert settling.take(31.0) == ["a"]
+    assert not settling.is_left_alone("a")
+
+
+def test_a_file_that_never_rests_is_tried_less_and_less_often():
+    restless, now, tries = Restless(), 0.0, 0
+    waits = []
+    while now < 600:
+        restless.changed("a", now)
+        waits.append(restless.wait_s("a"))
+        now, tries = now + waits[-1], tries + 1
+
+    assert tries < 25
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (FIRST_S, LONGEST_S)
+    restless.forget(["a"])
+    assert restless.wait_s("a") == FIRST_S
+
+
+def test_a_file_is_taken_as_it_is_after_some_seconds_and_told_when_that_fails():
+    restless = Restless()
+    restless.changed("a", 1.0)
+    restless.changed("a", 1.0 + OVERDUE_S - 0.1)
+    soon = restless.is_due("a", 5.9), restless.is_new("a", 5.9)
+    due = restless.is_due("a", 1.0 + OVERDUE_S), restless.is_overdue("a")
+    restless.changed("a", 1.0 + OVERDUE_S)
+
+    assert (soon, due) == ((False, True), (True, False))
+    assert (restless.is_overdue("a"), restless.is_new("a", 6.0)) == (True, False)
+    assert not restless.is_due("b", 99.0)
+
+
+def test_what_is_blocked_is_tried_soon_then_seldom_and_soon_again_when_there_is_more():
+    blocked, now, at = Blocked(), 0.0, []
+    blocked.plan(now, 2.0)
+    at.append(blocked.next_at)
+    blocked.add({"a", "b"})
+    for _ in range(10):
+        blocked.plan(now, 2.0)
+        at.append(blocked.next_at - now)
+        now = blocked.next_at
+        blocked.tried(now, 300.0)
+        blocked.add({"a"})
+    blocked.add({"c"})
+    blocked.plan(now, 2.0)
+    again = blocked.next_at - now
+    blocked.listed({"c"}, {"b"})
+    left = set(blocked.paths)
+    blocked.listed((), ())
+    blocked.plan(now, 2.0)
+
+    assert at == [math.inf, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0]
+    assert (again, left, blocked.next_at) == (2.0, {"b", "c"}, math.inf)

@@ -3,7 +3,7 @@
 import pytest
 from watched import Watched
 
-from services.producer.sync import TOLD_AT_ONCE, Sync
+from services.producer.problems import TOLD_AT_ONCE, Problems
 from shared.progress import Progress
 
 
@@ -13,56 +13,55 @@ def told():
 
 
 @pytest.fixture
-def sync(told):
-    progress = Progress(listeners=[told.append])
-    return Sync(None, None, None, None, progress, None)
+def problems(told):
+    return Problems(Progress(listeners=[told.append]))
 
 
 def said(told):
     return [(news.path, news.detail) for news in told]
 
 
-def test_a_problem_is_said_once_and_again_when_it_comes_back(sync, told):
+def test_a_problem_is_said_once_and_again_when_it_comes_back(problems, told):
     for problem in ("denied", "denied", None, "denied"):
-        sync.tell("a.md", problem)
+        problems.tell("a.md", problem)
 
     assert said(told) == [("a.md", "denied")] * 2
-    assert sync.health.problems == {"a.md": "denied"}
+    assert problems.health.problems == {"a.md": "denied"}
 
 
-def test_what_a_listing_shows_lasts_though_the_file_can_be_read(sync, told):
+def test_what_a_listing_shows_lasts_though_the_file_can_be_read(problems, told):
     for _ in range(2):
-        sync.tell_of_listing({"a.md": "twice"}, {"a.md"})
-        sync.tell("a.md", None)
+        problems.tell_of_listing({"a.md": "twice"}, {"a.md"})
+        problems.tell("a.md", None)
 
     assert said(told) == [("a.md", "twice")]
-    assert sync.health.problems == {"a.md": "twice"}
+    assert problems.health.problems == {"a.md": "twice"}
 
 
-def test_what_a_whole_listing_does_not_show_any_more_is_over(sync):
-    sync.tell("gone.md", "denied")
-    sync.tell("still.md", "denied")
-    sync.tell_of_listing({"shut": "cannot be listed"}, {"still.md"})
-    during = dict(sync.health.problems)
-    sync.tell_of_listing({}, {"still.md"})
+def test_what_a_whole_listing_does_not_show_any_more_is_over(problems):
+    problems.tell("gone.md", "denied")
+    problems.tell("still.md", "denied")
+    problems.tell_of_listing({"shut": "cannot be listed"}, {"still.md"})
+    during = dict(problems.health.problems)
+    problems.tell_of_listing({}, {"still.md"})
 
     assert during == {"still.md": "denied", "shut": "cannot be listed"}
-    assert sync.health.problems == {"still.md": "denied"}
+    assert problems.health.problems == {"still.md": "denied"}
 
 
-def test_a_listing_of_a_part_ends_nothing(sync):
-    sync.tell_of_listing({"shut": "cannot be listed"}, set())
-    sync.tell_of_listing({"other": "cannot be listed"}, None)
+def test_a_listing_of_a_part_ends_nothing(problems):
+    problems.tell_of_listing({"shut": "cannot be listed"}, set())
+    problems.tell_of_listing({"other": "cannot be listed"}, None)
 
-    assert set(sync.health.problems) == {"shut", "other"}
+    assert set(problems.health.problems) == {"shut", "other"}
 
 
-def test_of_many_problems_some_are_said_and_all_are_counted(sync, told):
-    sync.tell_of_listing({f"{n}.md": "too long" for n in range(500)}, set())
+def test_of_many_problems_some_are_said_and_all_are_counted(problems, told):
+    problems.tell_of_listing({f"{n}.md": "too long" for n in range(500)}, set())
 
     assert len(told) == TOLD_AT_ONCE + 1
     assert told[-1].detail == "480 more cannot be taken: instep status"
-    assert len(sync.health.problems) == 500
+    assert len(problems.health.problems) == 500
 
 
 async def test_twins_are_said_once_over_many_listings_and_edits(tmp_path):

@@ -52,6 +52,10 @@ class Beside(_Now):
     async def passed(self, within_s):
         return not self.w.chunks and not self.w.vectors
 
+    async def carried(self, most):
+        parts = [*self.w.chunks.values(), *self.w.vectors.values()]
+        return frozenset((part.document.doc_key, part.document.revision) for part in parts)
+
     # ChangeLog, with `newest` and `append` of the world
     async def sequences(self, source=None):
         self._meanwhile()

@@ -8,6 +8,7 @@ from shared.bus.flow import StageFlow
 from shared.encoders.fake import FakeEncoder
 from shared.errors import BusUnavailable, ModelMismatch, StoreMismatch
 from shared.generations import Generation
+from shared.progress import Progress, SourceHealth
 from shared.settings import Chunking
 from shared.wiring import check_fingerprint
 
@@ -42,6 +43,20 @@ async def test_what_only_a_person_can_put_right_does(monkeypatch):
 
     with pytest.raises(StoreMismatch):
         await up._patiently(look)
+
+
+@pytest.mark.parametrize(
+    ("progress", "follows"),
+    [
+        (Progress(), True),
+        (Progress(sources={"docs": SourceHealth(problems={"a": "permission denied"})}), True),
+        (Progress(held=1), False),
+        (Progress(sources={"a": SourceHealth(), "b": SourceHealth("no such folder")}), False),
+    ],
+    ids=["nothing wrong", "a path", "a hold", "a folder"],
+)
+def test_in_step_is_said_where_the_index_follows_every_folder(progress, follows):
+    assert up.follows_the_folders(progress) is follows
 
 
 def test_a_model_that_is_not_the_one_of_the_index_is_refused():

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -7,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import StoreUnavailable, VectorsRejected
+from shared.generations import Generation
 from shared.ports import Digest, Probe, Row
+from shared.progress import Progress
+from shared.settings import Chunking, Settings
 from shared.stores import coalesce
-from shared.stores.coalesce import CoalescingStore, Size, agreeing_runs, fitting
+from shared.stores.coalesce import CoalescingStore, Rush, Size, agreeing_runs, fitting
 from shared.stores.memory import MemoryStore
+from shared.wiring import Wiring
 
 GOOD = np.array([1, 0], np.float32)
 BAD = np.zeros(2, np.float32)
@@ -238,25 +243,105 @@ def test_runs_keep_every_question_in_order_and_agree_within(calls):
             assert len({call[key] for call in run if key in call}) <= 1
 
 
-async def test_while_much_waits_upserts_gather_before_they_go():
-    pauses = iter([0.01, 0.0, 0.0])
-    inner = MemoryStore(2)
-    calls = []
-    upsert = inner.upsert
+# -- during a load ---------------------------------------------------------------------------------
 
-    async def counted(rows):
-        calls.append(len(rows))
-        await upsert(rows)
 
-    inner.upsert = counted
-    store = CoalescingStore(inner, lambda: next(pauses))
+@pytest.fixture
+def gathering(inner, monkeypatch) -> CoalescingStore:
+    """A store that gathers until four calls wait; nothing else ends that within a test."""
+    for name, value in {"RUSH": 3, "RUSH_S": 1e9, "COMPANY": 4, "SILENCE_S": 1e9}.items():
+        monkeypatch.setattr(coalesce, name, value)
+    monkeypatch.setattr(coalesce, "GLANCE_S", 0.0)
+    inner.gate.set()
+    return CoalescingStore(inner, gather_s=1e9)
 
-    first = asyncio.create_task(store.upsert([row("a")]))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(store.upsert([row("b")]))
-    await asyncio.gather(first, second)
 
-    assert calls == [2]
+async def rush(store, count=2) -> None:
+    for n in range(count):
+        await store.upsert([row(f"before {n}")])
+
+
+async def test_fewer_calls_than_make_a_load_wait_for_nobody(inner, gathering):
+    await rush(gathering)
+
+    assert inner.calls == [("upsert", 1)] * 2
+
+
+async def test_during_a_load_a_group_waits_for_company(inner, gathering):
+    await rush(gathering)
+    three = start(*(gathering.upsert([row(str(n))]) for n in range(3)))
+    await others_run()
+    before = inner.calls[2:]
+    await gathering.upsert([row("the fourth")])
+    await asyncio.gather(*three)
+
+    assert before == []
+    assert inner.calls[2:] == [("upsert", 4)]
+
+
+async def test_a_group_waits_for_company_only_so_long(inner, gathering):
+    gathering._upserts._gather_s = 0.01
+    await rush(gathering)
+    await asyncio.gather(*(gathering.upsert([row(str(n))]) for n in range(3)))
+
+    assert inner.calls[2:] == [("upsert", 3)]
+
+
+async def test_a_group_goes_when_no_more_calls_come(inner, gathering, monkeypatch):
+    monkeypatch.setattr(coalesce, "SILENCE_S", 0.01)
+    await rush(gathering)
+    await asyncio.gather(*(gathering.upsert([row(str(n))]) for n in range(3)))
+
+    assert inner.calls[2:] == [("upsert", 3)]
+
+
+async def test_who_has_waited_alone_does_not_wait_again(inner, gathering, monkeypatch):
+    await rush(gathering)
+    monkeypatch.setattr(coalesce, "SILENCE_S", 0.0)
+    await gathering.upsert([row("a")])
+    monkeypatch.setattr(coalesce, "SILENCE_S", 1e9)
+    await rush(gathering)
+
+    assert inner.calls == [("upsert", 1)] * 5
+
+
+async def test_deletes_and_questions_never_wait_for_company(inner, gathering):
+    for n in range(5):
+        await gathering.delete([str(n)])
+        await gathering.ids({f"doc-{n}": 1})
+
+    assert len(inner.calls) == 10
+
+
+def test_a_load_is_many_calls_in_a_short_time():
+    slow, quick = Rush(), Rush()
+    for n in range(20):
+        slow.note(n * 1.01 * coalesce.RUSH_S / (coalesce.RUSH - 1))
+        quick.note(n * 0.99 * coalesce.RUSH_S / (coalesce.RUSH - 1))
+    last = quick._came[-1]
+
+    assert not slow.is_on(slow._came[-1])
+    assert quick.is_on(last)
+    assert not quick.is_on(last + coalesce.RUSH_S)
+    assert not quick.is_over(last)
+    assert quick.is_over(last + coalesce.SILENCE_S)
+
+
+async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
+    """Whole revisions are overtaken before that; and who plans may be another process."""
+    wiring = Wiring(
+        Settings(store={"kind": "memory"}),
+        tmp_path,
+        None,
+        Generation("m", "f32", "f", 2, Chunking()),
+        Progress(rows_planned=10_000),
+        AsyncExitStack(),
+    )
+    store = await (await wiring.store()).ready()
+    writing = start(store.upsert([row("a")]))
+    await others_run()
+
+    assert writing[0].done()
 
 
 async def test_a_sweep_asks_the_inner_store_itself_and_waits_for_no_group(inner, store):

@@ -17,16 +17,19 @@ TEXT = "# One\n\nthe {name} lantern\n\n# Two\n\nthe granite {name}\n"
 
 
 class StillRoad:
-    """Nothing is on its way."""
+    """Nothing is on its way, but what is said; `carried` None: more than anybody looks at."""
 
-    def __init__(self, taken=2**53, passed=True):
-        self._taken, self._passed = taken, passed
+    def __init__(self, taken=2**53, passed=True, carried=None):
+        self._taken, self._passed, self._carried = taken, passed, carried
 
     async def taken(self):
         return self._taken
 
     async def passed(self, within_s):
         return self._passed
+
+    async def carried(self, most):
+        return self._carried
 
 
 def sweep_of(house, **fields):
@@ -196,6 +199,25 @@ async def test_a_revision_whose_parts_wait_in_a_queue_is_not_stuck(house):
     assert (await sweep_of(house, road=StillRoad(passed=False))(batch_size=0)).clean
 
 
+async def test_one_part_that_is_tried_for_long_does_not_hide_what_is_stuck(house):
+    other = await house.write("one.md", "# New\n\nthe granite one\n")
+    await house.enrich()
+    await planned(house)
+    carried = frozenset({(doc_key("docs", "one.md"), other)})
+    road = StillRoad(passed=False, carried=carried)
+
+    found = await sweep_of(house, road=road)(batch_size=0)
+
+    assert (found.stuck, list(found.resubmitted)) == (1, [doc_key("docs", "two.md")])
+
+
+async def test_a_part_of_an_older_revision_says_nothing_about_the_newer(house):
+    await planned(house)
+    road = StillRoad(passed=False, carried=frozenset({(doc_key("docs", "two.md"), 1)}))
+
+    assert (await sweep_of(house, road=road)(batch_size=0)).stuck == 1
+
+
 async def test_a_young_revision_is_not_stuck(house):
     await planned(house)
     house.time -= timedelta(minutes=8)
@@ -281,7 +303,10 @@ async def test_a_document_that_docs_has_lost_too_is_reported(house):
     assert (found.missing, found.beyond_repair, found.resubmitted) == (1, 1, {})
 
 
-async def test_a_change_that_its_publisher_numbered_too_low_is_not_sent_for_ever(house):
+@pytest.mark.parametrize("lost_rows", [0, 1])
+async def test_a_change_that_its_publisher_numbered_too_low_is_told_and_not_sent_for_ever(
+    house, lost_rows
+):
     key = doc_key("docs", "two.md")
     entry = await house.ledger.get(key)
     await house.ledger.update(key, dataclasses.replace(entry.record, version=9), expect=entry.at)
@@ -289,8 +314,13 @@ async def test_a_change_that_its_publisher_numbered_too_low_is_not_sent_for_ever
     old = newest.change.model_copy(update={"source_version": 3})
     await house.changes.append(old, expect=newest.sequence, message_id="late")
     await house.work()
+    house.store.lose((await row_ids(house, "two.md"))[:lost_rows])
 
-    assert (await swept(house)).resubmitted == {}
+    found = await swept(house)
+
+    assert found.resubmitted == {}
+    assert (found.lost, found.missing, found.beyond_repair) == (1, lost_rows, 1)
+    assert found.needs_you
 
 
 # -- rows of documents that nobody knows -----------------------------------------------------------

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.validator import sweeper as sweeping
-from services.validator.sweeper import KEPT, Sweeper
+from services.validator.sweeper import KEPT, LONGEST_REST_S, Sweeper, rest_s
 from services.validator.swept import Swept
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, ConfigurationError
 from shared.ports import Audit
 from shared.shelves.memory import MemoryShelf
 
@@ -53,8 +53,14 @@ def world():
         waiting = 0
         missing = False
         someone = True
+        looks = 0
+        away = staticmethod(lambda look: None)
 
         async def restore(self):
+            """`away`: what the look at the bus of this number raises, if anything."""
+            self.looks += 1
+            if error := self.away(self.looks):
+                raise error
             was, self.missing = self.missing, False
             return was
 
@@ -89,6 +95,12 @@ async def until(what):
     async with asyncio.timeout(10):
         while not what():
             await asyncio.sleep(0)
+
+
+async def turns(count):
+    """Let the others go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_each_sweep_is_noted_and_the_newest_is_known(world):
@@ -193,6 +205,73 @@ async def test_what_somebody_deleted_on_the_bus_is_made_anew_and_swept_at_once(w
         await until(lambda: world.sweeps.calls)
 
     assert not world.missing
+
+
+@pytest.mark.parametrize("every_s", [0.0, 1_000.0])
+async def test_a_sweep_that_is_owed_is_tried_until_it_succeeds(world, every_s, monkeypatch):
+    monkeypatch.setattr(sweeping, "FIRST_S", 1_000.0)
+    world.sweeps.error = BusUnavailable("it has just come back")
+    sweeper = world.sweeper(every_s)
+    async with running(sweeper):
+        world.missing = True
+        await until(lambda: len(world.sweeps.calls) >= 2)
+        world.sweeps.error = None
+        await until(lambda: sweeper._last is not None)
+        done = len(world.sweeps.calls)
+        await turns(20)
+
+    assert len(world.sweeps.calls) == done
+
+
+async def test_what_was_asked_for_is_not_forgotten_when_it_fails(world):
+    world.sweeps.error = BusUnavailable("no answer")
+    sweeper = world.sweeper()
+    async with running(sweeper):
+        sweeper.ask()
+        await until(lambda: len(world.sweeps.calls) >= 2)
+
+
+async def test_a_sweep_from_elsewhere_that_restores_and_fails_leaves_it_to_the_next(world):
+    world.sweeps.error, world.missing = BusUnavailable("no answer"), True
+    sweeper = world.sweeper()
+    with pytest.raises(BusUnavailable):
+        await sweeper()
+    async with running(sweeper):
+        await until(lambda: len(world.sweeps.calls) >= 2)
+
+
+async def test_who_asks_during_a_sweep_gets_another_one(world):
+    world.sweeps.hold = asyncio.Event()
+    sweeper = world.sweeper()
+    async with running(sweeper):
+        sweeper.ask()
+        await until(lambda: world.sweeps.calls)
+        sweeper.ask()
+        world.sweeps.hold.set()
+        await until(lambda: len(world.sweeps.calls) == 2)
+
+
+async def test_what_only_the_admin_may_make_anew_is_swept_after_he_has(world):
+    world.away = lambda look: ConfigurationError("a stream is gone") if look < 5 else None
+    async with running(world.sweeper(every_s=0.0)):
+        await until(lambda: world.sweeps.calls)
+
+    assert world.looks >= 5
+
+
+async def test_a_bus_that_blinks_does_not_put_the_sweep_off(world, monkeypatch):
+    monkeypatch.setattr(sweeping, "WATCH_S", 0.001)
+    monkeypatch.setattr(sweeping, "FIRST_S", 0.02)
+    world.away = lambda look: BusUnavailable("blink") if look % 3 == 0 else None
+    async with running(world.sweeper(every_s=0.02)):
+        await until(lambda: len(world.sweeps.calls) >= 3)
+
+
+def test_a_sweep_that_fails_again_and_again_is_tried_less_and_less(monkeypatch):
+    monkeypatch.setattr(sweeping, "WATCH_S", 5.0)
+
+    assert [rest_s(n) for n in (1, 2, 3)] == [5.0, 10.0, 20.0]
+    assert rest_s(10_000) == LONGEST_REST_S
 
 
 async def test_a_bus_that_is_away_ends_nothing(world):

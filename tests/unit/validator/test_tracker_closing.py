@@ -11,7 +11,7 @@ from services.validator import tracker as tracking
 from services.validator.checks import SampleQuery
 from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
-from services.validator.tracker import Tracker
+from services.validator.tracker import Poll, Tracker, next_poll, one_of_each
 from shared.batches import BatchBook
 from shared.caches.memory import MemoryCache
 from shared.events import Batch, BatchCompleted
@@ -210,6 +210,57 @@ async def until(world, tracker):
     """Nothing is open any more, and the tracker has seen that."""
     while await world.shelf.keys("open.") or tracker._tracked:
         await asyncio.sleep(0.001)
+
+
+async def test_a_batch_that_another_validator_heard_of_ends_while_other_documents_end(
+    world, monkeypatch
+):
+    monkeypatch.setattr(tracking, "POLL_S", 0.1)
+    other = await world.settle("other.md", 6)
+    records = await world.ledger.get_many([other])
+    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+        await tracker.book.announce(batch(), {doc_key("docs", "b.md"): 7}, 0)
+        while tracker._poll == Poll(tracking.POLL_FEW, tracking.POLL_S):
+            await asyncio.sleep(0)
+        await world.settle("b.md", 7)
+        while not world.told():
+            tracker.observe(records, {})
+            await asyncio.sleep(0)
+
+    assert world.told() == {"completed:g1:b"}
+
+
+async def test_a_small_batch_is_not_hidden_by_the_thousands_of_another(world, monkeypatch):
+    monkeypatch.setattr(tracking, "POLL_FEW", 4)
+    monkeypatch.setattr(tracking, "CHECK_AT_ONCE", 4)
+    key = doc_key("docs", "b.md")
+    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+        slow = {doc_key("docs", f"{n}.md"): n + 1 for n in range(3000)}
+        await tracker.book.announce(batch("a", 3000), slow, 0)
+        while not tracker._tracked:
+            await asyncio.sleep(0)
+        await tracker.book.announce(batch("b"), {key: 5}, 0)
+        while len(tracker._tracked) < 2:
+            await asyncio.sleep(0)
+        await world.settle("b.md", 5)
+        await tracker.wait_complete("b")
+
+    assert world.told() == {"completed:g1:b"}
+
+
+def test_a_poll_that_finds_much_is_followed_by_a_large_one_at_once():
+    few, many = Poll(tracking.POLL_FEW, tracking.POLL_S), Poll(tracking.CHECK_AT_ONCE, 0.0)
+
+    assert [next_poll(few, 64, ended) for ended in (64, 32, 31, 1)] == [many, many, few, few]
+    assert next_poll(few, 64, 0).after_s == 2 * tracking.POLL_S
+    assert next_poll(Poll(1, 99.0), 64, 0).after_s == tracking.POLL_MOST_S
+    assert next_poll(many, 500, 0) == few
+
+
+def test_members_of_all_batches_are_asked_for_in_turn():
+    assert one_of_each([["a", "b", "c"], ["d"], []], 3) == {"a", "d", "b"}
+    assert one_of_each([["a", "b"], ["a"]], 9) == {"a", "b"}
+    assert one_of_each([], 9) == set()
 
 
 # -- given up --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from services.validator import complete as completing
 from services.validator import tracker as tracking
@@ -17,7 +18,13 @@ from services.validator.checkup import ValidateNow
 from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
 from services.validator.tracker import Tracker
-from services.validator.validate import Validate
+from services.validator.validate import (
+    LAST_LOOK_S,
+    LOOKS,
+    SECOND_LOOK_S,
+    Validate,
+    next_look_s,
+)
 from shared.batches import BatchBook
 from shared.caches.memory import MemoryCache
 from shared.errors import BusUnavailable, NotYetIndexed
@@ -155,6 +162,8 @@ def removed(path: str, seq: int) -> DocumentRemoved:
 
 
 FIRST, LATE = Delivery(sequence=1), Delivery(sequence=1, attempt=3, age_s=70)
+HANDED_BACK = Delivery(sequence=1, attempt=7, age_s=500)
+"""Six processes stopped before any of them looked."""
 
 
 # -- documents -------------------------------------------------------------------------------------
@@ -192,6 +201,44 @@ async def test_rows_too_many_are_an_error_only_if_they_stay(index):
     assert not event.validation_passed
 
 
+async def test_a_message_that_was_handed_back_often_gets_its_second_look_all_the_same(index):
+    await index.settle("a.md", 5, rows=3, lost=1)
+    with pytest.raises(NotYetIndexed) as caught:
+        await index.validate(indexed("a.md", 5, 3), HANDED_BACK)
+    (event,) = await index.validate(indexed("a.md", 5, 3), HANDED_BACK)
+
+    assert caught.value.after_s < 1
+    assert not event.validation_passed
+
+
+async def test_an_event_that_waited_for_long_is_not_dropped_before_its_settling(index):
+    pending = Pending(5, "indexed", (), frozenset(), AT, AT)
+    await index.record(doc_key("docs", "a.md"), Record("docs", "a.md", None, pending))
+    with pytest.raises(NotYetIndexed):
+        await index.validate(indexed("a.md", 5), HANDED_BACK)
+    await index.settle("a.md", 5)
+    (event,) = await index.validate(indexed("a.md", 5), HANDED_BACK)
+
+    assert event.validation_passed
+
+
+async def test_a_revision_that_never_settles_is_told_in_the_log(index):
+    pending = Pending(5, "indexed", (), frozenset(), AT, AT)
+    await index.record(doc_key("docs", "a.md"), Record("docs", "a.md", None, pending))
+    with capture_logs() as lines:
+        with pytest.raises(NotYetIndexed):
+            await index.validate(indexed("a.md", 5), LATE)
+        assert await index.validate(indexed("a.md", 5), LATE) == []
+
+    assert [(line["event"], line["revision"]) for line in lines] == [("never_settled", 5)]
+
+
+def test_a_clock_that_is_far_behind_ends_the_looks_all_the_same():
+    looks = [next_look_s(None, looked, -3600.0) for looked in range(LOOKS)]
+
+    assert looks == [SECOND_LOOK_S, LAST_LOOK_S, LAST_LOOK_S, None]
+
+
 async def test_a_removed_document_passes_when_no_row_is_left(index):
     await index.settle("a.md", 6, outcome="removed", rows=0)
     (event,) = await index.validate(removed("a.md", 6), FIRST)
@@ -211,7 +258,10 @@ async def test_an_event_before_its_settling_comes_again_but_not_for_ever(index):
     await index.record(doc_key("docs", "a.md"), Record("docs", "a.md", None, pending))
     with pytest.raises(NotYetIndexed):
         await index.validate(indexed("a.md", 5), FIRST)
+    with pytest.raises(NotYetIndexed) as caught:
+        await index.validate(indexed("a.md", 5), Delivery(1, attempt=2, age_s=0.4))
 
+    assert caught.value.after_s > 60
     assert await index.validate(indexed("a.md", 5), Delivery(1, attempt=4, age_s=80)) == []
 
 
@@ -439,6 +489,73 @@ async def test_rows_of_a_document_that_the_ledger_does_not_know_fail_the_index(i
 
     assert found is not None
     assert (found.passed, found.orphans) == (False, 1)
+
+
+async def test_documents_that_come_while_the_index_is_looked_at_are_not_of_nobody(
+    index, monkeypatch
+):
+    """One more at each look at the store; all of them in order."""
+    await index.settle("a.md", 5)
+    count, holdings, looks = index.store.count, index.store.holdings, 0
+
+    async def another():
+        nonlocal looks
+        looks += 1
+        await index.settle(f"new{looks}.md", 10 + looks, rows=3)
+
+    async def counting():
+        await another()
+        return await count()
+
+    async def holding(buckets):
+        await another()
+        return await holdings(buckets)
+
+    monkeypatch.setattr(index.store, "count", counting)
+    monkeypatch.setattr(index.store, "holdings", holding)
+    found = await checkup(index)()
+
+    assert found is not None
+    assert (found.passed, found.orphans, looks) == (True, 0, 2)
+
+
+async def test_rows_of_nobody_are_counted_though_others_go_meanwhile(index, monkeypatch):
+    key = await index.settle("a.md", 5, rows=3)
+    ghosts = [
+        Row(f"x{n}", "z" * 26, "docs", "ghost.md", 1, "k", "", (), "text 9", {}, direction(9))
+        for n in range(2)
+    ]
+    await index.store.upsert(ghosts)
+    count = index.store.count
+
+    async def counting():
+        index.store.lose((await index.store.ids({key: 2**53}))[key])
+        await index.settle("a.md", 6, outcome="removed", rows=0)
+        return await count()
+
+    monkeypatch.setattr(index.store, "count", counting)
+    found = await checkup(index)()
+
+    assert found is not None
+    assert found.orphans == 2
+
+
+async def test_rows_that_go_between_two_looks_were_not_of_nobody(index, monkeypatch):
+    await index.settle("a.md", 5)
+    row = Row("x", "z" * 26, "docs", "ghost.md", 1, "k", "", (), "text 9", {}, direction(9))
+    await index.store.upsert([row])
+    holdings = index.store.holdings
+
+    async def holding(buckets):
+        found = await holdings(buckets)
+        index.store.lose(["x"])
+        return found
+
+    monkeypatch.setattr(index.store, "holdings", holding)
+    found = await checkup(index)()
+
+    assert found is not None
+    assert (found.passed, found.orphans) == (True, 0)
 
 
 async def test_rows_on_their_way_are_neither_missing_nor_orphans(index):

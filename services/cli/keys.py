@@ -1,0 +1,171 @@
+"""`instep keys`: one key for each service, and a server's configuration that knows them."""
+
+import os
+import re
+import secrets
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from services.cli import exits
+from services.cli.exits import Stop
+from services.cli.options import Options
+from services.cli.terminal import print_json
+
+SUFFIX: Final = ".nk"
+SECRET: Final = 0o600
+PUBLIC: Final = 0o644
+ROUTE_KEY: Final = "cluster.key"
+GATEWAY_KEY: Final = "gateway.key"
+WEAVIATE_KEY: Final = "weaviate.key"
+WEAVIATE_ENV: Final = "weaviate.env"
+WEAVIATE_USER: Final = "instep"
+
+
+@dataclass(slots=True)
+class Folder:
+    """Where the files go. What is there stays, unless it is to be made anew.
+
+    Args:
+        force: make every secret anew.
+        owner: user id that the files shall belong to; None: whoever runs this.
+    """
+
+    path: Path
+    force: bool
+    owner: int | None
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def secret(self, name: str, text: str) -> str:
+        """The text of the file: the one that is there, else this one."""
+        path = self.path / name
+        if path.exists() and not self.force:
+            self.kept.append(name)
+            self._own(path)
+            return path.read_text(encoding="ascii").strip()
+        self.made.append(name)
+        self._write(path, text + "\n", SECRET)
+        return text
+
+    def derived(self, name: str, text: str, mode: int = PUBLIC) -> None:
+        """Written at every run."""
+        path = self.path / name
+        same = path.exists() and path.read_text(encoding="utf-8") == text
+        (self.kept if same else self.made).append(name)
+        self._write(path, text, mode)
+
+    def _write(self, path: Path, text: str, mode: int) -> None:
+        """Whole or not at all, and never readable for others in between."""
+        beside = path.with_name(f".{path.name}.new")
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+        beside.chmod(mode)
+        self._own(beside)
+        beside.replace(path)
+
+    def _own(self, path: Path) -> None:
+        if self.owner is not None:
+            os.chown(path, self.owner, -1)
+
+
+def run(args: Namespace, options: Options) -> int:
+    """Make what is missing; write the configuration anew."""
+    folder = Folder(Path(args.folder), args.force, args.owner)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        generations = write(folder, args, options)
+    except PermissionError as error:
+        fix = "run it as root" if error.filename is None or args.owner is not None else ""
+        raise Stop(f"{error.filename or folder.path}: {error.strerror}", fix=fix) from None
+    except OSError as error:
+        raise Stop(f"{error.filename or folder.path}: {error.strerror}") from None
+    if options.json:
+        names = {"made": folder.made, "kept": folder.kept, "generations": list(generations)}
+        print_json({"folder": str(folder.path), **names})
+    else:
+        print("\n".join(lines(folder)))
+    return exits.DONE
+
+
+def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
+    """Write everything; the generations that the services may work on."""
+    from services.provisioning import wanted_generation
+    from shared.bus import server
+
+    settings = options.settings()
+    auth = folder.path / server.AUTH_FILE
+    known = server.generations_of(auth.read_text("utf-8")) if auth.exists() else ()
+    wanted = wanted_generation(settings).id
+    # the live generation stays when a setting changes: nobody may be locked out of it
+    generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
+    public = keys(folder, args.source)
+    folder.derived(server.AUTH_FILE, server.authorization(public, generations))
+    place = server.Place(
+        folder=str(folder.path.absolute()),
+        store=args.store,
+        listen=args.listen,
+        http=args.http,
+        max_file_bytes=settings.bus.max_file,
+    )
+    folder.derived(server.SERVER_FILE, server.server(place))
+    password = folder.secret(ROUTE_KEY, secrets.token_urlsafe(32))
+    hosts = args.cluster.split(",")
+    folder.derived(server.CLUSTER_FILE, server.cluster(place, hosts, password), SECRET)
+    folder.secret(GATEWAY_KEY, secrets.token_urlsafe(32))
+    key = folder.secret(WEAVIATE_KEY, secrets.token_urlsafe(32))
+    folder.derived(WEAVIATE_ENV, weaviate_env(key), SECRET)
+    return generations
+
+
+def keys(folder: Folder, sources: Iterable[str]) -> dict[str, str]:
+    """Public keys by identity; the seeds are in the folder, and nowhere else."""
+    import nkeys
+
+    from shared.bus.needs import IDENTITIES, PUBLISHER
+
+    there = [path.stem for path in sorted(folder.path.glob(f"{PUBLISHER}-*{SUFFIX}"))]
+    names = dict.fromkeys([*IDENTITIES, *there, *(f"{PUBLISHER}-{s}" for s in _checked(sources))])
+    public: dict[str, str] = {}
+    for name in names:
+        fresh: bytes = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+        seed = folder.secret(name + SUFFIX, fresh.decode())
+        try:
+            public[name] = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
+        except (nkeys.NkeysError, ValueError):
+            raise Stop(f"{folder.path / name}{SUFFIX}: no seed of an nkey") from None
+    return public
+
+
+def weaviate_env(key: str) -> str:
+    """Environment of a Weaviate server that knows this key and nobody else."""
+    values: Mapping[str, Any] = {
+        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
+        "AUTHENTICATION_APIKEY_ENABLED": "true",
+        "AUTHENTICATION_APIKEY_ALLOWED_KEYS": key,
+        "AUTHENTICATION_APIKEY_USERS": WEAVIATE_USER,
+        "AUTHORIZATION_RBAC_ENABLED": "true",
+        "AUTHORIZATION_RBAC_ROOT_USERS": WEAVIATE_USER,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def lines(folder: Folder) -> list[str]:
+    """What was done. No secret is among it. Pure."""
+    told = [f"wrote {folder.path / name}" for name in folder.made]
+    if folder.kept:
+        told.append(f"kept {len(folder.kept)} files: {', '.join(folder.kept)}")
+    return told
+
+
+def _checked(sources: Iterable[str]) -> list[str]:
+    from shared.identity import SOURCE_PATTERN
+
+    names = list(sources)
+    for name in names:
+        if not re.fullmatch(SOURCE_PATTERN, name):
+            raise Stop(f"--source {name}: a source is named with a-z, 0-9 and -, 40 at most")
+    return names

@@ -1,0 +1,117 @@
+"""The subjects that a key may use: what an identity needs, as nats-server wants to be told. Pure.
+
+JetStream is asked by subjects, too. Two things the server cannot tell apart: whoever may write to a
+bucket may empty it, and whoever may list a stream may read all of it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.bus.needs import ADMIN, PUBLISHER, SIDE, Use, inbox_of, needs, source_of
+from shared.topology import MOVER, RECORDER, TROUBLES, Stage, stages
+
+API: Final = "$JS.API"
+EVERYTHING: Final = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects, as nats-server wants them: what is not allowed is denied."""
+
+    publish: tuple[str, ...]
+    not_publish: tuple[str, ...]
+    """Exceptions from `publish`."""
+    subscribe: tuple[str, ...]
+
+
+def permissions(
+    identity: str, generations: Sequence[str], *, publishers: Iterable[str] = (PUBLISHER,)
+) -> Permissions:
+    """What the key of an identity may do.
+
+    Args:
+        identity: one of `IDENTITIES`, or `publisher-<source>`.
+        generations: ids of those that it works on; none other's ledger is open to it.
+        publishers: identities that the producer answers.
+
+    Raises:
+        ValueError: there is no such identity.
+    """
+    if identity == ADMIN:
+        return Permissions((EVERYTHING,), (), (EVERYTHING,))
+    if (source := source_of(identity)) is not None:
+        subjects = (f"documents.submitted.{source}",)
+        return Permissions(subjects, (), (f"{inbox_of(identity)}.>",))
+    publish: list[str] = []
+    deny: list[str] = []
+    subscribe = [f"{inbox_of(identity)}.>"]
+    for generation in generations:
+        need = needs(identity, generation)
+        for use in need.uses:
+            publish += _of_use(use)
+            deny += _not_of_use(use, need.consumes, generations)
+        for stage in need.consumes:
+            publish += _of_stage(stage)
+        publish += [*(_info_of(stage) for stage in need.watches), *need.says]
+        subscribe += need.hears
+        if need.counts_streams:
+            publish.append(f"{API}.STREAM.LIST")
+        if need.answers:
+            publish += ["_INBOX.>", *(f"{inbox_of(name)}.>" for name in publishers)]
+    return Permissions(_once(publish), _once(deny), _once(subscribe))
+
+
+def _of_use(use: Use) -> list[str]:
+    name = use.stream
+    allowed = [f"{API}.STREAM.INFO.{name}", *use.write]
+    if use.read:
+        allowed.append(f"{API}.STREAM.MSG.GET.{name}")
+    if use.many:
+        allowed.append(f"{API}.DIRECT.GET.{name}")
+    if use.scan:
+        # without a name in the subject: the server refuses durable ones there
+        allowed.append(f"{API}.CONSUMER.CREATE.{name}")
+        allowed += [f"{API}.CONSUMER.{verb}.{name}.*" for verb in ("MSG.NEXT", "DELETE")]
+    if use.erase:
+        allowed.append(f"{API}.STREAM.PURGE.{name}")
+    if use.delete:
+        allowed.append(f"{API}.STREAM.MSG.DELETE.{name}")
+    return allowed
+
+
+def _not_of_use(use: Use, own: tuple[Stage[Any], ...], generations: Sequence[str]) -> list[str]:
+    """A scan has a name that the server makes up, so the durable ones are excepted by name."""
+    if not use.scan:
+        return []
+    durable = [s for g in generations for s in (*stages(g), RECORDER, MOVER)]
+    here = [stage.name for stage in durable if stage.stream == use.stream]
+    mine = {stage.name for stage in own}
+    denied = [f"{API}.CONSUMER.DELETE.{use.stream}.{name}" for name in here]
+    return denied + [
+        f"{API}.CONSUMER.MSG.NEXT.{use.stream}.{name}" for name in here if name not in mine
+    ]
+
+
+def _of_stage(stage: Stage[Any]) -> list[str]:
+    """Fetch, look, settle (both formats of acknowledgements), bury, note trouble."""
+    where = f"{stage.stream}.{stage.name}"
+    return [
+        f"{API}.CONSUMER.MSG.NEXT.{where}",
+        _info_of(stage),
+        *(f"{API}.STREAM.INFO.{name}" for name in (stage.stream, *sorted(SIDE))),
+        f"$JS.ACK.{where}.>",
+        f"$JS.ACK.*.*.{where}.>",
+        f"dlq.{where}",
+        f"$KV.{TROUBLES.name}.{stage.name}.>",
+        f"{API}.STREAM.MSG.GET.KV_{TROUBLES.name}",
+        f"{API}.STREAM.PURGE.KV_{TROUBLES.name}",
+    ]
+
+
+def _info_of(stage: Stage[Any]) -> str:
+    return f"{API}.CONSUMER.INFO.{stage.stream}.{stage.name}"
+
+
+def _once(subjects: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(subjects))

@@ -1,0 +1,143 @@
+"""The configuration of a NATS server of one's own, as `instep keys` writes it. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from shared.bus.needs import source_of
+from shared.bus.permissions import Permissions, permissions
+from shared.topology import MAX_MESSAGE_BYTES, MB
+
+AUTH_FILE: Final = "auth.conf"
+SERVER_FILE: Final = "nats.conf"
+CLUSTER_FILE: Final = "nats-cluster.conf"
+ROUTES: Final = "0.0.0.0:6222"
+MAX_MEMORY_BYTES: Final = 64 * MB
+GENERATIONS: Final = "# generations:"
+
+
+def authorization(public: Mapping[str, str], generations: Sequence[str]) -> str:
+    """Who may connect, and do what: `auth.conf`.
+
+    Args:
+        public: public nkeys by identity.
+        generations: ids of the generations that the services work on.
+    """
+    publishers = [name for name in public if source_of(name) is not None]
+    users = [
+        _user(name, key, permissions(name, generations, publishers=publishers))
+        for name, key in public.items()
+    ]
+    return "\n".join(
+        [
+            "# Written by `instep keys`: who may do what. Only public keys: no secret is here.",
+            f"{GENERATIONS} {' '.join(generations)}",
+            "authorization {",
+            "  users: [",
+            *users,
+            "  ]",
+            "}",
+            "",
+        ]
+    )
+
+
+def generations_of(auth: str) -> tuple[str, ...]:
+    """The generations that an `auth.conf` was written for."""
+    found = re.search(rf"^{GENERATIONS}(.*)$", auth, re.MULTILINE)
+    return tuple(found[1].split()) if found else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is.
+
+    folder: where its configuration lies, as it sees it; `store`: where it keeps its data.
+    listen: address and port for clients; `http`: for monitoring.
+    """
+
+    folder: str
+    store: str
+    listen: str
+    http: str
+    max_file_bytes: int
+
+
+def server(place: Place) -> str:
+    """`nats.conf`: one server."""
+    return _server(place, 'server_name: "instep"')
+
+
+def cluster(place: Place, hosts: Sequence[str], password: str) -> str:
+    """`nats-cluster.conf`: each of several servers, with `--name` on its command line.
+
+    Args:
+        hosts: their names, for each other.
+        password: what they show each other; who knew it could read and write everything.
+    """
+    routes = "\n".join(f"    {json.dumps(_route(host, password))}" for host in hosts)
+    return _server(
+        place,
+        f"""cluster {{
+  name: "instep"
+  listen: {json.dumps(ROUTES)}
+  authorization {{ user: "route", password: {json.dumps(password)} }}
+  routes: [
+{routes}
+  ]
+}}""",
+    )
+
+
+def _route(host: str, password: str) -> str:
+    return f"nats://route:{password}@{host}:{ROUTES.rpartition(':')[2]}"
+
+
+def _server(place: Place, itself: str) -> str:
+    quoted = json.dumps
+    return f"""# Written by `instep keys`, and again by its next run.
+# For settings of your own take another file, and have it include {AUTH_FILE}.
+{itself}
+listen: {quoted(place.listen)}
+http: {quoted(place.http)} # monitoring, for everybody who reaches it: keep it inside your network
+max_payload: {MAX_MESSAGE_BYTES}
+jetstream {{
+  store_dir: {quoted(place.store)}
+  sync_interval: always # an acknowledged message is on the disk
+  max_file: {place.max_file_bytes}
+  max_mem: {MAX_MEMORY_BYTES}
+}}
+feature_flags {{ js_ack_fc_v2: false }}
+include {quoted("./" + AUTH_FILE)}
+
+# Encryption: put a certificate and its key here and uncomment three lines.
+#tls {{ cert_file: {quoted(place.folder + "/server.pem")}
+#      key_file: {quoted(place.folder + "/server.key")}
+#      timeout: 5 }}
+"""
+
+
+def _user(name: str, key: str, may: Permissions) -> str:
+    publish = f"allow: {_list(may.publish)}"
+    if may.not_publish:
+        publish += f"\n          deny: {_list(may.not_publish)}"
+    return f"""    {{ # {name}
+      nkey: {key}
+      permissions: {{
+        publish: {{
+          {publish}
+        }}
+        subscribe: {{ allow: {_list(may.subscribe)} }}
+      }}
+    }}"""
+
+
+def _list(subjects: Iterable[str]) -> str:
+    shown = [json.dumps(subject) for subject in subjects]
+    return (
+        "[" + ", ".join(shown) + "]"
+        if len(shown) < 2
+        else ("[\n            " + "\n            ".join(shown) + "\n          ]")
+    )

@@ -1,0 +1,101 @@
+"""Whether a process lives, and whether it is ready. Pure: what is seen of it is passed in.
+
+Alive means that starting it again would not help: it depends on nothing outside the process. Ready
+means that it does its work now: the bus, the store and the model are there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+WEDGED_AFTER_S: Final = 30.0
+"""A fetch loop turns every 5 seconds, and at least every 7 while its server is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSight:
+    """What is seen of a stage at one moment."""
+
+    name: str
+    open: bool
+    """It has begun to fetch, and was not told to stop."""
+    receives: bool
+    """The server gave a sign lately that it would deliver."""
+    turned_s: float
+    """Seconds since its fetch loop turned."""
+    fatal: str = ""
+    """Why it can never fetch again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen of a process at one moment.
+
+    `waits`: what the start or the work waits for, and why, e.g. `{"bus": "no server answers"}`.
+    `connected`: None before there is a connection.
+    """
+
+    serving: bool = False
+    stopping: bool = False
+    failed: str = ""
+    """What ended the work for good."""
+    waits: Mapping[str, str] = field(default_factory=dict)
+    connected: bool | None = None
+    stages: Sequence[StageSight] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    text: str
+
+    def told(self) -> dict[str, Any]:
+        return {"name": self.name, "ok": self.ok, "text": self.text}
+
+
+def alive(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[Check]:
+    """What a supervisor starts the process again for. That this is answered is one of them."""
+    found = [Check("loop", True, "the event loop turns")]
+    if seen.failed:
+        found.append(Check("work", False, seen.failed))
+    for stage in seen.stages:
+        if stage.fatal:
+            found.append(Check(stage.name, False, stage.fatal))
+        elif stage.open and stage.turned_s > wedged_after_s:
+            text = f"its fetch loop has not turned for {stage.turned_s:.0f} s"
+            found.append(Check(stage.name, False, text))
+    return found
+
+
+def ready(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[Check]:
+    """What has to be there for the process to do its work; what is missing says why."""
+    if seen.stopping:
+        return [Check("stopping", False, "finishes what it has in hand, and ends")]
+    found = [check for check in alive(seen, wedged_after_s=wedged_after_s) if not check.ok]
+    found += [Check(what, False, f"waits: {why}") for what, why in sorted(seen.waits.items())]
+    if "bus" not in seen.waits:
+        found.append(_bus(seen.connected))
+    if not seen.serving:
+        found.append(Check("services", False, "starting"))
+    return [*found, *_stages(seen)]
+
+
+def _bus(connected: bool | None) -> Check:
+    if connected is None:
+        return Check("bus", False, "not connected yet")
+    return Check("bus", connected, "connected" if connected else "the connection was lost")
+
+
+def _stages(seen: Sight) -> Iterator[Check]:
+    for stage in seen.stages:
+        if stage.open and stage.receives:
+            yield Check(stage.name, True, "fetches")
+        elif not stage.fatal:
+            yield Check(stage.name, False, "gets no messages" if stage.open else "does not fetch")
+
+
+def passed(checks: Sequence[Check]) -> bool:
+    return all(check.ok for check in checks)

@@ -1,0 +1,275 @@
+"""Rows in a Weaviate collection: a server for many machines, which indexes vectors later.
+
+Three things here are not obvious; each was measured. A row that is there by its id, and found by
+keywords, may be missing from the vector index: for milliseconds as a rule, and for ever after some
+crashes. So presence is asked of the vector index, never of the objects alone. A vector that is not
+finite is taken without a word and spoils its neighbours, so every one is checked before it is
+sent. Where nobody listens, the client tries for a minute: every call here has its own end.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import StoreUnavailable
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
+from shared.stores import (
+    checks,
+    weaviate_answers,
+    weaviate_calls,
+    weaviate_open,
+    weaviate_rows,
+    weaviate_schema,
+    weaviate_sweep,
+)
+from shared.stores.weaviate_answers import Found
+from shared.stores.weaviate_calls import IDS_PER_CALL, MOST_FOUND, at_once
+from shared.stores.weaviate_open import Address, Opened
+from shared.stores.weaviate_schema import alias_name, collection_name
+
+__all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
+
+if TYPE_CHECKING:
+    from weaviate import WeaviateAsyncClient
+
+ROWS_PER_CALL: Final = 256
+BYTES_PER_CALL: Final = 8 * 1024 * 1024
+NEIGHBOURS: Final = 20
+"""Rows among which a row has to be when it is asked for by its own vector."""
+MISSING_MOST: Final = 10_000
+IDLE_S: Final = 2.0
+"""A row that is missing for so long, while nothing waits to be indexed, is torn."""
+BUSY_S: Final = 120.0
+"""The same while much waits; writing it again does no harm, only work."""
+CLOSE_S: Final = 5.0
+TRIES_AT_START: Final = 10
+TRY_AGAIN_S: Final = 0.1
+
+
+class WeaviateStore:
+    """Implements `shared.ports.VectorStore`; made by `open`.
+
+    Attributes:
+        created: the collection was not there; the index is empty and has to be filled.
+        notice: what a person should know of the server; empty: nothing.
+    """
+
+    def __init__(
+        self, client: "WeaviateAsyncClient", name: str, opened: Opened, dimensions: int
+    ) -> None:
+        self.dimensions = dimensions
+        self.created = opened.created
+        self.notice = opened.notice
+        self._client = client
+        self._rows = weaviate_calls.Collection(client, name)
+        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
+        self._missing: dict[str, float] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        address: Address,
+        *,
+        name: str,
+        dimensions: int,
+        api_key: str | None = None,
+        replicas: int = 1,
+        alias: str | None = None,
+    ) -> "WeaviateStore":
+        """Connect; open or create the collection.
+
+        Args:
+            alias: another name that shall lead to the collection.
+
+        Raises:
+            StoreMismatch: the collection was made otherwise, or changed by hand.
+            ConfigurationError: the key is refused, or the server is too old.
+            StoreUnavailable: the server cannot be used at the moment.
+        """
+        await asyncio.to_thread(__import__, "weaviate")
+        client = await weaviate_open.connect(address, api_key)
+        try:
+            opened = await weaviate_open.open_collection(client, name, replicas=replicas)
+            store = cls(client, name, opened, dimensions)
+            await store._check_dimensions()
+            if alias:
+                await weaviate_open.point(client, alias, name)
+        except BaseException:
+            await client.close()
+            raise
+        return store
+
+    async def upsert(self, rows: Sequence[Row]) -> None:
+        good, bad = checks.vet(rows, self.dimensions)
+        for batch in weaviate_rows.batches(good, ROWS_PER_CALL, BYTES_PER_CALL):
+            present = await self._present([row.id for row in batch])
+            bad |= await self._insert([row for row in batch if row.id not in present])
+        if bad:
+            raise checks.refusal(bad)
+
+    async def delete(self, ids: Collection[str]) -> None:
+        for batch in checks.slices(_objects(ids), IDS_PER_CALL):
+            await self._rows.delete(batch)
+
+    async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
+        keys = {weaviate_rows.encoded(key): key for key in documents}
+        found: dict[str, set[str]] = {key: set() for key in documents}
+        columns = ("row_id", "doc_key", "born")
+        async for row in self._rows.among("doc_key", sorted(keys), columns):
+            key = keys.get(row.properties["doc_key"])
+            if key is not None and row.properties["born"] <= documents[key]:
+                found[key].add(row.properties["row_id"])
+        return {key: frozenset(ids) for key, ids in found.items()}
+
+    async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
+        """Ids of the probes that a searcher would not find now.
+
+        Proven for every probe: the vector index knows the row. Asked as a searcher asks, for
+        every probe with a vector: the plain search by it, without a filter (one with a filter
+        finds rows that a searcher does not yet), has the row among the nearest, or nothing but
+        rows of the same vector.
+        """
+        ids = {probe.id for probe in probes}
+        known = await self._indexed(ids)
+        self._note(ids, known)
+        asked = [probe for probe in probes if probe.vector is not None and probe.id in known]
+        found = await at_once(asked, self._finds)
+        missed = {probe.id for probe, hit in zip(asked, found, strict=True) if not hit}
+        return frozenset((ids - known) | missed)
+
+    async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
+        asks = checks.checked_query(vector, self.dimensions)
+        if not asks or limit < 1 or checks.restricts_to_nothing(where):
+            return []
+        most = min(limit, MOST_FOUND)
+        found = await self._rows.near(vector, most, weaviate_rows.SHOWN, where)
+        return [weaviate_rows.to_hit(one.properties, _cosine(one.distance)) for one in found]
+
+    async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
+        query = checks.clean_query(text)
+        if not weaviate_rows.asks(query) or limit < 1 or checks.restricts_to_nothing(where):
+            return []
+        most = min(limit, MOST_FOUND)
+        found = await self._rows.keywords(query, most, weaviate_rows.SHOWN, where)
+        return [weaviate_rows.to_hit(one.properties, one.score) for one in found]
+
+    async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
+        found: dict[str, Hit] = {}
+        for batch in checks.slices(_objects(ids), IDS_PER_CALL):
+            for one in await self._rows.by_ids(batch, weaviate_rows.SHOWN):
+                hit = weaviate_rows.to_hit(one.properties, 0.0)
+                found[hit.id] = hit
+        return found
+
+    async def count(self) -> int:
+        return await self._rows.count()
+
+    async def digests(self) -> Mapping[str, Digest]:
+        """See the port; a row that the vector index will not know is damaged, too."""
+        return await self._sweeping.digests()
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        return await self._sweeping.holdings(buckets)
+
+    async def maintain(self) -> None:
+        """Have rows indexed that the server holds, and will never find by itself.
+
+        After a crash of the server this is so for rows of calls that it did not acknowledge, and
+        sending them again does not help. Only rows that were asked for in vain are looked at.
+        """
+        if not self._missing:
+            return
+        idle = await self._rows.queued() == 0
+        due = overdue(self._missing, time.monotonic(), idle=idle)
+        if not due:
+            return
+        self._note(due, await self._indexed(due))
+        torn = [weaviate_rows.object_id(key) for key in due if key in self._missing]
+        await self._rows.write_again(await self._rows.alone(torn))
+        for key in due:
+            self._missing.pop(key, None)
+
+    async def close(self) -> None:
+        async with asyncio.timeout(CLOSE_S):
+            await self._client.close()
+
+    def _note(self, asked: Collection[str], known: Collection[str]) -> None:
+        """Remember since when rows are missing from the vector index."""
+        for key in known:
+            self._missing.pop(key, None)
+        now = time.monotonic()
+        for key in set(asked).difference(known):
+            if len(self._missing) < MISSING_MOST:
+                self._missing.setdefault(key, now)
+
+    async def _check_dimensions(self) -> None:
+        """Raises StoreMismatch where the index holds vectors of another length."""
+        found = await self._first_row()
+        if found and len(found[0].vector) != self.dimensions:
+            raise weaviate_schema.other_dimensions(len(found[0].vector), self.dimensions)
+
+    async def _first_row(self) -> Sequence[Found]:
+        """At most one row, once the collection answers: it may have been made this moment."""
+        for _ in range(TRIES_AT_START):
+            try:
+                return await self._rows.page(None, 1, ("row_id",))
+            except StoreUnavailable:
+                await asyncio.sleep(TRY_AGAIN_S)
+        return await self._rows.page(None, 1, ("row_id",))
+
+    async def _present(self, ids: Sequence[str]) -> set[str]:
+        """The ids of rows that are there."""
+        found = await self._rows.by_ids(_objects(ids), ("row_id",))
+        return {one.properties["row_id"] for one in found}
+
+    async def _insert(self, rows: Sequence[Row]) -> frozenset[str]:
+        """Write rows; those that the server refuses once more, alone.
+
+        Returns:
+            The ids of rows that it refuses for what they hold.
+        """
+        if not rows:
+            return frozenset()
+        messages = await self._rows.insert(rows)
+        again = [row for row in rows if row.id in messages]
+        alone: dict[str, str] = {}
+        for row in again:
+            alone |= await self._rows.insert([row])
+        return weaviate_answers.refused(alone)
+
+    async def _indexed(self, ids: Collection[str]) -> set[str]:
+        """The ids of rows that the vector index knows."""
+        named = {weaviate_rows.object_id(key): key for key in ids}
+        known: set[str] = set()
+        for batch in checks.slices(sorted(named), IDS_PER_CALL):
+            known |= await self._rows.indexed(batch, weaviate_answers.any_vector(self.dimensions))
+        return {named[key] for key in known}
+
+    async def _finds(self, probe: Probe) -> bool:
+        """Whether a search by the probe's vector finds its row, or nothing but its equals."""
+        if probe.vector is None or not checks.sound(probe.vector, self.dimensions):
+            return False
+        found = await self._rows.near(probe.vector, NEIGHBOURS, (), Filter())
+        same = {one.id for one in found if one.distance < checks.SAME}
+        return len(same) == NEIGHBOURS or weaviate_rows.object_id(probe.id) in same
+
+
+def overdue(missing: Mapping[str, float], now: float, *, idle: bool) -> list[str]:
+    """The rows that should have been indexed by now, at most so many as one call takes. Pure.
+
+    Args:
+        missing: since when each is known to be missing, on the clock of `now`, in seconds.
+        idle: no vector waits to be indexed.
+    """
+    patience_s = IDLE_S if idle else BUSY_S
+    return [key for key, since in missing.items() if now - since >= patience_s][:ROWS_PER_CALL]
+
+
+def _objects(ids: Collection[str]) -> list[str]:
+    """The object ids of rows, each once, in order."""
+    return sorted({weaviate_rows.object_id(key) for key in ids})
+
+
+def _cosine(distance: float) -> float:
+    return max(-1.0, min(1.0, 1.0 - distance))

@@ -1,0 +1,88 @@
+"""What the Weaviate client raises, sorted by what is done about it. Pure.
+
+The client has some thirty classes whose texts decide: the same class says that the disk is full
+and that a key is wrong. What is not known here may pass.
+"""
+
+import re
+from typing import Final, Literal
+
+from shared.errors import (
+    ConfigurationError,
+    InstepError,
+    StoreMismatch,
+    StoreUnavailable,
+)
+
+Fault = Literal["version", "key", "schema", "object", "full", "gone", "away"]
+
+SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
+    ("version", r"is not supported\. please use weaviate"),
+    (
+        "full",
+        r"read-?only|not enough memory|memory pressure|disk usage|no space left"
+        r"|cannot process batch",
+    ),
+    (
+        "key",
+        r"unauthenticated|unauthorized|anonymous access|invalid api key|permission_?denied"
+        r"|forbidden|status code: 40[13]|insufficient permissions|authenticationfailed",
+    ),
+    (
+        "object",
+        r"vector with length|vector lengths don't match|invalid \w+(\[\])? property|"
+        r"vector has length|expected a vector",
+    ),
+    (
+        "gone",
+        r"could not find class|class not found|collection not found|not found in schema|"
+        r"non-existing index|class .{0,80} not present",
+    ),
+    ("schema", r"no such prop|could not find property|invalid pagination params"),
+)
+QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+MOST: Final = 200
+
+
+def fault_of(kind: str, text: str) -> Fault:
+    """What an error is about, from the name of its class and its text."""
+    said = f"{kind} {text}".lower()
+    return next((fault for fault, sign in SIGNS if re.search(sign, said)), "away")
+
+
+def sorted_error(kind: str, text: str) -> InstepError:
+    """The error of ours that says the same."""
+    match fault_of(kind, text):
+        case "version":
+            return ConfigurationError(f"{shown(text)} instep asks for 1.38 or higher")
+        case "key":
+            return ConfigurationError(
+                "Weaviate refuses the key: set store.weaviate.key to one that may read and "
+                "write collections, aliases and nodes"
+            )
+        case "gone":  # a server that starts answers before it has read its schema
+            return StoreUnavailable(
+                "Weaviate has not the collection that was opened: it starts, or somebody deleted "
+                "it; then start again, and it is made anew"
+            )
+        case "schema":
+            return StoreMismatch(
+                f"Weaviate is set up otherwise ({shown(text)}): see operate/weaviate.md"
+            )
+        case "object":
+            return StoreMismatch(
+                f"the collection holds other vectors or properties ({shown(text)}): "
+                "start a new generation, or delete the collection"
+            )
+        case "full":
+            return StoreUnavailable(
+                f"Weaviate takes no writes: its disk or memory is full ({shown(text)})"
+            )
+        case _:
+            return StoreUnavailable(f"Weaviate: {kind}: {shown(text)}")
+
+
+def shown(text: str) -> str:
+    """What may be shown of a server's words: one line, and nothing quoted, for it may be text of
+    a document."""
+    return " ".join(QUOTED.sub("…", text).split())[:MOST]

@@ -1,0 +1,209 @@
+"""Opening a Weaviate collection: connect, ask for the version, create it or compare its schema."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from shared.errors import ConfigurationError, StoreMismatch, StoreUnavailable
+from shared.stores.weaviate_limits import CONNECT_S, INSERT_S, QUERY_S, SCHEMA_S, bounded
+from shared.stores.weaviate_schema import COLUMNS, Column, described, differences, judge_version
+
+if TYPE_CHECKING:
+    from weaviate import WeaviateAsyncClient
+
+GRPC_PORT: Final = 50051
+CHANNEL: Final = (
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+"""A server that returns is seen within two seconds, one that vanished without a word within 30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens.
+
+    http, grpc: host and port. secure: TLS on both.
+    """
+
+    http: tuple[str, int]
+    grpc: tuple[str, int]
+    secure: bool
+
+    @classmethod
+    def of(cls, url: str, grpc: str | None = None) -> "Address":
+        """
+        Args:
+            url: e.g. `https://host:8080`.
+            grpc: e.g. `host:50051`; default: the host of `url`, port 50051.
+
+        Raises:
+            ConfigurationError: not an address.
+        """
+        try:
+            parts = urlsplit(url)
+            other = urlsplit(f"//{grpc}" if grpc else f"//{parts.hostname}:{GRPC_PORT}")
+            if parts.scheme not in ("http", "https") or not parts.hostname or not other.hostname:
+                raise ValueError
+            secure = parts.scheme == "https"
+            return cls(
+                (parts.hostname, parts.port or (443 if secure else 80)),
+                (other.hostname, other.port or GRPC_PORT),
+                secure,
+            )
+        except ValueError:
+            raise ConfigurationError(
+                "store.weaviate: url is like http://host:8080 and grpc like host:50051"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A collection that can be read and written. created: it was not there."""
+
+    created: bool
+    notice: str = ""
+    """What a person should know of the server; empty: nothing."""
+
+
+async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient":
+    """A client that is connected; it connects again by itself.
+
+    Raises:
+        StoreUnavailable: nobody answers.
+        ConfigurationError: the key is refused, or the server is too old.
+    """
+    import weaviate
+    from weaviate.classes.init import AdditionalConfig, Auth, Timeout
+    from weaviate.config import GrpcConfig
+
+    # it would print the rows that the server refuses, with all that is in them
+    logging.getLogger("weaviate-client").setLevel(logging.CRITICAL)
+    client = weaviate.use_async_with_custom(
+        http_host=address.http[0],
+        http_port=address.http[1],
+        http_secure=address.secure,
+        grpc_host=address.grpc[0],
+        grpc_port=address.grpc[1],
+        grpc_secure=address.secure,
+        auth_credentials=Auth.api_key(api_key) if api_key else None,
+        skip_init_checks=True,  # they also ask a package index for the client's newest version
+        additional_config=AdditionalConfig(
+            timeout=Timeout(init=CONNECT_S, query=QUERY_S, insert=INSERT_S),
+            grpc_config=GrpcConfig(channel_options=list(CHANNEL)),
+        ),
+    )
+    async with _closing_on_error(client), bounded(CONNECT_S):
+        await client.connect()
+    return client
+
+
+async def open_collection(client: "WeaviateAsyncClient", name: str, *, replicas: int = 1) -> Opened:
+    """Create the collection, or compare it with what it should be.
+
+    Raises:
+        StoreMismatch: it was made otherwise, or changed by hand.
+        ConfigurationError: the server is too old, or refuses the key.
+        StoreUnavailable: nothing is known.
+    """
+    async with bounded(SCHEMA_S):
+        notice = judge_version(str((await client.get_meta()).get("version", "")))
+        if not await client.is_ready():
+            raise StoreUnavailable("Weaviate is starting")
+        created = not await client.collections.exists(name)
+        if created:
+            created = await _create(client, name, replicas)
+        config = await client.collections.use(name).config.get()
+    if found := differences(described(config)):
+        raise StoreMismatch(
+            f"the collection {name} is not as instep makes it ({'; '.join(found)}): "
+            "start a new generation, or delete the collection and it is made and filled anew"
+        )
+    return Opened(created, notice)
+
+
+async def point(client: "WeaviateAsyncClient", alias: str, name: str) -> None:
+    """Let the alias name the collection. Raises as `open_collection`."""
+    from weaviate.exceptions import UnexpectedStatusCodeError
+
+    async with bounded(SCHEMA_S):
+        found = await client.alias.get(alias_name=alias)
+        if found is None:
+            try:
+                await client.alias.create(alias_name=alias, target_collection=name)
+            except UnexpectedStatusCodeError:
+                found = await client.alias.get(alias_name=alias)
+                if found is None:  # no other process was faster
+                    raise
+        if found is not None and found.collection != name:
+            await client.alias.update(alias_name=alias, new_target_collection=name)
+
+
+async def _create(client: "WeaviateAsyncClient", name: str, replicas: int) -> bool:
+    """Whether it was made here, and not by another process at the same moment."""
+    from weaviate.classes.config import (
+        Configure,
+        DataType,
+        Property,
+        ReplicationDeletionStrategy,
+        Tokenization,
+        VectorDistances,
+    )
+    from weaviate.exceptions import UnexpectedStatusCodeError
+
+    kinds = {
+        "text": DataType.TEXT,
+        "text[]": DataType.TEXT_ARRAY,
+        "int": DataType.INT,
+        "number[]": DataType.NUMBER_ARRAY,
+    }
+    properties = [
+        Property(
+            name=column.name,
+            data_type=kinds[column.kind],
+            index_filterable=column.filtered,
+            index_range_filters=column.ranged,
+            index_searchable=column.searched,
+            tokenization=_tokenization(column, Tokenization),
+        )
+        for column in COLUMNS
+    ]
+    hnsw = Configure.VectorIndex.hnsw(
+        distance_metric=VectorDistances.COSINE,
+        quantizer=Configure.VectorIndex.Quantizer.rq(),
+    )
+    try:
+        await client.collections.create(
+            name,
+            vector_config=Configure.Vectors.self_provided(vector_index_config=hnsw),
+            properties=properties,
+            replication_config=Configure.replication(
+                factor=replicas,
+                deletion_strategy=ReplicationDeletionStrategy.TIME_BASED_RESOLUTION,
+            ),
+        )
+    except UnexpectedStatusCodeError:
+        if not await client.collections.exists(name):
+            raise
+        return False
+    return True
+
+
+def _tokenization(column: Column, names: Any) -> Any:
+    if column.kind not in ("text", "text[]"):
+        return None
+    return names.FIELD if column.whole else names.WORD
+
+
+@asynccontextmanager
+async def _closing_on_error(client: "WeaviateAsyncClient") -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await client.close()
+        raise

@@ -1,0 +1,97 @@
+"""compose.yaml as a person uses it: real containers, killed in the middle of the work."""
+
+import os
+import socket
+import uuid
+
+import pytest
+from compose import Compose, missing
+
+DOCUMENTS = 500
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory):
+    """Everything, up and ready, over a folder with one document."""
+    if why := missing():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no containers in CI: {why}")
+        pytest.skip(f"no containers: {why}")
+    docs = tmp_path_factory.mktemp("docs")
+    docs.chmod(0o755)
+    write(docs, "first.md", "lantern")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Compose(f"instep-test-{uuid.uuid4().hex[:8]}", docs, port)
+    try:
+        made("build", timeout=1500)
+        up(made)
+        yield made
+    finally:
+        made("--profile", "cli", "down", "--volumes", "--timeout", "5", check=False)
+
+
+def write(folder, name, word):
+    (folder / name).write_text(f"# Note\n\nThe word of this one is {word}.\n")
+    (folder / name).chmod(0o644)
+
+
+def up(compose, embedders=1):
+    compose("up", "--detach", "--wait", "--no-build", "--scale", f"embedder={embedders}")
+
+
+def in_step(compose, documents):
+    status = compose.json("status")
+    return status and status["in_step"] and status["documents"].get("searchable") == documents
+
+
+@pytest.mark.slow
+@pytest.mark.containers
+def test_nothing_is_lost_when_containers_are_killed_in_the_middle(compose):
+    compose.until(lambda: compose.found("lantern") == ["first.md"])
+    write(compose.docs, "dropped.md", "harbour")
+    compose.until(lambda: compose.found("harbour") == ["dropped.md"])
+
+    up(compose, embedders=3)
+    names = [f"n{n:03}.md" for n in range(DOCUMENTS)]
+    for name in names:
+        write(compose.docs, name, f"zebra {name[:4]}")
+    compose.until(lambda: compose.found("zebra"))
+    victim = compose.containers("embedder")[0]
+    compose.docker("kill", victim)
+    for service in ("indexer", "weaviate"):
+        compose("kill", "--signal", "KILL", service)
+    up(compose, embedders=2)
+    compose.until(lambda: in_step(compose, DOCUMENTS + 2))
+    validated = compose.json("validate")
+    texts = compose.encoded()
+
+    (compose.docs / "dropped.md").unlink()
+    compose.until(lambda: compose.found("harbour") == [])
+
+    compose("down", "--timeout", "20")
+    up(compose, embedders=2)
+    compose.until(lambda: in_step(compose, DOCUMENTS + 1))
+
+    assert validated["passed"], validated
+    assert validated["rows"] == DOCUMENTS + 2
+    assert texts > 0
+    assert compose.encoded() == 0
+    assert len(compose.found("zebra")) == 200
+    assert compose.found("lantern") == ["first.md"]
+    assert compose.json("failed")["total"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.containers
+def test_containers_have_no_rights_that_they_do_not_need(compose):
+    inspected = compose.inspect()
+    ours = {name: one for name, one in inspected.items() if one["Config"]["User"]}
+
+    assert {"producer", "enricher", "embedder", "indexer", "validator", "gateway"} <= ours.keys()
+    for one in ours.values():
+        assert one["Config"]["User"] == "10001:10001"
+        assert one["HostConfig"]["ReadonlyRootfs"]
+        assert one["HostConfig"]["CapDrop"] == ["ALL"]
+        assert not [line for line in one["Config"]["Env"] if "SEED" in line or "SECRET" in line]

@@ -1,0 +1,226 @@
+"""Each service in a process of its own, as containers run them."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from instep_process import wait_until
+from prometheus_client.parser import text_string_to_metric_families
+from services_alone import Service, Services, get
+
+ALL = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
+"""The sinks first: nobody finds there what it needs."""
+
+pytestmark = pytest.mark.nats
+
+
+def settings(folder: Path, url: str) -> dict[str, str]:
+    """All that a container gets."""
+    return {
+        "INSTEP_BUS__URL": url,
+        "INSTEP_STORE__PATH": str(folder / "store"),
+        "INSTEP_SOURCES__DOCS__PATH": str(folder / "docs"),
+        "INSTEP_EMBEDDING__MODEL": "fake-64-faults",
+        "INSTEP_EMBEDDING__MAX_BATCH": "1",
+        "INSTEP_GATEWAY__PORT": "0",
+        "INSTEP_BUS__DRAIN": "2 s",
+    }
+
+
+@dataclass
+class World:
+    """Six services, which were started before the server was."""
+
+    folder: Path
+    server: Any
+    services: Services
+    by_name: dict[str, Service]
+    before: dict[str, tuple[int, int, str]]
+    """Of each service before there was a server: /livez, /readyz, and what that said of the bus."""
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / "docs" / name).write_text(text)
+
+    @property
+    def gateway(self) -> str:
+        return str(self.by_name["gateway"].lines("gateway_listening")[0]["url"])
+
+    def found(self, query: str) -> list[str]:
+        answer = get(f"{self.gateway}/api/v1/search?q={query}&limit=50")
+        hits = answer.json()["hits"] if answer.status == 200 else []
+        return [hit["document"]["path"] for hit in hits]
+
+    def all_ready(self) -> bool:
+        return all(service.is_ready() for service in self.by_name.values())
+
+
+@pytest.fixture(scope="module")
+def world(nats_server, tmp_path_factory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "docs").mkdir()
+    server = type(nats_server)(folder / "nats")
+    server.start()
+    server.stop()  # its port stays
+    services = Services(folder / "cwd", settings(folder, server.url))
+    by_name = {name: services.start(name) for name in ALL}
+    before = {}
+    try:
+        for name, service in by_name.items():
+            wait_until(lambda s=service: s.lines("waiting"))
+            ready = service.at("/readyz")
+            said = next(c["text"] for c in ready.json()["checks"] if c["name"] == "bus")
+            before[name] = (service.at("/livez").status, ready.status, said)
+        server.start()
+        yield World(folder, server, services, by_name, before)
+    finally:
+        services.stop()
+        server.stop()
+
+
+def test_every_service_waits_for_a_server_that_starts_last(world):
+    wait_until(world.all_ready)
+
+    said = f"waits: no NATS server answers at {world.server.url.removeprefix('nats://')}"
+    assert world.before == dict.fromkeys(ALL, (200, 503, said))
+    for service in world.by_name.values():
+        assert sum(line["what"] == "bus" for line in service.lines("waiting")) == 1
+        assert sum(line["what"] == "bus" for line in service.lines("waited")) == 1
+
+
+def test_a_file_that_is_dropped_is_found_and_nothing_is_left_in_the_folder_of_a_service(world):
+    world.write("a.md", "# Rotating keys\n\nAbout armadillos.\n")
+    wait_until(lambda: world.found("armadillos") == ["a.md"])
+    wait_until(lambda: get(f"{world.gateway}/api/v1/status").json()["in_step"])
+
+    assert list(world.services.folder.iterdir()) == []
+
+
+def test_what_was_done_can_be_scraped(world):
+    world.write("b.md", "# Backups\n\nAbout porcupines.\n")
+    wait_until(lambda: "b.md" in world.found("porcupines"))
+    by_name = world.by_name
+    wait_until(lambda: by_name["indexer"].number("instep_freshness_seconds_count") >= 2)
+
+    for name in ("enricher", "embedder", "indexer"):
+        done = by_name[name].number("instep_stage_deliveries_total", outcome="done")
+        assert done >= 2
+        assert by_name[name].number("instep_stage_duration_seconds_count") == done
+        assert by_name[name].number("instep_stage_wait_seconds_count") == done
+    assert by_name["embedder"].number("instep_texts_total", how="encoded") >= 2
+    assert by_name["embedder"].number("instep_encode_texts_total") >= 2
+    assert by_name["indexer"].number("instep_rows_total", operation="written") >= 2
+    assert by_name["indexer"].number("instep_document_outcomes_total", outcome="indexed") >= 2
+    assert by_name["gateway"].number("instep_build_info", services="gateway") == 1
+    assert backlog(by_name["gateway"]) >= {"accept", "enricher", "embedder", "indexer", "validator"}
+    assert "embedder" in backlog(by_name["embedder"])
+    assert not {"enricher", "indexer"} & backlog(by_name["embedder"])
+    assert "instep_encode" not in by_name["validator"].at("/metrics").text  # it loads no model
+    assert all(by_name[name].number("instep_ready") == 1 for name in ALL)
+
+
+def backlog(service: Service) -> set[str]:
+    """The stages whose backlog a service tells."""
+    families = text_string_to_metric_families(service.at("/metrics").text)
+    (family,) = [family for family in families if family.name == "instep_backlog_messages"]
+    return {sample.labels["stage"] for sample in family.samples}
+
+
+def test_a_server_that_is_killed_makes_all_unready_until_it_is_back(world):
+    world.server.kill()
+    wait_until(lambda: not any(s.is_ready() for s in world.by_name.values()))
+    alive = {name: service.at("/livez").status for name, service in world.by_name.items()}
+    world.server.start()
+    wait_until(world.all_ready)
+    world.write("c.md", "# Later\n\nAbout pangolins.\n")
+    wait_until(lambda: "c.md" in world.found("pangolins"))
+
+    assert alive == dict.fromkeys(ALL, 200)
+    assert all(s.number("instep_bus_reconnects_total") == 1 for s in world.by_name.values())
+
+
+def test_a_stop_finishes_or_hands_back_what_it_holds_and_nothing_is_encoded_twice(world):
+    first = world.by_name["embedder"]
+    before = first.number("instep_stage_deliveries_total", outcome="done")
+    paths = {f"slow{n}.md" for n in range(12)}
+    for path in paths:
+        world.write(path, f"# Slow\n\nfaultslow wombat {path}\n")
+    wait_until(lambda: first.number("instep_stage_in_hand_messages") >= 8)
+    first.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: first.at("/readyz").status == 503)
+    draining = first.at("/readyz").json()
+    status = first.process.wait(20)
+    second = world.by_name["embedder"] = world.services.start("embedder")
+    wait_until(lambda: paths <= set(world.found("wombat")))
+
+    done = first.lines("bus_drained")[0]["done"] - before
+    assert draining["checks"][0]["name"] == "stopping"
+    assert status == 0
+    assert 0 < done < 12
+    assert second.number("instep_texts_total", how="encoded") == 12 - done
+    assert second.number("instep_stage_wait_seconds_count") <= 12 - done
+
+
+def test_a_part_that_fails_ends_its_process(world):
+    async def delete() -> None:
+        client = await nats.connect(world.server.url)
+        js = client.jetstream()
+        consumer = (await js.consumers_info("VECTORS"))[0]
+        await js.delete_consumer("VECTORS", consumer.name)
+        await client.close()
+
+    indexer = world.by_name["indexer"]
+    wait_until(indexer.is_ready)
+    asyncio.run(delete())
+
+    assert indexer.process.wait(20) == 2
+    assert "is gone from the bus" in indexer.log.read_text()
+
+
+# -- one process, alone ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def services(tmp_path) -> Iterator[Services]:
+    made = Services(tmp_path / "cwd", settings(tmp_path, "nats://127.0.0.1:1"))
+    yield made
+    made.stop()
+
+
+def test_a_stop_while_it_waits_is_at_once_and_no_failure(services):
+    embedder = services.start("embedder")
+    wait_until(lambda: embedder.lines("waiting"))
+    embedder.process.send_signal(signal.SIGTERM)
+
+    assert embedder.process.wait(10) == 0
+    assert embedder.lines()[-1]["event"] == "stopped_before_it_served"
+
+
+def test_a_wrong_key_ends_it_at_once_with_one_line(services, own_nats_server):
+    own_nats_server.stop()
+    own_nats_server.extra += "\nauthorization { token: right }\n"
+    own_nats_server.start()
+    url = own_nats_server.url.replace("nats://", "nats://wrong@")
+    embedder = services.start("embedder", INSTEP_BUS__URL=url)
+    status = embedder.process.wait(20)
+
+    assert status == 2
+    (line,) = [x for x in embedder.log.read_text().splitlines() if not x.startswith("{")]
+    assert "refuses the key" in line
+    assert "wrong" not in line
+
+
+def test_a_taken_health_port_is_told(services):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        embedder = services.start("embedder", INSTEP_HEALTH__PORT=str(port))
+
+        assert embedder.process.wait(20) == 2
+    assert f"health.port {port}" in embedder.log.read_text()

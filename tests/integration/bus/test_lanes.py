@@ -1,0 +1,120 @@
+"""Two lanes on a real server: what is small does not wait behind what is much."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from services.enricher.of_lane import OfLane
+from shared.bus.changes import JetChangeLog
+from shared.bus.flow import flow
+from shared.bus.road import JetRoad
+from shared.lanes import BULK, EXPRESS
+from shared.topology import embed_stage, enrich_stage
+
+pytestmark = pytest.mark.nats
+BACKLOG = 300
+BATCH_OF_MANY = 1000
+
+
+def pairs(stage, handler):
+    return [each for lane in stage.lanes for each in (lane, handler)]
+
+
+async def test_an_express_part_overtakes_a_backlog_of_bulk_parts(
+    provisioned, open_session, part, eventually
+):
+    stage, seen, device = embed_stage("g1"), [], asyncio.Lock()
+
+    async def one_after_the_other(event, delivery):
+        async with device:
+            await asyncio.sleep(0.001)
+            seen.append(event.document.path)
+        return ()
+
+    idle = await open_session()
+    for number in range(BACKLOG):
+        await idle.publish(part(f"{number}.md").model_copy(update={"lane": BULK}))
+    await idle.publish(part("edit.md"))
+    await open_session(*pairs(stage, one_after_the_other))
+    await eventually(lambda: len(seen) == BACKLOG + 1)
+
+    assert seen.index("edit.md") < 40
+    assert len(set(seen)) == BACKLOG + 1
+
+
+async def test_bulk_parts_go_on_while_express_parts_never_end(
+    provisioned, open_session, part, eventually
+):
+    stage, seen = embed_stage("g1"), []
+    small = replace(stage, concurrency=1, bulk=replace(stage.bulk, concurrency=1))
+
+    async def slow(event, delivery):
+        await asyncio.sleep(0.002)
+        seen.append(event.lane)
+        return ()
+
+    idle = await open_session()
+    for number in range(60):
+        await idle.publish(part(f"e{number}.md"))
+        await idle.publish(part(f"b{number}.md").model_copy(update={"lane": BULK}))
+    await open_session(*pairs(small, slow))
+    await eventually(lambda: len(seen) >= 60)
+
+    assert seen[:60].count(BULK) >= 15
+    assert seen[:60].count(EXPRESS) >= 15
+
+
+async def test_each_change_is_handled_by_one_of_the_lanes_that_are_delivered_all(
+    provisioned, open_session, changed, eventually
+):
+    stage, seen = enrich_stage("g1"), []
+
+    def of(lane):
+        async def handle(event, delivery):
+            seen.append((lane, event.document.path))
+            return ()
+
+        return OfLane(lane, handle)
+
+    session = await open_session()
+    log = JetChangeLog(session.js)
+    for number in range(20):
+        change = changed(f"b{number}.md")
+        batch = change.batch.model_copy(update={"count": BATCH_OF_MANY})
+        await log.append(
+            change.model_copy(update={"batch": batch}), expect=0, message_id=f"b{number}"
+        )
+    await log.append(changed("edit.md"), expect=0, message_id="edit")
+    assert stage.bulk is not None
+    waiting = (await flow(session.js, [stage]))[0].waiting
+    consuming = await open_session(stage, of(EXPRESS), stage.bulk, of(BULK))
+    await eventually(lambda: len(seen) >= 21)
+    await eventually(lambda: all(c.counts.acked == 21 for c in consuming.stages.values()))
+
+    assert waiting == 21  # not twice
+    assert sorted(seen) == sorted([(BULK, f"b{n}.md") for n in range(20)] + [(EXPRESS, "edit.md")])
+
+
+async def test_a_change_is_taken_when_the_lane_that_it_belongs_to_is_done_with_it(
+    provisioned, open_session, changed, eventually
+):
+    stage, road = enrich_stage("g1"), JetRoad(provisioned, "g1")
+
+    async def done(event, delivery):
+        return ()
+
+    session = await open_session(stage, done)  # as if nobody served the bulk
+    change = changed("b.md")
+    batch = change.batch.model_copy(update={"count": BATCH_OF_MANY})
+    change = change.model_copy(update={"batch": batch})
+    sequence = await JetChangeLog(session.js).append(change, expect=0, message_id="b")
+    await eventually(lambda: session.stages[stage.name].counts.acked == 1)
+    before = await road.taken()
+    assert stage.bulk is not None
+    await open_session(stage.bulk, done)
+    while await road.taken() < sequence:  # the server tells nobody
+        await asyncio.sleep(0.01)
+
+    assert before < sequence
+    assert not await road.waiting()

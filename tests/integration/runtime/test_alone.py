@@ -1,0 +1,164 @@
+"""A process that runs services, on a real server: begun anew, alive, ended in time."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+
+import aiohttp
+import pytest
+import structlog
+
+from services import alone
+from services.health import health_app
+from services.runtime import Connection, Stop, built, serve, wired
+from services.vitals import Vitals
+from shared.errors import BusUnavailable
+from shared.progress import Progress
+from shared.settings import load
+
+pytestmark = pytest.mark.nats
+
+
+class Options:
+    """What `instep run` hands over, with settings as in a container."""
+
+    def __init__(self, data: Path, url: str) -> None:
+        self.data = data
+        environ = {
+            "INSTEP_BUS__URL": url,
+            "INSTEP_EMBEDDING__MODEL": "fake-8",
+            "INSTEP_STORE__KIND": "memory",
+            "INSTEP_TELEMETRY__LEVEL": "error",
+        }
+        self._settings = load(config=None, environ=environ).settings
+
+    def settings(self):
+        return self._settings
+
+
+@pytest.fixture
+def options(tmp_path, js, nats_url):
+    """Settings for the shared server, which `js` empties afterwards."""
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield Options(tmp_path / "data", nats_url)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
+
+
+async def test_a_bus_that_goes_away_while_the_services_start_is_waited_for(
+    options, monkeypatch, eventually
+):
+    tries, begun = [], asyncio.Event()
+
+    async def away_once(names, wiring):
+        tries.append(wiring.session)
+        if len(tries) == 1:
+            raise BusUnavailable("it went away")
+        return await built(names, wiring)
+
+    monkeypatch.setattr(alone, "built", away_once)
+    monkeypatch.setattr(Vitals, "begin", begin_and(begun))
+    running = asyncio.create_task(alone.run(["embedder"], options))
+    await eventually(lambda: begun.is_set() or running.done())
+    serving = tries[-1].healthy()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert await running == 0
+    assert serving
+    assert len(tries) == 2
+    assert tries[0].client.is_closed
+    assert not options.data.exists()
+
+
+def begin_and(begun):
+    original = Vitals.begin
+
+    def begin(vitals, wiring):
+        original(vitals, wiring)
+        begun.set()
+
+    return begin
+
+
+async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch):
+    async def away_later(parts, wiring, stop, begun):
+        begun()
+        raise BusUnavailable("closed for good")
+
+    monkeypatch.setattr(alone, "serve", away_later)
+
+    with pytest.raises(BusUnavailable, match="for good"):
+        await alone.run(["embedder"], options)
+
+
+async def test_a_fetch_loop_that_no_longer_turns_is_told(options, aiohttp_client_of, eventually):
+    stop, settings = Stop(), options.settings()
+    vitals = Vitals(["embedder"], stop)
+    to = Connection(settings.bus.url, "test", waits=vitals.waits)
+    async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
+        parts = await built(["embedder"], wiring)
+        serving = asyncio.create_task(serve(parts, wiring, stop, lambda: vitals.begin(wiring)))
+        await eventually(lambda: vitals.serving)
+        client = await aiohttp_client_of(health_app(vitals))
+        consumer = vitals.consumers()["embedder"]
+
+        consumer.pull.turned_at -= 60
+        stood = await status(client, "/livez")
+        consumer.pull.reconnected()  # gives the loop a reason to turn
+
+        async def is_alive():
+            return await status(client, "/livez") == 200
+
+        await eventually(is_alive)
+        for task in consumer._subscriber.tasks:
+            task.cancel()
+        consumer.pull.turned_at -= 60
+        consumer.pull.reconnected()
+        await asyncio.sleep(0)
+        wedged = [await status(client, address) for address in ("/livez", "/readyz")]
+        stop.event.set()
+        await serving
+
+    assert stood == 503
+    assert wedged == [503, 503]
+
+
+@pytest.fixture
+async def aiohttp_client_of():
+    """`await aiohttp_client_of(app)`: a client of an application that listens."""
+    from aiohttp.test_utils import TestClient, TestServer
+
+    clients = []
+
+    async def make(app):
+        clients.append(TestClient(TestServer(app)))
+        await clients[-1].start_server()
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+async def status(client: "aiohttp.ClientSession", address: str) -> int:
+    async with client.get(address) as response:
+        return response.status
+
+
+async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
+    left = threading.Event()
+    monkeypatch.setattr(alone, "LEAVE_S", -options.settings().bus.drain)
+    monkeypatch.setattr(alone, "_leave", lambda _: left.set())
+    stop = Stop()
+    async with alone._leaving_in_time(options.settings(), stop):
+        early = left.is_set()
+        stop.event.set()
+        ended = await asyncio.to_thread(left.wait, 10)
+
+    assert not early
+    assert ended

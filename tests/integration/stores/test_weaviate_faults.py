@@ -1,0 +1,428 @@
+"""A Weaviate server that is killed, frozen, full, locked or altered; nothing acknowledged is lost.
+
+A start takes eight seconds, so one server serves the module and starts again only where a test
+needs other settings or has killed it.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import uuid
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import weaviate_server
+from weaviate_store import address, connected, drop, until_searchable
+
+from shared.errors import ConfigurationError, StoreMismatch, StoreUnavailable, VectorsRejected
+from shared.identity import bucket_of, doc_key, row_id
+from shared.ports import Filter, Probe, Row
+from shared.stores.weaviate import WeaviateStore
+
+DIMENSIONS = 16
+NEVER = {"QUEUE_SCHEDULER_INTERVAL": "1h"}
+"""Vectors are queued and stay there."""
+KEY = "a key of the tests"
+LOCKED = {
+    "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
+    "AUTHENTICATION_APIKEY_ENABLED": "true",
+    "AUTHENTICATION_APIKEY_ALLOWED_KEYS": KEY,
+    "AUTHENTICATION_APIKEY_USERS": "instep",
+    "GOMEMLIMIT": "150MiB",
+    "MEMORY_READONLY_PERCENTAGE": "30",
+}
+"""Anonymous callers are refused, and there is little memory."""
+
+
+def rows(count: int, *, document: str = "a.md", born: int = 1) -> list[Row]:
+    key = doc_key("notes", document)
+    made = []
+    for n in range(count):
+        seed = np.random.default_rng(abs(hash((document, n))))
+        vector = seed.normal(size=DIMENSIONS).astype(np.float32)
+        made.append(
+            Row(
+                id=row_id(key, f"{n:064}", born),
+                doc_key=key,
+                source="notes",
+                path=document,
+                born=born,
+                chunk_key=f"{n:064}",
+                title="A title",
+                heading=("One",),
+                text=f"text number{n}",
+                metadata={},
+                vector=vector / np.float32(np.linalg.norm(vector)),
+            )
+        )
+    return made
+
+
+class Own:
+    """The module's server, as a test wants it."""
+
+    def __init__(self, server: weaviate_server.WeaviateServer) -> None:
+        self.server = server
+        self.running: dict[str, str] | None = None
+
+    def run(self, **environment: str) -> weaviate_server.Reached:
+        """Have it run with these settings."""
+        if self.running != environment:
+            self.server.stop()
+            self.server.environment = environment
+            self.server.start()
+            self.running = environment
+        return self.server.reached
+
+    def kill(self) -> None:
+        self.server.kill()
+        self.running = None
+
+
+@pytest.fixture(scope="module")
+def starting_locked(tmp_path_factory):
+    """A second server, which starts while the tests of the first one run."""
+    folder = tmp_path_factory.mktemp("locked")
+    server = weaviate_server.WeaviateServer(weaviate_server.own_executable(), folder, **LOCKED)
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(server.start)
+        yield server, started
+    server.stop()
+
+
+@pytest.fixture
+def locked(starting_locked):
+    server, started = starting_locked
+    started.result()
+    return server.reached
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory, starting_locked):
+    executable = weaviate_server.own_executable()
+    own = Own(weaviate_server.WeaviateServer(executable, tmp_path_factory.mktemp("weaviate")))
+    yield own
+    own.server.stop()
+
+
+@contextlib.asynccontextmanager
+async def opened(server, name=None, **kwargs):
+    name = name or f"Fault{uuid.uuid4().hex[:12]}"
+    store = await WeaviateStore.open(address(server), name=name, dimensions=DIMENSIONS, **kwargs)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def lose_queue(server: weaviate_server.WeaviateServer) -> int:
+    """Delete what waits to be indexed, of a server that is down."""
+    found = [p for p in (server.folder / "data").rglob("*queue*") if p.is_dir()]
+    for folder in found:
+        shutil.rmtree(folder)
+    return len(found)
+
+
+# -- torn rows -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torn_name(own):
+    """A collection with rows that are there, in no vector index, and in no queue."""
+
+    async def write(server) -> None:
+        async with opened(server, "Torn") as store:
+            await store.upsert(rows(10))
+            await store.upsert(rows(10, document="again.md"))
+
+    asyncio.run(write(own.run(**NEVER)))
+    own.kill()
+    assert lose_queue(own.server)
+    own.run()
+    return "Torn"
+
+
+async def test_the_sweep_sees_a_row_that_the_vector_index_lost(own, torn_name):
+    whole = rows(5, document="whole.md")
+    lost = rows(10)
+    async with opened(own.run(), torn_name) as store:
+        await store.upsert(whole)
+        await until_searchable(store, whole)
+
+        digests = await store.digests()
+        holdings = await store.holdings([bucket_of(whole[0].doc_key), bucket_of(lost[0].doc_key)])
+
+        assert sum(digest.rows for digest in digests.values()) == 25
+        assert digests[bucket_of(lost[0].doc_key)].total == 0
+        assert holdings[lost[0].doc_key].damaged == {row.id for row in lost}
+        assert holdings[whole[0].doc_key].damaged == frozenset()
+
+
+async def test_a_torn_row_that_was_sent_again_becomes_searchable(own, torn_name, eventually):
+    """As a message that is delivered again does it; then the indexer asks, and maintains."""
+    lost = rows(10, document="again.md")
+    async with opened(own.run(), torn_name) as store:
+        await store.upsert(lost)
+
+        async def found() -> bool:
+            await store.maintain()
+            probes = [Probe(row.id, row.vector) for row in lost]
+            return not await store.unsearchable(probes)
+
+        await eventually(found)
+
+        digest = (await store.digests())[bucket_of(lost[0].doc_key)]
+        assert digest.rows == 10
+        assert digest.total
+
+
+async def test_a_repair_brings_back_what_the_vector_index_lost(own, torn_name):
+    lost, anew = rows(10), rows(10, born=2)
+    async with opened(own.run(), torn_name) as store:
+        await store.upsert(anew)
+        await store.delete([row.id for row in lost])
+        await until_searchable(store, anew)
+
+        probes = [Probe(row.id, row.vector) for row in anew]
+
+        assert await store.unsearchable(probes) == frozenset()
+        assert (await store.ids({lost[0].doc_key: 9}))[lost[0].doc_key] == {r.id for r in anew}
+        holding = (await store.holdings([bucket_of(lost[0].doc_key)]))[lost[0].doc_key]
+        assert (holding.ids, holding.damaged) == ({row.id for row in anew}, frozenset())
+
+
+# -- killed ----------------------------------------------------------------------------------------
+
+
+async def test_nothing_acknowledged_is_lost_by_a_kill(own, eventually, monkeypatch):
+    """What was not acknowledged is searchable once it was sent again, by the same store."""
+    server = own.run()
+    acknowledged: list[Row] = []
+    refused: list[Row] = []
+    async with opened(server) as store:
+        enough = asyncio.Event()
+
+        async def write(worker: int) -> None:
+            for n in range(1000):
+                batch = rows(64, document=f"{worker}-{n}.md")
+                try:
+                    await store.upsert(batch)
+                except StoreUnavailable:
+                    refused.extend(batch)
+                    return
+                acknowledged.extend(batch)
+                if len(acknowledged) > 1000:
+                    enough.set()
+
+        writers = [asyncio.create_task(write(worker)) for worker in range(4)]
+        await asyncio.wait_for(enough.wait(), 60)
+        own.kill()
+        with monkeypatch.context() as quick:
+            for name in ("QUERY_S", "INSERT_S"):
+                quick.setattr(f"shared.stores.weaviate_calls.{name}", 1.0)
+            ended = await asyncio.gather(*every_call(store), return_exceptions=True)
+        with pytest.raises(StoreUnavailable):
+            await WeaviateStore.open(address(server), name="Away", dimensions=DIMENSIONS)
+        await asyncio.to_thread(own.run)
+        await asyncio.gather(*writers)
+
+        await eventually(lambda: all_there(store, acknowledged))
+        await store.upsert(refused)
+
+        async def found_in_the_end() -> bool:
+            await store.maintain()
+            return await all_there(store, refused)
+
+        await eventually(found_in_the_end)
+
+        assert refused
+        assert {type(error) for error in ended} == {StoreUnavailable}
+        assert await store.count() == len(acknowledged) + len(refused)
+
+
+def every_call(store: WeaviateStore) -> list[Coroutine[Any, Any, Any]]:
+    (row,) = rows(1)
+    return [
+        store.upsert([row]),
+        store.delete([row.id]),
+        store.ids({row.doc_key: 1}),
+        store.unsearchable([Probe(row.id)]),
+        store.search(row.vector, limit=1, where=Filter()),
+        store.search_text("number1", limit=1, where=Filter()),
+        store.rows([row.id]),
+        store.count(),
+        store.digests(),
+        store.holdings(["ab"]),
+    ]
+
+
+async def all_there(store: WeaviateStore, wanted: list[Row]) -> bool:
+    try:
+        lost = await store.unsearchable([Probe(row.id) for row in wanted])
+    except StoreUnavailable:
+        return False
+    return not lost
+
+
+# -- slow ---------------------------------------------------------------------------------
+
+
+async def test_a_frozen_server_is_given_up_in_time(own, monkeypatch, eventually):
+    for name in ("QUERY_S", "INSERT_S"):
+        monkeypatch.setattr(f"shared.stores.weaviate_calls.{name}", 0.3)
+    written = rows(3)
+    async with opened(own.run()) as store:
+        await store.upsert(written)
+        own.server.freeze()
+        try:
+            with pytest.raises(StoreUnavailable, match="did not answer within"):
+                await store.count()
+            with pytest.raises(StoreUnavailable, match="did not answer within"):
+                await store.upsert(rows(1, document="b.md"))
+        finally:
+            own.server.thaw()
+
+        await eventually(lambda: all_there(store, written))
+
+
+# -- altered by hand -------------------------------------------------------------------------------
+
+
+async def test_a_collection_that_was_changed_by_hand_is_refused(weaviate):
+    from weaviate.classes.config import Configure, DataType, Property
+
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with connected(weaviate) as client:
+        await client.collections.create(
+            name,
+            vector_config=Configure.Vectors.self_provided(),
+            properties=[Property(name="born", data_type=DataType.TEXT)],
+        )
+
+    with pytest.raises(StoreMismatch) as raised:
+        async with opened(weaviate, name, api_key=weaviate.key):
+            pass
+
+    assert "property born of another kind" in str(raised.value)
+    assert "no property doc_key" in str(raised.value)
+    await drop(weaviate, name)
+
+
+async def test_vectors_of_another_model_are_refused_at_the_start(weaviate):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        await store.upsert(rows(1))
+
+    with pytest.raises(StoreMismatch, match="16 dimensions, the model makes 17"):
+        await WeaviateStore.open(address(weaviate), name=name, dimensions=17, api_key=weaviate.key)
+    await drop(weaviate, name)
+
+
+async def test_a_collection_that_was_deleted_is_named(weaviate):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        await drop(weaviate, name)
+
+        for call in (store.upsert(rows(1)), store.count(), store.ids({"a": 1})):
+            with pytest.raises(StoreUnavailable, match="start again"):
+                await call
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        assert store.created
+    await drop(weaviate, name)
+
+
+async def test_two_that_open_a_new_generation_at_once_share_one_collection(weaviate):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    alias = f"Alias{name}"
+    async with contextlib.AsyncExitStack() as stack:
+        opening = [
+            stack.enter_async_context(
+                opened(weaviate, name, api_key=weaviate.key, alias=f"A{name}")
+            )
+            for _ in range(4)
+        ]
+        stores = await asyncio.gather(*opening)
+        await stores[0].upsert(rows(1))
+
+        assert [await store.count() for store in stores] == [1] * 4
+        assert sum(store.created for store in stores) == 1
+    async with connected(weaviate) as client:
+        await client.alias.delete(alias_name=alias)
+    await drop(weaviate, name)
+
+
+async def test_rows_that_the_server_refuses_are_named(weaviate):
+    """A collection that somebody filled with longer vectors while we were connected."""
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        long = [replace(row, vector=np.ones(20, np.float32)) for row in rows(1, document="long.md")]
+        store.dimensions = 20
+        await store.upsert(long)
+        await until_searchable(store, long)
+        store.dimensions = DIMENSIONS
+
+        with pytest.raises(VectorsRejected) as raised:
+            await store.upsert(rows(3))
+
+        assert raised.value.ids == {row.id for row in rows(3)}
+        assert await store.count() == 1
+    await drop(weaviate, name)
+
+
+# -- locked and full -------------------------------------------------------------------------------
+
+
+async def test_a_wrong_key_is_a_matter_for_a_person(locked):
+    for key in (None, "another key"):
+        with pytest.raises(ConfigurationError, match=r"store\.weaviate\.key"):
+            async with opened(locked, api_key=key):
+                pass
+
+    async with opened(locked, api_key=KEY) as store:
+        assert await store.count() == 0
+
+
+async def test_a_full_disk_refuses_writes_and_answers_questions(locked, caplog, capsys):
+    """What the server does at 90 % of the disk, done by hand: shards become read-only."""
+    written = rows(3)
+    async with (
+        opened(locked, "Full", api_key=KEY) as store,
+        connected(locked, KEY) as administrator,
+    ):
+        await store.upsert(written)
+        await until_searchable(store, written)
+        await administrator.collections.use("Full").config.update_shards("READONLY")
+
+        for some in (rows(1, document="b.md"), rows(5, document="b.md")):
+            with pytest.raises(StoreUnavailable, match="takes no writes"):
+                await store.upsert(some)
+        with pytest.raises(StoreUnavailable):
+            await store.delete([written[0].id])
+
+        assert len(await store.search_text("text", limit=5, where=Filter())) == 3
+        assert len(await store.search(written[0].vector, limit=5, where=Filter())) == 3
+        assert await store.unsearchable([Probe(row.id) for row in written]) == frozenset()
+        await administrator.collections.use("Full").config.update_shards("READY")
+        await store.upsert(rows(1, document="b.md"))
+        assert await store.count() == 4
+    assert "text number" not in caplog.text + "".join(capsys.readouterr())
+
+
+async def test_a_server_out_of_memory_refuses_writes_and_loses_nothing(locked):
+    written: list[Row] = []
+    async with opened(locked, "Memory", api_key=KEY) as store:
+
+        async def fill() -> None:
+            for n in range(100):
+                large = [replace(r, text="word " * 20_000) for r in rows(60, document=f"{n}.md")]
+                await store.upsert(large)
+                written.extend(large)
+
+        with pytest.raises(StoreUnavailable, match="takes no writes"):
+            await fill()
+
+        assert set(await store.rows([row.id for row in written])) == {row.id for row in written}

@@ -1,0 +1,72 @@
+"""With whom the texts of a part share the device, and the lane that its vectors take."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from services.embedder.embed import Embed
+from shared.caches.memory import MemoryCache
+from shared.encoders.fake import FakeEncoder
+from shared.events import Batch, Document, DocumentEnriched, PartRow
+from shared.identity import doc_key
+from shared.lanes import BULK, EXPRESS
+from shared.ledgers.memory import MemoryLedger
+from shared.ports import Delivery
+from shared.progress import Progress
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Asked(FakeEncoder):
+    """Notes the calls."""
+
+    def __init__(self):
+        super().__init__(8)
+        self.calls = []
+
+    async def encode(self, texts, *, alone=False):
+        self.calls.append((len(texts), alone))
+        return await super().encode(texts, alone=alone)
+
+
+def part(lane=EXPRESS):
+    rows = tuple(PartRow(id=f"{n}", chunk_key=f"k{n}", born=1, text=f"text {n}") for n in range(3))
+    return DocumentEnriched(
+        document=Document(
+            source="docs", path="a.md", doc_key=doc_key("docs", "a.md"), revision=7, changed_at=NOW
+        ),
+        batch=Batch(id="b", count=1, source="docs", started_at=NOW),
+        generation="g1",
+        rows=rows,
+        lane=lane,
+    )
+
+
+async def embedded(delivery, lane=EXPRESS):
+    encoder = Asked()
+    embed = Embed("g1", MemoryLedger(), MemoryCache(), encoder, Progress())
+    (event,) = await embed(part(lane), delivery)
+    return encoder.calls, event
+
+
+@pytest.mark.parametrize(
+    ("attempt", "calls"),
+    [
+        (1, [(3, False)]),
+        (2, [(3, True)]),
+        (3, [(1, True)] * 3),
+    ],
+)
+async def test_a_part_that_comes_again_goes_without_others_and_then_text_by_text(attempt, calls):
+    made, event = await embedded(Delivery(1, attempt=attempt))
+    _, first = await embedded(Delivery(1))
+
+    assert made == calls
+    assert event.vectors == first.vectors
+
+
+@pytest.mark.parametrize("lane", [EXPRESS, BULK])
+async def test_vectors_take_the_lane_of_their_texts(lane):
+    _, event = await embedded(Delivery(1), lane)
+
+    assert event.lane == lane

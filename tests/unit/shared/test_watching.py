@@ -1,0 +1,78 @@
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.ports import Hold
+from shared.watching import FORGOTTEN_S, SILENT_S, Watched, all_listed, decode, remembered
+
+holds = st.builds(
+    Hold,
+    source=st.text(max_size=9),
+    since=st.datetimes(timezones=st.just(UTC)),
+    vanished=st.integers(0, 99),
+    of=st.integers(0, 99),
+    sample=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+    kept=st.booleans(),
+)
+seen = st.builds(
+    Watched,
+    source=st.text(max_size=9),
+    at=st.floats(0, 4e9),
+    listed=st.booleans(),
+    error=st.text(max_size=9),
+    problems=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
+    hold=st.none() | holds,
+)
+FINE = Watched("docs", at=1000.0, listed=True)
+
+
+@given(seen)
+def test_what_is_told_is_read(one):
+    assert decode(one.encode()) == one
+
+
+@given(st.binary(max_size=60) | seen.map(lambda one: one.encode()[:-9]))
+def test_what_cannot_be_read_tells_nothing(data):
+    assert decode(data) is None
+
+
+@given(seen, st.floats(0, 4e9))
+def test_the_time_alone_is_no_news(one, at):
+    later = Watched(one.source, at, one.listed, one.error, one.problems, one.hold)
+    changed = Watched(one.source, at, not one.listed, one.error, one.problems, one.hold)
+
+    assert later.says_the_same(one)
+    assert not changed.says_the_same(one)
+    assert not one.says_the_same(None)
+
+
+def test_a_silent_process_is_an_error_of_its_source():
+    assert FINE.health(1000.0 + SILENT_S).error == ""
+    assert "silent" in FINE.health(1001.0 + SILENT_S).error
+    assert FINE.health(5.0).error == ""  # a clock behind the other one's
+
+
+def test_all_is_listed_when_every_folder_is_and_can_be():
+    broken = Watched("docs", at=1000.0, listed=True, error="gone")
+    beginning = Watched("docs", at=1000.0, listed=False)
+
+    assert all_listed([FINE], 1000.0)
+    assert all_listed([], 1000.0)
+    assert not all_listed([FINE, broken], 1000.0)
+    assert not all_listed([FINE, beginning], 1000.0)
+    assert not all_listed([FINE], 9999.0)
+
+
+def test_a_hold_keeps_its_moment():
+    hold = Hold("docs", datetime(2026, 1, 1, tzinfo=UTC), 25, 30, ("a.md",), kept=False)
+    found = decode(Watched("docs", 1.0, listed=True, hold=hold).encode())
+
+    assert found.hold == hold
+
+
+def test_a_source_that_nobody_has_watched_for_a_day_is_forgotten():
+    other = Watched("a", at=1000.0 + FORGOTTEN_S, listed=True)
+
+    assert remembered([FINE, None, other], 1000.0 + FORGOTTEN_S) == [other, FINE]
+    assert remembered([FINE, other], 1001.0 + FORGOTTEN_S) == [other]
