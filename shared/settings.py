@@ -124,7 +124,8 @@ class Extraction(Group):
 
 class Embedding(Group):
     model: str = "all-MiniLM-L6-v2"
-    """The packaged model, `fake-DIMENSIONS`, or a sentence-transformers folder or name."""
+    """The packaged model, `fake-DIMENSIONS`, `fake-DIMENSIONS-250ms` (its device takes so long a
+    call), or a sentence-transformers folder or name."""
     backend: Literal["auto", "openvino", "sentence-transformers"] = "auto"
     """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

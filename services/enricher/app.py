@@ -4,7 +4,6 @@ from services.enricher.apart import ReadApart
 from services.enricher.child import Allowed
 from services.enricher.enrich import Enrich
 from services.enricher.load import Load
-from services.enricher.of_lane import OfLane
 from services.enricher.prepare import PrepareDocument
 from services.enricher.recut import Recut
 from services.part import Part
@@ -50,8 +49,8 @@ async def build(wiring: Wiring) -> Part:
 
     def subscribe(session: BusSession) -> None:
         stage = enrich_stage(wiring.generation.id)
-        session.subscribe(stage, OfLane(EXPRESS, enrich))
+        session.subscribe(stage, enrich, lane=EXPRESS)
         if stage.bulk:
-            session.subscribe(stage.bulk, OfLane(BULK, enrich))
+            session.subscribe(stage.bulk, enrich, lane=BULK)
 
     return Part(subscribe)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -19,6 +19,9 @@ from shared.bus.denials import watch
 from shared.bus.line import Gate
 from shared.bus.publish import JetPublisher
 from shared.errors import BusUnavailable, ConfigurationError
+from shared.events import Event
+from shared.lanes import Lane, lane_of_message
+from shared.ports import Delivery
 from shared.topology import E, Stage
 
 log = structlog.get_logger(__name__)
@@ -129,23 +132,33 @@ class BusSession:
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.publish = JetPublisher(self.js)
 
-    def subscribe(self, stage: Stage[E], handler: Handler[E]) -> None:
+    def subscribe(self, stage: Stage[E], handler: Handler[E], *, lane: Lane | None = None) -> None:
         """Give the stage's events to a handler, which returns the events that follow.
 
         What it returns is stored before the message is acknowledged; what it raises goes to
         `shared.bus.settle`. Only before `start`.
+
+        Args:
+            lane: the stage is delivered the messages of both; those of the other one are not
+                looked at, for the other one's consumer settles them.
         """
 
-        def event_of(message: Msg) -> E:
+        def event_of(message: Msg) -> E | None:
+            headers = message.headers or {}
+            if lane is not None and lane_of_message(headers) != lane:
+                return None
             return decode(
                 stage,
                 subject=message.subject,
                 data=message.data,
-                headers=message.headers or {},
+                headers=headers,
                 sequence=message.metadata.sequence.stream,
             )
 
-        self.subscribe_raw(stage, event_of, handler)
+        async def handle(event: E | None, delivery: Delivery) -> Sequence[Event]:
+            return () if event is None else await handler(event, delivery)
+
+        self.subscribe_raw(stage, event_of, handle)
 
     def subscribe_raw(self, stage: Stage[Any], decode: Decode[T], handler: Handler[T]) -> None:
         """The same for messages that are not events, with a decoder of their own."""

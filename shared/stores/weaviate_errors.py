@@ -14,7 +14,7 @@ from shared.errors import (
     StoreUnavailable,
 )
 
-Fault = Literal["version", "key", "schema", "object", "full", "gone", "away"]
+Fault = Literal["version", "full", "key", "object", "gone", "schema", "away"]
 
 SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
     ("version", r"is not supported\. please use weaviate"),
@@ -40,6 +40,31 @@ SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
     ),
     ("schema", r"no such prop|could not find property|invalid pagination params"),
 )
+MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
+    "version": (ConfigurationError, "{said} instep asks for 1.38 or higher"),
+    "key": (
+        ConfigurationError,
+        "Weaviate refuses the key: set store.weaviate.key or store.weaviate.key_file to one that "
+        "may read and write collections and aliases, and read nodes",
+    ),
+    "schema": (StoreMismatch, "Weaviate is set up otherwise ({said})"),
+    "object": (
+        StoreMismatch,
+        "the collection holds other vectors or properties ({said}): "
+        "start a new generation, or delete the collection",
+    ),
+    "full": (
+        StoreUnavailable,
+        "Weaviate takes no writes: its disk or memory is full, or it was made read-only ({said})",
+    ),
+    # a server that starts answers before it has read its schema
+    "gone": (
+        StoreUnavailable,
+        "Weaviate has not the collection that was opened: it starts, or somebody deleted it; "
+        "then start again, and it is made anew",
+    ),
+    "away": (StoreUnavailable, "Weaviate: {kind}: {said}"),
+}
 QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 MOST: Final = 200
 
@@ -52,34 +77,8 @@ def fault_of(kind: str, text: str) -> Fault:
 
 def sorted_error(kind: str, text: str) -> InstepError:
     """The error of ours that says the same."""
-    match fault_of(kind, text):
-        case "version":
-            return ConfigurationError(f"{shown(text)} instep asks for 1.38 or higher")
-        case "key":
-            return ConfigurationError(
-                "Weaviate refuses the key: set store.weaviate.key to one that may read and "
-                "write collections, aliases and nodes"
-            )
-        case "gone":  # a server that starts answers before it has read its schema
-            return StoreUnavailable(
-                "Weaviate has not the collection that was opened: it starts, or somebody deleted "
-                "it; then start again, and it is made anew"
-            )
-        case "schema":
-            return StoreMismatch(
-                f"Weaviate is set up otherwise ({shown(text)}): see operate/weaviate.md"
-            )
-        case "object":
-            return StoreMismatch(
-                f"the collection holds other vectors or properties ({shown(text)}): "
-                "start a new generation, or delete the collection"
-            )
-        case "full":
-            return StoreUnavailable(
-                f"Weaviate takes no writes: its disk or memory is full ({shown(text)})"
-            )
-        case _:
-            return StoreUnavailable(f"Weaviate: {kind}: {shown(text)}")
+    made, sentence = MEANING[fault_of(kind, text)]
+    return made(sentence.format(kind=kind, said=shown(text)))
 
 
 def shown(text: str) -> str:

@@ -104,8 +104,10 @@ class WeaviateServer:
         self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
+        """Return when it has stopped."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         assert self._process is not None

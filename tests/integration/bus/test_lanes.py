@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from services.enricher.of_lane import OfLane
 from shared.bus.changes import JetChangeLog
 from shared.bus.flow import flow
 from shared.bus.road import JetRoad
@@ -75,7 +74,7 @@ async def test_each_change_is_handled_by_one_of_the_lanes_that_are_delivered_all
             seen.append((lane, event.document.path))
             return ()
 
-        return OfLane(lane, handle)
+        return handle
 
     session = await open_session()
     log = JetChangeLog(session.js)
@@ -88,12 +87,34 @@ async def test_each_change_is_handled_by_one_of_the_lanes_that_are_delivered_all
     await log.append(changed("edit.md"), expect=0, message_id="edit")
     assert stage.bulk is not None
     waiting = (await flow(session.js, [stage]))[0].waiting
-    consuming = await open_session(stage, of(EXPRESS), stage.bulk, of(BULK))
+    consuming = await open_session()
+    consuming.subscribe(stage, of(EXPRESS), lane=EXPRESS)
+    consuming.subscribe(stage.bulk, of(BULK), lane=BULK)
+    await consuming.start()
     await eventually(lambda: len(seen) >= 21)
     await eventually(lambda: all(c.counts.acked == 21 for c in consuming.stages.values()))
 
     assert waiting == 21  # not twice
     assert sorted(seen) == sorted([(BULK, f"b{n}.md") for n in range(20)] + [(EXPRESS, "edit.md")])
+
+
+async def test_what_cannot_be_read_is_one_dead_letter_though_both_lanes_are_delivered_it(
+    provisioned, open_session, eventually
+):
+    stage = enrich_stage("g1")
+
+    async def never(event, delivery):
+        raise AssertionError("nobody can read it")
+
+    consuming = await open_session()
+    consuming.subscribe(stage, never, lane=EXPRESS)
+    consuming.subscribe(stage.bulk, never, lane=BULK)
+    await consuming.start()
+    await provisioned.publish(f"documents.changed.docs.{'a' * 26}", b"garbage")
+    counts = [consumer.counts for consumer in consuming.stages.values()]
+    await eventually(lambda: sum(c.acked + c.buried for c in counts) == 2)
+
+    assert sorted((c.acked, c.buried) for c in counts) == [(0, 1), (1, 0)]
 
 
 async def test_a_change_is_taken_when_the_lane_that_it_belongs_to_is_done_with_it(
