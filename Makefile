@@ -7,8 +7,10 @@ BIN := .venv/bin
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
 
-test: dev ## every test that can run here
-	$(BIN)/pytest
+WORKERS ?= 3
+
+test: dev ## every test that can run here; most of them wait more than they compute
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30

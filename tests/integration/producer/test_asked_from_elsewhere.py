@@ -49,6 +49,17 @@ async def answers(client):
         await asyncio.sleep(0)
 
 
+async def gone(client):
+    """Until the server has noticed that nobody hears questions any more."""
+    while True:
+        try:
+            await client.request(f"{watchers.PREFIX}.audit.{SOURCE}", b"{}", 0.2)
+        except NoRespondersError:
+            return
+        except TimeoutError:
+            continue
+
+
 @contextlib.asynccontextmanager
 async def served(docs, js, nats_url):
     """The process that watches: it tells, and answers."""
@@ -104,6 +115,7 @@ async def test_when_nobody_watches_it_is_said_at_once_and_nothing_is_done(
 ):
     async with served(docs, js, nats_url) as tell:
         await tell.look()
+    await gone(elsewhere.client)
     with pytest.raises(TransientError, match="no process watches docs"):
         await elsewhere.release(SOURCE)
     (audit,) = await elsewhere()
