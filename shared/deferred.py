@@ -111,6 +111,9 @@ class DeferredStore:
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
         return await (await self.ready()).holdings(buckets)
 
+    async def lag_s(self) -> float | None:
+        return await (await self.ready()).lag_s()
+
     async def maintain(self) -> None:
         await (await self.ready()).maintain()
 

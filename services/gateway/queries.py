@@ -47,6 +47,8 @@ from shared.ports import ChangeLog, Ledger, Newest, VectorStore
 from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
+SLOW_INDEX_S: Final = 0.5
+"""With the settings of the manual it takes a tenth of that."""
 COMPARED: Final = 2_000
 """Names that a mistyped one is compared with; that takes a tenth of a second."""
 
@@ -178,7 +180,18 @@ class InstanceQueries:
 
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
         found = await self.check()
-        return [*found, await self._compared()] if request.deep else found
+        return [*found, await self._compared(), *await self._lag()] if request.deep else found
+
+    async def _lag(self) -> Sequence[CheckView]:
+        """How long the store takes to find a new row; nothing, where it never takes any time."""
+        lag_s = await self.store.lag_s()
+        if lag_s is None:
+            return ()
+        text = f"a new row is found after {1000 * lag_s:,.0f} ms while others are written"
+        if lag_s < SLOW_INDEX_S:
+            return (CheckView(name="index lag", level="ok", text=text),)
+        fix = "give the store the settings of the manual: operate/weaviate.md"
+        return (CheckView(name="index lag", level="WARN", text=text, fix=fix),)
 
     async def _compared(self) -> CheckView:
         """Rows of the store against the ledger; they differ for a moment while work is done."""

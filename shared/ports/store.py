@@ -165,6 +165,14 @@ class VectorStore(Protocol):
         """
         ...
 
+    async def lag_s(self) -> float | None:
+        """Seconds until a search by vector finds a new row while others are written.
+
+        Tried with rows that are no document's, in a place of their own. None: a row is found as
+        soon as it is acknowledged, by the kind of store. Raises StoreUnavailable.
+        """
+        ...
+
     async def maintain(self) -> None:
         """Compact, clean up, grow indexes; safe at any time, changes no row."""
         ...

@@ -206,6 +206,9 @@ class CoalescingStore:
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
         return await self._inner.holdings(buckets)
 
+    async def lag_s(self) -> float | None:
+        return await self._inner.lag_s()
+
     async def maintain(self) -> None:
         await self._inner.maintain()
 

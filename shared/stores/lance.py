@@ -184,6 +184,9 @@ class LanceStore:
         async with self._sweep():
             return await lance_sweep.holdings(self._connection, self._table.name, buckets)
 
+    async def lag_s(self) -> None:
+        return None
+
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""
         async with self._upkeep:

@@ -136,6 +136,9 @@ class MemoryStore:
         looks = [Look(r.id, r.doc_key, r.source, r.path, sound[key]) for key, r in rows.items()]
         return held(looks)
 
+    async def lag_s(self) -> None:
+        return None
+
     async def maintain(self) -> None:
         await self._pause()
 

@@ -18,6 +18,7 @@ from shared.stores import (
     checks,
     weaviate_answers,
     weaviate_calls,
+    weaviate_lag,
     weaviate_open,
     weaviate_rows,
     weaviate_schema,
@@ -171,6 +172,9 @@ class WeaviateStore:
 
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
         return await self._sweeping.holdings(buckets)
+
+    async def lag_s(self) -> float:
+        return await weaviate_lag.lag_s(self._client, self._rows.name)
 
     async def maintain(self) -> None:
         """Have rows indexed that the server holds, and will never find by itself.

@@ -290,6 +290,14 @@ async def test_limits_at_the_edges(store):
         assert len(await store.search_text("text", limit=limit, where=EVERYWHERE)) == expected
 
 
+async def test_trying_how_soon_a_row_is_found_leaves_nothing_behind(store):
+    await store.upsert([row(0)])
+    lag_s = await store.lag_s()
+
+    assert lag_s is None or lag_s > 0
+    assert await store.count() == 1
+
+
 async def test_an_empty_index_finds_nothing(store):
     assert await store.count() == 0
     assert await store.search(unit(0), limit=5, where=EVERYWHERE) == []

@@ -22,6 +22,7 @@ from shared.errors import ConfigurationError, StoreMismatch, StoreUnavailable, V
 from shared.identity import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores.weaviate import WeaviateStore
+from shared.stores.weaviate_lag import GIVE_UP_S, SUFFIX
 
 DIMENSIONS = 16
 NEVER = {"QUEUE_SCHEDULER_INTERVAL": "1h"}
@@ -125,6 +126,22 @@ def lose_queue(server: weaviate_server.WeaviateServer) -> int:
     for folder in found:
         shutil.rmtree(folder)
     return len(found)
+
+
+# -- a server that indexes late ----------------------------------------------------------------
+
+
+async def test_how_late_a_server_indexes_is_measured_beside_what_is_there(own):
+    reached = own.run(**NEVER)
+    async with opened(reached) as store:
+        await store.upsert(rows(3))
+        late = await store.lag_s()
+        count = await store.count()
+    async with connected(reached) as client:
+        left = [name for name in await client.collections.list_all() if SUFFIX in name]
+
+    assert late == GIVE_UP_S
+    assert (count, left) == (3, [])
 
 
 # -- torn rows -------------------------------------------------------------------------------------
