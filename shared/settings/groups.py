@@ -1,33 +1,13 @@
-"""All configuration, read once at the edge and passed down; nothing else reads the environment.
+"""Every setting there is, with its type, range and default."""
 
-Precedence: defaults < `instep.toml` < `INSTEP_*` < command-line options. Unknown names are refused
-with a suggestion: pydantic-settings would ignore a misspelt variable.
-"""
-
-import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from shared.errors import ConfigurationError
-from shared.faults import ALIASES, PREFIX, faults
 from shared.identity import SOURCE_PATTERN
-
-ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FILE"}
-"""Variables that the command line reads itself."""
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -247,141 +227,3 @@ class Settings(Group):
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()
     health: Health = Health()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Settings in force, and where each one that is no default came from."""
-
-    settings: Settings
-    origins: Mapping[str, str]
-    """`"embedding.max_batch"` to e.g. `"INSTEP_EMBEDDING__MAX_BATCH"` or `"instep.toml:14"`."""
-
-
-def load(
-    *,
-    config: Path | None,
-    environ: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Loaded:
-    """Read settings from file, environment and options.
-
-    Args:
-        config: a TOML file, or None. It must exist when given.
-        environ: default: the process's environment.
-        options: dotted name to value, from the command line; None values are skipped.
-
-    Raises:
-        ConfigurationError: every fault found, one a line.
-    """
-    environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    if config is not None:
-        table, lines = _read_toml(config)
-        for name, value in _leaves(table):
-            _put(values, origins, name, value, f"{config.name}{_line_of(name, lines)}")
-    for variable, raw in sorted(environ.items()):
-        dotted = _dotted(variable)
-        if dotted is not None:
-            _put(values, origins, dotted, _from_text(raw), variable)
-    for name, value in (options or {}).items():
-        if value is not None:
-            _put(values, origins, name, value, "the command line")
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
-    return Loaded(settings, origins)
-
-
-def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Dotted names of every setting; `sources.NAME.` stands for any source."""
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if name == "sources":
-            yield from names(Source, "sources.NAME.")
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from names(annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _read_toml(path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
-    """The table of a file, and the lines of its keys by dotted name."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), _key_lines(text)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from None
-
-
-def _key_lines(text: str) -> dict[str, int]:
-    """Where keys stand, for messages: the parser does not tell. Only plain layouts are found."""
-    table = ""
-    lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            table = re.sub(r"[\s\"']", "", header[1])
-            lines.setdefault(table, number)
-        elif key := re.match(r"\s*([\w.\-\"' ]+?)\s*=", line):
-            name = re.sub(r"[\s\"']", "", key[1])
-            lines.setdefault(f"{table}.{name}" if table else name, number)
-    return lines
-
-
-def _line_of(name: str, lines: Mapping[str, int]) -> str:
-    """`:14`, of the key or of what it is written in; empty when it was not found."""
-    while name and name not in lines:
-        name = name.rpartition(".")[0]
-    return f":{lines[name]}" if name else ""
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _dotted(variable: str) -> str | None:
-    if variable in ALIASES:
-        return ALIASES[variable]
-    if (
-        not variable.startswith(PREFIX)
-        or variable in ELSEWHERE
-        or variable.startswith("INSTEP_TEST_")
-    ):
-        return None
-    parts = variable.removeprefix(PREFIX).lower().split("__")
-    if parts[0] == "sources" and len(parts) > 1:
-        parts[1] = parts[1].replace("_", "-")
-    return ".".join(parts)
-
-
-def _from_text(raw: str) -> Any:
-    """Lists may be written as in TOML; numbers and booleans are left to pydantic."""
-    if raw.startswith("["):
-        try:
-            return tomllib.loads(f"x = {raw}")["x"]
-        except tomllib.TOMLDecodeError:
-            return raw
-    return raw
-
-
-def _put(
-    values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str
-) -> None:
-    *groups, last = name.split(".")
-    for group in groups:
-        values = values.setdefault(group, {})
-        if not isinstance(values, dict):
-            return
-    values[last] = value
-    origins[name] = origin

@@ -1,0 +1,158 @@
+"""All configuration, read once at the edge and passed down; nothing else reads the environment.
+
+Precedence: defaults < `instep.toml` < `INSTEP_*` < command-line options. Unknown names are refused
+with a suggestion: pydantic-settings would ignore a misspelt variable.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import ConfigurationError
+from shared.faults import ALIASES, PREFIX, faults
+from shared.settings.groups import (
+    Bus,
+    Chunking,
+    Embedding,
+    Extraction,
+    Gateway,
+    Group,
+    Health,
+    SearchSettings,
+    Settings,
+    Source,
+    SourceChunking,
+    Store,
+    SweepSettings,
+    Telemetry,
+    Validation,
+    Weaviate,
+)
+from shared.settings.toml import leaves, line_of, read_toml
+
+__all__ = [
+    "ELSEWHERE",
+    "Bus",
+    "Chunking",
+    "Embedding",
+    "Extraction",
+    "Gateway",
+    "Group",
+    "Health",
+    "Loaded",
+    "SearchSettings",
+    "Settings",
+    "Source",
+    "SourceChunking",
+    "Store",
+    "SweepSettings",
+    "Telemetry",
+    "Validation",
+    "Weaviate",
+    "load",
+    "names",
+]
+
+ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FILE"}
+"""Variables that the command line reads itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings in force, and where each one that is no default came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """`"embedding.max_batch"` to e.g. `"INSTEP_EMBEDDING__MAX_BATCH"` or `"instep.toml:14"`."""
+
+
+def load(
+    *,
+    config: Path | None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read settings from file, environment and options.
+
+    Args:
+        config: a TOML file, or None. It must exist when given.
+        environ: default: the process's environment.
+        options: dotted name to value, from the command line; None values are skipped.
+
+    Raises:
+        ConfigurationError: every fault found, one a line.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if config is not None:
+        table, lines = read_toml(config)
+        for name, value in leaves(table):
+            _put(values, origins, name, value, f"{config.name}{line_of(name, lines)}")
+    for variable, raw in sorted(environ.items()):
+        dotted = _dotted(variable)
+        if dotted is not None:
+            _put(values, origins, dotted, _from_text(raw), variable)
+    for name, value in (options or {}).items():
+        if value is not None:
+            _put(values, origins, name, value, "the command line")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
+    return Loaded(settings, origins)
+
+
+def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Dotted names of every setting; `sources.NAME.` stands for any source."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if name == "sources":
+            yield from names(Source, "sources.NAME.")
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from names(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _dotted(variable: str) -> str | None:
+    if variable in ALIASES:
+        return ALIASES[variable]
+    if (
+        not variable.startswith(PREFIX)
+        or variable in ELSEWHERE
+        or variable.startswith("INSTEP_TEST_")
+    ):
+        return None
+    parts = variable.removeprefix(PREFIX).lower().split("__")
+    if parts[0] == "sources" and len(parts) > 1:
+        parts[1] = parts[1].replace("_", "-")
+    return ".".join(parts)
+
+
+def _from_text(raw: str) -> Any:
+    """Lists may be written as in TOML; numbers and booleans are left to pydantic."""
+    if raw.startswith("["):
+        try:
+            return tomllib.loads(f"x = {raw}")["x"]
+        except tomllib.TOMLDecodeError:
+            return raw
+    return raw
+
+
+def _put(
+    values: dict[str, Any], origins: dict[str, str], name: str, value: Any, origin: str
+) -> None:
+    *groups, last = name.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+        if not isinstance(values, dict):
+            return
+    values[last] = value
+    origins[name] = origin
