@@ -1,9 +1,10 @@
 """Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
 
-    python bench/edit.py [--docs FOLDER] [--edits 60]
+    python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--weaviate URL --grpc H:P]
 
 An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
-search over HTTP returns the document by that word; it is asked every 15 ms.
+search over HTTP returns the document by that word; it is asked every 15 ms. With --beside, other
+files are edited meanwhile, so many a second; with --weaviate the index is on that server.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -54,14 +58,19 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--edits", type=int, default=60)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between edits")
+    parser.add_argument("--beside", type=float, default=0, help="other edits a second")
+    parser.add_argument("--weaviate", metavar="URL", help="keep the index on this server")
+    parser.add_argument("--grpc", metavar="H:P", help="of that server")
+    parser.add_argument("--model", help="e.g. fake-384")
     args = parser.parse_args()
     chance = random.Random(5)
     took, encoded = [], Counter()
     with workplace(args.docs, args.count) as (docs, data):
-        instep = Instep(data)
-        with instep.up(docs) as process:
+        instep = Instep(data, **environment(args))
+        files = [f for f in sorted(docs.rglob("*.md")) if paragraphs(f.read_text())]
+        others = [files.pop() for _ in range(len(files) // 2)] if args.beside else []
+        with instep.up(docs) as process, editing(others, args.beside) as done:
             asker = Asker(instep.gateway())
-            files = [f for f in sorted(docs.rglob("*.md")) if paragraphs(f.read_text())]
             print(f"memory after the first pass: {resident_mb(process.pid):.0f} MB")
             for n in range(args.edits):
                 file = chance.choice(files)
@@ -74,7 +83,47 @@ def main() -> None:
                     print(f"memory after {n + 1} edits: {resident_mb(process.pid):.0f} MB")
             print(f"memory after {args.edits} edits: {resident_mb(process.pid):.0f} MB")
     print(f"save -> searchable, ms: {spread(took)}")
+    if done:
+        print(f"beside {len(done) / (done[-1] - done[0]):.1f} other edits a second")
     print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")
+
+
+def environment(args) -> dict[str, str]:
+    found = {}
+    if args.weaviate:
+        found = {"INSTEP_STORE__KIND": "weaviate", "INSTEP_STORE__WEAVIATE__URL": args.weaviate}
+        found |= {"INSTEP_STORE__WEAVIATE__GRPC": args.grpc} if args.grpc else {}
+    return found | ({"INSTEP_EMBEDDING__MODEL": args.model} if args.model else {})
+
+
+@contextmanager
+def editing(files: list[Path], rate: float) -> Iterator[list[float]]:
+    """Edits of these files go on, `rate` a second; yields the moments of those that were made."""
+    ended, done, chance = threading.Event(), [], random.Random(9)
+
+    def run() -> None:
+        due = time.monotonic()
+        while not ended.is_set():
+            file = chance.choice(files)
+            blocks = file.read_text().split("\n\n")
+            at = chance.choice(paragraphs(file.read_text()))
+            blocks[at] = (
+                f"Another paragraph, written anew as number {len(done)} of this run, is here."
+            )
+            file.write_text("\n\n".join(blocks))
+            done.append(time.monotonic())
+            due += 1 / rate
+            ended.wait(max(0.0, due - time.monotonic()))
+
+    thread = threading.Thread(target=run)
+    if rate:
+        thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        if rate:
+            thread.join()
 
 
 def edit(file: Path, word: str, chance: random.Random, asker: Asker, docs: Path) -> float:
