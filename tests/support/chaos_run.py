@@ -37,7 +37,7 @@ from shared.settings import Embedding, Settings
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 QUIET_WITHIN_S = 240.0
 """And `QUIET_PER_DOCUMENT_S` for each document."""
-QUIET_PER_DOCUMENT_S = 0.06
+QUIET_PER_DOCUMENT_S = 0.15
 LATE_S = 5.0
 """A change that could not be accepted at once is tried again within this."""
 LISTED_WITHIN_S = 60.0

@@ -48,7 +48,7 @@ class Searcher:
     async def run(self) -> None:
         async with aiohttp.ClientSession() as session:
             while True:
-                docs = [d for p, d in self._author.docs.items() if p.startswith(f"{PINNED}/")]
+                docs = [d for p, d in list(self._author.docs.items()) if p.startswith(f"{PINNED}/")]
                 if docs:
                     await self._ask_for(session, self._chance.choice(docs))
                 await asyncio.sleep(0.02)
