@@ -29,7 +29,7 @@ def compose(tmp_path_factory):
         up(made)
         yield made
     finally:
-        made("--profile", "cli", "down", "--volumes", "--timeout", "5", check=False)
+        made("--profile", "*", "down", "--volumes", "--timeout", "5", check=False)
 
 
 def write(folder, name, word):
