@@ -476,7 +476,10 @@ def growing(docs, monkeypatch):
 
 
 async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, eventually):
-    health = lambda: docs.progress.sources["docs"].problems  # noqa: E731
+
+    def health():
+        return docs.progress.sources["docs"].problems
+
     async with docs.running():
         first, told, tries = docs.held(), dict(health()), len(growing)
         docs.grows = False
