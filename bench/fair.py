@@ -1,11 +1,12 @@
 """How soon an edit is searchable while a huge batch waits.
 
-    python bench/fair.py [--chunks 100000] [--replicas 2] [--device-ms 250] [--edits 5]
+    python bench/fair.py [--chunks 100000] [--replicas 2] [--device-ms 250] [--edits 20]
 
 Two watched folders: one gets thousands of files at once, the other is small. The batch is planned
 whole before the clock runs, so all of its chunks wait for the model, which N replicas of
 `instep run embedder` on simulated devices take from the queue. Then a file of either source is
-edited, again and again: from the save to the first keyword search over HTTP that finds it.
+edited, again and again: from the save to the first keyword search over HTTP that finds it. A tap on
+the bus tells where that time went.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import shutil
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fleet import Fleet, fleet, load
 from harness import spread, wait_until
+from tap import Tap, table, taken
+
+from shared.identity import doc_key
 
 CHUNKS_PER_FILE = 64
 GIVE_UP_S = 120.0
@@ -57,13 +62,29 @@ class Gateway:
         return {stage["stage"]: stage["waiting"] + stage["running"] for stage in stages}
 
 
-def edit(file: Path, word: str, gateway: Gateway) -> float:
-    """Seconds from the save to the first answer that holds the edit, at most GIVE_UP_S."""
-    started = time.perf_counter()
+def edits(
+    url: str, folders: Sequence[Path], times: int, gateway: Gateway
+) -> dict[str, list[dict[str, float]]]:
+    """Edit a file of each folder in turns; for each edit the seconds of its steps."""
+    took: dict[str, list[dict[str, float]]] = {folder.name: [] for folder in folders}
+    with Tap(url) as tap:
+        for n in range(times):
+            for folder in folders:
+                tap.follow(doc_key(folder.name, "edited.md"))
+                steps = edit(folder / "edited.md", f"quux{n}{folder.name}", gateway, tap)
+                took[folder.name].append(steps)
+    return took
+
+
+def edit(file: Path, word: str, gateway: Gateway, tap: Tap) -> dict[str, float]:
+    """Seconds by step, from the save to the first answer that holds the edit."""
+    began = time.perf_counter()
     file.write_text(f"# Edited\n\nThis names {word}, which nothing else does.\n")
-    while not gateway.finds(word) and time.perf_counter() - started < GIVE_UP_S:
+    while not gateway.finds(word):
+        if time.perf_counter() - began > GIVE_UP_S:
+            raise SystemExit(f"not found after {GIVE_UP_S:.0f} s: {gateway.waiting()}")
         time.sleep(0.05)
-    return time.perf_counter() - started
+    return taken(began, tap.times() | {"found": time.perf_counter()})
 
 
 def main() -> None:
@@ -71,7 +92,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--device-ms", type=int, default=250)
-    parser.add_argument("--edits", type=int, default=5)
+    parser.add_argument("--edits", type=int, default=20)
     args = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="instep-fair-"))
     huge, small = root / "huge", root / "small"
@@ -99,19 +120,11 @@ def main() -> None:
         took_s = time.perf_counter() - began
         print(f"{chunks} chunks planned in {took_s:.0f} s: {gateway.waiting()}, {load()}")
         made.ready(*(made.run("embedder") for _ in range(args.replicas)))
-        took: dict[str, list[float]] = {"small": [], "huge": []}
-        for n in range(args.edits):
-            for folder in (small, huge):
-                took[folder.name].append(
-                    edit(folder / "edited.md", f"quux{n}{folder.name}", gateway)
-                )
-                if took[folder.name][-1] >= GIVE_UP_S:
-                    print(f"given up after {GIVE_UP_S:.0f} s: {gateway.waiting()}", flush=True)
-                    break
+        took = edits(made.url, (small, huge), args.edits, gateway)
         print(f"still waiting: {gateway.waiting()}, {load()}")
     for name, what in (("small", "another source"), ("huge", "the same source")):
-        if took[name]:
-            print(f"edit of {what}, s: {spread(took[name])}")
+        print(f"edit of {what}, s: {spread([sum(steps.values()) for steps in took[name]])}")
+        print(table(took[name]))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,14 @@ class Fleet:
     env: dict[str, str]
     url: str = ""
     services: list[Service] = field(default_factory=list)
+    server: subprocess.Popen[bytes] | None = None
+
+    def kill_server(self) -> None:
+        """End the server with SIGKILL, and start it again at the same address."""
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait(10)
+        self.server = _serve(self.root / "nats", "-p", self.url.rpartition(":")[2])
 
     def run(self, *names: str) -> Service:
         """Start services in one process; returns at once."""
@@ -98,10 +106,7 @@ def fleet(root: Path, **env: str) -> Iterator[Fleet]:
     folder = root / "nats"
     (folder / "ports").mkdir(parents=True)
     (folder / "nats.conf").write_text(SERVER.format(folder=folder))
-    binary = Path(sys.executable).parent / "nats-server"
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([binary, "-c", folder / "nats.conf"], stdout=log, stderr=log)
-    made = Fleet(root, dict(env))
+    made = Fleet(root, dict(env), server=_serve(folder))
     try:
         made.url = _address(folder / "ports")
         yield made
@@ -111,9 +116,16 @@ def fleet(root: Path, **env: str) -> Iterator[Fleet]:
                 service.process.terminate()
         for service in made.services:
             service.stop()
-        server.terminate()
-        server.wait(10)
+        if made.server is not None:
+            made.server.terminate()
+            made.server.wait(10)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _serve(folder: Path, *args: str) -> subprocess.Popen[bytes]:
+    binary = Path(sys.executable).parent / "nats-server"
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen([binary, "-c", folder / "nats.conf", *args], stdout=log, stderr=log)
 
 
 def _address(ports: Path) -> str:

@@ -76,6 +76,7 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
                 joined = asyncio.create_task(until_ended(DataFolder(options.data), url))
                 joined.add_done_callback(stop.ended)
             await serve(parts, w, stop, partial(vitals.begin, w))
+            log.info("served", texts_encoded=w.progress.encoded, texts_cached=w.progress.cached)
     except BusUnavailable as error:
         if vitals.serving or not own_bus:
             raise

@@ -63,7 +63,7 @@ class NatsServer:
 
     def _listening(self, ports: Path) -> str:
         """The URL in the server's ports file, once that is there and whole."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process and self._process.poll() is None:
             for found in ports.glob("*.ports"):
                 with contextlib.suppress(ValueError):
@@ -74,7 +74,7 @@ class NatsServer:
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(signum)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def kill(self) -> None:
@@ -139,9 +139,9 @@ async def js(
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[None]]:
-    """`await eventually(lambda: done == 3)`: wait for a condition, at most 20 seconds."""
+    """`await eventually(lambda: done == 3)`: wait for a condition, at most 90 seconds."""
 
-    async def wait(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+    async def wait(condition: Callable[[], Any], within_s: float = 90.0) -> None:
         deadline = time.monotonic() + within_s
         while True:
             value = condition()

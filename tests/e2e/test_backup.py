@@ -50,7 +50,7 @@ def write(file, word):
 def running(instep, notes):
     """`up` in step, and how to ask its gateway."""
     instep.up(notes)
-    wait_until(lambda: instep.json("status", status=(0, 1))["in_step"], within_s=60)
+    wait_until(lambda: instep.json("status", status=(0, 1))["in_step"], within_s=180)
     address = json.loads((instep.data / "instance.json").read_text())["gateway_url"]
 
     def ask(path):
@@ -67,7 +67,7 @@ def is_as_the_folder(instep, notes, ask):
     def agrees():
         return instep.json("validate", status=(0, 1))["passed"]
 
-    wait_until(agrees, within_s=60)  # `up` sweeps as soon as it is in step
+    wait_until(agrees, within_s=180)  # `up` sweeps as soon as it is in step
     found = ask("search?mode=keyword&limit=50&q=paragraph")["hits"]
     for file in notes.iterdir():
         word = file.read_text().split("The word is ")[1].split(".")[0]

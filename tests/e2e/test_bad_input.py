@@ -162,23 +162,23 @@ def test_bad_files_and_messages_harm_nobody_and_are_told_without_their_content(i
     generation = instep.json("status")["generation"]
 
     receipts = asyncio.run(submitted(url))
-    wait_until(lambda: "good.md" in instep.found("submarine"), within_s=60)
+    wait_until(lambda: "good.md" in instep.found("submarine"), within_s=180)
     asyncio.run(forged(url, generation))
-    wait_until(lambda: "forged.md" in instep.found("Forged"), within_s=60)
+    wait_until(lambda: "forged.md" in instep.found("Forged"), within_s=180)
 
     def all_listed():
         found = instep.json("failed", status=(0, 1))
         known = {failure["path"] for failure in found["failures"]}
         return found if known >= FILES.keys() else None
 
-    failures = wait_until(all_listed, within_s=60)
+    failures = wait_until(all_listed, within_s=180)
     expected = ["malformed_event"] * (len(SUBMISSIONS) + 6) + ["permanent_error"] * 2
 
     def all_buried():
         letters = asyncio.run(dead_letters(url))
         return letters if len(letters) >= len(expected) else None
 
-    letters = wait_until(all_buried, within_s=60)
+    letters = wait_until(all_buried, within_s=180)
 
     assert {name: receipts[name]["state"] for name in SUBMISSIONS} == dict.fromkeys(
         SUBMISSIONS, "refused"

@@ -51,7 +51,7 @@ def test_a_stop_in_the_first_second_is_a_stop(instep, notes, moment):
     servers = servers_of(process.pid)
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(30) == 0
+    assert process.wait(90) == 0
     assert "Traceback" not in instep.logs()
     assert not any(Path(f"/proc/{pid}").exists() for pid in servers)
 

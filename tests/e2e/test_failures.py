@@ -79,8 +79,8 @@ def test_each_failure_has_a_reason_and_a_retry_and_harms_nobody(instep, notes):
     (notes / "nan.md").write_text("# Two\n\nA text with faultnan in it.\n")
     (notes / "busy.md").write_text("# Three\n\nA text with faultbusy2 and marmalade.\n")
     instep.up(notes)
-    wait_until(lambda: len(failures_of(instep)) == 2, within_s=60)
-    wait_until(lambda: "busy.md" in instep.found("marmalade"), within_s=60)
+    wait_until(lambda: len(failures_of(instep)) == 2, within_s=180)
+    wait_until(lambda: "busy.md" in instep.found("marmalade"), within_s=180)
 
     assert {f["code"] for f in failures_of(instep).values()} == {"model_failed"}
     assert instep.json("status", status=(0, 1))["documents"]["failed"] == 2
@@ -89,7 +89,7 @@ def test_each_failure_has_a_reason_and_a_retry_and_harms_nobody(instep, notes):
 
     dropped = instep.json("drop", "nan.md", "--yes")
     retried = instep.json("retry", "--code", "model_failed", status=(0, 1))
-    wait_until(lambda: set(failures_of(instep)) == {"refused.md"}, within_s=60)
+    wait_until(lambda: set(failures_of(instep)) == {"refused.md"}, within_s=180)
 
     assert (dropped["done"], retried["done"]) == (1, 1)
     assert instep.json("show", "nan.md")["state"] == "dropped"

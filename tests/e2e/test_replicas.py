@@ -108,14 +108,14 @@ def world(nats_server, tmp_path_factory) -> Iterator[World]:
 
 
 def test_replicas_share_the_work_and_one_that_is_killed_repeats_nothing_in_the_index(world):
-    names = [f"a{n:02}.md" for n in range(60)]
+    names = [f"a{n:02}.md" for n in range(100)]
     stays, dies = world.embedders(2)
     world.write(names, "kestrels")
     wait_until(lambda: dies.number("instep_encode_texts_total") >= 4)
     dies.process.send_signal(signal.SIGSTOP)  # mid-batch: whatever it has in hand stays with it
     dies.process.kill()
     dies.process.wait()
-    wait_until(lambda: world.in_step(len(names)), within_s=60)
+    wait_until(lambda: world.in_step(len(names)), within_s=180)
     validated, chunks, vectors = world.validated(), world.seen("CHUNKS"), world.seen("VECTORS")
 
     assert (validated["passed"], validated["documents"]) == (True, len(names))
@@ -139,13 +139,13 @@ def test_replicas_come_and_go_under_load_and_nothing_is_lost_or_encoded_twice(wo
     before = world.seen("CHUNKS"), world.seen("VECTORS")
     searchable = world.validated()["documents"]
     names = [f"b{n:02}.md" for n in range(80)]
-    world.write(names, "plovers")
     more = world.embedders(2)
+    world.write(names, "plovers")
     wait_until(lambda: all(one.number("instep_encode_texts_total") >= 2 for one in more))
     for one in more:
         one.process.terminate()
-    ended = [one.process.wait(20) for one in more]
-    wait_until(lambda: world.in_step(searchable + len(names)), within_s=60)
+    ended = [one.process.wait(90) for one in more]
+    wait_until(lambda: world.in_step(searchable + len(names)), within_s=180)
     validated, chunks, vectors = world.validated(), world.seen("CHUNKS"), world.seen("VECTORS")
 
     assert ended == [0, 0]

@@ -78,15 +78,15 @@ async def test_validators_that_come_after_the_last_document_has_settled_keep_one
         await ledger.open()
         return len([r async for _, r in ledger.entries() if r.settled and not r.pending]) == 14
 
-    await eventually(all_settled, within_s=60)
+    await eventually(all_settled, within_s=180)
     shelf = KvShelf(js, BATCHES.name)
     await eventually(lambda: _any(shelf, "open."))
     before = await shelf.keys("done.")
     pipeline.send_signal(signal.SIGKILL)
     validators = [instep.start("run", "validator") for _ in range(2)]
-    await eventually(lambda: _none(shelf, "open."), within_s=60)
+    await eventually(lambda: _none(shelf, "open."), within_s=180)
     logs = [instep.cwd / f"run-{n}.log" for n in (1, 2)]
-    await eventually(lambda: all("serving" in log.read_text() for log in logs), within_s=60)
+    await eventually(lambda: all("serving" in log.read_text() for log in logs), within_s=180)
     for process in validators:
         process.send_signal(signal.SIGKILL)
     lines, _ = await History(shelf).history("notes")

@@ -37,8 +37,8 @@ def test_a_replica_ends_with_a_line_when_its_instance_has_ended(instep, notes):
 
     first.send_signal(signal.SIGTERM)
 
-    assert first.wait(30) == 0
-    assert replica.wait(30) == 3
+    assert first.wait(90) == 0
+    assert replica.wait(90) == 3
     assert "has ended" in instep.logs()
     assert "Traceback" not in instep.logs()
 

@@ -16,6 +16,8 @@ from services_alone import Service, Services, get
 
 ALL = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
 """The sinks first: nobody finds there what it needs."""
+SLOW = 24
+"""Documents that take the device half a second each: a stop meets some of them undone."""
 
 pytestmark = pytest.mark.nats
 
@@ -29,7 +31,7 @@ def settings(folder: Path, url: str) -> dict[str, str]:
         "INSTEP_EMBEDDING__MODEL": "fake-64-faults",
         "INSTEP_EMBEDDING__MAX_BATCH": "1",
         "INSTEP_GATEWAY__PORT": "0",
-        "INSTEP_BUS__DRAIN": "2 s",
+        "INSTEP_BUS__DRAIN": "60 s",
     }
 
 
@@ -146,24 +148,22 @@ def test_a_server_that_is_killed_makes_all_unready_until_it_is_back(world):
 
 def test_a_stop_finishes_or_hands_back_what_it_holds_and_nothing_is_encoded_twice(world):
     first = world.by_name["embedder"]
-    before = first.number("instep_stage_deliveries_total", outcome="done")
-    paths = {f"slow{n}.md" for n in range(12)}
+    before = first.number("instep_texts_total", how="encoded")
+    paths = {f"slow{n}.md" for n in range(SLOW)}
     for path in paths:
         world.write(path, f"# Slow\n\nfaultslow wombat {path}\n")
     wait_until(lambda: first.number("instep_stage_in_hand_messages") >= 8)
     first.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: first.at("/readyz").status == 503)
-    draining = first.at("/readyz").json()
-    status = first.process.wait(20)
+    draining = wait_until(lambda: (at := first.at("/readyz")).status == 503 and at.json())
+    status = first.process.wait(90)
     second = world.by_name["embedder"] = world.services.start("embedder")
     wait_until(lambda: paths <= set(world.found("wombat")))
 
-    done = first.lines("bus_drained")[0]["done"] - before
+    finished = first.lines("served")[0]["texts_encoded"] - before
     assert draining["checks"][0]["name"] == "stopping"
     assert status == 0
-    assert 0 < done < 12
-    assert second.number("instep_texts_total", how="encoded") == 12 - done
-    assert second.number("instep_stage_wait_seconds_count") <= 12 - done
+    assert 0 < finished < SLOW
+    assert second.number("instep_texts_total", how="encoded") == SLOW - finished
 
 
 def test_a_part_that_fails_ends_its_process(world):
@@ -178,7 +178,7 @@ def test_a_part_that_fails_ends_its_process(world):
     wait_until(indexer.is_ready)
     asyncio.run(delete())
 
-    assert indexer.process.wait(20) == 2
+    assert indexer.process.wait(90) == 2
     assert "is gone from the bus" in indexer.log.read_text()
 
 
@@ -197,7 +197,7 @@ def test_a_stop_while_it_waits_is_at_once_and_no_failure(services):
     wait_until(lambda: embedder.lines("waiting"))
     embedder.process.send_signal(signal.SIGTERM)
 
-    assert embedder.process.wait(10) == 0
+    assert embedder.process.wait(90) == 0
     assert embedder.lines()[-1]["event"] == "stopped_before_it_served"
 
 
@@ -207,7 +207,7 @@ def test_a_wrong_key_ends_it_at_once_with_one_line(services, own_nats_server):
     own_nats_server.start()
     url = own_nats_server.url.replace("nats://", "nats://wrong@")
     embedder = services.start("embedder", INSTEP_BUS__URL=url)
-    status = embedder.process.wait(20)
+    status = embedder.process.wait(90)
 
     assert status == 2
     (line,) = [x for x in embedder.log.read_text().splitlines() if not x.startswith("{")]
@@ -222,5 +222,5 @@ def test_a_taken_health_port_is_told(services):
         port = taken.getsockname()[1]
         embedder = services.start("embedder", INSTEP_HEALTH__PORT=str(port))
 
-        assert embedder.process.wait(20) == 2
+        assert embedder.process.wait(90) == 2
     assert f"health.port {port}" in embedder.log.read_text()

@@ -106,7 +106,7 @@ def test_kill_everything_in_the_middle_and_start_again(instep, tmp_path):
         status = instep("status", "--json")
         return status.returncode == 0 and '"searchable": 0' not in status.stdout
 
-    wait_until(under_way, within_s=60)
+    wait_until(under_way, within_s=180)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     instep.running.clear()
@@ -188,7 +188,7 @@ def test_embedder_replicas_join_and_are_killed_at_will(instep, tmp_path):
     def in_step():
         return instep.json("status", status=(0, 1))["in_step"]
 
-    wait_until(in_step, within_s=90)
+    wait_until(in_step, within_s=180)
     report = instep.json("validate")
     assert report["passed"] is True
     assert report["documents"] == 60
@@ -200,7 +200,7 @@ def test_a_stop_is_clean_and_loses_nothing(instep, notes):
 
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(30) in (0, 130)
+    assert process.wait(90) in (0, 130)
     instep.running.clear()
     instep.json("up", notes, "--once")
     assert instep.found("xylophones")[:1] == ["late.md"]

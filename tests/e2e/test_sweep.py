@@ -139,7 +139,7 @@ def test_a_ledger_that_somebody_deletes_under_a_running_instance_is_rebuilt(inst
         assert "n0.md" not in (paths or ())
         return paths == {f"n{n}.md" for n in range(1, 6)}
 
-    wait_until(all_there, within_s=60)
+    wait_until(all_there, within_s=180)
     wait_until(lambda: agrees(instep))
     assert sum(encoded(instep, f"n{n}.md") for n in range(1, 6)) == 0
     (notes / "n1.md").write_text("# New\n\nAbout marmalade.\n")

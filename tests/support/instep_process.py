@@ -16,7 +16,7 @@ from typing import Any
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
 
-def wait_until(what: Callable[[], object], *, within_s: float = 30.0, every_s: float = 0.05) -> Any:
+def wait_until(what: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.05) -> Any:
     """The first true answer, or an error that names the question."""
     deadline = time.monotonic() + within_s
     while True:
@@ -105,7 +105,7 @@ class Instep:
         answer = self.json("search", query, "-n", 50, **kwargs)
         return [hit["document"]["path"] for hit in answer["hits"]]
 
-    def stop(self, *, by: int = signal.SIGTERM, within_s: float = 30.0) -> None:
+    def stop(self, *, by: int = signal.SIGTERM, within_s: float = 90.0) -> None:
         for process in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, by)

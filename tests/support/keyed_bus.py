@@ -96,7 +96,7 @@ class KeyedServer:
         self.port = self._listening(ports)
 
     def _listening(self, ports: Path) -> int:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process and self._process.poll() is None:
             for found in ports.glob("*.ports"):
                 with contextlib.suppress(ValueError):
@@ -111,7 +111,7 @@ class KeyedServer:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
     def settings(self, identity: str | None, **groups: Any) -> Settings:

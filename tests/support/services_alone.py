@@ -105,12 +105,12 @@ class Services:
                 service.process.terminate()
         for service in self.running:
             try:
-                service.process.wait(20)
+                service.process.wait(60)
             except subprocess.TimeoutExpired:
                 service.process.kill()
                 service.process.wait()
         self.running.clear()
 
 
-def until(what: Any, within_s: float = 30.0) -> Any:
+def until(what: Any, within_s: float = 120.0) -> Any:
     return wait_until(what, within_s=within_s)

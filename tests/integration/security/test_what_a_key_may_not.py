@@ -126,7 +126,7 @@ async def listen(client, subject):
     told = asyncio.get_running_loop().create_future()
     watch(client).listen(told.set_exception)
     await client.subscribe(subject)
-    await asyncio.wait_for(told, 5)
+    await asyncio.wait_for(told, 60)
 
 
 async def test_a_service_makes_nothing_and_names_the_command_that_does(keyed):
@@ -158,7 +158,7 @@ async def test_the_key_of_another_service_ends_the_process_with_the_subject(keye
 
         wiring.session.subscribe(embed_stage(generation), handle)
         await wiring.session.start()
-        await asyncio.wait_for(stop.event.wait(), 10)
+        await asyncio.wait_for(stop.event.wait(), 60)
 
     assert isinstance(stop.error, ConfigurationError)
     assert f"consumer.msg.next.chunks.embedder_{generation}" in str(stop.error).lower()

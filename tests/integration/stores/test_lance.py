@@ -622,7 +622,7 @@ async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhi
 
     def slow(page):
         reached.set()
-        assert go_on.wait(10), "the sweep holds up the event loop"
+        assert go_on.wait(60), "the sweep holds up the event loop"
         return intact(page)
 
     monkeypatch.setattr(lance_sweep, "intact", slow)

@@ -260,7 +260,7 @@ async def test_nothing_acknowledged_is_lost_by_a_kill(own, eventually, monkeypat
         await eventually(lambda: all_there(store, safe))
         await asyncio.gather(*writers)
         await store.upsert(refused)
-        await eventually(found_in_the_end, within_s=40)
+        await eventually(found_in_the_end, within_s=180)
 
         assert {type(error) for error in ended} == {StoreUnavailable}
         assert await store.count() == len(acknowledged) + len(refused)

@@ -108,7 +108,7 @@ async def test_the_newer_acknowledgement_format_changes_nothing(own_nats_server)
 async def take(js, stage, *, ack=True):
     """One message of a stage, as a worker takes it."""
     subscription = await js.pull_subscribe_bind(stage.name, stage.stream)
-    (message,) = await subscription.fetch(1, timeout=5)
+    (message,) = await subscription.fetch(1, timeout=60)
     if ack:
         await message.ack_sync()
     return message

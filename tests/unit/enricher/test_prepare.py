@@ -139,7 +139,7 @@ async def test_small_documents_do_not_wait_for_each_other(words, tmp_path):
     file.write_text("<p>word")
     busy = Busy(tmp_path, asyncio.Barrier(4).wait)
     one = PrepareDocument(busy, words, Chunking(), read_apart=busy.read)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(one(linked(file)) for _ in range(4)))
 
     assert busy.most == {"loaded": 4, "read": 4}

@@ -92,7 +92,7 @@ async def running(sweeper):
 
 
 async def until(what):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not what():
             await asyncio.sleep(0)
 

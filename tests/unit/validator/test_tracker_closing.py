@@ -134,7 +134,7 @@ async def test_a_process_that_dies_while_it_ends_a_batch_leaves_one_report(
     await world.tracker().book.announce(batch(), {key: 5}, 2)
     world.shelf.left, world.shelf.last_words = write, last_words
     with contextlib.suppress(Died):  # a late write may never come
-        async with asyncio.timeout(2), world.running(first := world.tracker()) as tasks:
+        async with asyncio.timeout(60), world.running(first := world.tracker()) as tasks:
             while not tasks[0].done() and not await world.reports():
                 await asyncio.sleep(0)
             while not tasks[0].done() and first.open_count():
@@ -142,7 +142,7 @@ async def test_a_process_that_dies_while_it_ends_a_batch_leaves_one_report(
             if tasks[0].done():
                 tasks[0].result()
     world.shelf.left = None
-    async with asyncio.timeout(5), world.running(second := world.tracker()):
+    async with asyncio.timeout(60), world.running(second := world.tracker()):
         report = await second.wait_complete("b")
         while second.open_count() or await world.shelf.keys("open."):
             await asyncio.sleep(0.001)
@@ -157,12 +157,12 @@ async def test_a_process_that_dies_before_it_tells_the_world_is_made_up_for(worl
     key = await world.settle("a.md", 5)
     await world.tracker().book.announce(batch(), {key: 5}, 0)
     world.dies_publishing = True
-    async with asyncio.timeout(5), world.running(world.tracker()) as tasks:
+    async with asyncio.timeout(60), world.running(world.tracker()) as tasks:
         with contextlib.suppress(Died):
             await tasks[0]
     before = world.told()
     world.now += timedelta(minutes=5)
-    async with asyncio.timeout(5), world.running(second := world.tracker()):
+    async with asyncio.timeout(60), world.running(second := world.tracker()):
         await second.wait_complete("b")
         while second.open_count() or await world.shelf.keys("open."):
             await asyncio.sleep(0.001)
@@ -175,7 +175,7 @@ async def test_a_process_that_dies_before_it_tells_the_world_is_made_up_for(worl
 
 async def test_two_validators_keep_one_report_and_tell_one_fact(world):
     trackers = world.tracker(), world.tracker()
-    async with asyncio.timeout(5), world.running(*trackers):
+    async with asyncio.timeout(60), world.running(*trackers):
         for n in range(20):
             key = await world.settle(f"{n}.md", n + 1)
             await trackers[n % 2].book.announce(batch(f"b{n}"), {key: n + 1}, 0)
@@ -193,7 +193,7 @@ async def test_two_validators_keep_one_report_and_tell_one_fact(world):
 
 async def test_a_submission_that_is_delivered_again_after_the_end_changes_no_report(world):
     key = await world.settle("a.md", 5)
-    async with asyncio.timeout(5), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.join(batch(count=2), key, 5)
         await tracker.book.join(batch(count=2), "!9 empty", 0)
         first = await tracker.wait_complete("b")
@@ -218,7 +218,7 @@ async def test_a_batch_that_another_validator_heard_of_ends_while_other_document
     monkeypatch.setattr(tracking, "POLL_S", 0.1)
     other = await world.settle("other.md", 6)
     records = await world.ledger.get_many([other])
-    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.announce(batch(), {doc_key("docs", "b.md"): 7}, 0)
         while tracker._poll == Poll(tracking.POLL_FEW, tracking.POLL_S):
             await asyncio.sleep(0)
@@ -234,7 +234,7 @@ async def test_a_small_batch_is_not_hidden_by_the_thousands_of_another(world, mo
     monkeypatch.setattr(tracking, "POLL_FEW", 4)
     monkeypatch.setattr(tracking, "CHECK_AT_ONCE", 4)
     key = doc_key("docs", "b.md")
-    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         slow = {doc_key("docs", f"{n}.md"): n + 1 for n in range(3000)}
         await tracker.book.announce(batch("a", 3000), slow, 0)
         while not tracker._tracked:
@@ -268,7 +268,7 @@ def test_members_of_all_batches_are_asked_for_in_turn():
 
 async def test_a_batch_whose_publisher_falls_silent_is_closed_and_says_what_is_missing(world):
     key = await world.settle("a.md", 5)
-    async with asyncio.timeout(5), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.join(batch(count=10), key, 5)
         world.now += timedelta(seconds=1)
         report = await tracker.wait_complete("b")
@@ -281,7 +281,7 @@ async def test_a_batch_whose_publisher_falls_silent_is_closed_and_says_what_is_m
 
 async def test_a_batch_is_not_given_up_while_its_documents_come(world):
     tracker = world.tracker(timeout_s=3600.0)
-    async with asyncio.timeout(5), world.running(tracker):
+    async with asyncio.timeout(60), world.running(tracker):
         for n in range(5):
             await tracker.book.join(batch(count=9), await world.settle(f"{n}.md", n + 1), n + 1)
             await asyncio.sleep(0.03)
@@ -293,7 +293,7 @@ async def test_a_batch_is_not_given_up_while_its_documents_come(world):
 
 async def test_the_rest_that_comes_after_all_completes_the_same_report(world):
     keys = [await world.settle(f"{n}.md", n + 1) for n in range(3)]
-    async with asyncio.timeout(5), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.join(batch(count=3), keys[0], 1)
         await tracker.book.join(batch(count=3), keys[1], 2)
         short = await tracker.wait_complete("b")
@@ -315,7 +315,7 @@ async def test_the_rest_that_comes_after_all_completes_the_same_report(world):
 
 async def test_a_document_that_never_ends_does_not_hold_a_batch_for_ever(world):
     done, lost = await world.settle("a.md", 5), doc_key("docs", "lost.md")
-    async with asyncio.timeout(5), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.announce(batch(count=2), {done: 5, lost: 6}, 0)
         report = await tracker.wait_complete("b")
         await until(world, tracker)
@@ -330,7 +330,7 @@ async def test_a_long_stop_is_no_rest(world):
     key = await world.settle("a.md", 5)
     await world.tracker().book.join(batch(count=10), key, 5)
     world.now += timedelta(days=1)
-    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.announce(batch("other", 0), {}, 0)
         await tracker.wait_complete("other")
 
@@ -349,7 +349,7 @@ async def test_documents_without_a_look_are_asked_for_by_their_own_vectors(world
     check.freshness_warn_s = 60.0
     tracker.complete.check = check
     tracker.complete.sample = 3
-    async with asyncio.timeout(5), world.running(tracker):
+    async with asyncio.timeout(60), world.running(tracker):
         keys = {await world.settle(f"{n}.md", n + 1): n + 1 for n in range(1200)}
         await tracker.book.announce(batch(count=1200), keys, 0)
         await tracker.wait_complete("b")
@@ -369,7 +369,7 @@ async def test_sample_queries_that_could_not_be_asked_are_asked_at_the_next_try(
 
     tracker = world.tracker()
     tracker.complete.samples = Busy([SampleQuery("q", "docs/a.md")], None, None, None)
-    async with asyncio.timeout(5), world.running(tracker):
+    async with asyncio.timeout(60), world.running(tracker):
         key = await world.settle("a.md", 5)
         await tracker.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("b")
@@ -380,7 +380,7 @@ async def test_sample_queries_that_could_not_be_asked_are_asked_at_the_next_try(
 
 async def test_a_restart_reads_what_has_ended_without_a_pause(world, monkeypatch):
     monkeypatch.setattr(tracking, "POLL_S", 30.0)
-    async with asyncio.timeout(5), world.running(tracker := world.tracker()):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         keys = {await world.settle(f"{n}.md", n + 1): n + 1 for n in range(1700)}
         await tracker.book.announce(batch(count=1700), keys, 0)
         report = await tracker.wait_complete("b")
