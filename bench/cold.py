@@ -1,9 +1,9 @@
 """Cold start: whole `up --once` against SentenceTransformer.encode of the same chunks.
 
-    python bench/cold.py [--docs FOLDER] [--numeric f32 int8] [--rounds 2]
+    python bench/cold.py [--docs FOLDER] [--numeric f32 int8] [--rounds 2] [--weaviate]
 
 The reference is fp32, batch 32, model loaded and warm: encode() alone is timed. Needs torch and
-sentence-transformers (`make torch`).
+sentence-transformers (`make torch`). With --weaviate each numeric is run on an empty Weaviate, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
+from contextlib import nullcontext
 
 import lancedb
 from harness import Instep, arguments, workplace
+from on_weaviate import weaviate
 
 from shared.events import with_context
 
@@ -52,32 +54,39 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--numeric", nargs="+", default=["f32", "int8"])
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--weaviate", action="store_true", help="run on a Weaviate as well")
     args = parser.parse_args()
-    walls: dict[str, list[float]] = {n: [] for n in args.numeric}
-    encode: dict[str, list[float]] = {n: [] for n in args.numeric}
+    runs = [(numeric, "") for numeric in args.numeric]
+    runs += [(numeric, " on Weaviate") for numeric in args.numeric if args.weaviate]
+    walls: dict[tuple[str, str], list[float]] = {run: [] for run in runs}
+    encode: dict[tuple[str, str], list[float]] = {run: [] for run in runs}
     plain: list[float] = []
     with workplace(args.docs, args.count) as (docs, data):
         texts: list[str] = []
         for _ in range(args.rounds):
-            for numeric in args.numeric:
+            for numeric, where in runs:
                 shutil.rmtree(data, ignore_errors=True)
-                instep = Instep(data, INSTEP_EMBEDDING__NUMERIC=numeric)
-                summary, wall = instep.json("up", docs, "--once")
+                server = data.parent / "weaviate"
+                with weaviate(server) if where else nullcontext({}) as env:
+                    instep = Instep(data, INSTEP_EMBEDDING__NUMERIC=numeric, **env)
+                    summary, wall = instep.json("up", docs, "--once")
+                shutil.rmtree(server, ignore_errors=True)
                 assert summary["in_step"], summary
-                walls[numeric].append(wall)
-                encode[numeric].append(summary["encode_s"])
+                walls[numeric, where].append(wall)
+                encode[numeric, where].append(summary["encode_s"])
                 documents = summary["documents"]["found"]
                 texts = texts or texts_of(data)
             plain += reference(texts, 1)
     base = statistics.median(plain)
     print(f"{documents} documents, {len(texts)} chunks, {args.rounds} interleaved rounds")
     print(f"SentenceTransformer.encode fp32 b32: {base:.2f} s ({len(texts) / base:.0f} texts/s)")
-    for numeric in args.numeric:
-        wall, busy = statistics.median(walls[numeric]), statistics.median(encode[numeric])
+    for run in runs:
+        wall, busy = statistics.median(walls[run]), statistics.median(encode[run])
         rest = (wall - busy) * 1000 / documents
+        what = f"up --once {''.join(run)}: {wall:.2f} s whole process = {base / wall:.2f} x"
         print(
-            f"up --once {numeric}: {wall:.2f} s whole process = {base / wall:.2f} x; model busy "
-            f"{busy:.2f} s = {base / busy:.2f} x; the rest {rest:.1f} ms a document, start included"
+            f"{what}; model busy {busy:.2f} s = {base / busy:.2f} x; "
+            f"the rest {rest:.1f} ms a document, start included"
         )
 
 

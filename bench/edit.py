@@ -1,10 +1,11 @@
 """Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
 
-    python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--weaviate URL --grpc H:P]
+    python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--weaviate [URL --grpc H:P]]
 
 An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
 search over HTTP returns the document by that word; it is asked every 15 ms. With --beside, other
-files are edited meanwhile, so many a second; with --weaviate the index is on that server.
+files are edited meanwhile, so many a second; with --weaviate the index is on that server, or on
+one that is started for it as for the tests (`tests/support/weaviate_server.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import on_weaviate
 from harness import Instep, arguments, resident_mb, spread, workplace
+
+OWN = "own"
 
 
 def paragraphs(text: str) -> list[int]:
@@ -59,14 +63,16 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=60)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between edits")
     parser.add_argument("--beside", type=float, default=0, help="other edits a second")
-    parser.add_argument("--weaviate", metavar="URL", help="keep the index on this server")
+    parser.add_argument(
+        "--weaviate", metavar="URL", nargs="?", const=OWN, help="keep the index on a server"
+    )
     parser.add_argument("--grpc", metavar="H:P", help="of that server")
     parser.add_argument("--model", help="e.g. fake-384")
     args = parser.parse_args()
     chance = random.Random(5)
     took, encoded = [], Counter()
-    with workplace(args.docs, args.count) as (docs, data):
-        instep = Instep(data, **environment(args))
+    with workplace(args.docs, args.count) as (docs, data), environment(args, data) as env:
+        instep = Instep(data, **env)
         files = [f for f in sorted(docs.rglob("*.md")) if paragraphs(f.read_text())]
         others = [files.pop() for _ in range(len(files) // 2)] if args.beside else []
         with instep.up(docs) as process, editing(others, args.beside) as done:
@@ -88,12 +94,14 @@ def main() -> None:
     print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")
 
 
-def environment(args) -> dict[str, str]:
-    found = {}
-    if args.weaviate:
-        found = {"INSTEP_STORE__KIND": "weaviate", "INSTEP_STORE__WEAVIATE__URL": args.weaviate}
-        found |= {"INSTEP_STORE__WEAVIATE__GRPC": args.grpc} if args.grpc else {}
-    return found | ({"INSTEP_EMBEDDING__MODEL": args.model} if args.model else {})
+@contextmanager
+def environment(args, data: Path) -> Iterator[dict[str, str]]:
+    model = {"INSTEP_EMBEDDING__MODEL": args.model} if args.model else {}
+    if args.weaviate == OWN:
+        with on_weaviate.weaviate(data.parent / "weaviate") as found:
+            yield found | model
+    else:
+        yield (on_weaviate.settings(args.weaviate, args.grpc) if args.weaviate else {}) | model
 
 
 @contextmanager
