@@ -126,7 +126,7 @@ async def js(
     import nats
 
     client = await nats.connect(nats_url)
-    context = client.jetstream()
+    context = client.jetstream(timeout=60)
     yield context
     streams = nats_server.folder / "js" / "jetstream" / "$G" / "streams"
     for stream in await context.streams_info():

@@ -23,13 +23,16 @@ def address(server: Reached) -> Address:
 
 
 async def until_searchable(store: WeaviateStore, rows: Sequence[Row]) -> None:
-    """Wait until a search would find all the rows: the server indexes vectors later."""
+    """Wait until a search would find all the rows: the server indexes vectors later, and those of
+    a call that was cut off perhaps never, unless the upkeep has them written again.
+    """
     probes = [Probe(row.id) for row in rows] + [Probe(row.id, row.vector) for row in rows[-1:]]
     deadline, pause_s = time.monotonic() + PATIENCE_S, 0.005
     while await store.unsearchable(probes):
         assert time.monotonic() < deadline, "the rows never became searchable"
         await asyncio.sleep(pause_s)
-        pause_s *= 1.5
+        pause_s = min(1.0, pause_s * 1.5)
+        await store.maintain()
 
 
 class Patient:
