@@ -57,10 +57,14 @@ def family(pid: int) -> Iterator[int]:
         yield from family(child)
 
 
-def memory_mb(pid: int) -> float:
-    """Proportional set size of one process."""
+def memory_mb(pid: int, kind: str = "Anon") -> float:
+    """Proportional set size of one process: what it has allocated.
+
+    `kind` "File" is what it has mapped of files: the kernel's cache, which comes and goes by
+    tens of megabytes as the kernel likes, so no verdict looks at it.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"Pss_{kind}:"))
 
 
 def name_of(pid: int) -> str:
@@ -95,6 +99,7 @@ async def sample(
     server_files, server_bytes = await asyncio.to_thread(on_disk, data / "server")
     figures = {
         "memory_mb": memory_mb(process),
+        "mapped_mb": memory_mb(process, "File"),
         "server_memory_mb": sum(memory_mb(pid) for pid in pids if name_of(pid) == "nats-server"),
         "open_files": sum(entries(f"/proc/{pid}/fd") for pid in pids),
         "threads": sum(entries(f"/proc/{pid}/task") for pid in pids),
@@ -124,6 +129,7 @@ async def sample(
 COLUMNS = (
     *(
         "memory_mb",
+        "mapped_mb",
         "server_memory_mb",
         "open_files",
         "threads",

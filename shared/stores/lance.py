@@ -9,19 +9,18 @@ readable; it is put aside then and `rebuilt` tells that every document must be w
 
 import asyncio
 import importlib
-import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shared.errors import StoreUnavailable
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
-from shared.stores import checks, lance_rows, lance_sweep, lance_upkeep
+from shared.stores import checks, lance_limits, lance_rows, lance_sweep, lance_upkeep
+from shared.stores.lance_limits import translated
 from shared.stores.lance_open import Opened, connect, open_table
 
 if TYPE_CHECKING:
@@ -42,15 +41,6 @@ RENEW_EVERY: Final = 20
 """Compactions after which the table is opened anew: caches hold what older versions had, with the
 files of their indexes open."""
 COMMIT_TIMEOUT: Final = timedelta(seconds=60)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Lance raises these four, told apart by text only; all of them may pass."""
-    try:
-        yield
-    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
-        raise StoreUnavailable(f"LanceDB: {str(error)[:300]}") from error
 
 
 class LanceStore:
@@ -74,6 +64,7 @@ class LanceStore:
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
+        self._queries = lance_limits.Queries()
         self._commits = self._compactions = self._sweeps = 0
         self._compacted_at = self._written_at = time.monotonic()
 
@@ -90,10 +81,9 @@ class LanceStore:
             StoreMismatch: the table exists with other columns or another number of dimensions.
             StoreUnavailable: the folder cannot be used at the moment.
         """
-        # Lance warns on stderr about its own defaults; it reads this once, when it is imported
-        os.environ.setdefault("LANCEDB_LOG", "error")
+        lance_limits.configure()
         await asyncio.to_thread(importlib.import_module, "lancedb")
-        with _translated():
+        with translated():
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             connection = await connect(folder)
             opened = await open_table(connection, folder, table, dimensions)
@@ -150,7 +140,7 @@ class LanceStore:
         query = self._nearest(vector).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
         if condition := lance_rows.condition(where):
             query = query.where(condition)
-        with _translated():
+        async with self._queries.one():
             found = await query.to_list()
         return [lance_rows.to_hit(row, lance_rows.cosine(row["_distance"])) for row in found]
 
@@ -161,7 +151,7 @@ class LanceStore:
         query = query.limit(limit).select([*lance_rows.COLUMNS, "_score"])
         if condition := lance_rows.condition(where):
             query = query.where(condition)
-        with _translated():
+        async with self._queries.one():
             found = await query.to_list()
         return [lance_rows.to_hit(row, row["_score"]) for row in found]
 
@@ -173,7 +163,7 @@ class LanceStore:
         return found
 
     async def count(self) -> int:
-        with _translated():
+        with translated():
             return await self._table.count_rows()
 
     async def digests(self) -> Mapping[str, Digest]:
@@ -185,6 +175,9 @@ class LanceStore:
             return await lance_sweep.holdings(self._connection, self._table.name, buckets)
 
     async def lag_s(self) -> None:
+        return None
+
+    async def incarnation(self) -> None:
         return None
 
     async def maintain(self) -> None:
@@ -200,7 +193,7 @@ class LanceStore:
 
     async def compact(self) -> None:
         """Write small fragments together and drop files that no reader needs any more."""
-        with _translated():
+        with translated():
             async with self._writing:
                 kept = KEPT if self._sweeps else KEPT_FOR
                 await self._table.optimize(cleanup_older_than=kept)
@@ -219,7 +212,7 @@ class LanceStore:
     async def _commit(self) -> AsyncIterator[None]:
         """One writer at a time: two that race cost each other retries, and compaction its work."""
         async with self._writing:
-            with _translated():
+            with translated():
                 yield
             self._commits += 1
             self._written_at = time.monotonic()
@@ -230,7 +223,7 @@ class LanceStore:
         async with self._writing:  # a compaction under way would not know of it
             self._sweeps += 1
         try:
-            with _translated():
+            with translated():
                 yield
         finally:
             self._sweeps -= 1
@@ -239,7 +232,7 @@ class LanceStore:
         """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""
         from lancedb.index import IvfSq
 
-        with _translated():
+        with translated():
             names = [i.name for i in await self._table.list_indices() if i.columns == ["vector"]]
             rows = await self._table.count_rows()
             built_for = max(map(lance_upkeep.rows_at_build, names), default=None)
@@ -268,7 +261,7 @@ class LanceStore:
         few = len(values) <= IDS_PER_QUERY
         if few:
             query = query.where(lance_rows.among(column, values))
-        with _translated():
+        async with self._queries.one():
             found = await query.to_arrow()
         if not few:
             found = found.filter(pc.is_in(found[column], pa.array(values, pa.string())))
@@ -292,7 +285,7 @@ class LanceStore:
         lost = set(vectors)
         for batch in checks.slices(list(vectors), VECTORS_PER_QUERY):
             query = self._nearest([vectors[key] for key in batch]).limit(1)
-            with _translated():
+            async with self._queries.one():
                 found = await query.select(["id", "_distance"]).to_list()
             lost -= {
                 batch[row.get("query_index", 0)] for row in found if row["_distance"] < checks.SAME

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from shared.errors import StoreMismatch
-from shared.stores import lance_rows, lance_upkeep
+from shared.stores import lance_limits, lance_rows, lance_upkeep
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
     from lancedb.table import AsyncTable
 
 ASIDE: Final = "broken"
-CACHE_BYTES: Final = 128 * 1024**2
-"""Of indexes, and of metadata; Lance's own limits are gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +33,8 @@ async def connect(folder: Path) -> "AsyncConnection":
     """A connection with caches of its own, which every reader sees the newest version through."""
     import lancedb
 
-    session = lancedb.Session(CACHE_BYTES, CACHE_BYTES)
     return await lancedb.connect_async(
-        folder, read_consistency_interval=timedelta(0), session=session
+        folder, read_consistency_interval=timedelta(0), session=lance_limits.session()
     )
 
 

@@ -1,0 +1,84 @@
+"""What Lance takes of a process that lives long: threads and caches stay within limits."""
+
+import os
+import subprocess
+import sys
+
+import lancedb
+import numpy as np
+import pytest
+
+from shared.ports import Row
+from shared.stores import lance_limits
+from shared.stores.lance import LanceStore
+
+DIMENSIONS = 16
+COMMITS = 60
+
+BURST = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from shared.ports import Filter, Row
+from shared.stores.lance import LanceStore
+
+def threads():
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    return sum(name.startswith("lancedb-tokio") for name in names)
+
+async def main(folder):
+    store = await LanceStore.open(Path(folder), table="chunks", dimensions=16)
+    vector = np.eye(16, dtype=np.float32)
+    for n in range(10):
+        await store.upsert(
+            [Row(f"row-{n}", "doc", "notes", "a.md", 1, "c", "", (), f"word{n}", {}, vector[n])]
+        )
+    everywhere = Filter()
+    await asyncio.gather(
+        *(store.search(vector[n % 16], limit=3, where=everywhere) for n in range(150)),
+        *(store.search_text(f"word{n}", limit=3, where=everywhere) for n in range(150)),
+        *(store.rows([f"row-{n}"]) for n in range(150)),
+    )
+    print(threads())
+    await store.close()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def row(n: int) -> Row:
+    vector = np.eye(DIMENSIONS, dtype=np.float32)[n % DIMENSIONS]
+    return Row(f"row-{n}", "doc", "notes", "a.md", 1, "c", "", (), f"word{n}", {}, vector)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it counts threads in /proc")
+def test_a_burst_of_queries_takes_few_threads(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BURST, tmp_path], capture_output=True, text=True, check=True
+    )
+    at_once = lance_limits.queries_at_once(os.cpu_count())
+    workers = os.cpu_count() or 1
+
+    assert int(done.stdout) <= workers + 3 * at_once * lance_limits.IO_THREADS
+
+
+async def test_what_is_remembered_of_old_versions_is_bounded(tmp_path, monkeypatch):
+    made = []
+
+    def session(index_bytes, metadata_bytes):
+        made.append(new(index_bytes, metadata_bytes))
+        return made[-1]
+
+    new = lancedb.Session
+    monkeypatch.setattr(lancedb, "Session", session)
+    monkeypatch.setattr(lance_limits, "METADATA_CACHE_BYTES", 200_000)
+    store = await LanceStore.open(tmp_path, table="chunks", dimensions=DIMENSIONS)
+    for n in range(COMMITS):
+        await store.upsert([row(n)])
+        await store.rows([f"row-{n}"])
+    found = await store.rows([f"row-{n}" for n in range(COMMITS)])
+    held = made[-1].size_bytes
+    await store.close()
+
+    assert len(found) == COMMITS
+    assert held <= 400_000

@@ -1,0 +1,54 @@
+"""How many queries Lance is asked at once, and what it is told before it is imported."""
+
+import asyncio
+import os
+
+import pytest
+
+from shared.errors import StoreUnavailable
+from shared.stores import lance_limits
+from shared.stores.lance_limits import Queries, queries_at_once
+
+
+@pytest.mark.parametrize(("cores", "queries"), [(None, 2), (1, 2), (2, 2), (4, 4), (8, 8), (64, 8)])
+def test_there_are_as_many_queries_as_cores_within_limits(cores, queries):
+    assert queries_at_once(cores) == queries
+
+
+async def test_no_more_queries_run_at_once():
+    queries, running, most = Queries(), 0, 0
+
+    async def ask() -> None:
+        nonlocal running, most
+        async with queries.one():
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+
+    await asyncio.gather(*(ask() for _ in range(50)))
+
+    assert most == queries_at_once(os.cpu_count())
+
+
+async def test_a_query_that_fails_leaves_its_place():
+    queries = Queries()
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            async with queries.one():
+                raise OSError("gone")
+
+    async with asyncio.timeout(60), queries.one():
+        pass
+
+
+def test_the_threads_of_a_call_are_limited_unless_somebody_said_otherwise(monkeypatch):
+    monkeypatch.delenv("LANCE_IO_THREADS", raising=False)
+    lance_limits.configure()
+    ours = os.environ["LANCE_IO_THREADS"]
+    monkeypatch.setenv("LANCE_IO_THREADS", "16")
+    lance_limits.configure()
+
+    assert ours == str(lance_limits.IO_THREADS)
+    assert os.environ["LANCE_IO_THREADS"] == "16"
+    assert lance_limits.IO_THREADS > 1  # with 1, Lance waits for itself
