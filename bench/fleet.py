@@ -56,6 +56,10 @@ class Service:
             return False
         return True
 
+    def cpu_s(self) -> float:
+        """Seconds of processor time since its start; 0 after its end."""
+        return cpu_s(self.process.pid) if self.process.poll() is None else 0.0
+
     def stop(self, by: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
             self.process.send_signal(by)
@@ -137,6 +141,12 @@ def _address(ports: Path) -> str:
                 continue
         time.sleep(0.025)
     raise SystemExit("nats-server did not start")
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load() -> str:

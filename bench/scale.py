@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fleet import Fleet, Service, fleet, load
+from fleet import Fleet, Service, cpu_s, fleet, load
 
 from services.provisioning import wanted_generation
 from shared.bus.session import BusSession
@@ -35,13 +35,14 @@ from shared.ledgers.kv import KvLedger
 from shared.ordering import Revision, revise
 from shared.settings import load as load_settings
 from shared.stores.lance import LanceStore
+from shared.topology import embed_stage
 
 AT_ONCE = 16
 LOOK_S = 0.05
 SETTLED_S = 3.0
 IN_HAND = 40
 """More parts than replicas hold."""
-ACK_WAIT_S, HEARTBEAT_S = 15.0, 5.0
+STAGE = embed_stage("any")
 TEXTS_PER_CALL = 64
 
 
@@ -119,6 +120,19 @@ class Bench:
         while (await self.session.js.stream_info("VECTORS")).state.messages:
             await asyncio.sleep(LOOK_S)
 
+    def cpu_ms(self, since: dict[str, float], parts: int) -> dict[str, float]:
+        """Milliseconds of processor time a part since `since`, by who had them."""
+        return {who: (at - since[who]) * 1000 / parts for who, at in self.cpu_s().items()}
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of processor time so far; this program stands for whoever listens."""
+        server = self.fleet.server
+        assert server is not None
+        of: dict[str, float] = {"bus": cpu_s(server.pid), "bench": time.process_time()}
+        for service in self.fleet.services:
+            of[service.name] = of.get(service.name, 0.0) + service.cpu_s()
+        return of
+
     async def check(self, parts: Sequence[DocumentEnriched]) -> str:
         """The index against what was published, and whether anything was done twice."""
         texts = sum(len(part.rows) for part in parts)
@@ -156,7 +170,7 @@ async def run(replicas: int, args: argparse.Namespace, *, wave: bool) -> float:
         await gather([lambda p=p: session.publish(p) for p in parts])
         embedders = [made.run("embedder") for _ in range(1 if wave else replicas)]
         await asyncio.to_thread(made.ready, *embedders)
-        started, before = time.perf_counter(), await bench.vectors()
+        started, before, spent = time.perf_counter(), await bench.vectors(), bench.cpu_s()
         if wave:
             await ride(bench, embedders, replicas, len(parts))
         if args.kill:
@@ -164,10 +178,17 @@ async def run(replicas: int, args: argparse.Namespace, *, wave: bool) -> float:
         await bench.until_published(len(parts))
         took = time.perf_counter() - started
         rate = (len(parts) - before) * args.rows / took
+        print(f"   {told(bench.cpu_ms(spent, len(parts) - before), len(parts) / took)}")
         print(f"   {before} of {len(parts)} parts were done before the clock, {took:.0f} s")
         print(f"   {await bench.check(parts)}, {load()}", flush=True)
         await session.close()
     return rate
+
+
+def told(cpu_ms: dict[str, float], rate: float) -> str:
+    """Processor time a part, and how many cores that is at this rate (parts a second)."""
+    each = ", ".join(f"{who} {ms:.2f}" for who, ms in sorted(cpu_ms.items()))
+    return f"CPU ms a part: {each}; {sum(cpu_ms.values()) / 1000 * rate:.1f} cores"
 
 
 async def ride(bench: Bench, embedders: list[Service], replicas: int, parts: int) -> None:
@@ -190,9 +211,10 @@ async def kill(bench: Bench, victim: Service, parts: Sequence[DocumentEnriched])
     while not all(key in bench.came_at for key in had):
         await asyncio.sleep(LOOK_S)
     late = sorted(bench.came_at[key] - at for key in had)
-    again = [seconds for seconds in late if seconds > ACK_WAIT_S - HEARTBEAT_S]
+    again = [seconds for seconds in late if seconds > STAGE.ack_wait_s - 1.5 * STAGE.beat_s]
     return (
         f"{len(again)} parts in hand at the kill came {again[0]:.1f} to {again[-1]:.1f} s after it"
+        f" (ack_wait {STAGE.ack_wait_s:.0f} s)"
     )
 
 

@@ -145,7 +145,7 @@ class Stage(Generic[E]):
     prefetch: int = 64
     """Messages held per replica, running ones included."""
     ack_wait_s: float = 15.0
-    """Silence after which JetStream delivers again; held messages are heartbeaten at a third."""
+    """Silence after which JetStream delivers again."""
     attempts: int | None = 5
     """Failed deliveries before the dead letters; None: only `patience_s` ends it."""
     patience_s: float | None = None
@@ -162,6 +162,11 @@ class Stage(Generic[E]):
     def lanes(self) -> "tuple[Stage[E], ...]":
         """The durable consumers of the hop, which one replica serves all of."""
         return (self, self.bulk) if self.bulk else (self,)
+
+    @property
+    def beat_s(self) -> float:
+        """How often the server is told that messages are still held: late by four, one counts."""
+        return self.ack_wait_s / 5
 
 
 ACCEPT: Final = Stage(
@@ -184,7 +189,11 @@ def enrich_stage(generation: str) -> Stage[DocumentChanged]:
 
 
 def embed_stage(generation: str) -> Stage[DocumentEnriched]:
-    """Many parts are open, for they may be of one text each and the device takes many texts."""
+    """Many parts are open, for they may be of one text each and the device takes many texts.
+
+    What an embedder has in hand when it dies waits for `ack_wait_s` and then takes its turn. Both
+    together shall be no more than what other stages wait alone, so it is two thirds of theirs.
+    """
     express = Stage(
         f"embedder_{generation}",
         "CHUNKS",
@@ -194,6 +203,7 @@ def embed_stage(generation: str) -> Stage[DocumentEnriched]:
         prefetch=160,
         paced=True,
     )
+    express = replace(express, ack_wait_s=express.ack_wait_s * 2 / 3)
     return replace(
         express,
         bulk=replace(
@@ -234,8 +244,8 @@ def validate_stage(generation: str) -> Stage[Result]:
             f"documents.{word}.{generation}.*"
             for word in ("indexed", "removed", "refused", "failed")
         ),
-        concurrency=64,
-        prefetch=256,
+        concurrency=256,  # a question to the store costs the same for one document as for hundreds
+        prefetch=512,
     )
 
 

@@ -1,6 +1,7 @@
 """The embedder, built from a process's adapters."""
 
 from services.embedder.embed import Embed
+from services.embedder.gather import GatheredCache, GatheredLedger
 from services.part import Part
 from shared.bus.session import BusSession
 from shared.topology import embed_stage
@@ -11,8 +12,8 @@ async def build(wiring: Wiring) -> Part:
     encoder = await wiring.encoder()
     embed = Embed(
         generation=wiring.generation.id,
-        ledger=await wiring.ledger(),
-        cache=await wiring.cache(),
+        ledger=GatheredLedger(await wiring.ledger()),
+        cache=GatheredCache(await wiring.cache()),
         encoder=encoder,
         progress=wiring.progress,
     )

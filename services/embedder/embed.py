@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import structlog
@@ -10,19 +10,25 @@ import structlog
 from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
-from shared.ports import Delivery, Encoder, Ledger, Vector, VectorCache, Vectors
+from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, Vectors
 from shared.progress import Progress
 
 log = structlog.get_logger()
 
-TRIED_WHOLE: Final = 2
+TRIED_WHOLE: Final = 3
 """Deliveries in which the texts of a part share calls of the device with each other."""
+
+
+class Records(Protocol):
+    """Of `shared.ports.Ledger` what this service needs."""
+
+    async def get(self, doc_key: str) -> Entry | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Embed:
     generation: str
-    ledger: Ledger
+    ledger: Records
     cache: VectorCache
     encoder: Encoder
     progress: Progress
@@ -75,8 +81,9 @@ class Embed:
         return vectors, len(texts)
 
     async def _encode(self, texts: Sequence[str], delivery: Delivery) -> Vectors:
-        """Delivered once before, a part most likely lay in a process that died: it goes without
-        others, but whole. Then one text after the other, for all of them may be too much at once.
+        """Delivered once before, a part most likely only lay in a process that died. Accused, it
+        goes without others, first whole, then one text after the other, for all of them may be too
+        much at once.
         """
         if delivery.attempt <= TRIED_WHOLE:
             return await self.encoder.encode(texts, alone=delivery.suspect)

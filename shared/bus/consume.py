@@ -24,7 +24,7 @@ from nats.js.api import ConsumerConfig
 
 from shared.bus.bury import bury
 from shared.bus.judge import Verdict, after, before
-from shared.bus.line import Gate
+from shared.bus.line import Doubt, Gate
 from shared.bus.pull import Pull
 from shared.bus.settle import Ack, Bury, Retry, one_line
 from shared.bus.suspicion import Suspicion
@@ -131,8 +131,8 @@ class Consumer(Generic[T]):
             sequence, seen.num_delivered, self._name(sequence, message.headers)
         )
 
-    async def _look(self, message: Msg) -> int | None:
-        """How many processes the message has ended; None: it may run beside others.
+    async def _look(self, message: Msg) -> Doubt | None:
+        """What is held against the message; None: it may run beside others.
 
         A stage without attempts polls, so being delivered again says nothing there: a message has
         to have been open in a process that died. So it may be accused once of what another one did,
@@ -146,14 +146,15 @@ class Consumer(Generic[T]):
         killed = known.trouble.killed
         if known.seen_to_end or not (killed or self.stage.attempts):
             return None
-        return killed
+        return Doubt(killed, alone=not known.only_there)
 
     async def on_message(self, message: Msg) -> None:
         """Decode, handle, publish what follows, settle."""
-        began, delivery = time.monotonic(), describe(message, datetime.now(UTC))
+        began = time.monotonic()
+        known = self._known.pop(message.reply, Known())
+        delivery = replace(describe(message, datetime.now(UTC)), together=known.only_there)
         if delivery.attempt == 1:
             self.counts.waited.add(delivery.age_s)
-        known = self._known.pop(message.reply, Known())
         error: Exception | None = None
         verdict: Verdict | None = before(self.stage, known, delivery=delivery.attempt)
         if verdict is not None:

@@ -1,13 +1,15 @@
 """Who is started next among the messages that a process holds. Pure: time is passed in.
 
-A message that was delivered before without an end may have killed its process. Such suspects run
-alone: whichever of them kills the process again takes no neighbour along. Those that ended fewer
-processes go first, so that all innocent ones are done before a killer gets its next life; among
-equals the order is random, so that replicas do not all begin with the same one.
+A message that was delivered before without an end may have killed its process. After the first
+death nobody knows which of many it was, and most were merely there: such suspects run at once, up
+to `TOGETHER` of them side by side and without anything else of their line. A process that dies then
+accuses these few, and whoever is accused runs alone: it takes no neighbour along. Those that ended
+fewer processes go first, so that all innocent ones are done before a killer gets its next life;
+among equals the order is random, so that replicas do not all begin with the same one.
 
 A process has several lines, one a stage, and its death accuses every suspect that is open. So all
-lines share a gate: one suspect at a time in the whole process. Fresh messages never wait for those
-of another line.
+lines share a gate: suspects of one line at a time in the whole process. Fresh messages never wait
+for those of another line.
 """
 
 import random
@@ -18,8 +20,10 @@ from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
+TOGETHER: Final = 32
+"""Suspects that nobody accuses, side by side: of so many one may be the killer."""
 FRESH_GO_FIRST_S: Final = 2.0
-"""How long fresh messages may overtake a suspect."""
+"""How long fresh messages may overtake a suspect that is accused."""
 LONGEST_ALONE_S: Final = 30.0
 """How long others of its line wait for a suspect, or it for them; then they run side by side."""
 LONGEST_HELD_S: Final = 900.0
@@ -27,14 +31,30 @@ LONGEST_HELD_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What is held against a message that may have killed a process.
+
+    killed: how many processes ended while it was worked on as a suspect.
+    alone: something is noted of it; else it may run beside others of which nothing is.
+    """
+
+    killed: int = 0
+    alone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class _Suspect(Generic[T]):
     item: T
     since_s: float
-    killed: int
+    doubt: Doubt
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        return self.doubt.alone, self.doubt.killed
 
 
 class Gate:
-    """What the lines of a process share: one of them at a time may run a suspect."""
+    """What the lines of a process share: one of them at a time may run suspects."""
 
     def __init__(self) -> None:
         self.holder: Line[Any] | None = None
@@ -87,34 +107,34 @@ class Line(Generic[T]):
         self._fresh: deque[T] = deque()
         self._suspects: list[_Suspect[T]] = []
         self._running = 0
-        self._alone: T | None = None
-        self._alone_until = 0.0
+        self._group: list[T] = []
+        """Suspects that run."""
+        self._group_until = 0.0
+        self._seats = 0
+        """How many more may join them."""
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._suspects)
 
-    def add(self, item: T, now_s: float, *, killed: int | None = None) -> None:
-        """Let a message wait.
-
-        Args:
-            killed: how many processes ended while it was worked on; None: it is no suspect.
-        """
-        if killed is None:
+    def add(self, item: T, now_s: float, doubt: Doubt | None = None) -> None:
+        """Let a message wait; with a doubt it is a suspect."""
+        if doubt is None:
             self._fresh.append(item)
         else:
-            self._suspects.append(_Suspect(item, now_s, killed))
+            self._suspects.append(_Suspect(item, now_s, doubt))
 
     def start(self, now_s: float) -> T | None:
         """The next message to start, which counts as running from now on; None: wait."""
         if self._running >= self._concurrency:
             return None
-        if self._alone is not None and now_s < self._alone_until:
-            return None
-        if self._is_turn_of_suspects(now_s) and self._has_gate(now_s):
+        if self._group and now_s < self._group_until:
+            if not self._may_join():
+                return None
+            item = self._join()
+        elif self._is_turn_of_suspects(now_s) and self._has_gate(now_s):
             if self._running and now_s - self._gate.since_s < LONGEST_ALONE_S:
                 return None
-            item = self._suspect()
-            self._alone, self._alone_until = item, now_s + LONGEST_ALONE_S
+            item = self._open_group(now_s)
         elif self._fresh:
             item = self._fresh.popleft()
         else:
@@ -130,22 +150,40 @@ class Line(Generic[T]):
     def _is_turn_of_suspects(self, now_s: float) -> bool:
         if not self._suspects or not self._fresh:
             return bool(self._suspects)
+        if not all(suspect.doubt.alone for suspect in self._suspects):
+            return True
         return now_s - min(suspect.since_s for suspect in self._suspects) >= FRESH_GO_FIRST_S
 
     def _has_gate(self, now_s: float) -> bool:
-        kept = self._gate.holder is self and self._alone is None  # while others of its line end
+        kept = self._gate.holder is self and not self._group  # while others of its line end
         return kept or self._gate.take(self, now_s)
 
-    def _suspect(self) -> T:
-        least = min(suspect.killed for suspect in self._suspects)
-        places = [n for n, suspect in enumerate(self._suspects) if suspect.killed == least]
-        return self._suspects.pop(places[self._pick(len(places))]).item
+    def _open_group(self, now_s: float) -> T:
+        first = self._next_suspect()
+        self._group, self._group_until = [first.item], now_s + LONGEST_ALONE_S
+        self._seats = 0 if first.doubt.alone else TOGETHER - 1
+        return first.item
+
+    def _may_join(self) -> bool:
+        return bool(self._seats) and not all(suspect.doubt.alone for suspect in self._suspects)
+
+    def _join(self) -> T:
+        self._seats -= 1
+        self._group.append(item := self._next_suspect().item)
+        return item
+
+    def _next_suspect(self) -> _Suspect[T]:
+        least = min(suspect.rank for suspect in self._suspects)
+        places = [n for n, suspect in enumerate(self._suspects) if suspect.rank == least]
+        return self._suspects.pop(places[self._pick(len(places))])
 
     def end(self, item: T) -> None:
         """The message runs no more."""
         self._running -= 1
-        if self._alone is item:
-            self._alone = None
+        left = [other for other in self._group if other is not item]
+        ended = bool(self._group) and not left
+        self._group = left
+        if ended:
             self._gate.leave(self)
 
     def clear(self) -> list[T]:
@@ -153,6 +191,6 @@ class Line(Generic[T]):
         waiting = [*self._fresh, *(suspect.item for suspect in self._suspects)]
         self._fresh.clear()
         self._suspects.clear()
-        if self._alone is None:
+        if not self._group:
             self._gate.leave(self)
         return waiting

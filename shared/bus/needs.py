@@ -175,7 +175,7 @@ def _embedder(generation: str) -> Needs:
         uses=(
             _queue(index_stage(generation)),
             _bucket(INSTANCE),
-            _ledger(generation),
+            _ledger(generation, read=False, many=True),
             _bucket(EMBCACHE, read=False, many=True, write=ALL),
         ),
         consumes=embed_stage(generation).lanes,

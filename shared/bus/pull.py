@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.line import Gate, Line
+from shared.bus.line import Doubt, Gate, Line
 from shared.bus.pace import Pace
 from shared.bus.settle import one_line
 from shared.errors import BusUnavailable, ConfigurationError
@@ -42,7 +42,7 @@ class Pull:
     Args:
         consume: handles one message; it settles the message itself and does not raise.
         is_fresh: whether the message needs no look.
-        look: how many processes the message has ended; None: it is beyond suspicion.
+        look: what is held against the message; None: it is beyond suspicion.
         gate: of the process; None: it has no other stages.
         on_fatal: called once when fetching cannot go on.
     """
@@ -54,7 +54,7 @@ class Pull:
         on_fatal: Callable[[BaseException], None],
         *,
         is_fresh: Callable[[Msg], bool],
-        look: Callable[[Msg], Awaitable[int | None]],
+        look: Callable[[Msg], Awaitable[Doubt | None]],
         gate: Gate | None = None,
     ) -> None:
         self.stage, self.stalls, self.open = stage, 0, False
@@ -114,7 +114,7 @@ class Pull:
 
     async def watch(self) -> None:
         """Keep held messages ours, notice silence, recover. Runs until cancelled."""
-        tick_s = min(HEARTBEAT_S, self.stage.ack_wait_s / 3)
+        tick_s = min(HEARTBEAT_S, self.stage.beat_s)
         while True:
             self.turned_at = time.monotonic()
             with contextlib.suppress(TimeoutError):
@@ -173,7 +173,7 @@ class Pull:
     async def _queue(self, message: Msg) -> None:
         """Put a message in line that somebody may have had before."""
         try:
-            killed = await self._look(message)
+            doubt = await self._look(message)
         except Exception as error:  # noqa: BLE001 - whatever it was, it comes after `ack_wait`
             log.warning("trouble_not_read", stage=self.stage.name, reason=one_line(error))
             self._let_go(message)
@@ -181,7 +181,7 @@ class Pull:
         if not self.open:
             await self._give_back(message)
             return
-        self._line.add(message, time.monotonic(), killed=killed)
+        self._line.add(message, time.monotonic(), doubt)
         self._start_waiting()
 
     async def _on_status(self, headers: dict[str, str]) -> None:
@@ -276,7 +276,7 @@ class Pull:
     async def _beat(self) -> None:
         """Tell the server that everything held is still ours, the waiting ones too."""
         now = time.monotonic()
-        if now - self._last_beat < self.stage.ack_wait_s / 3 * 0.9 or not self._client.is_connected:
+        if now - self._last_beat < self.stage.beat_s * 0.9 or not self._client.is_connected:
             return
         self._last_beat = now
         with contextlib.suppress(NatsError):

@@ -89,6 +89,11 @@ class Known:
     seen_to_end: bool = True
     noted: bool = False
 
+    @property
+    def only_there(self) -> bool:
+        """Whether all that is held against it is that it was in hand when a process ended."""
+        return not self.seen_to_end and self.trouble == Trouble()
+
 
 class Ended:
     """Deliveries that this process ended so that they come back, the latest of them."""

@@ -71,8 +71,10 @@ async def test_an_embedder_reads_no_ledger_but_its_own_and_writes_none(keyed):
         ):
             with pytest.raises(ConfigurationError, match="may not"):
                 await attempt()
-        await KvLedger(session.js, generation).open()
-        assert await own.get("abc") is None
+        ledger = KvLedger(session.js, generation)
+        await ledger.open()
+
+        assert await ledger.get_many(["abc"]) == {}
 
 
 @pytest.mark.parametrize("identity", ["embedder", "gateway", "validator", "cli", "publisher"])

@@ -50,15 +50,18 @@ async def embedded(delivery, lane=EXPRESS):
 
 
 @pytest.mark.parametrize(
-    ("attempt", "calls"),
+    ("delivery", "calls"),
     [
-        (1, [(3, False)]),
-        (2, [(3, True)]),
-        (3, [(1, True)] * 3),
+        (Delivery(1), [(3, False)]),
+        (Delivery(1, attempt=2, together=True), [(3, False)]),
+        (Delivery(1, attempt=2), [(3, True)]),
+        (Delivery(1, attempt=3), [(3, True)]),
+        (Delivery(1, attempt=4), [(1, True)] * 3),
     ],
+    ids=["new", "in hand when a process died", "failed once", "accused", "accused twice"],
 )
-async def test_a_part_that_comes_again_goes_without_others_and_then_text_by_text(attempt, calls):
-    made, event = await embedded(Delivery(1, attempt=attempt))
+async def test_a_part_that_is_accused_goes_without_others_and_then_text_by_text(delivery, calls):
+    made, event = await embedded(delivery)
     _, first = await embedded(Delivery(1))
 
     assert made == calls
