@@ -1,22 +1,23 @@
 """Verdicts a second of one validator: alone, beside a busy indexer, and while things are killed.
 
-    python bench/verdicts.py [--documents 3000] [--kills 6] [--every 6]
+    python bench/verdicts.py [--documents 3000] [--kills 3]
 
 One nats-server, LanceDB, `instep run` in processes of their own, the fake encoder. A backlog of
-documents is indexed while no validator runs; the clock of *alone* runs from when one is ready to
-the last receipt. *beside* is the same number of new files with all of them running; what counts is
-how long after the last `documents.indexed` the last receipt comes. *under kills* is a third backlog,
-while the validator is ended with SIGKILL again and again, and every other time the server, too.
+documents is indexed while no validator runs; the clock of *alone* runs from the first receipt to
+the last one. *beside* is the same number of new files with all of them running; what counts is how
+long after the last `documents.indexed` the last receipt comes. *under kills* is a third backlog,
+while the validator is ended with SIGKILL each time that another share of it is judged, and every
+other time the server, too; its clock runs through all the starts and the waits for `ack_wait`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,60 +76,72 @@ class Bench:
         await asyncio.to_thread(write, self.folder, name, self.documents)
         self.written += self.documents
 
-    async def validator(self) -> Service:
-        service = self.fleet.run("validator")
-        await asyncio.to_thread(self.fleet.ready, service)
-        return service
-
     async def alone(self) -> None:
         await self.write("alone")
         await self.counting.until("indexed", self.written)
-        before = load()
-        service = self.fleet.run("validator")
-        await asyncio.to_thread(self.fleet.ready, service)
-        done = await self.counting.of("validated")
-        took = await self.counting.until("validated", self.written)
-        self._say("alone", self.written - done, took, before)
+        service = await self.first_verdict()
+        done, used_s = await self.counting.of("validated"), processor_s(service)
+        took_s = await self.counting.until("validated", self.written)
+        verdicts = self.written - done
+        self._say("alone", verdicts, took_s)
+        used_ms = (processor_s(service) - used_s) * 1000 / verdicts
+        print(f"   {used_ms:.2f} ms of a processor each", flush=True)
         await asyncio.to_thread(service.stop)
 
+    async def first_verdict(self) -> Service:
+        """A validator that has begun."""
+        before = await self.counting.of("validated")
+        service = self.fleet.run("validator")
+        await self.counting.until("validated", before + 1)
+        return service
+
     async def beside(self) -> None:
-        service = await self.validator()
+        service = self.fleet.run("validator")
+        await asyncio.to_thread(self.fleet.ready, service)
         began = time.perf_counter()
         await self.write("beside")
         await self.counting.until("indexed", self.written)
         indexed_s = time.perf_counter() - began
         late_s = await self.counting.until("validated", self.written)
-        self._say("beside", self.documents, indexed_s + late_s, load())
+        self._say("beside", self.documents, indexed_s + late_s)
         print(f"   indexed in {indexed_s:.1f} s, the last receipt {late_s:.1f} s later", flush=True)
         await asyncio.to_thread(service.stop)
 
-    async def under_kills(self, kills: int, every_s: float) -> None:
+    async def under_kills(self, kills: int) -> None:
         await self.write("kills")
         await self.counting.until("indexed", self.written)
+        service = await self.first_verdict()
         done, began = await self.counting.of("validated"), time.perf_counter()
-        service = await self.validator()
+        share = (self.written - done) // (kills + 1)
         for n in range(kills):
-            await asyncio.sleep(every_s)
+            await self.counting.until("validated", done + (n + 1) * share)
             if n % 2:
                 self.fleet.kill_server()
             service.stop(signal.SIGKILL)
-            count = await self.counting.of("validated")
-            print(f"   {time.perf_counter() - began:.0f} s: {count - done} verdicts", flush=True)
-            service = await self.validator()
+            count = await self.counting.of("validated") - done
+            print(
+                f"   killed after {time.perf_counter() - began:.1f} s, {count} verdicts", flush=True
+            )
+            service = self.fleet.run("validator")
         await self.counting.until("validated", self.written)
-        self._say("under kills", self.written - done, time.perf_counter() - began, load())
+        self._say("under kills", self.written - done, time.perf_counter() - began)
         await asyncio.to_thread(service.stop)
 
-    def _say(self, what: str, verdicts: int, took_s: float, when: str) -> None:
+    def _say(self, what: str, verdicts: int, took_s: float) -> None:
         rate = verdicts / took_s
-        print(f"{what}: {verdicts} verdicts in {took_s:.1f} s, {rate:.0f}/s, {when}", flush=True)
+        print(f"{what}: {verdicts} verdicts in {took_s:.1f} s, {rate:.0f}/s, {load()}", flush=True)
+
+
+def processor_s(service: Service) -> float:
+    """Seconds of a processor that the process has used."""
+    fields = Path(f"/proc/{service.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=3000)
-    parser.add_argument("--kills", type=int, default=6)
-    parser.add_argument("--every", type=float, default=6.0, help="seconds between two kills")
+    parser.add_argument("--kills", type=int, default=3)
     args = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="instep-verdicts-"))
     folder = root / "docs"
@@ -142,11 +155,10 @@ async def main() -> None:
         await asyncio.to_thread(made.ready, others)
         session = await BusSession.open(made.url, name="bench", drain_s=1, on_fatal=print)
         bench = Bench(made, folder, args.documents, Counting(session))
-        steps: list[Callable[[], Awaitable[None]]] = [bench.alone, bench.beside]
-        for step in steps:
-            await step()
+        await bench.alone()
+        await bench.beside()
         if args.kills:
-            await bench.under_kills(args.kills, args.every)
+            await bench.under_kills(args.kills)
         await session.close()
 
 

@@ -1,5 +1,6 @@
 """Ask ledger and store about documents, many in one call."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,8 +47,10 @@ class Observe:
         """
         if not records:
             return {}
-        rows = await self.store.ids(dict.fromkeys(records, EVERY_BORN))
-        asked = await self._by_own_vector({key: records[key] for key in sample if key in records})
+        rows, asked = await asyncio.gather(
+            self.store.ids(dict.fromkeys(records, EVERY_BORN)),
+            self._by_own_vector({key: records[key] for key in sample if key in records}),
+        )
         return {
             key: judge(
                 Observed(rows[key], asked.get(key)),

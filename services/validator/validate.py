@@ -1,14 +1,14 @@
-"""Judge every document as soon as the world is told about it (F1, F3), many in one look."""
+"""Judge every document as soon as the world is told about it (F1, F3)."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from services.validator.checks import Verdict
+from services.validator.look import Ask, Looks
 from services.validator.observe import Observe
 from services.validator.tracker import Tracker
 from shared.errors import NotYetIndexed
@@ -19,13 +19,13 @@ from shared.events import (
     Event,
     Result,
 )
-from shared.ordering import Record, newest_seq, settled_seq
+from shared.ordering import newest_seq, settled_seq
 from shared.ports import Delivery, Ledger, Now
 
 log = structlog.get_logger()
 
 LINGER_S: Final = 0.05
-"""Events that arrive within this time are looked at together."""
+"""How old an event is before it is looked at."""
 SECOND_LOOK_S: Final = 0.3
 """Settling and cleaning follow the event within milliseconds, unless their worker dies."""
 LAST_LOOK_S: Final = 65.0
@@ -34,14 +34,6 @@ LOOKS: Final = 4
 """Most looks of one process at one event."""
 LOOKED_REMEMBERED: Final = 10_000
 BATCHES_REMEMBERED: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Ledger and store at one moment. `verdict`: None when there is no record."""
-
-    record: Record | None
-    verdict: Verdict | None
 
 
 class Validate:
@@ -61,13 +53,11 @@ class Validate:
         *,
         sample: int = 20,
     ) -> None:
-        self._generation, self._ledger, self._observe = generation, ledger, observe
-        self._tracker, self._now, self._sample = tracker, now, sample
+        self._generation, self._now, self._sample = generation, now, sample
+        self._look = Looks(ledger, observe, tracker.observe)
         self._sampled: OrderedDict[str, int] = OrderedDict()
         self._looked: OrderedDict[int, int] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had."""
-        self._waiting: dict[str, tuple[bool, list[asyncio.Future[Look]]]] = {}
-        self._flusher: asyncio.Task[None] | None = None
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """
@@ -78,7 +68,8 @@ class Validate:
         document = event.document
         if document.revision == 0:  # refused at the door: no document changed
             return []
-        look = await self._look(document.doc_key, self._is_sample(event))
+        await asyncio.sleep(linger_s(delivery.age_s))
+        look = await self._look(Ask(document.doc_key, self._is_sample(event)))
         looked = self._looked.pop(delivery.sequence, 0)
         if not isinstance(event, DocumentIndexed | DocumentRemoved):
             return []
@@ -141,38 +132,14 @@ class Validate:
             self._sampled.popitem(last=False)
         return asked < self._sample
 
-    # -- many in one look --------------------------------------------------------------------------
 
-    async def _look(self, doc_key: str, sample: bool) -> Look:
-        asked: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
-        sampled, futures = self._waiting.get(doc_key, (False, []))
-        self._waiting[doc_key] = (sampled or sample, [*futures, asked])
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        return await asked
+def linger_s(age_s: float) -> float:
+    """Seconds until an event is looked at first. Pure.
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(LINGER_S)
-            waiting, self._waiting = self._waiting, {}
-            try:
-                looks = await self._look_at(waiting, {k for k, (s, _) in waiting.items() if s})
-            except Exception as error:  # noqa: BLE001 - every waiting delivery settles by it
-                for _, futures in waiting.values():
-                    for asked in futures:
-                        if not asked.done():
-                            asked.set_exception(error)
-                continue
-            for key, (_, futures) in waiting.items():
-                for asked in futures:
-                    if not asked.done():
-                        asked.set_result(looks[key])
-
-    async def _look_at(self, keys: Collection[str], sample: Collection[str]) -> Mapping[str, Look]:
-        records = await self._ledger.get_many(keys)
-        verdicts = await self._observe(records, sample)
-        self._tracker.observe(records, verdicts)
-        return {key: Look(records.get(key), verdicts.get(key)) for key in keys}
+    The indexer tells before it settles, so at once there is nothing to judge yet. What is of a
+    backlog does not wait.
+    """
+    return max(0.0, LINGER_S - age_s)
 
 
 def next_look_s(verdict: Verdict | None, looked: int, age_s: float) -> float | None:

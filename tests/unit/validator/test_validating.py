@@ -23,6 +23,7 @@ from services.validator.validate import (
     LOOKS,
     SECOND_LOOK_S,
     Validate,
+    linger_s,
     next_look_s,
 )
 from shared.batches import BatchBook
@@ -162,6 +163,8 @@ def removed(path: str, seq: int) -> DocumentRemoved:
 
 
 FIRST, LATE = Delivery(sequence=1), Delivery(sequence=1, attempt=3, age_s=70)
+BEHIND = Delivery(sequence=1, age_s=5.0)
+"""Of a backlog."""
 HANDED_BACK = Delivery(sequence=1, attempt=7, age_s=500)
 """Six processes stopped before any of them looked."""
 
@@ -272,6 +275,12 @@ async def test_refusals_are_not_judged(index):
     assert await index.validate(refusal, FIRST) == []
 
 
+def test_only_what_was_told_just_now_waits_for_its_settling():
+    assert linger_s(0.0) == validating.LINGER_S
+    assert 0 < linger_s(validating.LINGER_S / 2) < validating.LINGER_S
+    assert linger_s(validating.LINGER_S) == linger_s(BEHIND.age_s) == 0
+
+
 async def test_many_documents_are_one_look(index, monkeypatch):
     calls = []
     ids = index.store.ids
@@ -284,7 +293,7 @@ async def test_many_documents_are_one_look(index, monkeypatch):
     for n in range(50):
         await index.settle(f"{n}.md", n + 1)
     events = await asyncio.gather(
-        *(index.validate(indexed(f"{n}.md", n + 1), FIRST) for n in range(50))
+        *(index.validate(indexed(f"{n}.md", n + 1), BEHIND) for n in range(50))
     )
 
     assert calls == [50]
