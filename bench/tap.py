@@ -65,7 +65,7 @@ class Tap:
         bus = await nats.connect(self._url, pending_size=64 * 2**20)
         for subject in ("documents.>", "embeddings.>", "$KV.*.*"):
             await bus.subscribe(subject, cb=self._published, pending_msgs_limit=0)
-        await bus.subscribe("_INBOX.>", cb=self._delivered, pending_msgs_limit=0)
+        await bus.subscribe("*.*", cb=self._delivered, pending_msgs_limit=0)
         await bus.flush()
         self._on.set()
         while not self._done.is_set():

@@ -16,6 +16,7 @@ from shared.ports import (
     Vectors,
     VectorStore,
 )
+from shared.stores.coalesce import CoalescingStore
 
 
 def _missing(loading: "asyncio.Future[Any]") -> str:
@@ -114,6 +115,9 @@ class DeferredStore:
     async def lag_s(self) -> float | None:
         return await (await self.ready()).lag_s()
 
+    async def incarnation(self) -> str | None:
+        return await (await self.ready()).incarnation()
+
     async def maintain(self) -> None:
         await (await self.ready()).maintain()
 
@@ -122,3 +126,27 @@ class DeferredStore:
             await self._opening.result().close()
         else:
             self._opening.cancel()
+
+
+class ExpressStore(DeferredStore):
+    """The same store, for calls that go before all others; who has that one closes both."""
+
+    def __init__(self, store: DeferredStore) -> None:
+        self.dimensions = store.dimensions
+        self._store = store
+        self._express: VectorStore | None = None
+
+    async def ready(self) -> VectorStore:
+        """The express side of the store, once it is open. Raises what opening raised."""
+        store = await self._store.ready()
+        if self._express is None:
+            self._express = store.express() if isinstance(store, CoalescingStore) else store
+        return self._express
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be used yet; empty once it is loaded."""
+        return self._store.missing
+
+    async def close(self) -> None:
+        """Nothing: the store is closed by who has it."""

@@ -6,7 +6,8 @@ equally fast, nothing relies on the order between them, and neither can starve t
 every replica always takes from both.
 
 So that express stays short, a source may send no more than an allowance that way; what is above it
-goes with the bulk. It is counted by each enricher for itself.
+goes with the bulk. It is counted by each process for itself: documents by the producers, for a
+burst may be thousands of submissions that belong to no batch, and rows by the enrichers.
 """
 
 from collections.abc import Mapping
@@ -24,21 +25,13 @@ EXPRESS_DOCUMENTS: Final = 16
 """Most documents of a batch whose changes are express."""
 EXPRESS_ROWS: Final = 128
 """Most rows to be written for a revision that is express: two parts."""
+BURST_DOCUMENTS: Final = 64
+"""Changes of one source that are express at once, after a rest, each a batch of its own."""
 BURST_ROWS: Final = 256
 """Rows of one source that are express at once, after a rest."""
-ROWS_PER_S: Final = 8.0
-"""Rows a second of one source that are express for ever: less than any model takes."""
+PER_S: Final = 8.0
+"""Changes, or rows, a second of one source that are express for ever: less than any model takes."""
 SOURCES_REMEMBERED: Final = 1000
-
-
-def lane_of_change(documents: int, *, repair: bool) -> Lane:
-    """The lane of a change on its way to the enricher.
-
-    Args:
-        documents: of the batch that it belongs to, as its source says.
-        repair: it only sends again what is there.
-    """
-    return BULK if repair or documents > EXPRESS_DOCUMENTS else EXPRESS
 
 
 def lane_of_message(headers: Mapping[str, str]) -> Lane:
@@ -47,10 +40,26 @@ def lane_of_message(headers: Mapping[str, str]) -> Lane:
 
 
 class Allowance:
-    """What each source may still send express. Time is passed in, in seconds of any clock."""
+    """What each source may still send express. Time is passed in, in seconds of any clock.
 
-    def __init__(self) -> None:
+    Args:
+        burst: what a source may send at once, after a rest.
+    """
+
+    def __init__(self, burst: int = BURST_ROWS) -> None:
+        self._burst = float(burst)
         self._left: dict[str, tuple[float, float]] = {}
+
+    def lane_of_change(self, source: str, documents: int, *, repair: bool, now_s: float) -> Lane:
+        """The lane of a change on its way to the enricher; an express one is counted.
+
+        Args:
+            documents: of the batch that it belongs to, as its source says.
+            repair: it only sends again what is there.
+        """
+        if repair or documents > EXPRESS_DOCUMENTS:
+            return BULK
+        return self._spend(source, 1, now_s)
 
     def lane_of_parts(self, change: Lane, source: str, rows: int, now_s: float) -> Lane:
         """The lane of a revision on its way to the index; an express one is counted.
@@ -61,7 +70,10 @@ class Allowance:
         """
         if change == BULK or rows > EXPRESS_ROWS:
             return BULK
-        left, cost = self._now(source, now_s), max(1, rows)
+        return self._spend(source, max(1, rows), now_s)
+
+    def _spend(self, source: str, cost: int, now_s: float) -> Lane:
+        left = self._now(source, now_s)
         if cost > left:
             return BULK
         self._left.pop(source, None)
@@ -71,5 +83,5 @@ class Allowance:
         return EXPRESS
 
     def _now(self, source: str, now_s: float) -> float:
-        left, at_s = self._left.get(source, (float(BURST_ROWS), now_s))
-        return min(float(BURST_ROWS), left + max(0.0, now_s - at_s) * ROWS_PER_S)
+        left, at_s = self._left.get(source, (self._burst, now_s))
+        return min(self._burst, left + max(0.0, now_s - at_s) * PER_S)

@@ -1,13 +1,15 @@
 """The indexer, built from a process's adapters."""
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from services.indexer.index import Index
-from services.indexer.turns import InTurn
+from services.indexer.turns import InTurn, by_lane
 from services.part import Part
 from shared.bus.session import BusSession
+from shared.deferred import ExpressStore
 from shared.errors import StoreUnavailable
 from shared.topology import index_stage
 from shared.wiring import Wiring, utc_now
@@ -19,7 +21,7 @@ MAINTAIN_EVERY_S = 1.0
 
 async def build(wiring: Wiring) -> Part:
     validation, store = wiring.settings.validation, await wiring.store()
-    index = Index(
+    bulk = Index(
         generation=wiring.generation.id,
         fingerprint=wiring.generation.fingerprint,
         ledger=await wiring.ledger(),
@@ -29,9 +31,10 @@ async def build(wiring: Wiring) -> Part:
         progress=wiring.progress,
         poll_s=validation.poll,
     )
+    express = replace(bulk, store=ExpressStore(store))
 
     def subscribe(session: BusSession) -> None:
-        in_turn = InTurn(index)
+        in_turn = InTurn(by_lane(express, bulk))
         for lane in index_stage(wiring.generation.id, validation.timeout).lanes:
             session.subscribe(lane, in_turn)
 

@@ -1,13 +1,23 @@
-"""One part of a document at a time, in this process."""
+"""Who handles a part, and when: one part of a document at a time, in this process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from shared.events import EmbeddingsReady, Event
+from shared.lanes import EXPRESS
 from shared.ports import Delivery
 
 Handle = Callable[[EmbeddingsReady, Delivery], Awaitable[Sequence[Event]]]
+
+
+def by_lane(express: Handle, bulk: Handle) -> Handle:
+    """Each part to the handler of its lane: they differ in how long their store gathers rows."""
+
+    async def handle(part: EmbeddingsReady, delivery: Delivery) -> Sequence[Event]:
+        return await (express if part.lane == EXPRESS else bulk)(part, delivery)
+
+    return handle
 
 
 class InTurn:

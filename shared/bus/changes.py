@@ -1,6 +1,7 @@
 """DOCS: the newest change of every document, appended by compare-and-set."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Set
 from typing import Final
 
@@ -15,8 +16,8 @@ from shared.bus.publish import Outgoing, store
 from shared.bus.reading import scan
 from shared.errors import BusUnavailable, ChangeLogConflict, MalformedEvent
 from shared.events import DocumentChanged, Stored
+from shared.lanes import BURST_DOCUMENTS, Allowance
 from shared.lanes import HEADER as LANE
-from shared.lanes import lane_of_change
 from shared.ports import Newest
 
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
@@ -42,6 +43,7 @@ class JetChangeLog:
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
+        self._allowance = Allowance(BURST_DOCUMENTS)
 
     async def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
         """A document that changes meanwhile may come twice, the newer sequence last."""
@@ -84,7 +86,12 @@ class JetChangeLog:
         return found - {NO_BODY}
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
-        lane = lane_of_change(change.batch.count, repair=change.repair is not None)
+        lane = self._allowance.lane_of_change(
+            change.document.source,
+            change.batch.count,
+            repair=change.repair is not None,
+            now_s=time.monotonic(),
+        )
         message = Outgoing(
             stream=change.stream,
             subject=change.subject,

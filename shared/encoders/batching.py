@@ -1,6 +1,12 @@
 """Which texts share a device call. Pure."""
 
 from collections.abc import Sequence
+from typing import Final
+
+SMALL: Final = 4
+"""Texts of a caller who may come along in the call of another one."""
+GUESTS: Final = 8
+"""One text in so many of a call may be such a guest, and always one."""
 
 
 def padded(length: int, multiple: int = 8) -> int:
@@ -41,6 +47,33 @@ def next_batch(
     """The batch of the plan that `first` is in: with whom it goes now."""
     plan = plan_batches(lengths, max_tokens=max_tokens, max_items=max_items, multiple=multiple)
     return next(batch for batch in plan if first in batch)
+
+
+def with_guests(
+    batch: Sequence[int],
+    guests: Sequence[int],
+    lengths: Sequence[int],
+    first: int,
+    *,
+    max_tokens: int,
+    max_items: int,
+) -> list[int]:
+    """The batch, and with it texts of small callers, so that an edit waits for one call at most.
+
+    They make it neither wider nor longer: the shortest texts of the batch wait in their place.
+
+    Args:
+        batch: indices of `lengths`, the longest text first; `first` is one of them and stays.
+        guests: indices of texts that would like to come along, the most urgent first.
+    """
+    width = padded(max(lengths[index] for index in batch))
+    room = min(max_items, max_tokens // width)
+    free = max(0, min(room - 1, max(1, room // GUESTS)))
+    narrow = (g for g in guests if g not in batch and padded(lengths[g]) <= width)
+    along = [guest for guest, _ in zip(narrow, range(free), strict=False)]
+    own = [index for index in batch if index != first]
+    own = own[: room - 1 - len(along)] if along else own
+    return [index for index in batch if index == first or index in own] + along
 
 
 def whose_turn(remaining: Sequence[int], turn: int) -> int:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from shared.encoders.backend import Backend, Tokens
-from shared.encoders.batching import next_batch, whose_turn
+from shared.encoders.batching import SMALL, next_batch, whose_turn, with_guests
 from shared.encoders.device import Counters, Device, Stuck
 from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
 from shared.ports import Vectors
@@ -35,6 +35,10 @@ class _Job:
     """Texts without a vector."""
     ready: dict[int, Tokens] = field(default_factory=dict)
     """Texts that wait for the device, by their place in the call."""
+
+    @property
+    def is_small(self) -> bool:
+        return len(self.vectors) <= SMALL
 
 
 class _Row(NamedTuple):
@@ -74,7 +78,7 @@ class CoalescingEncoder:
         """Told, once, when the device does not come back: the process has to end."""
         self._gave_up = False
         self._backend = backend
-        self._max_tokens, self._max_items = max_tokens, max_items
+        self._limits = {"max_tokens": max_tokens, "max_items": max_items}
         self._look_tokens, self._max_waiting = look_tokens, max_waiting
         self._jobs: list[_Job] = []
         self._room = asyncio.Event()
@@ -189,13 +193,10 @@ class CoalescingEncoder:
         chosen = jobs[whose_turn([job.missing for job in jobs], self._turn)]
         self._turn += 1
         rows = self._in_sight(chosen, jobs)
-        batch = next_batch(
-            [len(row.tokens) for row in rows],
-            0,
-            max_tokens=self._max_tokens,
-            max_items=self._max_items,
-        )
-        taken = [rows[index] for index in batch]
+        lengths, limits = [len(row.tokens) for row in rows], self._limits
+        guests = [n for n, row in enumerate(rows) if row.job is not chosen and row.job.is_small]
+        batch = next_batch(lengths, 0, **limits)
+        taken = [rows[index] for index in with_guests(batch, guests, lengths, 0, **limits)]
         for row in taken:
             del row.job.ready[row.place]
         if self.waiting < self._max_waiting:
@@ -203,8 +204,9 @@ class CoalescingEncoder:
         return taken
 
     def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
-        """Texts that a batch may be made of: of the chosen job first, then of the oldest."""
-        others = (job for job in jobs if job is not chosen and not job.alone)
+        """Texts that a batch may be made of: of the chosen job, of small ones, of the oldest."""
+        others = [job for job in jobs if job is not chosen and not job.alone]
+        others.sort(key=lambda job: not job.is_small)
         rows: list[_Row] = []
         room = self._look_tokens
         for job in (chosen, *(() if chosen.alone else others)):

@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from shared.bus import changes
 from shared.bus.changes import JetChangeLog
 from shared.bus.flow import flow
 from shared.bus.road import JetRoad
-from shared.lanes import BULK, EXPRESS
+from shared.lanes import BULK, BURST_DOCUMENTS, EXPRESS, lane_of_message
 from shared.topology import embed_stage, enrich_stage
 
 pytestmark = pytest.mark.nats
@@ -96,6 +98,21 @@ async def test_each_change_is_handled_by_one_of_the_lanes_that_are_delivered_all
 
     assert waiting == 21  # not twice
     assert sorted(seen) == sorted([(BULK, f"b{n}.md") for n in range(20)] + [(EXPRESS, "edit.md")])
+
+
+async def test_a_burst_of_changes_without_a_batch_is_bulk_above_the_allowance_of_its_source(
+    provisioned, changed, monkeypatch
+):
+    monkeypatch.setattr(changes, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    log = JetChangeLog(provisioned)
+    for number in range(BURST_DOCUMENTS + 2):
+        await log.append(changed(f"{number}.md"), expect=0, message_id=f"{number}")
+    lanes = [
+        lane_of_message((await provisioned.get_last_msg("DOCS", subject)).headers or {})
+        for subject in (changed(f"{n}.md").subject for n in range(BURST_DOCUMENTS + 2))
+    ]
+
+    assert lanes == [EXPRESS] * BURST_DOCUMENTS + [BULK] * 2
 
 
 async def test_what_cannot_be_read_is_one_dead_letter_though_both_lanes_are_delivered_it(

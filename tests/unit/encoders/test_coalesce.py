@@ -200,6 +200,24 @@ async def test_a_huge_job_does_not_starve_an_edit():
     assert done_before_the_edit <= 12
 
 
+@pytest.mark.parametrize("call", [1, 2])
+async def test_an_edit_comes_along_in_the_next_call_whosever_turn_it_is(call):
+    device = Gated()
+    async with CoalescingEncoder(device, max_items=4) as encoder:
+        huge = [asyncio.create_task(encoder.encode(["some words"] * 64)) for _ in range(3)]
+        await until(lambda: encoder.waiting == 3 * 64 - 4)
+        await device.busy()
+        for _ in range(call - 1):
+            device.open(1)
+            await device.busy()
+        edit = asyncio.create_task(encoder.encode(["edit"]))
+        await until(lambda: encoder.waiting == 3 * 64 - 4 * call + 1)
+        device.open()
+        await asyncio.gather(edit, *huge)
+
+    assert 1 in device.seen[call]
+
+
 async def test_a_stream_of_edits_does_not_starve_a_huge_job():
     device = FakeEncoder(8)
     edits = 0

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.indexer.turns import InTurn
+from services.indexer.turns import InTurn, by_lane
 from shared.events import Batch, Document, EmbeddingsReady
 from shared.identity import doc_key
+from shared.lanes import BULK
 from shared.ports import Delivery
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,3 +59,21 @@ async def test_a_part_that_fails_lets_the_next_one_go():
     handler.failing = False
 
     assert await in_turn(part("a.md"), Delivery(1)) == []
+
+
+async def test_a_part_is_handled_by_the_handler_of_its_lane():
+    handled = []
+
+    def handler(name):
+        async def handle(some: EmbeddingsReady, delivery: Delivery):
+            handled.append((name, some.document.path, delivery.attempt))
+            return [some]
+
+        return handle
+
+    handle = by_lane(handler("express"), handler("bulk"))
+    small, large = part("a.md"), part("b.md").model_copy(update={"lane": BULK})
+
+    assert await handle(small, Delivery(1)) == [small]
+    assert await handle(large, Delivery(2, attempt=3)) == [large]
+    assert handled == [("express", "a.md", 1), ("bulk", "b.md", 3)]

@@ -4,15 +4,15 @@ import pytest
 
 from shared.lanes import (
     BULK,
+    BURST_DOCUMENTS,
     BURST_ROWS,
     EXPRESS,
     EXPRESS_DOCUMENTS,
     EXPRESS_ROWS,
     HEADER,
-    ROWS_PER_S,
+    PER_S,
     SOURCES_REMEMBERED,
     Allowance,
-    lane_of_change,
     lane_of_message,
 )
 
@@ -27,7 +27,30 @@ from shared.lanes import (
     ],
 )
 def test_a_change_is_express_unless_it_is_one_of_many_or_sent_again(documents, repair, lane):
-    assert lane_of_change(documents, repair=repair) == lane
+    found = Allowance(BURST_DOCUMENTS).lane_of_change("docs", documents, repair=repair, now_s=0.0)
+
+    assert found == lane
+
+
+def test_a_burst_of_changes_without_a_batch_is_bulk_above_the_allowance_of_its_source():
+    allowance = Allowance(BURST_DOCUMENTS)
+
+    def changes(source, count, now_s=0.0):
+        return [
+            allowance.lane_of_change(source, 1, repair=False, now_s=now_s) for _ in range(count)
+        ]
+
+    assert changes("loud", BURST_DOCUMENTS + 5) == [EXPRESS] * BURST_DOCUMENTS + [BULK] * 5
+    assert changes("quiet", 1) == [EXPRESS]
+    assert changes("loud", 2 * int(PER_S), now_s=1.0).count(EXPRESS) == PER_S
+
+
+def test_a_repair_and_a_large_batch_take_nothing_of_an_allowance():
+    allowance = Allowance(burst=1)
+    allowance.lane_of_change("docs", 1, repair=True, now_s=0.0)
+    allowance.lane_of_change("docs", EXPRESS_DOCUMENTS + 1, repair=False, now_s=0.0)
+
+    assert allowance.lane_of_change("docs", 1, repair=False, now_s=0.0) == EXPRESS
 
 
 def test_a_change_that_an_older_version_published_is_express():
@@ -56,10 +79,10 @@ def test_an_allowance_grows_back_up_to_a_burst():
     allowance = Allowance()
     for _ in range(BURST_ROWS):
         allowance.lane_of_parts(EXPRESS, "docs", 1, 0.0)
-    soon = [allowance.lane_of_parts(EXPRESS, "docs", 1, 1.0) for _ in range(2 * int(ROWS_PER_S))]
+    soon = [allowance.lane_of_parts(EXPRESS, "docs", 1, 1.0) for _ in range(2 * int(PER_S))]
     later = [allowance.lane_of_parts(EXPRESS, "docs", 1, 1e6) for _ in range(BURST_ROWS + 1)]
 
-    assert soon.count(EXPRESS) == ROWS_PER_S
+    assert soon.count(EXPRESS) == PER_S
     assert later.count(EXPRESS) == BURST_ROWS
 
 

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.deferred import DeferredStore, ExpressStore
 from shared.errors import StoreUnavailable, VectorsRejected
 from shared.generations import Generation
 from shared.ports import Digest, Probe, Row
 from shared.progress import Progress
 from shared.settings import Chunking, Settings
-from shared.stores import coalesce
-from shared.stores.coalesce import CoalescingStore, Rush, Size, agreeing_runs, fitting
+from shared.stores import group
+from shared.stores.coalesce import CoalescingStore, agreeing_runs
+from shared.stores.group import Rush, Size, fitting
 from shared.stores.memory import MemoryStore
 from shared.wiring import Wiring
 
@@ -174,7 +176,7 @@ async def test_a_caller_cancelled_during_the_commit_does_not_harm_the_others(inn
 
 
 async def test_a_group_is_capped_by_rows_and_a_large_call_goes_alone(inner, store, monkeypatch):
-    monkeypatch.setattr(coalesce, "ROWS", 4)
+    monkeypatch.setattr(group, "ROWS", 4)
     inner.gate.set()
 
     await asyncio.gather(
@@ -188,7 +190,7 @@ async def test_a_group_is_capped_by_rows_and_a_large_call_goes_alone(inner, stor
 
 
 async def test_a_group_is_capped_by_bytes(inner, store, monkeypatch):
-    monkeypatch.setattr(coalesce, "BYTES", 10_000)
+    monkeypatch.setattr(group, "BYTES", 10_000)
     inner.gate.set()
 
     await asyncio.gather(*(store.upsert([row(str(n), text="x" * 1200)]) for n in range(4)))
@@ -226,7 +228,7 @@ def test_a_group_is_the_longest_run_that_fits_and_never_empty(sizes):
 
     def fits(n: int) -> bool:
         rows, size = sum(s.rows for s in sizes[:n]), sum(s.bytes for s in sizes[:n])
-        return n <= 1 or (rows <= coalesce.ROWS and size <= coalesce.BYTES)
+        return n <= 1 or (rows <= group.ROWS and size <= group.BYTES)
 
     assert fits(count)
     assert count == len(sizes) or (count >= 1 and not fits(count + 1))
@@ -250,8 +252,8 @@ def test_runs_keep_every_question_in_order_and_agree_within(calls):
 def gathering(inner, monkeypatch) -> CoalescingStore:
     """A store that gathers until four calls wait; nothing else ends that within a test."""
     for name, value in {"RUSH": 3, "RUSH_S": 1e9, "COMPANY": 4, "SILENCE_S": 1e9}.items():
-        monkeypatch.setattr(coalesce, name, value)
-    monkeypatch.setattr(coalesce, "GLANCE_S", 0.0)
+        monkeypatch.setattr(group, name, value)
+    monkeypatch.setattr(group, "GLANCE_S", 0.0)
     inner.gate.set()
     return CoalescingStore(inner, gather_s=1e9)
 
@@ -288,7 +290,7 @@ async def test_a_group_waits_for_company_only_so_long(inner, gathering):
 
 
 async def test_a_group_goes_when_no_more_calls_come(inner, gathering, monkeypatch):
-    monkeypatch.setattr(coalesce, "SILENCE_S", 0.01)
+    monkeypatch.setattr(group, "SILENCE_S", 0.01)
     await rush(gathering)
     await asyncio.gather(*(gathering.upsert([row(str(n))]) for n in range(3)))
 
@@ -297,9 +299,9 @@ async def test_a_group_goes_when_no_more_calls_come(inner, gathering, monkeypatc
 
 async def test_who_has_waited_alone_does_not_wait_again(inner, gathering, monkeypatch):
     await rush(gathering)
-    monkeypatch.setattr(coalesce, "SILENCE_S", 0.0)
+    monkeypatch.setattr(group, "SILENCE_S", 0.0)
     await gathering.upsert([row("a")])
-    monkeypatch.setattr(coalesce, "SILENCE_S", 1e9)
+    monkeypatch.setattr(group, "SILENCE_S", 1e9)
     await rush(gathering)
 
     assert inner.calls == [("upsert", 1)] * 5
@@ -316,15 +318,15 @@ async def test_deletes_and_questions_never_wait_for_company(inner, gathering):
 def test_a_load_is_many_calls_in_a_short_time():
     slow, quick = Rush(), Rush()
     for n in range(20):
-        slow.note(n * 1.01 * coalesce.RUSH_S / (coalesce.RUSH - 1))
-        quick.note(n * 0.99 * coalesce.RUSH_S / (coalesce.RUSH - 1))
+        slow.note(n * 1.01 * group.RUSH_S / (group.RUSH - 1))
+        quick.note(n * 0.99 * group.RUSH_S / (group.RUSH - 1))
     last = quick._came[-1]
 
     assert not slow.is_on(slow._came[-1])
     assert quick.is_on(last)
-    assert not quick.is_on(last + coalesce.RUSH_S)
+    assert not quick.is_on(last + group.RUSH_S)
     assert not quick.is_over(last)
-    assert quick.is_over(last + coalesce.SILENCE_S)
+    assert quick.is_over(last + group.SILENCE_S)
 
 
 async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
@@ -369,3 +371,92 @@ async def test_a_sweep_asks_the_inner_store_itself_and_waits_for_no_group(inner,
 
     inner.gate.set()
     await asyncio.gather(*waiting)
+
+
+# -- express ---------------------------------------------------------------------------------------
+
+
+async def test_what_is_express_ends_the_wait_for_company(inner, gathering, monkeypatch):
+    monkeypatch.setattr(group, "EXPRESS_GATHER_S", 0.0)
+    await rush(gathering)
+    bulk = start(gathering.upsert([row("a")]), gathering.upsert([row("b")]))
+    await others_run()
+    before = inner.calls[2:]
+    async with asyncio.timeout(60):
+        await gathering.express().upsert([row("c")])
+    await asyncio.gather(*bulk)
+
+    assert before == []
+    assert inner.calls[2:] == [("upsert", 3)]
+
+
+async def test_what_is_express_goes_before_what_has_waited_longer(inner, store, monkeypatch):
+    monkeypatch.setattr(group, "ROWS", 4)
+    under_way = start(store.upsert([row("first")]))
+    await others_run()
+    bulk = start(*(store.upsert([row(f"{n}{k}") for k in range(4)]) for n in range(3)))
+    express = start(store.express().upsert([row("express")]))
+    await others_run()
+
+    inner.gate.set()
+    await asyncio.gather(*under_way, *express, *bulk)
+
+    assert inner.calls == [("upsert", 1), ("upsert", 1), *[("upsert", 4)] * 3]
+
+
+async def test_what_is_express_goes_in_the_order_it_came(inner, store, monkeypatch):
+    monkeypatch.setattr(group, "ROWS", 2)
+    side = store.express()
+    under_way = start(store.upsert([row("first")]))
+    await others_run()
+    calls = start(*(side.upsert([row(f"{n}{k}") for k in range(n)]) for n in (1, 2, 1)))
+    await others_run()
+
+    inner.gate.set()
+    await asyncio.gather(*under_way, *calls)
+
+    assert inner.calls == [("upsert", n) for n in (1, 1, 2, 1)]
+
+
+async def test_an_express_question_does_not_wait_for_another_one(inner, store):
+    bulk = start(store.unsearchable([Probe("a", GOOD)]), store.ids({"doc-a": 1}))
+    await others_run()
+    express = start(
+        store.express().unsearchable([Probe("b", GOOD)]), store.express().ids({"doc-b": 1})
+    )
+    await others_run()
+
+    assert sorted(inner.calls) == [("ids", 1)] * 2 + [("unsearchable", 1)] * 2
+
+    inner.gate.set()
+    await asyncio.gather(*bulk, *express)
+
+
+async def test_closing_a_store_waits_for_what_is_express(inner, store):
+    asking = start(store.express().ids({"doc-a": 1}))
+    await others_run()
+    closing = start(store.close())
+    await others_run()
+    assert not closing[0].done()
+
+    inner.gate.set()
+    await asyncio.gather(*asking, *closing)
+
+
+async def test_the_express_side_of_a_store_that_opens_is_made_once_it_is_open(inner):
+    inner.gate.set()
+    opening: asyncio.Future = asyncio.get_running_loop().create_future()
+    deferred = DeferredStore(2, opening)
+    express = ExpressStore(deferred)
+    writing = start(express.upsert([row("a")]))
+    await others_run()
+    assert (express.missing, writing[0].done()) == ("it loads", False)
+
+    store = CoalescingStore(inner)
+    opening.set_result(store)
+    await asyncio.gather(*writing)
+    await express.close()
+
+    assert (await express.ready())._upserts is store._upserts
+    assert await express.ready() is await express.ready()
+    assert (express.missing, await deferred.count()) == ("", 1)
