@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from services.folder import DataFolder
-from shared.errors import BusUnavailable, StoreUnavailable
+from shared.errors import BusUnavailable, NotProvisioned, StoreUnavailable
 from shared.wiring import Wiring
 
 log = structlog.get_logger()
@@ -78,11 +78,11 @@ async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) -> T:
-    """What `call` returns, however long the bus is away."""
+    """What `call` returns, however long the bus is away, or lacks what the admin makes."""
     while True:
         try:
             done = await call()
-        except BusUnavailable as error:
+        except (BusUnavailable, NotProvisioned) as error:
             await waits.pause("bus", str(error))
         else:
             waits.over("bus")

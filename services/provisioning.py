@@ -30,7 +30,8 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     """The live generation, on a bus that has everything it needs; and what had to be done.
 
     Raises:
-        ConfigurationError: something is missing, and this process may not make it.
+        NotProvisioned: something is missing, and this process may not make it.
+        ConfigurationError: something is of another kind, or denied.
         BusUnavailable: the server does not answer.
     """
     wanted = wanted_generation(settings)

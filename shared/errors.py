@@ -17,6 +17,7 @@ InstepError
 │   └── ChangeLogConflict
 ├── DocumentRefused         an outcome with a code            a refused revision
 └── ConfigurationError      only a person can put it right    exit status 2
+    ├── NotProvisioned          the admin has to prepare the bus first; a service waits for that
     ├── StoreMismatch
     └── ModelMismatch
 """
@@ -115,6 +116,10 @@ class DocumentRefused(InstepError):
 
 class ConfigurationError(InstepError):
     """The process was started wrongly; one line that says what to do."""
+
+
+class NotProvisioned(ConfigurationError):
+    """The bus lacks what only the admin may make, at the start of a process with another key."""
 
 
 class StoreMismatch(ConfigurationError):

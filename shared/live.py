@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, NotProvisioned
 from shared.generations import Generation, differences
 from shared.ports import Shelf
 
@@ -22,10 +22,11 @@ async def known_generation(shelf: Shelf, wanted: Generation) -> Live:
     """The same for a process that may not decide it.
 
     Raises:
-        ConfigurationError: nobody has decided yet, or as `live_generation`.
+        NotProvisioned: nobody has decided yet.
+        ConfigurationError: as `live_generation`.
     """
     if await shelf.get(LIVE) is None:
-        raise ConfigurationError("the bus is not ready yet: run `instep provision` as the admin")
+        raise NotProvisioned("the bus is not ready yet: run `instep provision` as the admin")
     return await live_generation(shelf, wanted)
 
 

@@ -194,7 +194,7 @@ class Wiring:
 
         settings = self.settings.store.weaviate
         store = await WeaviateStore.open(
-            Address.of(settings.url, settings.grpc),
+            Address.of(settings.url, settings.grpc, settings.tls_ca),
             name=collection_name(settings.prefix, self.generation.id),
             dimensions=self.generation.dimensions,
             api_key=await asyncio.to_thread(key_of, settings),

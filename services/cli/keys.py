@@ -50,10 +50,15 @@ class Folder:
         self._write(path, text + "\n", SECRET)
         return text
 
+    def there(self, name: str) -> str:
+        """What the file holds; empty when there is none."""
+        path = self.path / name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     def derived(self, name: str, text: str, mode: int = PUBLIC) -> None:
         """Written at every run."""
         path = self.path / name
-        same = path.exists() and path.read_text(encoding="utf-8") == text
+        same = path.exists() and self.there(name) == text
         (self.kept if same else self.made).append(name)
         self._write(path, text, mode)
 
@@ -97,8 +102,7 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     from shared.bus import server
 
     settings = options.settings()
-    auth = folder.path / server.AUTH_FILE
-    known = server.generations_of(auth.read_text("utf-8")) if auth.exists() else ()
+    known = server.generations_of(folder.there(server.AUTH_FILE))
     wanted = wanted_generation(settings).id
     # the live generation stays when a setting changes: nobody may be locked out of it
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
@@ -111,10 +115,11 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
         http=args.http,
         max_file_bytes=settings.bus.max_file,
     )
-    folder.derived(server.SERVER_FILE, server.server(place))
+    folder.derived(server.SERVER_FILE, server.server(place, folder.there(server.SERVER_FILE)))
     password = folder.secret(ROUTE_KEY, secrets.token_urlsafe(32))
     hosts = args.cluster.split(",")
-    folder.derived(server.CLUSTER_FILE, server.cluster(place, hosts, password), SECRET)
+    before = folder.there(server.CLUSTER_FILE)
+    folder.derived(server.CLUSTER_FILE, server.cluster(place, hosts, password, before), SECRET)
     folder.secret(GATEWAY_KEY, secrets.token_urlsafe(32))
     key = folder.secret(WEAVIATE_KEY, secrets.token_urlsafe(32))
     folder.derived(WEAVIATE_ENV, weaviate_env(key), SECRET)

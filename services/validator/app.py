@@ -10,6 +10,7 @@ from services.validator.checks import SampleQuery, parse_queries
 from services.validator.checkup import ValidateNow
 from services.validator.complete import Complete
 from services.validator.failures import Failure, RecordFailure
+from services.validator.filled import Filled
 from services.validator.observe import AskSamples, Observe
 from services.validator.sweep import Sweep
 from services.validator.sweeper import Sweeper
@@ -126,6 +127,7 @@ async def sweeper(wiring: Wiring) -> Sweeper:
             consumed=road.consumed,
             auditor=auditor,
             settled_in=lambda: wiring.holds is None or wiring.progress.listed,
+            filled=Filled(await wiring.store(), await wiring.shelf(BATCHES), wiring.generation.id),
         )
 
     return await wiring.once("sweeper", make)

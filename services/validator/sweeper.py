@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from services.validator.filled import Filled
 from services.validator.sweep import BATCH, Sweep
 from services.validator.swept import Swept
 from shared.errors import ConfigurationError, InstepError, TransientError
@@ -82,6 +83,8 @@ class Sweeper:
     """Whether anybody works; else repairs are left for later, not waited for."""
     auditor: Callable[[], Auditor | None] = lambda: None
     settled_in: Callable[[], bool] = lambda: True
+    filled: Filled | None = None
+    """None: nobody tells of the index whether it was lost."""
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _owed: bool = False
@@ -101,11 +104,13 @@ class Sweeper:
         async with self._one:
             if dry_run:
                 return await self._round(dry_run=True, force=force, batch_size=batch_size)
-            await self._make_anew()
+            index = await self._make_anew()
             owed, self._owed = self._owed, False  # who asks from here on wants another one
             try:
                 done = await self._round(dry_run=False, force=force, batch_size=batch_size)
                 await self._keep(done)
+                if self.filled:
+                    await self.filled.note(index)
             except BaseException:
                 self._owed |= owed
                 raise
@@ -187,8 +192,12 @@ class Sweeper:
             self._asked.clear()
             self._owed = True
 
-    async def _make_anew(self) -> None:
-        """A sweep is owed from now on if anything was missing."""
+    async def _make_anew(self) -> str | None:
+        """A sweep is owed from now on if anything was missing.
+
+        Returns:
+            Which making of the index there is; None: nothing is known of it.
+        """
         try:
             restored = await self.restore()
         except ConfigurationError:  # whoever puts it right does not tell us
@@ -197,6 +206,11 @@ class Sweeper:
         if restored:
             log.warning("bus_restored")
             self._owed = True
+        index = await self.filled.now() if self.filled else None
+        if self.filled and not self._owed and await self.filled.is_another(index):
+            log.warning("index_is_another", incarnation=index)
+            self._owed = True
+        return index
 
     async def _is_wanted(self, due: float) -> bool:
         if self._owed:

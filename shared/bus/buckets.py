@@ -17,7 +17,7 @@ from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus.reading import PAGE_BYTES, newest, replies_to, scan, translated
-from shared.errors import BusUnavailable, ConfigurationError, Conflict
+from shared.errors import BusUnavailable, Conflict, NotProvisioned
 
 KEY_PATTERN: Final = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
 CONCURRENT: Final = 64
@@ -50,12 +50,12 @@ class KvBucket:
         self._direct = False
 
     async def open(self) -> None:
-        """Learn how the bucket may be read. Raises ConfigurationError when there is none."""
+        """Learn how the bucket may be read. Raises NotProvisioned when there is none."""
         with translated(f"opening {self.name}"):
             try:
                 info = await self._js.stream_info(self.stream)
             except NotFoundError:
-                raise ConfigurationError(
+                raise NotProvisioned(
                     f"the bus has no bucket {self.name}; run `instep provision`"
                 ) from None
         self._direct = bool(info.config.allow_direct)

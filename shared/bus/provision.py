@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 
 from shared.bus.needs import stages_of, streams_of
 from shared.bus.rising import SKEW_S, above, clock
-from shared.errors import BusUnavailable, ConfigurationError
+from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned
 from shared.topology import (
     BODIES,
     BUCKETS,
@@ -77,7 +77,8 @@ async def compare(js: JetStreamContext, *, identity: str, generation: str) -> No
     """Look at what one identity uses, and change nothing; a difference is logged.
 
     Raises:
-        ConfigurationError: something is missing, or of another kind.
+        NotProvisioned: something is missing.
+        ConfigurationError: something is of another kind.
         BusUnavailable: the server does not answer.
     """
     used = streams_of(identity, generation)
@@ -94,7 +95,7 @@ async def compare(js: JetStreamContext, *, identity: str, generation: str) -> No
 async def _compare(js: JetStreamContext, api: str, what: str, want: Config) -> None:
     have = await ask(js, api, None)
     if have is None:
-        raise ConfigurationError(f"the bus has no {what}: run `instep provision` as the admin")
+        raise NotProvisioned(f"the bus has no {what}: run `instep provision` as the admin")
     changes = difference(have["config"], want)
     _refuse_fixed(what, changes)
     if changes:

@@ -16,6 +16,7 @@ CLUSTER_FILE: Final = "nats-cluster.conf"
 ROUTES: Final = "0.0.0.0:6222"
 MAX_MEMORY_BYTES: Final = 64 * MB
 GENERATIONS: Final = "# generations:"
+ENCRYPTION: Final = "# Encryption:"
 
 
 def authorization(public: Mapping[str, str], generations: Sequence[str]) -> str:
@@ -65,20 +66,25 @@ class Place:
     max_file_bytes: int
 
 
-def server(place: Place) -> str:
-    """`nats.conf`: one server."""
-    return _server(place, 'server_name: "instep"')
+def server(place: Place, before: str = "") -> str:
+    """`nats.conf`: one server.
+
+    Args:
+        before: the file that is there, of which the operator's lines about encryption stay.
+    """
+    return _server(place, 'server_name: "instep"') + _encryption(place, before)
 
 
-def cluster(place: Place, hosts: Sequence[str], password: str) -> str:
+def cluster(place: Place, hosts: Sequence[str], password: str, before: str = "") -> str:
     """`nats-cluster.conf`: each of several servers, with `--name` on its command line.
 
     Args:
         hosts: their names, for each other.
         password: what they show each other; who knew it could read and write everything.
+        before: as for `server`.
     """
     routes = "\n".join(f"    {json.dumps(_route(host, password))}" for host in hosts)
-    return _server(
+    one = _server(
         place,
         f"""cluster {{
   name: "instep"
@@ -89,6 +95,7 @@ def cluster(place: Place, hosts: Sequence[str], password: str) -> str:
   ]
 }}""",
     )
+    return one + _encryption(place, before)
 
 
 def _route(host: str, password: str) -> str:
@@ -98,7 +105,8 @@ def _route(host: str, password: str) -> str:
 def _server(place: Place, itself: str) -> str:
     quoted = json.dumps
     return f"""# Written by `instep keys`, and again by its next run.
-# For settings of your own take another file, and have it include {AUTH_FILE}.
+# What you write at its end, below the word Encryption, stays.
+# For other settings of your own take another file, and have it include {AUTH_FILE}.
 {itself}
 listen: {quoted(place.listen)}
 http: {quoted(place.http)} # monitoring, for everybody who reaches it: keep it inside your network
@@ -112,7 +120,16 @@ jetstream {{
 feature_flags {{ js_ack_fc_v2: false }}
 include {quoted("./" + AUTH_FILE)}
 
-# Encryption: put a certificate and its key here and uncomment three lines.
+"""
+
+
+def _encryption(place: Place, before: str) -> str:
+    """The end of the file: as the operator has it, if anything of it is in force."""
+    kept = before.partition(ENCRYPTION)[2].partition("\n")[2]
+    if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
+        return f"{ENCRYPTION} what is below stays at the next run of `instep keys`.\n{kept}"
+    quoted = json.dumps
+    return f"""{ENCRYPTION} put a certificate and its key here and uncomment three lines; they stay.
 #tls {{ cert_file: {quoted(place.folder + "/server.pem")}
 #      key_file: {quoted(place.folder + "/server.key")}
 #      timeout: 5 }}

@@ -173,6 +173,14 @@ class VectorStore(Protocol):
         """
         ...
 
+    async def incarnation(self) -> str | None:
+        """Which making of the index this is; one that somebody deleted is made anew first.
+
+        Another one than before is empty, or was: it has to be filled. None: by its kind, the store
+        cannot be lost while it is open. Raises StoreUnavailable.
+        """
+        ...
+
     async def maintain(self) -> None:
         """Compact, clean up, grow indexes; safe at any time, changes no row."""
         ...

@@ -152,6 +152,8 @@ class Weaviate(Group):
     """File with one line, the key."""
     key: SecretStr | None = None
     """The key itself; goes before the file."""
+    tls_ca: Path | None = None
+    """Certificates that sign the server's, for an address that begins with https://."""
     prefix: str = "Instep"
     """What the names of its collections begin with; two installations on one server need two."""
     replicas: int = Field(default=1, ge=1, le=9)

@@ -139,6 +139,9 @@ class MemoryStore:
     async def lag_s(self) -> None:
         return None
 
+    async def incarnation(self) -> None:
+        return None
+
     async def maintain(self) -> None:
         await self._pause()
 

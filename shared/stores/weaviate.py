@@ -26,7 +26,7 @@ from shared.stores import (
 )
 from shared.stores.weaviate_answers import Found
 from shared.stores.weaviate_calls import IDS_PER_CALL, MOST_FOUND, at_once
-from shared.stores.weaviate_open import Address, Opened
+from shared.stores.weaviate_open import Address, Opened, Place
 from shared.stores.weaviate_schema import alias_name, collection_name
 
 __all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
@@ -44,6 +44,8 @@ IDLE_S: Final = 2.0
 BUSY_S: Final = 120.0
 """The same while much waits; writing it again does no harm, only work."""
 CLOSE_S: Final = 5.0
+LOOK_S: Final = 5.0
+"""How soon it is noticed that somebody deleted the collection."""
 TRIES_AT_START: Final = 10
 TRY_AGAIN_S: Final = 0.1
 
@@ -57,12 +59,13 @@ class WeaviateStore:
     """
 
     def __init__(
-        self, client: "WeaviateAsyncClient", name: str, opened: Opened, dimensions: int
+        self, client: "WeaviateAsyncClient", place: Place, opened: Opened, dimensions: int
     ) -> None:
         self.dimensions = dimensions
         self.created = opened.created
         self.notice = opened.notice
-        self._client = client
+        self._client, self._place, name = client, place, place.name
+        self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
         self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
         self._missing: dict[str, float] = {}
@@ -90,12 +93,12 @@ class WeaviateStore:
         """
         await asyncio.to_thread(__import__, "weaviate")
         client = await weaviate_open.connect(address, api_key)
+        place = Place(name, replicas, alias)
         try:
             opened = await weaviate_open.open_collection(client, name, replicas=replicas)
-            store = cls(client, name, opened, dimensions)
+            store = cls(client, place, opened, dimensions)
             await store._check_dimensions()
-            if alias:
-                await weaviate_open.point(client, alias, name)
+            await weaviate_open.point(client, place)
         except BaseException:
             await client.close()
             raise
@@ -176,12 +179,25 @@ class WeaviateStore:
     async def lag_s(self) -> float:
         return await weaviate_lag.lag_s(self._client, self._rows.name)
 
-    async def maintain(self) -> None:
-        """Have rows indexed that the server holds, and will never find by itself.
+    async def incarnation(self) -> str:
+        found = await weaviate_open.incarnation(self._client, self._place.name)
+        if found and found != weaviate_open.UNNAMED:
+            return found
+        opened = await weaviate_open.make_anew(self._client, self._place)
+        if opened.created:
+            self._missing.clear()
+        return opened.incarnation
 
-        After a crash of the server this is so for rows of calls that it did not acknowledge, and
-        sending them again does not help. Only rows that were asked for in vain are looked at.
+    async def maintain(self) -> None:
+        """Make a collection anew that somebody deleted; have rows indexed that are torn.
+
+        After a crash of the server, or a call that was cut off, rows that it did not acknowledge
+        may be there and never be found, and sending them again does not help. Only rows that were
+        asked for in vain are looked at.
         """
+        if time.monotonic() - self._looked_at >= LOOK_S:
+            self._looked_at = time.monotonic()
+            await self.incarnation()
         if not self._missing:
             return
         idle = await self._rows.queued() == 0

@@ -14,10 +14,12 @@ from shared.errors import (
     StoreUnavailable,
 )
 
-Fault = Literal["version", "full", "key", "object", "gone", "schema", "away"]
+Fault = Literal["version", "plain", "nodes", "full", "key", "object", "gone", "schema", "away"]
 
 SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
     ("version", r"is not supported\. please use weaviate"),
+    ("nodes", r"could not find enough weaviate nodes"),
+    ("plain", r"meta endpoint.{0,40}status code: 400"),
     (
         "full",
         r"read-?only|not enough memory|memory pressure|disk usage|no space left"
@@ -42,6 +44,10 @@ SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
 )
 MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
     "version": (ConfigurationError, "{said} instep asks for 1.38 or higher"),
+    "plain": (
+        ConfigurationError,
+        "Weaviate does not understand us: if it encrypts, store.weaviate.url begins with https://",
+    ),
     "key": (
         ConfigurationError,
         "Weaviate refuses the key: set store.weaviate.key or store.weaviate.key_file to one that "
@@ -57,11 +63,13 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
         StoreUnavailable,
         "Weaviate takes no writes: its disk or memory is full, or it was made read-only ({said})",
     ),
+    # they may be starting
+    "nodes": (StoreUnavailable, "Weaviate has fewer nodes than store.weaviate.replicas asks for"),
     # a server that starts answers before it has read its schema
     "gone": (
         StoreUnavailable,
         "Weaviate has not the collection that was opened: it starts, or somebody deleted it; "
-        "then start again, and it is made anew",
+        "then it is made anew in a few seconds",
     ),
     "away": (StoreUnavailable, "Weaviate: {kind}: {said}"),
 }

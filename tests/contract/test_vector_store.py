@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from weaviate_store import open_patient
 
-from shared.deferred import DeferredStore
+from shared.deferred import DeferredStore, ExpressStore
 from shared.errors import StoreMismatch, VectorsRejected
 from shared.identity import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Holding, Probe, Row, Vector, VectorStore
@@ -45,6 +45,7 @@ Make = Callable[..., Awaitable[VectorStore]]
         "coalescing_memory",
         "coalescing_lance",
         "deferred_memory",
+        "express_memory",
     ]
 )
 async def make(request, tmp_path) -> AsyncIterator[Make]:
@@ -61,12 +62,12 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
             if request.param.endswith("lance")
             else MemoryStore(dimensions)
         )
-        if request.param.startswith("coalescing"):
+        if request.param.startswith(("coalescing", "express")):
             store = CoalescingStore(store)
-        if request.param.startswith("deferred"):
+        if request.param.startswith(("deferred", "express")):
             store = DeferredStore(dimensions, asyncio.sleep(0, store))
         opened.append(store)
-        return store
+        return ExpressStore(store) if request.param.startswith("express") else store
 
     yield make
     for store in opened:
@@ -304,6 +305,15 @@ async def test_an_empty_index_finds_nothing(store):
     assert await store.search_text("text", limit=5, where=EVERYWHERE) == []
     assert await store.unsearchable([Probe("a"), Probe("b", unit(1))]) == {"a", "b"}
     await store.maintain()
+
+
+async def test_an_index_that_stays_is_the_same_whatever_happens_to_its_rows(store):
+    before = await store.incarnation()
+    await store.upsert([row(0)])
+    await store.maintain()
+    await store.delete([row(0).id])
+
+    assert await store.incarnation() == before
 
 
 async def test_a_filter_restricts_both_kinds_of_search(store):

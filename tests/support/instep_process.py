@@ -16,7 +16,9 @@ from typing import Any
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
 
-def wait_until(what: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.05) -> Any:
+def wait_until(
+    what: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.05
+) -> Any:
     """The first true answer, or an error that names the question."""
     deadline = time.monotonic() + within_s
     while True:

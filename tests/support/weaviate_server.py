@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -50,10 +51,14 @@ class Reached:
 class WeaviateServer:
     """A local executable in a folder; may be killed, frozen and started again on its ports."""
 
-    def __init__(self, executable: str, folder: Path, **environment: str) -> None:
-        self.folder = folder
+    def __init__(
+        self, executable: str, folder: Path, *, name: str = "node1", **environment: str
+    ) -> None:
+        self.folder, self.name = folder, name
         self.environment = dict(environment)
         """More settings of the server, from the next start on."""
+        self.certificate: Path | None = None
+        """File with a certificate and its key: the server encrypts, from the next start on."""
         self._executable = executable
         self._ports = free_ports()
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +66,7 @@ class WeaviateServer:
     @property
     def reached(self) -> Reached:
         http, grpc = self._ports[:2]
-        return Reached(f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}")
+        return Reached(f"{self._scheme}://127.0.0.1:{http}", f"127.0.0.1:{grpc}")
 
     @property
     def port(self) -> int:
@@ -71,19 +76,30 @@ class WeaviateServer:
     def grpc_port(self) -> int:
         return self._ports[1]
 
+    @property
+    def gossip_port(self) -> int:
+        return self._ports[2]
+
+    @property
+    def raft_port(self) -> int:
+        return self._ports[4]
+
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [self._executable, "--host", "127.0.0.1", "--port", str(self.port)]
+        listen = {
+            "http": ["--host", "127.0.0.1", "--port", str(self.port)],
+            "https": ["--tls-host", "127.0.0.1", "--tls-port", str(self.port)],
+        }
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--scheme", "http"],
+                [self._executable, "--scheme", self._scheme, *listen[self._scheme]],
                 env={**_kept(os.environ), **self._settings(), **self.environment},
                 stdout=log,
                 stderr=log,
             )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            if ready(self.port):
+            if ready(self.port, encrypted=self.certificate is not None):
                 return
             time.sleep(0.02)
         self.stop()
@@ -113,13 +129,19 @@ class WeaviateServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    @property
+    def _scheme(self) -> str:
+        return "http" if self.certificate is None else "https"
+
     def _settings(self) -> dict[str, str]:
         _, grpc, gossip, data, raft, internal = map(str, self._ports)
+        names = ("TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "GRPC_CERT_FILE", "GRPC_KEY_FILE")
         return {
             **AS_SHIPPED,
+            **(dict.fromkeys(names, str(self.certificate)) if self.certificate else {}),
             "PERSISTENCE_DATA_PATH": str(self.folder / "data"),
             "GRPC_PORT": grpc,
-            "CLUSTER_HOSTNAME": "node1",
+            "CLUSTER_HOSTNAME": self.name,
             "CLUSTER_IN_LOCALHOST": "true",
             "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
             "CLUSTER_BIND_ADDR": "127.0.0.1",
@@ -127,7 +149,7 @@ class WeaviateServer:
             "CLUSTER_DATA_BIND_PORT": data,
             "RAFT_PORT": raft,
             "RAFT_INTERNAL_RPC_PORT": internal,
-            "RAFT_JOIN": f"node1:{raft}",
+            "RAFT_JOIN": f"{self.name}:{raft}",
             "RAFT_BOOTSTRAP_EXPECT": "1",
             "GO_PROFILING_DISABLE": "true",
             "LOG_LEVEL": "warning",
@@ -205,9 +227,12 @@ def _container(stack: contextlib.ExitStack) -> Reached | None:
     return Reached(f"http://{host}:{http}", f"{host}:{grpc}")
 
 
-def ready(port: int) -> bool:
+def ready(port: int, *, encrypted: bool = False) -> bool:
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+        if encrypted:
+            anybody = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=1, context=anybody)
         with contextlib.closing(connection):
             connection.request("GET", "/v1/.well-known/ready")
             return connection.getresponse().status == 200

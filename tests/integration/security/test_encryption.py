@@ -50,6 +50,21 @@ async def test_the_bus_is_provisioned_and_used_over_an_encrypted_connection(encr
         assert session.client._server_info["tls_required"]
 
 
+async def test_what_the_operator_switched_on_stays_when_keys_are_made_again(encrypted):
+    trusting = {"bus": {"tls_ca": encrypted.keys / "ca.pem"}}
+    encrypted.sources = ["wiki"]
+    made = encrypted.make_keys()["made"]
+    again = encrypted.make_keys()["made"]
+    encrypted.stop()
+    encrypted.start()
+    await encrypted.provision(**trusting)
+    async with encrypted.session("publisher-wiki", **trusting) as session:
+        assert session.client._server_info["tls_required"]
+
+    assert {"publisher-wiki.nk", "auth.conf"} <= set(made)
+    assert again == []
+
+
 async def test_a_certificate_of_another_authority_is_refused(encrypted, tmp_path):
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     with pytest.raises(ConfigurationError, match="not trusted here"):

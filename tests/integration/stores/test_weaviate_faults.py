@@ -350,10 +350,66 @@ async def test_a_collection_that_was_deleted_is_named(weaviate):
         await drop(weaviate, name)
 
         for call in (store.upsert(rows(1)), store.count(), store.ids({"a": 1})):
-            with pytest.raises(StoreUnavailable, match="start again"):
+            with pytest.raises(StoreUnavailable, match="somebody deleted it"):
                 await call
     async with opened(weaviate, name, api_key=weaviate.key) as store:
         assert store.created
+    await drop(weaviate, name)
+
+
+async def test_a_collection_that_was_deleted_is_made_anew_by_the_stores_that_are_open(weaviate):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    alias = f"A{name}"
+    async with (
+        opened(weaviate, name, api_key=weaviate.key, alias=alias) as one,
+        opened(weaviate, name, api_key=weaviate.key, alias=alias) as other,
+    ):
+        await one.upsert(rows(3))
+        before = {await one.incarnation(), await other.incarnation()}
+        async with connected(weaviate) as client:
+            await client.alias.delete(alias_name=alias)
+        await drop(weaviate, name)
+        after = set(await asyncio.gather(one.incarnation(), other.incarnation()))
+        await other.upsert(rows(1))
+        async with connected(weaviate) as client:
+            behind = client.collections.use(alias)
+            count = (await behind.aggregate.over_all(total_count=True)).total_count
+
+        assert (len(before), len(after), len(before | after)) == (1, 1, 2)
+        assert (await one.count(), count) == (1, 1)
+        assert [r.id for r in rows(1)] == list(await one.rows([rows(1)[0].id]))
+    async with connected(weaviate) as client:
+        await client.alias.delete(alias_name=alias)
+    await drop(weaviate, name)
+
+
+async def test_a_collection_that_a_write_made_instead_of_the_deleted_one_is_refused(
+    weaviate, monkeypatch
+):
+    """As a server does it that AUTOSCHEMA_ENABLED is not off for."""
+    from weaviate.classes.config import Configure
+
+    monkeypatch.setattr("shared.stores.weaviate.LOOK_S", 0.0)
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        await drop(weaviate, name)
+        async with connected(weaviate) as client:
+            await client.collections.create(name, vector_config=Configure.Vectors.self_provided())
+
+        with pytest.raises(StoreMismatch, match="no property doc_key"):
+            await store.maintain()
+    await drop(weaviate, name)
+
+
+async def test_the_indexer_makes_a_collection_anew_while_it_maintains(weaviate, monkeypatch):
+    monkeypatch.setattr("shared.stores.weaviate.LOOK_S", 0.0)
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        await drop(weaviate, name)
+        await store.maintain()
+        await store.upsert(rows(2))
+
+        assert await store.count() == 2
     await drop(weaviate, name)
 
 

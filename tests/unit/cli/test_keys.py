@@ -148,3 +148,29 @@ def test_who_may_not_give_files_away_is_told(run, monkeypatch):
     monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(Stop, match="Operation not permitted"):
         run("--owner", "10001")
+
+
+@pytest.mark.parametrize("name", ["nats.conf", "nats-cluster.conf"])
+def test_lines_about_encryption_that_are_in_force_stay(run, name):
+    run()
+    file = run.folder / name
+    before, _, commented = file.read_text().partition("#tls")
+    mine = ("tls" + commented).replace("\n#", "\n ") + "websocket { port: 8443 }\n"
+    file.write_text(before + mine)
+    run("--source", "wiki", "--store", "/elsewhere")
+    once = file.read_text()
+    run("--store", "/elsewhere", "--force")
+
+    assert once.endswith("\n" + mine)
+    assert 'store_dir: "/elsewhere"' in once
+    assert file.read_text().endswith("\n" + mine)
+
+
+def test_lines_about_encryption_that_nobody_switched_on_are_written_anew(run):
+    run()
+    file = run.folder / "nats.conf"
+    fresh = file.read_text()
+    file.write_text(fresh.replace("server.pem", "another.pem") + "# a note\n")
+    run()
+
+    assert file.read_text() == fresh

@@ -29,6 +29,18 @@ RECORDED = [
     ("UnexpectedStatusCodeError", "Meta endpoint! Unexpected status code: 503", "away"),
     ("WeaviateBatchError", "shutting down", "away"),
     ("UnexpectedStatusCodeError", "Meta endpoint! Unexpected status code: 401, no", "key"),
+    (
+        "UnexpectedStatusCodeError",
+        "Meta endpoint! Unexpected status code: 400, with response body: None.",
+        "plain",
+    ),
+    (
+        "UnexpectedStatusCodeError",
+        "Collection may not have been created properly.! Unexpected status code: 422, with "
+        "response body: {'allowed': None, 'error': [{'message': 'init sharding state: could not "
+        "find enough weaviate nodes for replication: 1 available, 5 requested'}]}.",
+        "nodes",
+    ),
     ("InsufficientPermissionsError", "forbidden: User instep has insufficient permissions", "key"),
     ("WeaviateBatchError", "<AioRpcError status = StatusCode.UNAUTHENTICATED>", "key"),
     ("WeaviateQueryError", "anonymous access not enabled. Please authenticate", "key"),
@@ -56,7 +68,9 @@ MEANING = {
     "full": (StoreUnavailable, "full"),
     "away": (StoreUnavailable, "Weaviate"),
     "key": (ConfigurationError, "store.weaviate.key"),
-    "gone": (StoreUnavailable, "start again"),
+    "plain": (ConfigurationError, "https://"),
+    "nodes": (StoreUnavailable, "store.weaviate.replicas"),
+    "gone": (StoreUnavailable, "made anew"),
     "otherwise": (StoreMismatch, "set up otherwise"),
     "old": (ConfigurationError, "1.38"),
     "object": (StoreMismatch, "other vectors"),

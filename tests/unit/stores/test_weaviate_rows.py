@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,7 @@ def test_a_query_without_a_word_asks_for_nothing(text, asks):
 
 def test_an_address_has_the_usual_ports():
     assert Address.of("http://host:8080") == Address(("host", 8080), ("host", 50051), False)
+    assert Address.of("https://host", None, Path("ca.pem")).authority == Path("ca.pem")
     assert Address.of("https://host", "other:7") == Address(("host", 443), ("other", 7), True)
 
 
@@ -116,6 +118,11 @@ def test_an_address_has_the_usual_ports():
 def test_no_address_is_a_matter_for_a_person(url):
     with pytest.raises(ConfigurationError, match="http://host:8080"):
         Address.of(url)
+
+
+def test_an_authority_is_for_encrypted_addresses_only():
+    with pytest.raises(ConfigurationError, match="https://"):
+        Address.of("http://host:8080", None, Path("ca.pem"))
 
 
 @pytest.mark.parametrize("prefix", ["", "small", "With space", "A-b", "9a"])

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.validator import sweeper as sweeping
+from services.validator.filled import Filled
 from services.validator.sweeper import KEPT, LONGEST_REST_S, Sweeper, rest_s
 from services.validator.swept import Swept
-from shared.errors import BusUnavailable, ConfigurationError
+from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
 from shared.ports import Audit
 from shared.shelves.memory import MemoryShelf
 
@@ -265,6 +266,80 @@ async def test_a_bus_that_blinks_does_not_put_the_sweep_off(world, monkeypatch):
     world.away = lambda look: BusUnavailable("blink") if look % 3 == 0 else None
     async with running(world.sweeper(every_s=0.02)):
         await until(lambda: len(world.sweeps.calls) >= 3)
+
+
+class Index:
+    """A store that somebody may lose; it is made anew as `made` says. None: it is away."""
+
+    made: str | None = "first"
+
+    async def incarnation(self):
+        if self.made is None:
+            raise StoreUnavailable("away")
+        return self.made
+
+
+def filled_of(world):
+    index = Index()
+    return index, Filled(index, world.shelf, "g1")
+
+
+async def test_an_index_that_is_new_here_is_left_to_the_first_sweep(world, monkeypatch):
+    monkeypatch.setattr(sweeping, "FIRST_S", 1_000.0)
+    _, filled = filled_of(world)
+    async with running(world.sweeper(every_s=1_000.0, filled=filled)):
+        await until(lambda: world.looks >= 5)
+
+    assert world.sweeps.calls == []
+    assert not await filled.is_another("first")
+
+
+async def test_an_index_that_was_made_anew_is_filled_once(world, monkeypatch):
+    monkeypatch.setattr(sweeping, "FIRST_S", 1_000.0)
+    index, filled = filled_of(world)
+    await filled.note("first")
+    index.made = "second"
+    sweeper = world.sweeper(filled=filled)
+    async with running(sweeper):
+        await until(lambda: world.sweeps.calls)
+        looks = world.looks
+        await until(lambda: world.looks >= looks + 5)
+
+    assert len(world.sweeps.calls) == 1
+
+
+async def test_an_index_that_was_made_anew_before_the_process_began_is_filled_by_its_next_sweep(
+    world,
+):
+    index, filled = filled_of(world)
+    await filled.note("first")
+    index.made = "second"
+    world.sweeps.error = BusUnavailable("it ends before the sweep does")
+    with pytest.raises(BusUnavailable):
+        await world.sweeper(filled=filled)()
+    world.sweeps.error = None
+    async with running(world.sweeper(filled=filled)):
+        await until(lambda: len(world.sweeps.calls) == 2)
+
+
+async def test_an_index_that_is_lost_during_a_sweep_is_filled_by_another_one(world):
+    index, filled = filled_of(world)
+    world.sweeps.hold = asyncio.Event()
+    async with running(world.sweeper(filled=filled)):
+        first = asyncio.create_task(world.sweeper(filled=filled)())
+        await until(lambda: world.sweeps.calls)
+        index.made = "second"
+        world.sweeps.hold.set()
+        await first
+        await until(lambda: len(world.sweeps.calls) == 2)
+
+
+async def test_a_store_that_is_away_keeps_nobody_from_watching_the_bus(world):
+    index, filled = filled_of(world)
+    index.made = None
+    async with running(world.sweeper(filled=filled)):
+        world.missing = True
+        await until(lambda: world.sweeps.calls)
 
 
 def test_a_sweep_that_fails_again_and_again_is_tried_less_and_less(monkeypatch):
