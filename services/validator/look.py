@@ -8,9 +8,9 @@ from typing import Final
 from services.validator.checks import Verdict
 from services.validator.observe import Observe
 from shared.errors import StoreUnavailable, TransientError
+from shared.group import Group, Size
 from shared.ordering import Record
 from shared.ports import Ledger
-from shared.stores.group import Group, Size
 
 GATHER_S: Final = 0.1
 """How long a question waits for company while many come."""

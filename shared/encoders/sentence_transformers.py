@@ -92,11 +92,14 @@ def _import() -> tuple[Any, Any]:
     try:
         import sentence_transformers
         import torch
+        from transformers.utils import logging
     except ImportError as error:
         raise ConfigurationError(
             f"this embedding.model needs sentence-transformers, which is not installed "
             f"({error.name}): pip install 'instep[torch]'"
         ) from None
+    # it would write a bar between the lines of the log
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return torch, sentence_transformers
 
 

@@ -1,7 +1,7 @@
 """Many concurrent store calls, one commit.
 
 A commit costs the store the same for one row as for hundreds. So calls go together
-(`shared.stores.group`). Whether there is a load is told by the calls that come here, so it is the
+(`shared.group`). Whether there is a load is told by the calls that come here, so it is the
 same wherever the rows come from.
 """
 
@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from shared.errors import VectorsRejected
+from shared.group import Group, Size
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, VectorStore
-from shared.stores.group import Group, Size
 
 GATHER_S: Final = 0.75
 """How long a group may wait for company during a load."""

@@ -21,7 +21,7 @@ ADDRESS: Final = "INSTEP_TEST_WEAVIATE"
 KEY: Final = "INSTEP_TEST_WEAVIATE_KEY"
 EXECUTABLE: Final = "INSTEP_TEST_WEAVIATE_SERVER"
 IMAGE: Final = "semitechnologies/weaviate:1.39.0"
-START_S: Final = 60.0
+START_S: Final = 180.0
 AS_SHIPPED: Final = {
     "ASYNC_INDEXING": "true",
     "QUEUE_SCHEDULER_INTERVAL": "20ms",
@@ -110,10 +110,10 @@ class WeaviateServer:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signum)
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait(10)
+                self._process.wait(60)
             self._process = None
 
     def kill(self) -> None:

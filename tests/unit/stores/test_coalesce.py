@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared import group
 from shared.deferred import DeferredStore, ExpressStore
 from shared.errors import StoreUnavailable, VectorsRejected
 from shared.generations import Generation
+from shared.group import Rush, Size, fitting
 from shared.ports import Digest, Probe, Row
 from shared.progress import Progress
 from shared.settings import Chunking, Settings
-from shared.stores import group
 from shared.stores.coalesce import CoalescingStore, agreeing_runs
-from shared.stores.group import Rush, Size, fitting
 from shared.stores.memory import MemoryStore
 from shared.wiring import Wiring
 

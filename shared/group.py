@@ -9,6 +9,7 @@ Each caller keeps its own result and its own error.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -101,7 +102,8 @@ class Group(Generic[Call, Result]):
         self._waiting.append(waiting)
         self._rush.note(asyncio.get_running_loop().time())
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            # an empty context: what is logged there belongs to no single caller
+            self._runner = asyncio.create_task(self._run(), context=Context())
         return await waiting.result
 
     async def finished(self) -> None:

@@ -1,0 +1,108 @@
+"""Calls that are under way together go together, and nothing else of them is shared."""
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+
+from shared.errors import BusUnavailable
+from shared.group import ROWS, Group, Size
+
+WHO = ContextVar("WHO", default="nobody")
+
+
+class Asked:
+    """Answers when it is let, and notes what it was asked together."""
+
+    def __init__(self):
+        self.calls, self.let = [], asyncio.Event()
+        self.error, self.who = None, set()
+
+    async def __call__(self, calls):
+        self.calls.append(list(calls))
+        self.who.add(WHO.get())
+        await self.let.wait()
+        if self.error:
+            raise self.error
+        return [len(self.calls)] * len(calls)
+
+
+@pytest.fixture
+def asked():
+    return Asked()
+
+
+@pytest.fixture
+def group(asked):
+    return Group(asked, lambda call: Size(len(call)))
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_calls_that_come_while_one_is_under_way_go_together(asked, group):
+    calls = [asyncio.create_task(group((f"{n}",))) for n in range(3)]
+    await until(lambda: asked.calls)
+    calls += [asyncio.create_task(group((f"{n}",))) for n in range(3, 6)]
+    await until(lambda: len(group._waiting) == 3)
+    asked.let.set()
+
+    assert await asyncio.gather(*calls) == [1, 1, 1, 2, 2, 2]
+    assert asked.calls == [[("0",), ("1",), ("2",)], [("3",), ("4",), ("5",)]]
+
+
+async def test_a_group_is_bounded_and_one_call_is_never_split(asked, group):
+    asked.let.set()
+    large = [f"{n}" for n in range(ROWS + 1)]
+
+    await asyncio.gather(group(["a"]), group(large), group(["b"]), group(["c"]))
+
+    assert asked.calls == [[["a"]], [large], [["b"], ["c"]]]
+
+
+async def test_what_the_group_raises_reaches_its_callers_and_no_other(asked, group):
+    asked.let.set()
+    asked.error = BusUnavailable("away")
+    failed = await asyncio.gather(group("a"), group("b"), return_exceptions=True)
+    asked.error = None
+
+    assert [type(error) for error in failed] == [BusUnavailable] * 2
+    assert await group("c") == 2
+
+
+async def test_a_caller_that_is_cancelled_takes_no_other_along(asked, group):
+    gone, stays, waits = (asyncio.create_task(group(key)) for key in "abc")
+    await until(lambda: asked.calls)
+    later = asyncio.create_task(group("d"))
+    await until(lambda: group._waiting)
+    gone.cancel()
+    later.cancel()
+    asked.let.set()
+
+    assert await asyncio.gather(stays, waits) == [1, 1]
+    assert await group("e") == 2
+    assert asked.calls == [["a", "b", "c"], ["e"]]
+    assert (gone.cancelled(), later.cancelled()) == (True, True)
+
+
+async def test_callers_end_when_what_asks_for_all_is_cancelled(asked, group):
+    call = asyncio.create_task(group("a"))
+    await until(lambda: asked.calls)
+    behind = asyncio.create_task(group("b"))
+    await until(lambda: group._waiting)
+    group._runner.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    with pytest.raises(asyncio.CancelledError):
+        await behind
+
+
+async def test_what_is_logged_for_a_group_belongs_to_no_caller(asked, group):
+    asked.let.set()
+    WHO.set("the first caller")
+    await group("a")
+
+    assert asked.who == {"nobody"}
