@@ -1,11 +1,13 @@
 """Keep a process that lives long from growing."""
 
+import asyncio
 import ctypes
 import sys
-from typing import Final
+from typing import Any, Final
 
 M_ARENA_MAX: Final = -8
 ARENAS: Final = 2
+HAND_BACK_EVERY_S: Final = 60.0
 
 
 def few_arenas() -> None:
@@ -15,8 +17,27 @@ def few_arenas() -> None:
     little of them. The store's threads, each of which now and then needs megabytes for a moment,
     make the process grow by that without end.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
-    if mallopt is not None:
+    if mallopt := _of_the_c_library("mallopt"):
         mallopt(M_ARENA_MAX, ARENAS)
+
+
+async def hand_back_now_and_then() -> None:
+    """Return unused memory to the system once a minute, until cancelled.
+
+    The C library keeps what was free between two blocks that are not, so a moment in which much is
+    encoded at once would stay visible for the rest of the process's life.
+    """
+    while True:
+        await asyncio.sleep(HAND_BACK_EVERY_S)
+        await asyncio.to_thread(hand_back)
+
+
+def hand_back() -> None:
+    """Return unused memory to the system; takes some milliseconds."""
+    if trim := _of_the_c_library("malloc_trim"):
+        trim(0)
+
+
+def _of_the_c_library(name: str) -> Any:
+    """A function of glibc; None in other C libraries."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -1,4 +1,4 @@
-"""A process with many threads keeps few heaps."""
+"""A process with many threads keeps few heaps, and none of what it does not need any more."""
 
 import subprocess
 import sys
@@ -42,3 +42,33 @@ def heaps(how):
 @pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
 def test_all_threads_share_two_heaps():
     assert heaps("few") <= 2 < heaps("as usual")
+
+
+HOLES = """
+import ctypes
+from pathlib import Path
+from services.memory import hand_back
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+
+def resident_kb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+blocks = [(libc.malloc(50_000), libc.malloc(100)) for _ in range(1000)]
+for large, small in blocks:
+    ctypes.memset(large, 1, 50_000)
+for large, small in blocks:
+    libc.free(large)
+before = resident_kb()
+hand_back()
+print(before - resident_kb())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
+def test_what_is_free_between_what_is_used_is_handed_back():
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 30_000
