@@ -28,6 +28,9 @@ EXPRESS_GATHER_S: Final = 0.1
 """How long a group with an express call may wait for company: so there are about ten of them a
 second, and not many more."""
 
+OVERTAKEN_S: Final = 2.0
+"""How long a call may be overtaken by express ones."""
+
 Call = TypeVar("Call")
 Result = TypeVar("Result")
 
@@ -43,6 +46,7 @@ class _Waiting(Generic[Call, Result]):
     call: Call
     size: Size
     express: bool
+    since_s: float
     result: "asyncio.Future[Result]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -98,9 +102,10 @@ class Group(Generic[Call, Result]):
         Args:
             express: goes before those that are not.
         """
-        waiting: _Waiting[Call, Result] = _Waiting(call, self._size(call), express)
+        now = asyncio.get_running_loop().time()
+        waiting: _Waiting[Call, Result] = _Waiting(call, self._size(call), express, now)
         self._waiting.append(waiting)
-        self._rush.note(asyncio.get_running_loop().time())
+        self._rush.note(now)
         if self._runner is None:
             # an empty context: what is logged there belongs to no single caller
             self._runner = asyncio.create_task(self._run(), context=Context())
@@ -142,7 +147,8 @@ class Group(Generic[Call, Result]):
 
     def _next(self) -> "list[_Waiting[Call, Result]]":
         """The longest run of waiting calls that fits; a cancelled caller's is dropped."""
-        waiting = sorted(self._waiting, key=lambda one: not one.express)
+        due = asyncio.get_running_loop().time() - OVERTAKEN_S
+        waiting = sorted(self._waiting, key=lambda one: not one.express and one.since_s > due)
         live = deque(one for one in waiting if not one.result.done())
         most = fitting([one.size for one in live])
         group = [live.popleft() for _ in range(most)]
@@ -151,15 +157,16 @@ class Group(Generic[Call, Result]):
 
     async def _settle(self, group: "Sequence[_Waiting[Call, Result]]") -> None:
         try:
-            results: Sequence[Result | Exception] = await self._together(
-                [one.call for one in group]
-            )
+            results = _each(await self._together([one.call for one in group]), len(group))
         except Exception as error:  # noqa: BLE001  every caller of the group has to learn of it
             results = [error] * len(group)
         except asyncio.CancelledError:
             for one in group:
                 one.result.cancel()
-            raise
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return  # only what was called had been cancelled, so others still get their turn
         for one, result in zip(group, results, strict=True):
             if one.result.done():
                 continue  # its caller was cancelled; the others are not concerned
@@ -168,6 +175,13 @@ class Group(Generic[Call, Result]):
                 one.result.exception()  # seen: its caller may be cancelled before it wakes
             else:
                 one.result.set_result(result)
+
+
+def _each(results: Sequence[Result | Exception], calls: int) -> Sequence[Result | Exception]:
+    """Raises RuntimeError where a call has none."""
+    if len(results) != calls:
+        raise RuntimeError(f"{len(results)} results of {calls} calls")
+    return results
 
 
 def fitting(sizes: Sequence[Size]) -> int:

@@ -73,6 +73,8 @@ class SweepAnswer(Answer):
     """Documents that were sent again, or taken out."""
     processed: int = 0
     failed: int = 0
+    unsent: int = 0
+    """Documents left for another sweep, for none of those that were sent has ended."""
     samples: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     audits: tuple[AuditView, ...] = ()
 

@@ -7,6 +7,8 @@ from shared.errors import StoreUnavailable
 from shared.ports import Shelf, VectorStore
 
 PREFIX: Final = "index."
+SWEPT: Final = "sweep."
+"""What the names of the notes about sweeps begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,10 @@ class Filled:
         if incarnation is None:
             return False
         noted = await self.shelf.get(PREFIX + self.generation)
-        if noted is None:  # a new installation: the first sweep comes by itself
-            await self.note(incarnation)
+        if noted is None:
+            if await self.shelf.keys(SWEPT):  # by a version that did not note this, or long ago
+                return True
+            await self.note(incarnation)  # a new installation: the first sweep comes by itself
             return False
         return noted.decode() != incarnation
 

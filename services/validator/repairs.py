@@ -47,6 +47,8 @@ class Repairs:
     failed: set[str] = field(default_factory=set)
     hopeless: dict[str, Difference] = field(default_factory=dict)
     """There is nothing that could be sent again, or would be taken."""
+    unsent: int = 0
+    """Documents that were left, for none of those that were sent has ended for long."""
     _batch: Batch | None = None
 
     async def __call__(self, found: Sequence[Difference]) -> None:
@@ -56,7 +58,8 @@ class Repairs:
         for start in range(0, len(todo), size):
             await self._send(todo[start : start + size])
             if self.batch_size and not await self._ended(at_most=size):
-                log.warning("sweep_gave_up", unsent=max(0, len(todo) - start - size))
+                self.unsent = max(0, len(todo) - start - size)
+                log.warning("sweep_gave_up", unsent=self.unsent)
                 return
         if self.batch_size:
             await self._ended(at_most=0)

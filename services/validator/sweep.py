@@ -117,6 +117,7 @@ class Sweep:
             resubmitted=repairs.sent,
             processed=len(repairs.sent) - len(repairs.open) - len(repairs.failed),
             failed=len(repairs.failed),
+            unsent=repairs.unsent,
             samples=samples(found, kept, repairs.hopeless),
             took_s=round((self.now() - started) / timedelta(seconds=1), 3),
             dry_run=dry_run,

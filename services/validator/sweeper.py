@@ -109,7 +109,7 @@ class Sweeper:
             try:
                 done = await self._round(dry_run=False, force=force, batch_size=batch_size)
                 await self._keep(done)
-                if self.filled:
+                if self.filled and not done.swept.unsent:
                     await self.filled.note(index)
             except BaseException:
                 self._owed |= owed
@@ -149,13 +149,16 @@ class Sweeper:
                 log.warning("bus_not_watched", reason=str(error))
                 continue
             try:
-                await self()
+                done = await self()
             except InstepError as error:
                 log.warning("not_swept", reason=str(error))
-                failed += 1
-                rests_until = clock() + rest_s(failed)
             else:
-                failed, due = 0, clock() + (self.every_s or math.inf)
+                due = clock() + (self.every_s or math.inf)
+                if not done.swept.unsent:
+                    failed = 0
+                    continue
+            failed += 1
+            rests_until = clock() + rest_s(failed)
 
     async def if_due(self) -> Round | None:
         """Sweep if none was noted for `every_s`. Raises as a sweep does."""

@@ -42,6 +42,8 @@ class Swept:
     """Of those: settled by now."""
     failed: int = 0
     """Of those: given up."""
+    unsent: int = 0
+    """Documents that were left for another sweep, for none of those that were sent has ended."""
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Some paths of each kind."""
     took_s: float = 0.0

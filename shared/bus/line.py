@@ -155,8 +155,12 @@ class Line(Generic[T]):
         return now_s - min(suspect.since_s for suspect in self._suspects) >= FRESH_GO_FIRST_S
 
     def _has_gate(self, now_s: float) -> bool:
-        kept = self._gate.holder is self and not self._group  # while others of its line end
-        return kept or self._gate.take(self, now_s)
+        if self._gate.holder is self and not self._group:  # while others of its line end
+            return True
+        if not self._gate.take(self, now_s):
+            return False
+        self._group = []  # who hangs there for so long counts no more
+        return True
 
     def _open_group(self, now_s: float) -> T:
         first = self._next_suspect()

@@ -67,7 +67,7 @@ def with_guests(
         guests: indices of texts that would like to come along, the most urgent first.
     """
     width = padded(max(lengths[index] for index in batch))
-    room = min(max_items, max_tokens // width)
+    room = min(max_items, max_tokens // max(1, width))  # a text may have no token at all
     free = max(0, min(room - 1, max(1, room // GUESTS)))
     narrow = (g for g in guests if g not in batch and padded(lengths[g]) <= width)
     along = [guest for guest, _ in zip(narrow, range(free), strict=False)]

@@ -221,6 +221,23 @@ def test_a_suspect_that_never_ends_holds_up_the_others_for_a_bounded_time():
     assert other.start(LONGEST_HELD_S) == "suspect"
 
 
+def test_a_suspect_that_never_ends_does_not_keep_its_own_line_from_going_on():
+    gate = Gate()
+    one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
+    one.add("hangs", 0.0, Doubt(0))
+    one.start(0.0)
+    one.add("behind", 0.0, Doubt(0))
+    other.add("suspect", 0.0, Doubt(0))
+    started = []
+    for now_s in range(int(LONGEST_HELD_S), int(LONGEST_HELD_S) + 120):
+        for line in (one, other):
+            while (item := line.start(float(now_s))) is not None:
+                started.append(item)
+                line.end(item)
+
+    assert started == ["behind", "suspect"]
+
+
 DOUBTS = st.none() | st.builds(Doubt, st.integers(0, 2)) | st.just(ONLY_THERE)
 
 

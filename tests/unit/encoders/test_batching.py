@@ -100,6 +100,10 @@ def test_guests_are_few_and_a_full_call_of_one_text_has_none():
     assert alone == [0]
 
 
+def test_texts_without_a_token_are_a_call_of_their_own():
+    assert with_guests([0], [1], [0, 3], 0, max_tokens=2048, max_items=64) == [0]
+
+
 def test_a_guest_that_is_wider_waits_for_its_own_turn():
     assert with_guests([0], [1, 2], [8, 9, 3], 0, max_tokens=2048, max_items=64) == [0, 2]
 

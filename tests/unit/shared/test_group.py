@@ -100,6 +100,48 @@ async def test_callers_end_when_what_asks_for_all_is_cancelled(asked, group):
         await behind
 
 
+async def test_a_large_call_is_overtaken_by_express_ones_for_a_while_only(asked, monkeypatch):
+    monkeypatch.setattr("shared.group.OVERTAKEN_S", 0.0)
+    group = Group(asked, lambda call: Size(len(call)))
+    first = asyncio.create_task(group("a"))
+    await until(lambda: asked.calls)
+    large = ["b"] * ROWS
+    calls = [asyncio.create_task(group(large))]
+    await until(lambda: group._waiting)
+    calls += [asyncio.create_task(group(["c"], express=True)) for _ in range(3)]
+    await until(lambda: len(group._waiting) == 4)
+    asked.let.set()
+    await asyncio.gather(first, *calls)
+
+    assert asked.calls[1:] == [[large], [["c"]] * 3]
+
+
+async def test_a_call_that_was_cancelled_inside_takes_none_of_the_next_along(asked, group):
+    asked.error = asyncio.CancelledError()
+    broken = asyncio.create_task(group("a"))
+    await until(lambda: asked.calls)
+    behind = asyncio.create_task(group("b"))
+    await until(lambda: group._waiting)
+    asked.let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await broken
+    asked.error = None
+
+    assert await group("c") >= 2
+    assert len(asked.calls) >= 2
+    await asyncio.gather(behind, return_exceptions=True)
+
+
+async def test_a_call_without_a_result_is_an_error_of_its_group():
+    async def forgets(calls):
+        return []
+
+    group = Group(forgets, lambda call: Size(len(call)))
+
+    with pytest.raises(RuntimeError, match="0 results of 1 calls"):
+        await group("a")
+
+
 async def test_what_is_logged_for_a_group_belongs_to_no_caller(asked, group):
     asked.let.set()
     WHO.set("the first caller")

@@ -23,6 +23,7 @@ class Sweeps:
         self.hold = None
         self.most = self.now = 0
         self.error = None
+        self.unsent = 0
 
     async def __call__(self, **options):
         self.calls.append(options)
@@ -36,7 +37,9 @@ class Sweeps:
                 raise self.error
         finally:
             self.now -= 1
-        return Swept(documents=3, rows=6, missing=1, resubmitted={"a": 7}, processed=1)
+        return Swept(
+            documents=3, rows=6, missing=1, resubmitted={"a": 7}, processed=1, unsent=self.unsent
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -320,6 +323,35 @@ async def test_an_index_that_was_made_anew_before_the_process_began_is_filled_by
     world.sweeps.error = None
     async with running(world.sweeper(filled=filled)):
         await until(lambda: len(world.sweeps.calls) == 2)
+
+
+async def test_an_index_that_a_sweep_did_not_fill_to_the_end_is_swept_again(world):
+    index, filled = filled_of(world)
+    await filled.note("first")
+    index.made, world.sweeps.unsent = "second", 9_800
+    async with running(world.sweeper(filled=filled)):
+        await until(lambda: len(world.sweeps.calls) >= 4)
+        unfilled = await filled.is_another("second")
+        world.sweeps.unsent = 0
+        looks = world.looks
+        await until(lambda: world.looks >= looks + 5)
+        calls, looks = len(world.sweeps.calls), world.looks
+        await until(lambda: world.looks >= looks + 5)
+
+    assert unfilled
+    assert not await filled.is_another("second")
+    assert len(world.sweeps.calls) == calls
+
+
+async def test_an_index_of_which_nothing_is_noted_is_swept_if_any_was_swept_before(world):
+    _, filled = filled_of(world)
+    await world.sweeper()()
+    async with running(world.sweeper(filled=filled)):
+        await until(lambda: len(world.sweeps.calls) == 2)
+        looks = world.looks
+        await until(lambda: world.looks >= looks + 2)
+
+    assert not await filled.is_another("first")
 
 
 async def test_an_index_that_is_lost_during_a_sweep_is_filled_by_another_one(world):
