@@ -481,6 +481,7 @@ async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, e
         return docs.progress.sources["docs"].problems
 
     async with docs.running():
+        await eventually(lambda: "log.txt" in docs.held() and health())
         first, told, tries = docs.held(), dict(health()), len(growing)
         docs.grows = False
         whole = (docs.root / "log.txt").read_text()
@@ -508,6 +509,7 @@ async def test_a_file_that_is_rewritten_all_the_time_is_told_and_never_mixed(
 
     monkeypatch.setattr("services.producer.snapshot.content", changes)
     async with docs.running():
+        await eventually(lambda: docs.progress.sources["docs"].problems)
         before, told = docs.held(), dict(docs.progress.sources["docs"].problems)
         rests.append(True)
         await eventually(lambda: "a.md" in docs.held())
