@@ -185,7 +185,7 @@ class BusSession:
         """Drain if that was not done, then disconnect."""
         await self.drain()
         self._closing = True
-        with contextlib.suppress(NatsError):
+        with contextlib.suppress(NatsError, OSError):  # the server may go away this moment
             if self.client.is_connected:
                 await self._broker.stop()
             else:

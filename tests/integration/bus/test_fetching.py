@@ -83,6 +83,24 @@ async def test_a_connection_closed_for_good_ends_the_process(provisioned, open_s
     assert len(fatal) == 1
 
 
+async def test_a_server_that_goes_away_while_we_disconnect_is_no_failure(
+    provisioned, nats_url, monkeypatch
+):
+    session = await BusSession.open(nats_url, name="x", drain_s=1, on_fatal=print)
+    close, drained = session.client.close, []
+
+    async def reset():
+        drained.append(True)
+        await close()
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(type(session.client), "is_connected", property(lambda _: False))
+    monkeypatch.setattr(session.client, "close", reset)
+    await session.close()
+
+    assert drained
+
+
 @leaky
 @pytest.mark.parametrize("ending", ["stop", "kill"])
 async def test_consumption_goes_on_after_a_restart_of_the_server(
