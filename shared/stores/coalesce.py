@@ -13,7 +13,9 @@ from shared.group import Group, Size
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, VectorStore
 
 GATHER_S: Final = 0.75
-"""How long a group may wait for company during a load."""
+"""How long a group may wait for company during a load: a commit of the embedded store is dear."""
+SERVER_GATHER_S: Final = 0.05
+"""The same for a server of its own, which a call costs little more than a round trip."""
 
 
 class CoalescingStore:

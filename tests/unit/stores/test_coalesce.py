@@ -346,6 +346,27 @@ async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
     assert writing[0].done()
 
 
+@pytest.mark.parametrize(("kind", "gather_s"), [("memory", 0.75), ("weaviate", 0.05)])
+async def test_rows_gather_less_for_a_server_than_for_an_embedded_store(
+    tmp_path, monkeypatch, kind, gather_s
+):
+    async def on_a_server(wiring):
+        return MemoryStore(2)
+
+    monkeypatch.setattr(Wiring, "_weaviate_store", on_a_server)
+    wiring = Wiring(
+        Settings(store={"kind": kind}),
+        tmp_path,
+        None,
+        Generation("m", "f32", "f", 2, Chunking()),
+        Progress(),
+        AsyncExitStack(),
+    )
+    store = await (await wiring.store()).ready()
+
+    assert store._upserts._gather_s == gather_s
+
+
 async def test_a_sweep_asks_the_inner_store_itself_and_waits_for_no_group(inner, store):
     inner.gate.set()
     await store.upsert([row("a")])
