@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from services.validator.filled import Filled
+from services.validator.filled import SWEPT, Filled
 from services.validator.sweep import BATCH, Sweep
 from services.validator.swept import Swept
 from shared.errors import ConfigurationError, InstepError, TransientError
@@ -20,7 +20,6 @@ from shared.ports import Audit, Auditor, Now, Shelf
 
 log = structlog.get_logger()
 
-PREFIX: Final = "sweep."
 KEPT: Final = 100
 FIRST_S: Final = 60.0
 """A process that starts does not sweep at once: the pipeline has other things to do."""
@@ -169,14 +168,14 @@ class Sweeper:
         """The note about the newest sweep, of any process. Raises BusUnavailable."""
         time = asyncio.get_running_loop().time()
         if self._last is None or time - self._read_at > FIRST_S:
-            names = await self.shelf.keys(PREFIX)
+            names = await self.shelf.keys(SWEPT)
             value = await self.shelf.get(max(names)) if names else None
             self._last, self._read_at = (json.loads(value) if value else None), time
         return self._last
 
     async def history(self) -> list[Mapping[str, Any]]:
         """The notes, newest first. Raises BusUnavailable."""
-        names = sorted(await self.shelf.keys(PREFIX), reverse=True)[:KEPT]
+        names = sorted(await self.shelf.keys(SWEPT), reverse=True)[:KEPT]
         values = await self.shelf.get_many(names)
         return [json.loads(values[name]) for name in names if name in values]
 
@@ -242,8 +241,8 @@ class Sweeper:
 
     async def _keep(self, done: Round) -> None:
         note = done.note()
-        name = f"{PREFIX}{int(done.at.astimezone(UTC).timestamp() * 1000):013d}"
+        name = f"{SWEPT}{int(done.at.astimezone(UTC).timestamp() * 1000):013d}"
         await self.shelf.put(name, json.dumps(note).encode())
         self._last, self._read_at = note, asyncio.get_running_loop().time()
-        for old in sorted(await self.shelf.keys(PREFIX))[:-KEPT]:
+        for old in sorted(await self.shelf.keys(SWEPT))[:-KEPT]:
             await self.shelf.delete(old)
