@@ -4,6 +4,8 @@ Every start compares. Changes start from the server's own configuration, as raw 
 this version does not know, or that an operator set (replicas, placement), stay as they are.
 """
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -13,39 +15,31 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 
+from shared.bus.configs import (
+    Config,
+    bucket_config,
+    consumer_config,
+    difference,
+    object_store_config,
+    stream_config,
+    with_copies,
+)
 from shared.bus.needs import stages_of, streams_of
 from shared.bus.rising import SKEW_S, above, clock
 from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned
-from shared.topology import (
-    BODIES,
-    BUCKETS,
-    GB,
-    MOVER,
-    RECORDER,
-    STREAMS,
-    Bucket,
-    Stage,
-    Stream,
-    ledger_bucket,
-    stages,
-)
+from shared.topology import BODIES, BUCKETS, MOVER, RECORDER, STREAMS, Stage, ledger_bucket, stages
 
 log = structlog.get_logger(__name__)
 
-Config = dict[str, Any]
-
 TIMEOUT_S: Final = 5.0
-NS: Final = 10**9
 NOT_FOUND: Final = 404
 NO_STORAGE: Final = (10047, 10028)
 STREAM_EXISTS: Final = 10058
+OTHERS_S: Final = 1.0
+OTHERS_TRIES: Final = 10
+"""How often, and how many times, a process with a wrong clock looks for what others make."""
 FIXED: Final = ("retention", "storage", "deliver_policy", "ack_policy", "replay_policy")
 """Fields whose change would need the stream or consumer made anew."""
-SAFETY_FACTOR: Final = 40
-"""The server's own limit of deliveries, far above ours: it stops silently, and it also counts
-deliveries that nobody opened."""
-BODIES_BYTES: Final = 6 * GB
-KV_DUPLICATES_S: Final = 120
 
 
 async def provision(
@@ -112,96 +106,6 @@ def _streams(generation: str) -> list[Config]:
     ]
 
 
-def stream_config(stream: Stream) -> Config:
-    """What JetStream is told about a stream."""
-    return {
-        "name": stream.name,
-        "subjects": list(stream.subjects),
-        "retention": stream.retention,
-        "storage": "file",
-        "discard": stream.discard,
-        "max_bytes": stream.max_bytes,
-        "max_age": stream.max_age_s * NS,
-        "max_msgs_per_subject": stream.max_msgs_per_subject,
-        "duplicate_window": stream.duplicate_window_s * NS,
-        "compression": "s2" if stream.compression else "none",
-        **_first_sequence(stream.clock_sequence),
-    }
-
-
-def bucket_config(bucket: Bucket) -> Config:
-    """The stream of a KV bucket, as NATS clients expect it, with one value per key."""
-    age_s = bucket.max_age_s
-    return {
-        "name": f"KV_{bucket.name}",
-        "subjects": [f"$KV.{bucket.name}.>"],
-        "retention": "limits",
-        "storage": "file",
-        "discard": bucket.discard,
-        "max_bytes": bucket.max_bytes,
-        "max_age": age_s * NS,
-        "max_msgs_per_subject": 1,
-        "duplicate_window": min(age_s or KV_DUPLICATES_S, KV_DUPLICATES_S) * NS,
-        "allow_rollup_hdrs": True,
-        "deny_delete": True,
-        "allow_direct": bucket.direct,
-        **({"persist_mode": "async"} if bucket.lossy else {}),
-        **_first_sequence(bucket.clock_sequence),
-    }
-
-
-def with_copies(config: Config, replicas: int) -> Config:
-    """The same stream in a cluster; a server replicates only what it writes before it answers."""
-    if replicas == 1:
-        return config
-    written = {name: value for name, value in config.items() if name != "persist_mode"}
-    return {**written, "num_replicas": replicas}
-
-
-def object_store_config(name: str) -> Config:
-    """The stream of an object store, as NATS clients expect it."""
-    return {
-        "name": f"OBJ_{name}",
-        "subjects": [f"$O.{name}.C.>", f"$O.{name}.M.>"],
-        "retention": "limits",
-        "storage": "file",
-        "discard": "new",
-        "max_bytes": BODIES_BYTES,
-        "allow_rollup_hdrs": True,
-        "allow_direct": True,
-    }
-
-
-def consumer_config(stage: Stage[Any]) -> Config:
-    """What JetStream is told about a stage. No `backoff`: it would replace `ack_wait`."""
-    one = len(stage.subjects) == 1
-    filters = {"filter_subject": stage.subjects[0]} if one else {}
-    return {
-        "durable_name": stage.name,
-        "deliver_policy": "all",
-        "ack_policy": "explicit",
-        "replay_policy": "instant",
-        "ack_wait": int(stage.ack_wait_s * NS),
-        "max_deliver": stage.attempts * SAFETY_FACTOR if stage.attempts else -1,
-        "max_ack_pending": stage.prefetch * stage.replicas * 2,
-        **(filters or {"filter_subjects": list(stage.subjects)}),
-    }
-
-
-def difference(have: Mapping[str, Any], want: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Fields of `want` that `have` has otherwise; the server leaves out what is zero or false."""
-    return {
-        name: (have.get(name), value)
-        for name, value in want.items()
-        if name != "first_seq" and (have.get(name) or None) != (value or None)
-    }
-
-
-def _first_sequence(by_clock: bool) -> Config:
-    """Microseconds since 1970: rises with every new stream and stays below 2**53 until 2255."""
-    return {"first_seq": clock()} if by_clock else {}
-
-
 class _MadeMeanwhile(ConfigurationError):
     """There is a stream of this name, with other settings."""
 
@@ -217,10 +121,8 @@ async def ensure_stream(
     name = want["name"]
     have = await ask(js, f"STREAM.INFO.{name}", None)
     if have is None:
-        if "first_seq" in want:
-            want = {**want, "first_seq": above(await _given(js, beside), clock(), skew_s=SKEW_S)}
         try:
-            await ask(js, f"STREAM.CREATE.{name}", want)
+            await ask(js, f"STREAM.CREATE.{name}", await _beginning(js, want, beside))
         except _MadeMeanwhile:  # by a process that started with this one, at another microsecond
             return await ensure_stream(js, want)
         return [f"created stream {name}"]
@@ -233,6 +135,30 @@ async def ensure_stream(
     merged = {**have["config"], **{field: value for field, (_, value) in changes.items()}}
     await ask(js, f"STREAM.UPDATE.{name}", merged)
     return [f"changed stream {name}: {_shown(changes)}"]
+
+
+async def _beginning(js: JetStreamContext, want: Config, beside: Collection[str]) -> Config:
+    """The stream, beginning above what was given.
+
+    A machine whose clock is behind cannot tell where; one that started with it may.
+
+    Raises:
+        _MadeMeanwhile: by another process.
+        ConfigurationError: the clock is behind, and nobody else made the stream.
+    """
+    if "first_seq" not in want:
+        return want
+
+    async def begun() -> Config:
+        return {**want, "first_seq": above(await _given(js, beside), clock(), skew_s=SKEW_S)}
+
+    for _ in range(OTHERS_TRIES):
+        with contextlib.suppress(ConfigurationError):
+            return await begun()
+        await asyncio.sleep(OTHERS_S)
+        if await ask(js, f"STREAM.INFO.{want['name']}", None):
+            raise _MadeMeanwhile(f"{want['name']} was made by another process")
+    return await begun()
 
 
 async def _given(js: JetStreamContext, names: Collection[str]) -> int:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.bus.provision import bucket_config, ensure_stream, object_store_config
+from shared.bus.configs import bucket_config, object_store_config
+from shared.bus.provision import ensure_stream
 from shared.topology import BODIES, Bucket
 
 DeleteStream = Callable[[str], Awaitable[None]]

@@ -146,6 +146,7 @@ async def test_a_log_made_anew_begins_above_the_ledger_or_not_at_all(js, monkeyp
     await run(js)
     given = (await js.stream_info("KV_ledger_g1")).state.last_seq
     await js.delete_stream("DOCS")
+    monkeypatch.setattr(provisioning, "OTHERS_S", 0.01)
     monkeypatch.setattr(provisioning, "clock", lambda: given - 3600 * 10**6)
     with pytest.raises(ConfigurationError, match=r"clock.*behind"):
         await run(js)
@@ -153,6 +154,30 @@ async def test_a_log_made_anew_begins_above_the_ledger_or_not_at_all(js, monkeyp
     await run(js)
 
     assert (await js.stream_info("DOCS")).config.first_seq == given + 1
+
+
+async def test_a_process_whose_clock_is_behind_waits_for_one_that_started_with_it(js, monkeypatch):
+    await run(js)
+    right = provisioning.clock
+    given = (await js.stream_info("KV_ledger_g1")).state.last_seq
+    await js.delete_stream("DOCS")
+    asked = asyncio.Event()
+
+    def behind_for_one():
+        if asyncio.current_task() is not late:
+            return right()
+        asked.set()
+        return given - 3600 * 10**6
+
+    monkeypatch.setattr(provisioning, "OTHERS_TRIES", 120)
+    monkeypatch.setattr(provisioning, "clock", behind_for_one)
+    late = asyncio.create_task(run(js))
+    await asked.wait()
+    other = await run(js)
+    await late
+
+    assert "created stream DOCS" in other
+    assert "created stream DOCS" not in late.result()
 
 
 async def test_buckets_are_what_nats_clients_expect(js):

@@ -6,7 +6,8 @@ import pytest
 from nats.errors import TimeoutError as NatsTimeout
 
 from shared.bus import renumber
-from shared.bus.provision import ensure_consumer, ensure_stream, stream_config
+from shared.bus.configs import stream_config
+from shared.bus.provision import ensure_consumer, ensure_stream
 from shared.bus.renumber import DOCS, INTAKE, raise_intake, renumber_docs
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import ACCEPT, STREAMS
@@ -167,8 +168,8 @@ async def test_an_empty_intake_goes_on_at_the_clock(js):
     await raise_intake(js)
     sent = await js.publish("documents.submitted.docs", b"x")
     subscription = await js.pull_subscribe_bind(ACCEPT.name, INTAKE)
-    (message,) = await subscription.fetch(1)
-    await message.ack_sync()
+    (message,) = await subscription.fetch(1, timeout=60)
+    await message.ack_sync(60)
 
     assert now < sent.seq == message.metadata.sequence.stream
 
@@ -179,8 +180,8 @@ async def test_what_waits_in_intake_stays_and_keeps_its_number(js):
     sent = await js.publish("documents.submitted.docs", b"waits")
     await raise_intake(js)
     subscription = await js.pull_subscribe_bind(ACCEPT.name, INTAKE)
-    (message,) = await subscription.fetch(1)
-    await message.ack_sync()
+    (message,) = await subscription.fetch(1, timeout=60)
+    await message.ack_sync(60)
 
     assert message.metadata.sequence.stream == sent.seq
     with pytest.raises(NatsTimeout):

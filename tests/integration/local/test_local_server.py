@@ -19,7 +19,8 @@ from nats.js.api import StreamConfig
 from services import local
 from services.local import DataFolder, Instance, LocalServer, restart_delay_s
 from shared.bus import renumber
-from shared.bus.provision import ensure_consumer, ensure_stream, stream_config
+from shared.bus.configs import stream_config
+from shared.bus.provision import ensure_consumer, ensure_stream
 from shared.errors import ConfigurationError
 from shared.settings import Bus
 from shared.topology import ACCEPT, STREAMS
@@ -80,8 +81,8 @@ def is_alive(pid: int) -> bool:
 
 
 async def store(url: str, subject: str) -> int:
-    client = await nats.connect(url, connect_timeout=5)
-    js = client.jetstream()
+    client = await nats.connect(url, connect_timeout=60)
+    js = client.jetstream(timeout=60)
     await js.add_stream(StreamConfig(name="KEPT", subjects=["kept.>"]))
     await js.publish(subject, b"x")
     count = (await js.stream_info("KEPT")).state.messages
@@ -355,8 +356,8 @@ async def test_a_server_that_is_killed_again_and_again_before_it_answers_is_give
 
 async def write_docs(url: str, count: int) -> list[int]:
     """Sequences of some changes, in a stream that is numbered as the real one."""
-    client = await nats.connect(url, connect_timeout=5)
-    js = client.jetstream()
+    client = await nats.connect(url, connect_timeout=60)
+    js = client.jetstream(timeout=60)
     stream = next(stream for stream in STREAMS if stream.name == "DOCS")
     await ensure_stream(js, stream_config(stream))
     sent = [await js.publish(f"documents.changed.docs.k{n}", b"x") for n in range(count)]
@@ -366,14 +367,14 @@ async def write_docs(url: str, count: int) -> list[int]:
 
 async def submit_and_take(url: str) -> int:
     """The number of a submission that was accepted."""
-    client = await nats.connect(url, connect_timeout=5)
-    js = client.jetstream()
+    client = await nats.connect(url, connect_timeout=60)
+    js = client.jetstream(timeout=60)
     stream = next(stream for stream in STREAMS if stream.name == "INTAKE")
     await ensure_stream(js, stream_config(stream))
     await ensure_consumer(js, ACCEPT)
     sent = await js.publish("documents.submitted.docs", b"x")
-    (message,) = await (await js.pull_subscribe_bind(ACCEPT.name, "INTAKE")).fetch(1)
-    await message.ack_sync()
+    (message,) = await (await js.pull_subscribe_bind(ACCEPT.name, "INTAKE")).fetch(1, timeout=60)
+    await message.ack_sync(60)
     await client.close()
     return sent.seq
 

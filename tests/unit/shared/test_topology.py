@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from shared.bus.provision import BODIES_BYTES
+from shared.bus.configs import BODIES_BYTES
 from shared.contracts import address
 from shared.events import EVENTS, Result
 from shared.settings import Bus

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.provision import bucket_config, consumer_config, difference, stream_config
+from shared.bus.configs import bucket_config, consumer_config, difference, stream_config
 from shared.topology import BUCKETS, MOVER, RECORDER, STREAMS, ledger_bucket, stages
 
 STAGES = (*stages("g1", 60.0), RECORDER, MOVER)
