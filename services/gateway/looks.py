@@ -56,25 +56,35 @@ class Looks:
     _glanced_at: float = 0.0
 
     async def latest(self) -> Look:
-        """A look that is at most `max(0.5 s, 10 x its own duration)` old."""
+        """A look that is at most `max(0.5 s, 10 x its own duration)` old.
+
+        One that says that all is at rest is not given out when work has come since.
+        """
         last = self._last
-        if last and monotonic() < last.ended + last.lasts_s:
+        if last and monotonic() < last.ended + last.lasts_s and not await self._overtaken(last):
             return last
         return await asyncio.shield(self._refresh())
+
+    async def _overtaken(self, last: Look) -> bool:
+        return not status.busy(last.seen) and status.busy(await self._glanced())
 
     async def freshness(self) -> Freshness:
         """How far answers given from now on may be behind; cheap while nothing is in flight.
 
         Looks at rest serve for GLANCE_S: what they say is true of the moment they name.
         """
-        seen = self._glance
-        if seen is None or monotonic() > self._glanced_at + GLANCE_S:
-            self._glanced_at = monotonic()
-            seen = self._glance = await self.observe()
+        seen = await self._glanced()
         if not status.busy(seen):
             return status.freshness(status.EMPTY, seen)
         look = await self._soon()
         return status.freshness(look.board, look.seen)
+
+    async def _glanced(self) -> Observation:
+        seen = self._glance
+        if seen is None or monotonic() > self._glanced_at + GLANCE_S:
+            self._glanced_at = monotonic()
+            seen = self._glance = await self.observe()
+        return seen
 
     async def _soon(self) -> Look:
         """The latest look, or one some seconds old when a new one takes long."""

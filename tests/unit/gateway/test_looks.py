@@ -56,6 +56,17 @@ async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, monkeypa
     assert world.read.count("ledger") == 2
 
 
+async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, monkeypatch):
+    looks = Looks(world.observe, world.ledger)
+    at_rest = await looks.latest()
+    world.stages = BUSY
+    at_work = await looks.latest()
+    again = await looks.latest()
+
+    assert (at_rest.seen.stages, at_work.seen.stages) == ((), BUSY)
+    assert again is at_work
+
+
 async def test_many_who_ask_at_once_share_one_reading(world):
     looks = Looks(world.observe, world.ledger)
 
