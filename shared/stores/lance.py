@@ -21,10 +21,9 @@ import numpy as np
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks, lance_limits, lance_rows, lance_sweep, lance_upkeep
 from shared.stores.lance_limits import translated
-from shared.stores.lance_open import Opened, connect, open_table
+from shared.stores.lance_table import LanceTable
 
 if TYPE_CHECKING:
-    from lancedb import AsyncConnection
     from lancedb.query import AsyncVectorQuery
 
 ROWS_PER_COMMIT: Final = 4096
@@ -53,14 +52,11 @@ class LanceStore:
             has to be filled.
     """
 
-    def __init__(
-        self, connection: "AsyncConnection", opened: Opened, dimensions: int, index_from: int
-    ) -> None:
+    def __init__(self, table: LanceTable, dimensions: int, index_from: int) -> None:
         self.dimensions = dimensions
-        self.created = opened.created
-        self.rebuilt = opened.rebuilt
-        self._connection = connection
-        self._table = opened.table
+        self.created = table.created
+        self.rebuilt = table.rebuilt
+        self._table = table
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
@@ -84,17 +80,15 @@ class LanceStore:
         lance_limits.configure()
         await asyncio.to_thread(importlib.import_module, "lancedb")
         with translated():
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            connection = await connect(folder)
-            opened = await open_table(connection, folder, table, dimensions)
-        return cls(connection, opened, dimensions, index_from)
+            opened = await LanceTable.open(folder, table, dimensions)
+        return cls(opened, dimensions, index_from)
 
     async def upsert(self, rows: Sequence[Row]) -> None:
         good, bad = checks.vet(rows, self.dimensions)
         for batch in checks.slices(good, ROWS_PER_COMMIT):
             data = lance_rows.to_arrow(batch, self.dimensions)
             async with self._commit():
-                merge = self._table.merge_insert("id").when_not_matched_insert_all()
+                merge = (await self._table.now()).merge_insert("id").when_not_matched_insert_all()
                 await merge.use_index(False).execute(data, timeout=COMMIT_TIMEOUT)
         if bad:
             raise checks.refusal(bad)
@@ -102,7 +96,7 @@ class LanceStore:
     async def delete(self, ids: Collection[str]) -> None:
         for batch in checks.slices(sorted(set(ids)), ROWS_PER_COMMIT):
             async with self._commit():
-                await self._table.delete(lance_rows.among("id", batch))
+                await (await self._table.now()).delete(lance_rows.among("id", batch))
 
     async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
         found: dict[str, set[str]] = {key: set() for key in documents}
@@ -137,7 +131,9 @@ class LanceStore:
         asks = checks.checked_query(vector, self.dimensions)
         if not asks or limit < 1 or checks.restricts_to_nothing(where):
             return []
-        query = self._nearest(vector).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
+        query = (
+            (await self._nearest(vector)).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
+        )
         if condition := lance_rows.condition(where):
             query = query.where(condition)
         async with self._queries.one():
@@ -147,7 +143,8 @@ class LanceStore:
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         if limit < 1 or checks.restricts_to_nothing(where):
             return []
-        query = self._table.query().nearest_to_text(checks.clean_query(text), columns="words")
+        table = await self._table.now()
+        query = table.query().nearest_to_text(checks.clean_query(text), columns="words")
         query = query.limit(limit).select([*lance_rows.COLUMNS, "_score"])
         if condition := lance_rows.condition(where):
             query = query.where(condition)
@@ -164,21 +161,23 @@ class LanceStore:
 
     async def count(self) -> int:
         with translated():
-            return await self._table.count_rows()
+            return await (await self._table.now()).count_rows()
 
     async def digests(self) -> Mapping[str, Digest]:
         async with self._sweep():
-            return await lance_sweep.digests(self._connection, self._table.name)
+            return await lance_sweep.digests(await self._table.connection(), self._table.name)
 
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
         async with self._sweep():
-            return await lance_sweep.holdings(self._connection, self._table.name, buckets)
+            connection = await self._table.connection()
+            return await lance_sweep.holdings(connection, self._table.name, buckets)
 
     async def lag_s(self) -> None:
         return None
 
-    async def incarnation(self) -> None:
-        return None
+    async def incarnation(self) -> str:
+        with translated():
+            return await self._table.incarnation()
 
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""
@@ -196,17 +195,15 @@ class LanceStore:
         with translated():
             async with self._writing:
                 kept = KEPT if self._sweeps else KEPT_FOR
-                await self._table.optimize(cleanup_older_than=kept)
+                await (await self._table.now()).optimize(cleanup_older_than=kept)
                 self._commits, self._compacted_at = 0, time.monotonic()
                 self._compactions += 1
                 if self._compactions % RENEW_EVERY == 0:  # readers go on with what they have
-                    self._connection = await connect(Path(self._connection.uri))
-                    self._table = await self._connection.open_table(self._table.name)
+                    await self._table.renew()
 
     async def close(self) -> None:
         async with self._upkeep, self._writing:
-            self._table.close()  # type: ignore[no-untyped-call]  # lancedb leaves it untyped
-            self._connection.close()  # type: ignore[no-untyped-call]  # the same
+            self._table.close()
 
     @asynccontextmanager
     async def _commit(self) -> AsyncIterator[None]:
@@ -233,21 +230,23 @@ class LanceStore:
         from lancedb.index import IvfSq
 
         with translated():
-            names = [i.name for i in await self._table.list_indices() if i.columns == ["vector"]]
-            rows = await self._table.count_rows()
+            table = await self._table.now()
+            names = [i.name for i in await table.list_indices() if i.columns == ["vector"]]
+            rows = await table.count_rows()
             built_for = max(map(lance_upkeep.rows_at_build, names), default=None)
             if not lance_upkeep.index_due(rows, built_for, self._index_from):
                 return
             fresh = lance_upkeep.index_name(rows)
             config: Any = IvfSq(distance_type="cosine")  # missing in the type of `config`
-            await self._table.create_index("vector", config=config, name=fresh, replace=True)
+            await table.create_index("vector", config=config, name=fresh, replace=True)
             for name in names:
                 if name != fresh:
-                    await self._table.drop_index(name)
+                    await table.drop_index(name)
 
-    def _nearest(self, vectors: Vector | list[Vector]) -> "AsyncVectorQuery":
+    async def _nearest(self, vectors: Vector | list[Vector]) -> "AsyncVectorQuery":
         """Exact without an index; with it 20 partitions, more while a filter leaves too few."""
-        query = self._table.query().nearest_to(vectors).distance_type("cosine")
+        table = await self._table.now()
+        query = table.query().nearest_to(vectors).distance_type("cosine")
         return query.minimum_nprobes(20).maximum_nprobes(0).refine_factor(10)
 
     async def _read(self, column: str, values: Collection[str], names: list[str]) -> list[Any]:
@@ -257,7 +256,7 @@ class LanceStore:
 
         if not values:
             return []
-        query = self._table.query().select(names)
+        query = (await self._table.now()).query().select(names)
         few = len(values) <= IDS_PER_QUERY
         if few:
             query = query.where(lance_rows.among(column, values))
@@ -284,7 +283,7 @@ class LanceStore:
         """The ids whose vectors, asked for, have no row near them."""
         lost = set(vectors)
         for batch in checks.slices(list(vectors), VECTORS_PER_QUERY):
-            query = self._nearest([vectors[key] for key in batch]).limit(1)
+            query = (await self._nearest([vectors[key] for key in batch])).limit(1)
             async with self._queries.one():
                 found = await query.select(["id", "_distance"]).to_list()
             lost -= {

@@ -104,12 +104,13 @@ async def _search_once(table: "AsyncTable", dimensions: int) -> None:
         await near.limit(1).select(["id", "_distance"]).to_arrow()
 
 
-def _place(folder: Path, name: str) -> Path:
+def place(folder: Path, name: str) -> Path:
+    """The folder of a table."""
     return folder / f"{name}.lance"
 
 
 def _holds_files(folder: Path, name: str) -> bool:
-    return any(path.is_file() for path in _place(folder, name).rglob("*"))
+    return any(path.is_file() for path in place(folder, name).rglob("*"))
 
 
 def _put_aside(folder: Path, name: str) -> bool:
@@ -117,7 +118,7 @@ def _put_aside(folder: Path, name: str) -> bool:
     if not _holds_files(folder, name):
         return False
     taken = (folder / f"{name}.{ASIDE}-{n}" for n in range(1, 1_000_000))
-    _place(folder, name).rename(next(path for path in taken if not path.exists()))
+    place(folder, name).rename(next(path for path in taken if not path.exists()))
     return True
 
 

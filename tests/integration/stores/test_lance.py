@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from shared.identity import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
 from shared.stores import lance, lance_sweep, lance_upkeep
 from shared.stores.lance import LanceStore
+from shared.stores.lance_table import MARK
 
 DIMENSIONS = 16
 KILLS = 4
@@ -201,7 +203,7 @@ def unsealed(schema: pa.Schema) -> pa.Schema:
 
 async def test_a_table_of_a_version_without_seals_is_put_aside_and_made_anew(open_store, tmp_path):
     store = await open_store()
-    schema = unsealed(await store._table.schema())
+    schema = unsealed(await (await store._table.now()).schema())
     connection = await lancedb.connect_async(tmp_path)
     await connection.create_table("older", schema=schema)
 
@@ -235,7 +237,9 @@ async def test_a_table_of_a_version_without_seals_is_put_aside_and_made_anew(ope
 )
 async def test_a_table_without_seals_that_differs_elsewhere_is_refused(open_store, tmp_path, alter):
     store = await open_store()
-    schema = pa.schema(alter(unsealed((await store._table.schema()).remove_metadata())))
+    schema = pa.schema(
+        alter(unsealed((await (await store._table.now()).schema()).remove_metadata()))
+    )
     connection = await lancedb.connect_async(tmp_path)
     await connection.create_table("other", schema=schema)
 
@@ -247,7 +251,7 @@ async def test_a_table_without_seals_that_differs_elsewhere_is_refused(open_stor
 
 async def test_a_table_without_the_key_is_refused(open_store, tmp_path):
     store = await open_store()
-    schema = (await store._table.schema()).remove_metadata()
+    schema = (await (await store._table.now()).schema()).remove_metadata()
     plain = pa.schema([field.remove_metadata() for field in schema])
     connection = await lancedb.connect_async(tmp_path)
     await connection.create_table("other", schema=plain)
@@ -323,10 +327,12 @@ async def test_a_table_that_may_not_be_read_just_now_is_left_alone(
 async def test_a_crash_between_the_table_and_its_text_index_is_made_good(open_store, tmp_path):
     store = await open_store()
     await store.upsert([row(1)])
-    await store._table.drop_index("words_idx")
+    await (await store._table.now()).drop_index("words_idx")
     again = await open_store()
 
-    assert [index.name for index in await again._table.list_indices()] == ["words_idx"]
+    assert [index.name for index in await (await again._table.now()).list_indices()] == [
+        "words_idx"
+    ]
     assert len(await again.search_text("text", limit=1, where=EVERYWHERE)) == 1
 
 
@@ -351,6 +357,39 @@ async def test_a_table_dropped_by_somebody_makes_every_call_unavailable(open_sto
     ):
         with pytest.raises(StoreUnavailable):
             await call()
+
+
+async def test_a_deleted_folder_is_made_anew_for_all_who_have_it_open(open_store, tmp_path):
+    one, other = await open_store(), await open_store()
+    await one.upsert([row(1)])
+    assert await other.count() == 1
+    before = {await one.incarnation(), await other.incarnation()}
+    shutil.rmtree(tmp_path)
+    with pytest.raises(StoreUnavailable, match="deleted"):
+        await other.search(unit(1), limit=1, where=EVERYWHERE)
+    after = {await one.incarnation(), await other.incarnation()}
+    emptied = await one.count(), await other.count()
+    await one.upsert([row(2)])
+
+    assert len(before) == len(after) == 1
+    assert before != after
+    assert emptied == (0, 0)
+    assert [h.id for h in await other.search(unit(2), limit=3, where=EVERYWHERE)] == [row(2).id]
+    assert [h.id for h in await other.search_text("text", limit=3, where=EVERYWHERE)]
+
+
+async def test_rows_written_while_a_folder_goes_do_not_keep_it_from_being_made_anew(
+    open_store, tmp_path
+):
+    store = await open_store()
+    await store.upsert([row(1)])
+    before = await store.incarnation()
+    (tmp_path / "chunks.lance" / MARK).unlink()
+    shutil.rmtree(tmp_path / "chunks.lance" / "_versions")
+
+    assert await store.incarnation() != before
+    assert await store.count() == 0
+    assert (tmp_path / "chunks.broken-1").is_dir()
 
 
 async def test_nothing_is_printed(tmp_path):
@@ -383,7 +422,9 @@ async def test_nothing_is_printed(tmp_path):
 
 
 async def vector_indexes(store: LanceStore) -> list[str]:
-    return [i.name for i in await store._table.list_indices() if i.columns == ["vector"]]
+    return [
+        i.name for i in await (await store._table.now()).list_indices() if i.columns == ["vector"]
+    ]
 
 
 @pytest.fixture
@@ -457,8 +498,8 @@ async def test_compaction_bounds_the_files_and_keeps_the_rows(open_store, tmp_pa
     await store.delete([row(n).id for n in range(0, 60, 2)])
     await store.maintain()
 
-    assert len(await store._table.query().select(["id"]).to_list()) == 30
-    stats = await store._table.stats()
+    assert len(await (await store._table.now()).query().select(["id"]).to_list()) == 30
+    stats = await (await store._table.now()).stats()
     assert stats["fragment_stats"]["num_fragments"] == 1
     assert (
         await store.unsearchable([Probe(row(n).id, unit(n)) for n in range(1, 60, 2)])
@@ -536,7 +577,7 @@ async def test_a_row_altered_behind_the_store_is_found_and_no_other(open_store, 
     rows = [sealed(n) for n in range(12)]
     await store.upsert(rows)
     hurt = rows[4]
-    await store._table.update(changes, where=f"id = '{hurt.id}'")
+    await (await store._table.now()).update(changes, where=f"id = '{hurt.id}'")
 
     whole = digests_of([r for r in rows if r.id != hurt.id])
 
@@ -553,7 +594,9 @@ async def test_a_row_moved_to_another_document_is_missed_there_and_damaged_here(
     store = await open_store()
     rows = [sealed(n) for n in range(6)]
     await store.upsert(rows)
-    await store._table.update({"doc_key": rows[0].doc_key}, where=f"id = '{rows[4].id}'")
+    await (await store._table.now()).update(
+        {"doc_key": rows[0].doc_key}, where=f"id = '{rows[4].id}'"
+    )
 
     held = await store.holdings([bucket_of(r.doc_key) for r in rows])
 
@@ -566,7 +609,9 @@ async def test_a_row_that_is_there_twice_is_found(open_store):
     store = await open_store()
     rows = [sealed(n) for n in range(6)]
     await store.upsert(rows)
-    await store._table.add(await store._table.query().where(f"id = '{rows[2].id}'").to_arrow())
+    await (await store._table.now()).add(
+        await (await store._table.now()).query().where(f"id = '{rows[2].id}'").to_arrow()
+    )
 
     assert await store.digests() != digests_of(rows)
     assert await damaged(store) == {rows[2].id}
@@ -622,12 +667,12 @@ async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhi
 
     def slow(page):
         reached.set()
-        assert go_on.wait(60), "the sweep holds up the event loop"
+        assert go_on.wait(300), "the sweep holds up the event loop"
         return intact(page)
 
     monkeypatch.setattr(lance_sweep, "intact", slow)
     sweeping = asyncio.create_task(store.digests())
-    await asyncio.to_thread(reached.wait, 10)
+    assert await asyncio.to_thread(reached.wait, 300)
     await store.delete([r.id for r in rows[1000:2000]])
     await store.upsert([sealed(n) for n in range(3000, 3300)])
     await store.compact()
@@ -652,7 +697,7 @@ async def test_files_of_older_versions_go_after_a_sweep_that_has_failed(open_sto
         broken.setattr(lance_sweep, "digests", fails)
         with pytest.raises(StoreUnavailable):
             await store.digests()
-    before = len(await store._table.list_versions())
+    before = len(await (await store._table.now()).list_versions())
     await store.compact()
 
-    assert len(await store._table.list_versions()) < before
+    assert len(await (await store._table.now()).list_versions()) < before

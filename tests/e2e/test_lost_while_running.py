@@ -1,0 +1,49 @@
+"""Somebody deletes the index under a running instance; it comes back by itself (P6)."""
+
+import http.client
+import json
+from urllib.parse import urlsplit
+
+from instep_process import wait_until
+
+from services.folder import DataFolder
+
+NAMES = {f"n{n}.md" for n in range(6)}
+
+
+def get(instep, address):
+    """The answer of the running gateway; None unless it is 200."""
+    where = urlsplit(DataFolder(instep.data).read_instance().gateway_url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+    connection.request("GET", f"/api/v1/{address}")
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return json.loads(body) if answer.status == 200 else None
+
+
+def found(instep, word):
+    answer = get(instep, f"search?q={word}&mode=keyword&limit=50")
+    return answer and {hit["document"]["path"] for hit in answer["hits"]}
+
+
+def encoded(instep):
+    return {get(instep, f"documents/notes/{name}")["served"]["encoded"] for name in NAMES}
+
+
+def test_a_store_that_is_deleted_under_a_running_instance_is_filled_again(instep, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in NAMES:
+        (notes / name).write_text(f"# Note {name}\n\nThe lantern of {name}.\n")
+    instep.up(notes)
+    wait_until(lambda: found(instep, "lantern") == NAMES)
+    for n in range(2):
+        (instep.data / "store").rename(tmp_path / f"gone-{n}")
+        wait_until(lambda: found(instep, "lantern") == NAMES)
+    wait_until(lambda: encoded(instep) == {0})
+    (notes / "n1.md").write_text("# New\n\nAbout marmalade.\n")
+    wait_until(lambda: found(instep, "marmalade") == {"n1.md"})
+
+    assert instep.json("validate")["passed"] is True
+    assert instep.json("failed")["failures"] == []
