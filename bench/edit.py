@@ -1,11 +1,13 @@
 """Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
 
-    python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--weaviate [URL --grpc H:P]]
+    python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--apart]
+                         [--weaviate [URL --grpc H:P]]
 
 An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
 search over HTTP returns the document by that word; it is asked every 15 ms. With --beside, other
 files are edited meanwhile, so many a second; with --weaviate the index is on that server, or on
-one that is started for it as for the tests (`tests/support/weaviate_server.py`).
+one that is started for it as for the tests (`tests/support/weaviate_server.py`); with --apart
+every service is a process of its own, as with compose, instead of one `up`.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import on_weaviate
-from harness import Instep, arguments, resident_mb, spread, workplace
+from fleet import fleet
+from harness import Instep, arguments, resident_mb, spread, wait_until, workplace
 
 OWN = "own"
+SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 
 
 def paragraphs(text: str) -> list[int]:
@@ -68,16 +72,17 @@ def main() -> None:
     )
     parser.add_argument("--grpc", metavar="H:P", help="of that server")
     parser.add_argument("--model", help="e.g. fake-384")
+    parser.add_argument("--apart", action="store_true", help="every service in its own process")
     args = parser.parse_args()
     chance = random.Random(5)
     took, encoded = [], Counter()
     with workplace(args.docs, args.count) as (docs, data), environment(args, data) as env:
-        instep = Instep(data, **env)
         files = [f for f in sorted(docs.rglob("*.md")) if paragraphs(f.read_text())]
         others = [files.pop() for _ in range(len(files) // 2)] if args.beside else []
-        with instep.up(docs) as process, editing(others, args.beside) as done:
-            asker = Asker(instep.gateway())
-            print(f"memory after the first pass: {resident_mb(process.pid):.0f} MB")
+        running = apart(docs, data, env) if args.apart else together(docs, data, env)
+        with running as (url, pids), editing(others, args.beside) as done:
+            asker = Asker(url)
+            print(f"memory after the first pass: {memory_mb(pids):.0f} MB")
             for n in range(args.edits):
                 file = chance.choice(files)
                 word = f"quux{n}zyx{chance.randrange(10**6)}"
@@ -86,12 +91,37 @@ def main() -> None:
                 encoded[shown["served"]["encoded"]] += 1
                 time.sleep(args.pause)
                 if n % 500 == 499:
-                    print(f"memory after {n + 1} edits: {resident_mb(process.pid):.0f} MB")
-            print(f"memory after {args.edits} edits: {resident_mb(process.pid):.0f} MB")
+                    print(f"memory after {n + 1} edits: {memory_mb(pids):.0f} MB")
+            print(f"memory after {args.edits} edits: {memory_mb(pids):.0f} MB")
     print(f"save -> searchable, ms: {spread(took)}")
     if done:
         print(f"beside {len(done) / (done[-1] - done[0]):.1f} other edits a second")
     print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")
+
+
+def memory_mb(pids: list[int]) -> float:
+    return sum(resident_mb(pid) for pid in pids)
+
+
+@contextmanager
+def together(docs: Path, data: Path, env: dict[str, str]) -> Iterator[tuple[str, list[int]]]:
+    """`instep up`, in step: the gateway's address, and its process."""
+    instep = Instep(data, **env)
+    with instep.up(docs) as process:
+        yield instep.gateway(), [process.pid]
+
+
+@contextmanager
+def apart(docs: Path, data: Path, env: dict[str, str]) -> Iterator[tuple[str, list[int]]]:
+    """The same with a process for every service."""
+    source = {"INSTEP_SOURCES__DOCS__PATH": str(docs), "INSTEP_GATEWAY__PORT": "0"}
+    with fleet(data, **env, **source) as made:
+        for name in SERVICES:
+            made.run(name)
+        made.ready()
+        url = made.services[-1].field("gateway_listening", "url")
+        wait_until(lambda: Asker(url).get("/api/v1/status")["in_step"], 600)
+        yield url, [service.process.pid for service in made.services]
 
 
 @contextmanager

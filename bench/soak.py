@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -78,13 +80,11 @@ def entries(folder: str) -> int:
 def on_disk(folder: Path) -> tuple[int, int]:
     """Files below a folder and the bytes that they take."""
     files = taken = 0
-    for path in folder.rglob("*"):
-        try:
-            found = path.lstat()
-        except OSError:  # gone meanwhile
-            continue
-        if path.is_file():
-            files, taken = files + 1, taken + found.st_blocks * 512
+    for parent, _, names in os.walk(folder):  # goes on where a folder is gone meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):
+                taken += Path(parent, name).lstat().st_blocks * 512
+                files += 1
     return files, taken
 
 
