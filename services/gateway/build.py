@@ -60,6 +60,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
             "gateway.host: without a key the gateway listens on 127.0.0.1 only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
+    await wiring.session.heartbeat.listen()
     everything = await faces(wiring, validation, sweeps)
     app = build_app(everything.queries, everything.commands, key=key)
 
@@ -173,6 +174,7 @@ def flow_stages(generation: str) -> list[Stage[Any]]:
 
 def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observation]]:
     stages = flow_stages(wiring.generation.id)
+    heartbeat = wiring.session.heartbeat
 
     async def observe() -> Observation:
         now = time.time()
@@ -187,9 +189,9 @@ def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observa
                     running=s.running,
                     done=s.done,
                     oldest_at=s.oldest_at,
-                    replicas=s.pulls,
+                    replicas=heartbeat.count(stage),
                 )
-                for s in seen
+                for stage, s in zip(stages, seen, strict=True)
             ),
             listed=folders.listed,
             sources=folders.health,

@@ -163,6 +163,7 @@ class StageView(Answer):
     per_second: float | None = None
     lag_s: float | None = None
     replicas: int | None = None
+    """Processes that were heard lately; None: not known (yet)."""
 
 
 class SourceView(Answer):

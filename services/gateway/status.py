@@ -31,6 +31,7 @@ class StageSeen:
     oldest_at: float | None = None
     """Unix time of the oldest unfinished message."""
     replicas: int | None = None
+    """Processes that serve the stage, as they say themselves; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

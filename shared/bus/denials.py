@@ -25,6 +25,8 @@ VIOLATION: Final = re.compile(
 INBOXES: Final = "_inbox"
 
 Told = Callable[[ConfigurationError], None]
+Spared = Callable[[str, str], None]
+"""Called as what `denied` returns."""
 
 
 def denied(error: Exception) -> tuple[str, str] | None:
@@ -53,10 +55,18 @@ class Denials:
         self._waiting: dict[str, dict[asyncio.Timeout, str]] = {}
         self._why: dict[asyncio.Timeout, ConfigurationError] = {}
         self._told: Told = lambda error: log.error("denied", reason=str(error))
+        self._spared: dict[str, Spared] = {}
 
     def listen(self, told: Told) -> None:
         """Have denials told to somebody else than the log."""
         self._told = told
+
+    def spare(self, prefix: str, told: Spared) -> None:
+        """Have denials of subjects that begin so told to `told` and to nobody else.
+
+        For what the process can do without, and waits for no answer to.
+        """
+        self._spared[prefix.lower()] = told
 
     @asynccontextmanager
     async def answered(self, subject: str) -> AsyncIterator[None]:
@@ -88,7 +98,10 @@ class Denials:
         if found is None:
             return False
         verb, subject = found
-        if verb == "subscription":  # then no answer can come
+        spared = next((t for prefix, t in self._spared.items() if subject.startswith(prefix)), None)
+        if spared is not None:
+            spared(verb, subject)
+        elif verb == "subscription":  # then no answer can come
             why = denial(verb, subject)
             self._end((scope, why) for scopes in self._waiting.values() for scope in scopes)
             self._told(why)

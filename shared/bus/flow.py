@@ -24,7 +24,7 @@ class StageFlow:
     done: int
     """Deliveries that ended, since the consumer was made."""
     pulls: int
-    """Requests for messages that are open: at least one a replica."""
+    """Requests for messages that are open: several of an idle replica, none of a busy one."""
     oldest_at: float | None
     """Unix time at which the oldest unfinished message was stored."""
 

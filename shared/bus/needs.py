@@ -6,6 +6,7 @@ An identity is one key. A test runs the whole flow with these and nothing else.
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.bus.presence import EVERYBODY
 from shared.topology import (
     ACCEPT,
     BATCHES,
@@ -227,6 +228,7 @@ def _gateway(generation: str) -> Needs:
         ),
         watches=reads.watches,
         says=(ASKED,),
+        hears=(EVERYBODY,),
         counts_streams=True,
     )
 

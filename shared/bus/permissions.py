@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.bus.needs import ADMIN, PUBLISHER, SIDE, Use, inbox_of, needs, source_of
+from shared.bus.presence import subject_of
 from shared.topology import MOVER, RECORDER, TROUBLES, Stage, stages
 
 API: Final = "$JS.API"
@@ -94,7 +95,7 @@ def _not_of_use(use: Use, own: tuple[Stage[Any], ...], generations: Sequence[str
 
 
 def _of_stage(stage: Stage[Any]) -> list[str]:
-    """Fetch, look, settle (both formats of acknowledgements), bury, note trouble."""
+    """Fetch, look, settle (both formats of acknowledgements), bury, note trouble, be counted."""
     where = f"{stage.stream}.{stage.name}"
     return [
         f"{API}.CONSUMER.MSG.NEXT.{where}",
@@ -106,6 +107,7 @@ def _of_stage(stage: Stage[Any]) -> list[str]:
         f"$KV.{TROUBLES.name}.{stage.name}.>",
         f"{API}.STREAM.MSG.GET.KV_{TROUBLES.name}",
         f"{API}.STREAM.PURGE.KV_{TROUBLES.name}",
+        subject_of(stage.name),
     ]
 
 

@@ -16,7 +16,9 @@ from shared.bus.connect import Access, broker_arguments, checked, is_plain, refu
 from shared.bus.consume import Consumer, Counts, Decode, Handler, T
 from shared.bus.decode import decode
 from shared.bus.denials import watch
+from shared.bus.heartbeat import Heartbeat
 from shared.bus.line import Gate
+from shared.bus.presence import PREFIX as HERE
 from shared.bus.publish import JetPublisher
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.events import Event
@@ -55,6 +57,7 @@ class BusSession:
         self.client: Client
         self.js: JetStreamContext
         self.publish: JetPublisher
+        self.heartbeat: Heartbeat
         self.stages: dict[str, Consumer[Any]] = {}
         self._gate = Gate()
         self._name = name
@@ -128,7 +131,10 @@ class BusSession:
         # which ends that task and so the reconnecting
         self.client._error_cb = self._on_error
         await checked(self.client, self.access)
-        watch(self.client).listen(self._on_denied)
+        self.heartbeat = Heartbeat(self.client)
+        denials = watch(self.client)
+        denials.listen(self._on_denied)
+        denials.spare(f"{HERE}.", self.heartbeat.denied)
         self.js = self.client.jetstream(timeout=REQUEST_TIMEOUT_S)
         self.publish = JetPublisher(self.js)
 
@@ -169,9 +175,11 @@ class BusSession:
     async def start(self) -> None:
         """Begin to consume; the durable consumers must exist (`shared.bus.provision`)."""
         await self._broker.start()
+        self.heartbeat.begin(self.stages)
 
     async def drain(self) -> None:
         """Stop fetching, hand back what is not begun, let handlers end within `drain_s`."""
+        await self.heartbeat.end()
         handed_back = await asyncio.gather(
             *(consumer.pull.drain(self._drain_s) for consumer in self.stages.values())
         )
@@ -234,6 +242,7 @@ class BusSession:
         log.warning("bus_reconnected", name=self._name)
         if is_plain(self.client, self.access):
             self.fail(ConfigurationError("the NATS server does not encrypt any more"))
+        self.heartbeat.reconnected()
         for consumer in self.stages.values():
             consumer.pull.reconnected()
 

@@ -194,6 +194,15 @@ class Story:
             for hours in (2, 3)
         ]
 
+    async def counted(self, **replicas):
+        """How many processes of each stage the gateway has heard."""
+
+        async def told():
+            stages = (await self.gateway("status"))["stages"]
+            return {row["stage"]: row["replicas"] for row in stages} == replicas
+
+        await self.eventually(told)
+
     async def new_settings(self):
         """Documents of one source are cut otherwise."""
         self.crew.groups["sources"]["wiki"]["chunking"] = {"tokens": 40}
@@ -218,7 +227,10 @@ async def test_all_that_happens_to_documents_needs_no_more_than_the_keys_allow(
     swept, dropped = await story.people()
     await story.most_files_vanish()
     gone = await story.what_comes_by_the_hour()
+    alone = dict.fromkeys(("accept", "enricher", "embedder", "indexer", "validator"), 1)
+    await story.counted(**alone)
     await story.new_settings()
+    await story.counted(**alone | {"enricher": 2})
     seen = await story.a_look_from_outside()
 
     assert (taken["state"], refused["state"]) == ("queued", "refused")

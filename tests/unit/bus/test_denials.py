@@ -83,6 +83,24 @@ def test_what_nobody_waits_for_is_told_but_for_answers_to_wrong_inboxes(silent):
     assert len(heard) == 1
 
 
+async def test_what_the_process_can_do_without_is_told_to_nobody_else(silent):
+    denials, heard = silent
+    spared = []
+    denials.spare("Instep.Here.", lambda verb, subject: spared.append((verb, subject)))
+    waiting = asyncio.create_task(denials.request("docs"))
+    await asyncio.sleep(0)
+
+    assert denials.on_error(publishing("instep.here.accept.p1"))
+    assert denials.on_error(
+        Error('nats: permissions violation for subscription to "instep.here.*.*"')
+    )
+    assert spared == [("publish", "instep.here.accept.p1"), ("subscription", "instep.here.*.*")]
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert heard == []
+    waiting.cancel()
+
+
 async def test_a_timeout_of_the_client_stays_one(silent):
     async def request(*_, **__):
         raise TimeoutError

@@ -13,6 +13,7 @@ from shared.bus.needs import (
     streams_of,
 )
 from shared.bus.permissions import permissions
+from shared.bus.presence import subject_of
 from shared.topology import (
     BATCHES,
     BODIES,
@@ -110,6 +111,7 @@ def test_another_generation_is_closed_to_it(identity):
         f"documents.enriched.{OTHER}.docs",
         f"embeddings.ready.{OTHER}.docs",
         f"documents.indexed.{OTHER}.docs",
+        f"instep.here.embedder_{OTHER}.p1",
     ):
         assert not may(identity, subject)
 
@@ -138,6 +140,12 @@ WRITERS = {
     "instep.sources.release.docs": {"gateway"},
     "instep.sources.audit.docs": {"gateway", "validator"},
     "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.DOCS.x": set(),
+    "instep.here.accept.p1": {"producer"},
+    f"instep.here.embedder_{MINE}.p1": {"embedder"},
+    f"instep.here.embedder_bulk_{MINE}.p1": {"embedder"},
+    f"instep.here.indexer_{MINE}.p1": {"indexer"},
+    f"instep.here.validator_{MINE}.p1": {"validator"},
+    "instep.here.dlq_mover.p1": {"validator"},
 }
 
 
@@ -151,6 +159,14 @@ def test_the_command_line_writes_nothing():
 
     assert all(subject.startswith("$JS.API.") for subject in allowed)
     assert not [s for s in allowed if ".PURGE." in s or ".MSG.DELETE." in s]
+
+
+@pytest.mark.parametrize("identity", OTHERS)
+def test_it_says_that_it_is_there_for_what_it_consumes_and_only_the_gateway_hears_it(identity):
+    own = () if source_of(identity) else {s.name for s in needs(identity, MINE).consumes}
+    for stage in (*stages(MINE), RECORDER, MOVER):
+        assert may(identity, subject_of(stage.name, "p1")) == (stage.name in own)
+        assert may_hear(identity, subject_of(stage.name, "p1")) == (identity == "gateway")
 
 
 @pytest.mark.parametrize("identity", OTHERS)

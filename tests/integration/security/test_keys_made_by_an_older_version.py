@@ -1,0 +1,66 @@
+"""`auth.conf` as it was before processes said that they are there: only their number is missing."""
+
+from math import inf
+
+import pytest
+from keyed_bus import Crew, KeyedServer
+from structlog.testing import capture_logs
+
+from services.assembly import faces
+from services.gateway.faces import answer
+from shared.bus.presence import PREFIX
+from shared.deferred import DeferredStore
+from shared.stores.memory import MemoryStore
+
+SERVICES = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
+DIMENSIONS = 64
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A server whose keys may neither say nor hear it."""
+    server = KeyedServer(tmp_path / "bus")
+    server.make_keys()
+    auth = server.keys / "auth.conf"
+    lines = auth.read_text().splitlines(keepends=True)
+    auth.write_text("".join(line for line in lines if PREFIX not in line))
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_the_services_work_and_each_warns_once(older, tmp_path, eventually):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.md").write_text("# Bees\n\nhoney and wax\n")
+    await older.provision()
+
+    async def store():
+        return MemoryStore(DIMENSIONS)
+
+    groups = {"sources": {"docs": {"path": str(docs), "settle": 0.0}}}
+    crew = Crew(older, tmp_path / "data", DeferredStore(DIMENSIONS, store()), groups)
+    with capture_logs() as logs:
+        await crew.start(*SERVICES)
+        asked = await faces(crew.wirings["gateway"])
+
+        async def searchable():
+            return (await answer(asked, "status", {}))["documents"]["searchable"] == 1
+
+        def warned():
+            return [line["reason"] for line in logs if line["event"] == "presence_denied"]
+
+        await eventually(searchable)
+        await eventually(lambda: len(warned()) == len(SERVICES))
+        stages = (await answer(asked, "status", {}))["stages"]
+        healthy = [wiring.session.healthy() for wiring in crew.wirings.values()]
+        heard = crew.wirings["gateway"].session.heartbeat.present
+        long_after = heard.count(["accept"], inf)
+        await crew.stop()  # raises what ended any of them
+
+    assert [row["replicas"] for row in stages] == [None] * len(stages)
+    assert long_after is None
+    assert all(healthy)
+    assert all(PREFIX in reason and "`instep keys`" in reason for reason in warned())
+    assert not [line for line in logs if line["event"] in ("bus_denied", "denied")]
+    assert older.violations()
