@@ -1,11 +1,11 @@
 """compose.yaml as a person uses it: real containers, killed in the middle of the work."""
 
 import os
-import socket
 import uuid
 
 import pytest
 from compose import Compose, missing
+from weaviate_server import free_ports
 
 DOCUMENTS = 500
 
@@ -20,12 +20,10 @@ def compose(tmp_path_factory):
     docs = tmp_path_factory.mktemp("docs")
     docs.chmod(0o755)
     write(docs, "first.md", "lantern")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     made = Compose(f"instep-test-{uuid.uuid4().hex[:8]}", docs, port)
     try:
-        made("build", timeout=1500)
+        made("build", timeout=3000)
         up(made)
         yield made
     finally:

@@ -113,7 +113,7 @@ async def submitted(url):
         await js.publish(
             "documents.submitted.inbox", data, headers=headers | {"Instep-Reply-To": inbox}
         )
-        found[name] = json.loads((await receipts.next_msg(30)).data)
+        found[name] = json.loads((await receipts.next_msg(180)).data)
     with pytest.raises(nats.errors.MaxPayloadError):
         await js.publish("documents.submitted.inbox", b"x" * 2**21)
     await js.publish("documents.submitted.In_Box", json.dumps({"path": "a", "text": MARK}).encode())

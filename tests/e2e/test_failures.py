@@ -31,7 +31,7 @@ def supervised(instep, notes, *, most: int) -> list[int]:
     """`up`, started again each time it ends, until in step; the statuses it ended with."""
     ends: list[int] = []
     process: subprocess.Popen[str] = instep.start("up", notes)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while True:
         assert time.monotonic() < deadline, instep.logs()
         if process.poll() is not None:
@@ -50,7 +50,7 @@ def failures_of(instep):
 
 
 def test_documents_that_kill_or_hang_their_process_end_in_the_dead_letters_alone(instep, notes):
-    instep.env["INSTEP_EMBEDDING__TIMEOUT"] = "2s"
+    instep.env["INSTEP_EMBEDDING__TIMEOUT"] = "4s"
     (notes / "killer.md").write_text("# Killer\n\nA text with faultkill in it.\n")
     (notes / "hangs.md").write_text("# Hangs\n\nA text with faulthang in it.\n")
 
@@ -67,7 +67,7 @@ def test_documents_that_kill_or_hang_their_process_end_in_the_dead_letters_alone
     }
     assert "3 times" in failures["killer.md"]["reason"]
     assert "did not end within" in failures["hangs.md"]["reason"]
-    assert "the process ends" in instep.logs()
+    assert instep.said("the process ends")
 
     (notes / "killer.md").write_text("# Killer\n\nA text about armadillos.\n")
     wait_until(lambda: instep.found("armadillos")[:1] == ["killer.md"])
@@ -79,13 +79,14 @@ def test_each_failure_has_a_reason_and_a_retry_and_harms_nobody(instep, notes):
     (notes / "nan.md").write_text("# Two\n\nA text with faultnan in it.\n")
     (notes / "busy.md").write_text("# Three\n\nA text with faultbusy2 and marmalade.\n")
     instep.up(notes)
+    healthy = {f"n{n}.md" for n in range(HEALTHY)}
     wait_until(lambda: len(failures_of(instep)) == 2, within_s=180)
     wait_until(lambda: "busy.md" in instep.found("marmalade"), within_s=180)
+    wait_until(lambda: healthy <= set(instep.found("harbour")), within_s=180)
 
     assert {f["code"] for f in failures_of(instep).values()} == {"model_failed"}
-    assert instep.json("status", status=(0, 1))["documents"]["failed"] == 2
+    assert instep.json("status")["documents"]["failed"] == 2
     assert instep.json("show", "refused.md")["state"] == "failed"
-    assert len(set(instep.found("harbour")) & {f"n{n}.md" for n in range(HEALTHY)}) == HEALTHY
 
     dropped = instep.json("drop", "nan.md", "--yes")
     retried = instep.json("retry", "--code", "model_failed", status=(0, 1))

@@ -67,7 +67,7 @@ async def test_validators_that_come_after_the_last_document_has_settled_keep_one
     }
     pipeline = instep.start("run", "producer", "enricher", "embedder", "indexer")
     client = await nats.connect(own_nats_server.url)
-    js = client.jetstream()
+    js = client.jetstream(timeout=60)
 
     async def all_settled():
         names = [info.config.name for info in await js.streams_info()]
@@ -80,7 +80,7 @@ async def test_validators_that_come_after_the_last_document_has_settled_keep_one
 
     await eventually(all_settled, within_s=180)
     shelf = KvShelf(js, BATCHES.name)
-    await eventually(lambda: _any(shelf, "open."))
+    await eventually(lambda: _any(shelf, "open."), within_s=180)
     before = await shelf.keys("done.")
     pipeline.send_signal(signal.SIGKILL)
     validators = [instep.start("run", "validator") for _ in range(2)]

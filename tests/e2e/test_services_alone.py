@@ -5,17 +5,18 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
-from instep_process import wait_until
-from prometheus_client.parser import text_string_to_metric_families
-from services_alone import Service, Services, get
+from instep_process import quiet_port, wait_until
+from services_alone import Page, Service, Services, get
 
 ALL = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
 """The sinks first: nobody finds there what it needs."""
+IN_HAND = "instep_stage_in_hand_messages"
 SLOW = 24
 """Documents that take the device half a second each: a stop meets some of them undone."""
 
@@ -47,7 +48,8 @@ class World:
     """Of each service before there was a server: /livez, /readyz, and what that said of the bus."""
 
     def write(self, name: str, text: str) -> None:
-        (self.folder / "docs" / name).write_text(text)
+        (self.folder / name).write_text(text)
+        (self.folder / name).rename(self.folder / "docs" / name)  # one change, never two
 
     @property
     def gateway(self) -> str:
@@ -58,6 +60,10 @@ class World:
         hits = answer.json()["hits"] if answer.status == 200 else []
         return [hit["document"]["path"] for hit in hits]
 
+    def in_step(self) -> bool:
+        answer = get(f"{self.gateway}/api/v1/status")
+        return answer.status == 200 and bool(answer.json()["in_step"])
+
     def all_ready(self) -> bool:
         return all(service.is_ready() for service in self.by_name.values())
 
@@ -67,15 +73,14 @@ def world(nats_server, tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("alone")
     (folder / "docs").mkdir()
     server = type(nats_server)(folder / "nats")
-    server.start()
-    server.stop()  # its port stays
+    server.port = quiet_port()
     services = Services(folder / "cwd", settings(folder, server.url))
     by_name = {name: services.start(name) for name in ALL}
     before = {}
     try:
         for name, service in by_name.items():
             wait_until(lambda s=service: s.lines("waiting"))
-            ready = service.at("/readyz")
+            ready = wait_until(lambda s=service: (at := s.at("/readyz")).status and at)
             said = next(c["text"] for c in ready.json()["checks"] if c["name"] == "bus")
             before[name] = (service.at("/livez").status, ready.status, said)
         server.start()
@@ -88,17 +93,19 @@ def world(nats_server, tmp_path_factory) -> Iterator[World]:
 def test_every_service_waits_for_a_server_that_starts_last(world):
     wait_until(world.all_ready)
 
-    said = f"waits: no NATS server answers at {world.server.url.removeprefix('nats://')}"
-    assert world.before == dict.fromkeys(ALL, (200, 503, said))
+    why = f"no NATS server answers at {world.server.url.removeprefix('nats://')}"
+    assert world.before == dict.fromkeys(ALL, (200, 503, f"waits: {why}"))
     for service in world.by_name.values():
-        assert sum(line["what"] == "bus" for line in service.lines("waiting")) == 1
-        assert sum(line["what"] == "bus" for line in service.lines("waited")) == 1
+        reasons = [line["reason"] for line in service.lines("waiting") if line["what"] == "bus"]
+        assert reasons[0] == why
+        assert all(one != before for before, one in pairwise(reasons))  # not one for each try
+        assert "bus" in {line["what"] for line in service.lines("waited")}
 
 
 def test_a_file_that_is_dropped_is_found_and_nothing_is_left_in_the_folder_of_a_service(world):
     world.write("a.md", "# Rotating keys\n\nAbout armadillos.\n")
     wait_until(lambda: world.found("armadillos") == ["a.md"])
-    wait_until(lambda: get(f"{world.gateway}/api/v1/status").json()["in_step"])
+    wait_until(world.in_step)
 
     assert list(world.services.folder.iterdir()) == []
 
@@ -106,31 +113,33 @@ def test_a_file_that_is_dropped_is_found_and_nothing_is_left_in_the_folder_of_a_
 def test_what_was_done_can_be_scraped(world):
     world.write("b.md", "# Backups\n\nAbout porcupines.\n")
     wait_until(lambda: "b.md" in world.found("porcupines"))
-    by_name = world.by_name
-    wait_until(lambda: by_name["indexer"].number("instep_freshness_seconds_count") >= 2)
+    pages = wait_until(lambda: at_rest(world))
 
     for name in ("enricher", "embedder", "indexer"):
-        done = by_name[name].number("instep_stage_deliveries_total", outcome="done")
-        assert done >= 2
-        assert by_name[name].number("instep_stage_duration_seconds_count") == done
-        assert by_name[name].number("instep_stage_wait_seconds_count") == done
-    assert by_name["embedder"].number("instep_texts_total", how="encoded") >= 2
-    assert by_name["embedder"].number("instep_encode_texts_total") >= 2
-    assert by_name["indexer"].number("instep_rows_total", operation="written") >= 2
-    assert by_name["indexer"].number("instep_document_outcomes_total", outcome="indexed") >= 2
-    assert by_name["gateway"].number("instep_build_info", services="gateway") == 1
-    assert backlog(by_name["gateway"]) >= {"accept", "enricher", "embedder", "indexer", "validator"}
-    assert "embedder" in backlog(by_name["embedder"])
-    assert not {"enricher", "indexer"} & backlog(by_name["embedder"])
-    assert "instep_encode" not in by_name["validator"].at("/metrics").text  # it loads no model
-    assert all(by_name[name].number("instep_ready") == 1 for name in ALL)
+        ended = pages[name].number("instep_stage_deliveries_total")
+        assert ended >= pages[name].number("instep_stage_deliveries_total", outcome="done") >= 2
+        assert ended == pages[name].number("instep_stage_duration_seconds_count")
+        assert ended >= pages[name].number("instep_stage_wait_seconds_count") >= 2
+    assert pages["embedder"].number("instep_texts_total", how="encoded") >= 2
+    assert pages["embedder"].number("instep_encode_texts_total") >= 2
+    assert pages["indexer"].number("instep_freshness_seconds_count") >= 2
+    assert pages["indexer"].number("instep_rows_total", operation="written") >= 2
+    assert pages["indexer"].number("instep_document_outcomes_total", outcome="indexed") >= 2
+    assert pages["gateway"].number("instep_build_info", services="gateway") == 1
+    stages = {"accept", "enricher", "embedder", "indexer", "validator"}
+    assert pages["gateway"].backlog >= stages
+    assert "embedder" in pages["embedder"].backlog
+    assert not {"enricher", "indexer"} & pages["embedder"].backlog
+    assert not pages["validator"].has("instep_encode")  # it loads no model
 
 
-def backlog(service: Service) -> set[str]:
-    """The stages whose backlog a service tells."""
-    families = text_string_to_metric_families(service.at("/metrics").text)
-    (family,) = [family for family in families if family.name == "instep_backlog_messages"]
-    return {sample.labels["stage"] for sample in family.samples}
+def at_rest(world: World) -> dict[str, Page] | None:
+    """A scrape of each while nobody has anything in hand and the bus tells every backlog."""
+    if not world.in_step():
+        return None
+    pages = {name: service.scrape() for name, service in world.by_name.items()}
+    calm = all(p.number("instep_ready") and not p.number(IN_HAND) for p in pages.values())
+    return pages if calm and pages["gateway"].backlog and pages["embedder"].backlog else None
 
 
 def test_a_server_that_is_killed_makes_all_unready_until_it_is_back(world):
@@ -143,7 +152,7 @@ def test_a_server_that_is_killed_makes_all_unready_until_it_is_back(world):
     wait_until(lambda: "c.md" in world.found("pangolins"))
 
     assert alive == dict.fromkeys(ALL, 200)
-    assert all(s.number("instep_bus_reconnects_total") == 1 for s in world.by_name.values())
+    assert all(s.number("instep_bus_reconnects_total") >= 1 for s in world.by_name.values())
 
 
 def test_a_stop_finishes_or_hands_back_what_it_holds_and_nothing_is_encoded_twice(world):
@@ -152,15 +161,15 @@ def test_a_stop_finishes_or_hands_back_what_it_holds_and_nothing_is_encoded_twic
     paths = {f"slow{n}.md" for n in range(SLOW)}
     for path in paths:
         world.write(path, f"# Slow\n\nfaultslow wombat {path}\n")
-    wait_until(lambda: first.number("instep_stage_in_hand_messages") >= 8)
+    wait_until(lambda: first.number(IN_HAND) >= 8)
     first.process.send_signal(signal.SIGTERM)
-    draining = wait_until(lambda: (at := first.at("/readyz")).status == 503 and at.json())
-    status = first.process.wait(90)
+    draining = wait_until(lambda: '"stopping"' in (at := first.at("/readyz")).text and at)
+    status = first.process.wait(300)
     second = world.by_name["embedder"] = world.services.start("embedder")
     wait_until(lambda: paths <= set(world.found("wombat")))
 
     finished = first.lines("served")[0]["texts_encoded"] - before
-    assert draining["checks"][0]["name"] == "stopping"
+    assert (draining.status, draining.json()["checks"][0]["name"]) == (503, "stopping")
     assert status == 0
     assert 0 < finished < SLOW
     assert second.number("instep_texts_total", how="encoded") == SLOW - finished
@@ -178,7 +187,7 @@ def test_a_part_that_fails_ends_its_process(world):
     wait_until(indexer.is_ready)
     asyncio.run(delete())
 
-    assert indexer.process.wait(90) == 2
+    assert indexer.process.wait(300) == 2
     assert "is gone from the bus" in indexer.log.read_text()
 
 
@@ -197,7 +206,7 @@ def test_a_stop_while_it_waits_is_at_once_and_no_failure(services):
     wait_until(lambda: embedder.lines("waiting"))
     embedder.process.send_signal(signal.SIGTERM)
 
-    assert embedder.process.wait(90) == 0
+    assert embedder.process.wait(300) == 0
     assert embedder.lines()[-1]["event"] == "stopped_before_it_served"
 
 
@@ -207,7 +216,7 @@ def test_a_wrong_key_ends_it_at_once_with_one_line(services, own_nats_server):
     own_nats_server.start()
     url = own_nats_server.url.replace("nats://", "nats://wrong@")
     embedder = services.start("embedder", INSTEP_BUS__URL=url)
-    status = embedder.process.wait(90)
+    status = embedder.process.wait(300)
 
     assert status == 2
     (line,) = [x for x in embedder.log.read_text().splitlines() if not x.startswith("{")]
@@ -222,5 +231,5 @@ def test_a_taken_health_port_is_told(services):
         port = taken.getsockname()[1]
         embedder = services.start("embedder", INSTEP_HEALTH__PORT=str(port))
 
-        assert embedder.process.wait(90) == 2
+        assert embedder.process.wait(300) == 2
     assert f"health.port {port}" in embedder.log.read_text()

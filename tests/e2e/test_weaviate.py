@@ -57,7 +57,8 @@ def test_an_edit_is_found_and_a_deleted_file_is_not(instep, tmp_path, weaviate):
             live = client.collections.use(f"{PREFIX}_live")
             return (await live.aggregate.over_all(total_count=True)).total_count
 
-    assert instep.json("validate")["passed"] is True
+    wait_until(lambda: instep.json("validate", status=(0, 1))["passed"])
+
     assert asyncio.run(rows_behind_the_alias()) == 4
 
 

@@ -20,7 +20,7 @@ def missing() -> str:
     """Why containers cannot be run here; empty when they can."""
     for command in (("docker", "version"), ("docker", "compose", "version")):
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{' '.join(command)}: {error}"
         if done.returncode:
@@ -36,7 +36,7 @@ class Compose:
     docs: Path
     port: int
 
-    def __call__(self, *args: object, check: bool = True, timeout: float = 600.0) -> str:
+    def __call__(self, *args: object, check: bool = True, timeout: float = 1500.0) -> str:
         """Standard output of a command."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("INSTEP_", "COMPOSE_"))}
         done = subprocess.run(
@@ -77,7 +77,7 @@ class Compose:
 
     def docker(self, *args: str) -> str:
         done = subprocess.run(
-            ["docker", *args], capture_output=True, text=True, check=True, timeout=60
+            ["docker", *args], capture_output=True, text=True, check=True, timeout=300
         )
         return done.stdout
 
@@ -97,7 +97,7 @@ class Compose:
         found = json.loads(self.docker("inspect", *self("ps", "--quiet").split()))
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}
 
-    def until(self, what: Callable[[], object], within_s: float = 300.0) -> Any:
+    def until(self, what: Callable[[], object], within_s: float = 900.0) -> Any:
         """The first true answer. It fails loudly with the logs of all containers."""
         deadline = time.monotonic() + within_s
         while not (answer := what()):

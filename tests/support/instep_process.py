@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +17,20 @@ from pathlib import Path
 from typing import Any
 
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
+
+
+def quiet_port() -> int:
+    """A port that is free, and that the kernel gives to nobody by itself.
+
+    One that it gave would be taken by a connection of somebody else as soon as its server is away.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(1000):
+        port = random.randrange(lowest // 2, lowest)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no free port below {lowest}")
 
 
 def wait_until(
@@ -48,7 +65,7 @@ class Instep:
         return [sys.executable, "-m", "services", *map(str, args), "--data", str(self.data)]
 
     def __call__(
-        self, *args: object, stdin: str | None = None, timeout: float = 120.0
+        self, *args: object, stdin: str | None = None, timeout: float = 300.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
@@ -94,12 +111,18 @@ class Instep:
                 raise AssertionError(f"up ended with {process.returncode}\n{self.logs()}")
             return self("status", "--json").returncode == 0
 
-        wait_until(answers, within_s=60)
+        wait_until(answers, within_s=180)
         return process
 
+    def said(self, words: str) -> bool:
+        """Whether anything that it runs, or ran, has said so."""
+        return any(words in path.read_text(errors="replace") for path in self.cwd.glob("*.log"))
+
     def logs(self) -> str:
+        """The end of each log, to be read by people."""
         return "\n".join(
-            f"--- {path.name}\n{path.read_text()[-4000:]}" for path in self.cwd.glob("*.log")
+            f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}"
+            for path in self.cwd.glob("*.log")
         )
 
     def found(self, query: str, **kwargs: Any) -> list[str]:
@@ -107,7 +130,7 @@ class Instep:
         answer = self.json("search", query, "-n", 50, **kwargs)
         return [hit["document"]["path"] for hit in answer["hits"]]
 
-    def stop(self, *, by: int = signal.SIGTERM, within_s: float = 90.0) -> None:
+    def stop(self, *, by: int = signal.SIGTERM, within_s: float = 300.0) -> None:
         for process in self.running:
             if process.poll() is None:
                 os.killpg(process.pid, by)

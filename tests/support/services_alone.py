@@ -15,6 +15,7 @@ from typing import Any
 
 from instep_process import wait_until
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,32 @@ class Answer:
 def get(url: str) -> Answer:
     """Whatever the status; 0 when nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return Answer(response.status, response.read().decode())
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.read().decode())
     except OSError:
         return Answer(0, "")
+
+
+@dataclass(frozen=True)
+class Page:
+    """All samples of one scrape: what is compared has to be of one moment."""
+
+    samples: list[Sample]
+
+    def number(self, name: str, **labels: str) -> float:
+        """The sum of the samples of that name whose labels fit."""
+        fits = (s for s in self.samples if s.name == name and labels.items() <= s.labels.items())
+        return sum(sample.value for sample in fits)
+
+    def has(self, name: str) -> bool:
+        return any(sample.name.startswith(name) for sample in self.samples)
+
+    @property
+    def backlog(self) -> set[str]:
+        """The stages whose backlog it tells."""
+        return {s.labels["stage"] for s in self.samples if s.name == "instep_backlog_messages"}
 
 
 @dataclass
@@ -62,14 +83,14 @@ class Service:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         return self.at("/readyz").status == 200
 
+    def scrape(self) -> Page:
+        """Its metrics at one moment; none before it listens and after it ended."""
+        families = text_string_to_metric_families(self.at("/metrics").text)
+        return Page([sample for family in families for sample in family.samples])
+
     def number(self, name: str, **labels: str) -> float:
         """The sum of the samples of that name whose labels fit."""
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self.at("/metrics").text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return self.scrape().number(name, **labels)
 
 
 @dataclass
@@ -105,7 +126,7 @@ class Services:
                 service.process.terminate()
         for service in self.running:
             try:
-                service.process.wait(60)
+                service.process.wait(180)
             except subprocess.TimeoutExpired:
                 service.process.kill()
                 service.process.wait()

@@ -79,7 +79,7 @@ class Watched:
         watch = self.build()
         task = asyncio.create_task(watch.run())
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 waiting = asyncio.create_task(watch.listed.wait())
                 await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()

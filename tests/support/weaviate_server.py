@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -198,7 +199,7 @@ def container_runs() -> bool:
         return False
     try:
         asked = subprocess.run(
-            [docker, "image", "inspect", IMAGE], capture_output=True, timeout=10, check=False
+            [docker, "image", "inspect", IMAGE], capture_output=True, timeout=60, check=False
         )
     except subprocess.TimeoutExpired:
         return False
@@ -240,18 +241,27 @@ def ready(port: int, *, encrypted: bool = False) -> bool:
         return False
 
 
-def free_ports() -> tuple[int, ...]:
-    """Six ports that nobody uses now; the last four in a row, as a cluster in one place wants."""
+def free_ports(count: int = 6) -> tuple[int, ...]:
+    """Ports in a row that nobody uses now; a cluster in one place wants them so.
+
+    They are below those that the kernel gives to connections and to who asks for any: a server
+    that takes seconds to start finds its port free all the same.
+    """
+    below = _given_by_the_kernel_from() - count
     while True:
+        first = random.randrange(below // 2, below)
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            http, grpc, gossip = (_bound(stack, 0) for _ in range(3))
-            return (http, grpc, gossip, *(_bound(stack, gossip + n) for n in (1, 2, 3)))
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return tuple(range(first, first + count))
 
 
-def _bound(stack: contextlib.ExitStack, port: int) -> int:
-    sock = stack.enter_context(socket.socket())
-    sock.bind(("127.0.0.1", port))
-    return int(sock.getsockname()[1])
+def _given_by_the_kernel_from() -> int:
+    try:
+        told = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        return max(10_000, int(told.split()[0]))
+    except OSError:
+        return 32_768
 
 
 def _kept(environ: Mapping[str, str]) -> dict[str, str]:

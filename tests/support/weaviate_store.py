@@ -15,7 +15,7 @@ from shared.stores.weaviate import WeaviateStore
 from shared.stores.weaviate_open import Address, connect
 from shared.stores.weaviate_schema import collection_name
 
-PATIENCE_S: Final = 90.0
+PATIENCE_S: Final = 300.0
 
 
 def address(server: Reached) -> Address:

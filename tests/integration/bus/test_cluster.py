@@ -1,9 +1,10 @@
 """Three NATS servers with three copies of everything: one may be lost."""
 
 import contextlib
-import socket
 
 import pytest
+from nats.errors import Error as NatsError
+from weaviate_server import free_ports
 
 from shared.bus.provision import provision
 from shared.bus.session import BusSession
@@ -16,11 +17,7 @@ pytestmark = pytest.mark.nats
 def cluster(tmp_path, nats_server):
     """Three servers that know each other."""
     servers = [type(nats_server)(tmp_path / f"n{n}") for n in range(3)]
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in servers]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in held]
+    ports = free_ports(len(servers))
     routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
     for n, (server, port) in enumerate(zip(servers, ports, strict=True)):
         server.folder.mkdir()
@@ -41,22 +38,25 @@ async def provisioned(session):
             return await provision(session.js, generation="g1", patience_s=3600, replicas=3)
 
 
+async def patiently(call):
+    """Tried until there is a leader that answers."""
+    while True:
+        with contextlib.suppress(BusUnavailable, NatsError, TimeoutError):
+            return await call()
+
+
 async def test_a_server_of_three_may_be_lost_and_nothing_with_it(cluster, changed):
     session = await BusSession.open(
         ",".join(server.url for server in cluster), name="test", drain_s=0, on_fatal=print
     )
     await provisioned(session)
-    await session.publish(changed("a.md"))
-    info = await session.js.stream_info("DOCS")
+    await patiently(lambda: session.publish(changed("a.md")))
+    info = await patiently(lambda: session.js.stream_info("DOCS"))
     leader = int(info.cluster.leader.removeprefix("n"))
 
     cluster[leader].kill()
-    stored = False
-    while not stored:
-        with contextlib.suppress(BusUnavailable):
-            await session.publish(changed("b.md"))
-            stored = True
-    after = await session.js.stream_info("DOCS")
+    await patiently(lambda: session.publish(changed("b.md")))
+    after = await patiently(lambda: session.js.stream_info("DOCS"))
     await session.close()
 
     assert info.config.num_replicas == 3

@@ -157,7 +157,7 @@ async def test_what_the_server_gives_up_is_moved_to_the_dead_letters(
     await moving.start()
     await moving.publish(part())
     subscription = await provisioned.pull_subscribe_bind("limited", stream="CHUNKS")
-    [message] = await subscription.fetch(1)
+    [message] = await subscription.fetch(1, timeout=60)
     await message.nak()
 
     async def moved():

@@ -79,9 +79,8 @@ async def test_a_broken_handler_is_tried_again_after_a_pause(
 
 
 async def test_an_event_that_no_retry_helps_is_dead_at_once_and_never_comes_back(
-    provisioned, open_session, part, eventually, quick, emptied
+    provisioned, open_session, part, eventually, emptied
 ):
-    stage = quick(STAGE, ack_wait_s=1.0)
     calls = []
 
     async def handle(event, delivery):
@@ -90,17 +89,16 @@ async def test_an_event_that_no_retry_helps_is_dead_at_once_and_never_comes_back
             raise PermanentError("the model refuses the text")
         return ()
 
-    session = await open_session(stage, handle)
+    session = await open_session(STAGE, handle)
     await session.publish(part("bad.md"))
-    await eventually(lambda: session.counts[stage.name].buried == 1)
-    await asyncio.sleep(1.5)  # past ack_wait: the time in which a lost message would come back
-    await emptied()
+    await eventually(lambda: session.counts[STAGE.name].buried == 1)
+    await emptied()  # a message that is not in the stream any more is never delivered again
     [letter] = await letters(provisioned)
 
     assert calls == ["bad.md"]
     assert (letter.stream, letter.consumer, letter.code) == (
         "CHUNKS",
-        stage.name,
+        STAGE.name,
         "permanent_error",
     )
     assert letter.document is not None
@@ -150,6 +148,7 @@ async def stolen(js, stage, count):
     subscription = await js.pull_subscribe_bind(stage.name, stream=stage.stream)
     got = await subscription.fetch(count, timeout=60)
     assert len(got) == count
+    return got
 
 
 @pytest.mark.parametrize("attempts", [5, None], ids=["a stage that tries", "a stage that polls"])
@@ -302,7 +301,7 @@ async def test_suspects_that_wait_for_another_stage_keep_nothing_fresh_from_bein
     worker.subscribe(enrich, handle)
     consumer = worker.stages[enrich.name]
     await consumer._subscriber.start()
-    await eventually(lambda: consumer.pull.held == 2)
+    await eventually(lambda: consumer.pull.held >= 2)  # more when one is delivered twice
     await session.publish(changed("fresh.md"))
     await eventually(lambda: seen)
 
@@ -312,8 +311,7 @@ async def test_suspects_that_wait_for_another_stage_keep_nothing_fresh_from_bein
 async def test_a_lost_bucket_of_notes_ends_the_watch_and_not_the_work(
     provisioned, open_session, part, eventually, quick
 ):
-    stage = quick(STAGE, ack_wait_s=0.5)
-    seen, last = [], 2 * RESERVE
+    stage, seen, last = STAGE, [], 2 * RESERVE
 
     async def handle(event, delivery):
         seen.append(event.document.path)
@@ -330,13 +328,16 @@ async def test_a_lost_bucket_of_notes_ends_the_watch_and_not_the_work(
     await session.publish(part("stolen.md"))
     await eventually(lambda: "stolen.md" in seen)
     await session.close()
+    once = list(seen)
     other = await open_session()
     await other.publish(part("again.md"))
-    await stolen(provisioned, stage, 1)
-    await open_session(stage, handle)
+    soon = quick(STAGE, ack_wait_s=0.5)
+    await ensure_consumer(provisioned, soon)
+    await stolen(provisioned, soon, 1)
+    await open_session(soon, handle)
     await eventually(lambda: "again.md" in seen)  # nobody can say what it did: it is opened
 
-    assert len(seen) == len(set(seen))
+    assert len(once) == len(set(once))
     assert [entry["event"] for entry in logs].count("deaths_not_counted") == 1
 
 
@@ -365,11 +366,11 @@ async def test_a_copy_of_a_buried_killer_ends_nobody(
             break
         await died(worker)
     await session.publish(killer)
-    await eventually(lambda: counts.buried == 2 or len(kills) > 4)
+    await eventually(lambda: counts.buried >= 2 or len(kills) > 4)
     await worker.close()
     worker = await open_session(stage, handle, drain_s=0.0)
     await session.publish(killer)
-    await eventually(lambda: worker.counts[stage.name].buried == 1 or len(kills) > 4)
+    await eventually(lambda: worker.counts[stage.name].buried or len(kills) > 4)
 
     assert len(kills) == 4
 
@@ -378,7 +379,7 @@ async def test_a_replica_that_buried_a_killer_knows_its_copies(
     provisioned, open_session, part, eventually, quick
 ):
     """It began before there was a note; the deaths were those of others."""
-    stage, seen, killer = quick(STAGE, ack_wait_s=0.5), [], part("killer.md")
+    stage, seen, killer = quick(STAGE, ack_wait_s=60.0), [], part("killer.md")
 
     async def handle(event, delivery):
         seen.append(event.document.path)
@@ -387,11 +388,12 @@ async def test_a_replica_that_buried_a_killer_knows_its_copies(
     session = await open_session()
     await ensure_consumer(provisioned, stage)
     await session.publish(killer)
-    await stolen(provisioned, stage, 1)
+    [held] = await stolen(provisioned, stage, 1)
     worker = await open_session(stage, handle)
     await session.publish(part("other.md"))
     await eventually(lambda: seen)
     await Troubles(provisioned, stage.name).put(killer.work, Trouble(killed=3))
+    await held.nak()  # comes again now and not before, however long all this took
     await eventually(lambda: worker.counts[stage.name].buried == 1)
     await session.publish(killer)
     await eventually(lambda: worker.counts[stage.name].buried == 2 or len(seen) > 1)
@@ -422,7 +424,7 @@ async def test_a_header_of_a_client_makes_no_two_messages_share_a_note(
     async def handle(event, delivery):
         raise RuntimeError("a fault of ours")
 
-    session = await open_session(stage, handle)
+    await open_session(stage, handle)
     sent = set()
     for path in ("a.md", "b.md"):
         change = changed(path)
@@ -430,7 +432,11 @@ async def test_a_header_of_a_client_makes_no_two_messages_share_a_note(
             change.subject, change.model_dump_json().encode(), headers={WORK: "a" * 26}
         )
         sent.add(str(ack.seq))
-    await eventually(lambda: session.counts[stage.name].retried >= 2)
+
+    async def noted():
+        return len(await Troubles(provisioned, stage.name).names()) == 3
+
+    await eventually(noted)
 
     assert await Troubles(provisioned, stage.name).names() == {"delivered", *sent}
 
@@ -546,9 +552,7 @@ async def test_deliveries_that_nobody_opened_accuse_nobody(
     session = await open_session()
     await session.publish(part("held.md"))
     for _ in range(15):
-        [message] = await (
-            await provisioned.pull_subscribe_bind(stage.name, stream="CHUNKS")
-        ).fetch(1)
+        [message] = await stolen(provisioned, stage, 1)
         await message.nak()
     seen = []
 
@@ -575,16 +579,17 @@ async def test_failures_are_counted_over_all_processes(
         seen.append(delivery.attempt)
         raise RuntimeError("a fault of ours")
 
-    for times in (1, 2):
-        worker = await open_session(stage, handle)
-        if times == 1:
-            await worker.publish(part())
-        await eventually(lambda times=times, worker=worker: worker.counts[stage.name].retried >= 1)
+    session, workers, buried = await open_session(), 0, 0
+    await session.publish(part())
+    while not buried:
+        worker, workers = await open_session(stage, handle), workers + 1
+        counts = worker.counts[stage.name]
+        await eventually(lambda counts=counts: counts.retried or counts.buried)
+        buried = counts.buried
         await worker.close()
-    last = await open_session(stage, handle)
-    await eventually(lambda: last.counts[stage.name].buried == 1)
     [letter] = await letters(provisioned)
 
+    assert workers > 1
     assert len(seen) == 3
     assert letter.code == "exhausted"
     assert "3 failures" in letter.reason
@@ -630,7 +635,7 @@ async def test_a_full_dead_letter_stream_loses_nothing(
     await eventually(lambda: len(calls) >= 3)
     held = (await provisioned.stream_info("CHUNKS")).state.messages
     await provisioned.update_stream(config)
-    await eventually(lambda: session.counts[stage.name].buried == 1)
+    await eventually(lambda: session.counts[stage.name].buried)
     [letter] = await letters(provisioned)
 
     assert held == 1
@@ -645,7 +650,7 @@ async def test_fifty_polls_are_no_failure_but_their_time_ends_them(
 
     async def handle(event, delivery):
         polls.append(delivery.attempt)
-        raise NotYetIndexed("3 of 5 rows", after_s=0.01)
+        raise NotYetIndexed("3 of 5 rows", after_s=0.005)
 
     session = await open_session(stage, handle)
     await session.publish(part())
@@ -744,13 +749,13 @@ async def test_a_handler_that_finds_the_bus_away_is_called_again_and_costs_no_at
 async def test_a_handler_slower_than_ack_wait_keeps_its_messages_and_those_behind_it(
     provisioned, open_session, part, eventually, quick
 ):
-    stage = quick(STAGE, ack_wait_s=0.6, concurrency=1)
+    stage = quick(STAGE, ack_wait_s=3.0, concurrency=1)
     seen = []
 
     async def handle(event, delivery):
         seen.append((event.document.path, delivery.attempt))
         if event.document.path == "slow.md":
-            await asyncio.sleep(2)
+            await asyncio.sleep(4.5)
         return ()
 
     session = await open_session(stage, handle)

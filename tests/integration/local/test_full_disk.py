@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats
 import pytest
+import structlog
 from nats.errors import Error as NatsError
 
 from services import disk, local
@@ -42,35 +43,43 @@ def fill(file: Path) -> None:
             assert error.errno == errno.ENOSPC  # noqa: PT017 - until then it must not be raised
 
 
-async def publish(url: str) -> int | None:
+async def publish(url: str, timeout_s: float = 2.0) -> int | None:
     """The sequence of a message that was stored, or None."""
     try:
-        client = await nats.connect(url, max_reconnect_attempts=1, connect_timeout=1)
+        client = await nats.connect(url, max_reconnect_attempts=1, connect_timeout=10)
     except (NatsError, OSError):
         return None
     try:
-        return (await client.jetstream(timeout=0.5).publish("a.1", bytes(1000))).seq
+        return (await client.jetstream(timeout=timeout_s).publish("a.1", bytes(1000))).seq
     except (NatsError, TimeoutError):
         return None
     finally:
         await client.close()
 
 
-async def test_writes_go_on_when_there_is_room_again(small_disk, monkeypatch):
+async def publish_patiently(url: str) -> int:
+    async with asyncio.timeout(120):
+        while (sequence := await publish(url, 60)) is None:
+            await asyncio.sleep(0.1)
+    return sequence
+
+
+async def test_writes_go_on_when_there_is_room_again(small_disk, monkeypatch, eventually):
     monkeypatch.setattr(disk, "LOOK_S", 0.1)
     async with LocalServer(small_disk, Bus()) as server:
         client = await nats.connect(server.url)
-        await client.jetstream().add_stream(name="A", subjects=["a.*"])
+        await client.jetstream(timeout=60).add_stream(name="A", subjects=["a.*"])
         await client.close()
-        stored = [await publish(server.url)]
-        fill(small_disk / "filler")
-        while (sequence := await publish(server.url)) is not None:
-            stored.append(sequence)
+        stored = [await publish(server.url, 60)]
+        with structlog.testing.capture_logs() as logs:
+            fill(small_disk / "filler")
+            while (sequence := await publish(server.url)) is not None:
+                stored.append(sequence)
+            await eventually(lambda: "disk_full" in [entry["event"] for entry in logs])
         restarts_while_full = server.restarts
         (small_disk / "filler").unlink()
-        async with asyncio.timeout(60):
-            while (after := await publish(server.url)) is None:
-                await asyncio.sleep(0.1)
+        await eventually(lambda: server.restarts)
+        after = await publish_patiently(server.url)
 
         assert stored == list(range(1, len(stored) + 1))
         assert restarts_while_full == 0
@@ -84,15 +93,13 @@ async def test_a_server_that_dies_while_the_disk_is_full_is_started_when_there_i
     monkeypatch.setattr(local, "LOOK_S", 0.05)
     async with LocalServer(small_disk, Bus()) as server:
         client = await nats.connect(server.url)
-        await client.jetstream().add_stream(name="A", subjects=["a.*"])
+        await client.jetstream(timeout=60).add_stream(name="A", subjects=["a.*"])
         await client.close()
-        before = await publish(server.url)
+        before = await publish(server.url, 60)
         fill(small_disk / "filler")
         os.kill(server.pid, signal.SIGKILL)
         await eventually(lambda: server.restarts > 2 * local._QUICK_DEATHS)
         (small_disk / "filler").unlink()
-        async with asyncio.timeout(60):
-            while (after := await publish(server.url)) is None:
-                await asyncio.sleep(0.1)
+        after = await publish_patiently(server.url)
 
         assert (before, after) == (1, 2)

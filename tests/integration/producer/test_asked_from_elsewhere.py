@@ -44,7 +44,7 @@ async def answers(client):
     """Until the process hears questions."""
     while True:
         with contextlib.suppress(NoRespondersError):
-            await client.request(f"{watchers.PREFIX}.audit.{SOURCE}", b'{"dry_run": true}', 5)
+            await client.request(f"{watchers.PREFIX}.audit.{SOURCE}", b'{"dry_run": true}', 60)
             return
         await asyncio.sleep(0)
 
@@ -126,7 +126,7 @@ async def test_when_nobody_watches_it_is_said_at_once_and_nothing_is_done(
 async def test_a_fault_is_answered_and_the_next_question_is_heard(docs, js, nats_url, elsewhere):
     async with served(docs, js, nats_url) as tell:
         await tell.look()
-        reply = await elsewhere.client.request(f"instep.sources.release.{SOURCE}", b"no JSON", 5)
+        reply = await elsewhere.client.request(f"instep.sources.release.{SOURCE}", b"no JSON", 60)
         (found,) = await elsewhere(dry_run=True)
 
     assert b"a fault of instep" in reply.data

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from watched import Watched
@@ -51,13 +52,16 @@ async def test_create_edit_and_delete_are_seen(docs, eventually):
 
 
 async def test_a_move_is_a_deletion_and_a_creation_and_is_told_as_a_move(docs, eventually):
-    docs.write("old.md", "text")
+    docs.write("0.md", "text")
+    names = [f"{n}.md" for n in range(6)]
     async with docs.running():
-        (docs.root / "old.md").rename(docs.root / "new.md")
-        await eventually(lambda: docs.held() == {"new.md": "text"})
-        await eventually(lambda: [a for a in docs.news if a.kind == "moved"])
+        for old, new in pairwise(names):
+            (docs.root / old).rename(docs.root / new)
+            await eventually(lambda new=new: docs.held() == {new: "text"})
+            if moves := [a.detail for a in docs.news if a.kind == "moved"]:
+                break  # else the system was slow to tell one of the two names
 
-    assert [a.detail for a in docs.news if a.kind == "moved"] == ["old.md -> new.md"]
+    assert moves == [f"{old} -> {new}"]
 
 
 async def test_what_changed_while_nobody_watched_is_found_at_the_next_start(docs):
@@ -241,7 +245,7 @@ async def test_a_root_that_vanishes_removes_nothing_and_heals(docs, tmp_path, ev
     docs.write("a.md", "one")
     async with docs.running():
         docs.root.rename(tmp_path / "away")
-        await eventually(lambda: [a for a in docs.news if "tried again" in a.detail], 5)
+        await eventually(lambda: [a for a in docs.news if "tried again" in a.detail])
         held = docs.held()
         (tmp_path / "away").rename(docs.root)
         docs.write("b.md", "two")
@@ -483,9 +487,8 @@ async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, e
     async with docs.running():
         await eventually(lambda: "log.txt" in docs.held() and health())
         first, told, tries = docs.held(), dict(health()), len(growing)
-        docs.grows = False
-        whole = (docs.root / "log.txt").read_text()
-        await eventually(lambda: docs.held()["log.txt"] == whole)
+        docs.grows = False  # a reading that is under way may still see it grow
+        await eventually(lambda: docs.held()["log.txt"] == (docs.root / "log.txt").read_text())
         await eventually(lambda: not health())
 
     assert first["log.txt"].startswith("line\nline\n")
@@ -581,7 +584,7 @@ async def test_a_root_that_is_away_when_it_is_to_be_watched_is_an_error_until_it
     live.root.rename(tmp_path / "away")
     heard = set()
     await hearing.start(tmp_path, heard.update)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         try:
             with pytest.raises(SourceUnavailable, match="cannot be watched"):
                 await hearing.watch_the_same(root)

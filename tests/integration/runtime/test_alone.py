@@ -96,7 +96,9 @@ async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch)
         await alone.run(["embedder"], options)
 
 
-async def test_a_fetch_loop_that_no_longer_turns_is_told(options, aiohttp_client_of, eventually):
+async def test_a_fetch_loop_that_no_longer_turns_is_told(
+    options, aiohttp_client_of, eventually, monkeypatch
+):
     stop, settings = Stop(), options.settings()
     vitals = Vitals(["embedder"], stop)
     to = Connection(settings.bus.url, "test", waits=vitals.waits)
@@ -107,9 +109,19 @@ async def test_a_fetch_loop_that_no_longer_turns_is_told(options, aiohttp_client
         client = await aiohttp_client_of(health_app(vitals))
         consumer = vitals.consumers()["embedder"]
 
+        beat, stands, go_on = consumer.pull._beat, asyncio.Event(), asyncio.Event()
+
+        async def standing():
+            stands.set()
+            await go_on.wait()
+            await beat()
+
+        monkeypatch.setattr(consumer.pull, "_beat", standing)
+        consumer.pull.reconnected()  # gives the loop a reason to turn
+        await stands.wait()
         consumer.pull.turned_at -= 60
         stood = await status(client, "/livez")
-        consumer.pull.reconnected()  # gives the loop a reason to turn
+        go_on.set()
 
         async def is_alive():
             return await status(client, "/livez") == 200
@@ -158,7 +170,7 @@ async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
     async with alone._leaving_in_time(options.settings(), stop):
         early = left.is_set()
         stop.event.set()
-        ended = await asyncio.to_thread(left.wait, 10)
+        ended = await asyncio.to_thread(left.wait, 60)
 
     assert not early
     assert ended

@@ -22,7 +22,7 @@ SOON = {
     "ASYNC_REPLICATION_PROPAGATION_DELAY": "1s",
 }
 """A node that comes back gets what it missed in seconds, not in half a minute."""
-WITHIN_S = 180.0
+WITHIN_S = 300.0
 
 
 def rows(count: int, document: str) -> list[Row]:

@@ -76,7 +76,7 @@ async def test_what_agrees_is_left_alone(sweep):
 
 async def test_every_fault_is_found_at_once_and_told_apart(sweep):
     lost, altered, moved = [await ids_of(sweep, name) for name in NAMES[:3]]
-    table = sweep.store._table
+    table = await sweep.store._table.now()
     await sweep.store.delete(lost[:1])
     await table.update({"text": "altered"}, where=f"id = '{altered[0]}'")
     await table.update({"path": "other.md"}, where=f"id = '{moved[1]}'")

@@ -110,7 +110,7 @@ async def take(js, stage, *, ack=True):
     subscription = await js.pull_subscribe_bind(stage.name, stage.stream)
     (message,) = await subscription.fetch(1, timeout=60)
     if ack:
-        await message.ack_sync()
+        await message.ack_sync(60)
     return message
 
 
@@ -127,7 +127,7 @@ async def test_the_enricher_is_done_with_what_it_has_acknowledged_in_a_row(log, 
     await take(js, enrich_stage("g1"))
     await passed_by(js, 2)
     between = await road.taken()
-    await held.ack_sync()
+    await held.ack_sync(60)
 
     assert before < first
     assert between < first
@@ -138,7 +138,7 @@ async def test_a_change_that_another_has_replaced_does_not_stay_in_the_way(log, 
     first = await append(log, "a.md")
     held = await take(js, enrich_stage("g1"), ack=False)
     second = await append(log, "a.md", expect=first)
-    await held.ack_sync()
+    await held.ack_sync(60)
     await take(js, enrich_stage("g1"))
     await passed_by(js, 1)
 
@@ -159,7 +159,7 @@ async def test_what_waits_between_enricher_and_ledger_has_not_passed(log, js, ro
     await take(js, embed_stage("g1"))
 
     assert (quiet, waiting) == (True, False)
-    assert await road.passed(5)
+    assert await road.passed(60)
 
 
 def parts(path, revision):

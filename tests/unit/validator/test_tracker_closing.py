@@ -193,10 +193,11 @@ async def test_two_validators_keep_one_report_and_tell_one_fact(world):
 
 async def test_a_submission_that_is_delivered_again_after_the_end_changes_no_report(world):
     key = await world.settle("a.md", 5)
-    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.join(batch(count=2), key, 5)
         await tracker.book.join(batch(count=2), "!9 empty", 0)
         first = await tracker.wait_complete("b")
+        tracker.timeout_s = 0.05
         await BatchBook(world.shelf, world.now.timestamp).join(batch(count=2), key, 5)
         world.now += timedelta(hours=1)
         await until(world, tracker)
@@ -293,9 +294,10 @@ async def test_a_batch_is_not_given_up_while_its_documents_come(world):
 
 async def test_the_rest_that_comes_after_all_completes_the_same_report(world):
     keys = [await world.settle(f"{n}.md", n + 1) for n in range(3)]
-    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.join(batch(count=3), keys[0], 1)
         await tracker.book.join(batch(count=3), keys[1], 2)
+        tracker.timeout_s = 0.05
         short = await tracker.wait_complete("b")
         await until(world, tracker)
         left = await world.shelf.keys("left.")
