@@ -6,18 +6,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Any]:
+    """Where it is reached: url, grpc, key. A server of the machine that `INSTEP_TEST_WEAVIATE`
+    names is taken as it is, with what lies on it.
+    """
+    import weaviate_server
+
+    with weaviate_server.reach(folder) as reached:
+        yield reached
 
 
 @contextmanager
 def weaviate(folder: Path) -> Iterator[dict[str, str]]:
-    """The settings of an instance that keeps its index there. A server of the machine that
-    `INSTEP_TEST_WEAVIATE` names is taken as it is, with what lies on it.
-    """
-    from tests.support import weaviate_server
-
-    with weaviate_server.reach(folder) as reached:
+    """The settings of an instance that keeps its index there."""
+    with server(folder) as reached:
         yield settings(reached.url, reached.grpc, reached.key)
 
 

@@ -18,11 +18,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from bench.on_weaviate import server
 from bench.store import Maker
 from services.indexer.confirm import next_look_s
 from shared.ports import Probe, Row
 from shared.stores.weaviate import Address, WeaviateStore, collection_name
-from tests.support import weaviate_server
 
 DIMENSIONS = 384
 BATCHES = (1, 64, 256)
@@ -48,7 +48,7 @@ def address_of(url: str | None, grpc: str | None) -> Iterator[Address]:
     if url:
         yield Address.of(url, grpc)
         return
-    with tempfile.TemporaryDirectory() as folder, weaviate_server.reach(Path(folder)) as reached:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as reached:
         yield Address.of(reached.url, reached.grpc)
 
 

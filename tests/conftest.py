@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import weaviate_server
+from ports import free_port
 
 CONFIG = """
 listen: "127.0.0.1:{port}"
@@ -39,7 +40,7 @@ class NatsServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = -1
+        self.port = free_port()
         self.extra = BUNDLED
         """More lines of configuration, from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None

@@ -10,16 +10,20 @@ never looks like an empty one: an empty listing means that the documents were de
 import errno
 import os
 import stat as stats
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 from services.producer.listing import Stat
 from services.producer.names import Names
 from services.producer.reading import open_below, printable, words
 from services.producer.rules import Rules, is_ignored
+from services.producer.scan import Scan
 from services.producer.snapshot import Body, Unsettled, snapshot, stat_of
 from shared.errors import DocumentRefused, TransientError
+
+LISTINGS: Final = 5
+"""Most listings for one scan, while folders go as soon as they were seen."""
 
 
 class SourceUnavailable(TransientError):
@@ -28,31 +32,6 @@ class SourceUnavailable(TransientError):
 
 class Unreadable(TransientError):
     """The file is there and cannot be read: permissions, or an error of the disk."""
-
-
-@dataclass(slots=True)
-class Scan:
-    """What a folder, or a part of it, holds."""
-
-    files: dict[str, Stat] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    """Path to what is wrong with it, in words for people."""
-    closed: set[str] = field(default_factory=set)
-    """Folders that could not be listed: nothing is known about what they hold."""
-
-    def knows(self, path: str) -> bool:
-        """Whether the absence of a path from `files` means that it is not there."""
-        if not self.closed:
-            return True
-        parts = path.split("/")
-        return not any("/".join(parts[:n]) in self.closed for n in range(1, len(parts) + 1))
-
-    def judge(self, missing: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Of paths that are not in `files`: those that are gone, and those not known about."""
-        gone, unseen = list[str](), list[str]()
-        for path in missing:
-            (gone if self.knows(path) else unseen).append(path)
-        return gone, unseen
 
 
 class Folder:
@@ -89,14 +68,17 @@ class Folder:
     def scan(self, below: str = "") -> Scan:
         """Everything that is a document, in the whole folder or below one of its folders.
 
+        It is listed again when a folder goes before it is listed itself: under its new name, which
+        may not have been seen, its documents would be there; without it they look deleted.
+
         Raises:
             SourceUnavailable: the root is missing, unreadable, or was exchanged meanwhile.
         """
         before = self.identity()
-        result = Scan()
-        waiting = list(self._names.of(below)) if self._may_enter(below) else []
-        while waiting:
-            self._list(waiting.pop(), waiting, result)
+        for _ in range(LISTINGS):
+            result = Scan()
+            if self._list_below(below, result):
+                break
         if self.identity() != before:
             raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
         return result
@@ -196,8 +178,21 @@ class Folder:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _list(self, folder: str, waiting: list[str], result: Scan) -> None:
-        """List a folder, by its name on disk; those in it that are entered wait."""
+    def _list_below(self, below: str, result: Scan) -> bool:
+        """Whether every folder that was seen on the way was still there."""
+        first = self._names.of(below) if self._may_enter(below) else ()
+        waiting, stayed = list(first), True
+        while waiting:
+            folder = waiting.pop()
+            stayed &= self._list(folder, waiting, result) or folder in first
+        return stayed
+
+    def _list(self, folder: str, waiting: list[str], result: Scan) -> bool:
+        """List a folder, by its name on disk; those in it that are entered wait.
+
+        Returns:
+            Whether it is still there.
+        """
         prefix = f"{folder}/" if folder else ""
         try:
             with os.scandir(os.path.join(self._real, folder)) as entries:
@@ -205,13 +200,14 @@ class Folder:
                     if not is_ignored(entry.name):
                         self._take(entry, prefix, waiting, result)
         except (FileNotFoundError, NotADirectoryError):
-            return  # deleted since its parent was listed
+            return False
         except OSError as error:
             if not folder:
                 raise SourceUnavailable(f"{self.root}: {words(error)}") from None
             path = self._names.remember(folder)
             result.closed.add(path)
             result.problems[path] = f"cannot be listed: {words(error)}"
+        return True
 
     def _take(self, entry: os.DirEntry[str], prefix: str, waiting: list[str], result: Scan) -> None:
         try:

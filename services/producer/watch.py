@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from services.producer.asking import Asked, Listed, Prepare
-from services.producer.folder import Scan, SourceUnavailable
+from services.producer.folder import SourceUnavailable
 from services.producer.guard import Guard
 from services.producer.hearing import Hearing
 from services.producer.held import Held, waiting
@@ -22,6 +22,7 @@ from services.producer.kept import Root, Threshold
 from services.producer.listing import compare, moved
 from services.producer.looking import look_at, opened
 from services.producer.notices import Notices
+from services.producer.scan import Scan
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
 from services.producer.sync import Sync, Synced
 from shared.errors import BusUnavailable

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from compose import Compose, missing
-from weaviate_server import free_ports
+from ports import free_port
 
 DOCUMENTS = 500
 
@@ -20,7 +20,7 @@ def compose(tmp_path_factory):
     docs = tmp_path_factory.mktemp("docs")
     docs.chmod(0o755)
     write(docs, "first.md", "lantern")
-    (port,) = free_ports(1)
+    port = free_port()
     made = Compose(f"instep-test-{uuid.uuid4().hex[:8]}", docs, port)
     try:
         made("build", timeout=3000)

@@ -11,7 +11,8 @@ from typing import Any
 
 import nats
 import pytest
-from instep_process import quiet_port, wait_until
+from instep_process import wait_until
+from ports import free_port
 from services_alone import Page, Service, Services, get
 
 ALL = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
@@ -73,7 +74,7 @@ def world(nats_server, tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("alone")
     (folder / "docs").mkdir()
     server = type(nats_server)(folder / "nats")
-    server.port = quiet_port()
+    server.port = free_port()
     services = Services(folder / "cwd", settings(folder, server.url))
     by_name = {name: services.start(name) for name in ALL}
     before = {}

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos_plan import SOURCE, WORKERS, Plan, Tally
+from ports import free_port
 
 from services.local import find_server, server_config
 
@@ -28,12 +28,6 @@ RESCAN_S = 300.0
 STARTS_WITHIN_S = 15.0
 """A producer watches its folder so soon after it was started, at the latest."""
 LOG_TAIL = 1500
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Disk:

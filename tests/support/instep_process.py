@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,20 +14,6 @@ from pathlib import Path
 from typing import Any
 
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
-
-
-def quiet_port() -> int:
-    """A port that is free, and that the kernel gives to nobody by itself.
-
-    One that it gave would be taken by a connection of somebody else as soon as its server is away.
-    """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for _ in range(1000):
-        port = random.randrange(lowest // 2, lowest)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError(f"no free port below {lowest}")
 
 
 def wait_until(

@@ -3,10 +3,8 @@
 import contextlib
 import http.client
 import os
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from ports import free_ports
 
 ADDRESS: Final = "INSTEP_TEST_WEAVIATE"
 """`host:port`, or `host:port:grpc-port`."""
@@ -61,7 +60,7 @@ class WeaviateServer:
         self.certificate: Path | None = None
         """File with a certificate and its key: the server encrypts, from the next start on."""
         self._executable = executable
-        self._ports = free_ports()
+        self._ports = free_ports(6)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -239,29 +238,6 @@ def ready(port: int, *, encrypted: bool = False) -> bool:
             return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
-
-
-def free_ports(count: int = 6) -> tuple[int, ...]:
-    """Ports in a row that nobody uses now; a cluster in one place wants them so.
-
-    They are below those that the kernel gives to connections and to who asks for any: a server
-    that takes seconds to start finds its port free all the same.
-    """
-    below = _given_by_the_kernel_from() - count
-    while True:
-        first = random.randrange(below // 2, below)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return tuple(range(first, first + count))
-
-
-def _given_by_the_kernel_from() -> int:
-    try:
-        told = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-        return max(10_000, int(told.split()[0]))
-    except OSError:
-        return 32_768
 
 
 def _kept(environ: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from nats.errors import Error as NatsError
-from weaviate_server import free_ports
+from ports import free_ports
 
 from shared.bus.provision import provision
 from shared.bus.session import BusSession

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import trustme
 import weaviate_server
+from ports import free_port
 from weaviate_store import until_searchable
 
 from shared.errors import ConfigurationError, StoreUnavailable
@@ -121,6 +122,6 @@ async def test_a_server_that_encrypts_is_not_spoken_to_in_the_clear(encrypted):
 
 
 async def test_a_server_that_is_away_may_come_back(trusted):
-    port, *_ = weaviate_server.free_ports()
+    port = free_port()
     with pytest.raises(StoreUnavailable, match="ConnectionRefusedError"):
         await shake_hands(("127.0.0.1", port), ssl.create_default_context(cafile=trusted), 10)

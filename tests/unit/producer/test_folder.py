@@ -144,6 +144,40 @@ def test_below_a_folder_that_cannot_be_listed_nothing_has_vanished(root, folder,
     assert scan.knows("open/a.md")
 
 
+def test_a_folder_that_is_renamed_between_two_looks_is_not_missed(root, folder, monkeypatch):
+    """Its parent was listed with the old name, and is not listed with the new one again."""
+    (root / "old").mkdir()
+    (root / "old" / "a.md").write_text("a")
+    scandir = os.scandir
+
+    def late(path):
+        if str(path).endswith("old") and (root / "old").exists():
+            (root / "old").rename(root / "new")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+
+    assert set(folder.scan().files) == {"new/a.md"}
+
+
+def test_folders_that_go_as_soon_as_they_are_seen_do_not_keep_a_scan_from_its_end(
+    root, folder, monkeypatch
+):
+    (root / "a.md").write_text("a")
+    (root / "gone").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("gone"):
+            raise FileNotFoundError
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    assert set(folder.scan().files) == {"a.md"}
+    assert set(folder.scan("gone").files) == set()
+
+
 def test_a_file_that_grows_while_it_is_read_is_not_taken(root, folder, monkeypatch):
     (root / "a.md").write_text("one")
     fstat = os.fstat
