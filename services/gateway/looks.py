@@ -58,7 +58,8 @@ class Looks:
     async def latest(self) -> Look:
         """A look that is at most `max(0.5 s, 10 x its own duration)` old.
 
-        One that says that all is at rest is not given out when work has come since.
+        One that says that all is at rest is not given out when work has come since, nor one after
+        which something was held or released.
         """
         last = self._last
         if last and monotonic() < last.ended + last.lasts_s and not await self._overtaken(last):
@@ -66,7 +67,8 @@ class Looks:
         return await asyncio.shield(self._refresh())
 
     async def _overtaken(self, last: Look) -> bool:
-        return not status.busy(last.seen) and status.busy(await self._glanced())
+        seen, then = await self._glanced(), last.seen
+        return seen.held != then.held or (status.busy(seen) and not status.busy(then))
 
     async def freshness(self) -> Freshness:
         """How far answers given from now on may be behind; cheap while nothing is in flight.

@@ -176,8 +176,9 @@ class LanceStore:
         return None
 
     async def incarnation(self) -> str:
-        with translated():
-            return await self._table.incarnation()
+        async with self._writing:
+            with translated():
+                return await self._table.incarnation()
 
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import StoreUnavailable
+from shared.stores.lance_limits import translated
 from shared.stores.lance_open import Opened, connect, open_table, place
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class LanceTable:
         return self._connection
 
     async def incarnation(self) -> str:
-        """Which making this is; one that was deleted is made anew first."""
+        """Which making this is; one that was deleted is made anew first, so no write may be
+        under way: it would bring back what the old table had.
+        """
         async with self._opening:
             sight = self._mark_seen()
             if sight is None or sight != self._sight:
@@ -85,7 +88,8 @@ class LanceTable:
         if sight != self._sight:
             async with self._opening:
                 if self._mark_seen() != self._sight:
-                    await self._open()
+                    with translated():
+                        await self._open()
         return self._opened
 
     def _mark_seen(self) -> Sight | None:

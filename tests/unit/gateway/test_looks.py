@@ -16,7 +16,7 @@ class World:
 
     def __init__(self):
         self.read = []
-        self.stages = ()
+        self.stages, self.held = (), 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.ledger = MemoryLedger()
@@ -24,7 +24,7 @@ class World:
 
     async def observe(self):
         self.read.append("flow")
-        return Observation(NOW, self.stages)
+        return Observation(NOW, self.stages, held=self.held)
 
     async def watched(self):
         self.read.append("ledger")
@@ -65,6 +65,16 @@ async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, 
 
     assert (at_rest.seen.stages, at_work.seen.stages) == ((), BUSY)
     assert again is at_work
+
+
+async def test_a_look_is_not_used_again_when_what_was_held_is_released(world):
+    world.held = 25
+    looks = Looks(world.observe, world.ledger)
+    held = await looks.latest()
+    world.held = 0
+    released = await looks.latest()
+
+    assert (held.seen.held, released.seen.held) == (25, 0)
 
 
 async def test_many_who_ask_at_once_share_one_reading(world):
