@@ -7,18 +7,22 @@ from typing import Any, Final
 
 M_ARENA_MAX: Final = -8
 ARENAS: Final = 2
+M_MMAP_THRESHOLD: Final = -3
+LARGE_BYTES: Final = 1024**2
 HAND_BACK_EVERY_S: Final = 300.0
 
 
-def few_arenas() -> None:
-    """Let all threads share two heaps; call it before other threads begin.
+def tame_heap() -> None:
+    """Let all threads share two heaps, without large blocks; call it before other threads begin.
 
     The C library gives every thread a heap of its own, up to eight for each core, and hands back
     little of them. The store's threads, each of which now and then needs megabytes for a moment,
-    make the process grow by that without end.
+    make the process grow by that without end. A large block has pages of its own, which go when it
+    is freed; but once such a block was freed, the library takes others of its size from a heap.
     """
     if mallopt := _of_the_c_library("mallopt"):
         mallopt(M_ARENA_MAX, ARENAS)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 async def hand_back_now_and_then() -> None:

@@ -19,7 +19,7 @@ from services.cli.sources import name_folders, remembered
 from services.cli.suggest import nearest
 from services.cli.terminal import print_json
 from services.folder import DataFolder, write_private
-from services.memory import few_arenas
+from services.memory import tame_heap
 from shared.progress import Progress
 
 NAMES: Final = "sources.json"
@@ -29,7 +29,7 @@ NAMES: Final = "sources.json"
 def run(args: Namespace, options: Options) -> int:
     """Index folders; then watch them, or end when everything is in step."""
     signal.signal(signal.SIGTERM, _stopped)
-    few_arenas()
+    tame_heap()
     _check(args)
     folders = _folders(args, options)
     progress = Progress()
@@ -73,7 +73,7 @@ def _stopped(*_: object) -> None:
 def run_services(args: Namespace, options: Options) -> int:
     """Run some services until stopped."""
     signal.signal(signal.SIGTERM, _stopped)
-    few_arenas()
+    tame_heap()
     names = tuple(dict.fromkeys(args.services))
     status: int = asyncio.run(importlib.import_module("services.alone").run(names, options))
     return status

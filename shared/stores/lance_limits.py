@@ -24,7 +24,11 @@ MOST_QUERIES: Final = 8
 
 
 def configure() -> None:
-    """Tell Lance by its environment; it reads the first when it is imported, so call it before."""
+    """Tell Lance and Arrow by their environment, which they read when they are imported.
+
+    Arrow's own allocator keeps what its threads once had: 93 MB after 15 minutes of edits.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr about its own defaults
     os.environ.setdefault("LANCE_IO_THREADS", str(IO_THREADS))
 

@@ -7,11 +7,11 @@ import pytest
 
 THREADS = """
 import ctypes, sys, threading
-from services.memory import few_arenas
+from services.memory import tame_heap
 
 libc = ctypes.CDLL(None)
 if sys.argv[1] == "few":
-    few_arenas()
+    tame_heap()
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 together = threading.Barrier(9)
 
@@ -72,3 +72,41 @@ print(before - resident_kb())
 def test_what_is_free_between_what_is_used_is_handed_back():
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 30_000
+
+
+LARGE = """
+import ctypes, sys
+from pathlib import Path
+from services.memory import tame_heap
+
+libc = ctypes.CDLL(None)
+if sys.argv[1] == "tame":
+    tame_heap()
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+
+def resident_kb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+libc.free(libc.malloc(8_000_000))
+before = resident_kb()
+blocks = [(libc.malloc(2_000_000), libc.malloc(200_000)) for _ in range(50)]
+for large, small in blocks:
+    ctypes.memset(large, 1, 2_000_000)
+for large, small in blocks:
+    libc.free(large)
+print(resident_kb() - before)
+"""
+
+
+def left_kb(how):
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, how], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
+def test_a_large_block_is_handed_back_when_it_is_freed():
+    assert left_kb("tame") < 10_000 < left_kb("as usual")
