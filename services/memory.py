@@ -9,6 +9,8 @@ M_ARENA_MAX: Final = -8
 ARENAS: Final = 2
 M_MMAP_THRESHOLD: Final = -3
 LARGE_BYTES: Final = 1024**2
+M_TRIM_THRESHOLD: Final = -1
+SPARE_BYTES: Final = 8 * 1024**2
 HAND_BACK_EVERY_S: Final = 300.0
 
 
@@ -19,10 +21,12 @@ def tame_heap() -> None:
     little of them. The store's threads, each of which now and then needs megabytes for a moment,
     make the process grow by that without end. A large block has pages of its own, which go when it
     is freed; but once such a block was freed, the library takes others of its size from a heap.
+    What is free at the end of a heap stays up to 8 MB, else every call would ask for it again.
     """
     if mallopt := _of_the_c_library("mallopt"):
         mallopt(M_ARENA_MAX, ARENAS)
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, SPARE_BYTES)
 
 
 async def hand_back_now_and_then() -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from services.gateway import status
 from services.gateway.status import Board, Observation
 from services.gateway.views import Freshness
+from shared.errors import BusUnavailable
 from shared.ordering import Record
 from shared.ports import Ledger
 
@@ -52,7 +53,7 @@ class Looks:
     ledger: Ledger
     _last: Look | None = None
     _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
-    _glance: Observation | None = field(default=None, repr=False)
+    _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
     _glanced_at: float = 0.0
 
     async def latest(self) -> Look:
@@ -67,7 +68,11 @@ class Looks:
         return await asyncio.shield(self._refresh())
 
     async def _overtaken(self, last: Look) -> bool:
-        seen, then = await self._glanced(), last.seen
+        then = last.seen
+        try:
+            seen = await self._glanced()
+        except BusUnavailable:  # the last look is what is known
+            return False
         return seen.held != then.held or (status.busy(seen) and not status.busy(then))
 
     async def freshness(self) -> Freshness:
@@ -82,11 +87,13 @@ class Looks:
         return status.freshness(look.board, look.seen)
 
     async def _glanced(self) -> Observation:
-        seen = self._glance
-        if seen is None or monotonic() > self._glanced_at + GLANCE_S:
+        if self._glance is None or monotonic() > self._glanced_at + GLANCE_S:
             self._glanced_at = monotonic()
-            seen = self._glance = await self.observe()
-        return seen
+            self._glance = asyncio.create_task(self._observed(), name="glance")
+        return await asyncio.shield(self._glance)
+
+    async def _observed(self) -> Observation:
+        return await self.observe()
 
     async def _soon(self) -> Look:
         """The latest look, or one some seconds old when a new one takes long."""

@@ -77,7 +77,9 @@ class Folder:
         before = self.identity()
         for _ in range(LISTINGS):
             result = Scan()
-            if self._list_below(below, result):
+            went = self._list_below(below, result)
+            result.closed |= went  # what they hold is not known, if they are somewhere
+            if not went:
                 break
         if self.identity() != before:
             raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
@@ -178,14 +180,15 @@ class Folder:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _list_below(self, below: str, result: Scan) -> bool:
-        """Whether every folder that was seen on the way was still there."""
+    def _list_below(self, below: str, result: Scan) -> set[str]:
+        """Folders that were seen on the way, and were gone when it was their turn."""
         first = self._names.of(below) if self._may_enter(below) else ()
-        waiting, stayed = list(first), True
+        waiting, went = list(first), set[str]()
         while waiting:
             folder = waiting.pop()
-            stayed &= self._list(folder, waiting, result) or folder in first
-        return stayed
+            if not self._list(folder, waiting, result) and folder not in first:
+                went.add(self._names.remember(folder))
+        return went
 
     def _list(self, folder: str, waiting: list[str], result: Scan) -> bool:
         """List a folder, by its name on disk; those in it that are entered wait.

@@ -37,6 +37,7 @@ class Heartbeat:
         self._consumers: tuple[str, ...] = ()
         self._task: asyncio.Task[None] | None = None
         self._listens = self._denied = False
+        self._warned: set[str] = set()
 
     def begin(self, consumers: Iterable[str]) -> None:
         """Say from now on that this process serves these durable consumers."""
@@ -69,24 +70,30 @@ class Heartbeat:
         """The server does not let this process `publish`, or hear by a `subscription`."""
         if verb == "subscription":
             self.present.listens(None)
-        if not self._denied:
+        else:
             self._denied = True
+        if verb not in self._warned:
+            self._warned.add(verb)
             log.warning("presence_denied", reason=str(denial(verb, subject)))
 
     def reconnected(self) -> None:
         """What was said meanwhile was not heard; and the server may allow now what it did not."""
         self._denied = False
+        self._warned.clear()
         if self._listens:
             self.present.listens(monotonic())
 
     async def _beat(self) -> None:
         while True:
+            self._denied = False
             await self._say(b"")
-            await asyncio.sleep(DENIED_EVERY_S if self._denied else self.every_s)
+            await asyncio.sleep(self.every_s)
+            if self._denied:  # it was told by now; what is allowed later is said at the next try
+                await asyncio.sleep(DENIED_EVERY_S - EVERY_S)
 
     async def _say(self, what: bytes) -> None:
         if self._client.is_connected:  # else it would be said later, when it may not be true
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, OSError):
                 for consumer in self._consumers:
                     await self._client.publish(subject_of(consumer, self._process), what)
 

@@ -5,7 +5,6 @@ this version does not know, or that an operator set (replicas, placement), stay 
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -124,7 +123,7 @@ async def ensure_stream(
         try:
             await ask(js, f"STREAM.CREATE.{name}", await _beginning(js, want, beside))
         except _MadeMeanwhile:  # by a process that started with this one, at another microsecond
-            return await ensure_stream(js, want)
+            return await ensure_stream(js, want, beside=beside)
         return [f"created stream {name}"]
     changes = difference(have["config"], want)
     if have["config"].get("persist_mode") == "async":
@@ -149,16 +148,17 @@ async def _beginning(js: JetStreamContext, want: Config, beside: Collection[str]
     if "first_seq" not in want:
         return want
 
-    async def begun() -> Config:
-        return {**want, "first_seq": above(await _given(js, beside), clock(), skew_s=SKEW_S)}
-
-    for _ in range(OTHERS_TRIES):
-        with contextlib.suppress(ConfigurationError):
-            return await begun()
+    for tries in range(OTHERS_TRIES):
+        given = await _given(js, beside)
+        try:
+            return {**want, "first_seq": above(given, clock(), skew_s=SKEW_S)}
+        except ConfigurationError as error:
+            if not tries:
+                log.warning("clock_is_behind", stream=want["name"], reason=str(error))
         await asyncio.sleep(OTHERS_S)
         if await ask(js, f"STREAM.INFO.{want['name']}", None):
             raise _MadeMeanwhile(f"{want['name']} was made by another process")
-    return await begun()
+    return {**want, "first_seq": above(await _given(js, beside), clock(), skew_s=SKEW_S)}
 
 
 async def _given(js: JetStreamContext, names: Collection[str]) -> int:

@@ -4,7 +4,7 @@ Three things here are not obvious; each was measured. A merge without an index o
 table that declares the key, is the only insert that two writers cannot turn into duplicates. A
 commit costs the same for one row as for hundreds, so callers share commits
 (`shared.stores.coalesce`). Lance never calls fsync: after a power loss a table may not be
-readable; it is put aside then and `rebuilt` tells that every document must be written again.
+readable; it is put aside then, and another `incarnation` tells that it has to be filled.
 """
 
 import asyncio
@@ -176,9 +176,12 @@ class LanceStore:
         return None
 
     async def incarnation(self) -> str:
-        async with self._writing:
-            with translated():
-                return await self._table.incarnation()
+        with translated():
+            found = await self._table.incarnation()
+            if found is None:
+                async with self._upkeep, self._writing:
+                    found = await self._table.make_anew()
+            return found
 
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""

@@ -5,12 +5,12 @@ A file in the folder, which goes with it, says which making it is.
 """
 
 import asyncio
-import contextlib
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import StoreUnavailable
+from shared.stores import lance_upkeep
 from shared.stores.lance_limits import translated
 from shared.stores.lance_open import Opened, connect, open_table, place
 
@@ -43,7 +43,7 @@ class LanceTable:
     @classmethod
     async def open(cls, folder: Path, name: str, dimensions: int) -> "LanceTable":
         made = cls(folder, name, dimensions)
-        await made._open()
+        await made._make()
         made.created, made.rebuilt = made._opened.created, made._opened.rebuilt
         return made
 
@@ -56,15 +56,37 @@ class LanceTable:
         await self._seen()
         return self._connection
 
-    async def incarnation(self) -> str:
-        """Which making this is; one that was deleted is made anew first, so no write may be
-        under way: it would bring back what the old table had.
+    def is_as_opened(self) -> bool:
+        """Whether nobody deleted it, or made it anew, since this process opened it."""
+        return self._sight is not None and self._mark_seen() == self._sight
+
+    async def incarnation(self) -> str | None:
+        """Which making this is; None: it was deleted, or made anew, or cannot be read."""
+        if not self.is_as_opened() or not await self._holds():
+            return None
+        return await asyncio.to_thread(self._mark.read_text)
+
+    async def make_anew(self) -> str:
+        """Make it anew unless somebody has; which making it is now.
+
+        No write of this process may be under way: it would commit what the old table had.
         """
         async with self._opening:
-            sight = self._mark_seen()
-            if sight is None or sight != self._sight:
-                await self._open()
-        return await asyncio.to_thread(self._mark.read_text)
+            found = await self.incarnation()
+            if found is None:
+                await self._make()
+                found = await asyncio.to_thread(self._mark.read_text)
+            return found
+
+    async def _holds(self) -> bool:
+        """Whether its newest version can be read: a folder may be deleted in part."""
+        try:
+            await self._opened.table.query().select(["id"]).limit(1).to_arrow()
+        except (RuntimeError, OSError, ValueError) as error:
+            if lance_upkeep.passing(str(error)):
+                raise
+            return False
+        return True
 
     async def renew(self) -> None:
         """Open it anew, with empty caches; readers go on with what they have."""
@@ -82,14 +104,11 @@ class LanceTable:
         return place(self._folder, self.name) / MARK
 
     async def _seen(self) -> Opened:
-        sight = self._mark_seen()
-        if sight is None:
+        if self._mark_seen() is None:
             raise StoreUnavailable("the index was deleted; it is made anew within seconds")
-        if sight != self._sight:
-            async with self._opening:
-                if self._mark_seen() != self._sight:
-                    with translated():
-                        await self._open()
+        if not self.is_as_opened():
+            with translated():
+                await self._reopen()
         return self._opened
 
     def _mark_seen(self) -> Sight | None:
@@ -99,15 +118,33 @@ class LanceTable:
             return None
         return found.st_dev, found.st_ino, found.st_mtime_ns
 
-    async def _open(self) -> None:
-        """Open or create the table, and mark a new one; of two that mark it, the first counts."""
+    async def _reopen(self) -> None:
+        """Open what another process has made; what cannot be opened stays as it is."""
+        async with self._opening:
+            if self.is_as_opened():
+                return
+            sight = self._mark_seen()  # first: it may be made anew once more meanwhile
+            connection = await connect(self._folder)
+            table = await connection.open_table(self.name)
+            self._connection, self._sight = connection, sight
+            self._opened = Opened(table, created=False, rebuilt=False)
+
+    async def _make(self) -> None:
+        """Open or create the table, put one aside that cannot be read, and mark a new one."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        self._sight = None
         self._connection = await connect(self._folder)
         self._opened = await open_table(self._connection, self._folder, self.name, self._dimensions)
         await asyncio.to_thread(self._put_mark)
         self._sight = self._mark_seen()
 
     def _put_mark(self) -> None:
-        """Raises OSError."""
-        with contextlib.suppress(FileExistsError), self._mark.open("x") as file:
-            file.write(secrets.token_hex(16))
+        """Mark it unless it is marked; of two that do it at once the later counts.
+
+        Raises OSError.
+        """
+        if self._mark.exists():
+            return
+        fresh = self._mark.with_name(f"{MARK}.{secrets.token_hex(8)}")
+        fresh.write_text(secrets.token_hex(16))
+        fresh.rename(self._mark)

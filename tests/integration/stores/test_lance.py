@@ -701,3 +701,36 @@ async def test_files_of_older_versions_go_after_a_sweep_that_has_failed(open_sto
     await store.compact()
 
     assert len(await (await store._table.now()).list_versions()) < before
+
+
+async def test_a_folder_that_is_deleted_while_it_is_asked_for_is_made_anew_at_last(
+    open_store, tmp_path
+):
+    """A deletion goes through the folder in any order: first the mark, and the rest after it."""
+    store = await open_store()
+    await store.upsert([row(1)])
+    table = tmp_path / "chunks.lance"
+    (table / MARK).unlink()
+    marked = await store.incarnation()
+    for part in [part for part in table.iterdir() if part.is_dir()]:
+        shutil.rmtree(part)
+
+    assert await store.incarnation() != marked
+    await store.upsert([row(2)])
+    assert [h.id for h in await store.search(unit(2), limit=3, where=EVERYWHERE)] == [row(2).id]
+
+
+async def test_an_index_that_is_built_while_the_folder_goes_does_not_bring_it_back(
+    open_store, tmp_path
+):
+    store = await open_store(index_from=300)
+    await store.upsert([row(n) for n in range(400)])
+    building = asyncio.create_task(store._index())
+    await asyncio.sleep(0)
+    shutil.rmtree(tmp_path / "chunks.lance", ignore_errors=True)
+    await store.incarnation()
+    await asyncio.gather(building, return_exceptions=True)
+    await store.incarnation()
+
+    await store.upsert([row(1)])
+    assert [h.id for h in await store.search(unit(1), limit=3, where=EVERYWHERE)] == [row(1).id]

@@ -6,6 +6,7 @@ from gateway_world import NOW
 from services.gateway import looks as module
 from services.gateway.looks import Looks
 from services.gateway.status import Observation, StageSeen
+from shared.errors import BusUnavailable
 from shared.ledgers.memory import MemoryLedger
 
 BUSY = (StageSeen("indexer_g", 1, 0, oldest_at=NOW - 3),)
@@ -75,6 +76,27 @@ async def test_a_look_is_not_used_again_when_what_was_held_is_released(world):
     released = await looks.latest()
 
     assert (held.seen.held, released.seen.held) == (25, 0)
+
+
+async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world):
+    looks = Looks(world.observe, world.ledger)
+    await looks.latest()
+    world.stages = BUSY
+    one, other = await asyncio.gather(looks.latest(), looks.latest())
+
+    assert (one.seen.stages, other.seen.stages) == (BUSY, BUSY)
+
+
+async def test_a_bus_that_is_away_does_not_take_the_last_look_away(world):
+    looks = Looks(world.observe, world.ledger)
+    last = await looks.latest()
+
+    async def away():
+        raise BusUnavailable("no answer")
+
+    looks.observe = away
+
+    assert await looks.latest() is last
 
 
 async def test_many_who_ask_at_once_share_one_reading(world):
