@@ -39,13 +39,19 @@ def world():
     return World()
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands still: a box that is slow makes no look old."""
+    monkeypatch.setattr(module, "monotonic", lambda: 1000.0)
+
+
 async def test_the_flow_is_read_before_the_ledger(world):
     await Looks(world.observe, world.ledger).latest()
 
     assert world.read == ["flow", "ledger"]
 
 
-async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, monkeypatch):
+async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, clock, monkeypatch):
     looks = Looks(world.observe, world.ledger)
     first = await looks.latest()
     again = await looks.latest()
@@ -57,7 +63,7 @@ async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, monkeypa
     assert world.read.count("ledger") == 2
 
 
-async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, monkeypatch):
+async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, clock):
     looks = Looks(world.observe, world.ledger)
     at_rest = await looks.latest()
     world.stages = BUSY
@@ -68,7 +74,7 @@ async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, 
     assert again is at_work
 
 
-async def test_a_look_is_not_used_again_when_what_was_held_is_released(world):
+async def test_a_look_is_not_used_again_when_what_was_held_is_released(world, clock):
     world.held = 25
     looks = Looks(world.observe, world.ledger)
     held = await looks.latest()
@@ -78,7 +84,7 @@ async def test_a_look_is_not_used_again_when_what_was_held_is_released(world):
     assert (held.seen.held, released.seen.held) == (25, 0)
 
 
-async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world):
+async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world, clock):
     looks = Looks(world.observe, world.ledger)
     await looks.latest()
     world.stages = BUSY
@@ -87,7 +93,7 @@ async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world):
     assert (one.seen.stages, other.seen.stages) == (BUSY, BUSY)
 
 
-async def test_a_bus_that_is_away_does_not_take_the_last_look_away(world):
+async def test_a_bus_that_is_away_does_not_take_the_last_look_away(world, clock):
     looks = Looks(world.observe, world.ledger)
     last = await looks.latest()
 
