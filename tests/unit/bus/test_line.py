@@ -207,13 +207,19 @@ def test_the_other_lines_are_woken_first_and_in_turn():
     assert "".join(order) == "abcabc"
 
 
-def test_a_suspect_that_never_ends_holds_up_the_others_for_a_bounded_time():
+def beside_one_that_hangs():
+    """Two lines of one process: in the first a suspect hangs, and both have one that waits."""
     gate = Gate()
     one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
     one.add("hangs", 0.0, Doubt(0))
     one.start(0.0)
     one.add("behind", 0.0, Doubt(0))
     other.add("suspect", 0.0, Doubt(0))
+    return one, other
+
+
+def test_a_suspect_that_never_ends_holds_up_the_others_for_a_bounded_time():
+    one, other = beside_one_that_hangs()
     barred = [line.barred(60.0) for line in (one, other)]
 
     assert (one.start(60.0), other.start(60.0)) == (None, None)
@@ -222,12 +228,7 @@ def test_a_suspect_that_never_ends_holds_up_the_others_for_a_bounded_time():
 
 
 def test_a_suspect_that_never_ends_does_not_keep_its_own_line_from_going_on():
-    gate = Gate()
-    one, other = Line[str](8, gate=gate), Line[str](8, gate=gate)
-    one.add("hangs", 0.0, Doubt(0))
-    one.start(0.0)
-    one.add("behind", 0.0, Doubt(0))
-    other.add("suspect", 0.0, Doubt(0))
+    one, other = beside_one_that_hangs()
     started = []
     for now_s in range(int(LONGEST_HELD_S), int(LONGEST_HELD_S) + 120):
         for line in (one, other):

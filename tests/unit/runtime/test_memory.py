@@ -5,6 +5,10 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the calls are glibc's, and elsewhere they are not made"
+)
+
 THREADS = """
 import ctypes, sys, threading
 from services.memory import tame_heap
@@ -39,7 +43,6 @@ def heaps(how):
     return done.stdout.count("<heap nr=")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
 def test_all_threads_share_two_heaps():
     assert heaps("few") <= 2 < heaps("as usual")
 
@@ -68,7 +71,6 @@ print(before - resident_kb())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
 def test_what_is_free_between_what_is_used_is_handed_back():
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 30_000
@@ -107,6 +109,5 @@ def left_kb(how):
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's habit")
 def test_a_large_block_is_handed_back_when_it_is_freed():
     assert left_kb("tame") < 10_000 < left_kb("as usual")

@@ -87,11 +87,17 @@ async def test_a_caller_that_is_cancelled_takes_no_other_along(asked, group):
     assert (gone.cancelled(), later.cancelled()) == (True, True)
 
 
-async def test_callers_end_when_what_asks_for_all_is_cancelled(asked, group):
+async def one_behind_the_other(asked, group):
+    """A call under way, and one that waits for it."""
     call = asyncio.create_task(group("a"))
     await until(lambda: asked.calls)
     behind = asyncio.create_task(group("b"))
     await until(lambda: group._waiting)
+    return call, behind
+
+
+async def test_callers_end_when_what_asks_for_all_is_cancelled(asked, group):
+    call, behind = await one_behind_the_other(asked, group)
     group._runner.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -118,10 +124,7 @@ async def test_a_large_call_is_overtaken_by_express_ones_for_a_while_only(asked,
 
 async def test_a_call_that_was_cancelled_inside_takes_none_of_the_next_along(asked, group):
     asked.error = asyncio.CancelledError()
-    broken = asyncio.create_task(group("a"))
-    await until(lambda: asked.calls)
-    behind = asyncio.create_task(group("b"))
-    await until(lambda: group._waiting)
+    broken, behind = await one_behind_the_other(asked, group)
     asked.let.set()
     with pytest.raises(asyncio.CancelledError):
         await broken
