@@ -78,9 +78,11 @@ class Folder:
         for _ in range(LISTINGS):
             result = Scan()
             went = self._list_below(below, result)
-            result.closed |= went  # what they hold is not known, if they are somewhere
             if not went:
                 break
+        for path in went:  # what they hold is not known, if they are somewhere
+            result.closed.add(path)
+            result.problems[path] = "cannot be listed: it is named, and gone whenever it is opened"
         if self.identity() != before:
             raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
         return result

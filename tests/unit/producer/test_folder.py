@@ -176,6 +176,7 @@ def test_folders_that_go_as_soon_as_they_are_seen_do_not_keep_a_scan_from_its_en
     scan = folder.scan()
 
     assert set(scan.files) == {"a.md"}
+    assert list(scan.problems) == ["gone"]
     assert not scan.knows("gone/b.md")
     assert folder.scan("gone").knows("gone/b.md")
 
