@@ -19,7 +19,7 @@ import structlog
 from services.folder import DataFolder
 from services.joining import Waits, patiently, unless
 from services.local import LocalServer
-from services.memory import hand_back_now_and_then
+from services.memory import keep_small
 from services.part import Part
 from services.provisioning import provisioned
 from services.tasks import cancel_all
@@ -156,7 +156,7 @@ async def serve(
     for part in parts:
         part.subscribe(wiring.session)
     loops = [asyncio.create_task(loop()) for part in parts for loop in part.loops]
-    loops.append(asyncio.create_task(hand_back_now_and_then()))
+    loops.append(asyncio.create_task(keep_small()))
     for task in loops:
         task.add_done_callback(stop.ended)
     try:

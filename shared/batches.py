@@ -89,7 +89,7 @@ class BatchBook:
         self._joining: dict[str, _Joining] = {}
         self._cached: dict[str, tuple[OpenBatch, int]] = {}
         self.listeners: list[Callable[[], None]] = []
-        """Called when this process has noted something about a batch."""
+        """Called when this process has noted something about an open batch."""
 
     async def announce(
         self, batch: Batch, members: Mapping[str, int], unchanged: int, moved: int = 0
@@ -154,10 +154,9 @@ class BatchBook:
 
     async def forget(self, batch_id: str) -> None:
         """Take the notes of a batch away that has its report. Raises BusUnavailable."""
-        for kind in ("open", "left"):
-            for name in await self._shelf.keys(f"{kind}.{key_of(batch_id)}."):
-                await self._shelf.delete(name)
-        self._tell()
+        await asyncio.gather(
+            *(self._shelf.clear(f"{kind}.{key_of(batch_id)}") for kind in ("open", "left"))
+        )
 
     async def set_aside(self, batch_id: str) -> None:
         """Close a batch that was given up; a further document of it opens it again.
@@ -168,7 +167,6 @@ class BatchBook:
         for name, value in (await self._shelf.get_many(names)).items():
             await self._shelf.put(f"left.{name.removeprefix('open.')}", value)
             await self._shelf.delete(name)
-        self._tell()
 
     async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
         found = await self._shelf.get_many(names)

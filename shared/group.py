@@ -53,10 +53,15 @@ class _Waiting(Generic[Call, Result]):
 
 
 class Rush:
-    """When the last calls came. Pure: it is told the time, in seconds of any clock."""
+    """When the last calls came. Pure: it is told the time, in seconds of any clock.
 
-    def __init__(self) -> None:
-        self._came: deque[float] = deque(maxlen=RUSH)
+    Args:
+        calls: so many within `within_s` seconds are a load.
+    """
+
+    def __init__(self, calls: int, within_s: float) -> None:
+        self._within_s = within_s
+        self._came: deque[float] = deque(maxlen=calls)
 
     def note(self, now: float) -> None:
         self._came.append(now)
@@ -66,7 +71,7 @@ class Rush:
 
     def is_on(self, now: float) -> bool:
         """Whether so many calls came lately that fewer and larger groups are worth a wait."""
-        return len(self._came) == RUSH and now - self._came[0] <= RUSH_S
+        return len(self._came) == self._came.maxlen and now - self._came[0] <= self._within_s
 
     def is_over(self, now: float) -> bool:
         """Whether no call has come for a while."""
@@ -92,7 +97,7 @@ class Group(Generic[Call, Result]):
         self._together = together
         self._size = size
         self._gather_s = gather_s
-        self._rush = Rush()
+        self._rush = Rush(RUSH, RUSH_S)
         self._waiting: deque[_Waiting[Call, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
@@ -135,9 +140,10 @@ class Group(Generic[Call, Result]):
         if not self._rush.is_on(began):
             return
         while len(self._waiting) < COMPANY and not self._rush.is_over(clock()):
-            if clock() - began >= self._patience_s():
+            left_s = self._patience_s() - (clock() - began)
+            if left_s <= 0:
                 break
-            await asyncio.sleep(GLANCE_S)
+            await asyncio.sleep(min(GLANCE_S, left_s))
         if len(self._waiting) < 2:  # one caller, who waits for each of its calls: no load
             self._rush.forget()
 

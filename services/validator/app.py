@@ -12,6 +12,7 @@ from services.validator.complete import Complete
 from services.validator.failures import Failure, RecordFailure
 from services.validator.filled import Filled
 from services.validator.observe import AskSamples, Observe
+from services.validator.sampling import Sampling
 from services.validator.sweep import Sweep
 from services.validator.sweeper import Sweeper
 from services.validator.tracker import Tracker
@@ -48,10 +49,10 @@ STAGES = {"enricher": "enrich", "embedder": "embed", "indexer": "index", "valida
 
 
 async def build(wiring: Wiring) -> Part:
-    generation, validation = wiring.generation.id, wiring.settings.validation
+    generation = wiring.generation.id
     ledger, observe = await wiring.ledger(), await _observe(wiring)
     tracker = await track(wiring)
-    validate = Validate(generation, ledger, observe, tracker, utc_now, sample=validation.sample)
+    validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(wiring))
     record = RecordFailure(generation, ledger, wiring.progress)
 
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
@@ -86,7 +87,7 @@ async def track(wiring: Wiring) -> Tracker:
             publish=wiring.publish,
             now=utc_now,
             samples=await _samples(wiring),
-            sample=validation.sample,
+            sampling=await _sampling(wiring),
         )
         return Tracker(book, ledger, complete, timeout_s=validation.batch_timeout)
 
@@ -189,6 +190,13 @@ async def validate_now(wiring: Wiring) -> ValidateNow:
         ask=await _samples(wiring),
         sample=wiring.settings.validation.sample,
     )
+
+
+async def _sampling(wiring: Wiring) -> Sampling:
+    async def make() -> Sampling:
+        return Sampling(wiring.settings.validation.sample)
+
+    return await wiring.once("sampling", make)
 
 
 async def _observe(wiring: Wiring) -> Observe:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from services.validator.checks import SampleResult, Verdict
 from services.validator.observe import AskSamples, Observe
 from services.validator.report import Judged, build, event_of
+from services.validator.sampling import Sampling
 from shared.batches import BatchBook
 from shared.history import History
 from shared.ports import Ledger, Now, Publish
@@ -34,7 +35,7 @@ RECHECK_S: Final = 0.3
 class Complete:
     """Ends batches of one generation.
 
-    sample: documents of a batch that are asked for by their own vectors.
+    sampling: says how many documents of a batch are asked for by their own vectors.
     """
 
     generation: str
@@ -46,7 +47,7 @@ class Complete:
     publish: Publish
     now: Now
     samples: AskSamples | None = None
-    sample: int = 20
+    sampling: Sampling = field(default_factory=partial(Sampling, 20))
     _sampled_at: float = field(default=-math.inf, init=False)
 
     async def __call__(self, judged: Judged) -> BatchReport:
@@ -55,10 +56,9 @@ class Complete:
             StoreUnavailable, BusUnavailable, EncoderBusy: repeating is safe.
         """
         batch = judged.open.batch
-        report = await self.history.kept(batch)
-        if report is None or not report.complete:
-            report = await self._report(judged)
-        await self.history.keep(report, judged.members)
+        kept = await self.history.kept(batch)
+        report = kept if kept and kept.complete else await self._report(judged)
+        await self.history.keep(report, judged.members, is_first=kept is None)
         await self.publish(event_of(report))
         if report.complete:
             await self.book.forget(batch.id)
@@ -83,7 +83,8 @@ class Complete:
         verdicts = dict(judged.verdicts)
         there = [k for k, o in judged.outcomes.items() if o.outcome in ("indexed", "removed")]
         asked = sum(v.self_query is not None for v in verdicts.values())
-        sample = frozenset(islice(there, self.sample)) if not asked else frozenset[str]()
+        more = 0 if asked else self.sampling.some(len(there), time.monotonic())
+        sample = frozenset(there[:more])
         rest = [k for k in there if k in sample or k not in verdicts or not verdicts[k].passed]
         for attempt in range(RECHECKS):
             if attempt and rest:
@@ -101,9 +102,12 @@ class Complete:
         due = changed and now >= self._sampled_at + SAMPLES_EVERY_S
         if self.samples is None or not self.samples.queries or not due:
             return None
-        answers = tuple(await self.samples())
-        self._sampled_at = now
-        return answers
+        before, self._sampled_at = self._sampled_at, now
+        try:
+            return tuple(await self.samples())
+        except BaseException:
+            self._sampled_at = before
+            raise
 
     def _log(self, report: BatchReport) -> None:
         said = report.summary.model_dump(exclude={"chunks"})

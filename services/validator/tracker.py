@@ -38,6 +38,10 @@ POLL_FEW: Final = 64
 """Members that are asked for to see whether more is worth while."""
 RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
+LOAD_PAUSE_S: Final = 0.2
+"""Shortest time between two readings of the book, each of which costs the bus a consumer: while
+edits rush in, those of so long are read together."""
+CLOSED_AT_ONCE: Final = 8
 REMEMBERED: Final = 100_000
 """Documents whose end is remembered, because it may come before their batch is announced."""
 REPORTS_REMEMBERED: Final = 100
@@ -164,19 +168,23 @@ class Tracker:
 
     def _pause_s(self) -> float:
         now = time.monotonic()
-        until = self._loaded_at + RELOAD_S
+        until = self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S)
         if any(t.waiting for t in self._tracked.values()):
             until = min(until, self._polled_at + self._poll.after_s)
         return max(0.01, until - now)
 
     async def _turn(self) -> None:
         now = time.monotonic()
-        if self._stale or now >= self._loaded_at + RELOAD_S:
+        if now >= self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S):
             await self._load()
         if now >= self._polled_at + self._poll.after_s:
             await self._ask()
-        for batch_id in [b for b, t in self._tracked.items() if t.ended or self._given_up(t)]:
-            await self._close(batch_id)
+        over = [b for b, t in self._tracked.items() if t.ended or self._given_up(t)]
+        for at in range(0, len(over), CLOSED_AT_ONCE):
+            some = over[at : at + CLOSED_AT_ONCE]
+            failed = await asyncio.gather(*map(self._close, some), return_exceptions=True)
+            for error in filter(None, failed):
+                raise error
 
     def _given_up(self, tracked: _Tracked) -> bool:
         now, wall = time.monotonic(), self.complete.now().timestamp()

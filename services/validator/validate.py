@@ -1,6 +1,7 @@
 """Judge every document as soon as the world is told about it (F1, F3)."""
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -10,6 +11,7 @@ import structlog
 from services.validator.checks import Verdict
 from services.validator.look import Ask, Looks
 from services.validator.observe import Observe
+from services.validator.sampling import Sampling
 from services.validator.tracker import Tracker
 from shared.errors import NotYetIndexed
 from shared.events import (
@@ -33,14 +35,13 @@ LAST_LOOK_S: Final = 65.0
 LOOKS: Final = 4
 """Most looks of one process at one event."""
 LOOKED_REMEMBERED: Final = 10_000
-BATCHES_REMEMBERED: Final = 1000
 
 
 class Validate:
     """Handles RESULTS.
 
     Args:
-        sample: documents of a batch that are asked for by their own vectors.
+        sampling: says which documents are asked for by their own vectors.
     """
 
     def __init__(
@@ -50,12 +51,10 @@ class Validate:
         observe: Observe,
         tracker: Tracker,
         now: Now,
-        *,
-        sample: int = 20,
+        sampling: Sampling,
     ) -> None:
-        self._generation, self._now, self._sample = generation, now, sample
+        self._generation, self._now, self._sampling = generation, now, sampling
         self._look = Looks(ledger, observe, tracker.observe)
-        self._sampled: OrderedDict[str, int] = OrderedDict()
         self._looked: OrderedDict[int, int] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had."""
 
@@ -123,14 +122,9 @@ class Validate:
         )
 
     def _is_sample(self, event: Result) -> bool:
-        """The first documents of each batch."""
         if not isinstance(event, DocumentIndexed):
             return False
-        asked = self._sampled.pop(event.batch.id, 0)
-        self._sampled[event.batch.id] = asked + 1
-        if len(self._sampled) > BATCHES_REMEMBERED:
-            self._sampled.popitem(last=False)
-        return asked < self._sample
+        return self._sampling.takes(event.batch.id, time.monotonic())
 
 
 def linger_s(age_s: float) -> float:

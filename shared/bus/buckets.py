@@ -118,8 +118,15 @@ class KvBucket:
 
     async def erase(self, key: str) -> None:
         """Take the key out and leave no marker; an absent key is no error."""
+        await self._purge(self._prefix + key)
+
+    async def erase_below(self, folder: str) -> None:
+        """Take every key out that begins with the parts of `folder`; leaves no marker."""
+        await self._purge(f"{self._prefix}{folder}.>")
+
+    async def _purge(self, subject: str) -> None:
         with translated(f"writing {self.name}"):
-            await self._js.purge_stream(self.stream, subject=self._prefix + key)
+            await self._js.purge_stream(self.stream, subject=subject)
 
     async def get_many(self, keys: Collection[str]) -> dict[str, Value]:
         """Values of the keys that have one; where the bucket allows it, from any replica."""

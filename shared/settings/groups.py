@@ -184,7 +184,8 @@ class Validation(Group):
     queries: Path | None = None
     """JSON Lines of {"q": …, "expect": "source/path"}."""
     sample: int = Field(default=20, ge=0)
-    """Documents of a batch that are asked for by their own vectors."""
+    """Documents of a batch that are asked for by their own vectors; of many batches five a second
+    at most, after the first 200."""
 
 
 class SweepSettings(Group):

@@ -30,6 +30,9 @@ class KvShelf:
     async def delete(self, key: str) -> None:
         await self._bucket.erase(check_key(key))
 
+    async def clear(self, folder: str) -> None:
+        await self._bucket.erase_below(check_key(folder))
+
     async def get_many(self, keys: Collection[str]) -> Mapping[str, bytes]:
         values = await self._bucket.get_many([check_key(key) for key in keys])
         return {key: value.data for key, value in values.items()}

@@ -20,6 +20,10 @@ class MemoryShelf:
     async def delete(self, key: str) -> None:
         self._values.pop(check_key(key), None)
 
+    async def clear(self, folder: str) -> None:
+        for key in await self.keys(f"{check_key(folder)}."):
+            del self._values[key]
+
     async def get_many(self, keys: Collection[str]) -> Mapping[str, bytes]:
         return {key: self._values[key] for key in map(check_key, keys) if key in self._values}
 

@@ -38,6 +38,9 @@ ROWS_PER_CALL: Final = 256
 BYTES_PER_CALL: Final = 8 * 1024 * 1024
 NEIGHBOURS: Final = 20
 """Rows among which a row has to be when it is asked for by its own vector."""
+FEW: Final = 2
+"""Rows that are asked for first: almost always the row itself is the first of them, and an answer
+costs by its length."""
 MISSING_MOST: Final = 10_000
 IDLE_S: Final = 2.0
 """A row that is missing for so long, while nothing waits to be indexed, is torn."""
@@ -135,12 +138,15 @@ class WeaviateStore:
         rows of the same vector.
         """
         ids = {probe.id for probe in probes}
-        known = await self._indexed(ids)
+        asked = {probe.id: probe for probe in probes if probe.vector is not None}
+        shown, known = await asyncio.gather(
+            self._found(asked.values(), FEW), self._indexed(ids - asked.keys())
+        )
+        doubted = asked.keys() - shown
+        known |= shown | await self._indexed(doubted)
         self._note(ids, known)
-        asked = [probe for probe in probes if probe.vector is not None and probe.id in known]
-        found = await at_once(asked, self._finds)
-        missed = {probe.id for probe, hit in zip(asked, found, strict=True) if not hit}
-        return frozenset((ids - known) | missed)
+        shown |= await self._found([asked[key] for key in doubted & known], NEIGHBOURS)
+        return frozenset((ids - known) | (asked.keys() - shown))
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
         asks = checks.checked_query(vector, self.dimensions)
@@ -266,13 +272,21 @@ class WeaviateStore:
             known |= await self._rows.indexed(batch, weaviate_answers.any_vector(self.dimensions))
         return {named[key] for key in known}
 
-    async def _finds(self, probe: Probe) -> bool:
-        """Whether a search by the probe's vector finds its row, or nothing but its equals."""
-        if probe.vector is None or not checks.sound(probe.vector, self.dimensions):
-            return False
-        found = await self._rows.near(probe.vector, NEIGHBOURS, (), Filter())
-        same = {one.id for one in found if one.distance < checks.SAME}
-        return len(same) == NEIGHBOURS or weaviate_rows.object_id(probe.id) in same
+    async def _found(self, probes: Collection[Probe], most: int) -> set[str]:
+        """Ids of the probes whose row is among the nearest to their vector.
+
+        Where all of `NEIGHBOURS` have that vector, the row may be one more of them.
+        """
+
+        async def finds(probe: Probe) -> bool:
+            if probe.vector is None or not checks.sound(probe.vector, self.dimensions):
+                return False
+            found = await self._rows.near(probe.vector, most, (), Filter())
+            same = {one.id for one in found if one.distance < checks.SAME}
+            return len(same) == NEIGHBOURS or weaviate_rows.object_id(probe.id) in same
+
+        found = await at_once(list(probes), finds)
+        return {probe.id for probe, is_found in zip(probes, found, strict=True) if is_found}
 
 
 def overdue(missing: Mapping[str, float], now: float, *, idle: bool) -> list[str]:

@@ -55,6 +55,19 @@ async def test_a_deleted_key_is_gone_and_may_come_back(shelf: Shelf):
     assert await shelf.get("a") == b"3"
 
 
+async def test_a_folder_is_cleared_and_nothing_beside_it(shelf: Shelf):
+    for key in ("a.b", "a.b.c", "a.b.c.d", "a.b-2.c", "a.bc", "b.a.b.c"):
+        await shelf.put(key, b"x")
+    await shelf.clear("a.b")
+    await shelf.clear("a.b")
+    await shelf.clear("never-there")
+    left = await shelf.keys()
+    await shelf.put("a.b.c", b"again")
+
+    assert left == ["a.b", "a.b-2.c", "a.bc", "b.a.b.c"]
+    assert await shelf.get("a.b.c") == b"again"
+
+
 async def test_keys_are_found_by_prefix(shelf: Shelf):
     for key in ("docs.a", "docs.b.c", "docs-old.a", "wiki.a"):
         await shelf.put(key, b"x")
@@ -91,6 +104,8 @@ async def test_a_key_that_a_bucket_cannot_hold_is_refused(shelf: Shelf, key: str
         await shelf.get_many([key])
     with pytest.raises(ValueError, match="is no key"):
         await shelf.delete(key)
+    with pytest.raises(ValueError, match="is no key"):
+        await shelf.clear(key)
 
 
 @pytest.mark.nats
@@ -98,7 +113,9 @@ async def test_a_deleted_key_leaves_nothing_in_the_bucket(js, make_bucket):
     await make_bucket(INSTANCE)
     shelf = KvShelf(js, INSTANCE.name)
     await shelf.put("a", b"1")
+    await shelf.put("b.c", b"1")
     await shelf.delete("a")
+    await shelf.clear("b")
 
     assert (await js.stream_info("KV_instance")).state.messages == 0
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +13,7 @@ from services.validator import tracker as tracking
 from services.validator.checks import SampleQuery
 from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
+from services.validator.sampling import Sampling
 from services.validator.tracker import Poll, Tracker, next_poll, one_of_each
 from shared.batches import BatchBook
 from shared.caches.memory import MemoryCache
@@ -41,6 +44,9 @@ class DyingShelf(MemoryShelf):
 
     async def delete(self, key):
         await self._write(super().delete(key))
+
+    async def clear(self, folder):
+        await self._write(super().clear(folder))
 
     async def _write(self, write):
         dies = self.left == 0
@@ -135,7 +141,7 @@ async def test_a_process_that_dies_while_it_ends_a_batch_leaves_one_report(
     world.shelf.left, world.shelf.last_words = write, last_words
     with contextlib.suppress(Died):  # a late write may never come
         async with asyncio.timeout(60), world.running(first := world.tracker()) as tasks:
-            while not tasks[0].done() and not await world.reports():
+            while not tasks[0].done() and not await world.shelf.keys("line."):
                 await asyncio.sleep(0)
             while not tasks[0].done() and first.open_count():
                 await asyncio.sleep(0.001)
@@ -350,7 +356,7 @@ async def test_documents_without_a_look_are_asked_for_by_their_own_vectors(world
 
     check.freshness_warn_s = 60.0
     tracker.complete.check = check
-    tracker.complete.sample = 3
+    tracker.complete.sampling = Sampling(3)
     async with asyncio.timeout(60), world.running(tracker):
         keys = {await world.settle(f"{n}.md", n + 1): n + 1 for n in range(1200)}
         await tracker.book.announce(batch(count=1200), keys, 0)
@@ -388,3 +394,59 @@ async def test_a_restart_reads_what_has_ended_without_a_pause(world, monkeypatch
         report = await tracker.wait_complete("b")
 
     assert report.documents.removed == 1700
+
+
+# -- many at once ----------------------------------------------------------------------------------
+
+
+async def test_the_book_is_read_now_and_then_however_many_batches_are_announced(world, monkeypatch):
+    monkeypatch.setattr(tracking, "LOAD_PAUSE_S", 0.05)
+    monkeypatch.setattr(tracking, "RELOAD_S", 1e9)
+    tracker, read = world.tracker(), []
+    open_batches = tracker.book.open
+
+    async def counted():
+        read.append(asyncio.get_running_loop().time())
+        return await open_batches()
+
+    tracker.book.open = counted
+    async with asyncio.timeout(60), world.running(tracker):
+        for n in range(300):
+            key = await world.settle(f"{n}.md", n + 1)
+            await tracker.book.announce(batch(f"b{n}"), {key: n + 1}, 0)
+            await asyncio.sleep(0.001)
+        for n in range(300):
+            await tracker.wait_complete(f"b{n}")
+
+    assert len(await world.shelf.keys("done.")) == 300
+    assert all(later - before >= 0.05 for before, later in pairwise(read))
+
+
+async def test_batches_that_are_over_are_closed_side_by_side_and_one_that_fails_holds_none_up(
+    world,
+):
+    tracker, tried = world.tracker(), Counter()
+    complete, together = tracker.complete, asyncio.Event()
+
+    async def closing(judged):
+        name = judged.open.batch.id
+        tried[name] += 1
+        if len(tried) == 3:
+            together.set()
+        await together.wait()  # for ever, if one were closed after the other
+        if name == "b0" and tried[name] == 1:
+            raise tracking.TransientError("the bus was away")
+        return await complete(judged)
+
+    for n in range(3):
+        key = await world.settle(f"{n}.md", n + 1)
+        await tracker.book.announce(batch(f"b{n}"), {key: n + 1}, 0)
+    closing.history = complete.history
+    closing.now = complete.now
+    tracker.complete = closing
+    async with asyncio.timeout(60), world.running(tracker):
+        for n in range(3):
+            await tracker.wait_complete(f"b{n}")
+
+    assert tried == {"b0": 2, "b1": 1, "b2": 1}
+    assert not await world.shelf.keys("open.")

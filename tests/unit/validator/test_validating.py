@@ -17,6 +17,7 @@ from services.validator.checks import SampleQuery
 from services.validator.checkup import ValidateNow
 from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
+from services.validator.sampling import Sampling
 from services.validator.tracker import Tracker
 from services.validator.validate import (
     LAST_LOOK_S,
@@ -87,7 +88,9 @@ class Index:
             lambda: NOW, self.samples,
         )  # fmt: skip
         self.tracker = Tracker(self.book, self.ledger, complete)
-        self.validate = Validate("g1", self.ledger, self.observe, self.tracker, lambda: NOW)
+        self.validate = Validate(
+            "g1", self.ledger, self.observe, self.tracker, lambda: NOW, Sampling(20)
+        )
 
     async def publish(self, event) -> None:
         self.published.append(event)
