@@ -53,15 +53,10 @@ class _Waiting(Generic[Call, Result]):
 
 
 class Rush:
-    """When the last calls came. Pure: it is told the time, in seconds of any clock.
+    """When the last calls came. Pure: it is told the time, in seconds of any clock."""
 
-    Args:
-        calls: so many within `within_s` seconds are a load.
-    """
-
-    def __init__(self, calls: int, within_s: float) -> None:
-        self._within_s = within_s
-        self._came: deque[float] = deque(maxlen=calls)
+    def __init__(self) -> None:
+        self._came: deque[float] = deque(maxlen=RUSH)
 
     def note(self, now: float) -> None:
         self._came.append(now)
@@ -71,7 +66,7 @@ class Rush:
 
     def is_on(self, now: float) -> bool:
         """Whether so many calls came lately that fewer and larger groups are worth a wait."""
-        return len(self._came) == self._came.maxlen and now - self._came[0] <= self._within_s
+        return len(self._came) == RUSH and now - self._came[0] <= RUSH_S
 
     def is_over(self, now: float) -> bool:
         """Whether no call has come for a while."""
@@ -97,7 +92,7 @@ class Group(Generic[Call, Result]):
         self._together = together
         self._size = size
         self._gather_s = gather_s
-        self._rush = Rush(RUSH, RUSH_S)
+        self._rush = Rush()
         self._waiting: deque[_Waiting[Call, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
 

@@ -53,23 +53,16 @@ class History:
 
     # -- reports -----------------------------------------------------------------------------------
 
-    async def keep(
-        self,
-        report: BatchReport,
-        members: Sequence[str] = (),
-        *,
-        is_first: bool = False,
-    ) -> None:
+    async def keep(self, report: BatchReport, members: Sequence[str] = ()) -> None:
         """Keep the report of a batch, in the place of an earlier one of it.
 
         Args:
             members: doc_keys, for a later look at the same documents.
-            is_first: `kept` has just said that there is none.
 
         Raises:
             BusUnavailable: repeating is safe.
         """
-        before = None if is_first else await self.kept(report.batch)
+        before = await self.kept(report.batch)
         await self._shelf.put(_done(report.batch), pack(report, tuple(members)))
         await self._note(_line(report), line_of(report))
         if before is not None and _line(before) != _line(report):

@@ -169,17 +169,12 @@ class Wiring:
         return store
 
     async def _open_store(self) -> VectorStore:
-        from shared.stores.coalesce import (
-            GATHER_S,
-            SERVER_CLEAN_S,
-            SERVER_GATHER_S,
-            CoalescingStore,
-        )
+        from shared.stores.coalesce import GATHER_S, SERVER_GATHER_S, CoalescingStore
 
-        inner = await self._inner_store()
-        if self.settings.store.kind == "weaviate":
-            return CoalescingStore(inner, SERVER_GATHER_S, SERVER_CLEAN_S)
-        return CoalescingStore(inner, GATHER_S)
+        is_server = self.settings.store.kind == "weaviate"
+        return CoalescingStore(
+            await self._inner_store(), SERVER_GATHER_S if is_server else GATHER_S
+        )
 
     async def _inner_store(self) -> VectorStore:
         settings, generation = self.settings.store, self.generation

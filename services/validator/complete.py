@@ -58,7 +58,7 @@ class Complete:
         batch = judged.open.batch
         kept = await self.history.kept(batch)
         report = kept if kept and kept.complete else await self._report(judged)
-        await self.history.keep(report, judged.members, is_first=kept is None)
+        await self.history.keep(report, judged.members)
         await self.publish(event_of(report))
         if report.complete:
             await self.book.forget(batch.id)
@@ -82,9 +82,7 @@ class Complete:
         """Compare with the store what no event brought here, and once more what did not pass."""
         verdicts = dict(judged.verdicts)
         there = [k for k, o in judged.outcomes.items() if o.outcome in ("indexed", "removed")]
-        asked = sum(v.self_query is not None for v in verdicts.values())
-        more = 0 if asked else self.sampling.some(len(there), time.monotonic())
-        sample = frozenset(there[:more])
+        sample = self._sample(judged)
         rest = [k for k in there if k in sample or k not in verdicts or not verdicts[k].passed]
         for attempt in range(RECHECKS):
             if attempt and rest:
@@ -94,6 +92,14 @@ class Complete:
                 verdicts |= await self.check(some, sample)
             rest = [k for k in rest if k in verdicts and not verdicts[k].passed]
         return verdicts
+
+    def _sample(self, judged: Judged) -> frozenset[str]:
+        """Documents to ask for by their own vectors: those again that were not found; some of a
+        batch that no event brought here."""
+        if judged.verdicts:
+            return frozenset(k for k, v in judged.verdicts.items() if v.self_query is False)
+        indexed = [k for k, o in judged.outcomes.items() if o.outcome == "indexed"]
+        return frozenset(indexed[: self.sampling.some(len(indexed), time.monotonic())])
 
     async def _ask(self, judged: Judged) -> tuple[SampleResult, ...] | None:
         """Answers to the sample queries, at most every 30 s: they cost the encoder's time."""

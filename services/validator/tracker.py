@@ -180,11 +180,12 @@ class Tracker:
         if now >= self._polled_at + self._poll.after_s:
             await self._ask()
         over = [b for b, t in self._tracked.items() if t.ended or self._given_up(t)]
+        failed: list[BaseException | None] = []
         for at in range(0, len(over), CLOSED_AT_ONCE):
             some = over[at : at + CLOSED_AT_ONCE]
-            failed = await asyncio.gather(*map(self._close, some), return_exceptions=True)
-            for error in filter(None, failed):
-                raise error
+            failed += await asyncio.gather(*map(self._close, some), return_exceptions=True)
+        for error in filter(None, failed):
+            raise error
 
     def _given_up(self, tracked: _Tracked) -> bool:
         now, wall = time.monotonic(), self.complete.now().timestamp()

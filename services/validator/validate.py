@@ -55,8 +55,9 @@ class Validate:
     ) -> None:
         self._generation, self._now, self._sampling = generation, now, sampling
         self._look = Looks(ledger, observe, tracker.observe)
-        self._looked: OrderedDict[int, int] = OrderedDict()
-        """Sequence of an event that comes again to the looks that this process has had."""
+        self._looked: OrderedDict[int, tuple[int, bool]] = OrderedDict()
+        """Sequence of an event that comes again to the looks that this process has had, and whether
+        they ask by the document's own vector: what was not found is asked for again."""
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """
@@ -68,8 +69,9 @@ class Validate:
         if document.revision == 0:  # refused at the door: no document changed
             return []
         await asyncio.sleep(linger_s(delivery.age_s))
-        look = await self._look(Ask(document.doc_key, self._is_sample(event)))
-        looked = self._looked.pop(delivery.sequence, 0)
+        looked, sample = self._looked.get(delivery.sequence) or (0, self._is_sample(event))
+        look = await self._look(Ask(document.doc_key, sample))
+        self._looked.pop(delivery.sequence, None)
         if not isinstance(event, DocumentIndexed | DocumentRemoved):
             return []
         seq = document.revision
@@ -79,7 +81,7 @@ class Validate:
         if verdict is None or not verdict.passed:
             after_s = next_look_s(verdict, looked, delivery.age_s)
             if after_s is not None:
-                self._remember(delivery, looked + 1)
+                self._remember(delivery, looked + 1, sample)
                 raise NotYetIndexed(
                     "rows differ" if verdict else "not settled yet", after_s=after_s
                 )
@@ -88,9 +90,9 @@ class Validate:
             return []
         return [self._validated(event, verdict)]
 
-    def _remember(self, delivery: Delivery, looks: int) -> None:
+    def _remember(self, delivery: Delivery, looks: int, sample: bool) -> None:
         """The count of deliveries would not do: it holds those that nobody opened, too."""
-        self._looked[delivery.sequence] = looks
+        self._looked[delivery.sequence] = looks, sample
         if len(self._looked) > LOOKED_REMEMBERED:
             self._looked.popitem(last=False)
 

@@ -16,8 +16,6 @@ GATHER_S: Final = 0.75
 """How long a group may wait for company during a load: a commit of the embedded store is dear."""
 SERVER_GATHER_S: Final = 0.025
 """The same for a server of its own, which a call costs little more than a round trip."""
-SERVER_CLEAN_S: Final = 0.1
-"""The same there for what happens after a revision is settled, so nobody waits for it."""
 
 
 class CoalescingStore:
@@ -26,18 +24,16 @@ class CoalescingStore:
     Args:
         gather_s: how long an upsert may wait for company while many come. A load as a whole is
             done sooner by fewer and larger commits, for they leave the processor to the model.
-        clean_s: the same for questions which rows there are, and for deletions.
     """
 
-    def __init__(self, inner: VectorStore, gather_s: float = 0.0, clean_s: float = 0.0) -> None:
+    def __init__(self, inner: VectorStore, gather_s: float = 0.0) -> None:
         self.dimensions = inner.dimensions
         self._inner = inner
         self._is_express = False
         self._upserts: Group[Sequence[Row], None] = Group(self._upsert, _weigh, gather_s)
-        self._clean_s = clean_s
-        self._deletes: Group[Collection[str], None] = Group(self._delete, _length, clean_s)
+        self._deletes: Group[Collection[str], None] = Group(self._delete, _length)
         self._ids: Group[Mapping[str, int], Mapping[str, frozenset[str]]] = Group(
-            self._find_ids, _length, clean_s
+            self._find_ids, _length
         )
         self._probes: Group[Sequence[Probe], frozenset[str]] = Group(self._probe, _length)
         self._groups: list[Group[Any, Any]] = [
@@ -52,7 +48,7 @@ class CoalescingStore:
 
         Writers share their commits. Readers of the two do not wait for each other.
         """
-        made = CoalescingStore(self._inner, clean_s=self._clean_s)
+        made = CoalescingStore(self._inner)
         made._is_express = True
         made._upserts, made._deletes = self._upserts, self._deletes
         self._groups += [made._ids, made._probes]

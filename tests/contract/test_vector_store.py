@@ -463,6 +463,20 @@ async def test_equal_texts_have_equal_vectors_and_are_all_searchable(store):
     assert await store.unsearchable([Probe(r.id, r.vector) for r in rows]) == frozenset()
 
 
+@pytest.mark.parametrize("alike", [2, 3, 5, 19])
+async def test_a_few_rows_of_one_vector_are_all_searchable_beside_others(store, alike):
+    same = [row(n, vector=unit(1)) for n in range(alike)]
+    others = [row(n) for n in range(100, 120)]
+    await store.upsert(same + others)
+    absent = [Probe("row-000050", unit(1)), Probe("row-000051")]
+
+    lost = await store.unsearchable(
+        [Probe(r.id, r.vector) for r in same] + [Probe(r.id) for r in others] + absent
+    )
+
+    assert lost == {"row-000050", "row-000051"}
+
+
 # -- sweeping --------------------------------------------------------------------------------------
 
 

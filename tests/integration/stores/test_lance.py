@@ -705,19 +705,25 @@ async def test_files_of_older_versions_go_after_a_sweep_that_has_failed(open_sto
 
 @pytest.mark.parametrize("work", ["_writing", "_upkeep"])
 async def test_a_table_is_not_made_anew_while_this_process_writes_to_the_old_one(
-    open_store, tmp_path, work
+    open_store, tmp_path, monkeypatch, work
 ):
     store = await open_store()
-    before = await store.incarnation()
-    shutil.rmtree(tmp_path)
-    async with getattr(store, work):
-        asking = asyncio.create_task(store.incarnation())
-        for _ in range(100):
-            await asyncio.sleep(0.001)
-        waits = not asking.done() and not tmp_path.exists()
+    before, make_anew, lock = (
+        await store.incarnation(),
+        store._table.make_anew,
+        getattr(store, work),
+    )
+    held = []
 
-    assert waits
-    assert await asking != before
+    async def made():
+        held.append(lock.locked())
+        return await make_anew()
+
+    monkeypatch.setattr(store._table, "make_anew", made)
+    shutil.rmtree(tmp_path)
+
+    assert await store.incarnation() != before
+    assert held == [True]
 
 
 async def test_a_folder_that_is_deleted_while_it_is_asked_for_is_made_anew_at_last(

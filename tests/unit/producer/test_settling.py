@@ -104,6 +104,21 @@ def test_edits_that_rush_in_are_taken_in_waves():
     assert max(len(some) for _, some in waves) <= WAVE_S / 0.01 + 1
 
 
+def test_files_that_are_always_busy_delay_no_other():
+    settling, now, delays = Settling(SETTLE), 0.0, []
+    while now < 20:
+        now += 0.04
+        settling.touch({f"log{n}": stat(1) for n in range(RUSH - 2)}, now, CLOCK)
+        assert len(settling.take(now)) == RUSH - 2
+        if round(now / 0.04) % 50 == 0:
+            settling.touch({f"edit{now}": stat(1)}, now, CLOCK)
+            delays.append(settling.next_due() - now)
+            settling.take(now)
+
+    assert len(delays) >= 9
+    assert max(delays) <= 0
+
+
 def test_the_first_edit_after_a_rush_is_not_delayed():
     settling = Settling(SETTLE)
     for n in range(RUSH):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import time
 from base64 import b32encode
 from datetime import UTC, datetime
 
@@ -83,13 +84,14 @@ class Index:
     def fresh_tracker(self) -> None:
         """A new process."""
         self.book, self.history = BatchBook(self.shelf, lambda: AT), History(self.shelf)
+        self.sampling = Sampling(20)
         complete = Complete(
             "g1", "m", self.book, self.history, self.ledger, self.observe, self.publish,
-            lambda: NOW, self.samples,
+            lambda: NOW, self.samples, self.sampling,
         )  # fmt: skip
         self.tracker = Tracker(self.book, self.ledger, complete)
         self.validate = Validate(
-            "g1", self.ledger, self.observe, self.tracker, lambda: NOW, Sampling(20)
+            "g1", self.ledger, self.observe, self.tracker, lambda: NOW, self.sampling
         )
 
     async def publish(self, event) -> None:
@@ -193,6 +195,37 @@ async def test_a_lost_row_fails_at_the_second_look(index):
 
     assert not event.validation_passed
     assert (event.expected_count, event.vector_count) == (3, 2)
+
+
+async def test_what_its_own_vector_did_not_find_is_asked_for_again_whatever_else_is_asked(
+    index, monkeypatch
+):
+    async def finds_nothing(probes):
+        return frozenset(probe.id for probe in probes)
+
+    monkeypatch.setattr(index.store, "unsearchable", finds_nothing)
+    key = await index.settle("a.md", 5)
+    with pytest.raises(NotYetIndexed):
+        await index.validate(indexed("a.md", 5), FIRST)
+    while index.sampling.some(20, time.monotonic()):
+        pass  # others use the allowance up
+    (event,) = await index.validate(indexed("a.md", 5), Delivery(1, attempt=2, age_s=0.4))
+    async with index.tracked() as tracker:
+        await index.book.announce(batch(), {key: 5}, 0)
+        report = await tracker.wait_complete("b")
+
+    assert (event.validation_passed, event.self_query_passed) == (False, False)
+    assert report.validation_passed is False
+
+
+async def test_removals_use_no_allowance(index):
+    keys = {await index.settle(f"{n}.md", 5, outcome="removed", rows=0): 5 for n in range(30)}
+    before = index.sampling.some(0, time.monotonic()), index.sampling._left
+    async with index.tracked() as tracker:
+        await index.book.announce(batch(count=30), keys, 0)
+        await tracker.wait_complete("b")
+
+    assert before == (0, index.sampling._left)
 
 
 async def test_rows_too_many_are_an_error_only_if_they_stay(index):
