@@ -1,15 +1,13 @@
 """Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
 
     python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--apart]
-                         [--weaviate [URL --grpc H:P]]
+                         [--every 0.015] [--weaviate [URL --grpc H:P]]
 
 An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
-search over HTTP returns the document by that word; it is asked every 15 ms, and an answer costs
-some 6 ms of processor time: where that is scarce, ask less often (--every 0.05), which can make
-the figure larger and never smaller. With --beside, other files are edited meanwhile, so many a
-second; with --weaviate the index is on that server, or on
-one that is started for it as for the tests (`tests/support/weaviate_server.py`); with --apart
-every service is a process of its own, as with compose, instead of one `up`.
+search over HTTP returns the document by that word; it is asked every 15 ms, or with --every so
+many seconds apart: an answer costs processor time, too. With --beside, other files are edited
+meanwhile, so many a second; with --weaviate the index is on that server, or on one that is
+started for it as for the tests (`tests/support/weaviate_server.py`); with --apart every service is a process of its own, as with compose, instead of one `up`.
 """
 
 from __future__ import annotations

@@ -166,16 +166,19 @@ class Tracker:
         self._stale = True
         self._wake.set()
 
+    def _load_at(self) -> float:
+        return self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S)
+
     def _pause_s(self) -> float:
         now = time.monotonic()
-        until = self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S)
+        until = self._load_at()
         if any(t.waiting for t in self._tracked.values()):
             until = min(until, self._polled_at + self._poll.after_s)
         return max(0.01, until - now)
 
     async def _turn(self) -> None:
         now = time.monotonic()
-        if now >= self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S):
+        if now >= self._load_at():
             await self._load()
         if now >= self._polled_at + self._poll.after_s:
             await self._ask()

@@ -41,6 +41,9 @@ class Shelf(Protocol):
 
         Args:
             folder: whole parts of keys, as `a.b`, which takes out `a.b.c` and leaves `a.b` and
-                `a.bc`. Raises ValueError for one that is no key.
+                `a.bc`.
+
+        Raises:
+            ValueError: it is no key.
         """
         ...

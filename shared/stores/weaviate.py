@@ -22,10 +22,11 @@ from shared.stores import (
     weaviate_open,
     weaviate_rows,
     weaviate_schema,
+    weaviate_searching,
     weaviate_sweep,
 )
 from shared.stores.weaviate_answers import Found
-from shared.stores.weaviate_calls import IDS_PER_CALL, MOST_FOUND, at_once
+from shared.stores.weaviate_calls import IDS_PER_CALL, MOST_FOUND
 from shared.stores.weaviate_open import Address, Opened, Place
 from shared.stores.weaviate_schema import alias_name, collection_name
 
@@ -36,11 +37,6 @@ if TYPE_CHECKING:
 
 ROWS_PER_CALL: Final = 256
 BYTES_PER_CALL: Final = 8 * 1024 * 1024
-NEIGHBOURS: Final = 20
-"""Rows among which a row has to be when it is asked for by its own vector."""
-FEW: Final = 2
-"""Rows that are asked for first: almost always the row itself is the first of them, and an answer
-costs by its length."""
 MISSING_MOST: Final = 10_000
 IDLE_S: Final = 2.0
 """A row that is missing for so long, while nothing waits to be indexed, is torn."""
@@ -71,6 +67,7 @@ class WeaviateStore:
         self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
         self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
+        self._searching = weaviate_searching.Searching(self._rows, dimensions)
         self._missing: dict[str, float] = {}
 
     @classmethod
@@ -130,23 +127,9 @@ class WeaviateStore:
         return {key: frozenset(ids) for key, ids in found.items()}
 
     async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
-        """Ids of the probes that a searcher would not find now.
-
-        Proven for every probe: the vector index knows the row. Asked as a searcher asks, for
-        every probe with a vector: the plain search by it, without a filter (one with a filter
-        finds rows that a searcher does not yet), has the row among the nearest, or nothing but
-        rows of the same vector.
-        """
-        ids = {probe.id for probe in probes}
-        asked = {probe.id: probe for probe in probes if probe.vector is not None}
-        shown, known = await asyncio.gather(
-            self._found(asked.values(), FEW), self._indexed(ids - asked.keys())
-        )
-        doubted = asked.keys() - shown
-        known |= shown | await self._indexed(doubted)
-        self._note(ids, known)
-        shown |= await self._found([asked[key] for key in doubted & known], NEIGHBOURS)
-        return frozenset((ids - known) | (asked.keys() - shown))
+        lost, known = await self._searching.unsearchable(probes)
+        self._note({probe.id for probe in probes}, known)
+        return lost
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
         asks = checks.checked_query(vector, self.dimensions)
@@ -210,7 +193,7 @@ class WeaviateStore:
         due = overdue(self._missing, time.monotonic(), idle=idle)
         if not due:
             return
-        self._note(due, await self._indexed(due))
+        self._note(due, await self._searching.indexed(due))
         torn = [weaviate_rows.object_id(key) for key in due if key in self._missing]
         await self._rows.write_again(await self._rows.alone(torn))
         for key in due:
@@ -263,30 +246,6 @@ class WeaviateStore:
         for row in again:
             alone |= await self._rows.insert([row])
         return weaviate_answers.refused(alone)
-
-    async def _indexed(self, ids: Collection[str]) -> set[str]:
-        """The ids of rows that the vector index knows."""
-        named = {weaviate_rows.object_id(key): key for key in ids}
-        known: set[str] = set()
-        for batch in checks.slices(sorted(named), IDS_PER_CALL):
-            known |= await self._rows.indexed(batch, weaviate_answers.any_vector(self.dimensions))
-        return {named[key] for key in known}
-
-    async def _found(self, probes: Collection[Probe], most: int) -> set[str]:
-        """Ids of the probes whose row is among the nearest to their vector.
-
-        Where all of `NEIGHBOURS` have that vector, the row may be one more of them.
-        """
-
-        async def finds(probe: Probe) -> bool:
-            if probe.vector is None or not checks.sound(probe.vector, self.dimensions):
-                return False
-            found = await self._rows.near(probe.vector, most, (), Filter())
-            same = {one.id for one in found if one.distance < checks.SAME}
-            return len(same) == NEIGHBOURS or weaviate_rows.object_id(probe.id) in same
-
-        found = await at_once(list(probes), finds)
-        return {probe.id for probe, is_found in zip(probes, found, strict=True) if is_found}
 
 
 def overdue(missing: Mapping[str, float], now: float, *, idle: bool) -> list[str]:
