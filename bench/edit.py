@@ -7,7 +7,8 @@ An edit replaces one paragraph by a new one with a word of its own. Searchable m
 search over HTTP returns the document by that word; it is asked every 15 ms, or with --every so
 many seconds apart: an answer costs processor time, too. With --beside, other files are edited
 meanwhile, so many a second; with --weaviate the index is on that server, or on one that is
-started for it as for the tests (`tests/support/weaviate_server.py`); with --apart every service is a process of its own, as with compose, instead of one `up`.
+started for it as for the tests (`tests/support/weaviate_server.py`); with --apart every service
+is a process of its own, as with compose, instead of one `up`.
 """
 
 from __future__ import annotations
