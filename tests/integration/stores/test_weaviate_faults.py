@@ -111,9 +111,9 @@ def own(tmp_path_factory, starting_locked):
 
 
 @contextlib.asynccontextmanager
-async def opened(server, name=None, **kwargs):
+async def opened(server, name=None, *, dimensions=DIMENSIONS, **kwargs):
     name = name or f"Fault{uuid.uuid4().hex[:12]}"
-    store = await WeaviateStore.open(address(server), name=name, dimensions=DIMENSIONS, **kwargs)
+    store = await WeaviateStore.open(address(server), name=name, dimensions=dimensions, **kwargs)
     try:
         yield store
     finally:
@@ -437,12 +437,13 @@ async def test_two_that_open_a_new_generation_at_once_share_one_collection(weavi
 async def test_rows_that_the_server_refuses_are_named(weaviate):
     """A collection that somebody filled with longer vectors while we were connected."""
     name = f"Fault{uuid.uuid4().hex[:12]}"
-    async with opened(weaviate, name, api_key=weaviate.key) as store:
+    async with (
+        opened(weaviate, name, api_key=weaviate.key) as store,
+        opened(weaviate, name, api_key=weaviate.key, dimensions=20) as other,
+    ):
         long = [replace(row, vector=np.ones(20, np.float32)) for row in rows(1, document="long.md")]
-        store.dimensions = 20
-        await store.upsert(long)
-        await until_searchable(store, long)
-        store.dimensions = DIMENSIONS
+        await other.upsert(long)
+        await until_searchable(other, long)
 
         with pytest.raises(VectorsRejected) as raised:
             await store.upsert(rows(3))
