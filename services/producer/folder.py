@@ -148,7 +148,7 @@ class Folder:
         if self.look(path) is None:
             return None
         full = self._on_disk(path)
-        real = os.path.realpath(full)
+        real = os.path.realpath(full) if os.path.islink(full) else full
         if not self._is_inside(real):
             return None
         try:
@@ -276,13 +276,19 @@ class Folder:
     def _folders_are_entered(self, path: str) -> bool:
         """Whether a listing would come to the file: no link, no excluded folder on the way."""
         parent = path.rpartition("/")[0]
-        full = os.path.dirname(self._on_disk(path))
-        if os.path.realpath(full) != full:
-            return False
         parts = parent.split("/") if parent else []
-        return all(self.rules.enters("/".join(parts[:n])) for n in range(1, len(parts) + 1)) and (
-            not self._is_never(full)
-        )
+        if not all(self.rules.enters("/".join(parts[:n])) for n in range(1, len(parts) + 1)):
+            return False
+        full = os.path.dirname(self._on_disk(path))
+        return not self._is_never(full) and not self._leads_through_a_link(full)
+
+    def _leads_through_a_link(self, folder: str) -> bool:
+        """Whether a link lies on the way from the root to a folder below it, or is that folder."""
+        while len(folder) > len(self._real):
+            if os.path.islink(folder):
+                return True
+            folder = os.path.dirname(folder)
+        return False
 
     def _is_inside(self, real: str) -> bool:
         return real.startswith(self._real + os.sep) and not self._is_never(real)

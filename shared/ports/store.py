@@ -95,14 +95,14 @@ class Holding:
 class VectorStore(Protocol):
     """Rows of one generation. Row ids are single-use: an id always names the same content.
 
-    So no call needs a condition: `upsert` inserts what is absent, and a deleted id is never
+    So no call needs a condition: `upsert` twice is `upsert` once, and a deleted id is never
     wanted again. Every method may be called concurrently and repeated.
     """
 
     dimensions: int
 
     async def upsert(self, rows: Sequence[Row]) -> None:
-        """Insert the rows whose ids are absent; present ids stay as they are.
+        """Have the rows in the store; what is there already with the same content is left as it is.
 
         Any number of rows, in any order, ids may repeat. Returns once a search from any process
         would read the rows (or, for stores that index later, once they are durably queued).

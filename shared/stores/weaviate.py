@@ -107,8 +107,7 @@ class WeaviateStore:
     async def upsert(self, rows: Sequence[Row]) -> None:
         good, bad = checks.vet(rows, self.dimensions)
         for batch in weaviate_rows.batches(good, ROWS_PER_CALL, BYTES_PER_CALL):
-            present = await self._present([row.id for row in batch])
-            bad |= await self._insert([row for row in batch if row.id not in present])
+            bad |= await self._insert(batch)
         if bad:
             raise checks.refusal(bad)
 
@@ -227,19 +226,12 @@ class WeaviateStore:
                 await asyncio.sleep(TRY_AGAIN_S)
         return await self._rows.page(None, 1, ("row_id",))
 
-    async def _present(self, ids: Sequence[str]) -> set[str]:
-        """The ids of rows that are there."""
-        found = await self._rows.by_ids(_objects(ids), ("row_id",))
-        return {one.properties["row_id"] for one in found}
-
     async def _insert(self, rows: Sequence[Row]) -> frozenset[str]:
         """Write rows; those that the server refuses once more, alone.
 
         Returns:
             The ids of rows that it refuses for what they hold.
         """
-        if not rows:
-            return frozenset()
         messages = await self._rows.insert(rows)
         again = [row for row in rows if row.id in messages]
         alone: dict[str, str] = {}

@@ -121,12 +121,19 @@ async def test_a_row_comes_back_as_it_was_written(store):
     assert dict(hit.metadata) == dict(written.metadata)
 
 
-async def test_a_present_row_stays_as_it_is(store):
-    await store.upsert([row(1, text="first")])
-    await store.upsert([row(1, text="second"), row(2)])
+async def test_rows_that_are_written_again_are_there_once_and_as_they_were(store):
+    written = row(1)
+    await store.upsert([written])
+    before = await store.digests()
+    await store.upsert([written])
+    again = await store.digests()
+    await store.upsert([written, row(2)])
 
     assert await store.count() == 2
-    assert (await store.rows(["row-000001"]))["row-000001"].text == "first"
+    assert before == again
+    found = await store.rows([written.id])
+    assert found[written.id].text == written.text
+    assert not await store.unsearchable([Probe(written.id, written.vector)])
 
 
 async def test_an_id_twice_in_a_batch_makes_one_row(store):

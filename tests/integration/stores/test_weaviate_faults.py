@@ -131,6 +131,19 @@ def lose_queue(server: weaviate_server.WeaviateServer) -> int:
 # -- a server that indexes late ----------------------------------------------------------------
 
 
+async def test_rows_that_are_written_again_stay_searchable(own):
+    """What is written twice is not indexed twice: meanwhile no search would find it."""
+    written = rows(5)
+    async with opened(own.run(), "Twice") as store:
+        await store.upsert(written)
+        await until_searchable(store, written)
+    async with opened(own.run(**NEVER), "Twice") as store:
+        await store.upsert(written)
+        await store.upsert([replace(row, title="Another title") for row in written[:2]])
+
+        assert not await store.unsearchable([Probe(row.id, row.vector) for row in written])
+
+
 async def test_how_late_a_server_indexes_is_measured_beside_what_is_there(own):
     reached = own.run(**NEVER)
     async with opened(reached) as store:

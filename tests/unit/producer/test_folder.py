@@ -47,6 +47,8 @@ def test_links_to_files_inside_are_followed_and_others_are_not(root, folder, tmp
 def test_links_to_folders_are_not_entered(root, folder, tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "b.md").write_text("b")
+    (tmp_path / "outside" / "deep").mkdir()
+    (tmp_path / "outside" / "deep" / "c.md").write_text("c")
     (root / "out").symlink_to(tmp_path / "outside")
     (root / "sub").mkdir()
     (root / "sub" / "up").symlink_to(root)
@@ -55,6 +57,8 @@ def test_links_to_folders_are_not_entered(root, folder, tmp_path):
     assert set(folder.scan().files) == {"sub/a.md"}
     assert folder.look("out/b.md") is None
     assert folder.read("out/b.md") is None
+    assert folder.look("out/deep/c.md") is None
+    assert folder.read("out/deep/c.md") is None
     assert folder.look("sub/up/sub/a.md") is None
 
 
