@@ -24,8 +24,8 @@ IMAGE: Final = "semitechnologies/weaviate:1.39.0"
 START_S: Final = 180.0
 AS_SHIPPED: Final = {
     "ASYNC_INDEXING": "true",
-    "QUEUE_SCHEDULER_INTERVAL": "20ms",
-    "ASYNC_INDEXING_STALE_TIMEOUT": "5ms",
+    "QUEUE_SCHEDULER_INTERVAL": "5ms",
+    "ASYNC_INDEXING_STALE_TIMEOUT": "1ms",
     "AUTOSCHEMA_ENABLED": "false",
     "DISABLE_TELEMETRY": "true",
     "API_BASED_MODULES_DISABLED": "true",
