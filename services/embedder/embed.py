@@ -19,6 +19,10 @@ TRIED_WHOLE: Final = 3
 """Deliveries in which the texts of a part share calls of the device with each other."""
 
 
+YOUNG_S: Final = 1.0
+"""A part that is no older is hardly ever overtaken, so the ledger is not asked for it."""
+
+
 class Records(Protocol):
     """Of `shared.ports.Ledger` what this service needs."""
 
@@ -34,8 +38,7 @@ class Embed:
     progress: Progress
 
     async def __call__(self, part: DocumentEnriched, delivery: Delivery) -> Sequence[Event]:
-        entry = await self.ledger.get(part.document.doc_key)
-        if is_over(entry.record if entry else None, part.document.revision):
+        if await self._is_over(part, delivery):
             log.info("part_overtaken", doc_key=part.document.doc_key)
             self.progress.overtaken += len(part.rows)
             return []
@@ -60,6 +63,13 @@ class Embed:
                 lane=part.lane,
             )
         ]
+
+    async def _is_over(self, part: DocumentEnriched, delivery: Delivery) -> bool:
+        """Whether its vectors are of no use any more; True only where that is sure."""
+        if delivery.attempt == 1 and delivery.age_s < YOUNG_S:
+            return False
+        entry = await self.ledger.get(part.document.doc_key)
+        return is_over(entry.record if entry else None, part.document.revision)
 
     async def _vectors(
         self, part: DocumentEnriched, keys: Sequence[str], delivery: Delivery

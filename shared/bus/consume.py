@@ -61,7 +61,12 @@ class Counts:
 
 
 class Consumer(Generic[T]):
-    """Handles the messages of one stage and settles each of them."""
+    """Handles the messages of one stage and settles each of them.
+
+    Args:
+        is_anothers: messages that the consumer of another stage handles, and this one is delivered
+            too: they are acknowledged without being opened.
+    """
 
     def __init__(
         self,
@@ -71,9 +76,11 @@ class Consumer(Generic[T]):
         on_fatal: Callable[[BaseException], None],
         *,
         gate: Gate | None = None,
+        is_anothers: Callable[[Msg], bool] = lambda _: False,
     ) -> None:
         self.stage = stage
         self.counts = Counts()
+        self._is_anothers = is_anothers
         self._decode = decode
         self._handler = handler
         self._known: dict[str, Known] = {}
@@ -122,7 +129,19 @@ class Consumer(Generic[T]):
         await self.pull.drain(0)
 
     async def _hand_to_faststream(self, message: Msg) -> None:
-        await self._subscriber.consume(message)
+        if self._is_anothers(message):
+            await self._pass(message)
+        else:
+            await self._subscriber.consume(message)
+
+    async def _pass(self, message: Msg) -> None:
+        self._known.pop(message.reply, None)
+        try:
+            await message.ack()
+            self.counts.acked += 1
+        except NatsError as failure:
+            error = type(failure).__name__
+            log.warning("delivery_left_unsettled", stage=self.stage.name, error=error)
 
     def _is_fresh(self, message: Msg) -> bool:
         seen = message.metadata

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -21,9 +21,7 @@ from shared.bus.line import Gate
 from shared.bus.presence import PREFIX as HERE
 from shared.bus.publish import JetPublisher
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.events import Event
 from shared.lanes import Lane, lane_of_message
-from shared.ports import Delivery
 from shared.topology import E, Stage
 
 log = structlog.get_logger(__name__)
@@ -149,28 +147,29 @@ class BusSession:
                 looked at, for the other one's consumer settles them.
         """
 
-        def event_of(message: Msg) -> E | None:
-            headers = message.headers or {}
-            if lane is not None and lane_of_message(headers) != lane:
-                return None
+        def event_of(message: Msg) -> E:
             return decode(
                 stage,
                 subject=message.subject,
                 data=message.data,
-                headers=headers,
+                headers=message.headers or {},
                 sequence=message.metadata.sequence.stream,
             )
 
-        async def handle(event: E | None, delivery: Delivery) -> Sequence[Event]:
-            return () if event is None else await handler(event, delivery)
+        def is_anothers(message: Msg) -> bool:
+            return lane is not None and lane_of_message(message.headers or {}) != lane
 
-        self.subscribe_raw(stage, event_of, handle)
+        self._consume(
+            Consumer(stage, event_of, handler, self.fail, gate=self._gate, is_anothers=is_anothers)
+        )
 
     def subscribe_raw(self, stage: Stage[Any], decode: Decode[T], handler: Handler[T]) -> None:
         """The same for messages that are not events, with a decoder of their own."""
-        consumer = Consumer(stage, decode, handler, self.fail, gate=self._gate)
+        self._consume(Consumer(stage, decode, handler, self.fail, gate=self._gate))
+
+    def _consume(self, consumer: Consumer[Any]) -> None:
         consumer.register(self._broker, self.js, self.publish)
-        self.stages[stage.name] = consumer
+        self.stages[consumer.stage.name] = consumer
 
     async def start(self) -> None:
         """Begin to consume; the durable consumers must exist (`shared.bus.provision`)."""

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.embedder.embed import Embed
+from services.embedder.embed import YOUNG_S, Embed
 from shared.caches.memory import MemoryCache
 from shared.encoders.fake import FakeEncoder
 from shared.events import Batch, Document, DocumentEnriched, PartRow
 from shared.identity import doc_key
 from shared.lanes import BULK, EXPRESS
 from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Revision, revise
 from shared.ports import Delivery
 from shared.progress import Progress
 
@@ -47,6 +48,27 @@ async def embedded(delivery, lane=EXPRESS):
     embed = Embed("g1", MemoryLedger(), MemoryCache(), encoder, Progress())
     (event,) = await embed(part(lane), delivery)
     return encoder.calls, event
+
+
+@pytest.mark.parametrize(
+    ("delivery", "texts"),
+    [
+        (Delivery(1, age_s=0.9 * YOUNG_S), 3),
+        (Delivery(1, age_s=YOUNG_S), 0),
+        (Delivery(1, attempt=2), 0),
+    ],
+    ids=["young", "waited", "delivered again"],
+)
+async def test_a_part_of_an_overtaken_revision_is_left_out_unless_it_is_young(delivery, texts):
+    ledger, progress = MemoryLedger(), Progress()
+    newer = Revision(seq=8, outcome="removed", keys=(), changed_at=0.0)
+    planned = revise(None, newer, source="docs", path="a.md", now=0.0)
+    await ledger.update(part().document.doc_key, planned, expect=0)
+
+    events = await Embed("g1", ledger, MemoryCache(), Asked(), progress)(part(), delivery)
+
+    assert sum(event.count for event in events) == texts
+    assert (progress.encoded, progress.overtaken) == (texts, 3 - texts)
 
 
 @pytest.mark.parametrize(
