@@ -54,6 +54,8 @@ class Counts:
     acked: int = 0
     retried: int = 0
     buried: int = 0
+    passed: int = 0
+    """Acknowledged without being opened, beside those: the consumer of another stage has them."""
     seconds: Distribution = field(default_factory=lambda: Distribution(HANDLING_S))
     """From the start of a delivery to its settlement."""
     waited: Distribution = field(default_factory=lambda: Distribution(WAITING_S))
@@ -138,7 +140,7 @@ class Consumer(Generic[T]):
         self._known.pop(message.reply, None)
         try:
             await message.ack()
-            self.counts.acked += 1
+            self.counts.passed += 1
         except NatsError as failure:
             error = type(failure).__name__
             log.warning("delivery_left_unsettled", stage=self.stage.name, error=error)
