@@ -17,8 +17,6 @@ log = structlog.get_logger()
 
 TRIED_WHOLE: Final = 3
 """Deliveries in which the texts of a part share calls of the device with each other."""
-
-
 YOUNG_S: Final = 1.0
 """A part that is no older is hardly ever overtaken, so the ledger is not asked for it."""
 
