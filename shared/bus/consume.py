@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
@@ -23,13 +23,13 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
 from shared.bus.bury import bury
+from shared.bus.counts import Counts
 from shared.bus.judge import Verdict, after, before
 from shared.bus.line import Doubt, Gate
 from shared.bus.pull import Pull
 from shared.bus.settle import Ack, Bury, Retry, one_line
 from shared.bus.suspicion import Suspicion
 from shared.bus.trouble import Known, name_of
-from shared.distribution import HANDLING_S, WAITING_S, Distribution
 from shared.errors import BusUnavailable, InstepError
 from shared.events import Event
 from shared.ports import Delivery, Publish
@@ -45,21 +45,6 @@ Decode = Callable[[Msg], T]
 HOLD_PAUSE_S: Final = 1.0
 LONGEST_HOLD_S: Final = 600.0
 """How long a message is kept while the bus is away or full, before that counts as an attempt."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """Deliveries of one stage by their end, since the process started."""
-
-    acked: int = 0
-    retried: int = 0
-    buried: int = 0
-    passed: int = 0
-    """Acknowledged without being opened, beside those: the consumer of another stage has them."""
-    seconds: Distribution = field(default_factory=lambda: Distribution(HANDLING_S))
-    """From the start of a delivery to its settlement."""
-    waited: Distribution = field(default_factory=lambda: Distribution(WAITING_S))
-    """From the first storing of a message to the start of its first delivery, in seconds."""
 
 
 class Consumer(Generic[T]):
@@ -249,7 +234,7 @@ class Consumer(Generic[T]):
         error: Exception | None,
         known: Known,
     ) -> None:
-        """The one place that acknowledges. What fails here leaves the message unacknowledged."""
+        """The one place that settles what was opened. What fails here leaves it unacknowledged."""
         where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
         ended = self._ended
         ended.remember(delivery.sequence, delivery.attempt, known.trouble, noted=known.noted)

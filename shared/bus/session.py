@@ -13,7 +13,8 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from shared.bus.connect import Access, broker_arguments, checked, is_plain, refusal
-from shared.bus.consume import Consumer, Counts, Decode, Handler, T
+from shared.bus.consume import Consumer, Decode, Handler, T
+from shared.bus.counts import Counts
 from shared.bus.decode import decode
 from shared.bus.denials import watch
 from shared.bus.heartbeat import Heartbeat

@@ -72,6 +72,16 @@ def test_a_root_that_is_a_link_is_read(root, tmp_path):
     assert folder.path_of(f"{root}/a.md") == "a.md"
 
 
+def test_a_root_that_is_reached_through_a_link_later_keeps_its_documents(root, folder, tmp_path):
+    (root / "sub").mkdir()
+    (root / "sub" / "a.md").write_text("a")
+    root.rename(tmp_path / "elsewhere")
+    root.symlink_to(tmp_path / "elsewhere")
+
+    assert folder.look("sub/a.md")
+    assert folder.read("sub/a.md").data == b"a"
+
+
 def test_pipes_sockets_and_folders_with_a_documents_name_are_skipped(root, folder):
     os.mkfifo(root / "pipe.md")
     with socket.socket(socket.AF_UNIX) as server:
