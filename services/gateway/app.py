@@ -13,7 +13,7 @@ from services.gateway.faces import Faces
 from services.gateway.guard import OPEN, check_request
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import FACES, Handler, routes
+from services.gateway.routes import ANY, FACES, Handler, routes
 
 MAX_BODY_BYTES: Final = 1024**2
 KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
@@ -85,6 +85,6 @@ def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
 
 
 def _near(path: str) -> str:
-    known = [route.path for route in routes() if isinstance(route.path, str)]
+    known = [route.path.replace(f":{ANY}", "") for route in routes()]
     near = difflib.get_close_matches(path, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -4,9 +4,9 @@ Requests refuse unknown fields. Times are aware UTC, durations end in `_s`.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.ordering import Word
 from shared.ports import Mode
@@ -217,7 +217,15 @@ class ValidateRequest(Request):
     """Check the index, or one batch; with questions whose answers are known."""
 
     batch: str | None = None
+    source: str = ""
+    """Of the batch; needed when several sources have one of this id."""
     queries: tuple[Query, ...] = ()
+
+    @model_validator(mode="after")
+    def _source_of_a_batch(self) -> Self:
+        if self.source and self.batch is None:
+            raise ValueError("source goes with a batch: the index is checked as a whole")
+        return self
 
 
 class CheckView(Answer):
@@ -254,3 +262,4 @@ class BatchRequest(Request):
     batch: str
     """Its id, or `last`."""
     source: str = ""
+    """Needed when several sources have a batch of this id."""

@@ -50,6 +50,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "invalid_filter": Kind(422, "Invalid filter", "write source:NAME, path:PREFIX or -path:PREFIX"),
     "invalid_path": Kind(422, "Invalid path", ""),
     "unknown_field": Kind(422, "Unknown field", ""),
+    "ambiguous_batch": Kind(422, "More than one batch", "name its source: --source NAME"),
     "ambiguous_path": Kind(422, "More than one document", "name it as SOURCE/PATH"),
     "internal_error": Kind(500, "Internal error", "look into the log; instep doctor"),
     "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),

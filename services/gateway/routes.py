@@ -18,6 +18,8 @@ from shared.reports import BatchReport
 BASE: Final = "/api/v1"
 TREND: Final = 30
 """Batches before a report that its page shows."""
+ANY: Final = r"[\s\S]+"
+"""A part of an address: slashes and line breaks are letters of it."""
 FACES: Final = web.AppKey("faces", Faces)
 _LISTS: Final = frozenset({"source"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
@@ -152,7 +154,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{BASE}/search", post("search")),
         web.get(f"{BASE}/status", get("status")),
         web.get(f"{BASE}/documents", get("documents")),
-        web.get(f"{BASE}/documents/{{name:.+}}", get("document", name="name")),
+        web.get(f"{BASE}/documents/{{name:{ANY}}}", get("document", name="name")),
         web.get(f"{BASE}/receipts/{{receipt}}", get("receipt", receipt="receipt")),
         web.get(f"{BASE}/failures", get("failures")),
         web.post(f"{BASE}/failures/retry", post("retry")),
@@ -164,7 +166,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{BASE}/sweep", post("sweep")),
         web.post("/api/tasks/generate-embeddings", post("generate", status=202)),
         web.get(f"{BASE}/batches", get("batches")),
-        web.get(f"{BASE}/batches/{{batch}}/report", report),
+        web.get(f"{BASE}/batches/{{batch:{ANY}}}/report", report),
         web.get(f"{BASE}/reports", reports),
         web.get(f"{BASE}/validations", get("validations")),
         web.get(f"{BASE}/checks", get("checks")),

@@ -41,7 +41,7 @@ class Door:
         self.log = log or MemoryChangeLog()
         self.bodies = MemoryContent()
         self.replies = Replies()
-        self.batches = BatchBook(MemoryShelf())
+        self.batches = BatchBook(MemoryShelf(), "g1")
         self.accept = AcceptSubmission(
             "g1", self.log, self.bodies, self.batches, self.replies, lambda: EPOCH, limits
         )
@@ -50,9 +50,9 @@ class Door:
         data = json.dumps({"path": "a.md"} | fields).encode()
         return await self.raw(n, data, headers)
 
-    async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None):
+    async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None, to="inbox"):
         head = {"Instep-Reply-To": "_INBOX.me"} | (headers or {})
-        delivery = Delivery(sequence=n, subject="documents.submitted.inbox", headers=head)
+        delivery = Delivery(sequence=n, subject=f"documents.submitted.{to}", headers=head)
         return await self.accept(data, delivery)
 
     @property
@@ -441,15 +441,28 @@ async def test_a_receipt_is_never_sent_into_a_stream(door):
     assert door.replies.sent == []
 
 
+async def test_two_sources_that_publish_under_one_batch_id_have_a_batch_each(door):
+    for source, number in (("inbox", 1), ("wiki", 2)):
+        batch = {"id": "nightly", "count": 2, "source": "x", "started_at": "2026-01-01T00:00:00Z"}
+        data = json.dumps({"path": "a.md", "text": "a", "batch": batch}).encode()
+        await door.raw(number, data, to=source)
+    found = (await door.batches.open()).values()
+
+    assert {(b.batch.source, *b.members, b.whole) for b in found} == {
+        ("inbox", doc_key("inbox", "a.md"), False),
+        ("wiki", doc_key("wiki", "a.md"), False),
+    }
+
+
 async def test_members_of_a_publishers_batch_are_noted_with_refused_and_stale_ones(door):
     batch = {"id": "nightly", "count": 3, "source": "inbox", "started_at": "2026-01-01T00:00:00Z"}
     await door.submit(2, text="a", batch=batch)
     await door.submit(1, text="old", batch=batch)
     await door.submit(3, path="b.md", text="b", batch=batch)
-    half = (await door.batches.open())["nightly"]
+    (half,) = (await door.batches.open()).values()
     await door.submit(4, path="c.md", data_base64="!", batch=batch)
     await door.submit(4, path="c.md", data_base64="!", batch=batch)
-    whole = (await door.batches.open())["nightly"]
+    (whole,) = (await door.batches.open()).values()
 
     assert (half.whole, half.members) == (False, {KEY: 1, doc_key("inbox", "b.md"): 2})
     assert whole.whole
