@@ -224,6 +224,7 @@ class LocalServer:
                     stderr=errors,
                     pass_fds=(lock,),
                     env=os.environ | {"GOGC": GARBAGE_PERCENT},
+                    umask=0o077,
                     process_group=0,  # Ctrl-C is for this process, which stops the server last
                 )
             os.ftruncate(lock, 0)

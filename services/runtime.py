@@ -223,6 +223,7 @@ def running_bus(options: "Options", settings: Settings) -> str:
 async def provision(options: "Options") -> list[str]:
     """Make the bus look as declared; what was done, one line each."""
     settings = options.settings()
+    logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
         context = bus(settings, options.data, Stop())
     else:

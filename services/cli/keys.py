@@ -81,7 +81,7 @@ def run(args: Namespace, options: Options) -> int:
     """Make what is missing; write the configuration anew."""
     folder = Folder(Path(args.folder), args.force, args.owner)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         generations = write(folder, args, options)
     except PermissionError as error:
         fix = "run it as root" if error.filename is None or args.owner is not None else ""

@@ -176,6 +176,41 @@ def test_nobody_else_reads_the_token(tmp_path: Path):
         assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
 
 
+async def test_nobody_else_reads_anything_of_the_server_whatever_the_umask(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        async with LocalServer(tmp_path / "data", Bus()) as server:
+            await store(server.url, "kept.1")
+            while_it_runs = list((tmp_path / "data" / "server").rglob("*"))
+            modes = {path: stat.S_IMODE(path.stat().st_mode) for path in while_it_runs}
+        folder = tmp_path / "data" / "server"
+        after = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    finally:
+        os.umask(before)
+
+    assert any(path.name == "msgs" or path.suffix == ".blk" for path in after)
+    assert {str(path): oct(mode) for path, mode in (modes | after).items() if mode & 0o077} == {}
+    assert {mode for path, mode in after.items() if path.is_dir()} == {0o700}
+
+
+def test_the_folder_and_what_is_made_while_it_is_held_is_for_its_owner(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        DataFolder(tmp_path / "data").create()
+        at_once = stat.S_IMODE((tmp_path / "data").stat().st_mode)
+        with DataFolder(tmp_path / "data").lock():
+            (tmp_path / "data" / "made").write_text("")
+        (tmp_path / "later").write_text("")
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")}
+
+    assert at_once == 0o700
+    assert modes == {"data": 0o700, ".gitignore": 0o600, "lock": 0o600, "made": 0o600} | {
+        "later": 0o666
+    }
+
+
 # -- the server ------------------------------------------------------------------------------------
 
 
