@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md names, for each rule, the test that dies without it: all of them, and no other."""
+"""ARCHITECTURE.md names, for each rule, the test that dies without it: all of them, no other."""
 
 import re
 from pathlib import Path
