@@ -4,15 +4,21 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from weaviate_store import open_patient
 
+from services.indexer.index import Index
 from shared.deferred import DeferredStore, ExpressStore
-from shared.errors import StoreMismatch, VectorsRejected
+from shared.errors import NotYetIndexed, StoreMismatch, VectorsRejected
+from shared.events import Batch, Document, EmbeddingsReady, PartRow
 from shared.identity import bucket_of, doc_key, mark_of, row_id
-from shared.ports import Digest, Filter, Holding, Probe, Row, Vector, VectorStore
+from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Revision, revise
+from shared.ports import Delivery, Digest, Filter, Holding, Probe, Row, Vector, VectorStore
+from shared.progress import Progress
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance import LanceStore
 from shared.stores.memory import MemoryStore
@@ -696,3 +702,86 @@ async def test_a_cancelled_call_leaves_the_store_usable(store):
 
     assert await held(store) == {f"row-{n:06}" for n in range(20)}
     assert await store.count() == 20
+
+
+# -- deleting --------------------------------------------------------------------------------------
+
+
+async def test_a_late_clean_deletes_nothing_that_a_later_revision_wrote(store, eventually):
+    """The only delete there is, by the real indexer: its worker of revision 1 is frozen right
+    before it asks which rows there are, and goes on when revision 2 has settled.
+    """
+    late, ledger = Late(store), MemoryLedger()
+    await plan(ledger, 1, "a" * 26)
+    worker = asyncio.create_task(indexed(ledger, late, 1, "a" * 26))
+    await eventually(lambda: late.asked.is_set() or worker.done())
+    await plan(ledger, 2, "e" * 26)
+    await indexed(ledger, store, 2, "e" * 26)
+
+    late.go_on.set()
+    await worker
+
+    assert await held(store, DOCUMENT, 2**53) == {row_id(DOCUMENT, "e" * 26, 2)}
+
+
+class Late:
+    """A store for a worker that freezes before it asks for the ids of a document."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def ids(self, documents):
+        self.asked.set()
+        await self.go_on.wait()
+        return await self._store.ids(documents)
+
+
+DOCUMENT = doc_key("docs", "a.md")
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def plan(ledger: MemoryLedger, revision: int, key: str) -> None:
+    entry = await ledger.get(DOCUMENT)
+    record = revise(
+        entry.record if entry else None,
+        Revision(revision, "indexed", (key,), 0.0),
+        source="docs",
+        path="a.md",
+        now=0.0,
+    )
+    await ledger.update(DOCUMENT, record, expect=entry.at if entry else 0)
+
+
+async def indexed(ledger: MemoryLedger, store, revision: int, key: str) -> None:
+    """Let an indexer have the only part of a revision until it is settled."""
+
+    async def publish(event):
+        pass
+
+    row_of = PartRow(
+        id=row_id(DOCUMENT, key, revision), chunk_key=key, born=revision, text=f"text {revision}"
+    )
+    part = EmbeddingsReady(
+        document=Document(
+            source="docs", path="a.md", doc_key=DOCUMENT, revision=revision, changed_at=THEN
+        ),
+        batch=Batch(id="b", count=1, source="docs", started_at=THEN),
+        generation="g",
+        rows=(row_of,),
+        fingerprint="model",
+        dims=DIMENSIONS,
+        count=1,
+        vectors=EmbeddingsReady.pack(unit(revision)[None, :]),
+    )
+    index = Index("g", "model", ledger, store, publish, lambda: THEN, Progress())
+    while True:
+        try:
+            await index(part, Delivery(1))
+        except NotYetIndexed as error:
+            await asyncio.sleep(error.after_s or 0)
+        else:
+            return
