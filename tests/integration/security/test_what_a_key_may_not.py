@@ -77,7 +77,7 @@ async def test_an_embedder_reads_no_ledger_but_its_own_and_writes_none(keyed):
         assert await ledger.get_many(["abc"]) == {}
 
 
-@pytest.mark.parametrize("identity", ["embedder", "gateway", "validator", "cli", "publisher"])
+@pytest.mark.parametrize("identity", ["embedder", "gateway", "validator", "publisher"])
 async def test_nobody_but_the_admin_changes_streams_and_consumers(keyed, identity):
     generation = await live(keyed)
     stage = embed_stage(generation)
