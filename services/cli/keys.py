@@ -114,7 +114,8 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     public = keys(folder, args.source)
     folder.derived(server.AUTH_FILE, server.accounts(public, generations, before=before))
     if upgraded:
-        folder.notes.append(f"the services have an account now: {server.how_to_move(before)}")
+        how = server.how_to_move(server.DEFAULT_ACCOUNT)
+        folder.notes.append(f"the services have an account of their own now: {how}")
     place = server.Place(
         folder=str(folder.path.absolute()),
         store=args.store,

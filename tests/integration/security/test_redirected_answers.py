@@ -221,7 +221,7 @@ async def test_the_key_that_an_older_version_made_for_the_command_line_is_refuse
     bus.make_keys()
     bus.reload()
     try:
-        with pytest.raises(NatsError, match="[Aa]uthorization"):
+        with pytest.raises(NatsError, match=r"[Aa]uthorization"):
             async with client_of(bus, "cli"):
                 pass
     finally:

@@ -158,7 +158,7 @@ def test_the_command_line_has_no_key():
         permissions("cli", [MINE])
 
 
-@pytest.mark.parametrize("identity", (PUBLISHER, f"{PUBLISHER}-wiki"))
+@pytest.mark.parametrize("identity", [PUBLISHER, f"{PUBLISHER}-wiki"])
 def test_a_publisher_asks_nothing_of_jetstream(identity):
     allowed = permissions(identity, [MINE]).publish
 
