@@ -2,15 +2,15 @@
 
 from functools import partial
 
-from shared.bus.provision import compare
+from shared.bus.provision import account_before, compare
 from shared.bus.provision import provision as provision_bus
-from shared.bus.server import AUTH_FILE, BEFORE, account_before, how_to_move
+from shared.bus.server import AUTH_FILE, BEFORE, how_to_move
 from shared.bus.session import BusSession
 from shared.encoders.factory import describe
 from shared.errors import NotProvisioned
 from shared.generations import Generation
 from shared.live import Live, known_generation, live_generation
-from shared.settings import Bus, Settings
+from shared.settings import Settings
 from shared.shelves.kv import KvShelf
 from shared.topology import INSTANCE
 
@@ -41,8 +41,6 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
         await shelf.open()
         new = False
     except NotProvisioned:
-        if why := streams_elsewhere(settings.bus):
-            raise NotProvisioned(why) from None
         if not session.access.provisions:
             raise
         new = True
@@ -56,6 +54,7 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     )
     done: list[str] = []
     if new:
+        await _never_beside_older_streams(session)
         done = await prepare(generation=wanted.id)
         await shelf.open()
     live = await live_generation(shelf, wanted)
@@ -63,25 +62,18 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     return live, done
 
 
-def streams_elsewhere(bus: Bus) -> str:
-    """Why a bus without streams is no new one, and what to do; empty where nothing says so.
-
-    `instep keys` notes beside the keys that an older version kept the streams in another account.
-    """
-    if bus.nkey is None:
-        return ""
-    auth = bus.nkey.with_name(AUTH_FILE)
-    try:
-        before = account_before(auth.read_text(encoding="utf-8"))
-    except OSError:  # the keys were copied without it
-        return ""
-    if before is None:
-        return ""
-    return (
-        f"the bus has no streams of instep: an older version kept them in the account {before}. "
-        f"To keep them, {how_to_move(before)}. To begin with an empty bus, delete the line "
-        f'that begins with "{BEFORE}" from {auth}'
-    )
+async def _never_beside_older_streams(session: BusSession) -> None:
+    """Raise NotProvisioned where an older version left streams in another account."""
+    if session.access.seed is None:  # without keys there is one account
+        return
+    before = await account_before(session.js)
+    if before is not None:
+        raise NotProvisioned(
+            "the bus has no streams of instep: an older version kept them in the account "
+            f"{before}. To keep them, {how_to_move(before)}. To begin with an empty bus, delete "
+            f'the line that begins with "{BEFORE}" from {AUTH_FILE}, run `instep keys` again, and '
+            "reload the server"
+        )
 
 
 async def _found(session: BusSession, shelf: KvShelf, wanted: Generation) -> Live:

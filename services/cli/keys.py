@@ -112,10 +112,14 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     # the live generation stays when a setting changes: nobody may be locked out of it
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
     public = keys(folder, args.source)
-    folder.derived(server.AUTH_FILE, server.accounts(public, generations, before=before))
+    written = server.accounts(public, generations, before=before)
+    folder.derived(server.AUTH_FILE, written)
     if upgraded:
         how = server.how_to_move(server.DEFAULT_ACCOUNT)
         folder.notes.append(f"the services have an account of their own now: {how}")
+    elif auth and (new := server.publishers_of(written) - server.publishers_of(auth)):
+        names = ", ".join(sorted(new))
+        folder.notes.append(f"restart the server for {names}: a reload leaves new accounts out")
     place = server.Place(
         folder=str(folder.path.absolute()),
         store=args.store,

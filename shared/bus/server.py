@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.bus.needs import inbox_of, source_of
+from shared.bus.needs import ADMIN, PUBLISHER, inbox_of, source_of
 from shared.bus.permissions import Permissions, permissions
 from shared.topology import MAX_MESSAGE_BYTES, MB
 
@@ -21,6 +21,9 @@ ACCOUNT: Final = "INSTEP"
 DEFAULT_ACCOUNT: Final = "$G"
 """Of users that are in no account, as those of older versions were."""
 BEFORE: Final = "# streams before:"
+MARK: Final = "instep.streams.before"
+"""The admin may not publish to this subject with the account of an older version at its end: a
+server tells its clients nothing of its configuration but their permissions."""
 ENCRYPTION: Final = "# Encryption:"
 
 
@@ -39,11 +42,14 @@ def accounts(
         before: account that an older version kept the streams in, if there was one.
     """
     publishers = {name: key for name, key in public.items() if source_of(name) is not None}
-    services = [
-        _user(name, key, permissions(name, generations, publishers=publishers))
-        for name, key in public.items()
+    may = {
+        name: permissions(name, generations, publishers=publishers)
+        for name in public
         if name not in publishers
-    ]
+    }
+    if before:
+        may[ADMIN] = replace(may[ADMIN], not_publish=(f"{MARK}.{before}",))
+    services = [_user(name, public[name], allowed) for name, allowed in may.items()]
     return "\n".join(
         [
             "# Written by `instep keys`: who may do what. Only public keys: no secret is here.",
@@ -73,12 +79,17 @@ def has_one_account(auth: str) -> bool:
     return re.search(r"^authorization \{", auth, re.MULTILINE) is not None
 
 
+def publishers_of(auth: str) -> frozenset[str]:
+    """Publishers that an `auth.conf` gives an account. Pure."""
+    return frozenset(re.findall(rf'^  "({PUBLISHER}[^"]*)" {{', auth, re.MULTILINE))
+
+
 def how_to_move(before: str) -> str:
     """What an operator does with the streams of an older version. Pure."""
     return (
         f"stop the server, rename the folder jetstream/{before} below its store_dir to "
-        f"jetstream/{ACCOUNT}, and start it again; for a cluster see examples/docs/operate/"
-        "security.md"
+        f"jetstream/{ACCOUNT}, and start it again (a cluster needs a backup instead: see Security "
+        "in the manual)"
     )
 
 

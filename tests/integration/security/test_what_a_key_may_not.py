@@ -195,3 +195,22 @@ async def test_new_keys_for_some_leave_the_others_connected(keyed, eventually):
         found = await ask(session.js, "STREAM.INFO.VECTORS", None)
 
     assert found
+
+
+async def test_a_source_that_is_added_is_published_for_after_a_restart_of_the_server(
+    keyed, eventually
+):
+    await live(keyed)
+    async with keyed.session("indexer") as session:
+        keyed.sources = ["wiki", "notes"]
+        notes = keyed.make_keys()["notes"]
+        keyed.stop()
+        keyed.start()
+        for source in keyed.sources:
+            async with keyed.session(f"publisher-{source}") as publisher:
+                ack = await store(publisher.js, letter(f"documents.submitted.{source}", "INTAKE"))
+                assert ack.seq
+        await eventually(session.healthy)
+
+    assert [note for note in notes if "publisher-notes" in note and "restart" in note]
+    assert keyed.make_keys()["notes"] == []
