@@ -116,7 +116,9 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     folder.derived(server.AUTH_FILE, written)
     if upgraded:
         how = server.how_to_move(server.DEFAULT_ACCOUNT)
-        folder.notes.append(f"the services have an account of their own now: {how}")
+        folder.notes.append(
+            f"the services have an account of their own now; unless Compose runs the server, {how}"
+        )
     elif auth and (new := server.publishers_of(written) - server.publishers_of(auth)):
         names = ", ".join(sorted(new))
         folder.notes.append(f"restart the server for {names}: a reload leaves new accounts out")
