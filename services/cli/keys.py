@@ -106,22 +106,15 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     settings = options.settings()
     auth = folder.there(server.AUTH_FILE)
     known = server.generations_of(auth)
-    upgraded = server.has_one_account(auth)
-    before = server.DEFAULT_ACCOUNT if upgraded else server.account_before(auth)
+    one_account = server.has_one_account(auth)
+    before = server.DEFAULT_ACCOUNT if one_account else server.account_before(auth)
     wanted = wanted_generation(settings).id
     # the live generation stays when a setting changes: nobody may be locked out of it
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
     public = keys(folder, args.source)
     written = server.accounts(public, generations, before=before)
     folder.derived(server.AUTH_FILE, written)
-    if upgraded:
-        how = server.how_to_move(server.DEFAULT_ACCOUNT)
-        folder.notes.append(
-            f"the services have an account of their own now; unless Compose runs the server, {how}"
-        )
-    elif auth and (new := server.publishers_of(written) - server.publishers_of(auth)):
-        names = ", ".join(sorted(new))
-        folder.notes.append(f"restart the server for {names}: a reload leaves new accounts out")
+    folder.notes += left_to_do(auth, written)
     place = server.Place(
         folder=str(folder.path.absolute()),
         store=args.store,
@@ -138,6 +131,27 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     key = folder.secret(WEAVIATE_KEY, secrets.token_urlsafe(32))
     folder.derived(WEAVIATE_ENV, weaviate_env(key), SECRET)
     return generations
+
+
+def left_to_do(auth: str, written: str) -> list[str]:
+    """What a reload of the server does not bring about. Pure.
+
+    Args:
+        auth: the `auth.conf` that was there; empty: none.
+        written: the one that replaced it.
+    """
+    from shared.bus import server
+
+    if server.has_one_account(auth):
+        how = server.how_to_move(server.DEFAULT_ACCOUNT)
+        return [
+            f"the services have an account of their own now; unless Compose runs the server, {how}"
+        ]
+    new = server.publishers_of(written) - server.publishers_of(auth)
+    if not auth or not new:
+        return []
+    names = ", ".join(sorted(new))
+    return [f"restart the server for {names}: a reload leaves new accounts out"]
 
 
 def keys(folder: Folder, sources: Iterable[str]) -> dict[str, str]:
