@@ -6,18 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.cli import client
+from services.cli.exits import unreachable
 from services.cli.options import Options
 from services.gateway.faces import Faces, answer
 from services.gateway.problems import Problem
+from shared.bus.connect import access_of
+from shared.bus.needs import CLI
 
 
 def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Do an operation without a running instance.
 
     Raises:
-        Stop: the answer is no.
+        Stop: the answer is no, or only a gateway may give it.
         InstepError: what was left cannot be opened.
     """
+    if not access_of(options.settings().bus, CLI).provisions:
+        raise unreachable(
+            "the bus asks for keys, and no key lets the command line read it",
+            "name the gateway: --url URL, or INSTEP_URL",
+        )
     return asyncio.run(_answer(options, operation, fields))
 
 

@@ -435,8 +435,22 @@ async def test_a_wrong_envelope_is_refused(door, envelope):
     assert door.log.appended == []
 
 
-async def test_a_receipt_is_never_sent_into_a_stream(door):
-    await door.submit(1, {"Instep-Reply-To": "documents.changed.inbox.x"}, text="a")
+@pytest.mark.parametrize(
+    "inbox",
+    [
+        "documents.changed.inbox.x",
+        "$KV.instance.live",
+        "$JS.API.STREAM.DELETE.DOCS",
+        "_INBOX_gateway.x.1",
+        "_INBOX_publisher-wiki.x.1",
+        "_INBOX_publisher-.x.1",
+        "_INBOX_publisher",
+    ],
+)
+async def test_a_receipt_is_never_sent_into_a_stream_to_a_service_or_to_another_publisher(
+    door, inbox
+):
+    await door.submit(1, {"Instep-Reply-To": inbox}, text="a")
 
     assert door.replies.sent == []
 
@@ -452,6 +466,13 @@ async def test_two_sources_that_publish_under_one_batch_id_have_a_batch_each(doo
         ("inbox", doc_key("inbox", "a.md"), False),
         ("wiki", doc_key("wiki", "a.md"), False),
     }
+
+
+@pytest.mark.parametrize("inbox", ["_INBOX.x.1", "_INBOX_publisher.x", "_INBOX_publisher-inbox.x"])
+async def test_a_receipt_is_sent_to_the_inbox_of_a_publisher_of_this_source(door, inbox):
+    await door.submit(1, {"Instep-Reply-To": inbox}, text="a")
+
+    assert [to for to, _ in door.replies.sent] == [inbox]
 
 
 async def test_members_of_a_publishers_batch_are_noted_with_refused_and_stale_ones(door):
