@@ -17,6 +17,7 @@ from services.gateway.app import build_app
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
 from services.gateway.failures import DeadLetter, is_nobodys
+from services.gateway.guard import is_loopback
 from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView
 from services.gateway.queries import InstanceQueries
@@ -48,16 +49,15 @@ from shared.wiring import Wiring
 PORTS_TRIED: Final = 20
 SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
     key = read_key(gateway.key_file) if gateway.key_file else None
-    if key is None and gateway.host not in LOOPBACK:
+    if key is None and not is_loopback(gateway.host):
         raise ConfigurationError(
-            "gateway.host: without a key the gateway listens on 127.0.0.1 only: set "
+            "gateway.host: without a key the gateway listens on loopback addresses only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
     await wiring.session.heartbeat.listen()
