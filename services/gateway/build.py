@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from aiohttp import web
 
 from services.gateway.alerts import alerts
-from services.gateway.app import build_app
+from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
 from services.gateway.failures import DeadLetter, is_nobodys
@@ -24,6 +24,7 @@ from services.gateway.queries import InstanceQueries
 from services.gateway.search import Search
 from services.gateway.status import Observation, StageSeen
 from services.gateway.sweeps import Sweeps
+from services.http_server import LimitedRunner
 from services.part import Part
 from shared.bus import deadletters, watchers
 from shared.bus.flow import flow
@@ -65,7 +66,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     app = build_app(everything.queries, everything.commands, key=key)
 
     async def listen() -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
         await runner.setup()
         try:
             port = await _site(runner, gateway.host, gateway.port)

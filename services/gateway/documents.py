@@ -117,7 +117,7 @@ def read_cursor(cursor: str) -> tuple[str, str] | None:
     try:
         source, path = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return str(source), str(path)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Problem("invalid_request", "the cursor is not one of this instance") from None
 
 
