@@ -30,8 +30,8 @@ class LimitedRunner(web.AppRunner):
     __slots__ = ("_refusal",)
 
     def __init__(self, app: web.Application, *, refusal: Refusal = plain, **kwargs: Any) -> None:
-        waits = {"keepalive_timeout": CLIENT_S, "lingering_time": CLIENT_S}
-        super().__init__(app, access_log=None, **waits, **kwargs)
+        kwargs |= {"keepalive_timeout": CLIENT_S, "lingering_time": CLIENT_S}
+        super().__init__(app, access_log=None, **kwargs)
         self._refusal = refusal
 
     async def _make_server(self) -> web.Server:

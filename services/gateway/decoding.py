@@ -26,15 +26,6 @@ def fields_of(body: bytes) -> dict[str, Any]:
     return data
 
 
-def check_text(texts: Iterable[str]) -> None:
-    """Raises Problem `not_unicode`: one of the texts has half a character."""
-    try:
-        for text in texts:
-            text.encode()
-    except UnicodeEncodeError:
-        raise Problem("not_unicode", "the request has text that is not valid Unicode") from None
-
-
 def encoded(text: str) -> bytes:
     """JSON as UTF-8; halves of characters, as file names may have, become `\\udcff`."""
     return text.encode("utf-8", "backslashreplace")
@@ -46,15 +37,24 @@ def _check(data: dict[str, Any]) -> None:
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            check_text([value])
+            _check_text([value])
         elif isinstance(value, dict):
-            check_text(value)
+            _check_text(value)
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
         seen += 1
         if seen + len(waiting) > MAX_VALUES:
             raise Problem("request_too_large", f"the body has more than {MAX_VALUES:,} values")
+
+
+def _check_text(texts: Iterable[str]) -> None:
+    """Raises Problem `not_unicode`: one of the texts has half a character."""
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        raise Problem("not_unicode", "the request has text that is not valid Unicode") from None
 
 
 def _no_number(name: str) -> float:

@@ -90,7 +90,8 @@ def json_fields(model):
     for name, field in model.model_fields.items():
         yield {name: HALF}
         yield {name: [HALF]}
-        yield {name: {HALF: HALF}}
+        yield {name: {HALF: 1}}
+        yield {name: [{HALF: 1}]}
         inner = [one for one in (field.annotation, *get_args(field.annotation)) if is_model(one)]
         for one in inner:
             for below in json_fields(one):

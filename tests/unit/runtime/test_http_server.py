@@ -10,6 +10,8 @@ from aiohttp import web
 from services import http_server
 from services.http_server import LimitedRunner
 
+SMALLEST = 1
+"""Asks for the smallest buffer that the system gives."""
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -27,7 +29,7 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving():
+async def serving(size=0):
     gate = asyncio.Event()
 
     async def held(_):
@@ -38,7 +40,7 @@ async def serving():
         return web.Response(text="here")
 
     async def large(_):
-        return web.Response(body=b"x" * 50_000_000)
+        return web.Response(body=b"x" * size)
 
     async def taken(request):
         return web.Response(text=str(len(await request.read())))
@@ -46,10 +48,12 @@ async def serving():
     app = web.Application(client_max_size=10)
     app.add_routes([web.get("/", here), web.get("/held", held), web.get("/large", large)])
     app.add_routes([web.post("/", taken)])
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST)
     runner = LimitedRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.SockSite(runner, listener).start()
         site = Site(runner.addresses[0][1], gate)
         yield site
     finally:
@@ -111,11 +115,13 @@ async def test_a_client_that_sends_headers_byte_by_byte_is_closed(monkeypatch):
         dripping.cancel()
 
 
-async def test_a_client_that_does_not_take_its_answer_is_cut_off(monkeypatch, eventually):
+@pytest.mark.parametrize("size", [110_000, 50_000_000])
+async def test_a_client_that_does_not_take_its_answer_is_cut_off(size, monkeypatch, eventually):
     monkeypatch.setattr(http_server, "CLIENT_S", 0.05)
-    async with serving() as site:
-        with socket.create_connection(("127.0.0.1", site.port)) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    async with serving(size) as site:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALLEST)
+            client.connect(("127.0.0.1", site.port))
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
             client.setblocking(False)
             await eventually(lambda: _is_reset(client))
