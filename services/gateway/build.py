@@ -76,7 +76,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
         finally:
             await runner.cleanup()
 
-    return Part(loops=(listen,))
+    return Part(loops=(listen, everything.queries.keep_up))
 
 
 def read_key(file: Path) -> str:
