@@ -8,6 +8,8 @@ PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
 """Variables without the prefix, and what they set."""
 
+SHOWN: Final = 20
+"""Faults that are told one by one."""
 _LIKE_ENOUGH: Final = 0.6
 _PLAIN: Final = {
     "greater_than_equal": "must be at least {ge}",
@@ -26,19 +28,25 @@ _KINDS: Final = {
 
 
 def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[str]) -> list[str]:
-    """One line for every fault, each naming the place where the setting was made, never its value.
+    """One line for each of the first faults, naming where the setting was made, never its value.
 
     Args:
         errors: those of pydantic.
         origins: dotted names that were set, and where.
         known: dotted names that exist; `sources.NAME.` stands for any source.
     """
-    lines = []
+    lines: list[str] = []
+    count = 0
     for error in errors:
         path = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        if len(lines) == SHOWN and path in origins:
+            count += 1
+            continue
         below = [name for name in origins if name == path or name.startswith(f"{path}.")]
         unknown = error["type"] == "extra_forbidden"
-        for name in below if unknown and below else [path]:
+        wrong = below if unknown and below else [path]
+        count += len(wrong)
+        for name in wrong[: SHOWN - len(lines)]:
             origin = next((origins[n] for n in (name, *below) if n in origins), "")
             is_variable = origin in ALIASES or origin.startswith(PREFIX)
             where = origin if is_variable else f"{origin}: {name}" if origin else name
@@ -46,7 +54,7 @@ def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[st
                 lines.append(f"{where} is not a setting{_hint(name, known, is_variable)}")
             else:
                 lines.append(f"{where}: {_said(error)}")
-    return lines
+    return [*lines, f"and {count - SHOWN:,} more"] if count > SHOWN else lines
 
 
 def _said(error: Any) -> str:

@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Final, Protocol
 
-from services.gateway.documents import moment
+from services.gateway.documents import Summary, moment
 from services.gateway.fixes import failure_id, fix
 from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
 from services.gateway.reasons import explained
 from services.gateway.views import FailureGroup, FailureView
 from shared.events import Document
-from shared.ordering import Reason, Record, state
+from shared.ordering import Reason
 
 
 class DeadLetter(Protocol):
@@ -45,29 +45,29 @@ class DeadLetter(Protocol):
     def at(self) -> datetime: ...
 
 
-def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
+NEED_SOMEBODY: Final = ("refused", "failed", "dropped")
+
+
+def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
     """The refused, failed and dropped documents, newest first."""
     found = []
-    for key, record in records.items():
-        at = state(record)
-        if at.word not in ("refused", "failed", "dropped"):
-            continue
-        newest = record.pending or record.settled
+    for one in seen:
+        at = one.state
         reason = at.reason or Reason("unknown", "no reason was recorded")
-        since = record.settled.settled_at if at.word == "refused" and record.settled else None
+        since = one.settled_at if at.word == "refused" else one.changed_at
         found.append(
             FailureView(
-                id=failure_id(key),
-                document=f"{record.source}/{record.path}",
-                source=record.source,
-                path=record.path,
-                doc_key=key,
+                id=failure_id(one.key),
+                document=f"{one.source}/{one.path}",
+                source=one.source,
+                path=one.path,
+                doc_key=one.key,
                 state=at.word,
                 code=reason.code,
                 reason=reason.text,
                 stage=at.stage,
-                since=moment(since or (newest.changed_at if newest else None)),
-                fix=fix(at, failure_id(key)),
+                since=moment(since),
+                fix=fix(at, failure_id(one.key)),
             )
         )
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))

@@ -60,7 +60,7 @@ def _unwrap(data: bytes) -> bytes:
         if "data_base64" in envelope:
             return base64.b64decode(envelope["data_base64"], validate=True)
         return json.dumps(envelope["data"]).encode()
-    except (ValueError, TypeError, KeyError, binascii.Error):
+    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
         raise MalformedEvent("a structured CloudEvent is an object with data") from None
 
 

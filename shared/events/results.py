@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from shared.events.base import Batch, Document, Event, Model
+from shared.events.base import Batch, Document, Event, Listed, Model
 from shared.identity import batch_key, short_digest
 
 
@@ -90,7 +90,7 @@ class DocumentValidated(Result):
     self_query_passed: bool | None = None
     """None: not sampled."""
     freshness_s: float | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: Listed[str] = ()
 
 
 class BatchSummary(Model):

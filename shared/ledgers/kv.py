@@ -1,12 +1,12 @@
 """The ledger in a NATS KV bucket: one key a document, changed by compare-and-set only."""
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import structlog
 from nats.js import JetStreamContext
 
-from shared.bus.buckets import KvBucket
+from shared.bus.buckets import BucketFeed, KvBucket
 from shared.errors import Conflict, LedgerConflict
 from shared.ordering import Record
 from shared.ports import Entry
@@ -66,6 +66,26 @@ class KvLedger:
             async for key, value in items:
                 if record := _record(key, value.data):
                     yield key, record
+
+    async def follow(self) -> "KvLedgerFeed":
+        return KvLedgerFeed(await self._bucket.follow())
+
+
+class KvLedgerFeed:
+    """Implements `shared.ports.LedgerFeed`."""
+
+    def __init__(self, bucket: BucketFeed) -> None:
+        self._bucket = bucket
+
+    async def more(self) -> Sequence[tuple[str, Record | None]]:
+        page = await self._bucket.more()
+        return [(key, None if data is None else _record(key, data)) for key, data in page]
+
+    async def is_whole(self, keys: int) -> bool:
+        return await self._bucket.is_whole(keys)
+
+    async def close(self) -> None:
+        await self._bucket.close()
 
 
 def _record(doc_key: str, data: bytes) -> Record | None:

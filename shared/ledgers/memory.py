@@ -1,6 +1,6 @@
 """A ledger in memory: for tests, and as the plainest statement of the contract."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from shared.errors import LedgerConflict, PermanentError
 from shared.ordering import Record
@@ -40,3 +40,26 @@ class MemoryLedger:
     async def entries(self) -> AsyncIterator[tuple[str, Record]]:
         for key, (data, _) in list(self._values.items()):
             yield key, from_bytes(data)
+
+    async def follow(self) -> "MemoryLedgerFeed":
+        return MemoryLedgerFeed(self._values)
+
+
+class MemoryLedgerFeed:
+    """Implements `shared.ports.LedgerFeed`."""
+
+    def __init__(self, values: Mapping[str, tuple[bytes, int]]) -> None:
+        self._values = values
+        self._last = 0
+
+    async def more(self) -> Sequence[tuple[str, Record | None]]:
+        changed = sorted((at, key) for key, (_, at) in self._values.items() if at > self._last)
+        if changed:
+            self._last, _ = changed[-1]
+        return [(key, from_bytes(self._values[key][0])) for _, key in changed]
+
+    async def is_whole(self, keys: int) -> bool:
+        return len(self._values) == keys
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

@@ -7,7 +7,7 @@ Adapters raise the errors of `shared.errors` only.
 from collections.abc import Callable
 from datetime import datetime
 
-from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, Newest, Publish
+from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, LedgerFeed, Newest, Publish
 from shared.ports.content import ContentStore, Shelf
 from shared.ports.encoding import Encoder, TokenCounter, Vector, VectorCache, Vectors
 from shared.ports.sources import Audit, Auditor, Hold, Holds
@@ -30,6 +30,7 @@ __all__ = [
     "Holding",
     "Holds",
     "Ledger",
+    "LedgerFeed",
     "Mode",
     "Newest",
     "Now",

@@ -1,6 +1,6 @@
 """What is asked of the bus and of the ledger on it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -113,3 +113,29 @@ class Ledger(Protocol):
     def entries(self) -> AsyncIterator[tuple[str, Record]]:
         """Every doc_key and record, in any order."""
         ...
+
+    async def follow(self) -> "LedgerFeed":
+        """Every record, and every change from then on. Raises BusUnavailable."""
+        ...
+
+
+class LedgerFeed(Protocol):
+    """Records and their changes, in their order. After any error another one has to be begun."""
+
+    async def more(self) -> Sequence[tuple[str, Record | None]]:
+        """The next ones by doc_key, None for one that is gone; empty: that is all for now.
+
+        Raises:
+            BusUnavailable: no answer, or something is missing.
+        """
+        ...
+
+    async def is_whole(self, keys: int) -> bool:
+        """Whether no record is gone that nothing was told of.
+
+        Args:
+            keys: different doc_keys that were told of, gone ones too.
+        """
+        ...
+
+    async def close(self) -> None: ...
