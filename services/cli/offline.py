@@ -8,7 +8,8 @@ from typing import Any
 from services.cli import client
 from services.cli.options import Options
 from services.gateway.faces import Faces, answer
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, problem_of
+from shared.errors import QuestionRefused
 
 
 def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +28,7 @@ async def _answer(options: Options, operation: str, fields: Mapping[str, Any]) -
     async with runtime.offline(options) as opened:
         try:
             return await answer(Faces(opened.queries, opened.commands), operation, given)
-        except Problem as problem:
+        except (Problem, QuestionRefused) as error:
+            problem = problem_of(error)
             fix = problem.fix or problem.kind.fix
             raise client.refusal(problem.kind.status, problem.detail, fix) from None

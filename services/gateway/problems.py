@@ -16,6 +16,7 @@ from shared.errors import (
     DocumentRefused,
     EncoderBusy,
     InstepError,
+    QuestionRefused,
     StoreUnavailable,
 )
 
@@ -31,6 +32,9 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "Not JSON", "send one JSON object"),
+    "question_refused": Kind(
+        400, "Question refused", "ask with plain words, and with a shorter filter or none"
+    ),
     "no_key": Kind(401, "No key", "instep --key-file FILE, or Authorization: Bearer KEY"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
@@ -102,6 +106,7 @@ _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),
+    (QuestionRefused, "question_refused", "the vector store cannot take this question"),
 )
 
 
