@@ -19,6 +19,11 @@ from shared.errors import (
     QuestionRefused,
     StoreUnavailable,
 )
+from shared.faults import said
+
+MOST_TOLD: Final = 5
+"""Faults of one request that its sentence tells; all stand in `errors`."""
+MOST_OF_A_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +132,19 @@ def problem_of(error: Exception) -> Problem:
 
 def invalid(error: ValidationError, known: Sequence[str]) -> Problem:
     """The problem of a request that does not fit its model, with suggestions for unknown names."""
-    faults = []
-    for item in error.errors(include_input=False, include_url=False):
-        at = "/" + "/".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            name = str(item["loc"][-1])
-            faults.append(Fault(at, "unknown_field", f"{name!r} is not a field{hint(name, known)}"))
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-            name = ".".join(str(part) for part in item["loc"])
-            faults.append(Fault(at, "invalid_request", f"{name}: {text}" if name else text))
+    faults = [_fault(item, known) for item in error.errors(include_url=False)]
     code = "unknown_field" if faults[0].code == "unknown_field" else "invalid_request"
-    return Problem(code, "; ".join(f.detail for f in faults), faults=tuple(faults))
+    return Problem(code, "; ".join(f.detail for f in faults[:MOST_TOLD]), faults=tuple(faults))
+
+
+def _fault(item: Mapping[str, Any], known: Sequence[str]) -> Fault:
+    names = [str(part)[:MOST_OF_A_NAME] for part in item["loc"]]
+    at = "/" + "/".join(name.encode("ascii", "backslashreplace").decode() for name in names)
+    if item["type"] == "extra_forbidden":
+        return Fault(at, "unknown_field", f"{names[-1]!r} is not a field{hint(names[-1], known)}")
+    if item["type"] == "value_error":  # a sentence that names its subject
+        return Fault(at, "invalid_request", said(item))
+    return Fault(at, "invalid_request", f"{'.'.join(names)}: {said(item)}")
 
 
 def hint(word: str, known: Iterable[str]) -> str:
