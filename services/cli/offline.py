@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.cli import client
+from services.cli.exits import unreachable
 from services.cli.options import Options
+from services.folder import DataFolder
 from services.gateway.faces import Faces, answer
 from services.gateway.problems import Problem, problem_of
 from shared.errors import QuestionRefused
@@ -16,9 +18,12 @@ def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) 
     """Do an operation without a running instance.
 
     Raises:
-        Stop: the answer is no.
+        Stop: nothing was ever indexed in the folder, or the answer is no.
         InstepError: what was left cannot be opened.
     """
+    data = options.data
+    if options.settings().bus.url is None and not DataFolder(data).holds_an_index():
+        raise unreachable(f"nothing is indexed here: {data} holds no index", "instep up PATH")
     return asyncio.run(_answer(options, operation, fields))
 
 
