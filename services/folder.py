@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from os.path import samestat
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ class DataFolder:
         self.path = path
         self._lock_file = path / "lock"
         self._port_file = path / "instance.json"
+        self._held: os.stat_result | None = None
 
     def create(self) -> None:
         """Make the folder, invisible to git. Raises ConfigurationError when it cannot be."""
@@ -108,10 +110,28 @@ class DataFolder:
             os.pwrite(lock, json.dumps(holder).encode(), 0)
             self.withdraw()
             self.close_to_others()
+            self._held = os.fstat(lock)
             try:
                 yield
             finally:
-                self.withdraw()
+                if not self.is_lost():  # else the port file is that of another instance
+                    self.withdraw()
+
+    def is_lost(self) -> bool:
+        """Whether the lock that this object has taken is in the folder no more.
+
+        Then somebody has deleted, moved or replaced the folder, and another process may lock it.
+        """
+        try:
+            return self._held is not None and not samestat(self._held, self._lock_file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # it cannot be said
+            return False
+
+    def holds_an_index(self) -> bool:
+        """Whether a bundled server has ever stored anything here."""
+        return (self.path / "server" / "store" / "jetstream").is_dir()
 
     def announce(self, instance: Instance) -> None:
         """Write the port file; only while holding the lock."""

@@ -180,7 +180,7 @@ def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[Fail
 def _one(named: Mapping[str, list[FailureView]], name: str) -> FailureView:
     found = named.get(name, [])
     if not found:
-        raise Problem("failure_not_found", f"{name!r} is no failure, or it is over already")
+        raise Problem("failure_not_found", f"{name[:80]!r} is no failure, or it is over already")
     if len(found) > 1:
-        raise Problem("ambiguous_path", f"{name!r} is in more than one source")
+        raise Problem("ambiguous_path", f"{name[:80]!r} is in more than one source")
     return found[0]

@@ -16,14 +16,18 @@ from shared.errors import (
     DocumentRefused,
     EncoderBusy,
     InstepError,
+    QuestionRefused,
     StoreUnavailable,
 )
+from shared.faults import said
 
 SHOWN: Final = 20
 """Faults of one request that are told one by one."""
+MOST_TOLD: Final = 5
+"""How many of them its sentence tells."""
 MAX_DETAIL: Final = 2_000
 """Characters of a sentence; names in it are the client's."""
-MAX_NAME: Final = 100
+MAX_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "Not JSON", "send one JSON object"),
     "not_http": Kind(400, "Not HTTP", "send HTTP/1.1, with headers of at most 8 KB each"),
     "not_unicode": Kind(400, "Not Unicode", "send UTF-8, and no lone surrogates in JSON"),
+    "question_refused": Kind(
+        400, "Question refused", "ask with plain words, and with a shorter filter or none"
+    ),
     "no_key": Kind(401, "No key", "instep --key-file FILE, or Authorization: Bearer KEY"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
@@ -116,6 +123,7 @@ _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),
+    (QuestionRefused, "question_refused", "the vector store cannot take this question"),
 )
 
 
@@ -136,22 +144,23 @@ def problem_of(error: Exception) -> Problem:
 
 def invalid(error: ValidationError, known: Sequence[str]) -> Problem:
     """The problem of a request that does not fit its model, with suggestions for unknown names."""
-    faults = []
-    for item in error.errors(include_input=False, include_url=False)[:SHOWN]:
-        at = "/" + "/".join(cut(str(part), MAX_NAME) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            name = cut(str(item["loc"][-1]), MAX_NAME)
-            faults.append(Fault(at, "unknown_field", f"{name!r} is not a field{hint(name, known)}"))
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-            name = ".".join(cut(str(part), MAX_NAME) for part in item["loc"])
-            text = cut(text, MAX_DETAIL)
-            faults.append(Fault(at, "invalid_request", f"{name}: {text}" if name else text))
+    faults = [_fault(item, known) for item in error.errors(include_url=False)[:SHOWN]]
     code = "unknown_field" if faults[0].code == "unknown_field" else "invalid_request"
     count = error.error_count()
-    more = f"; and {count - len(faults):,} more" if count > len(faults) else ""
-    detail = cut("; ".join(f.detail for f in faults), MAX_DETAIL - len(more)) + more
+    told = faults[:MOST_TOLD]
+    more = f"; and {count - len(told):,} more" if count > len(told) else ""
+    detail = cut("; ".join(f.detail for f in told), MAX_DETAIL - len(more)) + more
     return Problem(code, detail, faults=tuple(faults), fault_count=count)
+
+
+def _fault(item: Mapping[str, Any], known: Sequence[str]) -> Fault:
+    names = [cut(str(part), MAX_NAME) for part in item["loc"]]
+    at = "/" + "/".join(name.encode("ascii", "backslashreplace").decode() for name in names)
+    if item["type"] == "extra_forbidden":
+        return Fault(at, "unknown_field", f"{names[-1]!r} is not a field{hint(names[-1], known)}")
+    if item["type"] == "value_error":  # a sentence that names its subject
+        return Fault(at, "invalid_request", cut(said(item), MAX_DETAIL))
+    return Fault(at, "invalid_request", f"{'.'.join(names)}: {said(item)}")
 
 
 def cut(text: str, most: int) -> str:

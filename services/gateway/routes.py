@@ -79,7 +79,7 @@ def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, An
         field = model.model_fields.get(name)
         if field and "bool" in str(field.annotation):
             if value.lower() not in _TRUE:
-                raise Problem("invalid_request", f"{name} is 1 or 0")
+                raise Problem("invalid_request", f"{name}: must be 1 or 0")
             fields[name] = _TRUE[value.lower()]
         elif field and name in _LISTS and "tuple" in str(field.annotation):
             fields[name] = tuple(filter(None, value.split(",")))

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from shared.errors import DocumentRefused
 from shared.events import Content, DocumentSubmitted, Linked, Ready, Reference
+from shared.faults import of_event
 from shared.identity import check_path, check_source, content_hash
 from shared.topology import KB, MAX_MESSAGE_BYTES
 
@@ -62,7 +63,8 @@ def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
     try:
         return DocumentSubmitted.model_validate_json(data)
     except ValidationError as error:
-        raise DocumentRefused("invalid_request", _faults(error)) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise DocumentRefused("invalid_request", of_event(found)) from None
 
 
 def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
@@ -172,13 +174,3 @@ def _unwrap(data: bytes) -> bytes:
     if version != "1.0" or kind != EVENT_TYPE:
         raise DocumentRefused("invalid_request", f"only CloudEvents 1.0 of type {EVENT_TYPE}")
     return body
-
-
-def _faults(error: ValidationError) -> str:
-    """The first faults as `field: rule`; no value, and no key of the document's own metadata."""
-    shown = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False)[:3]:
-        name = str(fault["loc"][0]) if fault["loc"] else "event"
-        rule = fault["msg"] if fault["type"] == "value_error" else fault["type"]
-        shown.append(f"{name}: {rule}")
-    return ", ".join(shown)

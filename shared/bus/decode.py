@@ -4,13 +4,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from itertools import takewhile
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from shared.errors import MalformedEvent
 from shared.events import DocumentChanged, DocumentSubmitted, Event, Result, parse_result
+from shared.faults import of_event
 from shared.topology import E, Stage
 
 STRUCTURED = "application/cloudevents+json"
@@ -66,11 +66,4 @@ def _unwrap(data: bytes) -> bytes:
 
 def describe(error: ValidationError) -> str:
     """The first faults as `field: rule`; no value, and no key of the document's own metadata."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    shown = []
-    for fault in faults[:3]:
-        names = [str(part) for part in fault["loc"]]
-        known = list(takewhile(lambda name: name != "metadata", names))
-        where = ".".join([*known, "metadata"] if len(known) < len(names) else known)
-        shown.append(f"{where or 'event'}: {fault['type']}")
-    return ", ".join(shown)
+    return of_event(error.errors(include_input=False, include_url=False))

@@ -156,6 +156,40 @@ def test_the_folder_is_free_again_after_its_instance_ended(tmp_path: Path):
         assert DataFolder(tmp_path).read_instance() == instance
 
 
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "a file", "without its lock"])
+def test_a_folder_that_is_taken_away_is_lost_to_its_instance(tmp_path: Path, how: str):
+    folder = tmp_path / "data"
+    with DataFolder(folder).lock():
+        pass
+    held = DataFolder(folder)
+    with held.lock():
+        before = held.is_lost()
+        if how == "without its lock":
+            (folder / "lock").unlink()
+        else:
+            folder.rename(tmp_path / "elsewhere")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", folder)
+        elif how == "a file":
+            folder.write_text("")
+
+        assert (before, held.is_lost()) == (False, True)
+
+
+def test_an_instance_that_lost_its_folder_leaves_the_next_one_alone(tmp_path: Path):
+    folder = tmp_path / "data"
+    old, new = DataFolder(folder), DataFolder(folder)
+    instance = Instance(os.getpid(), "nats://127.0.0.1:1", None, "now", "0")
+    holding = old.lock()
+    holding.__enter__()
+    shutil.rmtree(folder)
+    with new.lock():
+        new.announce(instance)
+        holding.__exit__(None, None, None)
+
+        assert new.read_instance() == instance
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
 

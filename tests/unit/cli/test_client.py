@@ -43,6 +43,22 @@ def test_a_search_is_a_post():
 
 
 @pytest.mark.parametrize(
+    ("operation", "fields", "said"),
+    [
+        ("document", {"name": ""}, "name: must not be empty"),
+        ("report", {"batch": ""}, "batch: must not be empty"),
+        ("document", {"name": "a\udcff"}, "name: must be valid Unicode text"),
+        ("failures", {"code": "\udcff"}, "code: must be valid Unicode text"),
+    ],
+)
+def test_what_an_address_cannot_hold_is_refused(operation, fields, said):
+    with pytest.raises(Stop) as stop:
+        request_of(operation, fields)
+
+    assert (stop.value.text, stop.value.status) == (said, 2)
+
+
+@pytest.mark.parametrize(
     ("status", "exit_status"), [(404, 2), (422, 2), (403, 2), (500, 3), (503, 3)]
 )
 def test_a_problem_becomes_one_line_with_its_fix(status, exit_status):
