@@ -22,6 +22,8 @@ from typing import Any, Final
 
 from shared.errors import ConfigurationError
 
+LOG: Final = "instep.log"
+"""What `up` logs while a person reads its lines."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003

@@ -173,7 +173,8 @@ class LocalServer:
                 raise ConfigurationError(
                     f"nats-server died {_QUICK_DEATHS} times at once: {self._last_words()}"
                 )
-            log.warning("nats_server_died", status=status, restarts=self.restarts)
+            reason = "the bundled server has ended and is started again"
+            log.warning("nats_server_died", status=status, restarts=self.restarts, reason=reason)
             await asyncio.sleep(delay_s)
             self.restarts += 1
             with contextlib.suppress(_Died, OSError):  # a death at once

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from services import runtime
-from services.folder import DataFolder, Instance
+from services.folder import LOG, DataFolder, Instance
 from services.health import listening
 from services.validator.app import sweeper, track
 from services.validator.differences import is_failed, unrepaired
@@ -28,7 +28,7 @@ from shared.errors import ConfigurationError, TransientError
 from shared.live import Live
 from shared.ordering import Record, settled_seq, state
 from shared.progress import Activity, Progress
-from shared.settings import Embedding
+from shared.settings import Embedding, Telemetry
 from shared.topology import embed_stage, enrich_stage, index_stage
 from shared.wiring import Wiring
 
@@ -56,7 +56,7 @@ class Clock:
 async def up(options: "UpOptions") -> int:
     """Index the folders, then watch them until a signal; with `once` end when in step."""
     settings = options.settings()
-    logs.configure(settings.telemetry)
+    _log(options, settings.telemetry)
     if not settings.sources:
         raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
     clock = Clock(time.perf_counter())
@@ -88,6 +88,15 @@ async def up(options: "UpOptions") -> int:
             updating.cancel()
             await asyncio.gather(following, updating, return_exceptions=True)
     return 0
+
+
+def _log(options: "UpOptions", telemetry: Telemetry) -> None:
+    """No line of a log comes between those that a person reads, unless it was asked for."""
+    view = options.view
+    if view.is_read and telemetry.log == "auto" and not options.debug:
+        logs.configure_file(telemetry, options.data / LOG, view.warn)
+    else:
+        logs.configure(telemetry)
 
 
 def _say_differences(live: Live, progress: Progress) -> None:

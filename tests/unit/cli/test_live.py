@@ -243,6 +243,22 @@ def test_news_before_being_in_step_is_only_what_cannot_wait(clock):
     assert "c.md" not in stream.getvalue()
 
 
+def test_what_the_log_says_is_wrong_is_told_in_a_sentence_once_a_minute(clock):
+    stream = io.StringIO()
+    view = view_on(stream, clock)
+    view.start()
+    for clock.now in (0.0, 0.5, 59.0, 61.0):
+        view.warn("not_swept", "the store does not answer")
+    view.warn("handler_broke", "")
+    view.warn("delivery_buried", "has a line of its own")
+
+    assert [line[10:] for line in stream.getvalue().splitlines()[1:]] == [
+        "notice   not swept: the store does not answer",
+        "notice   not swept: the store does not answer",
+        "notice   a fault of instep (handler_broke): .instep/instep.log says more",
+    ]
+
+
 def test_a_flood_of_changes_is_cut_and_counted(clock):
     stream = io.StringIO()
     view = view_on(stream, clock)

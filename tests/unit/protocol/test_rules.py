@@ -30,7 +30,7 @@ from shared.bus.consume import Consumer
 from shared.bus.trouble import Ended
 from shared.content.memory import MemoryContent
 from shared.errors import MalformedEvent, PermanentError
-from shared.events import Batch, DocumentChanged, EmbeddingsReady, PartRow
+from shared.events import Batch, DocumentChanged, DocumentRemoved, EmbeddingsReady, PartRow
 from shared.identity import content_hash, doc_key, row_id
 from shared.ledgers.memory import MemoryLedger
 from shared.ordering import Failed, Reason, Revision, fail, is_over, is_pending, revise, settled_seq
@@ -756,6 +756,34 @@ def test_what_is_settled_was_announced_before():
     world.crash(worker)
 
     world.settle_down()
+
+
+@dies_without(
+    order=altered(
+        Index._finish,
+        (ANNOUNCE, ANNOUNCE + "; await self._clean(part, settle(entry.record, now=0.0))"),
+    )
+)
+def test_the_last_version_is_cleaned_up_after_the_new_one_is_settled():
+    """I5."""
+    world = World()
+    settled(world, "A")
+    world.submit("E")
+    [part] = to_vectors(world)
+
+    deliver(world, part)
+
+
+@dies_without(told=altered(Index._clean, ('settled.outcome == "removed"', "False")))
+async def test_a_removal_is_told_when_no_row_is_left():
+    house = House()
+    await house.write("a.md", "one")
+    await house.work()
+    await house.delete("a.md")
+    await house.work()
+
+    assert [type(event) for event in house.results][-1] is DocumentRemoved
+    assert await house.store.count() == 0
 
 
 def forged(**fields) -> EmbeddingsReady:
