@@ -2,25 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
 
 from shared.errors import ConfigurationError
-
-FORMATS: Final = (
-    ".md",
-    ".markdown",
-    ".mdown",
-    ".mdx",
-    ".txt",
-    ".text",
-    ".rst",
-    ".adoc",
-    ".org",
-    ".html",
-    ".htm",
-    ".xhtml",
-)
-"""Endings that are read when a source names no globs."""
+from shared.formats import BY_ENDING, ending
 
 _TEMPORARY = re.compile(
     r"""
@@ -89,7 +73,7 @@ class Rules:
     def wants_in_listed_folder(self, path: str) -> bool:
         """The same for a file whose folders and name were looked at already."""
         if self._include is None:
-            wanted = path[path.rfind(".") :].lower() in FORMATS
+            wanted = ending(path) in BY_ENDING
         else:
             wanted = self._include.fullmatch(path) is not None
         return wanted and (self._exclude is None or self._exclude.fullmatch(path) is None)
