@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from ([^()]*)\)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

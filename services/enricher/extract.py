@@ -43,10 +43,10 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
 MAX_HARMLESS_BYTES: Final = 16 * 1024
-"""The worst text of this size that `tests/unit/enricher/test_hostile.py` knows takes 50 ms to read
-on a slow core, and three times as many bytes at least three times as long."""
+"""The worst text of this size that `tests/support/hostile_text.py` knows takes 50 ms to read on a
+slow core."""
 MAX_HARMLESS_YAML: Final = 2 * 1024
-"""Characters of front matter: the worst 16,384 of them take 0.15 s."""
+"""Characters of front matter: the worst of them take 20 ms."""
 _PARAGRAPHS = re.compile(r"\n\n+")
 _WORD = re.compile(r"\w")
 
