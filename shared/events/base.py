@@ -1,9 +1,10 @@
 """What every event has."""
 
 import uuid
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import to_json
 
 from shared.identity import SOURCE_PATTERN
 
@@ -11,6 +12,11 @@ Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
 Scalar = str | int | float | bool | None
 Metadata = dict[str, Scalar]
+
+
+def json_bytes(what: Any) -> int:
+    """Bytes that a model, or a value of one, takes in a message: UTF-8, with JSON's escapes."""
+    return len(to_json(what))
 
 
 class Model(BaseModel):

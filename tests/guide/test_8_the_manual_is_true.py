@@ -33,6 +33,7 @@ from shared.topology import (
     DAY_S,
     EMBCACHE,
     MAX_MESSAGE_BYTES,
+    MAX_PART_BYTES,
     MAX_PART_ROWS,
     STREAMS,
     embed_stage,
@@ -188,6 +189,7 @@ FIGURES = {
     ),
     "reference/limits.md": (
         f"| chunks of a document | {MAX_ROWS:,} |",
+        f"| a chunk with its headings and metadata | {MAX_PART_BYTES // 1024} KB |",
         f"so also a submission | {MAX_MESSAGE_BYTES // MB} MB |",
         f"| a path | {MAX_PATH_BYTES:,} bytes of UTF-8 |",
         f"| title of a submission | {MAX_TITLE_BYTES // 1024} KB |",
