@@ -231,6 +231,7 @@ attributes = st.fixed_dictionaries(
 JAPANESE = "---\n" + "".join(f"k{n}: {'日本語' * 160}\n" for n in range(32)) + "---\n"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(content=contents, more=attributes)
 @example(content={"text": JAPANESE + "日本語の文章です。\n\n" * 3_000}, more={"path": "a.md"})
