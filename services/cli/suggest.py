@@ -6,7 +6,7 @@ from shlex import quote
 
 _NUMBER = re.compile(r"invalid (?:int|float) value: ('.*')$")
 _VALUE = re.compile(r"argument (?:\S+/)?(--[a-z-]+): expected one argument$")
-_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from ([^()]*)\)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

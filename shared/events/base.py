@@ -1,9 +1,10 @@
 """What every event has."""
 
 import uuid
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, StringConstraints
+from pydantic_core import to_json
 
 from shared.identity import SOURCE_PATTERN
 
@@ -21,6 +22,11 @@ class _FirstFault(FailFast):
 
 Listed = Annotated[tuple[T, ...], _FirstFault()]
 Metadata = Annotated[dict[str, Scalar], _FirstFault()]
+
+
+def json_bytes(what: Any) -> int:
+    """Bytes that a model, or a value of one, takes in a message: UTF-8, with JSON's escapes."""
+    return len(to_json(what))
 
 
 class Model(BaseModel):
