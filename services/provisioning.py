@@ -5,7 +5,7 @@ from functools import partial
 from shared.bus.provision import compare
 from shared.bus.provision import provision as provision_bus
 from shared.bus.session import BusSession
-from shared.encoders.factory import describe
+from shared.encoders.factory import describe, formerly
 from shared.errors import ConfigurationError
 from shared.generations import Generation
 from shared.live import Live, known_generation, live_generation
@@ -37,7 +37,7 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     wanted = wanted_generation(settings)
     shelf = KvShelf(session.js, INSTANCE.name)
     if not session.access.provisions:
-        return await _found(session, shelf, wanted), []
+        return await _found(session, shelf, wanted, formerly(settings.embedding)), []
     prepare = partial(
         provision_bus,
         session.js,
@@ -50,14 +50,14 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     except ConfigurationError:  # the first start
         done = await prepare(generation=wanted.id)
         await shelf.open()
-    live = await live_generation(shelf, wanted)
+    live = await live_generation(shelf, wanted, formerly(settings.embedding))
     done += await prepare(generation=live.generation.id)
     return live, done
 
 
-async def _found(session: BusSession, shelf: KvShelf, wanted: Generation) -> Live:
+async def _found(session: BusSession, shelf: KvShelf, wanted: Generation, before: str) -> Live:
     await shelf.open()
-    live = await known_generation(shelf, wanted)
+    live = await known_generation(shelf, wanted, before)
     identity = session.access.identity
     await compare(session.js, identity=identity, generation=live.generation.id)
     return live
