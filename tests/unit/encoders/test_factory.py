@@ -59,6 +59,38 @@ def test_another_model_is_not_for_openvino(monkeypatch, change):
         describe(Embedding(**settings, **change))
 
 
+@pytest.mark.parametrize(
+    ("settings", "gpu", "chosen"),
+    [
+        ({}, False, "OpenVinoEncoder"),
+        ({}, True, "SentenceTransformersEncoder"),
+        ({"device": "cpu"}, True, "OpenVinoEncoder"),
+        ({"device": "cuda"}, False, "SentenceTransformersEncoder"),
+        ({"numeric": "int8"}, False, "OpenVinoEncoder"),
+        ({"numeric": "int8"}, True, "OpenVinoEncoder"),
+        ({"backend": "openvino"}, True, "OpenVinoEncoder"),
+        ({"backend": "sentence-transformers"}, False, "SentenceTransformersEncoder"),
+    ],
+    ids=str,
+)
+@pytest.mark.model
+def test_the_packaged_model_runs_where_the_settings_and_the_machine_allow(
+    monkeypatch, settings, gpu, chosen
+):
+    made = []
+    for name in ("openvino.OpenVinoEncoder", "sentence_transformers.SentenceTransformersEncoder"):
+        kind = name.rsplit(".", 1)[-1]
+        monkeypatch.setattr(
+            f"shared.encoders.{name}", lambda *args, kind=kind, **how: made.append((kind, how))
+        )
+    monkeypatch.setattr("shared.encoders.sentence_transformers.cuda_at_hand", lambda: gpu)
+    load_backend(Embedding(**settings))
+
+    assert [kind for kind, _ in made] == [chosen]
+    if chosen == "OpenVinoEncoder":
+        assert made[0][1]["numeric"] == settings.get("numeric", "f32")
+
+
 @pytest.fixture
 def local(tmp_path):
     """A model folder; what its files hold is enough for a fingerprint."""

@@ -2,6 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from shared.encoders import quantise
 from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
 
 DECIDES = {
@@ -38,6 +39,8 @@ def test_int8_is_another_fingerprint_and_so_is_another_calibration():
 def test_the_fingerprint_of_the_packaged_model_never_changes_by_accident():
     # another value makes every existing index a stranger: it must be a decision
     assert fingerprint(MINILM) == "3sclaw5msl55olyqs4wlojmllt"
+    calibration = quantise.digest(quantise.packaged())
+    assert fingerprint(MINILM, "int8", calibration) == "hs2ixfobzfydfpglj32nnqhqmq"
 
 
 def test_the_packaged_model_is_known_by_its_hub_name_too():
