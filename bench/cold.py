@@ -4,6 +4,7 @@
 
 The reference is fp32, batch 32, model loaded and warm: encode() alone is timed. Needs torch and
 sentence-transformers (`make torch`). With --weaviate each numeric is run on an empty Weaviate, too.
+A numeric that this CPU cannot run is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import lancedb
 from harness import Instep, arguments, workplace
 from on_weaviate import weaviate
 
+from shared.encoders import cpu
+from shared.errors import ConfigurationError
 from shared.events import with_context
 
 
@@ -50,14 +53,29 @@ def reference(texts: list[str], rounds: int) -> list[float]:
     return took
 
 
+def usable(numerics: list[str]) -> list[str]:
+    """The numerics that this CPU runs; says why the others are left out."""
+    if "int8" not in numerics:
+        return numerics
+    try:
+        cpu.require_int8(cpu.flags())
+    except ConfigurationError as error:
+        print(f"up --once int8: refused: {error}")
+        return [numeric for numeric in numerics if numeric != "int8"]
+    return numerics
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--numeric", nargs="+", default=["f32", "int8"])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--weaviate", action="store_true", help="run on a Weaviate as well")
     args = parser.parse_args()
-    runs = [(numeric, "") for numeric in args.numeric]
-    runs += [(numeric, " on Weaviate") for numeric in args.numeric if args.weaviate]
+    numerics = usable(args.numeric)
+    runs = [(numeric, "") for numeric in numerics]
+    runs += [(numeric, " on Weaviate") for numeric in numerics if args.weaviate]
+    if not runs:
+        return
     walls: dict[tuple[str, str], list[float]] = {run: [] for run in runs}
     encode: dict[tuple[str, str], list[float]] = {run: [] for run in runs}
     plain: list[float] = []

@@ -70,6 +70,8 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
             vitals.wiring = w
             for line in live.differences:
                 log.warning("setting_not_in_force", what=line)
+            if live.upgraded:
+                log.warning("index_of_an_older_version", what=live.upgraded)
             await unless(stop.event, load_first(vitals.names, w, waits))
             parts = await unless(stop.event, built(vitals.names, w))
             w.gateway_url.add_done_callback(_say_where)

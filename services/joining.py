@@ -99,6 +99,8 @@ async def load_first(names: Sequence[str], wiring: Wiring, waits: Waits) -> None
         waits.reasons["model"] = "it loads"
         await (await wiring.encoder()).ready()
         del waits.reasons["model"]
+    if "enricher" in names:  # the tokenizer decides where text is cut
+        await wiring.check_model()
     while WITH_STORE.intersection(names):
         try:
             await (await wiring.store()).ready()

@@ -6,7 +6,7 @@ from shared.bus.provision import account_before, compare
 from shared.bus.provision import provision as provision_bus
 from shared.bus.server import AUTH_FILE, BEFORE, how_to_move
 from shared.bus.session import BusSession
-from shared.encoders.factory import describe
+from shared.encoders.factory import describe, formerly
 from shared.errors import NotProvisioned
 from shared.generations import Generation
 from shared.live import Live, known_generation, live_generation
@@ -45,7 +45,7 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
             raise
         new = True
     if not session.access.provisions:
-        return await _found(session, shelf, wanted), []
+        return await _found(session, shelf, wanted, formerly(settings.embedding)), []
     prepare = partial(
         provision_bus,
         session.js,
@@ -57,7 +57,7 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
         await _never_beside_older_streams(session)
         done = await prepare(generation=wanted.id)
         await shelf.open()
-    live = await live_generation(shelf, wanted)
+    live = await live_generation(shelf, wanted, formerly(settings.embedding))
     done += await prepare(generation=live.generation.id)
     return live, done
 
@@ -76,8 +76,8 @@ async def _never_beside_older_streams(session: BusSession) -> None:
         )
 
 
-async def _found(session: BusSession, shelf: KvShelf, wanted: Generation) -> Live:
-    live = await known_generation(shelf, wanted)
+async def _found(session: BusSession, shelf: KvShelf, wanted: Generation, before: str) -> Live:
+    live = await known_generation(shelf, wanted, before)
     identity = session.access.identity
     await compare(session.js, identity=identity, generation=live.generation.id)
     return live

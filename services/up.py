@@ -100,8 +100,9 @@ def _log(options: "UpOptions", telemetry: Telemetry) -> None:
 
 
 def _say_differences(live: Live, progress: Progress) -> None:
-    for line in live.differences:
-        progress.say(Activity("notice", "settings", f"{line}; it stays so: use another --data"))
+    lines = [f"{line}; it stays so: use another --data" for line in live.differences]
+    for line in [*lines, *filter(None, [live.upgraded])]:
+        progress.say(Activity("notice", "settings", line))
 
 
 async def _follow(

@@ -1,7 +1,7 @@
 """Which generation is live: kept on the bus, so that a changed setting never rebuilds by itself."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.errors import ConfigurationError, NotProvisioned
 from shared.generations import Generation, differences
@@ -16,34 +16,54 @@ class Live:
 
     generation: Generation
     differences: tuple[str, ...] = ()
+    upgraded: str = ""
+    """What a person should know about an index that an older release built; empty if nothing."""
 
 
-async def known_generation(shelf: Shelf, wanted: Generation) -> Live:
+async def known_generation(shelf: Shelf, wanted: Generation, formerly: str = "") -> Live:
     """The same for a process that may not decide it.
 
     Raises:
         NotProvisioned: nobody has decided yet.
         ConfigurationError: as `live_generation`.
     """
-    if await shelf.get(LIVE) is None:
+    noted = await shelf.get(LIVE)
+    if noted is None:
         raise NotProvisioned("the bus is not ready yet: run `instep provision` as the admin")
-    return await live_generation(shelf, wanted)
+    return _live(noted, wanted, formerly)
 
 
-async def live_generation(shelf: Shelf, wanted: Generation) -> Live:
+async def live_generation(shelf: Shelf, wanted: Generation, formerly: str = "") -> Live:
     """The generation that this installation serves; the wanted one where there is none yet.
+
+    Args:
+        formerly: what the release before called the vectors of the wanted generation.
 
     Raises:
         ConfigurationError: the note was written by a version of instep that this one cannot read.
     """
     noted = await shelf.get(LIVE)
-    if noted is None:
-        await shelf.put(LIVE, json.dumps(wanted.as_dict()).encode())
-        return Live(wanted)
+    live = Live(wanted) if noted is None else _live(noted, wanted, formerly)
+    if noted is None or live.upgraded:
+        await shelf.put(LIVE, json.dumps(live.generation.as_dict()).encode())
+    return live
+
+
+def _live(noted: bytes, wanted: Generation, formerly: str) -> Live:
     try:
         live = Generation.from_dict(json.loads(noted))
     except (ValueError, TypeError, KeyError):
         raise ConfigurationError(
             "the data folder was written by another version of instep; use another with --data"
         ) from None
-    return Live(live, tuple(differences(live, wanted)))
+    upgraded = ""
+    if formerly and live.encoder_fingerprint == formerly != wanted.encoder_fingerprint:
+        live = replace(live, encoder=wanted.encoder_fingerprint)
+        upgraded = (
+            f"the index was built by an older instep, which did not look at all files of "
+            f"{live.model}: its vectors are kept; if you changed such files since, "
+            "use another --data"
+        )
+    if live.encoder_fingerprint == wanted.encoder_fingerprint:  # the model may have moved
+        live = replace(live, model=wanted.model)
+    return Live(live, tuple(differences(live, wanted)), upgraded)

@@ -123,6 +123,13 @@ class Wiring:
         """Raises nothing: an error of loading comes out of the first call."""
         return await self.once("encoder", self._deferred_encoder)
 
+    async def check_model(self) -> None:
+        """Raise ModelMismatch where the files at hand are not those of the index's model."""
+        from shared.encoders.factory import describe
+
+        found, _ = await asyncio.to_thread(describe, self.embedding)
+        check_fingerprint(found, self.generation)
+
     def encoder_on_demand(self) -> Encoder:
         """For who may never need it: a model takes memory, and not every process has one."""
         generation = self.generation
@@ -217,7 +224,7 @@ class Wiring:
 
         encoder = await load_encoder(self.embedding, self.stack)
         encoder.on_stuck = self.session.fail
-        check_fingerprint(encoder, self.generation)
+        check_fingerprint(encoder.fingerprint, self.generation)
         return encoder
 
 
@@ -235,10 +242,10 @@ def key_of(settings: Weaviate) -> str | None:
         ) from None
 
 
-def check_fingerprint(encoder: Encoder, generation: Generation) -> None:
+def check_fingerprint(found: str, generation: Generation) -> None:
     """Vectors of two models must never meet under one name. Raises ModelMismatch."""
-    if encoder.fingerprint != generation.fingerprint:
+    if found != generation.encoder_fingerprint:
         raise ModelMismatch(
-            f"the weights or tokenizer of {generation.model} are not those that the index was "
-            "built with: bring them back, or start anew with another --data"
+            f"the files of {generation.model} are not those that the index was built with: "
+            "bring them back, or start anew with another --data"
         )

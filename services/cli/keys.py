@@ -46,7 +46,8 @@ class Folder:
         path = self.path / name
         if path.exists() and not self.force:
             self.kept.append(name)
-            self._own(path)
+            if self.owner is not None:  # of a link the link: it may have been put there
+                os.chown(path, self.owner, -1, follow_symlinks=False)
             return path.read_text(encoding="ascii").strip()
         self.made.append(name)
         self._write(path, text + "\n", SECRET)
@@ -70,13 +71,10 @@ class Folder:
         beside.unlink(missing_ok=True)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
             file.write(text)
-        beside.chmod(mode)
-        self._own(beside)
+            os.fchmod(file.fileno(), mode)
+            if self.owner is not None:
+                os.fchown(file.fileno(), self.owner, -1)
         beside.replace(path)
-
-    def _own(self, path: Path) -> None:
-        if self.owner is not None:
-            os.chown(path, self.owner, -1)
 
 
 def run(args: Namespace, options: Options) -> int:

@@ -14,11 +14,13 @@ from urllib.parse import unquote, urlsplit
 from shared.errors import DocumentRefused, TransientError
 from shared.events import DocumentChanged, Inline, Linked, Reference, Stored
 from shared.identity import content_hash
+from shared.openat import open_below
 from shared.ports import ContentStore
 
 MAX_BYTES: Final = 100 * 1024**2
 _GONE: Final = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+    | {errno.ENAMETOOLONG}
 )
 """Errors of a file that another attempt does not change; all others are worth one."""
 
@@ -62,8 +64,8 @@ class Load:
         elif isinstance(content, Stored):
             data = await self._stored(content)
         elif isinstance(content, Linked):
-            path = allowed_file(content.ref, self.references.get(source, ()))
-            data = await asyncio.to_thread(read_file, path, limit)
+            allowed = self.references.get(source, ())
+            data = await asyncio.to_thread(read_reference, content.ref, allowed, limit)
         else:
             raise TypeError("only inline, stored and linked content has bytes")
         _check_size(len(data), limit)
@@ -77,8 +79,8 @@ class Load:
         content = event.content
         if not isinstance(content, Linked):
             return event.size
-        path = allowed_file(content.ref, self.references.get(event.document.source, ()))
-        return await asyncio.to_thread(size_of, path)
+        allowed = self.references.get(event.document.source, ())
+        return await asyncio.to_thread(size_of_reference, content.ref, allowed)
 
     async def _stored(self, content: Stored) -> bytes:
         try:
@@ -87,57 +89,65 @@ class Load:
             raise _gone("the stored body is gone; send the document again") from None
 
 
-def allowed_file(ref: Reference, prefixes: Sequence[str]) -> Path:
-    """The real path of a `file://` reference below one of the prefixes, links followed.
+def read_reference(ref: Reference, prefixes: Sequence[str], limit: int) -> bytes:
+    """At most `limit` bytes of the regular file that a `file://` reference names.
+
+    Links are followed as long as they lead to a file below one of the prefixes.
 
     Raises:
-        DocumentRefused: `reference_not_allowed`, `source_gone` when nothing is there.
-    """
-    path = _local_path(ref.url)
-    roots = [root for prefix in prefixes if (root := _local_path(prefix)) is not None]
-    if path is None or not roots:
-        raise _not_allowed()
-    try:
-        real = path.resolve(strict=True)
-        within = any(real.is_relative_to(root.resolve()) for root in roots)
-    except (OSError, RuntimeError, ValueError):
-        # what lies outside must look the same whether it exists or not
-        if any(Path(os.path.normpath(path)).is_relative_to(root) for root in roots):
-            raise _gone("the referenced file is gone or cannot be read; send it again") from None
-        raise _not_allowed() from None
-    if not within:
-        raise _not_allowed()
-    return real
-
-
-def size_of(path: Path) -> int:
-    """Bytes; 0 where there is nothing: that is told when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file.
-
-    Raises:
-        DocumentRefused: `source_gone`, `too_large`.
+        DocumentRefused: `reference_not_allowed`, `source_gone`, `too_large`.
         TransientError: an error of the file system that may pass.
     """
+    root, relative = allowed_file(ref, prefixes)
     try:
-        # never wait for the writer of a pipe, never follow a link put there meanwhile
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        with open_below(root, relative) as descriptor:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise _gone("the reference is no regular file; refer to a file")
-            data = file.read(limit + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
     except OSError as error:
         if error.errno in _GONE:
             raise _gone("the referenced file is gone or cannot be read; send it again") from None
         raise TransientError(f"reading a referenced file failed: {error.strerror}") from None
     _check_size(len(data), limit)
     return data
+
+
+def size_of_reference(ref: Reference, prefixes: Sequence[str]) -> int:
+    """Bytes; 0 where nothing can be opened: reading tells why. Raises as `allowed_file`."""
+    try:
+        with open_below(*allowed_file(ref, prefixes)) as descriptor:
+            return os.fstat(descriptor).st_size
+    except OSError:
+        return 0
+
+
+def allowed_file(ref: Reference, prefixes: Sequence[str]) -> tuple[str, str]:
+    """A folder, and the path below it that a `file://` reference leads to; links are resolved.
+
+    Nothing need be there: what lies outside looks the same whether it exists or not.
+
+    Raises:
+        DocumentRefused: `reference_not_allowed`.
+        TransientError: a link on the way went while it was read.
+    """
+    path = _local_path(ref.url)
+    roots = [root for prefix in prefixes if (root := _local_path(prefix)) is not None]
+    if path is None or not roots:
+        raise _not_allowed()
+    try:
+        real = Path(os.path.realpath(path))
+        root = next(
+            root
+            for allowed in roots
+            if real.is_relative_to(root := Path(os.path.realpath(allowed)))
+        )
+    except (StopIteration, ValueError):
+        raise _not_allowed() from None
+    except OSError:
+        raise TransientError("a referenced path was exchanged while it was resolved") from None
+    folder = root if real != root else root.parent
+    return str(folder), str(real.relative_to(folder))
 
 
 def _inline(content: Inline) -> bytes:

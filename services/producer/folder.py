@@ -5,7 +5,7 @@ never looks like an empty one: an empty listing means that the documents were de
 """
 
 # os and os.path, because a Path per file would double the time of a large listing
-# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120
 
 import errno
 import os
@@ -16,11 +16,12 @@ from typing import Final
 
 from services.producer.listing import Stat
 from services.producer.names import Names
-from services.producer.reading import open_below, printable, words
+from services.producer.reading import printable, words
 from services.producer.rules import Rules, is_ignored
 from services.producer.scan import Scan
 from services.producer.snapshot import Body, Unsettled, snapshot, stat_of
 from shared.errors import DocumentRefused, TransientError
+from shared.openat import open_below
 
 LISTINGS: Final = 5
 """Most listings for one scan, while folders go as soon as they were seen."""
@@ -148,14 +149,12 @@ class Folder:
         if self.look(path) is None:
             return None
         full = self._on_disk(path)
-        real = os.path.realpath(full) if os.path.islink(full) else full
-        if not self._is_inside(real):
-            return None
         try:
-            with open(open_below(self._real, real[len(self._real) + 1 :]), "rb") as file:
-                return snapshot(
-                    path, file.fileno(), full, max_bytes=self.max_bytes, growing=growing
-                )
+            real = os.path.realpath(full) if os.path.islink(full) else full
+            if not self._is_inside(real):
+                return None
+            with open_below(self._real, real[len(self._real) + 1 :]) as file:
+                return snapshot(path, file, full, max_bytes=self.max_bytes, growing=growing)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -165,15 +164,15 @@ class Folder:
 
     def opens(self, path: str) -> bool:
         """Whether a file or folder can be read by now; what is not there any more can, too."""
-        real = os.path.realpath(self._on_disk(path))
         try:
+            real = os.path.realpath(self._on_disk(path))
             mode = os.stat(real).st_mode
             if stats.S_ISDIR(mode):
                 with os.scandir(real) as entries:
                     next(entries, None)
             elif stats.S_ISREG(mode) and self._is_inside(real):
-                with open(open_below(self._real, real[len(self._real) + 1 :]), "rb") as file:
-                    file.read(1)
+                with open_below(self._real, real[len(self._real) + 1 :]) as file:
+                    os.read(file, 1)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
@@ -251,10 +250,10 @@ class Folder:
 
     def _target(self, path: str) -> Stat | None:
         """Stat of what a link leads to, if that is a file inside the root."""
-        real = os.path.realpath(self._on_disk(path))
-        if not self._is_inside(real):
-            return None
         try:
+            real = os.path.realpath(self._on_disk(path))
+            if not self._is_inside(real):
+                return None
             found = os.stat(real)
         except (FileNotFoundError, NotADirectoryError):
             return None

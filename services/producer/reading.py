@@ -2,31 +2,9 @@
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Final
 
 _AT_ONCE: Final = 1024**2
-_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-# O_NONBLOCK: a file may have become a pipe since it was looked at
-_FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def open_below(root: str, relative: str) -> int:
-    """A descriptor of a file below a folder, to read it; no link is followed on the way.
-
-    Raises:
-        OSError: it cannot be opened; ELOOP or ENOTDIR: a link, or a file, lies on the way.
-    """
-    *folders, name = Path(relative).parts
-    at = os.open(root, _FOLDER)
-    try:
-        for folder in folders:
-            below = os.open(folder, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
-            os.close(at)
-            at = below
-        return os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=at)
-    finally:
-        os.close(at)
 
 
 def content(file: int, size: int) -> bytes:

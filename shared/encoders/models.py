@@ -26,6 +26,9 @@ class ModelSpec:
     normalise: bool = True
     prefix: str = ""
     """Put before every text."""
+    files_sha256: str = ""
+    """Of every file that decides a vector, configuration included; empty where the code holds the
+    configuration."""
 
 
 MINILM: Final = ModelSpec(
@@ -35,6 +38,13 @@ MINILM: Final = ModelSpec(
     dimensions=384,
     window=256,
 )
+MINILM_CONFIGURATION: Final = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+}
+"""sha256 of the files that say to a library what the code of `bert` computes."""
 PACKAGED: Final = {MINILM.name: MINILM, f"sentence-transformers/{MINILM.name}": MINILM}
 """Models that come as a wheel, by every name that settings may call them."""
 
@@ -56,6 +66,8 @@ def fingerprint(spec: ModelSpec, numeric: Numeric = "f32", artefact_digest: str 
         "prefix": spec.prefix,
         "numeric": numeric,
     }
+    if spec.files_sha256:
+        parts["files"] = spec.files_sha256
     if numeric == "int8":
         parts |= {"artefact": artefact_digest, "recipe": INT8_RECIPE}
     return short_digest(json.dumps(parts, sort_keys=True), 26)

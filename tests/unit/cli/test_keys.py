@@ -132,20 +132,46 @@ def test_what_is_no_key_is_named_and_left_alone(run):
     assert file.read_text() == "something else\n"
 
 
-def test_the_files_belong_to_whom_was_said(run, monkeypatch):
+@pytest.fixture
+def given(monkeypatch):
+    """Inodes that were given away, and to whom."""
     owned = {}
-    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owned.update({path.name: (uid, gid)}))
+
+    def fchown(descriptor, uid, gid):
+        owned[os.fstat(descriptor).st_ino] = (uid, gid)
+
+    def chown(path, uid, gid, *, follow_symlinks=True):
+        owned[path.stat(follow_symlinks=follow_symlinks).st_ino] = (uid, gid)
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    monkeypatch.setattr(os, "chown", chown)
+    return owned
+
+
+def test_the_files_belong_to_whom_was_said(run, given):
+    for _ in range(2):
+        run("--owner", "10001")
+
+        assert {file.stat().st_ino for file in run.folder.iterdir()} <= given.keys()
+    assert set(given.values()) == {(10001, -1)}
+
+
+def test_a_file_elsewhere_is_never_given_away(run, given, tmp_path):
+    run()
+    elsewhere = tmp_path / "elsewhere"
+    (run.folder / "gateway.key").rename(elsewhere)
+    (run.folder / "gateway.key").symlink_to(elsewhere)
     run("--owner", "10001")
 
-    assert set(owned.values()) == {(10001, -1)}
-    assert len(owned) == len(list(run.folder.iterdir()))
+    assert given
+    assert elsewhere.stat().st_ino not in given
 
 
 def test_who_may_not_give_files_away_is_told(run, monkeypatch):
-    def refuse(path, uid, gid):
-        raise PermissionError(1, "Operation not permitted", str(path))
+    def refuse(descriptor, uid, gid):
+        raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
     with pytest.raises(Stop, match="Operation not permitted"):
         run("--owner", "10001")
 

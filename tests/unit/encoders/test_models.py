@@ -1,28 +1,29 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from shared.encoders.models import MINILM, PACKAGED, fingerprint
+from shared.encoders import quantise
+from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
+
+DECIDES = {
+    "weights_sha256": "0" * 64,
+    "tokenizer_sha256": "0" * 64,
+    "dimensions": 383,
+    "window": 128,
+    "pooling": "cls",
+    "normalise": False,
+    "prefix": "passage: ",
+    "files_sha256": "0" * 64,
+}
+IN_THE_WEIGHTS = "dimensions"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"weights_sha256": "0" * 64},
-        {"tokenizer_sha256": "0" * 64},
-        {"window": 128},
-        {"pooling": "cls"},
-        {"normalise": False},
-        {"prefix": "passage: "},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_whatever_decides_a_vector_is_in_the_fingerprint(change):
-    assert fingerprint(replace(MINILM, **change)) != fingerprint(MINILM)
+@pytest.mark.parametrize("field", [f.name for f in fields(ModelSpec)])
+def test_whatever_decides_a_vector_is_in_the_fingerprint_and_nothing_else(field):
+    other = replace(MINILM, **{field: DECIDES.get(field, "other")})
+    counts = field in DECIDES and field != IN_THE_WEIGHTS
 
-
-def test_the_name_of_a_model_is_not_in_the_fingerprint():
-    assert fingerprint(replace(MINILM, name="model")) == fingerprint(MINILM)
+    assert (fingerprint(other) != fingerprint(MINILM)) == counts
 
 
 def test_int8_is_another_fingerprint_and_so_is_another_calibration():
@@ -38,6 +39,8 @@ def test_int8_is_another_fingerprint_and_so_is_another_calibration():
 def test_the_fingerprint_of_the_packaged_model_never_changes_by_accident():
     # another value makes every existing index a stranger: it must be a decision
     assert fingerprint(MINILM) == "3sclaw5msl55olyqs4wlojmllt"
+    calibration = quantise.digest(quantise.packaged())
+    assert fingerprint(MINILM, "int8", calibration) == "hs2ixfobzfydfpglj32nnqhqmq"
 
 
 def test_the_packaged_model_is_known_by_its_hub_name_too():

@@ -38,6 +38,25 @@ def test_a_channel_that_is_too_large_stays_out_of_the_int8_weights():
     assert made.steps.max() < 0.1
 
 
+def test_the_int8_layer_answers_what_the_layer_answers():
+    """As the graph computes it: smooth, round to 256 steps, multiply, add the exact channels."""
+    chance = np.random.default_rng(5)
+    x = chance.standard_normal((50, 16)).astype(np.float32)
+    x[:, [2, 9]] *= 100
+    smooth = 1 / np.abs(x).max(axis=0)
+    smooth[[2, 9]] = 0
+    low, high = quantise.grid(float((x * smooth).min()), float((x * smooth).max()))
+    made = quantise.quantise(weights(), Calibration(smooth, low, high))
+
+    step = (made.high - made.low) / 255
+    levels = np.rint(np.clip(x * made.smooth, made.low, made.high) / step) * step
+    answer = levels @ (made.weight * made.steps[:, None]).T
+    answer += x[:, made.exact] @ weights()[:, made.exact].T
+
+    wanted = x @ weights().T
+    assert np.abs(answer - wanted).max() <= 0.02 * np.abs(wanted).max()
+
+
 def test_a_row_of_zeros_does_not_divide_by_zero():
     made = quantise.quantise(np.zeros((2, 4), np.float32), calibration(np.ones(4, np.float32)))
 

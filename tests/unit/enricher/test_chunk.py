@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.enricher.blocks import Block, Extracted, with_paths
-from services.enricher.chunk import chunk, chunk_keys, fit_title, ready
+from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, ready
 from services.enricher.extract import extract
 from shared.errors import DocumentRefused
 from shared.events import SubmittedChunk, with_context
@@ -376,6 +376,23 @@ def test_a_key_names_everything_that_a_row_stores():
 
     assert re.fullmatch("[a-z2-7]{26}", key_of())
     assert len({key_of(), *others}) == len(others) + 1
+
+
+FEW = st.text('a\n"', max_size=3)
+STORED = st.tuples(
+    FEW,
+    st.lists(FEW, max_size=2).map(tuple),
+    FEW,
+    st.dictionaries(FEW, st.none() | st.booleans() | st.integers(0, 1) | FEW, max_size=1),
+)
+
+
+@given(STORED, STORED)
+def test_two_rows_have_one_key_if_they_store_one_thing(one, other):
+    def key(text, heading, title, metadata):
+        return chunk_keys([Chunk(text, heading)], title=title, metadata=metadata)[0]
+
+    assert (key(*one) == key(*other)) == (repr(one) == repr(other))  # 1 is not True
 
 
 def test_the_order_of_metadata_does_not_matter():

@@ -6,15 +6,17 @@ import shutil
 import socket
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from exchange import again_and_again, at_its_opening
 
 from services.producer.folder import Folder, SourceUnavailable, Unreadable
 from services.producer.listing import Stat
 from services.producer.looking import look_at
 from services.producer.mounts import needs_polling
-from services.producer.reading import content, digest, open_below
+from services.producer.reading import content, digest
 from services.producer.rules import Rules
 from services.producer.snapshot import Unsettled, whole_lines
 
@@ -476,29 +478,79 @@ def test_half_a_line_is_left_out(data, taken):
     assert whole_lines(data) == taken
 
 
-@pytest.mark.parametrize("swapped", ["file", "folder"])
+@pytest.fixture
+def outside(root, tmp_path):
+    """`first/second/a.md`, and the same path outside with a secret."""
+    for place, text in ((root, "allowed"), (tmp_path / "outside", "secret")):
+        (place / "first/second").mkdir(parents=True)
+        (place / "first/second/a.md").write_text(text)
+    return tmp_path / "outside"
+
+
+PARTS = ["first", "first/second", "first/second/a.md"]
+
+
+@pytest.mark.parametrize("name", ["first/second/a.md", "link.md"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_link_that_is_put_in_after_the_look_leads_nowhere(
-    root, folder, tmp_path, monkeypatch, swapped
+    root, folder, outside, monkeypatch, part, name
 ):
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "a.md").write_text("secret")
-    (root / "sub").mkdir()
-    (root / "sub" / "a.md").write_text("a")
-    honest = folder.read("sub/a.md").data
+    (root / "link.md").symlink_to("first/second/a.md")
+    honest = folder.read(name).data
+    place = root / part
+    done = at_its_opening(monkeypatch, place, lambda place: place.symlink_to(outside / part))
 
-    def swap(base, relative):
-        place = root / "sub" if swapped == "folder" else root / "sub" / "a.md"
-        place.rename(tmp_path / "old")
-        place.symlink_to(tmp_path / "outside" / ("" if swapped == "folder" else "a.md"))
-        return open_below(base, relative)
+    try:
+        assert folder.read(name) is None
+    except Unsettled:
+        assert part == "first/second/a.md"
+    assert (honest, done) == (b"allowed", [place])
 
-    monkeypatch.setattr("services.producer.folder.open_below", swap)
-    if swapped == "folder":
-        assert folder.read("sub/a.md") is None
-    else:
-        with pytest.raises(Unsettled):
-            folder.read("sub/a.md")
-    assert honest == b"a"
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_exchanged_all_the_time_never_leads_outside(root, folder, outside, part):
+    found = set()
+    with again_and_again(root / part, outside / part):
+        for _ in range(1_000):
+            try:
+                body = folder.read("first/second/a.md")
+            except (Unsettled, Unreadable):
+                continue
+            found.add(body and body.data)
+
+    assert found <= {b"allowed", None}
+    assert folder.read("first/second/a.md").data == b"allowed"
+
+
+@pytest.mark.parametrize("exchange", [os.mkfifo, Path.mkdir])
+def test_a_file_that_becomes_something_else_when_it_is_opened_is_no_document(
+    root, folder, outside, monkeypatch, exchange
+):
+    at_its_opening(monkeypatch, root / "first/second/a.md", exchange)
+
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(folder.read, "first/second/a.md")
+        try:
+            assert reading.result(timeout=10) is None
+        except TimeoutError:  # let the thread that waits go on
+            os.close(os.open(root / "first/second/a.md", os.O_WRONLY))
+            raise
+
+
+def test_a_link_that_goes_while_it_is_read_is_not_there(root, folder, monkeypatch):
+    readlink = os.readlink
+
+    def late(path, **how):
+        Path(path).unlink()
+        return readlink(path, **how)
+
+    monkeypatch.setattr(os, "readlink", late)
+    found = []
+    for what in (folder.look, folder.read, folder.opens):
+        (root / "link.md").symlink_to("real.md")
+        found.append(what("link.md"))
+
+    assert found == [None, None, True]
 
 
 def test_what_opens_and_what_does_not(root, folder, monkeypatch):

@@ -1,11 +1,12 @@
 """What `up` waits for before it says "in step", and what it does not serve with."""
 
+from dataclasses import replace
+
 import pytest
 
 from services import up
 from services.up import is_behind
 from shared.bus.flow import StageFlow
-from shared.encoders.fake import FakeEncoder
 from shared.errors import BusUnavailable, ModelMismatch, StoreMismatch
 from shared.generations import Generation
 from shared.progress import Progress, SourceHealth
@@ -59,11 +60,12 @@ def test_in_step_is_said_where_the_index_follows_every_folder(progress, follows)
     assert up.follows_the_folders(progress) is follows
 
 
-def test_a_model_that_is_not_the_one_of_the_index_is_refused():
-    encoder = FakeEncoder(8)
-    same = Generation("m", "f32", encoder.fingerprint, 8, Chunking())
-    other = Generation("m", "f32", "another", 8, Chunking())
-    check_fingerprint(encoder, same)
+@pytest.mark.parametrize("named", ["", "by an older release"])
+def test_a_model_that_is_not_the_one_of_the_index_is_refused(named):
+    model = Generation("m", "f32", "found", 8, Chunking())
+    same = replace(model, fingerprint=named, encoder="found") if named else model
+    check_fingerprint("found", same)
 
-    with pytest.raises(ModelMismatch, match="not those that the index was built with"):
-        check_fingerprint(encoder, other)
+    for other in ("another", named):
+        with pytest.raises(ModelMismatch, match="not those that the index was built with"):
+            check_fingerprint(other, same)

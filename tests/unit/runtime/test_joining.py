@@ -102,8 +102,11 @@ class Opening:
     """A wiring whose store is away some times, and whose model is there."""
 
     def __init__(self, away: int) -> None:
-        self.away, self.opened, self.loaded = away, 0, 0
+        self.away, self.opened, self.loaded, self.checked = away, 0, 0, 0
         self.forgotten = []
+
+    async def check_model(self):
+        self.checked += 1
 
     async def store(self):
         return self
@@ -136,3 +139,11 @@ async def test_who_needs_no_store_does_not_open_it(at_once):
     await load_first(["producer", "enricher"], wiring, Waits())
 
     assert wiring.opened == wiring.loaded == 0
+
+
+@pytest.mark.parametrize(("name", "checked"), [("enricher", 1), ("indexer", 0), ("producer", 0)])
+async def test_who_cuts_text_has_the_model_of_the_index(at_once, name, checked):
+    wiring = Opening(away=0)
+    await load_first([name], wiring, Waits())
+
+    assert wiring.checked == checked

@@ -217,6 +217,23 @@ def test_work_sent_again_is_another_message(name):
     assert event.message_id != event.message_id  # a fresh one names the publish call
 
 
+@pytest.mark.parametrize("name", ["documents.enriched", "embeddings.ready"])
+def test_the_name_of_work_is_of_the_document_its_revision_and_its_rows(name):
+    event = MODELS[name].model_validate(golden(name))
+    document, (row, *_) = event.document, event.rows
+    others = [
+        {"document": document.model_copy(update={"doc_key": "x" * 26})},
+        {"document": document.model_copy(update={"revision": document.revision + 1})},
+        {"rows": (row.model_copy(update={"id": "another"}),)},
+        {"rows": (row, row.model_copy(update={"id": "another"}))},
+    ]
+    names = {event.model_copy(update=other).work for other in others}
+    in_another_order = event.model_copy(update={"rows": tuple(reversed(event.rows))})
+
+    assert len(names | {event.work}) == 5
+    assert in_another_order.work == event.work
+
+
 # -- contents and vectors --------------------------------------------------------------------------
 
 

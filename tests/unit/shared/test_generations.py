@@ -1,6 +1,8 @@
 """Which settings are another index."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+
+import pytest
 
 from shared.generations import Generation, differences
 from shared.settings import Chunking
@@ -13,6 +15,34 @@ def test_another_name_of_the_same_vectors_is_the_same_generation():
 
     assert other.id == LIVE.id
     assert differences(LIVE, other) == []
+
+
+IN_THE_ID = {
+    "fingerprint": "xyz",
+    "dimensions": 128,
+    "chunking": Chunking(tokens=100),
+    "chunker": 2,
+}
+CHUNKINGS = {"kind": "fixed", "tokens": 100, "overlap": 0.5}
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Generation)])
+def test_whatever_decides_rows_is_in_the_id_and_nothing_else(field):
+    other = replace(LIVE, **{field: IN_THE_ID.get(field, "other")})
+
+    assert (other.id != LIVE.id) == (field in IN_THE_ID)
+
+
+@pytest.mark.parametrize("setting", Chunking.model_fields)
+def test_every_setting_of_chunking_is_in_the_id(setting):
+    other = replace(LIVE, chunking=Chunking(**{setting: CHUNKINGS[setting]}))
+
+    assert other.id != LIVE.id
+    assert len(differences(LIVE, other)) == 1
+
+
+def test_ids_that_name_tables_and_buckets_never_change():
+    assert LIVE.id == "gze5l3u54"
 
 
 def test_other_vectors_or_another_cut_are_another_generation():

@@ -137,6 +137,24 @@ def test_a_vector_is_cached_by_model_and_text():
     assert cache_key("f32", "text") != cache_key("f32", "text ")
 
 
+TOKENS = st.from_regex("[a-z2-7]{1,26}", fullmatch=True)
+
+
+@given(TOKENS, st.text(), TOKENS, st.text())
+def test_two_vectors_have_one_key_if_model_and_text_are_one(model, text, other_model, other_text):
+    same = (model, text) == (other_model, other_text)
+
+    assert (cache_key(model, text) == cache_key(other_model, other_text)) == same
+
+
+ROWS = st.tuples(TOKENS, TOKENS, st.integers(0, 9))
+
+
+@given(ROWS, ROWS)
+def test_two_rows_have_one_id_if_everything_about_them_is_one(row, other):
+    assert (row_id(*row) == row_id(*other)) == (row == other)
+
+
 @given(st.text(), st.integers(1, 52))
 def test_a_short_digest_has_the_length_asked_for(text, length):
     assert re.fullmatch(r"[a-z2-7]+", short_digest(text, length))

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b32encode
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,8 @@ records = st.builds(
     path=st.text(min_size=1, max_size=50),
     settled=st.none() | settled,
     pending=st.none() | pendings(),
-    failed=st.none() | st.builds(Failed, sequences, words, st.builds(Reason, words, words)),
+    failed=st.none()
+    | st.builds(Failed, sequences, words, st.builds(Reason, words, words), dropped=st.booleans()),
     version=st.none() | st.integers(-(2**63), 2**63),
 )
 
@@ -90,6 +91,54 @@ def test_a_record_comes_back_as_it_was_written(record):
 @given(records)
 def test_equal_records_are_equal_bytes(record):
     assert to_bytes(from_bytes(to_bytes(record))) == to_bytes(record)
+
+
+ROW, OTHER = RowRef("a" * 26, 7), RowRef("a" * 26, 8)
+WHY = Reason("code", "text")
+WHOLE = Record(
+    "docs",
+    "a.md",
+    Settled(7, "indexed", (ROW,), 1.0, 2.0),
+    Pending(9, "indexed", (OTHER,), frozenset([OTHER]), 1.0, 2.0),
+    Failed(9, "embed", WHY),
+)
+COMMON = {
+    "seq": 5,
+    "outcome": "refused",
+    "rows": (ROW, OTHER),
+    "changed_at": 1.5,
+    "reason": WHY,
+    "inserted": 3,
+    "encoded": 4,
+}
+CHANGES = {
+    Settled: COMMON | {"settled_at": 2.5, "served": 6, "removed": 5},
+    Pending: COMMON | {"todo": frozenset(), "started_at": 2.5},
+    Failed: {"seq": 5, "stage": "index", "reason": Reason("code", "other"), "dropped": True},
+    Record: {
+        "source": "wiki",
+        "path": "b.md",
+        "version": 1,
+        "settled": None,
+        "pending": None,
+        "failed": None,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(kind, f.name) for kind in CHANGES for f in fields(kind)]
+)
+def test_every_field_alone_makes_another_value_and_comes_back(kind, field):
+    change = {field: CHANGES[kind][field]}
+    if kind is Record:
+        changed = replace(WHOLE, **change)
+    else:
+        place = kind.__name__.lower()
+        changed = replace(WHOLE, **{place: replace(getattr(WHOLE, place), **change)})
+
+    assert to_bytes(changed) != to_bytes(WHOLE)
+    assert from_bytes(to_bytes(changed)) == changed
 
 
 @given(records, st.text(min_size=1).filter(lambda name: name not in vars(Record)))
