@@ -44,7 +44,6 @@ class Observation:
     listed: bool = True
     """Every folder has been listed once since the start."""
     held: int = 0
-    in_review: int = 0
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
     """What is wrong with the watched folders."""
 
@@ -153,10 +152,8 @@ def status(
 ) -> StatusAnswer:
     """The whole table."""
     behind = freshness(board, seen)
-    documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")} | {
-        "held": seen.held,
-        "in_review": seen.in_review,
-    }
+    documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")}
+    documents["held"] = seen.held
     known = {source.name for source in sources}
     listed = [
         *sources,

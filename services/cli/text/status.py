@@ -24,7 +24,6 @@ WORDS: Final = (
     ("refused", "refused"),
     ("failed", "failed"),
     ("dropped", "dropped"),
-    ("in_review", "in review"),
     ("held", "held"),
 )
 _ALWAYS: Final = frozenset({"searchable", "stale", "refused", "failed"})
