@@ -10,8 +10,7 @@ InstepError
 ├── PermanentError          no retry can help                dead letter, then term
 │   ├── MalformedEvent          not an event of the schema that its subject carries
 │   ├── VectorsRejected         wrong length, not finite, or zero
-│   ├── ModelFailed             the model refuses the text
-│   └── NotSearchableInTime     the wait of E3 ended
+│   └── ModelFailed             the model refuses the text
 ├── Conflict                read again and decide anew        never leaves a use case
 │   ├── LedgerConflict
 │   └── ChangeLogConflict
@@ -83,10 +82,6 @@ class VectorsRejected(PermanentError):
 
 class ModelFailed(PermanentError):
     """The model cannot encode this text, alone and on a healthy device."""
-
-
-class NotSearchableInTime(PermanentError):
-    """The store did not find its own rows within the time of `validation.timeout`."""
 
 
 class Conflict(InstepError):
