@@ -9,6 +9,7 @@ InstepError
 │   └── NotYetIndexed           a poll, not a failure
 ├── PermanentError          no retry can help                dead letter, then term
 │   ├── MalformedEvent          not an event of the schema that its subject carries
+│   │   └── NewerSchema             an event of a schema that this version does not know
 │   ├── VectorsRejected         wrong length, not finite, or zero
 │   └── ModelFailed             the model refuses the text
 ├── Conflict                read again and decide anew        never leaves a use case
@@ -21,7 +22,21 @@ InstepError
     └── ModelMismatch
 """
 
+import zlib
 from collections.abc import Collection
+from typing import Final
+
+GARBAGE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    zlib.error,
+)
+"""What the standard library raises of bytes that are not what was once written. Whoever reads what
+is stored catches them all, and answers that nothing which can be read is there."""
 
 
 class InstepError(Exception):
@@ -66,6 +81,10 @@ class PermanentError(InstepError):
 
 class MalformedEvent(PermanentError):
     """The message is not an event of the schema that its subject carries."""
+
+
+class NewerSchema(MalformedEvent):
+    """A newer version of instep has written the message, in a schema of its own."""
 
 
 class VectorsRejected(PermanentError):

@@ -4,6 +4,7 @@ A batch is told from another by its id and its start: the same one has one repor
 validators write it and however often.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +14,17 @@ from shared.batches import key_of
 from shared.events import Batch
 from shared.identity import short_digest
 from shared.ports import Shelf
-from shared.reports import BatchReport, ReportLine, Validation, line_of, pack, unpack, validation_of
+from shared.reports import (
+    BatchReport,
+    ReportLine,
+    Validation,
+    line_of,
+    pack,
+    read_line,
+    read_validation,
+    unpack,
+    validation_of,
+)
 
 KEPT_PER_SOURCE: Final = 500
 """Reports of one source, and runs of `validate`; none longer than the 30 days of the bucket."""
@@ -22,6 +33,7 @@ BOUND_EVERY: Final = 20
 """Notes of this process between two looks whether there are too many."""
 ALL_SOURCES: Final = "_"
 LAST: Final = "last"
+_LINE: Final = re.compile(r"line\.[^.]+\.(b\.\d+\.[^.]+\.[^.]+|v\.\d+\.[^.]+)")
 
 
 def surplus(names: Sequence[str], per_source: int, in_all: int) -> list[str]:
@@ -71,7 +83,8 @@ class History:
     async def kept(self, batch: Batch) -> BatchReport | None:
         """The report of exactly this batch, by id and start. Raises BusUnavailable."""
         value = await self._shelf.get(_done(batch))
-        return None if value is None else unpack(value)[0]
+        found = unpack(value) if value else None
+        return found and found[0]
 
     async def report(self, batch_id: str, source: str = "") -> BatchReport | None:
         """The newest report of a batch, or None; `last` is the batch that ended last.
@@ -96,7 +109,8 @@ class History:
             parts = {name: name.split(".") for name in known}
             names = [name for name, of in parts.items() if len(of) == 4 and of[2] == ending]
         values = (await self._shelf.get_many(names)).values()
-        return max(map(unpack, values), key=lambda f: f[0].completed_at, default=None)
+        found = [report for value in values if (report := unpack(value))]
+        return max(found, key=lambda report: report[0].completed_at, default=None)
 
     async def history(
         self, source: str = "", limit: int = 50, after: str = ""
@@ -111,7 +125,7 @@ class History:
         """
         names, following = await self._page(source, "b", limit, after)
         values = await self._shelf.get_many(names)
-        lines = [ReportLine.model_validate_json(values[n]) for n in names if n in values]
+        lines = [line for n in names if n in values and (line := read_line(values[n]))]
         return lines, following
 
     # -- verdicts ----------------------------------------------------------------------------------
@@ -129,19 +143,25 @@ class History:
         """Verdicts on batches and on the index, newest first, as `history`."""
         names, following = await self._page(source, "", limit, after)
         values = await self._shelf.get_many(names)
-        return [_validation(n, values[n]) for n in names if n in values], following
+        found = (_validation(n, values[n]) for n in names if n in values)
+        return [verdict for verdict in found if verdict], following
 
     # -- lines -------------------------------------------------------------------------------------
 
     async def _page(self, source: str, kind: str, limit: int, after: str) -> tuple[list[str], str]:
-        found = await self._shelf.keys(f"line.{source}." if source else "line.")
+        found = await self._lines(source)
         return page([n for n in found if _is_wanted(n, source, kind)], limit, after)
+
+    async def _lines(self, source: str = "") -> list[str]:
+        """Names of lines; any other name was not given by us."""
+        names = await self._shelf.keys(f"line.{source}." if source else "line.")
+        return [name for name in names if _LINE.fullmatch(name)]
 
     async def _note(self, name: str, line: ReportLine | Validation) -> None:
         await self._shelf.put(name, line.model_dump_json().encode())
         self._noted += 1
         if (self._noted - 1) % BOUND_EVERY == 0:
-            names, _ = page(await self._shelf.keys("line."), limit=10**9)
+            names, _ = page(await self._lines(), limit=10**9)
             for gone in surplus(names, KEPT_PER_SOURCE, KEPT_IN_ALL):
                 if gone.split(".")[2] == "b":
                     await self._shelf.delete(_done_of(gone))
@@ -199,7 +219,8 @@ def _is_wanted(name: str, source: str, kind: str) -> bool:
     return bool(source) or is_kind == "b" or of == ALL_SOURCES
 
 
-def _validation(name: str, value: bytes) -> Validation:
+def _validation(name: str, value: bytes) -> Validation | None:
     if name.split(".")[2] == "b":
-        return validation_of(ReportLine.model_validate_json(value))
-    return Validation.model_validate_json(value)
+        line = read_line(value)
+        return validation_of(line) if line else None
+    return read_validation(value)

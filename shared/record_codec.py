@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from shared.errors import GARBAGE
 from shared.ordering import MAX_ROWS, Failed, Pending, Reason, Record, RowRef, Settled
 
+SCHEMA: Final = 1
 KEYS_REMEMBERED: Final = 2 * MAX_ROWS
 """The record of a large document is read and written once for each of its parts."""
 
@@ -15,7 +17,7 @@ KEYS_REMEMBERED: Final = 2 * MAX_ROWS
 def to_bytes(record: Record) -> bytes:
     """JSON; rows as one base64 block of 16-byte keys, about 24 bytes a row."""
     settled, pending, failed = record.settled, record.pending, record.failed
-    out: dict[str, Any] = {"schema": 1, "source": record.source, "path": record.path}
+    out: dict[str, Any] = {"schema": SCHEMA, "source": record.source, "path": record.path}
     if record.version is not None:
         out["version"] = record.version
     if settled:
@@ -41,8 +43,10 @@ def to_bytes(record: Record) -> bytes:
 
 
 def from_bytes(data: bytes) -> Record:
-    """The record of a KV value. Raises ValueError, KeyError when it is none."""
+    """The record of a KV value. Raises ValueError, KeyError when it is none of this version."""
     raw = json.loads(data)
+    if raw["schema"] != SCHEMA:
+        raise ValueError("a record of another schema")
     settled, pending, failed = raw.get("settled"), raw.get("pending"), raw.get("failed")
     return Record(
         source=raw["source"],
@@ -64,6 +68,14 @@ def from_bytes(data: bytes) -> Record:
             dropped=failed.get("dropped", False),
         ),
     )
+
+
+def read(data: bytes) -> Record | None:
+    """The same; None where it is none."""
+    try:
+        return from_bytes(data)
+    except GARBAGE:
+        return None
 
 
 def _pending(raw: Mapping[str, Any]) -> Pending:

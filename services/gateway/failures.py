@@ -58,7 +58,7 @@ def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
         found.append(
             FailureView(
                 id=failure_id(key),
-                document=f"{record.source}/{record.path}",
+                document=f"{record.source}/{record.path or key}",
                 source=record.source,
                 path=record.path,
                 doc_key=key,
@@ -73,7 +73,7 @@ def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
 
 
-def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
+def of_letters(letters: Iterable[DeadLetter], records: Mapping[str, Record]) -> list[FailureView]:
     """Dead letters of no known document, as lines of the same list; the ledger has the others."""
     return [
         FailureView(
@@ -91,16 +91,26 @@ def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
             fix=_letter_fix(letter),
         )
         for letter in letters
-        if is_nobodys(letter)
+        if is_nobodys(letter) and not _is_told(letter, records)
     ]
 
 
 def is_nobodys(letter: DeadLetter) -> bool:
-    """Whether the ledger cannot tell of it: no document is known, or the document itself is well.
+    """Whether the ledger may not tell of it: no document is known, or the document itself is well.
 
     What the validator cannot judge is no failure of the document: it is searchable.
     """
-    return letter.document is None or letter.consumer.startswith("validator")
+    about = letter.document
+    return about is None or not about.path or letter.consumer.startswith("validator")
+
+
+def _is_told(letter: DeadLetter, records: Mapping[str, Record]) -> bool:
+    """Whether the ledger tells of a change that did not say its path."""
+    about = letter.document
+    if about is None or about.path:
+        return False
+    record = records.get(about.doc_key)
+    return record is not None and record.source == about.source
 
 
 def _letter_fix(letter: DeadLetter) -> str:

@@ -113,8 +113,9 @@ class Looks:
     async def _take(self) -> Look:
         started = monotonic()
         seen = await self.observe()
-        records = {key: record async for key, record in self.ledger.entries()}
-        board = status.count(records.values(), seen.at)
+        entries = {key: record async for key, record in self.ledger.entries()}
+        records = {key: record for key, record in entries.items() if record}
+        board = status.count(records.values(), seen.at, garbage=len(entries) - len(records))
         ended = monotonic()
         lasts = max(SHORTEST_S, 10 * (ended - started))
         self._last = Look(seen, records, board, ended, lasts)

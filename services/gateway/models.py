@@ -196,7 +196,7 @@ class StatusAnswer(Answer):
     freshness_p95_s: float | None = None
     stages: tuple[StageView, ...]
     documents: dict[str, int]
-    """Documents by state, and `stale`, `held`."""
+    """Documents by state, and `stale`, `held`, `unreadable`: their newest change cannot be read."""
     chunks: int
     """Chunks that search is promised."""
     sources: tuple[SourceView, ...] = ()

@@ -54,7 +54,12 @@ CODES: Final[dict[str, Explained]] = {
         "a newer source_version was accepted before", "nothing: the newer one is there"
     ),
     "malformed_event": Explained(
-        "a message is no event of its contract", "correct the program that sends it"
+        "a message is no event of its contract",
+        "correct the program that sends it",
+    ),
+    "newer_schema": Explained(
+        "a newer version of instep has written its change",
+        "run that version again",
     ),
     # the machinery
     "poison": Explained(

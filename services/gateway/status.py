@@ -8,7 +8,7 @@ from typing import Final
 
 from services.gateway.models import STATES, SourceView, StageView, StatusAnswer
 from services.gateway.views import Freshness
-from shared.ordering import Record, state
+from shared.ordering import Record, is_unread, state
 from shared.progress import SourceHealth
 
 WINDOW_S: Final = 3600.0
@@ -59,6 +59,8 @@ class Board:
     """Unix time of the oldest change that is not searchable yet and not given up."""
     freshness_s: tuple[float, ...]
     """From change to searchable, of each document settled within the window, ascending."""
+    unreadable: int = 0
+    """Documents whose newest change, or whose record, cannot be read."""
 
 
 EMPTY: Final = Board({}, 0, {}, None, ())
@@ -69,15 +71,20 @@ def busy(seen: Observation) -> bool:
     return any(s.waiting + s.running for s in seen.stages if stage_word(s.name) != "validator")
 
 
-def count(records: Iterable[Record], now: float) -> Board:
-    """Go through the ledger once."""
+def count(records: Iterable[Record], now: float, *, garbage: int = 0) -> Board:
+    """Go through the ledger once.
+
+    Args:
+        garbage: documents without a record that can be read.
+    """
     words: Counter[str] = Counter()
     sources: Counter[str] = Counter()
-    chunks, oldest, fresh = 0, None, []
+    chunks, oldest, fresh, unread = 0, None, [], garbage
     for record in records:
         at = state(record)
         words[at.word] += 1
         words["stale"] += at.stale
+        unread += at.word == "failed" and is_unread(at)
         if at.word != "removed":
             sources[record.source] += 1
         if record.settled:
@@ -87,7 +94,7 @@ def count(records: Iterable[Record], now: float) -> Board:
         if at.word == "working" and record.pending:
             changed = record.pending.changed_at
             oldest = changed if oldest is None else min(oldest, changed)
-    return Board(dict(words), chunks, dict(sources), oldest, tuple(sorted(fresh)))
+    return Board(dict(words), chunks, dict(sources), oldest, tuple(sorted(fresh)), unread)
 
 
 def freshness(board: Board, seen: Observation) -> Freshness:
@@ -153,14 +160,17 @@ def status(
     """The whole table."""
     behind = freshness(board, seen)
     documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")}
-    documents["held"] = seen.held
+    documents |= {"held": seen.held, "unreadable": board.unreadable}
+    sources = [*sources, *_unconfigured(sources, seen)]
     known = {source.name for source in sources}
     listed = [
         *sources,
         *(SourceView(name=n, kind="push") for n in board.by_source if n not in known),
     ]
     return StatusAnswer(
-        in_step=seen.listed and not busy(seen) and not behind.pending_documents and not seen.held,
+        in_step=seen.listed
+        and not busy(seen)
+        and not (behind.pending_documents or seen.held or board.unreadable),
         pending_documents=behind.pending_documents,
         oldest_pending_s=behind.oldest_pending_s,
         watermark=behind.watermark,
@@ -177,6 +187,13 @@ def status(
         version=version,
         at=datetime.fromtimestamp(seen.at, UTC),
     )
+
+
+def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[SourceView]:
+    """Folders with a fault that only another process has in its settings."""
+    known = {source.name for source in sources}
+    faulty = (name for name, health in seen.sources.items() if health.error and name not in known)
+    return [SourceView(name=name, kind="folder") for name in faulty]
 
 
 def _source(view: SourceView, documents: int, health: SourceHealth | None) -> SourceView:

@@ -110,6 +110,7 @@ class Sweep:
         )
         if not dry_run:
             await repairs([one for one in found if one not in kept])
+            await repairs.forget(census.garbage.difference(one.doc_key for one in found))
         swept = Swept(
             documents=census.documents,
             rows=sum(rows.values()),
@@ -134,7 +135,10 @@ class Sweep:
         async for source, doc_key, sequence in self.changes.sequences():
             census.change(source, doc_key, sequence)
         async for doc_key, record in self.ledger.entries():
-            census.record(doc_key, record)
+            if record:
+                census.record(doc_key, record)
+            elif not census.knows(doc_key):
+                census.garbage.add(doc_key)
         return census
 
     async def _confirmed(

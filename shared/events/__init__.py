@@ -6,7 +6,17 @@ newer writer); writers never rename or retype a field. Golden copies live under 
 
 from typing import Any
 
-from shared.events.base import Batch, DocKey, Document, Event, Metadata, Model, Scalar, Source
+from shared.events.base import (
+    Batch,
+    DocKey,
+    Document,
+    Event,
+    Metadata,
+    Model,
+    Scalar,
+    Source,
+    malformed,
+)
 from shared.events.changes import Content, DocumentChanged, Inline, Linked, Ready, Stored
 from shared.events.intake import DocumentSubmitted, Receipt, Reference, SubmittedChunk
 from shared.events.parts import DocumentEnriched, EmbeddingsReady, PartRow, cache_keys, with_context
@@ -74,6 +84,7 @@ __all__ = [
     "SubmittedChunk",
     "cache_keys",
     "example_json",
+    "malformed",
     "parse_result",
     "with_context",
 ]

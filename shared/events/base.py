@@ -1,11 +1,23 @@
 """What every event has."""
 
 import uuid
-from typing import Annotated, ClassVar, Literal
+from itertools import takewhile
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
+from shared.errors import MalformedEvent, NewerSchema
 from shared.identity import SOURCE_PATTERN
+
+SCHEMA: Final = 1
+"""Of every event that this version writes and reads."""
 
 Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
@@ -65,3 +77,26 @@ class Event(Model):
     def work(self) -> str | None:
         """Names what is to be done, the same in every copy of the event; None: copies are rare."""
         return None
+
+
+def malformed(error: ValidationError) -> MalformedEvent:
+    """What is wrong with bytes that are no event: fields and rules, never a value of them."""
+    faults = error.errors(include_url=False, include_context=False)
+    for fault in faults:
+        if fault["loc"] == ("schema",) and _is_newer(fault["input"]):
+            return NewerSchema(f"written by a newer version of instep: schema {fault['input']}")
+    shown = [_described(fault["loc"], fault["type"]) for fault in faults[:3]]
+    return MalformedEvent(", ".join(shown))
+
+
+def _is_newer(schema: object) -> bool:
+    """Whether a `schema` is one of a newer version."""
+    return isinstance(schema, int) and schema > SCHEMA
+
+
+def _described(where: tuple[int | str, ...], rule: str) -> str:
+    """`field: rule`; no key of the document's own metadata."""
+    names = [str(part) for part in where]
+    known = list(takewhile(lambda name: name != "metadata", names))
+    field = ".".join([*known, "metadata"] if len(known) < len(names) else known)
+    return f"{field or 'event'}: {rule}"

@@ -7,9 +7,17 @@ Adapters raise the errors of `shared.errors` only.
 from collections.abc import Callable
 from datetime import datetime
 
+from shared.change_codec import UnreadableChange
 from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, Newest, Publish
 from shared.ports.content import ContentStore, Shelf
-from shared.ports.encoding import Encoder, TokenCounter, Vector, VectorCache, Vectors
+from shared.ports.encoding import (
+    Encoder,
+    TokenCounter,
+    Vector,
+    VectorCache,
+    Vectors,
+    is_made,
+)
 from shared.ports.sources import Audit, Auditor, Hold, Holds
 from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
 
@@ -38,8 +46,10 @@ __all__ = [
     "Row",
     "Shelf",
     "TokenCounter",
+    "UnreadableChange",
     "Vector",
     "VectorCache",
     "VectorStore",
     "Vectors",
+    "is_made",
 ]

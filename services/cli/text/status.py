@@ -25,6 +25,7 @@ WORDS: Final = (
     ("failed", "failed"),
     ("dropped", "dropped"),
     ("held", "held"),
+    ("unreadable", "unreadable"),
 )
 _ALWAYS: Final = frozenset({"searchable", "stale", "refused", "failed"})
 

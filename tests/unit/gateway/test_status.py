@@ -99,7 +99,7 @@ def test_words_chunks_and_sources_are_counted():
 def test_the_table_counts_states_stale_documents_and_holds_and_promises_nothing_else():
     answer = status(EMPTY, Observation(NOW))
 
-    assert set(answer.documents) == {*STATES, "stale", "held"}
+    assert set(answer.documents) == {*STATES, "stale", "held", "unreadable"}
     assert {word for word, _ in WORDS} <= set(answer.documents)
 
 
