@@ -8,6 +8,7 @@ Deleted here, too: by compare-and-set, so that a body that is put again at the s
 import asyncio
 import contextlib
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from shared.identity import content_hash as hash_of
 from shared.topology import BODIES
 
 RENEW_AFTER: Final = timedelta(minutes=10)
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _ROLLUP: Final = "Nats-Rollup"
 
 
@@ -96,8 +98,7 @@ class ObjectContent:
             scan(self._js, self._stream, subject, values=False)
         ) as messages:
             async for message in messages:
-                with contextlib.suppress(*GARBAGE):  # a subject of nobody's
-                    name = urlsafe_b64decode(message.subject.rpartition(".")[2]).decode()
+                if name := _name(message.subject.rpartition(".")[2]):
                     found[name] = message.metadata.timestamp.astimezone(UTC)
         return found
 
@@ -169,6 +170,15 @@ class ObjectContent:
 
     def _chunks(self, found: _Described) -> str:
         return f"$O.{self._bucket}.C.{found.info['nuid']}"
+
+
+def _name(token: str) -> str | None:
+    """The hash that a subject's last part stands for; None where it is none."""
+    try:
+        name = urlsafe_b64decode(token).decode()
+    except GARBAGE:
+        return None
+    return name if _HASH.fullmatch(name) else None
 
 
 def _info(data: bytes) -> dict[str, Any]:

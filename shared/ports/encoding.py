@@ -60,4 +60,5 @@ class VectorCache(Protocol):
 
 def is_made(vector: Vector, dimensions: int) -> bool:
     """Whether an encoder can have made it: of this length, and of norm 1."""
-    return vector.shape == (dimensions,) and abs(float(np.linalg.norm(vector)) - 1) < SLACK
+    norm = float(np.linalg.norm(vector.astype(np.float64)))  # in which no square overflows
+    return vector.shape == (dimensions,) and abs(norm - 1) < SLACK

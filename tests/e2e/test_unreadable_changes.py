@@ -1,4 +1,4 @@
-"""A newest change that cannot be read: it is named, nothing calls it in step, and it is replaced."""
+"""A newest change that cannot be read is named, never called in step, and replaced."""
 
 import asyncio
 import json
