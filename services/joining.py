@@ -1,4 +1,4 @@
-"""A process that joins a running instance: what it waits for before, and when it has to leave."""
+"""What a process waits for before it joins an instance, and what it has to leave after."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from services.folder import DataFolder
-from shared.errors import BusUnavailable, NotProvisioned, StoreUnavailable
+from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned, StoreUnavailable
 from shared.wiring import Wiring
 
 log = structlog.get_logger()
@@ -122,3 +122,20 @@ async def until_ended(folder: DataFolder, url: str) -> None:
         instance = await asyncio.to_thread(folder.read_instance)
         missing = 0 if instance and instance.nats_url == url else missing + 1
     raise BusUnavailable(f"the instance of {folder.path} has ended: start this again after it")
+
+
+async def until_lost(folder: DataFolder) -> None:
+    """Wait while the data folder that this process holds is there.
+
+    What was in it is lost for the next process already, and this one would answer as if all were
+    well; so it ends, and the files are indexed again by the next.
+
+    Raises:
+        ConfigurationError: the folder was deleted, moved or replaced.
+    """
+    while not await asyncio.to_thread(folder.is_lost):
+        await asyncio.sleep(LOOK_S)
+    raise ConfigurationError(
+        f"the data folder {folder.path} was deleted, moved or replaced while instep ran; start "
+        "instep again: no watched file is lost, and all are indexed again"
+    )

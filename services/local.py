@@ -173,7 +173,8 @@ class LocalServer:
                 raise ConfigurationError(
                     f"nats-server died {_QUICK_DEATHS} times at once: {self._last_words()}"
                 )
-            log.warning("nats_server_died", status=status, restarts=self.restarts)
+            reason = "the bundled server has ended and is started again"
+            log.warning("nats_server_died", status=status, restarts=self.restarts, reason=reason)
             await asyncio.sleep(delay_s)
             self.restarts += 1
             with contextlib.suppress(_Died, OSError):  # a death at once
@@ -224,6 +225,7 @@ class LocalServer:
                     stderr=errors,
                     pass_fds=(lock,),
                     env=os.environ | {"GOGC": GARBAGE_PERCENT},
+                    umask=0o077,
                     process_group=0,  # Ctrl-C is for this process, which stops the server last
                 )
             os.ftruncate(lock, 0)

@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from shared.bus.provision import compare
+from shared.bus.provision import account_before, compare
 from shared.bus.provision import provision as provision_bus
+from shared.bus.server import AUTH_FILE, BEFORE, how_to_move
 from shared.bus.session import BusSession
 from shared.encoders.factory import describe
-from shared.errors import ConfigurationError
+from shared.errors import NotProvisioned
 from shared.generations import Generation
 from shared.live import Live, known_generation, live_generation
 from shared.settings import Settings
@@ -36,6 +37,13 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     """
     wanted = wanted_generation(settings)
     shelf = KvShelf(session.js, INSTANCE.name)
+    try:
+        await shelf.open()
+        new = False
+    except NotProvisioned:
+        if not session.access.provisions:
+            raise
+        new = True
     if not session.access.provisions:
         return await _found(session, shelf, wanted), []
     prepare = partial(
@@ -45,9 +53,8 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
         replicas=settings.bus.replicas,
     )
     done: list[str] = []
-    try:
-        await shelf.open()
-    except ConfigurationError:  # the first start
+    if new:
+        await _never_beside_older_streams(session)
         done = await prepare(generation=wanted.id)
         await shelf.open()
     live = await live_generation(shelf, wanted)
@@ -55,8 +62,21 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     return live, done
 
 
+async def _never_beside_older_streams(session: BusSession) -> None:
+    """Raise NotProvisioned where an older version left streams in another account."""
+    if session.access.seed is None:  # without keys there is one account
+        return
+    before = await account_before(session.js)
+    if before is not None:
+        raise NotProvisioned(
+            "the bus has no streams of instep: an older version kept them in the account "
+            f"{before}. To keep them, {how_to_move(before)}. To begin with an empty bus, delete "
+            f'the line that begins with "{BEFORE}" from {AUTH_FILE}, run `instep keys` again, and '
+            "reload the server"
+        )
+
+
 async def _found(session: BusSession, shelf: KvShelf, wanted: Generation) -> Live:
-    await shelf.open()
     live = await known_generation(shelf, wanted)
     identity = session.access.identity
     await compare(session.js, identity=identity, generation=live.generation.id)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from services.folder import DataFolder
-from services.joining import Waits, patiently, unless
+from services.joining import Waits, patiently, unless, until_lost
 from services.local import LocalServer
 from services.memory import keep_small
 from services.part import Part
@@ -187,21 +187,28 @@ async def bus(
     """The address of the bus: the one of the settings, or the bundled server's.
 
     Holds the lock of the data folder, so that there is one instance of it. `stop` learns when the
-    bundled server cannot be kept alive.
+    bundled server cannot be kept alive, and when the folder is gone.
     """
     folder = DataFolder(data)
     with folder.lock(watching):
-        if settings.bus.url is not None:
-            yield settings.bus.url
-            return
-        async with LocalServer(data, settings.bus) as server:
-            guard = asyncio.create_task(server.wait())
-            guard.add_done_callback(stop.ended)
-            try:
+        async with _guarded(until_lost(folder), stop):
+            if settings.bus.url is not None:
+                yield settings.bus.url
+                return
+            async with LocalServer(data, settings.bus) as server, _guarded(server.wait(), stop):
                 yield server.url
-            finally:
-                guard.cancel()
-                await asyncio.gather(guard, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _guarded(guard: Coroutine[Any, Any, None], stop: Stop) -> AsyncIterator[None]:
+    """What fails in `guard` ends the process."""
+    task = asyncio.create_task(guard)
+    task.add_done_callback(stop.ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def running_bus(options: "Options", settings: Settings) -> str:
@@ -223,6 +230,7 @@ def running_bus(options: "Options", settings: Settings) -> str:
 async def provision(options: "Options") -> list[str]:
     """Make the bus look as declared; what was done, one line each."""
     settings = options.settings()
+    logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
         context = bus(settings, options.data, Stop())
     else:

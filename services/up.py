@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from services import runtime
-from services.folder import DataFolder, Instance
+from services.folder import LOG, DataFolder, Instance
 from services.health import listening
 from services.validator.app import sweeper, track
-from services.validator.differences import unrepaired
+from services.validator.differences import is_failed, unrepaired
 from services.validator.swept import Swept
 from services.vitals import Vitals
 from shared import logs
 from shared.bus.flow import flow
-from shared.bus.road import is_behind
+from shared.bus.road import JetRoad, is_behind
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import ConfigurationError, TransientError
 from shared.live import Live
-from shared.ordering import Record, is_unread, state
+from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
-from shared.settings import Embedding
+from shared.settings import Embedding, Telemetry
 from shared.topology import embed_stage, enrich_stage, index_stage
 from shared.wiring import Wiring
 
@@ -56,7 +56,7 @@ class Clock:
 async def up(options: "UpOptions") -> int:
     """Index the folders, then watch them until a signal; with `once` end when in step."""
     settings = options.settings()
-    logs.configure(settings.telemetry)
+    _log(options, settings.telemetry)
     if not settings.sources:
         raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
     clock = Clock(time.perf_counter())
@@ -79,13 +79,24 @@ async def up(options: "UpOptions") -> int:
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
-            parts = await runtime.built(runtime.SERVICES, wiring)
+            parts, _ = await asyncio.gather(
+                runtime.built(runtime.SERVICES, wiring), _patiently(lambda: _note_left(wiring))
+            )
             await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
         finally:
             following.cancel()
             updating.cancel()
             await asyncio.gather(following, updating, return_exceptions=True)
     return 0
+
+
+def _log(options: "UpOptions", telemetry: Telemetry) -> None:
+    """No line of a log comes between those that a person reads, unless it was asked for."""
+    view = options.view
+    if view.is_read and telemetry.log == "auto" and not options.debug:
+        logs.configure_file(telemetry, options.data / LOG, view.warn)
+    else:
+        logs.configure(telemetry)
 
 
 def _say_differences(live: Live, progress: Progress) -> None:
@@ -185,11 +196,51 @@ class Count:
         self.unreadable += word == "failed" and is_unread(at)
 
 
+@dataclass(slots=True)
+class Left:
+    """What is not done of the newest changes. `change` for all of DOCS first, then `record`."""
+
+    rows: int = 0
+    """Of revisions that are planned: their rows that are not surely written."""
+    _newest: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def documents(self) -> int:
+        return len(self._newest)
+
+    def change(self, doc_key: str, sequence: int) -> None:
+        self._newest[doc_key] = sequence
+
+    def record(self, doc_key: str, record: Record) -> None:
+        newest = self._newest.get(doc_key, 0)
+        if settled_seq(record) >= newest or is_failed(record, newest):
+            self._newest.pop(doc_key, None)
+        elif record.pending and record.pending.seq == newest:
+            self.rows += len(record.pending.todo)
+
+
 async def _count(wiring: Wiring) -> Count:
     count = Count()
     async for _, record in (await wiring.ledger()).entries():
         count.add(record)
     return count
+
+
+async def _note_left(wiring: Wiring) -> None:
+    """Count what an earlier process has left undone, before anybody goes on with it.
+
+    Where nothing waits on the bus, as after a run that ended in step, nothing else is read.
+    """
+    ledger, road = await wiring.ledger(), JetRoad(wiring.session.js, wiring.generation.id)
+    if not await road.waiting():
+        return
+    left = Left()
+    async for _, doc_key, sequence in wiring.changes.sequences():
+        left.change(doc_key, sequence)
+    async for doc_key, record in ledger.entries():
+        if record:
+            left.record(doc_key, record)
+    wiring.progress.left, wiring.progress.rows_left = left.documents, left.rows
 
 
 async def _compare(wiring: Wiring, count: Count) -> Swept | None:
@@ -199,9 +250,7 @@ async def _compare(wiring: Wiring, count: Count) -> Swept | None:
     """
     if not count.pending and count.chunks == await (await wiring.store()).count():
         return None
-    sweep = (await sweeper(wiring)).sweep
-    limits = replace(sweep.limits, stuck_s=math.inf)
-    return await replace(sweep, limits=limits)(batch_size=AT_START)
+    return await _sweep(wiring, stuck_s=math.inf)
 
 
 async def _free_stuck(wiring: Wiring) -> Swept:
@@ -209,9 +258,18 @@ async def _free_stuck(wiring: Wiring) -> Swept:
 
     A server that lost its last writes remembers a revision as pending whose messages are done.
     """
+    return await _sweep(wiring, stuck_s=0.0)
+
+
+async def _sweep(wiring: Wiring, *, stuck_s: float) -> Swept:
+    """What is written anew belongs to the totals that people see."""
+
+    def expect(documents: int) -> None:
+        wiring.progress.left += documents
+
     sweep = (await sweeper(wiring)).sweep
-    limits = replace(sweep.limits, stuck_s=0.0)
-    return await replace(sweep, limits=limits)(batch_size=AT_START)
+    limits = replace(sweep.limits, stuck_s=stuck_s)
+    return await replace(sweep, limits=limits, expect=expect)(batch_size=AT_START)
 
 
 async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 A batch is open from its announcement until every document of it has an outcome; then its report
 takes the place of its list (`shared/history.py`). Members are known as document and revision, so
-completion is a matter of the ledger and survives any restart.
+completion is a matter of the ledger and survives any restart. A batch id belongs to its source.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import structlog
 
 from shared.errors import GARBAGE
 from shared.events import Batch
-from shared.identity import short_digest
+from shared.identity import batch_key
 from shared.ports import Shelf
 
 log = structlog.get_logger()
@@ -88,10 +88,18 @@ def merge(parts: Sequence[tuple[OpenBatch, int]]) -> OpenBatch:
 
 
 class BatchBook:
-    """Open batches. Keys: `open.<batch>.<writer>.<n>`; `left.…` the same, once it was given up."""
+    """Open batches of one generation.
 
-    def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.time) -> None:
-        self._shelf, self._clock = shelf, clock
+    Keys: `open.<batch key>.<writer>.<n>`, where the batch key is that of
+    `shared.identity.batch_key`; `left.…` the same, once the batch was given up. Version 0.1.0 wrote
+    `open.<digest of the id>.<writer>.<n>`: `open` gives such notes their new keys.
+    """
+
+    def __init__(
+        self, shelf: Shelf, generation: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._shelf, self.generation, self._clock = shelf, generation, clock
+        self._left_renamed = False
         self._joining: dict[str, _Joining] = {}
         self._cached: dict[str, tuple[OpenBatch, int]] = {}
         self._garbage: set[str] = set()
@@ -113,7 +121,7 @@ class BatchBook:
             note = OpenBatch(
                 batch, part, unchanged * first, moved=moved * first, noted_at=self._clock()
             )
-            await self._shelf.put(f"open.{key_of(batch.id)}.all.{n}", _pack(note, len(parts)))
+            await self._shelf.put(f"open.{self.key(batch)}.all.{n}", _pack(note, len(parts)))
         self._tell()
 
     async def join(self, batch: Batch, member: str, revision: int) -> None:
@@ -126,14 +134,15 @@ class BatchBook:
         Raises:
             BusUnavailable: repeating is safe.
         """
-        joining = self._joining.get(batch.id)
+        key = self.key(batch)
+        joining = self._joining.get(key)
         if joining is None:
-            joining = self._joining[batch.id] = _Joining(batch, self._clock)
+            joining = self._joining[key] = _Joining(batch, self._clock)
         joining.add(member, revision)
         while joining.dirty:
             async with joining.lock:  # whoever comes first writes for all who wait
                 if joining.dirty:
-                    name = f"open.{key_of(batch.id)}.{joining.writer}.{joining.n}"
+                    name = f"open.{key}.{joining.writer}.{joining.n}"
                     value = joining.take()
                     try:
                         await self._shelf.put(name, value)
@@ -142,39 +151,65 @@ class BatchBook:
                         raise
                     joining.turn()
         if joining.seen >= batch.count:
-            self._joining.pop(batch.id, None)
+            self._joining.pop(key, None)
         self._tell()
 
     async def open(self) -> Mapping[str, OpenBatch]:
-        """Open batches by id. Raises BusUnavailable."""
-        names = await self._shelf.keys("open.")
+        """Open batches by batch key. Raises BusUnavailable."""
+        mine = f"open.{self.generation}."
+        names = [n for n in await self._renamed() if n.startswith(mine)]
         self._cached = {n: v for n, v in self._cached.items() if n in set(names)}
         notes = await self._read([n for n in names if n not in self._cached])
         self._cached |= {n: note for n, note in notes.items() if note[0].whole}  # never rewritten
         grouped: dict[str, list[tuple[OpenBatch, int]]] = {}
         for note in (self._cached | notes).values():
-            grouped.setdefault(note[0].batch.id, []).append(note)
-        for batch_id, parts in grouped.items():
+            grouped.setdefault(self.key(note[0].batch), []).append(note)
+        for key, parts in grouped.items():
             if not any(part.whole for part, _ in parts):
-                left = await self._shelf.keys(f"left.{key_of(batch_id)}.")
+                left = await self._shelf.keys(f"left.{key}.")
                 parts.extend((await self._read(left)).values())
-        return {batch_id: merge(parts) for batch_id, parts in grouped.items()}
+        return {key: merge(parts) for key, parts in grouped.items()}
 
-    async def forget(self, batch_id: str) -> None:
+    async def forget(self, batch: Batch) -> None:
         """Take the notes of a batch away that has its report. Raises BusUnavailable."""
         await asyncio.gather(
-            *(self._shelf.clear(f"{kind}.{key_of(batch_id)}") for kind in ("open", "left"))
+            *(self._shelf.clear(f"{kind}.{self.key(batch)}") for kind in ("open", "left"))
         )
 
-    async def set_aside(self, batch_id: str) -> None:
+    async def set_aside(self, batch: Batch) -> None:
         """Close a batch that was given up; a further document of it opens it again.
 
         Raises BusUnavailable; repeating is safe.
         """
-        names = await self._shelf.keys(f"open.{key_of(batch_id)}.")
+        names = await self._shelf.keys(f"open.{self.key(batch)}.")
         for name, value in (await self._shelf.get_many(names)).items():
             await self._shelf.put(f"left.{name.removeprefix('open.')}", value)
             await self._shelf.delete(name)
+
+    def key(self, batch: Batch) -> str:
+        """The batch key in the generation of this book."""
+        return batch_key(self.generation, batch.source, batch.id)
+
+    async def _renamed(self) -> list[str]:
+        """Names of the notes of open batches, after those of version 0.1.0 have new names.
+
+        Producers of that version may still write while this one starts, so open notes are looked at
+        every time; set aside are only those of its validators.
+        """
+        names = list(await self._shelf.keys("open."))
+        old = [name for name in names if _is_old(name)]
+        if not self._left_renamed:
+            old += filter(_is_old, await self._shelf.keys("left."))
+        for name, value in (await self._shelf.get_many(old)).items():
+            if (note := _unpack(value)) is None:
+                continue
+            kind, _, writer, n = name.split(".")
+            new = f"{kind}.{self.key(note[0].batch)}.{writer}.{n}"
+            await self._shelf.put(new, value)
+            await self._shelf.delete(name)
+            names += [new] * (kind == "open" and new not in names)
+        self._left_renamed = True
+        return names
 
     async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
         """Notes by name; what cannot be read, or a newer version wrote, is none."""
@@ -220,8 +255,8 @@ class _Joining:
             self._members = {}
 
 
-def key_of(batch_id: str) -> str:
-    return short_digest(batch_id, 26)
+def _is_old(name: str) -> bool:
+    return name.count(".") == 3
 
 
 def _pack(note: OpenBatch, parts: int) -> bytes:

@@ -16,6 +16,7 @@ InstepError
 │   ├── LedgerConflict
 │   └── ChangeLogConflict
 ├── DocumentRefused         an outcome with a code            a refused revision
+├── QuestionRefused         ask otherwise                     HTTP 400, exit status 2
 └── ConfigurationError      only a person can put it right    exit status 2
     ├── NotProvisioned          the admin has to prepare the bus first; a service waits for that
     ├── StoreMismatch
@@ -126,6 +127,10 @@ class DocumentRefused(InstepError):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
+
+
+class QuestionRefused(InstepError):
+    """The store works, and cannot take the question as it is asked; the text never quotes it."""
 
 
 class ConfigurationError(InstepError):

@@ -1,60 +1,145 @@
-"""What people are told about settings that cannot be taken. Pure."""
+"""What people are told about values that cannot be taken, never in the words of pydantic. Pure."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
 """Variables without the prefix, and what they set."""
 
+SHOWN: Final = 20
+"""Faults that are told one by one."""
 _LIKE_ENOUGH: Final = 0.6
-_PLAIN: Final = {
+_RULES: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
+    "multiple_of": "must be a multiple of {multiple_of}",
+    "finite_number": "must be a finite number",
+    "int_from_float": "must be a whole number, not a fraction",
+    "int_parsing_size": "must be a whole number of fewer digits",
     "literal_error": "must be {expected}",
-    "string_pattern_mismatch": "a name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",
+    "enum": "must be {expected}",
+    "string_too_short": "must have at least {min_length:,} characters",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "string_unicode": "must be valid Unicode text",
+    "string_pattern_mismatch": "is not written as it has to be",
+    "too_short": "must hold at least {min_length:,}",
+    "too_long": "must hold at most {max_length:,}",
+    "timezone_aware": "must be a time with its offset, as 2026-01-31T12:00:00Z",
+    "json_invalid": "is not JSON",
 }
+"""By the type of the error."""
 _KINDS: Final = {
+    "string": "must be text",
     "int": "must be a whole number",
     "float": "must be a number",
     "bool": "must be true or false",
-    "model": "must be a table of settings",
-    "dict": "must be a table of settings",
+    "model": "must be an object",
+    "dataclass": "must be an object",
+    "dict": "must be an object",
     "tuple": "must be a list",
+    "list": "must be a list",
+    "set": "must be a list",
+    "frozen": "must be a list",
+    "bytes": "must be bytes",
+    "path": "must be a path",
+    "url": "must be an address",
+    "datetime": "must be a time, as 2026-01-31T12:00:00Z",
+    "timezone": "must be a time with its offset, as 2026-01-31T12:00:00Z",
+    "union": "must be of a known kind",
+}
+"""By the first word of that type, which is what the value should have been."""
+_GIVEN: Final = (
+    (str, "text"),
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (list | tuple, "a list"),
+    (dict, "an object"),
+    (type(None), "null"),
+)
+_OF_SETTINGS: Final = {
+    "string_pattern_mismatch": "a name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",
+    "model_type": "must be a table of settings",
+    "model_attributes_type": "must be a table of settings",
+    "dict_type": "must be a table of settings",
 }
 
 
+def said(error: Mapping[str, Any]) -> str:
+    """The rule that a value broke, in words that follow the name of its field.
+
+    Args:
+        error: one of pydantic's. With its input, the kind or the length of that is told, never
+            the input itself.
+    """
+    kind = str(error["type"])
+    if kind == "value_error":  # raised by a validator of ours
+        return str(error["msg"]).removeprefix("Value error, ")
+    limits = error.get("ctx", {})
+    if kind == "string_too_short" and limits["min_length"] == 1:
+        return "must not be empty"
+    if kind in _RULES:
+        return _RULES[kind].format(**limits) + _length(error)
+    rule = _KINDS.get(kind.partition("_")[0], "cannot be taken as it is")
+    return rule + _instead(error)
+
+
+def of_event(errors: Sequence[Mapping[str, Any]]) -> str:
+    """The first faults of an event as `field: rule`; no value, and no key of its metadata."""
+    rules: dict[str, list[str]] = {}
+    for error in errors:
+        names = [str(part) for part in error["loc"]]
+        known = list(takewhile(lambda name: name != "metadata", names))
+        where = ".".join([*known, "metadata"] if len(known) < len(names) else known)
+        rules.setdefault(where or "event", []).append(said(error))
+    first = list(rules.items())[:3]  # a value of several kinds breaks the rule of each
+    return ", ".join(f"{where}: {' or '.join(dict.fromkeys(told))}" for where, told in first)
+
+
+def _length(error: Mapping[str, Any]) -> str:
+    too_long = error["type"] == "string_too_long" and isinstance(error.get("input"), str)
+    return f", not {len(error['input']):,}" if too_long else ""
+
+
+def _instead(error: Mapping[str, Any]) -> str:
+    given = next((word for kind, word in _GIVEN if isinstance(error.get("input", ...), kind)), "")
+    return f", not {given}" if given else ""
+
+
 def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[str]) -> list[str]:
-    """One line for every fault, each naming the place where the setting was made, never its value.
+    """One line for each of the first faults, naming where the setting was made, never its value.
 
     Args:
         errors: those of pydantic.
         origins: dotted names that were set, and where.
         known: dotted names that exist; `sources.NAME.` stands for any source.
     """
-    lines = []
+    lines: list[str] = []
+    count = 0
     for error in errors:
         path = ".".join(str(part) for part in error["loc"] if part != "[key]")
+        if len(lines) == SHOWN and path in origins:
+            count += 1
+            continue
         below = [name for name in origins if name == path or name.startswith(f"{path}.")]
         unknown = error["type"] == "extra_forbidden"
-        for name in below if unknown and below else [path]:
+        wrong = below if unknown and below else [path]
+        count += len(wrong)
+        for name in wrong[: SHOWN - len(lines)]:
             origin = next((origins[n] for n in (name, *below) if n in origins), "")
             is_variable = origin in ALIASES or origin.startswith(PREFIX)
             where = origin if is_variable else f"{origin}: {name}" if origin else name
             if unknown:
                 lines.append(f"{where} is not a setting{_hint(name, known, is_variable)}")
             else:
-                lines.append(f"{where}: {_said(error)}")
-    return lines
-
-
-def _said(error: Any) -> str:
-    """What a value must be, in words for people."""
-    kind = error["type"]
-    if kind in _PLAIN:
-        return _PLAIN[kind].format(**error.get("ctx", {}))
-    return _KINDS.get(kind.split("_")[0]) or str(error["msg"]).removeprefix("Value error, ")
+                lines.append(f"{where}: {_OF_SETTINGS.get(error['type']) or said(error)}")
+    return [*lines, f"and {count - SHOWN:,} more"] if count > SHOWN else lines
 
 
 def _hint(name: str, known: Sequence[str], is_variable: bool) -> str:

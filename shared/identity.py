@@ -64,6 +64,14 @@ def cache_key(fingerprint: str, text: str) -> str:
     return _b32(hashlib.sha256(f"{fingerprint}\n{text}".encode()).digest())
 
 
+def batch_key(generation: str, source: str, batch_id: str) -> str:
+    """Three parts of a KV key, and the name of a batch in one generation.
+
+    An id is free text that its source chose: two sources may choose the same one.
+    """
+    return f"{generation}.{source}.{short_digest(batch_id, 26)}"
+
+
 def short_digest(text: str, length: int = 8) -> str:
     return _b32(hashlib.sha256(text.encode()).digest())[:length]
 

@@ -1,15 +1,25 @@
-"""Structured logs: one event name and keys; text for a terminal, JSON for machines, on stderr."""
+"""Structured logs: one event name and keys; text for a terminal, JSON for machines, on stderr.
+
+Beside lines that a person reads they go to a file, and what is wrong is told in a sentence.
+"""
 
 import logging
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
 
 from shared.settings import Telemetry
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+FILE_BYTES: Final = 4 * 1024**2
+"""Of a log file; the one before it is kept, too."""
+
+Hear = Callable[[str, str], None]
+"""Told the name of an event that is wrong, and the reason in a sentence, or ""."""
 
 
 def configure(telemetry: Telemetry, *, service: str = "") -> None:
@@ -25,13 +35,7 @@ def configure(telemetry: Telemetry, *, service: str = "") -> None:
     def named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return {**event, "service": service} if service else event
 
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-        named,
-        structlog.processors.format_exc_info,
-    ]
+    processors = [*_COMMON, named, structlog.processors.format_exc_info]
     colors = not as_json and sys.stderr.isatty()
     last: Any = (
         structlog.processors.JSONRenderer()
@@ -44,13 +48,65 @@ def configure(telemetry: Telemetry, *, service: str = "") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # libraries speak only when something is wrong
     handler = logging.StreamHandler(sys.stderr)
     if as_json:
-        clean = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-        handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
-                processors=[clean, last], foreign_pre_chain=processors
-            )
-        )
+        handler.setFormatter(_formatter(processors))
+    _take_libraries(handler, level)
+
+
+def configure_file(telemetry: Telemetry, file: Path, hear: Hear) -> None:
+    """Set up logging of a process whose standard error a person reads: JSON, into a file.
+
+    Args:
+        hear: told of warnings that have a `reason`, and of every error.
+    """
+    level = LEVELS.get(telemetry.level, LEVELS["warning"])
+
+    def tell(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        reason, grave = str(event.get("reason", "")), LEVELS.get(method, LEVELS["error"])
+        if grave >= LEVELS["error"] or (grave >= LEVELS["warning"] and reason):
+            hear(str(event["event"]), reason)
+        return event
+
+    def tell_of_library(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR and not isinstance(record.msg, dict):
+            hear("a library", "")  # what it says may quote a document
+        return True
+
+    processors = [*_COMMON, structlog.processors.format_exc_info]
+    structlog.configure(
+        processors=[tell, *processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    for ours in ("services", "shared"):
+        logging.getLogger(ours).setLevel(level)
+    handler = _File(file, maxBytes=FILE_BYTES, backupCount=1, delay=True, encoding="utf-8")
+    handler.setFormatter(_formatter(processors))
+    handler.addFilter(tell_of_library)
+    _take_libraries(handler, level)
+
+
+_COMMON: Final[list[Any]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+]
+
+
+class _File(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written, as on a full disk, is no reason to print a traceback."""
+
+
+def _formatter(processors: list[Any]) -> logging.Formatter:
+    clean = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[clean, structlog.processors.JSONRenderer()], foreign_pre_chain=processors
+    )
+
+
+def _take_libraries(handler: logging.Handler, level: int) -> None:
+    """Libraries speak only when something is wrong."""
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

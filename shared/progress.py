@@ -38,8 +38,12 @@ class Progress:
     unchanged: int = 0
     changed: int = 0
     """Changes accepted: documents that will get an outcome."""
+    left: int = 0
+    """Documents that an earlier process left undone, or that are written anew."""
     rows_planned: int = 0
     """Rows that revisions wanted written."""
+    rows_left: int = 0
+    """Rows that an earlier process has planned and not written."""
     rows_written: int = 0
     rows_deleted: int = 0
     encoded: int = 0
@@ -65,15 +69,19 @@ class Progress:
     def changes_known(self) -> int:
         """Documents that this process knows to get an outcome.
 
-        Work that an earlier process left, repairs, and changes that another process accepted are
-        known here only when they are done.
+        Changes that another process accepted meanwhile are known here only when they are done.
         """
-        return max(self.changed, self.indexed)
+        return max(self.changed + self.left, self.indexed)
 
     @property
     def rows_known(self) -> int:
         """Rows that this process knows of, in the same way."""
-        return max(self.rows_planned, self.rows_written, self.encoded + self.cached)
+        return max(self.rows_planned + self.rows_left, self.rows_embedded)
+
+    @property
+    def rows_embedded(self) -> int:
+        """Rows that have a vector: what is written has one, whichever process has made it."""
+        return max(self.rows_written, self.encoded + self.cached)
 
     def say(self, activity: Activity) -> None:
         for listener in self.listeners:

@@ -17,6 +17,8 @@ SILENT_S: Final = 65.0
 FORGOTTEN_S: Final = 86_400.0
 """After so long it is taken for a source that nobody watches any more."""
 PROBLEMS_TOLD: Final = 50
+MOST_BYTES: Final = 256 * 1024
+"""Of what is told: a path may be long, and odd bytes in it are spelt out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,14 @@ class Watched:
     hold: Hold | None = None
 
     def encode(self) -> bytes:
+        """JSON of at most MOST_BYTES, with as many of the problems as that has room for."""
         raw = asdict(self)
         if self.hold is not None:
             raw["hold"]["since"] = self.hold.since.isoformat()
-        return json.dumps(raw).encode()
+        while len(data := json.dumps(raw).encode()) > MOST_BYTES and raw["problems"]:
+            problems = list(raw["problems"].items())
+            raw["problems"] = dict(problems[: len(problems) // 2])
+        return data
 
     def says_the_same(self, other: "Watched | None") -> bool:
         """Whether only the time differs."""

@@ -96,7 +96,7 @@ class Wiring:
 
     async def book(self) -> BatchBook:
         async def build() -> BatchBook:
-            return BatchBook(await self.shelf(BATCHES))
+            return BatchBook(await self.shelf(BATCHES), self.generation.id)
 
         return await self.once("book", build)
 

@@ -42,10 +42,10 @@ def ask(
     url = find(options)
     if url is not None:
         return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
-    if operation not in OFFLINE:
-        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
     if not options.data.is_dir():
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
+    if operation not in OFFLINE:
+        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
     from services.cli.offline import answer_offline
 
     return answer_offline(options, operation, fields)

@@ -10,6 +10,8 @@ from services.cli.exits import Stop, unreachable
 
 BASE: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
+ADDRESS_CHARACTERS: Final = 8000
+"""The gateway reads no longer first line of a request than 8,190."""
 ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "search": ("POST", "/search"),
     "status": ("GET", "/status"),
@@ -76,18 +78,30 @@ def ask(
 
 
 def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, bytes | None]:
-    """Method, address and body of an operation. Pure."""
+    """Method, address and body of an operation. Pure.
+
+    Raises:
+        Stop: an address cannot hold a field.
+    """
     method, template = ADDRESSES[operation]
     rest = {name: value for name, value in fields.items() if value not in (None, "", (), [])}
-    for name in fields:
+    for name, value in fields.items():
+        if method == "GET" and not _is_unicode(_text(value)):
+            raise Stop(f"{name}: must be valid Unicode text")
         if f"{{{name}}}" in template:
+            if not value:
+                raise Stop(f"{name}: must not be empty")
             template = template.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe="/"))
     if not template.startswith("/api/"):
         template = BASE + template
     if method == "POST":
         return method, template, json.dumps(rest).encode()
     query = urlencode({name: _text(value) for name, value in rest.items()})
-    return method, template + (f"?{query}" if query else ""), None
+    target = template + (f"?{query}" if query else "")
+    if len(target) > ADDRESS_CHARACTERS:
+        longest = max(fields, key=lambda name: len(_text(fields[name])))
+        raise Stop(f"{longest}: is too long to be asked for; shorten it")
+    return method, target, None
 
 
 def read(url: str, status: int, text: bytes) -> dict[str, Any]:
@@ -104,6 +118,14 @@ def read(url: str, status: int, text: bytes) -> dict[str, Any]:
 def refusal(status: int, detail: str, fix: str) -> Stop:
     """How a command ends when the instance says no."""
     return unreachable(detail, fix) if status >= 500 else Stop(detail, fix=fix)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of an argument that are not UTF-8
+        return False
+    return True
 
 
 def _text(value: Any) -> str:

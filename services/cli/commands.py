@@ -181,6 +181,7 @@ COMMANDS: Final = (
         "validate:run",
         (
             arg("--batch", metavar="B", help="only this batch"),
+            arg("--source", default="", metavar="S", help="source of the batch"),
             arg("--queries", metavar="FILE", help='JSON Lines of {"q": …, "expect": "docs/a.md"}'),
         ),
     ),

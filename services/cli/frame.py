@@ -43,14 +43,13 @@ def ready_line(url: str | None, model: str, device: str, width: int) -> str:
 def frame(label: str, progress: Progress, estimate: Estimate, width: int) -> list[str]:
     """The counters, and a bar while there are chunks to embed."""
     name = f"{shorten(label, 20):<6}"
-    if not (progress.found or progress.changed or progress.listed):
+    if not (progress.found or progress.changes_known or progress.listed):
         return [f"{name}   looking for changes"]
     parts = [name, f"found {progress.found:,}"]
     if progress.unchanged:
         parts.append(f"unchanged {progress.unchanged:,}")
     if progress.rows_known:
-        embedded = progress.encoded + progress.cached
-        parts.append(f"embedded {embedded:,} of {progress.rows_known:,} chunks")
+        parts.append(f"embedded {progress.rows_embedded:,} of {progress.rows_known:,} chunks")
     if progress.changes_known:
         parts.append(f"searchable {progress.indexed:,} of {progress.changes_known:,}")
     others = {word: getattr(progress, word) for word in ("removed", "refused", "failed")}

@@ -38,6 +38,8 @@ class Folder:
     owner: int | None
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is left to do."""
 
     def secret(self, name: str, text: str) -> str:
         """The text of the file: the one that is there, else this one."""
@@ -81,7 +83,7 @@ def run(args: Namespace, options: Options) -> int:
     """Make what is missing; write the configuration anew."""
     folder = Folder(Path(args.folder), args.force, args.owner)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         generations = write(folder, args, options)
     except PermissionError as error:
         fix = "run it as root" if error.filename is None or args.owner is not None else ""
@@ -89,8 +91,8 @@ def run(args: Namespace, options: Options) -> int:
     except OSError as error:
         raise Stop(f"{error.filename or folder.path}: {error.strerror}") from None
     if options.json:
-        names = {"made": folder.made, "kept": folder.kept, "generations": list(generations)}
-        print_json({"folder": str(folder.path), **names})
+        names = {"made": folder.made, "kept": folder.kept, "notes": folder.notes}
+        print_json({"folder": str(folder.path), "generations": list(generations), **names})
     else:
         print("\n".join(lines(folder)))
     return exits.DONE
@@ -102,12 +104,17 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     from shared.bus import server
 
     settings = options.settings()
-    known = server.generations_of(folder.there(server.AUTH_FILE))
+    auth = folder.there(server.AUTH_FILE)
+    known = server.generations_of(auth)
+    one_account = server.has_one_account(auth)
+    before = server.DEFAULT_ACCOUNT if one_account else server.account_before(auth)
     wanted = wanted_generation(settings).id
     # the live generation stays when a setting changes: nobody may be locked out of it
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
     public = keys(folder, args.source)
-    folder.derived(server.AUTH_FILE, server.authorization(public, generations))
+    written = server.accounts(public, generations, before=before)
+    folder.derived(server.AUTH_FILE, written)
+    folder.notes += left_to_do(auth, written)
     place = server.Place(
         folder=str(folder.path.absolute()),
         store=args.store,
@@ -118,12 +125,33 @@ def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
     folder.derived(server.SERVER_FILE, server.server(place, folder.there(server.SERVER_FILE)))
     password = folder.secret(ROUTE_KEY, secrets.token_urlsafe(32))
     hosts = args.cluster.split(",")
-    before = folder.there(server.CLUSTER_FILE)
-    folder.derived(server.CLUSTER_FILE, server.cluster(place, hosts, password, before), SECRET)
+    cluster = server.cluster(place, hosts, password, folder.there(server.CLUSTER_FILE))
+    folder.derived(server.CLUSTER_FILE, cluster, SECRET)
     folder.secret(GATEWAY_KEY, secrets.token_urlsafe(32))
     key = folder.secret(WEAVIATE_KEY, secrets.token_urlsafe(32))
     folder.derived(WEAVIATE_ENV, weaviate_env(key), SECRET)
     return generations
+
+
+def left_to_do(auth: str, written: str) -> list[str]:
+    """What a reload of the server does not bring about. Pure.
+
+    Args:
+        auth: the `auth.conf` that was there; empty: none.
+        written: the one that replaced it.
+    """
+    from shared.bus import server
+
+    if server.has_one_account(auth):
+        how = server.how_to_move(server.DEFAULT_ACCOUNT)
+        return [
+            f"the services have an account of their own now; unless Compose runs the server, {how}"
+        ]
+    new = server.publishers_of(written) - server.publishers_of(auth)
+    if not auth or not new:
+        return []
+    names = ", ".join(sorted(new))
+    return [f"restart the server for {names}: a reload leaves new accounts out"]
 
 
 def keys(folder: Folder, sources: Iterable[str]) -> dict[str, str]:
@@ -163,7 +191,7 @@ def lines(folder: Folder) -> list[str]:
     told = [f"wrote {folder.path / name}" for name in folder.made]
     if folder.kept:
         told.append(f"kept {len(folder.kept)} files: {', '.join(folder.kept)}")
-    return told
+    return [*told, *folder.notes]
 
 
 def _checked(sources: Iterable[str]) -> list[str]:

@@ -25,12 +25,16 @@ from services.cli.frame import (
     ready_line,
 )
 from services.cli.terminal import CODES, Terminal
+from services.folder import LOG
 from shared.progress import Activity, Progress
 
 if TYPE_CHECKING:  # rich comes after the first line is out
     from rich.live import Live
 
 REDRAW_S: Final = 0.1
+WARN_AGAIN_S: Final = 60.0
+TOLD_OTHERWISE: Final = frozenset({"delivery_buried", "file_not_accepted", "no_file_events"})
+"""Events of the log that have a line of their own."""
 PLAIN_EVERY_S: Final = 5.0
 """Between two progress lines where nothing can be redrawn."""
 
@@ -64,6 +68,7 @@ class LiveView:
     _throttle: Throttle = field(default_factory=Throttle)
     _stopping: bool = False
     _live: "Live | None" = None
+    _warned: dict[str, float] = field(default_factory=dict)
     _said: str = ""
     _said_at: float = -PLAIN_EVERY_S
 
@@ -126,6 +131,26 @@ class LiveView:
         self._line(self.terminal.paint(in_step_line(summary), style))
         if not self.once and self.folders:
             self._line(f"watching {', '.join(self.folders)}")
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a person reads the lines as they come."""
+        return self.err.isatty()
+
+    def warn(self, event: str, reason: str) -> None:
+        """Say in a sentence what the log says is wrong; the same thing once a minute.
+
+        Args:
+            event: its name, e.g. `not_swept`.
+            reason: a sentence; empty for what should not happen at all.
+        """
+        now, known = self.clock(), reason or event
+        if event in TOLD_OTHERWISE or now - self._warned.get(known, -WARN_AGAIN_S) < WARN_AGAIN_S:
+            return
+        self._warned[known] = now
+        fault = f"a fault of instep ({event}): {self.data}/{LOG} says more"
+        text = f"{event.replace('_', ' ')}: {reason}" if reason else fault
+        self.progress.say(Activity("notice", "", text))
 
     def stopping(self) -> None:
         """Say that the end was asked for, while running work ends."""

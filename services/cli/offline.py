@@ -6,18 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.cli import client
+from services.cli.exits import unreachable
 from services.cli.options import Options
+from services.folder import DataFolder
 from services.gateway.faces import Faces, answer
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, problem_of
+from shared.bus.connect import access_of
+from shared.bus.needs import CLI
+from shared.errors import QuestionRefused
 
 
 def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Do an operation without a running instance.
 
     Raises:
-        Stop: the answer is no.
+        Stop: nothing was ever indexed in the folder, the answer is no, or only a gateway may
+            give it.
         InstepError: what was left cannot be opened.
     """
+    data, bus = options.data, options.settings().bus
+    if not access_of(bus, CLI).provisions:
+        raise unreachable(
+            "the bus asks for keys, and no key lets the command line read it",
+            "name the gateway: --url URL, or INSTEP_URL",
+        )
+    if bus.url is None and not DataFolder(data).holds_an_index():
+        raise unreachable(f"nothing is indexed here: {data} holds no index", "instep up PATH")
     return asyncio.run(_answer(options, operation, fields))
 
 
@@ -27,6 +41,7 @@ async def _answer(options: Options, operation: str, fields: Mapping[str, Any]) -
     async with runtime.offline(options) as opened:
         try:
             return await answer(Faces(opened.queries, opened.commands), operation, given)
-        except Problem as problem:
+        except (Problem, QuestionRefused) as error:
+            problem = problem_of(error)
             fix = problem.fix or problem.kind.fix
             raise client.refusal(problem.kind.status, problem.detail, fix) from None

@@ -1,11 +1,13 @@
 """From words to arguments: argparse, with suggestions, and errors in one line."""
 
+import re
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 from services.cli import suggest
-from services.cli.commands import COMMANDS
+from services.cli.commands import COMMANDS, Command
 from services.cli.exits import Stop
 
 GLOBALS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
@@ -31,6 +33,10 @@ STATUSES: Final = """exit status:
   3 not reachable   4 --wait timed out   70 a fault of instep   130 interrupted"""
 
 
+class Missing(Stop):
+    """An argument that the command needs is not there."""
+
+
 class Parser(ArgumentParser):
     """Says one line that helps, not the usage of everything."""
 
@@ -41,7 +47,8 @@ class Parser(ArgumentParser):
         command = self.prog.partition(" ")[2]
         help_of = f"{self.prog} --help"
         where = f"{command}: " if command else ""
-        raise Stop(f"{where}{suggest.plain(message)} ({help_of} shows an example)")
+        end = Missing if message.startswith("the following arguments are required") else Stop
+        raise end(f"{where}{suggest.plain(message)} ({help_of} shows an example)")
 
 
 def parse(argv: Sequence[str]) -> Namespace:
@@ -55,10 +62,36 @@ def parse(argv: Sequence[str]) -> Namespace:
     first = argv[0].partition("=")[0] if argv else ""
     if first.startswith("--") and first not in _options_of(None):
         raise Stop(suggest.unknown_options([first], _options_of(None), "instep"))
-    args, unknown = parser.parse_known_args(argv)
+    try:
+        args, unknown = parser.parse_known_args(argv)
+    except Missing:
+        # a question that begins with a dash is read as an option, and missed as a question
+        command = next((c for word in argv for c in COMMANDS if c.name == word), None)
+        if command and (words := _no_options(argv, _options_of(command.name))):
+            raise _unknown(words, command) from None
+        raise
     if unknown:
-        raise Stop(suggest.unknown_options(unknown, _options_of(args.command), args.command))
+        raise _unknown(unknown, next(c for c in COMMANDS if c.name == args.command))
     return args
+
+
+def _unknown(words: Sequence[str], command: Command) -> Stop:
+    takes_words = any(
+        not argument.flags[0].startswith("-") and "choices" not in argument.options
+        for argument in command.args
+    )
+    known = _options_of(command.name)
+    return Stop(suggest.unknown_options(words, known, command.name, takes_words=takes_words))
+
+
+def _no_options(argv: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The arguments that look like options and are none; numbers and what has spaces do not."""
+    dashed = (
+        word
+        for word in takewhile(lambda word: word != "--", argv)
+        if re.match(r"-[^\d.\s]\S*$", word)
+    )
+    return [w for w in dashed if w.partition("=")[0] not in known and w[:2] not in known]
 
 
 def build() -> ArgumentParser:

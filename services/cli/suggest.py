@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable
+from shlex import quote
 
-_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+_NUMBER = re.compile(r"invalid (?:int|float) value: ('.*')$")
+_VALUE = re.compile(r"argument (?:\S+/)?(--[a-z-]+): expected one argument$")
+_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from ([^()]*)\)")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -20,20 +23,33 @@ def unknown_command(word: str, known: Iterable[str]) -> str:
     return f"{word!r} is no command; {meant}"
 
 
-def unknown_options(words: Iterable[str], known: Iterable[str], command: str) -> str:
-    """One line for arguments that nobody takes."""
+def unknown_options(
+    words: Iterable[str], known: Iterable[str], command: str, *, takes_words: bool = False
+) -> str:
+    """One line for arguments that nobody takes.
+
+    Args:
+        takes_words: the command asks for words of the person's own, which may begin with a dash.
+    """
     words, known = list(words), list(known)
     first = next((w for w in words if w.startswith("-")), words[0])
     name = first.partition("=")[0]
     if not name.startswith("-"):
         return f"{name!r} is one argument too many for {command}; quote what has spaces"
     near = nearest(name, known)
-    meant = f"did you mean {near}?" if near else "--help lists them"
-    return f"{name} is no option of {command}; {meant}"
+    meant = f"did you mean {near}?" if near else "--help lists them."
+    said = f"{name} is no option of {command}; {meant}"
+    if takes_words:
+        return f"{said} If it is no option, write: instep {command} -- {quote(first)}"
+    return said.rstrip(".")
 
 
 def plain(message: str) -> str:
-    """argparse's message, with a suggestion in place of a long list of choices."""
+    """argparse's message in words of ours, with a suggestion in place of a long list of choices."""
+    if number := _NUMBER.search(message):
+        return f"{message[: number.start()]}{number[1]} is no number"
+    if value := _VALUE.search(message):
+        return f"{value[1]} needs a value; one that begins with a dash is written {value[1]}=VALUE"
     found = _CHOICE.search(message)
     if not found:
         return message

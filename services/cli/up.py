@@ -18,7 +18,7 @@ from services.cli.options import Folder, Options, UpOptions, common
 from services.cli.sources import name_folders, remembered
 from services.cli.suggest import nearest
 from services.cli.terminal import print_json
-from services.folder import DataFolder, write_private
+from services.folder import DataFolder, private_files, write_private
 from services.memory import tame_heap
 from shared.errors import GARBAGE
 from shared.progress import Progress
@@ -76,7 +76,8 @@ def run_services(args: Namespace, options: Options) -> int:
     signal.signal(signal.SIGTERM, _stopped)
     tame_heap()
     names = tuple(dict.fromkeys(args.services))
-    status: int = asyncio.run(importlib.import_module("services.alone").run(names, options))
+    with private_files():
+        status: int = asyncio.run(importlib.import_module("services.alone").run(names, options))
     return status
 
 

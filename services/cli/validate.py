@@ -19,7 +19,7 @@ TIMEOUT_S: Final = 600.0
 def run(args: Namespace, options: Options) -> int:
     """Check the index; status 1 when a check fails."""
     queries = read_queries(args.queries) if args.queries else None
-    fields = {"batch": args.batch, "queries": queries}
+    fields = {"batch": args.batch, "source": args.source, "queries": queries}
     answer = ask(options, "validate", fields, timeout_s=TIMEOUT_S)
     if options.json:
         print_json(answer)

@@ -245,11 +245,16 @@ class _Cutter:
 
     def _shortened(self, path: tuple[str, ...], most: int) -> "_Context":
         """The path without its outer headings, and the innermost cut if need be."""
-        while len(path) > 1:
-            path = path[1:]
-            size = self._sizes([Chunk("", path)])[0]
-            if size <= most:
-                return _Context(path, size)
+        inner: _Context | None = None
+        for at in range(len(path) - 1, 0, -1):
+            if inner is None or path[at]:  # a blank heading adds nothing to the line
+                size = self._sizes([Chunk("", path[at:])])[0]
+                if size > most:
+                    break
+            inner = _Context(path[at:], size)
+        if inner is not None:
+            return inner
+        path = path[-1:]
         spare = most - self._sizes([Chunk("")])[0] - 2
         path = tuple(line for h in path if (line := _cut_line(h, spare, self.tokens)))
         return _Context(path, self._sizes([Chunk("", path)])[0])

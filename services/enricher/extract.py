@@ -1,8 +1,7 @@
 """Bytes of any known format to a title, blocks and metadata."""
 
 import re
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from services.enricher import frontmatter, html, markdown
 from services.enricher.blocks import (
@@ -15,24 +14,11 @@ from services.enricher.blocks import (
 )
 from services.enricher.charset import decode
 from shared.errors import DocumentRefused
+from shared.formats import BY_ENDING, Format, ending
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.events import Metadata
 
-Format = Literal["text", "markdown", "html"]
-
-_MARKDOWN: Final = (".md", ".markdown", ".mdown", ".mkd", ".mdx")
-_HTML: Final = (".html", ".htm", ".xhtml")
-_TEXT: Final = (
-    *(".txt", ".text", ".log", ".rst", ".adoc", ".org"),
-    *(".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
-)
-BY_ENDING: Final[dict[str, Format]] = {
-    **dict.fromkeys(_MARKDOWN, "markdown"),
-    **dict.fromkeys(_HTML, "html"),
-    **dict.fromkeys(_TEXT, "text"),
-}
-"""Format by the ending of a path. Any other ending is text if its bytes are."""
 BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/markdown": "markdown",
     "text/x-markdown": "markdown",
@@ -57,10 +43,10 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
 MAX_HARMLESS_BYTES: Final = 16 * 1024
-"""The worst text of this size that `tests/unit/enricher/test_hostile.py` knows takes 50 ms to read
-on a slow core, and three times as many bytes at least three times as long."""
+"""The worst text of this size that `tests/support/hostile_text.py` knows takes 50 ms to read on a
+slow core."""
 MAX_HARMLESS_YAML: Final = 2 * 1024
-"""Characters of front matter: the worst 16,384 of them take 0.15 s."""
+"""Characters of front matter: the worst of them take 20 ms."""
 _PARAGRAPHS = re.compile(r"\n\n+")
 _WORD = re.compile(r"\w")
 
@@ -132,7 +118,7 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
     bare = (media_type or "").partition(";")[0].strip().lower()
     if bare in BY_MEDIA_TYPE:
         return BY_MEDIA_TYPE[bare]
-    by_ending = BY_ENDING.get(PurePosixPath(path).suffix.lower(), "text")
+    by_ending = BY_ENDING.get(ending(path), "text")
     if bare == "text/plain":
         # what servers say of Markdown that they do not know
         return by_ending if by_ending == "markdown" else "text"

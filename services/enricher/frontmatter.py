@@ -32,6 +32,12 @@ class _Plain(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        # the scanner looks ahead of the composer, over every collection that is open
+        if self.flow_level > MAX_DEPTH:
+            raise yaml.YAMLError("neither aliases nor deep nesting are read")
+        super().fetch_flow_collection_start(TokenClass)
+
 
 def split(text: str) -> "tuple[Metadata, str]":
     """The scalars of the front matter, and the text below it.
@@ -44,11 +50,12 @@ def split(text: str) -> "tuple[Metadata, str]":
     raw = "\n".join(lines[1:-1])
     try:
         loaded = yaml.load(raw, _Plain)
+        found = scalars(loaded) if isinstance(loaded, Mapping) else None
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
         return {}, text
-    if not isinstance(loaded, Mapping):
+    if found is None:
         return {}, text
-    return scalars(loaded), text[sum(len(line) + 1 for line in lines) - 1 :].lstrip("\n")
+    return found, text[sum(len(line) + 1 for line in lines) - 1 :].lstrip("\n")
 
 
 def length(text: str) -> int:

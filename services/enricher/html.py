@@ -41,7 +41,7 @@ _FLAT: Final = frozenset(
     }
 )
 _BLANKS = re.compile(r"\s+")
-_LONE_MARK = re.compile(r"^(\s*(?:-|\d+\.))\n", re.MULTILINE)
+_LONE_MARK = re.compile(r"^( *+(?:-|\d++\.))\n", re.MULTILINE)
 """Of an item whose text is in a paragraph of its own."""
 
 

@@ -1,8 +1,9 @@
 """Markdown to blocks: the block structure of CommonMark and GFM tables, read line by line.
 
 An own reader, because it must be fast (tens of microseconds a file) and no nesting may hurt it:
-nothing here recurses, every regular expression is linear. Link targets, image sources and marks of
-emphasis are dropped: they cost tokens and say nothing about the meaning.
+nothing here recurses, and every regular expression takes linear time
+(`tests/unit/shared/test_linear_time.py`). Link targets, image sources and marks of emphasis are
+dropped: they cost tokens and say nothing about the meaning.
 """
 
 import re
@@ -15,7 +16,7 @@ from services.enricher.blocks import Block, one_line
 Taken = tuple[list[Block], int]
 """Blocks found, and the line after them."""
 
-_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})([^`]*)$")
+_FENCE = re.compile(r"^(\s*+)(`{3,}+|~{3,}+)([^`]*+)$")
 _ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _SETEXT = re.compile(r"^ {0,3}(=+|-+)$")
 _RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")

@@ -13,11 +13,13 @@ from shared.events import (
     Event,
     Metadata,
     PartRow,
+    json_bytes,
 )
 from shared.ordering import Pending, Reason, Revision, RowRef
 from shared.topology import MAX_PART_BYTES, MAX_PART_ROWS
 
 _ROW_OVERHEAD_BYTES = 256
+"""More than the names of a row's fields, its id, key and revision take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def parts(
 
 
 def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow, ...]]:
-    """Rows in parts of at most MAX_PART_ROWS and about MAX_PART_BYTES; a larger row goes alone.
+    """Rows in parts of at most MAX_PART_ROWS and MAX_PART_BYTES; a larger row goes alone.
 
     Args:
         vector_bytes: what the vector of a row will take in the same message.
@@ -96,7 +98,7 @@ def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow
     some: list[PartRow] = []
     size = 0
     for row in rows:
-        bytes_ = row_bytes(row) + vector_bytes
+        bytes_ = json_bytes(row) + vector_bytes
         if some and (len(some) >= MAX_PART_ROWS or size + bytes_ > MAX_PART_BYTES):
             yield tuple(some)
             some, size = [], 0
@@ -106,10 +108,18 @@ def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow
         yield tuple(some)
 
 
-def row_bytes(row: PartRow) -> int:
-    """About how many bytes of JSON the row takes."""
-    text = len(row.text.encode()) + len(row.title.encode()) + sum(len(h) for h in row.heading)
-    return _ROW_OVERHEAD_BYTES + text + len(str(row.metadata))
+def check_rows(prepared: Prepared) -> None:
+    """Refuse what no part has room for: title and metadata are in the row of every chunk.
+
+    Raises:
+        DocumentRefused: `too_large`.
+    """
+    common = _ROW_OVERHEAD_BYTES + json_bytes((prepared.title, prepared.metadata))
+    if any(common + json_bytes((p.text, p.heading)) > MAX_PART_BYTES for p in prepared.pieces):
+        raise DocumentRefused(
+            "too_large",
+            f"a chunk with its headings and metadata has more than {MAX_PART_BYTES:,} bytes",
+        )
 
 
 def _part_row(

@@ -32,7 +32,8 @@ _FRAME_CHARS: Final = 256 * 1024
 _MORE: Final = ""
 """Kind of a part of a block that is not its first one."""
 _KINDS: Final = frozenset(get_args(Kind))
-_MOST_METADATA: Final = 64 * 1024
+_MOST_METADATA: Final = 128 * 1024
+"""Bytes of title and metadata: all front matter that is read, at four bytes a character."""
 _MAX_REASON_CHARS: Final = 200
 
 

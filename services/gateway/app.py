@@ -9,11 +9,12 @@ import structlog
 from aiohttp import web
 
 from services.gateway.commands import Commands
+from services.gateway.decoding import encoded
 from services.gateway.faces import Faces
 from services.gateway.guard import OPEN, check_request
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import FACES, Handler, routes
+from services.gateway.routes import ANY, FACES, Handler, routes
 
 MAX_BODY_BYTES: Final = 1024**2
 KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
@@ -53,8 +54,12 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _problem(_of_http(error, request), request_id)
     except Exception as error:  # the edge: whatever happens, the client is answered
         problem = problem_of(error)
-        if problem.kind.status >= 500:
+        if problem.code == "internal_error":
             log.exception("request_failed", code=problem.code, request_id=request_id)
+        elif problem.kind.status >= 500:
+            log.warning(
+                "request_failed", code=problem.code, request_id=request_id, reason=str(error)
+            )
         response = _problem(problem, request_id)
     response.headers["Request-Id"] = request_id
     return response
@@ -67,11 +72,23 @@ def _request_id(given: str) -> str:
 def _problem(problem: Problem, request_id: str) -> web.Response:
     headers = HEADERS.get(problem.kind.status, {})
     return web.Response(
-        text=json.dumps(problem.body(request_id), ensure_ascii=False),
+        body=encoded(json.dumps(problem.body(request_id), ensure_ascii=False)),
         status=problem.kind.status,
         content_type="application/problem+json",
+        charset="utf-8",
         headers=headers,
     )
+
+
+def refused(status: int) -> web.Response:
+    """The answer to bytes that are no request of HTTP, or where no handler could answer."""
+    request_id = _request_id("")
+    problem = Problem("internal_error", "the log has the details")
+    if status == 400:
+        problem = Problem("not_http", "the bytes sent are not HTTP")
+    response = _problem(problem, request_id)
+    response.headers["Request-Id"] = request_id
+    return response
 
 
 def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
@@ -85,6 +102,6 @@ def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
 
 
 def _near(path: str) -> str:
-    known = [route.path for route in routes() if isinstance(route.path, str)]
+    known = [route.path.replace(f":{ANY}", "") for route in routes()]
     near = difflib.get_close_matches(path, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

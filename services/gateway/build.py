@@ -13,16 +13,18 @@ from typing import Any, Final, NamedTuple
 from aiohttp import web
 
 from services.gateway.alerts import alerts
-from services.gateway.app import build_app
+from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
 from services.gateway.failures import DeadLetter, is_nobodys
+from services.gateway.guard import is_loopback
 from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView
 from services.gateway.queries import InstanceQueries
 from services.gateway.search import Search
 from services.gateway.status import Observation, StageSeen
 from services.gateway.sweeps import Sweeps
+from services.http_server import LimitedRunner
 from services.part import Part
 from shared.bus import deadletters, watchers
 from shared.bus.flow import flow
@@ -48,16 +50,15 @@ from shared.wiring import Wiring
 PORTS_TRIED: Final = 20
 SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     """The web application; its address goes to `wiring.gateway_url`."""
     gateway = wiring.settings.gateway
     key = read_key(gateway.key_file) if gateway.key_file else None
-    if key is None and gateway.host not in LOOPBACK:
+    if key is None and not is_loopback(gateway.host):
         raise ConfigurationError(
-            "gateway.host: without a key the gateway listens on 127.0.0.1 only: set "
+            "gateway.host: without a key the gateway listens on loopback addresses only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
     await wiring.session.heartbeat.listen()
@@ -65,7 +66,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
     app = build_app(everything.queries, everything.commands, key=key)
 
     async def listen() -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
         await runner.setup()
         try:
             port = await _site(runner, gateway.host, gateway.port)
@@ -75,7 +76,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
         finally:
             await runner.cleanup()
 
-    return Part(loops=(listen,))
+    return Part(loops=(listen, everything.queries.keep_up))
 
 
 def read_key(file: Path) -> str:

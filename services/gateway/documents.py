@@ -4,11 +4,11 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
-from services.gateway.models import DocumentsRequest
 from services.gateway.problems import Problem
 from services.gateway.views import DocumentLine, ReasonView, RevisionView
 from shared.identity import doc_key
@@ -26,22 +26,54 @@ def reason_view(reason: Reason | None) -> ReasonView | None:
     return ReasonView(code=reason.code, text=reason.text) if reason else None
 
 
-def line(key: str, record: Record, at: State | None = None) -> DocumentLine:
-    """One row of a list. `at`: its state, where the newest change is known too."""
-    at = at or state(record)
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What lists and counts say of a document."""
+
+    key: str
+    source: str
+    path: str
+    state: State
+    chunk_count: int
+    """Chunks that search is promised."""
+    changed_at: float | None
+    settled_at: float | None
+    freshness_s: float | None
+    """From change to searchable; None: search is promised nothing of it."""
+
+
+def summary(key: str, record: Record, at: State | None = None) -> Summary:
+    """Of a record. `at`: its state, where the newest change is known too."""
     settled = record.settled
     newest = record.pending or settled
-    return DocumentLine(
+    indexed = settled is not None and settled.outcome == "indexed"
+    return Summary(
+        key=key,
         source=record.source,
         path=record.path,
-        doc_key=key,
-        state=at.word,
-        stage=at.stage,
-        stale=at.stale,
-        reason=reason_view(at.reason),
+        state=at or state(record),
         chunk_count=len(settled.rows) if settled else 0,
-        changed_at=moment(newest.changed_at) if newest else None,
-        settled_at=moment(settled.settled_at) if settled else None,
+        changed_at=newest.changed_at if newest else None,
+        settled_at=settled.settled_at if settled else None,
+        freshness_s=max(0.0, settled.settled_at - settled.changed_at)
+        if settled and indexed
+        else None,
+    )
+
+
+def line(seen: Summary) -> DocumentLine:
+    """One row of a list."""
+    return DocumentLine(
+        source=seen.source,
+        path=seen.path,
+        doc_key=seen.key,
+        state=seen.state.word,
+        stage=seen.state.stage,
+        stale=seen.state.stale,
+        reason=reason_view(seen.state.reason),
+        chunk_count=seen.chunk_count,
+        changed_at=moment(seen.changed_at),
+        settled_at=moment(seen.settled_at),
     )
 
 
@@ -79,32 +111,6 @@ def pending_view(pending: Pending) -> RevisionView:
     )
 
 
-def page(
-    records: Mapping[str, Record], request: DocumentsRequest
-) -> tuple[list[DocumentLine], int, str | None]:
-    """The documents asked for in the order of source and path, their number, the next cursor."""
-    wanted = frozenset(filter(None, request.state.split(",")))
-    found = []
-    for key, record in records.items():
-        if request.source and record.source != request.source:
-            continue
-        if request.prefix and not record.path.startswith(request.prefix):
-            continue
-        at = state(record)
-        if wanted and at.word not in wanted:
-            continue
-        if request.stale is not None and at.stale != request.stale:
-            continue
-        found.append((record.source, record.path, key))
-    found.sort()
-    after = read_cursor(request.cursor)
-    rest = [item for item in found if item[:2] > after] if after else found
-    shown = rest[: request.limit]
-    more = len(rest) > len(shown)
-    cursor = write_cursor(shown[-1][0], shown[-1][1]) if more and shown else None
-    return [line(key, records[key]) for _, _, key in shown], len(found), cursor
-
-
 def write_cursor(source: str, path: str) -> str:
     """An opaque place in the list, stable under writes."""
     return urlsafe_b64encode(json.dumps([source, path]).encode()).decode().rstrip("=")
@@ -117,7 +123,7 @@ def read_cursor(cursor: str) -> tuple[str, str] | None:
     try:
         source, path = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return str(source), str(path)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise Problem("invalid_request", "the cursor is not one of this instance") from None
 
 

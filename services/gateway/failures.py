@@ -1,19 +1,19 @@
 """Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Final, Protocol
 
-from services.gateway.documents import moment
+from services.gateway.documents import Summary, moment
 from services.gateway.fixes import failure_id, fix
 from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
 from services.gateway.reasons import explained
 from services.gateway.views import FailureGroup, FailureView
 from shared.events import Document
-from shared.ordering import Reason, Record, state
+from shared.ordering import Reason
 
 
 class DeadLetter(Protocol):
@@ -45,36 +45,42 @@ class DeadLetter(Protocol):
     def at(self) -> datetime: ...
 
 
-def of_ledger(records: Mapping[str, Record]) -> list[FailureView]:
+NEED_SOMEBODY: Final = ("refused", "failed", "dropped")
+
+
+def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
     """The refused, failed and dropped documents, newest first."""
     found = []
-    for key, record in records.items():
-        at = state(record)
-        if at.word not in ("refused", "failed", "dropped"):
-            continue
-        newest = record.pending or record.settled
+    for one in seen:
+        at = one.state
         reason = at.reason or Reason("unknown", "no reason was recorded")
-        since = record.settled.settled_at if at.word == "refused" and record.settled else None
+        since = one.settled_at if at.word == "refused" else one.changed_at
         found.append(
             FailureView(
-                id=failure_id(key),
-                document=f"{record.source}/{record.path or key}",
-                source=record.source,
-                path=record.path,
-                doc_key=key,
+                id=failure_id(one.key),
+                document=f"{one.source}/{one.path or one.key}",
+                source=one.source,
+                path=one.path,
+                doc_key=one.key,
                 state=at.word,
                 code=reason.code,
                 reason=reason.text,
                 stage=at.stage,
-                since=moment(since or (newest.changed_at if newest else None)),
-                fix=fix(at, failure_id(key)),
+                since=moment(since),
+                fix=fix(at, failure_id(one.key)),
             )
         )
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
 
 
-def of_letters(letters: Iterable[DeadLetter], records: Mapping[str, Record]) -> list[FailureView]:
-    """Dead letters of no known document, as lines of the same list; the ledger has the others."""
+def of_letters(
+    letters: Iterable[DeadLetter], source_of: Callable[[str], str | None]
+) -> list[FailureView]:
+    """Dead letters of no known document, as lines of the same list; the ledger has the others.
+
+    Args:
+        source_of: the source of the document with a doc_key, None where the ledger has none.
+    """
     return [
         FailureView(
             id=letter_id(letter.id),
@@ -91,7 +97,7 @@ def of_letters(letters: Iterable[DeadLetter], records: Mapping[str, Record]) -> 
             fix=_letter_fix(letter),
         )
         for letter in letters
-        if is_nobodys(letter) and not _is_told(letter, records)
+        if is_nobodys(letter) and not _is_told(letter, source_of)
     ]
 
 
@@ -104,13 +110,12 @@ def is_nobodys(letter: DeadLetter) -> bool:
     return about is None or not about.path or letter.consumer.startswith("validator")
 
 
-def _is_told(letter: DeadLetter, records: Mapping[str, Record]) -> bool:
+def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool:
     """Whether the ledger tells of a change that did not say its path."""
     about = letter.document
     if about is None or about.path:
         return False
-    record = records.get(about.doc_key)
-    return record is not None and record.source == about.source
+    return source_of(about.doc_key) == about.source
 
 
 def _letter_fix(letter: DeadLetter) -> str:
@@ -190,7 +195,7 @@ def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[Fail
 def _one(named: Mapping[str, list[FailureView]], name: str) -> FailureView:
     found = named.get(name, [])
     if not found:
-        raise Problem("failure_not_found", f"{name!r} is no failure, or it is over already")
+        raise Problem("failure_not_found", f"{name[:80]!r} is no failure, or it is over already")
     if len(found) > 1:
-        raise Problem("ambiguous_path", f"{name!r} is in more than one source")
+        raise Problem("ambiguous_path", f"{name[:80]!r} is in more than one source")
     return found[0]

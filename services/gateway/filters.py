@@ -13,7 +13,7 @@ from services.gateway.problems import Problem
 from shared.ports import Filter
 
 NAMES: Final = ("source", "path")
-_TERM = re.compile(r'\s*(-?)(?:([A-Za-z_]+):)?("[^"]*"|[^\s"]+)')
+_TERM = re.compile(r'\s*+(-?)(?:([A-Za-z_]+):)?("[^"]*"|[^\s"]+)')
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def shows(authorization: str, key: str) -> bool:
             return False
     elif scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(given.strip().encode(), key.encode())
+    shown = given.strip().encode("utf-8", "surrogatepass")  # a header may hold any bytes
+    return hmac.compare_digest(shown, key.encode())
 
 
 def _host(value: str) -> str:

@@ -6,22 +6,24 @@ queues in the order of the flow and then the ledger sees every pending change at
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
 from services.gateway import status
+from services.gateway.ledger_index import LedgerIndex
+from services.gateway.ledger_watch import LedgerWatch
 from services.gateway.status import Board, Observation
 from services.gateway.views import Freshness
 from shared.errors import BusUnavailable
-from shared.ordering import Record
 from shared.ports import Ledger
 
 Observe = Callable[[], Awaitable[Observation]]
 """Reads the stages one after another in the order of the flow, not all at once."""
 
 SHORTEST_S: Final = 0.5
+"""How long all who ask share a look."""
 PATIENCE_S: Final = 0.02
 """How long a search waits for a new look while there is a recent one."""
 RECENT_S: Final = 30.0
@@ -31,39 +33,42 @@ GLANCE_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The flow, and all ledger records read after it."""
+    """The flow, and what the ledger said after it."""
 
     seen: Observation
-    records: Mapping[str, Record]
+    index: LedgerIndex
+    """As it is now, not as it was."""
     board: Board
     ended: float
     """Monotonic time."""
-    lasts_s: float
 
 
 @dataclass
 class Looks:
-    """Takes looks, and keeps the last one for ten times as long as it took.
+    """Takes looks, and keeps the last one for a moment.
 
-    Lists and counts need every record; a page that asks each second must not read a large ledger
-    each second.
+    The first one, and one after an outage, reads the whole ledger.
     """
 
     observe: Observe
     ledger: Ledger
+    watch: LedgerWatch = field(init=False)
     _last: Look | None = None
     _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
     _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
     _glanced_at: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.watch = LedgerWatch(self.ledger)
+
     async def latest(self) -> Look:
-        """A look that is at most `max(0.5 s, 10 x its own duration)` old.
+        """A look that is at most SHORTEST_S old.
 
         One that says that all is at rest is not given out when work has come since, nor one after
         which something was held or released.
         """
         last = self._last
-        if last and monotonic() < last.ended + last.lasts_s and not await self._overtaken(last):
+        if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):
             return last
         return await asyncio.shield(self._refresh())
 
@@ -111,12 +116,8 @@ class Looks:
         return self._taking
 
     async def _take(self) -> Look:
-        started = monotonic()
         seen = await self.observe()
-        entries = {key: record async for key, record in self.ledger.entries()}
-        records = {key: record for key, record in entries.items() if record}
-        board = status.count(records.values(), seen.at, garbage=len(entries) - len(records))
-        ended = monotonic()
-        lasts = max(SHORTEST_S, 10 * (ended - started))
-        self._last = Look(seen, records, board, ended, lasts)
+        index = await self.watch.current()
+        board = index.board(seen.at)
+        self._last = Look(seen, index, board, monotonic())
         return self._last

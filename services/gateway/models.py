@@ -3,14 +3,24 @@
 Requests refuse unknown fields. Times are aware UTC, durations end in `_s`.
 """
 
+import re
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared.ordering import Word
 from shared.ports import Mode
 
+QUESTION_CHARACTERS: Final = 2000
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 STATES: tuple[Word, ...] = (
     "queued",
     "working",
@@ -23,9 +33,18 @@ STATES: tuple[Word, ...] = (
 
 
 class Request(BaseModel):
-    """What may be asked; unknown fields are refused."""
+    """What may be asked; unknown fields are refused, and halves of characters, which JSON can
+    spell and nothing can store or encode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _unicode(cls, value: Any, info: ValidationInfo) -> Any:
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and _SURROGATE.search(text):
+                raise ValueError(f"{info.field_name}: must be valid Unicode text")
+        return value
 
 
 class Answer(BaseModel):
@@ -47,7 +66,8 @@ class WeightsRequest(Request):
 class SearchRequest(Request):
     """A question. What is not given comes from the settings."""
 
-    q: str = Field(min_length=1, max_length=2000)
+    q: str = Field(default="", validate_default=True)
+    """The question: 1 to 2,000 characters."""
     mode: Mode | None = None
     limit: int | None = Field(default=None, ge=1, le=200)
     filter: str = Field(default="", max_length=2000)
@@ -64,9 +84,14 @@ class SearchRequest(Request):
 
     @field_validator("q")
     @classmethod
-    def _not_blank(cls, value: str) -> str:
+    def _askable(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("the question is empty")
+            raise ValueError("the question is empty; write at least one word")
+        if len(value) > QUESTION_CHARACTERS:
+            raise ValueError(
+                f"the question has {len(value):,} characters; "
+                f"it may have {QUESTION_CHARACTERS:,}: shorten it"
+            )
         return value
 
 
@@ -88,7 +113,7 @@ class DocumentsRequest(Request):
     def _states(cls, value: str) -> str:
         for word in filter(None, value.split(",")):
             if word not in STATES:
-                raise ValueError(f"{word!r} is no state; states are {', '.join(STATES)}")
+                raise ValueError(f"{word[:80]!r} is no state; states are {', '.join(STATES)}")
         return value
 
 
@@ -217,7 +242,15 @@ class ValidateRequest(Request):
     """Check the index, or one batch; with questions whose answers are known."""
 
     batch: str | None = None
+    source: str = ""
+    """Of the batch; needed when several sources have one of this id."""
     queries: tuple[Query, ...] = ()
+
+    @model_validator(mode="after")
+    def _source_of_a_batch(self) -> Self:
+        if self.source and self.batch is None:
+            raise ValueError("source goes with a batch: the index is checked as a whole")
+        return self
 
 
 class CheckView(Answer):
@@ -251,6 +284,7 @@ class BatchesRequest(Request):
 
 
 class BatchRequest(Request):
-    batch: str
+    batch: str = Field(min_length=1)
     """Its id, or `last`."""
     source: str = ""
+    """Needed when several sources have a batch of this id."""

@@ -16,8 +16,18 @@ from shared.errors import (
     DocumentRefused,
     EncoderBusy,
     InstepError,
+    QuestionRefused,
     StoreUnavailable,
 )
+from shared.faults import said
+
+SHOWN: Final = 20
+"""Faults of one request that are told one by one."""
+MOST_TOLD: Final = 5
+"""How many of them its sentence tells."""
+MAX_DETAIL: Final = 2_000
+"""Characters of a sentence; names in it are the client's."""
+MAX_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,11 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "malformed": Kind(400, "Not JSON", "send one JSON object"),
+    "not_http": Kind(400, "Not HTTP", "send HTTP/1.1, with headers of at most 8 KB each"),
+    "not_unicode": Kind(400, "Not Unicode", "send UTF-8, and no lone surrogates in JSON"),
+    "question_refused": Kind(
+        400, "Question refused", "ask with plain words, and with a shorter filter or none"
+    ),
     "no_key": Kind(401, "No key", "instep --key-file FILE, or Authorization: Bearer KEY"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
@@ -45,11 +60,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "hold_not_found": Kind(404, "Nothing is held", "instep holds lists what is"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),
     "nothing_watched": Kind(409, "No folder is watched", "ask the instance with the producer"),
+    "request_timeout": Kind(408, "Too slow", "send the whole request at once"),
     "request_too_large": Kind(413, "Request too large", "send at most 1 MiB of JSON"),
     "invalid_request": Kind(422, "Invalid request", ""),
     "invalid_filter": Kind(422, "Invalid filter", "write source:NAME, path:PREFIX or -path:PREFIX"),
     "invalid_path": Kind(422, "Invalid path", ""),
     "unknown_field": Kind(422, "Unknown field", ""),
+    "ambiguous_batch": Kind(422, "More than one batch", "name its source: --source NAME"),
     "ambiguous_path": Kind(422, "More than one document", "name it as SOURCE/PATH"),
     "internal_error": Kind(500, "Internal error", "look into the log; instep doctor"),
     "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),
@@ -76,8 +93,11 @@ class Problem(InstepError):
     detail: str
     fix: str = ""
     faults: tuple[Fault, ...] = field(default=())
+    """The first of them."""
+    fault_count: int = 0
 
     def __post_init__(self) -> None:
+        self.detail = cut(self.detail, MAX_DETAIL)
         super().__init__(self.detail)
 
     @property
@@ -95,6 +115,7 @@ class Problem(InstepError):
             "fix": self.fix or self.kind.fix,
             "request_id": request_id,
             "errors": [{"at": f.at, "code": f.code, "detail": f.detail} for f in self.faults],
+            "error_count": max(self.fault_count, len(self.faults)),
         }
 
 
@@ -102,6 +123,7 @@ _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),
+    (QuestionRefused, "question_refused", "the vector store cannot take this question"),
 )
 
 
@@ -122,18 +144,28 @@ def problem_of(error: Exception) -> Problem:
 
 def invalid(error: ValidationError, known: Sequence[str]) -> Problem:
     """The problem of a request that does not fit its model, with suggestions for unknown names."""
-    faults = []
-    for item in error.errors(include_input=False, include_url=False):
-        at = "/" + "/".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            name = str(item["loc"][-1])
-            faults.append(Fault(at, "unknown_field", f"{name!r} is not a field{hint(name, known)}"))
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-            name = ".".join(str(part) for part in item["loc"])
-            faults.append(Fault(at, "invalid_request", f"{name}: {text}" if name else text))
+    faults = [_fault(item, known) for item in error.errors(include_url=False)[:SHOWN]]
     code = "unknown_field" if faults[0].code == "unknown_field" else "invalid_request"
-    return Problem(code, "; ".join(f.detail for f in faults), faults=tuple(faults))
+    count = error.error_count()
+    told = faults[:MOST_TOLD]
+    more = f"; and {count - len(told):,} more" if count > len(told) else ""
+    detail = cut("; ".join(f.detail for f in told), MAX_DETAIL - len(more)) + more
+    return Problem(code, detail, faults=tuple(faults), fault_count=count)
+
+
+def _fault(item: Mapping[str, Any], known: Sequence[str]) -> Fault:
+    names = [cut(str(part), MAX_NAME) for part in item["loc"]]
+    at = "/" + "/".join(name.encode("ascii", "backslashreplace").decode() for name in names)
+    if item["type"] == "extra_forbidden":
+        return Fault(at, "unknown_field", f"{names[-1]!r} is not a field{hint(names[-1], known)}")
+    if item["type"] == "value_error":  # a sentence that names its subject
+        return Fault(at, "invalid_request", cut(said(item), MAX_DETAIL))
+    return Fault(at, "invalid_request", f"{'.'.join(names)}: {said(item)}")
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or the beginning of one that is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def hint(word: str, known: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
 from services.gateway.documents import DOC_KEY
 from services.gateway.failures import DeadLetter
+from services.gateway.ledger_index import LedgerIndex
 from services.gateway.looks import Looks
 from services.gateway.models import (
     BatchesRequest,
@@ -73,6 +74,10 @@ class Queries(Protocol):
 
     def version(self) -> Mapping[str, str]: ...
 
+    async def keep_up(self) -> None:
+        """Keep what lists and counts need as the ledger is, until it is cancelled."""
+        ...
+
 
 class DeadLetters(Protocol):
     """Messages that were given up."""
@@ -122,9 +127,19 @@ class InstanceQueries:
         return answer.model_copy(update={"last_sweep": await sweeps.view(self.sweeper)})
 
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer:
-        lines, total, cursor = documents.page(await self._records(), request)
+        found, total, more = (await self._index()).page(
+            words=frozenset(filter(None, request.state.split(","))),
+            source=request.source,
+            prefix=request.prefix,
+            stale=request.stale,
+            after=documents.read_cursor(request.cursor),
+            limit=request.limit,
+        )
         return DocumentsAnswer(
-            documents=tuple(lines), total=total, next_cursor=cursor, generation=self.generation
+            documents=tuple(map(documents.line, found)),
+            total=total,
+            next_cursor=documents.write_cursor(found[-1].source, found[-1].path) if more else None,
+            generation=self.generation,
         )
 
     async def document(self, request: DocumentRequest) -> DocumentAnswer:
@@ -132,7 +147,7 @@ class InstanceQueries:
         at = _state(shown, newest)
         settled = shown.settled
         return DocumentAnswer(
-            **documents.line(key, shown, at).model_dump(),
+            **documents.line(documents.summary(key, shown, at)).model_dump(),
             generation=self.generation,
             served=documents.settled_view(settled) if settled else None,
             pending=documents.pending_view(shown.pending) if shown.pending else None,
@@ -163,8 +178,9 @@ class InstanceQueries:
     async def all_failures(self) -> list[FailureView]:
         """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
-        records = await self._records()
-        return [*failures.of_ledger(records), *failures.of_letters(letters, records)]
+        index = await self._index()
+        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+        return [*of_documents, *failures.of_letters(letters, index.source_of)]
 
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.watched)
@@ -218,8 +234,11 @@ class InstanceQueries:
     def version(self) -> Mapping[str, str]:
         return {"version": self.version_text, "generation": self.generation, "api": "v1"}
 
-    async def _records(self) -> Mapping[str, Record]:
-        return (await self.looks.latest()).records
+    async def keep_up(self) -> None:
+        await self.looks.watch.run()
+
+    async def _index(self) -> LedgerIndex:
+        return (await self.looks.latest()).index
 
     async def _find(self, request: DocumentRequest) -> tuple[str, Record, Newest | None]:
         """Its key, its record (an empty one, before the ledger has any), its newest change."""
@@ -253,7 +272,7 @@ class InstanceQueries:
         pairs = documents.candidates(request.name, names, roots, request.file)
         head = request.name.partition("/")[0]
         if head not in names:
-            names |= {record.source for record in (await self._records()).values()}
+            names |= (await self._index()).sources()
             pairs = documents.candidates(request.name, names, roots, request.file)
         return pairs
 
@@ -263,8 +282,8 @@ class InstanceQueries:
         if self._guessing.locked():
             return known
         async with self._guessing:
-            records = (await self._records()).values()
-            return known + await asyncio.to_thread(_suggestion, name[:200], records)
+            names = (await self._index()).names()
+            return known + await asyncio.to_thread(_suggestion, name[:200], names)
 
     async def _chunks(self, key: str, rows: Sequence[RowRef]) -> tuple[ChunkView, ...]:
         ids = [row.id(key) for row in rows]
@@ -281,9 +300,9 @@ class InstanceQueries:
         )
 
 
-def _suggestion(name: str, records: Iterable[Record]) -> str:
+def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:
     """The nearest of the names that are about as long: to compare with all takes seconds."""
-    known = (name for r in records for name in (f"{r.source}/{r.path}", r.path))
+    known = (name for source, path in names for name in (f"{source}/{path}", path))
     return hint(name, nsmallest(COMPARED, known, key=lambda one: abs(len(one) - len(name))))
 
 

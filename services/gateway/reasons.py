@@ -20,8 +20,9 @@ CODES: Final[dict[str, Explained]] = {
     "empty": Explained("it has no content but white space", "write something into it"),
     "no_text": Explained("it has no word to search for", "add text, or exclude it"),
     "too_large": Explained(
-        "it is larger than its source allows, or would have more chunks than a document may have",
-        "split it, or raise max_bytes of its source",
+        "it is larger than its source allows, would have more chunks than a document may have, or "
+        "has a chunk that is too large with its headings and metadata",
+        "split it, raise max_bytes of its source, or shorten headings and metadata",
     ),
     "extraction_timeout": Explained(
         "reading it takes more time than extraction.timeout",

@@ -1,11 +1,13 @@
 """Addresses of the gateway: each reads its fields, does one operation, and answers with JSON."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway.decoding import encoded, fields_of
 from services.gateway.faces import OPERATIONS, Faces, answer
 from services.gateway.models import BatchesRequest, Request
 from services.gateway.pages.history import history_page
@@ -13,11 +15,14 @@ from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
 from services.gateway.problems import KINDS, Problem
 from services.gateway.views import BatchesAnswer
+from services.http_server import CLIENT_S
 from shared.reports import BatchReport
 
 BASE: Final = "/api/v1"
 TREND: Final = 30
 """Batches before a report that its page shows."""
+ANY: Final = r"[\s\S]+"
+"""A part of an address: slashes and line breaks are letters of it."""
 FACES: Final = web.AppKey("faces", Faces)
 _LISTS: Final = frozenset({"source"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
@@ -28,7 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def reply(body: Any, status: int = 200) -> web.Response:
     """JSON, with the letters of every script as they are."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return web.Response(text=text, status=status, content_type="application/json")
+    return web.Response(
+        body=encoded(text), status=status, content_type="application/json", charset="utf-8"
+    )
 
 
 def get(operation: str, **in_path: str) -> Handler:
@@ -56,12 +63,13 @@ def post(operation: str, status: int = 200) -> Handler:
 async def body_fields(request: web.Request) -> dict[str, Any]:
     """The JSON object of the body; an empty body is an empty object."""
     try:
-        data = json.loads(await request.read() or b"{}")
-    except (ValueError, RecursionError):
-        raise Problem("malformed", "the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise Problem("malformed", "the body is not a JSON object")
-    return data
+        async with asyncio.timeout(CLIENT_S):
+            body = await request.read()
+    except web.RequestPayloadError:
+        raise Problem("malformed", "the body cannot be unpacked") from None
+    except TimeoutError:
+        raise Problem("request_timeout", f"the body did not come within {CLIENT_S:g} s") from None
+    return fields_of(body)
 
 
 def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, An
         field = model.model_fields.get(name)
         if field and "bool" in str(field.annotation):
             if value.lower() not in _TRUE:
-                raise Problem("invalid_request", f"{name} is 1 or 0")
+                raise Problem("invalid_request", f"{name}: must be 1 or 0")
             fields[name] = _TRUE[value.lower()]
         elif field and name in _LISTS and "tuple" in str(field.annotation):
             fields[name] = tuple(filter(None, value.split(",")))
@@ -152,7 +160,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{BASE}/search", post("search")),
         web.get(f"{BASE}/status", get("status")),
         web.get(f"{BASE}/documents", get("documents")),
-        web.get(f"{BASE}/documents/{{name:.+}}", get("document", name="name")),
+        web.get(f"{BASE}/documents/{{name:{ANY}}}", get("document", name="name")),
         web.get(f"{BASE}/receipts/{{receipt}}", get("receipt", receipt="receipt")),
         web.get(f"{BASE}/failures", get("failures")),
         web.post(f"{BASE}/failures/retry", post("retry")),
@@ -164,7 +172,7 @@ def routes() -> list[web.RouteDef]:
         web.post(f"{BASE}/sweep", post("sweep")),
         web.post("/api/tasks/generate-embeddings", post("generate", status=202)),
         web.get(f"{BASE}/batches", get("batches")),
-        web.get(f"{BASE}/batches/{{batch}}/report", report),
+        web.get(f"{BASE}/batches/{{batch:{ANY}}}/report", report),
         web.get(f"{BASE}/reports", reports),
         web.get(f"{BASE}/validations", get("validations")),
         web.get(f"{BASE}/checks", get("checks")),

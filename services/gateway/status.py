@@ -1,14 +1,12 @@
 """How far the index is behind, from plain observations. Pure: no I/O, no clock."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from services.gateway.models import STATES, SourceView, StageView, StatusAnswer
 from services.gateway.views import Freshness
-from shared.ordering import Record, is_unread, state
 from shared.progress import SourceHealth
 
 WINDOW_S: Final = 3600.0
@@ -69,32 +67,6 @@ EMPTY: Final = Board({}, 0, {}, None, ())
 def busy(seen: Observation) -> bool:
     """Whether any stage up to the indexer has something unfinished."""
     return any(s.waiting + s.running for s in seen.stages if stage_word(s.name) != "validator")
-
-
-def count(records: Iterable[Record], now: float, *, garbage: int = 0) -> Board:
-    """Go through the ledger once.
-
-    Args:
-        garbage: documents without a record that can be read.
-    """
-    words: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
-    chunks, oldest, fresh, unread = 0, None, [], garbage
-    for record in records:
-        at = state(record)
-        words[at.word] += 1
-        words["stale"] += at.stale
-        unread += at.word == "failed" and is_unread(at)
-        if at.word != "removed":
-            sources[record.source] += 1
-        if record.settled:
-            chunks += len(record.settled.rows)
-            if now - record.settled.settled_at <= WINDOW_S and record.settled.outcome == "indexed":
-                fresh.append(max(0.0, record.settled.settled_at - record.settled.changed_at))
-        if at.word == "working" and record.pending:
-            changed = record.pending.changed_at
-            oldest = changed if oldest is None else min(oldest, changed)
-    return Board(dict(words), chunks, dict(sources), oldest, tuple(sorted(fresh)), unread)
 
 
 def freshness(board: Board, seen: Observation) -> Freshness:

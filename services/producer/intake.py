@@ -29,8 +29,8 @@ from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChang
 log = structlog.get_logger()
 
 REPLY_TO: Final = "instep-reply-to"
-INBOX: Final = re.compile(r"_INBOX(_publisher(-[a-z0-9-]+)?)?(\.[\w-]+)+", re.ASCII)
-"""What a publisher may ask a receipt to: no subject of a stream, and no service's own answers."""
+INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
+"""Inboxes of publishers, with the source of those that publish for one source only."""
 
 
 class Reply(Protocol):
@@ -65,6 +65,15 @@ def stale(
     if version is not None and last.source_version is not None and version != last.source_version:
         return version < last.source_version
     return intake <= last.intake
+
+
+def may_answer(inbox: str, source: str) -> bool:
+    """Whether a receipt may go where a submission asks for it. Pure.
+
+    Not into a stream, to a service, or to the publisher of another source.
+    """
+    found = INBOX.fullmatch(inbox)
+    return found is not None and found[1] in (None, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +206,8 @@ class AcceptSubmission:
 
     async def _answer(self, delivery: Delivery, receipt: Receipt) -> None:
         inbox = next((v for k, v in delivery.headers.items() if k.lower() == REPLY_TO), "")
-        if INBOX.fullmatch(inbox):  # never into a stream, whatever a client writes there
+        source = delivery.subject.rpartition(".")[2]
+        if may_answer(inbox, source):
             await self.reply(inbox, receipt)
 
 

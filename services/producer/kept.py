@@ -8,7 +8,7 @@ import asyncio
 import json
 import zlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,8 @@ from shared.errors import GARBAGE
 from shared.ports import Shelf
 
 LATELY_S: Final = 60.0
-INTENDED_PER_VALUE: Final = 2_000
+INTENDED_BYTES: Final = 256 * 1024
+"""Of paths that are noted in one value, before compression."""
 
 Root = tuple[int, int]
 """Device and inode of a folder."""
@@ -108,8 +109,7 @@ class KeptListing:
 
     async def intend(self, paths: Sequence[str]) -> None:
         """Note files that are about to be accepted for the first time. Raises BusUnavailable."""
-        for start in range(0, len(paths), INTENDED_PER_VALUE):
-            some = paths[start : start + INTENDED_PER_VALUE]
+        for some in _in_values(paths):
             name = f"{self._source}.new.{self._next_intended}"
             self._next_intended += 1
             self._intended.append(name)  # it may be there also when no answer comes
@@ -169,6 +169,20 @@ class KeptListing:
     async def keep_root(self, root: Root) -> None:
         """Raises BusUnavailable."""
         await self._shelf.put(f"{self._source}.root", json.dumps(root).encode())
+
+
+def _in_values(paths: Sequence[str]) -> Iterator[list[str]]:
+    """The paths in lists of about INTENDED_BYTES of JSON."""
+    some: list[str] = []
+    size = 0
+    for path in paths:
+        some.append(path)
+        size += len(json.dumps(path))
+        if size >= INTENDED_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _number(key: str) -> int:

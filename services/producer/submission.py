@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import ValidationError
 
 from shared.errors import DocumentRefused
-from shared.events import Content, DocumentSubmitted, Linked, Ready, Reference
+from shared.events import Content, DocumentSubmitted, Linked, Ready, Reference, json_bytes
+from shared.faults import of_event
 from shared.identity import check_path, check_source, content_hash
 from shared.topology import KB, MAX_MESSAGE_BYTES
 
@@ -25,8 +26,8 @@ MAX_METADATA_KEYS: Final = 64
 MAX_METADATA_BYTES: Final = 8 * KB
 MAX_TITLE_BYTES: Final = 1 * KB
 MAX_MEDIA_TYPE: Final = 200
-MAX_READY_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
-"""Chunks stay inside the event, which must fit a message with everything else."""
+MAX_CONTENT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
+"""Of chunks or a reference: they stay inside the event, and all else there takes below 64 KB."""
 MAX_VERSION: Final = 2**63 - 1
 
 
@@ -62,7 +63,8 @@ def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
     try:
         return DocumentSubmitted.model_validate_json(data)
     except ValidationError as error:
-        raise DocumentRefused("invalid_request", _faults(error)) from None
+        found = error.errors(include_input=False, include_url=False)
+        raise DocumentRefused("invalid_request", of_event(found)) from None
 
 
 def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
@@ -94,7 +96,7 @@ def _check_metadata(event: DocumentSubmitted) -> None:
         raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_KEYS} keys")
     if any(isinstance(v, float) and not math.isfinite(v) for v in event.metadata.values()):
         raise DocumentRefused("invalid_request", "metadata: numbers must be finite")
-    if len(_utf8("metadata", json.dumps(event.metadata))) > MAX_METADATA_BYTES:
+    if json_bytes(event.metadata) > MAX_METADATA_BYTES:
         raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_BYTES} bytes")
 
 
@@ -109,9 +111,11 @@ def check_content(event: DocumentSubmitted, limits: Limits) -> Checked | None:
     if event.ref is not None:
         return _reference(event.ref, limits)
     if event.chunks is not None:
-        data = _utf8("chunks", json.dumps([[c.heading, c.text] for c in event.chunks]))
-        _fits(len(data), min(limits.max_bytes, MAX_READY_BYTES))
-        return Checked(None, Ready(chunks=event.chunks), content_hash(data), len(data))
+        data = json.dumps([[c.heading, c.text] for c in event.chunks]).encode()
+        content = Ready(chunks=event.chunks)
+        size = json_bytes(content)
+        _fits(size, min(limits.max_bytes, MAX_CONTENT_BYTES))
+        return Checked(None, content, content_hash(data), size)
     text, encoded = event.text, event.data_base64 or ""
     data = _utf8("text", text) if text is not None else _base64(encoded)
     _fits(len(data), limits.max_bytes)
@@ -125,8 +129,10 @@ def _reference(ref: Reference, limits: Limits) -> Checked:
             "ref.url: the source does not allow it; add its folder to allow_references",
         )
     _fits(ref.size or 0, limits.max_bytes)
+    content = Linked(ref=ref)
+    _fits(json_bytes(content), MAX_CONTENT_BYTES)
     digest = content_hash(f"{ref.url}\n{ref.etag}\n{ref.size}".encode())
-    return Checked(None, Linked(ref=ref), digest, ref.size or 0)
+    return Checked(None, content, digest, ref.size or 0)
 
 
 def _lies_below(url: str, prefix: str) -> bool:
@@ -172,13 +178,3 @@ def _unwrap(data: bytes) -> bytes:
     if version != "1.0" or kind != EVENT_TYPE:
         raise DocumentRefused("invalid_request", f"only CloudEvents 1.0 of type {EVENT_TYPE}")
     return body
-
-
-def _faults(error: ValidationError) -> str:
-    """The first faults as `field: rule`; no value, and no key of the document's own metadata."""
-    shown = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=False)[:3]:
-        name = str(fault["loc"][0]) if fault["loc"] else "event"
-        rule = fault["msg"] if fault["type"] == "value_error" else fault["type"]
-        shown.append(f"{name}: {rule}")
-    return ", ".join(shown)

@@ -72,25 +72,17 @@ class ValidateNow:
     sample: int = 20
 
     async def __call__(
-        self, batch_id: str | None = None, queries: Sequence[SampleQuery] = ()
-    ) -> Checkup | None:
+        self, only: Collection[str] | None = None, queries: Sequence[SampleQuery] = ()
+    ) -> Checkup:
         """Look, and keep the verdict in the history of validations.
 
         Args:
-            batch_id: look only at the documents of a completed batch (the first 5,000 of them).
+            only: doc_keys of a batch; None: every document.
             queries: asked besides those of the settings.
-
-        Returns:
-            None when there is no report of such a batch.
 
         Raises:
             StoreUnavailable, BusUnavailable, EncoderBusy.
         """
-        only: Collection[str] | None = None
-        if batch_id is not None:
-            only = await self.history.members(batch_id)
-            if only is None:
-                return None
         records = await self._records(only)
         verdicts = await self._verdicts(records)
         checked = tally(verdicts, extra_fails=True)

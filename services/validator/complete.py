@@ -56,14 +56,14 @@ class Complete:
             StoreUnavailable, BusUnavailable, EncoderBusy: repeating is safe.
         """
         batch = judged.open.batch
-        kept = await self.history.kept(batch)
+        kept = await self.history.kept(batch, self.generation)
         report = kept if kept and kept.complete else await self._report(judged)
         await self.history.keep(report, judged.members)
         await self.publish(event_of(report))
         if report.complete:
-            await self.book.forget(batch.id)
+            await self.book.forget(batch)
         else:
-            await self.book.set_aside(batch.id)
+            await self.book.set_aside(batch)
         self._log(report)
         return report
 
@@ -116,9 +116,10 @@ class Complete:
             raise
 
     def _log(self, report: BatchReport) -> None:
-        said = report.summary.model_dump(exclude={"chunks"})
+        said = {"batch": report.batch.id, "source": report.batch.source}
+        said |= report.summary.model_dump(exclude={"chunks"})
         if report.complete:
-            log.info("batch_completed", batch=report.batch.id, **said)
+            log.info("batch_completed", **said)
         else:
             short = report.documents.model_dump(include={"missing", "waiting"})
-            log.warning("batch_given_up", batch=report.batch.id, **said, **short)
+            log.warning("batch_given_up", **said, **short)

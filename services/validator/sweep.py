@@ -79,6 +79,8 @@ class Sweep:
     listed: Callable[[], Collection[str]] = nothing_listed
     """Sources that have been listed as a whole, so that a document of them is known or gone."""
     limits: Limits = Limits()
+    expect: Callable[[int], None] = lambda _: None
+    """Told how many documents are about to be put right."""
 
     async def __call__(
         self, *, dry_run: bool = False, force: bool = False, batch_size: int = BATCH
@@ -109,7 +111,9 @@ class Sweep:
             give_up_s=self.limits.give_up_s,
         )
         if not dry_run:
-            await repairs([one for one in found if one not in kept])
+            todo = [one for one in found if one not in kept]
+            self.expect(sum(one.repairable for one in todo))
+            await repairs(todo)
             await repairs.forget(census.garbage.difference(one.doc_key for one in found))
         swept = Swept(
             documents=census.documents,

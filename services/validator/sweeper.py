@@ -181,7 +181,7 @@ class Sweeper:
         return self._last
 
     async def _newest_note(self) -> Mapping[str, Any] | None:
-        for name in sorted(await self.shelf.keys(SWEPT), reverse=True):
+        for name in reversed(await self._names()):
             value = await self.shelf.get(name)
             if note := read_note(value or b""):
                 return note
@@ -189,7 +189,7 @@ class Sweeper:
 
     async def history(self) -> list[Mapping[str, Any]]:
         """The notes, newest first. Raises BusUnavailable."""
-        names = sorted(await self.shelf.keys(SWEPT), reverse=True)[:KEPT]
+        names = (await self._names())[: -KEPT - 1 : -1]
         values = await self.shelf.get_many(names)
         notes = (read_note(values[name]) for name in names if name in values)
         return [note for note in notes if note]
@@ -258,8 +258,19 @@ class Sweeper:
 
     async def _keep(self, done: Round) -> None:
         note = done.note()
-        name = f"{SWEPT}{int(done.at.astimezone(UTC).timestamp() * 1000):013d}"
+        ms = int(done.at.astimezone(UTC).timestamp() * 1000)
+        name = f"{SWEPT}{self.sweep.generation}.{ms:013d}"
         await self.shelf.put(name, json.dumps(note).encode())
         self._last, self._read_at = note, asyncio.get_running_loop().time()
-        for old in sorted(await self.shelf.keys(SWEPT))[:-KEPT]:
+        for old in (await self._names())[:-KEPT]:
             await self.shelf.delete(old)
+
+    async def _names(self) -> list[str]:
+        """Keys of the notes about sweeps of this generation, oldest first.
+
+        `sweep.<generation>.<ms>`; version 0.1.0 wrote `sweep.<ms>`.
+        """
+        mine = f"{SWEPT}{self.sweep.generation}."
+        names = await self.shelf.keys(SWEPT)
+        own = [name for name in names if name.startswith(mine) or name.count(".") == 1]
+        return sorted(own, key=lambda name: name.rpartition(".")[2])

@@ -23,6 +23,7 @@ from services.validator.outcomes import MemberOutcome, Rest, is_given_up, outcom
 from services.validator.report import Judged
 from shared.batches import DECLINED, BatchBook, OpenBatch
 from shared.errors import TransientError
+from shared.identity import batch_key
 from shared.ordering import Record
 from shared.ports import Ledger
 from shared.reports import BatchReport
@@ -108,7 +109,7 @@ class Tracker:
     timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
-        self._tracked: dict[str, _Tracked] = {}
+        self._tracked: dict[str, _Tracked] = {}  # by batch key, as everything here
         self._by_document: dict[str, set[str]] = {}
         self._seen: OrderedDict[str, tuple[Record, Verdict | None]] = OrderedDict()
         self._done: OrderedDict[str, BatchReport] = OrderedDict()
@@ -137,13 +138,14 @@ class Tracker:
         unread = int(self._stale or self._loading)
         return unread + sum(t.open.whole for t in self._tracked.values())
 
-    async def wait_complete(self, batch_id: str) -> BatchReport:
+    async def wait_complete(self, source: str, batch_id: str) -> BatchReport:
         """Its report, once there is one. Raises BusUnavailable."""
-        if (known := await self.complete.history.report(batch_id)) is not None:
-            return known
+        if known := await self.complete.history.reports(batch_id, source):
+            return known[source]
+        key = batch_key(self.book.generation, source, batch_id)
         async with self._changed:
-            await self._changed.wait_for(lambda: batch_id in self._done)
-        return self._done[batch_id]
+            await self._changed.wait_for(lambda: key in self._done)
+        return self._done[key]
 
     async def run(self) -> None:
         """Raises only what is a bug."""
@@ -211,10 +213,10 @@ class Tracker:
         finally:
             self._loading = False
         self._loaded_at = time.monotonic()
-        for batch_id in self._tracked.keys() - found.keys():
-            self._forget(batch_id)
-        for batch_id, batch in found.items():
-            tracked = self._tracked.setdefault(batch_id, _Tracked(batch))
+        for key in self._tracked.keys() - found.keys():
+            self._forget(key)
+        for key, batch in found.items():
+            tracked = self._tracked.setdefault(key, _Tracked(batch))
             if batch.members != tracked.open.members:
                 tracked.moved_at = time.monotonic()
             tracked.open = batch
@@ -224,7 +226,7 @@ class Tracker:
                 ended = tracked.outcomes.get(doc_key)
                 if ended is None or ended.seq < seq:
                     tracked.waiting[doc_key] = seq
-                    self._by_document.setdefault(doc_key, set()).add(batch_id)
+                    self._by_document.setdefault(doc_key, set()).add(key)
                     self._end(doc_key)
 
     async def _ask(self) -> None:
@@ -238,12 +240,12 @@ class Tracker:
             verdict = self._seen.get(doc_key, (None, None))[1]
             self._seen[doc_key] = record, verdict
             self._end(doc_key)
-        for batch_id, tracked in list(self._tracked.items()):  # what still waits goes to the end
+        for key, tracked in list(self._tracked.items()):  # what still waits goes to the end
             still = asked & tracked.waiting.keys()
             for doc_key in still:
                 tracked.waiting[doc_key] = tracked.waiting.pop(doc_key)
             if still:
-                self._tracked[batch_id] = self._tracked.pop(batch_id)
+                self._tracked[key] = self._tracked.pop(key)
         self._polled_at = time.monotonic()
         moved = before - sum(len(t.waiting) for t in self._tracked.values())
         self._poll = next_poll(self._poll, len(asked), moved)
@@ -251,8 +253,8 @@ class Tracker:
     def _end(self, doc_key: str) -> None:
         """Note the outcome of a document in the batches that wait for it."""
         record, verdict = self._seen.get(doc_key, (None, None))
-        for batch_id in list(self._by_document.get(doc_key, ())):
-            tracked = self._tracked[batch_id]
+        for key in list(self._by_document.get(doc_key, ())):
+            tracked = self._tracked[key]
             ended = outcome_of(record, tracked.waiting[doc_key])
             if ended is None:
                 continue
@@ -262,26 +264,26 @@ class Tracker:
             if verdict is not None:
                 tracked.verdicts[doc_key] = verdict
             del tracked.waiting[doc_key]
-            self._by_document[doc_key].discard(batch_id)
+            self._by_document[doc_key].discard(key)
             if tracked.ended:
                 self._wake.set()
         if not self._by_document.get(doc_key, True):
             del self._by_document[doc_key]
 
-    def _forget(self, batch_id: str) -> None:
-        for doc_key in self._tracked.pop(batch_id).waiting:
-            self._by_document.get(doc_key, set()).discard(batch_id)
+    def _forget(self, key: str) -> None:
+        for doc_key in self._tracked.pop(key).waiting:
+            self._by_document.get(doc_key, set()).discard(key)
 
-    async def _close(self, batch_id: str) -> None:
-        tracked = self._tracked[batch_id]
+    async def _close(self, key: str) -> None:
+        tracked = self._tracked[key]
         judged = Judged(tracked.open, tracked.outcomes, tracked.waiting, tracked.verdicts)
         report = await self.complete(judged)
-        self._forget(batch_id)
-        await self._tell(batch_id, report)
+        self._forget(key)
+        await self._tell(key, report)
 
-    async def _tell(self, batch_id: str, report: BatchReport) -> None:
+    async def _tell(self, key: str, report: BatchReport) -> None:
         async with self._changed:
-            self._done[batch_id] = report
+            self._done[key] = report
             if len(self._done) > REPORTS_REMEMBERED:
                 self._done.popitem(last=False)
             self._changed.notify_all()

@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.reading import PAGE_BYTES, newest, replies_to, scan, translated
+from shared.bus.reading import PAGE_BYTES, Reader, newest, replies_to, scan, translated
 from shared.errors import BusUnavailable, Conflict, NotProvisioned
 
 KEY_PATTERN: Final = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
@@ -172,6 +172,11 @@ class KvBucket:
                 key = headers["Nats-Subject"].removeprefix(self._prefix)
                 yield key, Value(message.data or b"", int(headers["Nats-Sequence"]))
 
+    async def follow(self) -> "BucketFeed":
+        """Every key, and every change from then on. Raises BusUnavailable."""
+        reader = await Reader.open(self._js, self.stream, f"{self._prefix}>")
+        return BucketFeed(self._js, self.stream, self._prefix, reader)
+
     async def items(
         self, prefix: str = "", *, values: bool = True
     ) -> AsyncGenerator[tuple[str, Value], None]:
@@ -192,6 +197,44 @@ class KvBucket:
                     continue
                 seen.add(key)
                 yield key, Value(message.data or b"", message.metadata.sequence.stream)
+
+
+class BucketFeed:
+    """Every key of a bucket with its value, and after that every change; `KvBucket.follow`."""
+
+    def __init__(self, js: JetStreamContext, stream: str, prefix: str, reader: Reader) -> None:
+        self._js, self._stream, self._prefix, self._reader = js, stream, prefix, reader
+        self._last = 0
+
+    async def more(self) -> Sequence[tuple[str, bytes | None]]:
+        """The next changes in their order, None for a deletion; none: there is no more for now.
+
+        Raises:
+            BusUnavailable: no answer, or something is missing; begin anew.
+        """
+        page = await self._reader.more()
+        if page:
+            self._last = page[-1].metadata.sequence.stream
+        return [
+            (
+                message.subject.removeprefix(self._prefix),
+                None if _is_marker(message.headers) else message.data or b"",
+            )
+            for message in page
+        ]
+
+    async def is_whole(self, keys: int) -> bool:
+        """Whether nothing left the bucket without a word, as a purge leaves none.
+
+        Args:
+            keys: how many different keys were told of, deleted ones too.
+        """
+        with translated(f"reading {self._stream}"):
+            state = (await self._js.stream_info(self._stream)).state
+        return state.messages >= keys and (state.last_seq != self._last or state.messages == keys)
+
+    async def close(self) -> None:
+        await self._reader.close()
 
 
 def check_key(key: str) -> str:

@@ -1,12 +1,14 @@
 """Move a message that no retry can help to the dead letters."""
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from shared.bus.publish import HEADER_ROOM_BYTES, Outgoing, store
+from shared.bus.reading import stored_us
 from shared.bus.settle import MAX_REASON_CHARS
 from shared.errors import GARBAGE
 from shared.topology import KB, MAX_MESSAGE_BYTES
@@ -25,9 +27,7 @@ async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) ->
     seen = message.metadata
     if seen.stream != DEAD_LETTERS:  # what buries the buried would go round for ever
         letter = outgoing(
-            stream=seen.stream,
-            consumer=seen.consumer,
-            sequence=seen.sequence.stream,
+            Origin(seen.stream, seen.consumer, seen.sequence.stream, stored_us(message.reply)),
             subject=message.subject,
             data=message.data,
             headers={
@@ -40,19 +40,35 @@ async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) ->
     await message.term()
 
 
-def outgoing(
-    *, stream: str, consumer: str, sequence: int, subject: str, data: bytes, headers: dict[str, str]
-) -> Outgoing:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which message a dead letter is of, and who could not handle it.
+
+    stored_us: when the stream stored it (`reading.stored_us`): a stream that was made anew gives
+        the sequence again, and the letter must not be taken for the earlier one.
+    """
+
+    stream: str
+    consumer: str
+    sequence: int
+    stored_us: int
+
+    @property
+    def message_id(self) -> str:
+        return f"dlq:{self.stream}:{self.consumer}:{self.sequence}:{self.stored_us}"
+
+
+def outgoing(origin: Origin, *, subject: str, data: bytes, headers: dict[str, str]) -> Outgoing:
     """The dead letter of a message; a body that leaves no room for the headers stays behind."""
     fits = len(data) + HEADER_ROOM_BYTES <= MAX_MESSAGE_BYTES
     return Outgoing(
         stream=DEAD_LETTERS,
-        subject=f"dlq.{stream}.{consumer}",
+        subject=f"dlq.{origin.stream}.{origin.consumer}",
         data=data if fits else b"",
-        message_id=f"dlq:{stream}:{consumer}:{sequence}",
+        message_id=origin.message_id,
         headers={
             "Dlq-Subject": subject,
-            "Dlq-Seq": str(sequence),
+            "Dlq-Seq": str(origin.sequence),
             "Dlq-Size": str(len(data)),
             "Dlq-Document": _named(data, "document"),
             "Dlq-Batch": _named(data, "batch"),

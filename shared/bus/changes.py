@@ -11,7 +11,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus.publish import Outgoing, store
-from shared.bus.reading import scan
+from shared.bus.reading import scan, stream_sequence
 from shared.change_codec import from_bytes
 from shared.errors import BusUnavailable, ChangeLogConflict
 from shared.events import DocumentChanged, Stored
@@ -23,8 +23,6 @@ from shared.ports import Newest
 WRONG_LAST_SEQUENCE: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
 MESSAGE_ID: Final = "Nats-Msg-Id"
-_ACK_TOKENS: Final = 9
-"""`$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.…`; the newer format has two more before."""
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
@@ -56,7 +54,7 @@ class JetChangeLog:
             async for message in messages:
                 _, _, of, doc_key = message.subject.split(".")
                 if is_source(of) and is_doc_key(doc_key):
-                    yield of, doc_key, _stream_sequence(message.reply)
+                    yield of, doc_key, stream_sequence(message.reply)
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         found = await self._last(f"documents.changed.{source}.{doc_key}")
@@ -120,10 +118,3 @@ class JetChangeLog:
             raise BusUnavailable("stream DOCS is missing: run instep provision") from None
         except (NatsError, APIError, TimeoutError) as error:
             raise BusUnavailable(f"DOCS: not readable ({type(error).__name__})") from None
-
-
-def _stream_sequence(reply: str) -> int:
-    """From the reply subject of a pulled message; its `metadata` makes a clock time, too, which
-    costs as much as all the rest."""
-    tokens = reply.split(".")
-    return int(tokens[5 if len(tokens) == _ACK_TOKENS else 7])

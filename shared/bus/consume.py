@@ -27,6 +27,7 @@ from shared.bus.counts import Counts
 from shared.bus.judge import Verdict, after, before
 from shared.bus.line import Doubt, Gate
 from shared.bus.pull import Pull
+from shared.bus.reading import stored_us
 from shared.bus.settle import Ack, Bury, Retry, one_line
 from shared.bus.suspicion import Suspicion
 from shared.bus.trouble import Known, name_of
@@ -133,9 +134,7 @@ class Consumer(Generic[T]):
     def _is_fresh(self, message: Msg) -> bool:
         seen = message.metadata
         sequence = seen.sequence.stream
-        return self._suspicion.is_fresh(
-            sequence, seen.num_delivered, self._name(sequence, message.headers)
-        )
+        return self._suspicion.is_fresh(sequence, seen.num_delivered, self._name(message))
 
     async def _look(self, message: Msg) -> Doubt | None:
         """What is held against the message; None: it may run beside others.
@@ -146,7 +145,7 @@ class Consumer(Generic[T]):
         """
         seen = message.metadata
         sequence = seen.sequence.stream
-        name = self._name(sequence, message.headers)
+        name = self._name(message)
         known = await self._suspicion.look(sequence, seen.num_delivered, name)
         self._known[message.reply] = known
         killed = known.trouble.killed
@@ -157,7 +156,7 @@ class Consumer(Generic[T]):
     async def on_message(self, message: Msg) -> None:
         """Decode, handle, publish what follows, settle."""
         began = time.monotonic()
-        known = self._known.pop(message.reply, Known())
+        name, known = self._name(message), self._known.pop(message.reply, Known())
         delivery = replace(describe(message, datetime.now(UTC)), together=known.only_there)
         if delivery.attempt == 1:
             self.counts.waited.add(delivery.age_s)
@@ -165,17 +164,17 @@ class Consumer(Generic[T]):
         verdict: Verdict | None = before(self.stage, known, delivery=delivery.attempt)
         if verdict is not None:
             known = replace(known, noted=False)  # unopened: the note stays as it is
-            self._suspicion.expect_copies(self._of(delivery))
+            self._suspicion.expect_copies(name)
         else:
             unopened = replace(known, noted=known.noted or not known.seen_to_end)
             try:
-                known = await self._open(delivery, known)
+                known = await self._open(name, known)
                 await self._handle(message, delivery)
             except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
                 error = failure
                 self._note(failure)
             except asyncio.CancelledError:  # this process was asked to stop: not its fault
-                await self._close(delivery, unopened)
+                await self._close(name, unopened)
                 raise
             known, verdict = after(
                 self.stage,
@@ -188,17 +187,17 @@ class Consumer(Generic[T]):
         await self._apply(message, delivery, verdict, error, known)
         self.counts.seconds.add(time.monotonic() - began)
 
-    async def _open(self, delivery: Delivery, known: Known) -> Known:
+    async def _open(self, name: str, known: Known) -> Known:
         """Accuse the message beforehand, unless it is beyond suspicion."""
         if known.seen_to_end:
             return known
-        noted = await self._troubles.put(self._of(delivery), known.trouble.opened())
+        noted = await self._troubles.put(name, known.trouble.opened())
         return replace(known, noted=noted or known.noted)
 
-    async def _close(self, delivery: Delivery, known: Known) -> None:
+    async def _close(self, name: str, known: Known) -> None:
         """Note what is known now that the delivery has ended, before it is settled."""
         if known.noted:
-            await self._troubles.close(self._of(delivery), known.trouble)
+            await self._troubles.close(name, known.trouble)
 
     def _note(self, failure: Exception) -> None:
         """A bug, or a library's error that no adapter translated, is seen at its first delivery."""
@@ -236,7 +235,7 @@ class Consumer(Generic[T]):
     ) -> None:
         """The one place that settles what was opened. What fails here leaves it unacknowledged."""
         where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
-        ended = self._ended
+        ended, name = self._ended, self._name(message)
         ended.remember(delivery.sequence, delivery.attempt, known.trouble, noted=known.noted)
         try:
             match verdict:
@@ -244,7 +243,7 @@ class Consumer(Generic[T]):
                     await message.ack()
                     self.counts.acked += 1
                 case Retry(after_s):
-                    await self._close(delivery, known)
+                    await self._close(name, known)
                     await message.nak(delay=after_s * random.uniform(1.0, 1.25))
                     self.counts.retried += 1
                     log.info("delivery_retried", **where, error=one_line(error))
@@ -255,18 +254,16 @@ class Consumer(Generic[T]):
                     log.warning("delivery_buried", **where, code=code, reason=reason)
         except (NatsError, InstepError) as failure:
             log.warning("delivery_left_unsettled", **where, error=type(failure).__name__)
-            await self._close(delivery, known)
+            await self._close(name, known)
             return
         ended.forget(delivery.sequence)
         if known.noted and not isinstance(verdict, Bury):  # a copy of it may be on its way
-            await self._troubles.erase(self._of(delivery))
+            await self._troubles.erase(name)
 
-    def _of(self, delivery: Delivery) -> str:
-        return self._name(delivery.sequence, delivery.headers)
-
-    def _name(self, sequence: int, headers: Mapping[str, str] | None) -> str:
+    def _name(self, message: Msg) -> str:
         """What its trouble is noted under; who publishes to other stages may use any header."""
-        return name_of(sequence, headers if headers and self._has_copies else {})
+        headers = message.headers if self._has_copies else None
+        return name_of(message.metadata.sequence.stream, stored_us(message.reply), headers or {})
 
 
 def describe(message: Msg, now: datetime) -> Delivery:

@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from nats.aio.msg import Msg
@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
-from shared.bus.bury import DEAD_LETTERS, outgoing
+from shared.bus.bury import DEAD_LETTERS, Origin, outgoing
 from shared.bus.publish import store
 from shared.bus.reading import scan
 from shared.change_codec import check_identity
@@ -82,6 +82,7 @@ async def drop(js: JetStreamContext, id: int) -> bool:
 
 
 NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def letter_of(message: Msg) -> DeadLetter:
@@ -109,6 +110,7 @@ class Exhausted:
     consumer: str
     sequence: int
     deliveries: int
+    at: datetime
 
 
 def exhausted_of(message: Msg) -> Exhausted:
@@ -120,6 +122,7 @@ def exhausted_of(message: Msg) -> Exhausted:
             str(told["consumer"]),
             int(told["stream_seq"]),
             int(told["deliveries"]),
+            _moment(str(told["timestamp"])),
         )
     except GARBAGE:
         raise MalformedEvent("not an advisory of exhausted deliveries") from None
@@ -137,10 +140,11 @@ def mover(
             return ()
         except (NatsError, APIError, TimeoutError) as error:
             raise BusUnavailable(f"{told.stream}: not readable ({type(error).__name__})") from None
+        assert raw.time is not None  # the server always says
+        if raw.time > told.at:
+            return ()  # the stream was made anew, and has given the number to another message
         letter = outgoing(
-            stream=told.stream,
-            consumer=told.consumer,
-            sequence=told.sequence,
+            Origin(told.stream, told.consumer, told.sequence, _microseconds(raw.time)),
             subject=raw.subject or "",
             data=raw.data or b"",
             headers={
@@ -155,6 +159,16 @@ def mover(
         return ()
 
     return move
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(text: str) -> datetime:
+    """A time of the server, to the microsecond. Raises ValueError."""
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{seconds}.{fraction[:6]:0<6}+00:00")
 
 
 async def _is_work_queue(js: JetStreamContext, stream: str) -> bool:

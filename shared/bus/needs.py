@@ -29,9 +29,10 @@ from shared.topology import (
 
 ADMIN: Final = "admin"
 CLI: Final = "cli"
+"""A command that opens a bus without keys; no key is made for it."""
 PUBLISHER: Final = "publisher"
 SERVICES: Final = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
-IDENTITIES: Final = (ADMIN, *SERVICES, CLI, PUBLISHER)
+IDENTITIES: Final = (ADMIN, *SERVICES, PUBLISHER)
 """Further publishers, `publisher-<source>`, may be added."""
 
 ALL: Final = (">",)
@@ -216,33 +217,21 @@ def _validator(generation: str) -> Needs:
 
 
 def _gateway(generation: str) -> Needs:
-    reads = _cli(generation)
+    others = (stream.name for stream in STREAMS if stream.name not in ("DOCS", "DLQ"))
     return Needs(
         uses=(
-            *reads.uses,
+            *(Use(stream, read=True) for stream in others),
             _docs(write=True, scan=True),
-            Use("DLQ", delete=True),
+            Use("DLQ", read=True, scan=True, delete=True),
+            _bucket(INSTANCE, scan=True),
             _bucket(BATCHES, write=ALL, scan=True, erase=True),
-            _ledger(generation, write=True),
+            _ledger(generation, write=True, many=True, scan=True),
             _bucket(EMBCACHE, read=False, many=True),
         ),
-        watches=reads.watches,
+        watches=(ACCEPT, *_road(generation), validate_stage(generation), RECORDER, MOVER),
         says=(ASKED,),
         hears=(EVERYBODY,),
         counts_streams=True,
-    )
-
-
-def _cli(generation: str) -> Needs:
-    return Needs(
-        uses=(
-            *(Use(s.name, read=True, scan=s.name == "DLQ") for s in STREAMS),
-            _bucket(INSTANCE, scan=True),
-            _bucket(BATCHES, scan=True),
-            _ledger(generation, many=True, scan=True),
-            _bucket(EMBCACHE, read=False),
-        ),
-        watches=(ACCEPT, *_road(generation), validate_stage(generation), RECORDER, MOVER),
     )
 
 
@@ -258,5 +247,4 @@ _NEEDS: Final = {
     "indexer": _indexer,
     "validator": _validator,
     "gateway": _gateway,
-    CLI: _cli,
 }

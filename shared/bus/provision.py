@@ -25,6 +25,7 @@ from shared.bus.configs import (
 )
 from shared.bus.needs import stages_of, streams_of
 from shared.bus.rising import SKEW_S, above, clock
+from shared.bus.server import MARK
 from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned
 from shared.topology import BODIES, BUCKETS, MOVER, RECORDER, STREAMS, Stage, ledger_bucket, stages
 
@@ -37,6 +38,9 @@ STREAM_EXISTS: Final = 10058
 OTHERS_S: Final = 1.0
 OTHERS_TRIES: Final = 10
 """How often, and how many times, a process with a wrong clock looks for what others make."""
+RELOAD_S: Final = 0.1
+RELOAD_TRIES: Final = 10
+"""A server that takes in a configuration with accounts has no JetStream for a moment."""
 FIXED: Final = ("retention", "storage", "deliver_policy", "ack_policy", "replay_policy")
 """Fields whose change would need the stream or consumer made anew."""
 
@@ -93,6 +97,24 @@ async def _compare(js: JetStreamContext, api: str, what: str, want: Config) -> N
     _refuse_fixed(what, changes)
     if changes:
         log.warning("bus_differs", what=what, differs=_shown(changes), fix="instep provision")
+
+
+async def account_before(js: JetStreamContext) -> str | None:
+    """The account that an older version kept the streams in, by the permissions of the admin.
+
+    None: the server's configuration notes none.
+
+    Raises:
+        BusUnavailable: the server does not answer.
+    """
+    try:
+        reply = await js._nc.request("$SYS.REQ.USER.INFO", timeout=TIMEOUT_S)
+    except (NatsError, TimeoutError) as error:
+        raise BusUnavailable(f"who this is: no answer ({type(error).__name__})") from None
+    about = json.loads(reply.data).get("data") or {}
+    denied = ((about.get("permissions") or {}).get("publish") or {}).get("deny") or ()
+    found = [subject for subject in denied if subject.startswith(f"{MARK}.")]
+    return found[0].removeprefix(f"{MARK}.") if found else None
 
 
 def _streams(generation: str) -> list[Config]:
@@ -200,15 +222,7 @@ def _shown(changes: Mapping[str, tuple[Any, Any]]) -> str:
 async def ask(js: JetStreamContext, api: str, request: Config | None) -> Config | None:
     """One request to JetStream's API; None: what was asked about does not exist."""
     payload = b"" if request is None else json.dumps(request).encode()
-    try:
-        reply = await js._nc.request(f"$JS.API.{api}", payload, timeout=TIMEOUT_S)
-    except NoRespondersError:
-        raise ConfigurationError(
-            "the NATS server runs without JetStream: start it with -js"
-        ) from None
-    except (NatsError, TimeoutError) as error:
-        raise BusUnavailable(f"{api}: no answer ({type(error).__name__})") from None
-    answer: Config = json.loads(reply.data)
+    answer: Config = json.loads(await _answered(js, api, payload))
     refusal = answer.get("error")
     if refusal is None:
         return answer
@@ -221,3 +235,17 @@ async def ask(js: JetStreamContext, api: str, request: Config | None) -> Config 
         raise BusUnavailable(f"{api}: {refusal.get('description')}")
     hint = "; raise the server's max_file" if no_storage else ""
     raise ConfigurationError(f"the bus refused {api}: {refusal.get('description')}{hint}")
+
+
+async def _answered(js: JetStreamContext, api: str, payload: bytes) -> bytes:
+    """The answer, also when the server reloads its configuration meanwhile."""
+    for tries in range(RELOAD_TRIES):
+        try:
+            reply = await js._nc.request(f"$JS.API.{api}", payload, timeout=TIMEOUT_S)
+            return bytes(reply.data)
+        except NoRespondersError:
+            if tries + 1 < RELOAD_TRIES:
+                await asyncio.sleep(RELOAD_S)
+        except (NatsError, TimeoutError) as error:
+            raise BusUnavailable(f"{api}: no answer ({type(error).__name__})") from None
+    raise ConfigurationError("the NATS server runs without JetStream: start it with -js")

@@ -22,6 +22,9 @@ from shared.errors import BusUnavailable, PermanentError
 TIMEOUT_S: Final = 5.0
 PAGE_BYTES: Final = 8 * 1024**2
 
+_ACK_TOKENS: Final = 9
+"""`$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<of consumer>.<time>.<pending>`; the newer
+format has two more before the stream."""
 _PAGE_MESSAGES: Final = 1000
 _NO_MESSAGE: Final = 10037
 
@@ -36,6 +39,26 @@ def translated(doing: str) -> Iterator[None]:
     except (nats.errors.Error, TimeoutError, OSError) as error:
         code = f" {error.err_code}" if isinstance(error, APIError) else ""
         raise BusUnavailable(f"{doing}: {type(error).__name__}{code}") from error
+
+
+def stream_sequence(reply: str) -> int:
+    """From the reply subject of a pulled message; its `metadata` makes a clock time, too, which
+    costs as much as all the rest."""
+    return _ack_number(reply, 5)
+
+
+def stored_us(reply: str) -> int:
+    """When the server stored a pulled message, in microseconds since 1970, rounded down.
+
+    A stream that is made anew may count from 1 again; together with this time, a sequence names one
+    message for ever.
+    """
+    return _ack_number(reply, 7) // 1000
+
+
+def _ack_number(reply: str, place: int) -> int:
+    tokens = reply.split(".")
+    return int(tokens[place if len(tokens) == _ACK_TOKENS else place + 2])
 
 
 async def newest(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
@@ -53,6 +76,57 @@ async def newest(js: JetStreamContext, stream: str, subject: str) -> RawStreamMs
             raise
 
 
+class Reader:
+    """What is in a stream under a subject, and after it whatever is added, page by page.
+
+    Its consumer lies in the memory of the server: a server that starts again, or a stream that is
+    made anew, does not know it any more. After any error messages may be missing: begin anew.
+    """
+
+    def __init__(self, js: JetStreamContext, stream: str, consumer: str, pending: int) -> None:
+        self._js, self._stream, self._consumer = js, stream, consumer
+        self._delivered = 0
+        self.pending = pending
+        """Messages that are there and were not read yet, as far as is known."""
+
+    @classmethod
+    async def open(
+        cls, js: JetStreamContext, stream: str, subject: str, *, values: bool = True
+    ) -> "Reader":
+        """Raises BusUnavailable. `values`: whether bodies are wanted; headers come in any case."""
+        with translated(f"reading {stream}"):
+            consumer = await js.add_consumer(
+                stream,
+                ConsumerConfig(
+                    deliver_policy=DeliverPolicy.ALL,
+                    ack_policy=AckPolicy.NONE,
+                    filter_subject=subject,
+                    headers_only=not values,
+                    mem_storage=True,
+                    inactive_threshold=60.0,
+                ),
+            )
+        return cls(js, stream, consumer.name, consumer.num_pending or 0)
+
+    async def more(self) -> Sequence[Msg]:
+        """The next messages in the order of the stream; none: its end is reached for now.
+
+        Raises:
+            BusUnavailable: no answer, or messages were lost on the way.
+        """
+        with translated(f"reading {self._stream}"):
+            page = await _pull(self._js, self._stream, self._consumer)
+        self._delivered += len(page)
+        if page and page[-1].metadata.sequence.consumer != self._delivered:
+            raise BusUnavailable(f"reading {self._stream}: messages were lost on the way")
+        self.pending = page[-1].metadata.num_pending if page else 0
+        return page
+
+    async def close(self) -> None:
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._js.delete_consumer(self._stream, self._consumer)
+
+
 async def scan(
     js: JetStreamContext, stream: str, subject: str, *, values: bool = True
 ) -> AsyncGenerator[Msg, None]:
@@ -64,32 +138,13 @@ async def scan(
     Raises:
         BusUnavailable: no answer; start again.
     """
-    with translated(f"reading {stream}"):
-        consumer = await js.add_consumer(
-            stream,
-            ConsumerConfig(
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=AckPolicy.NONE,
-                filter_subject=subject,
-                headers_only=not values,
-                mem_storage=True,
-                inactive_threshold=60.0,
-            ),
-        )
+    reader = await Reader.open(js, stream, subject, values=values)
     try:
-        pending, delivered = consumer.num_pending or 0, 0
-        while pending:
-            with translated(f"reading {stream}"):
-                page = await _pull(js, stream, consumer.name)
-            for message in page:
+        while reader.pending:
+            for message in await reader.more():
                 yield message
-            delivered += len(page)
-            if page and page[-1].metadata.sequence.consumer != delivered:
-                raise BusUnavailable(f"reading {stream}: messages were lost on the way")
-            pending = page[-1].metadata.num_pending if page else 0
     finally:
-        with contextlib.suppress(nats.errors.Error, TimeoutError):
-            await js.delete_consumer(stream, consumer.name)
+        await reader.close()
 
 
 async def _pull(js: JetStreamContext, stream: str, consumer: str) -> Sequence[Msg]:

@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.bus.needs import source_of
+from shared.bus.needs import ADMIN, PUBLISHER, inbox_of, source_of
 from shared.bus.permissions import Permissions, permissions
 from shared.topology import MAX_MESSAGE_BYTES, MB
 
@@ -16,32 +16,80 @@ CLUSTER_FILE: Final = "nats-cluster.conf"
 ROUTES: Final = "0.0.0.0:6222"
 MAX_MEMORY_BYTES: Final = 64 * MB
 GENERATIONS: Final = "# generations:"
+ACCOUNT: Final = "INSTEP"
+"""Of the services. Its streams lie below this name in the server's store."""
+DEFAULT_ACCOUNT: Final = "$G"
+"""Of users that are in no account, as those of older versions were."""
+BEFORE: Final = "# streams before:"
+MARK: Final = "instep.streams.before"
+"""The admin may not publish to this subject with the account of an older version at its end: a
+server tells its clients nothing of its configuration but their permissions."""
 ENCRYPTION: Final = "# Encryption:"
 
 
-def authorization(public: Mapping[str, str], generations: Sequence[str]) -> str:
+def accounts(
+    public: Mapping[str, str], generations: Sequence[str], *, before: str | None = None
+) -> str:
     """Who may connect, and do what: `auth.conf`.
+
+    The services share one account. The server publishes its answers to whatever subject a client
+    names for them, and checks no permission for that, so each publisher has an account of its own:
+    answers to it stay there.
 
     Args:
         public: public nkeys by identity.
         generations: ids of the generations that the services work on.
+        before: account that an older version kept the streams in, if there was one.
     """
-    publishers = [name for name in public if source_of(name) is not None]
-    users = [
-        _user(name, key, permissions(name, generations, publishers=publishers))
-        for name, key in public.items()
-    ]
+    publishers = {name: key for name, key in public.items() if source_of(name) is not None}
+    may = {
+        name: permissions(name, generations, publishers=publishers)
+        for name in public
+        if name not in publishers
+    }
+    if before:
+        may[ADMIN] = replace(may[ADMIN], not_publish=(f"{MARK}.{before}",))
+    services = [_user(name, public[name], allowed) for name, allowed in may.items()]
     return "\n".join(
         [
             "# Written by `instep keys`: who may do what. Only public keys: no secret is here.",
             f"{GENERATIONS} {' '.join(generations)}",
-            "authorization {",
-            "  users: [",
-            *users,
-            "  ]",
+            *([f"{BEFORE} {before}"] if before else []),
+            "accounts {",
+            f"  {ACCOUNT} {{",
+            "    jetstream: enabled",
+            *_block("users", services),
+            *_block("exports", [line for name in publishers for line in _exports(name)]),
+            "  }",
+            *(line for name, key in publishers.items() for line in _publisher(name, key)),
             "}",
             "",
         ]
+    )
+
+
+def account_before(auth: str) -> str | None:
+    """The account that an older version kept the streams in, as an `auth.conf` notes it. Pure."""
+    found = re.search(rf"^{BEFORE} *(\S+)", auth, re.MULTILINE)
+    return found[1] if found else None
+
+
+def has_one_account(auth: str) -> bool:
+    """Whether an older version wrote this `auth.conf`, with publishers beside services. Pure."""
+    return re.search(r"^authorization \{", auth, re.MULTILINE) is not None
+
+
+def publishers_of(auth: str) -> frozenset[str]:
+    """Publishers that an `auth.conf` gives an account. Pure."""
+    return frozenset(re.findall(rf'^  "({PUBLISHER}[^"]*)" {{', auth, re.MULTILINE))
+
+
+def how_to_move(before: str) -> str:
+    """What an operator does with the streams of an older version. Pure."""
+    return (
+        f"stop the server, rename the folder jetstream/{before} below its store_dir to "
+        f"jetstream/{ACCOUNT}, and start it again (a cluster needs a backup instead: see Security "
+        "in the manual)"
     )
 
 
@@ -136,25 +184,59 @@ def _encryption(place: Place, before: str) -> str:
 """
 
 
+def _exports(publisher: str) -> list[str]:
+    """What the services' account lets one publisher's account use."""
+    only = f"accounts: [{json.dumps(publisher)}]"
+    return [
+        f"      {{ {kind}: {json.dumps(subject)}, {only} }}"
+        for kind, subject in _shared(publisher).items()
+    ]
+
+
+def _publisher(name: str, key: str) -> list[str]:
+    """The account of one publisher: submissions go out of it, receipts come in."""
+    imports = [
+        f"      {{ {kind}: {{ account: {ACCOUNT}, subject: {json.dumps(subject)} }} }}"
+        for kind, subject in _shared(name).items()
+    ]
+    return [
+        f"  {json.dumps(name)} {{",
+        *_block("users", [_user(name, key, permissions(name, ()))]),
+        *_block("imports", imports),
+        "  }",
+    ]
+
+
+def _shared(publisher: str) -> dict[str, str]:
+    """Subjects that cross the border between a publisher and the services, by kind."""
+    return {
+        "service": f"documents.submitted.{source_of(publisher)}",
+        "stream": f"{inbox_of(publisher)}.>",
+    }
+
+
+def _block(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"    {name}: [", *lines, "    ]"]
+
+
 def _user(name: str, key: str, may: Permissions) -> str:
     publish = f"allow: {_list(may.publish)}"
     if may.not_publish:
-        publish += f"\n          deny: {_list(may.not_publish)}"
-    return f"""    {{ # {name}
-      nkey: {key}
-      permissions: {{
-        publish: {{
-          {publish}
+        publish += f"\n            deny: {_list(may.not_publish)}"
+    return f"""      {{ # {name}
+        nkey: {key}
+        permissions: {{
+          publish: {{
+            {publish}
+          }}
+          subscribe: {{ allow: {_list(may.subscribe)} }}
         }}
-        subscribe: {{ allow: {_list(may.subscribe)} }}
-      }}
-    }}"""
+      }}"""
 
 
 def _list(subjects: Iterable[str]) -> str:
     shown = [json.dumps(subject) for subject in subjects]
-    return (
-        "[" + ", ".join(shown) + "]"
-        if len(shown) < 2
-        else ("[\n            " + "\n            ".join(shown) + "\n          ]")
-    )
+    if len(shown) < 2:
+        return "[" + ", ".join(shown) + "]"
+    gap = "\n" + " " * 14
+    return "[" + gap + gap.join(shown) + gap[:-2] + "]"

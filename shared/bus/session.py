@@ -234,12 +234,12 @@ class BusSession:
 
     async def _on_disconnected(self) -> None:
         if not self._closing:
-            log.warning("bus_disconnected", name=self._name)
+            log.warning("bus_disconnected", name=self._name, reason="the bus does not answer")
 
     async def _on_reconnected(self) -> None:
         self.reconnects += 1
         self._refused = False
-        log.warning("bus_reconnected", name=self._name)
+        log.warning("bus_reconnected", name=self._name, reason="the bus answers again")
         if is_plain(self.client, self.access):
             self.fail(ConfigurationError("the NATS server does not encrypt any more"))
         self.heartbeat.reconnected()

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from nats.js import JetStreamContext
 
-from shared.bus.trouble import Ended, Known, Trouble
+from shared.bus.trouble import Ended, Known, Trouble, names_work
 from shared.bus.troubles import Troubles
 from shared.errors import GARBAGE, BusUnavailable, Conflict
 
@@ -71,7 +71,7 @@ class Suspicion:
 
     async def _open(self) -> None:
         noted = await self.notes.names()
-        self._noted |= {name for name in noted if not name.isdecimal()}  # a number has no copies
+        self._noted |= {name for name in noted if names_work(name)}  # others have no copies
         mark = await self.notes.read_mark()
         up_to, server = _decode(mark.data)
         if server == self._server:

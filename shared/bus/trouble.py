@@ -53,14 +53,21 @@ class Trouble:
         return json.dumps(asdict(self)).encode()
 
 
-def name_of(sequence: int, headers: Mapping[str, str]) -> str:
+def name_of(sequence: int, stored_us: int, headers: Mapping[str, str]) -> str:
     """What the trouble of a message is noted under.
 
     A part whose enricher died before it was acknowledged is published again, as another message:
-    the work is the same, and so is what it does to those who open it.
+    the work is the same, and so is what it does to those who open it. Any other message is named by
+    its sequence and the time when it was stored, for a stream that was made anew may give the
+    sequence to another one.
     """
     work = headers.get(WORK, "")
-    return work if re.fullmatch("[a-z2-7]{26}", work) else str(sequence)
+    return work if names_work(work) else f"{sequence}-{stored_us}"
+
+
+def names_work(name: str) -> bool:
+    """Whether a `name_of` is that of all copies of a message."""
+    return re.fullmatch("[a-z2-7]{26}", name) is not None
 
 
 def decode(data: bytes) -> Trouble:

@@ -15,6 +15,7 @@ from shared.events.base import (
     Model,
     Scalar,
     Source,
+    json_bytes,
     malformed,
 )
 from shared.events.changes import Content, DocumentChanged, Inline, Linked, Ready, Stored
@@ -84,6 +85,7 @@ __all__ = [
     "SubmittedChunk",
     "cache_keys",
     "example_json",
+    "json_bytes",
     "malformed",
     "parse_result",
     "with_context",

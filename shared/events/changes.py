@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.events.base import Batch, Document, Event, Metadata, Model
+from shared.events.base import Batch, Document, Event, Listed, Metadata, Model
 from shared.events.intake import Reference, SubmittedChunk
 
 
@@ -45,7 +45,7 @@ class Ready(Model):
     """Chunks that the publisher has cut already."""
 
     kind: Literal["chunks"] = "chunks"
-    chunks: tuple[SubmittedChunk, ...]
+    chunks: Listed[SubmittedChunk]
 
 
 Content = Annotated[Inline | Stored | Linked | Ready, Field(discriminator="kind")]

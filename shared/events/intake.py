@@ -4,14 +4,14 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.events.base import Batch, Document, Event, Metadata, Model
+from shared.events.base import Batch, Document, Event, Listed, Metadata, Model
 
 
 class SubmittedChunk(Model):
     """A chunk that its publisher has cut already."""
 
     text: str
-    heading: tuple[str, ...] = ()
+    heading: Listed[str] = ()
 
 
 class Reference(Model):
@@ -33,7 +33,7 @@ class DocumentSubmitted(Event):
     text: str | None = None
     data_base64: str | None = None
     """Bytes of any format, for what is not text."""
-    chunks: tuple[SubmittedChunk, ...] | None = None
+    chunks: Listed[SubmittedChunk] | None = None
     ref: Reference | None = None
     media_type: str | None = None
     """Default: by the ending of the path."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from shared.events.base import Batch, Document, Event, Metadata, Model
+from shared.events.base import Batch, Document, Event, Listed, Metadata, Model
 from shared.identity import cache_key, short_digest
 from shared.lanes import BULK, EXPRESS, Lane
 
@@ -20,7 +20,7 @@ class PartRow(Model):
     chunk_key: str
     born: int
     text: str
-    heading: tuple[str, ...] = ()
+    heading: Listed[str] = ()
     title: str = ""
     metadata: Metadata = Field(default={})
 
@@ -47,7 +47,7 @@ class DocumentEnriched(Event):
     document: Document
     batch: Batch
     generation: str
-    rows: tuple[PartRow, ...]
+    rows: Listed[PartRow]
     lane: Lane = EXPRESS
     """Queue that the part waits in; the subject of `bulk` ends in `.bulk`."""
 
@@ -69,7 +69,7 @@ class EmbeddingsReady(Event):
     document: Document
     batch: Batch
     generation: str
-    rows: tuple[PartRow, ...] = ()
+    rows: Listed[PartRow] = ()
     fingerprint: str = ""
     dims: int = 0
     count: int = 0

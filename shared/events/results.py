@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from shared.events.base import Batch, Document, Event, Model
+from shared.events.base import Batch, Document, Event, Listed, Model
+from shared.identity import batch_key, short_digest
 
 
 class ChunkCounts(Model):
@@ -89,7 +90,7 @@ class DocumentValidated(Result):
     self_query_passed: bool | None = None
     """None: not sampled."""
     freshness_s: float | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: Listed[str] = ()
 
 
 class BatchSummary(Model):
@@ -126,7 +127,8 @@ class BatchCompleted(Event):
     @property
     def message_id(self) -> str:
         short = "" if self.complete else f":{self.missing} missing"
-        return f"completed:{self.generation}:{self.batch.id}{short}"
+        batch = batch_key(self.generation, self.batch.source, self.batch.id)
+        return f"completed:{batch}:{short_digest(self.batch.started_at.isoformat())}{short}"
 
 
 RESULTS: dict[str, type[Result]] = {

@@ -1,16 +1,16 @@
 """The ledger in a NATS KV bucket: one key a document, changed by compare-and-set only."""
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import structlog
 from nats.js import JetStreamContext
 
-from shared.bus.buckets import KvBucket
+from shared.bus.buckets import BucketFeed, KvBucket
 from shared.errors import Conflict, LedgerConflict
 from shared.identity import is_doc_key
 from shared.ordering import Record
-from shared.ports import Entry
+from shared.ports import Entry, LedgerChange
 from shared.record_codec import read, to_bytes
 from shared.topology import ledger_bucket
 
@@ -67,6 +67,30 @@ class KvLedger:
             async for key, value in items:
                 if is_doc_key(key):
                     yield key, _record(key, value.data)
+
+    async def follow(self) -> "KvLedgerFeed":
+        return KvLedgerFeed(await self._bucket.follow())
+
+
+class KvLedgerFeed:
+    """Implements `shared.ports.LedgerFeed`."""
+
+    def __init__(self, bucket: BucketFeed) -> None:
+        self._bucket = bucket
+
+    async def more(self) -> Sequence[LedgerChange]:
+        return [_change(key, data) for key, data in await self._bucket.more()]
+
+    async def is_whole(self, keys: int) -> bool:
+        return await self._bucket.is_whole(keys)
+
+    async def close(self) -> None:
+        await self._bucket.close()
+
+
+def _change(doc_key: str, data: bytes | None) -> LedgerChange:
+    record = None if data is None else _record(doc_key, data)
+    return LedgerChange(doc_key, record, unreadable=data is not None and record is None)
 
 
 def _record(doc_key: str, data: bytes) -> Record | None:

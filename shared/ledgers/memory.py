@@ -1,10 +1,10 @@
 """A ledger in memory: for tests, and as the plainest statement of the contract."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from shared.errors import LedgerConflict, PermanentError
 from shared.ordering import Record
-from shared.ports import Entry
+from shared.ports import Entry, LedgerChange
 from shared.record_codec import read, to_bytes
 from shared.topology import MAX_MESSAGE_BYTES
 
@@ -47,3 +47,27 @@ class MemoryLedger:
         """Any bytes under a key, as whoever may write to the bucket may send them."""
         self._revision += 1
         self._values[doc_key] = data, self._revision
+
+    async def follow(self) -> "MemoryLedgerFeed":
+        return MemoryLedgerFeed(self._values)
+
+
+class MemoryLedgerFeed:
+    """Implements `shared.ports.LedgerFeed`."""
+
+    def __init__(self, values: Mapping[str, tuple[bytes, int]]) -> None:
+        self._values = values
+        self._last = 0
+
+    async def more(self) -> Sequence[LedgerChange]:
+        changed = sorted((at, key) for key, (_, at) in self._values.items() if at > self._last)
+        if changed:
+            self._last, _ = changed[-1]
+        records = ((key, read(self._values[key][0])) for _, key in changed)
+        return [LedgerChange(key, record, unreadable=record is None) for key, record in records]
+
+    async def is_whole(self, keys: int) -> bool:
+        return len(self._values) == keys
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

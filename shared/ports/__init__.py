@@ -8,7 +8,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 from shared.change_codec import UnreadableChange
-from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, Newest, Publish
+from shared.ports.bus import (
+    ChangeLog,
+    Delivery,
+    Entry,
+    Ledger,
+    LedgerChange,
+    LedgerFeed,
+    Newest,
+    Publish,
+)
 from shared.ports.content import ContentStore, Shelf
 from shared.ports.encoding import (
     Encoder,
@@ -38,6 +47,8 @@ __all__ = [
     "Holding",
     "Holds",
     "Ledger",
+    "LedgerChange",
+    "LedgerFeed",
     "Mode",
     "Newest",
     "Now",

@@ -1,8 +1,8 @@
 """What is asked of the bus and of the ledger on it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Set
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.change_codec import UnreadableChange
 from shared.events import DocumentChanged, Event
@@ -127,3 +127,37 @@ class Ledger(Protocol):
     def entries(self) -> AsyncIterator[tuple[str, Record | None]]:
         """Every doc_key and record, in any order; None: what lies there cannot be read."""
         ...
+
+    async def follow(self) -> "LedgerFeed":
+        """Every record, and every change from then on. Raises BusUnavailable."""
+        ...
+
+
+class LedgerChange(NamedTuple):
+    """What is under a doc_key from now on: a record, nothing any more, or no record."""
+
+    doc_key: str
+    record: Record | None
+    unreadable: bool = False
+
+
+class LedgerFeed(Protocol):
+    """Records and their changes, in their order. After any error another one has to be begun."""
+
+    async def more(self) -> Sequence[LedgerChange]:
+        """The next ones; empty: that is all for now.
+
+        Raises:
+            BusUnavailable: no answer, or something is missing.
+        """
+        ...
+
+    async def is_whole(self, keys: int) -> bool:
+        """Whether no record is gone that nothing was told of.
+
+        Args:
+            keys: different doc_keys that were told of, gone ones too.
+        """
+        ...
+
+    async def close(self) -> None: ...

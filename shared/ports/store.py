@@ -133,11 +133,17 @@ class VectorStore(Protocol):
         ...
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
-        """The nearest rows, best first. `vector`: float32, shape (dimensions,)."""
+        """The nearest rows, best first. `vector`: float32, shape (dimensions,).
+
+        A filter that no row can fit finds nothing. Raises StoreUnavailable, QuestionRefused.
+        """
         ...
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        """The best rows by keywords (BM25), best first; odd input finds nothing, never raises."""
+        """The best rows by keywords (BM25), best first.
+
+        The text is words and nothing else: no character of it is syntax. Raises as `search`.
+        """
         ...
 
     async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:

@@ -30,7 +30,7 @@ def _key_lines(text: str) -> dict[str, int]:
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
             table = re.sub(r"[\s\"']", "", header[1])
             lines.setdefault(table, number)
-        elif key := re.match(r"\s*([\w.\-\"' ]+?)\s*=", line):
+        elif key := re.match(r"([\w.\-\"'\s]++)=", line):
             name = re.sub(r"[\s\"']", "", key[1])
             lines.setdefault(f"{table}.{name}" if table else name, number)
     return lines

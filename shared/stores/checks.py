@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -58,8 +59,25 @@ def checked_query(vector: Vector, dimensions: int) -> bool:
     return sound(vector, dimensions)
 
 
-def restricts_to_nothing(where: Filter) -> bool:
-    return where.sources is not None and not where.sources
+def possible(where: Filter) -> Filter | None:
+    """The filter without values that no row can have; None when it lets nothing through.
+
+    Rows hold valid Unicode; a lone surrogate, which JSON can spell, is in none of them.
+    """
+    if where.path_prefix is not None and not _is_unicode(where.path_prefix):
+        return None
+    if where.sources is None:
+        return where
+    sources = tuple(filter(_is_unicode, where.sources))
+    return replace(where, sources=sources) if sources else None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def clean_query(text: str) -> str:

@@ -128,27 +128,33 @@ class LanceStore:
         return frozenset((plain - held) | (vectors.keys() - same) | lost)
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
-        asks = checks.checked_query(vector, self.dimensions)
-        if not asks or limit < 1 or checks.restricts_to_nothing(where):
+        asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
+        if not asks or limit < 1 or rest is None:
             return []
         query = (
             (await self._nearest(vector)).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
         )
-        if condition := lance_rows.condition(where):
+        if condition := lance_rows.condition(rest):
             query = query.where(condition)
-        async with self._queries.one():
+        async with self._queries.question():
             found = await query.to_list()
         return [lance_rows.to_hit(row, lance_rows.cosine(row["_distance"])) for row in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        if limit < 1 or checks.restricts_to_nothing(where):
+        """See the port. A bare text would be parsed: LanceDB reads one in quotes as a phrase, which
+        the index cannot answer. In a `MatchQuery` it is words."""
+        from lancedb.query import MatchQuery
+
+        rest = checks.possible(where)
+        if limit < 1 or rest is None:
             return []
-        table = await self._table.now()
-        query = table.query().nearest_to_text(checks.clean_query(text), columns="words")
+        # lancedb gives the other fields defaults in a way that mypy does not read
+        words = MatchQuery(checks.clean_query(text), "words")  # type: ignore[call-arg]
+        query = (await self._table.now()).query().nearest_to_text(words)
         query = query.limit(limit).select([*lance_rows.COLUMNS, "_score"])
-        if condition := lance_rows.condition(where):
+        if condition := lance_rows.condition(rest):
             query = query.where(condition)
-        async with self._queries.one():
+        async with self._queries.question():
             found = await query.to_list()
         return [lance_rows.to_hit(row, row["_score"]) for row in found]
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import StoreUnavailable
+from shared.errors import QuestionRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from lancedb import Session
@@ -62,11 +62,39 @@ class Queries:
             with translated():
                 yield
 
+    @asynccontextmanager
+    async def question(self) -> AsyncIterator[None]:
+        """The same for a query that a person words: QuestionRefused where that is the fault."""
+        async with self._places:
+            with translated(refuses=True):
+                yield
+
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Lance raises these four, told apart by text only; all of them may pass."""
+def translated(*, refuses: bool = False) -> Iterator[None]:
+    """Make the errors of Lance ours.
+
+    Args:
+        refuses: a value that Lance cannot take came with the question.
+
+    Raises:
+        QuestionRefused: such a value, if `refuses`.
+        StoreUnavailable: Lance raises these four, told apart by text only; all may pass.
+    """
     try:
         yield
     except (RuntimeError, OSError, ValueError, TimeoutError) as error:
+        if refuses and is_refusal(error):
+            raise QuestionRefused("the vector store cannot take this question") from error
         raise StoreUnavailable(f"LanceDB: {str(error)[:300]}") from error
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether Lance refuses a value, so that another question may be answered. Pure.
+
+    A table of other columns is told in the same way, and is no fault of the question.
+    """
+    if isinstance(error, UnicodeError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, ValueError) and "invalid" in said and "schema error" not in said

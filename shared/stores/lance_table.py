@@ -5,6 +5,7 @@ A file in the folder, which goes with it, says which making it is.
 """
 
 import asyncio
+import contextlib
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -131,7 +132,7 @@ class LanceTable:
 
     async def _make(self) -> None:
         """Open or create the table, put one aside that cannot be read, and mark a new one."""
-        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         self._sight = None
         self._connection = await connect(self._folder)
         self._opened = await open_table(self._connection, self._folder, self.name, self._dimensions)
@@ -141,8 +142,12 @@ class LanceTable:
     def _put_mark(self) -> None:
         """Mark it unless it is marked; of two that do it at once the later counts.
 
+        Its folder is made private, for version 0.1.0 left that to the umask.
+
         Raises OSError.
         """
+        with contextlib.suppress(PermissionError):  # another user's
+            place(self._folder, self.name).chmod(0o700)
         if self._mark.exists():
             return
         fresh = self._mark.with_name(f"{MARK}.{secrets.token_hex(8)}")

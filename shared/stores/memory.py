@@ -14,7 +14,7 @@ from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vecto
 from shared.stores import checks, seal
 from shared.stores.looks import Look, digested, held
 
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = re.compile(r"[^\W_]+")
 _K1: Final = 1.2
 _B: Final = 0.75
 

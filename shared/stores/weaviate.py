@@ -131,19 +131,19 @@ class WeaviateStore:
         return lost
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
-        asks = checks.checked_query(vector, self.dimensions)
-        if not asks or limit < 1 or checks.restricts_to_nothing(where):
+        asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
+        if not asks or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
-        found = await self._rows.near(vector, most, weaviate_rows.SHOWN, where)
+        found = await self._rows.near(vector, most, weaviate_rows.SHOWN, rest)
         return [weaviate_rows.to_hit(one.properties, _cosine(one.distance)) for one in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        query = checks.clean_query(text)
-        if not weaviate_rows.asks(query) or limit < 1 or checks.restricts_to_nothing(where):
+        query, rest = checks.clean_query(text), checks.possible(where)
+        if not weaviate_rows.asks(query) or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
-        found = await self._rows.keywords(query, most, weaviate_rows.SHOWN, where)
+        found = await self._rows.keywords(query, most, weaviate_rows.SHOWN, rest)
         return [weaviate_rows.to_hit(one.properties, one.score) for one in found]
 
     async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:

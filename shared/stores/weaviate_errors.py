@@ -10,11 +10,14 @@ from typing import Final, Literal
 from shared.errors import (
     ConfigurationError,
     InstepError,
+    QuestionRefused,
     StoreMismatch,
     StoreUnavailable,
 )
 
-Fault = Literal["version", "plain", "nodes", "full", "key", "object", "gone", "schema", "away"]
+Fault = Literal[
+    "version", "plain", "nodes", "full", "key", "object", "gone", "schema", "question", "away"
+]
 
 SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
     ("version", r"is not supported\. please use weaviate"),
@@ -41,6 +44,7 @@ SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
         r"non-existing index|class .{0,80} not present",
     ),
     ("schema", r"no such prop|could not find property|invalid pagination params"),
+    ("question", r"invalid search term|only stopwords provided"),
 )
 MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
     "version": (ConfigurationError, "{said} instep asks for 1.38 or higher"),
@@ -59,6 +63,7 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
         "the collection holds other vectors or properties ({said}): "
         "start a new generation, or delete the collection",
     ),
+    "question": (QuestionRefused, "the vector store cannot take this question"),
     "full": (
         StoreUnavailable,
         "Weaviate takes no writes: its disk or memory is full, or it was made read-only ({said})",

@@ -23,6 +23,7 @@ async def bounded(within_s: float) -> AsyncIterator[None]:
 
     Raises:
         StoreUnavailable: nothing is known.
+        QuestionRefused: the server works, and cannot take the question.
         StoreMismatch, ConfigurationError: only a person can put it right.
     """
     import httpx

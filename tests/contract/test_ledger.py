@@ -472,3 +472,26 @@ async def test_the_newer_acknowledgement_format_changes_nothing(own_nats_server)
 
 async def ignore(error: Exception) -> None:
     """Reconnecting is what the test is about."""
+
+
+@pytest.mark.nats
+async def test_a_record_that_is_decided_by_is_read_from_the_leader(kv_ledger, nats_url):
+    """Any replica answers a direct read, one that lags too; only a reading of many may be one."""
+    await kv_ledger.update(KEY, a_record(), expect=0)
+    direct = []
+
+    async def overhear(message):
+        direct.append(message.subject)
+
+    client = await nats.connect(nats_url)
+    await client.subscribe("$JS.API.DIRECT.GET.>", cb=overhear)
+    await client.flush()
+    await kv_ledger.get(KEY)
+    await client.flush()
+    of_one = list(direct)
+    await kv_ledger.get_many([KEY])
+    await client.flush()
+    await client.close()
+
+    assert of_one == []
+    assert direct == ["$JS.API.DIRECT.GET.KV_ledger_gtest"]

@@ -2,19 +2,29 @@
 
 import asyncio
 import random
+import string
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from weaviate_store import open_patient
 
+from services.indexer.index import Index
 from shared.deferred import DeferredStore, ExpressStore
-from shared.errors import StoreMismatch, VectorsRejected
+from shared.errors import NotYetIndexed, StoreMismatch, VectorsRejected
+from shared.events import Batch, Document, EmbeddingsReady, PartRow
 from shared.identity import bucket_of, doc_key, mark_of, row_id
-from shared.ports import Digest, Filter, Holding, Probe, Row, Vector, VectorStore
+from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Revision, revise
+from shared.ports import Delivery, Digest, Filter, Holding, Probe, Row, Vector, VectorStore
+from shared.progress import Progress
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance import LanceStore
+from shared.stores.lance_upkeep import MANY_COMMITS
 from shared.stores.memory import MemoryStore
 
 DIMENSIONS = 8
@@ -389,14 +399,157 @@ async def test_a_deleted_row_is_found_no_more(store):
     assert await store.unsearchable([Probe("row-000001", unit(1))]) == {"row-000001"}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "((", '"unclosed', "\0", "\ud800", "q AND", "-", "the", "x" * 5000, "+^~*?:\\"],
-)
-async def test_odd_text_finds_nothing_and_never_raises(store, text):
-    await store.upsert([row(1, text="plain words")])
+# -- whatever a person types -----------------------------------------------------------------------
 
-    assert await store.search_text(text, limit=5, where=EVERYWHERE) == []
+SYNTAX = [
+    '"walrus"',
+    '"walrus',
+    'walrus"',
+    '"a" "walrus"',
+    ' "walrus" ',
+    "“walrus”",
+    "'walrus'",
+    "' OR 1=1; DROP TABLE chunks -- walrus",
+    "+walrus -b",
+    "-walrus",
+    "NOT walrus",
+    "a AND walrus",
+    "walrus AND",
+    "walrus OR",
+    "text:walrus",
+    "(walrus",
+    "((walrus) AND (",
+    "[a TO walrus]",
+    "walrus^2",
+    "walrus~2",
+    '"walrus b"~2',
+    "walrus*",
+    "?walrus?",
+    "/walrus/",
+    "\\walrus\\",
+    '\\"walrus\\"',
+    "{walrus}",
+    '{"phrase": {"terms": "walrus", "column": "words"}}',
+    "\0walrus\0",
+    "\ud800walrus\udfff",
+    "\u202ewalrus\u200b",
+    "🙂walrus👩\u200d👧",
+    "walrus\n\r\t",
+    "%s %(a)s ${a} walrus",
+    "<b>walrus</b>",
+    "a" * 1990 + " walrus",
+    "walrus " * 250,
+]
+"""One plain word amid what query languages make something of."""
+WORDLESS = [
+    "",
+    " ",
+    '"',
+    '""',
+    '"" ""',
+    "((",
+    "\0",
+    "\ud800",
+    "-",
+    "the",
+    "^2~*?:\\",
+    "+^~*?:\\",
+    "x" * 5000,
+    "🙂",
+    string.punctuation,
+    '"' * 2000,
+    "(" * 2000,
+]
+NOISE = st.text(
+    st.characters(categories=["P", "Z", "Sm", "Sc", "Sk", "Cc", "Cs"], include_characters="🙂")
+)
+"""All that is part of no word: marks, spaces, control characters, halves of characters."""
+SEVERAL = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture(params=["young", "kept up", "opened again"])
+async def aged(request, make: Make) -> VectorStore:
+    """A store of each age that a searcher meets; the row 0 alone has the word walrus."""
+    store = await make()
+    plain = {"title": "Stones", "heading": ("Pebbles",)}
+    await store.upsert([row(0, text="walrus", **plain), row(1, text="gravel", **plain)])
+    if request.param == "young":
+        return store
+    for n in range(2, MANY_COMMITS + 1):
+        await store.upsert([row(n, text="gravel", **plain)])
+    await store.maintain()
+    if request.param == "opened again" and await store.incarnation() is not None:
+        await store.close()
+        return await make()
+    return store
+
+
+async def found_by_words(store: VectorStore, text: str) -> list[str]:
+    return [hit.id for hit in await store.search_text(text, limit=5, where=EVERYWHERE)]
+
+
+async def test_a_word_is_found_in_whatever_syntax_it_stands(aged):
+    found = {question: await found_by_words(aged, question) for question in SYNTAX}
+
+    assert found == {question: ["row-000000"] for question in SYNTAX}
+
+
+async def test_a_question_without_a_word_finds_nothing_and_never_raises(aged):
+    found = {question: await found_by_words(aged, question) for question in WORDLESS}
+
+    assert found == {question: [] for question in WORDLESS}
+
+
+@SEVERAL
+@given(before=NOISE, after=NOISE)
+async def test_a_word_is_found_between_whatever_is_no_word(aged, before, after):
+    assert await found_by_words(aged, f"{before} walrus {after}") == ["row-000000"]
+
+
+@SEVERAL
+@given(text=st.text(st.characters(), max_size=2000))
+async def test_no_question_raises(aged, text):
+    assert set(await found_by_words(aged, text)) <= set(await held(aged))
+
+
+HOSTILE = st.text(st.characters(), max_size=20) | st.sampled_from(
+    [
+        *ODD,
+        "\ud800",
+        "o'\udfff",
+        "' OR '1'='1",
+        "%",
+        "_",
+        "\\%",
+        "*",
+        "?",
+        "x" * 2000,
+        "🙂" * 2000,
+        "",
+    ]
+)
+
+
+@SEVERAL
+@given(sources=st.none() | st.lists(HOSTILE, max_size=3).map(tuple), prefix=st.none() | HOSTILE)
+async def test_a_filter_is_a_value_whatever_it_holds(aged, sources, prefix):
+    where = Filter(sources=sources, path_prefix=prefix)
+    admits = (sources is None or "notes" in sources) and "guide/start.md".startswith(prefix or "")
+
+    near = await aged.search(unit(0), limit=1, where=where)
+    words = await aged.search_text("walrus", limit=1, where=where)
+
+    expected = ["row-000000"] if admits else []
+    assert [[hit.id for hit in hits] for hits in (near, words)] == [expected] * 2
+
+
+async def test_a_source_that_no_row_can_have_leaves_the_others_in_a_filter(aged):
+    where = Filter(sources=("\ud800", "notes"), path_prefix="guide/")
+
+    assert [hit.id for hit in await aged.search_text("walrus", limit=5, where=where)]
+    assert [hit.id for hit in await aged.search(unit(0), limit=5, where=where)]
 
 
 async def test_a_query_of_another_model_is_refused(store):
@@ -696,3 +849,86 @@ async def test_a_cancelled_call_leaves_the_store_usable(store):
 
     assert await held(store) == {f"row-{n:06}" for n in range(20)}
     assert await store.count() == 20
+
+
+# -- deleting --------------------------------------------------------------------------------------
+
+
+async def test_a_late_clean_deletes_nothing_that_a_later_revision_wrote(store, eventually):
+    """The only delete there is, by the real indexer: its worker of revision 1 is frozen right
+    before it asks which rows there are, and goes on when revision 2 has settled.
+    """
+    late, ledger = Late(store), MemoryLedger()
+    await plan(ledger, 1, "a" * 26)
+    worker = asyncio.create_task(indexed(ledger, late, 1, "a" * 26))
+    await eventually(lambda: late.asked.is_set() or worker.done())
+    await plan(ledger, 2, "e" * 26)
+    await indexed(ledger, store, 2, "e" * 26)
+
+    late.go_on.set()
+    await worker
+
+    assert await held(store, DOCUMENT, 2**53) == {row_id(DOCUMENT, "e" * 26, 2)}
+
+
+class Late:
+    """A store for a worker that freezes before it asks for the ids of a document."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def ids(self, documents):
+        self.asked.set()
+        await self.go_on.wait()
+        return await self._store.ids(documents)
+
+
+DOCUMENT = doc_key("docs", "a.md")
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def plan(ledger: MemoryLedger, revision: int, key: str) -> None:
+    entry = await ledger.get(DOCUMENT)
+    record = revise(
+        entry.record if entry else None,
+        Revision(revision, "indexed", (key,), 0.0),
+        source="docs",
+        path="a.md",
+        now=0.0,
+    )
+    await ledger.update(DOCUMENT, record, expect=entry.at if entry else 0)
+
+
+async def indexed(ledger: MemoryLedger, store, revision: int, key: str) -> None:
+    """Let an indexer have the only part of a revision until it is settled."""
+
+    async def publish(event):
+        pass
+
+    row_of = PartRow(
+        id=row_id(DOCUMENT, key, revision), chunk_key=key, born=revision, text=f"text {revision}"
+    )
+    part = EmbeddingsReady(
+        document=Document(
+            source="docs", path="a.md", doc_key=DOCUMENT, revision=revision, changed_at=THEN
+        ),
+        batch=Batch(id="b", count=1, source="docs", started_at=THEN),
+        generation="g",
+        rows=(row_of,),
+        fingerprint="model",
+        dims=DIMENSIONS,
+        count=1,
+        vectors=EmbeddingsReady.pack(unit(revision)[None, :]),
+    )
+    index = Index("g", "model", ledger, store, publish, lambda: THEN, Progress())
+    while True:
+        try:
+            await index(part, Delivery(1))
+        except NotYetIndexed as error:
+            await asyncio.sleep(error.after_s or 0)
+        else:
+            return

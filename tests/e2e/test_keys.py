@@ -85,3 +85,29 @@ def test_publishing_for_a_source_of_others_names_the_subject(instep, bus, tmp_pa
 
     assert done.returncode == 2, done.stderr
     assert "may not publish to documents.submitted.docs" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["publisher", "embedder"])
+def test_the_command_line_asks_the_gateway_of_a_bus_with_keys_and_nothing_else(instep, bus, key):
+    instep.data.mkdir(exist_ok=True)
+    instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_BUS__NKEY": str(bus.keys / f"{key}.nk")}
+    done = instep("search", "bees")
+
+    assert done.returncode == 3, done.stderr
+    assert "INSTEP_URL" in done.stderr
+    assert bus.violations() == []
+
+
+def test_the_command_line_publishes_with_the_key_of_a_publisher(instep, bus, services, tmp_path):
+    (tmp_path / "a.md").write_text("# A")
+    instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_EMBEDDING__MODEL": MODEL}
+    instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "admin.nk")
+    assert instep("provision").returncode == 0
+    producer = services.start("producer", INSTEP_BUS__NKEY=str(bus.keys / "producer.nk"))
+    wait_until(producer.is_ready)
+    instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "publisher.nk")
+    done = instep.json("publish", "a.md", "--source", "inbox")
+
+    assert done["accepted"] == 1
+    assert [receipt["state"] for receipt in done["receipts"]] == ["queued"]
+    assert bus.violations() == []

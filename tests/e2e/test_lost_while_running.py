@@ -1,7 +1,8 @@
-"""Somebody deletes the index under a running instance; it comes back by itself (P6)."""
+"""The index, or all that an instance keeps, is deleted while it runs."""
 
 import http.client
 import json
+import shutil
 from urllib.parse import urlsplit
 
 from instep_process import wait_until
@@ -47,3 +48,31 @@ def test_a_store_that_is_deleted_under_a_running_instance_is_filled_again(instep
 
     assert instep.json("validate")["passed"] is True
     assert instep.json("failed")["failures"] == []
+
+
+def test_a_data_folder_that_is_deleted_ends_the_instance_and_no_answer_pretends(instep, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("# A note\n\nThe lantern.\n")
+    process = instep.up(notes)
+    wait_until(lambda: found(instep, "lantern") == {"a.md"})
+    url = DataFolder(instep.data).read_instance().gateway_url
+    shutil.rmtree(instep.data)
+
+    asked = ("search", "lantern"), ("status",), ("show", "a.md"), ("failed",)
+    at_once = [instep(*words) for words in asked]
+    ended = process.wait(120)
+    later = [instep(*words) for words in asked]
+    by_address = instep("search", "lantern", "--url", url)
+    instep.data.mkdir(exist_ok=True)
+    beside_nothing = instep("search", "lantern")
+
+    for answer in (*at_once, *later, beside_nothing):
+        assert (answer.returncode, answer.stdout) == (3, "")
+        assert "nothing is indexed here" in answer.stderr
+        assert "Fix: instep up PATH" in answer.stderr
+    assert by_address.returncode == 3
+    assert ended == 2
+    assert instep.said("was deleted, moved or replaced while instep ran; start instep again")
+    instep.up(notes)
+    wait_until(lambda: found(instep, "lantern") == {"a.md"})

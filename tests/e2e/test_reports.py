@@ -1,9 +1,11 @@
 """Reports of real batches, by processes of the command line."""
 
+import json
 import signal
 
 import nats
 import pytest
+from instep_process import wait_until
 
 from shared.history import History
 from shared.ledgers.kv import KvLedger
@@ -53,6 +55,35 @@ def test_a_batch_has_a_report_a_page_and_a_history_without_a_running_instance(
     assert {point["kind"] for point in history[1:]} == {"batch"}
     verdicts = [(p["passed"], p["checked"]["documents"]) for p in history]
     assert all(passed is True or (passed is None and not of) for passed, of in verdicts), verdicts
+
+
+def test_an_id_that_two_sources_use_is_asked_for_with_its_source(instep, notes):
+    batch = {"id": "nightly/1", "count": 1, "started_at": "2026-01-01T00:00:00Z"}
+    instep.up(notes)
+    for source in ("inbox", "wiki"):
+        line = {"path": "a.md", "text": "# A", "batch": batch | {"source": source}}
+        sent = json.dumps(line)
+        done = instep("publish", "-", "--jsonl", "--source", source, "--wait", 60, stdin=sent)
+        assert done.returncode == 0, done.stderr
+
+    def ended():
+        lines = instep.json("report", "--list")["batches"]
+        return len([line for line in lines if line["batch"]["id"] == "nightly/1"]) == 2
+
+    wait_until(ended)
+    refused = [instep("report", "nightly/1"), instep("validate", "--batch", "nightly/1")]
+    of_wiki = instep.json("report", "nightly/1", "--source", "wiki")
+    validated = instep("validate", "--batch", "nightly/1", "--source", "inbox")
+    instep.stop()
+    refused += [instep("report", "nightly/1"), instep("validate", "--batch", "nightly/1")]
+
+    assert of_wiki["batch"]["source"] == "wiki"
+    assert of_wiki["documents"]["inserted"] == 1
+    assert validated.returncode == 0
+    for done in refused:
+        assert done.returncode == 2
+        assert "'nightly/1' is a batch of inbox and of wiki" in done.stderr
+        assert "--source inbox" in done.stderr
 
 
 @pytest.mark.nats

@@ -8,8 +8,36 @@ from pathlib import Path
 import pytest
 
 from services.cli.commands import COMMANDS, SERVICES
+from services.disk import ROOM_BYTES, SHORT_BYTES
+from services.enricher import frontmatter, html
+from services.enricher.blocks import MAX_BLOCKS
+from services.enricher.extract import MAX_HARMLESS_BYTES, MAX_HARMLESS_YAML
+from services.gateway.search import DEEPEST
+from services.producer.submission import MAX_METADATA_BYTES, MAX_METADATA_KEYS, MAX_TITLE_BYTES
+from services.validator.sweep import STUCK_S
+from services.validator.validate import LAST_LOOK_S, SECOND_LOOK_S
+from shared.bus.configs import BODIES_BYTES
+from shared.bus.presence import EVERY_S, GONE_AFTER_S
+from shared.bus.settle import PATIENCE_S
 from shared.events import DocumentSubmitted, Receipt
+from shared.health import WEDGED_AFTER_S
+from shared.history import KEPT_IN_ALL, KEPT_PER_SOURCE
+from shared.identity import MAX_PATH_BYTES
+from shared.lanes import BURST_DOCUMENTS, BURST_ROWS, EXPRESS_DOCUMENTS, EXPRESS_ROWS, PER_S
+from shared.ordering import MAX_ROWS
+from shared.reports import MOST_BYTES
 from shared.settings import load, names
+from shared.settings.groups import Chunking, Source
+from shared.topology import (
+    ACCEPT,
+    DAY_S,
+    EMBCACHE,
+    MAX_MESSAGE_BYTES,
+    MAX_PART_BYTES,
+    MAX_PART_ROWS,
+    STREAMS,
+    embed_stage,
+)
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"
@@ -75,6 +103,113 @@ def test_a_default_in_the_manual_is_the_default(name, default):
     assert load(config=None, environ={**source, variable: default}).settings == (
         load(config=None, environ=source).settings
     )
+
+
+NUMBERS = {"two": "2", "five": "5"}
+UNITS = {"milliseconds": "ms", "second": "s", "seconds": "s", "minutes": "min"}
+UNIT = "ms|milliseconds|s|seconds?|min|minutes|KB|MB|GB"
+QUANTITY = rf"(\d+(?:\.\d+)?|{'|'.join(NUMBERS)})\s({UNIT})\b"
+BEFORE = re.compile(rf"{QUANTITY}(?: at the latest)?\s\(`([a-z_.]+)`\)")
+AFTER = re.compile(rf"`([a-z_.]+)`\s\({QUANTITY}\)")
+
+
+def figures_of_settings():
+    """Page, setting and value wherever prose gives a setting beside the value that it has."""
+    known = {name.replace("NAME", "docs") for name in names()}
+    for page in PAGES:
+        text = page.read_text()
+        told = [(name, number, unit) for number, unit, name in BEFORE.findall(text)]
+        for name, number, unit in told + AFTER.findall(text):
+            whole = f"sources.docs.{name}" if name in Source.model_fields else name
+            if whole in known:
+                yield page.name, whole, f"{NUMBERS.get(number, number)} {UNITS.get(unit, unit)}"
+
+
+@pytest.mark.parametrize(("page", "name", "value"), sorted(set(figures_of_settings())))
+def test_a_value_that_prose_gives_a_setting_is_its_default(page, name, value):
+    test_a_default_in_the_manual_is_the_default(name, value)
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+MB = 1024**2
+DAYS = {stream.name: stream.max_age_s // DAY_S for stream in (*STREAMS, EMBCACHE)}
+FIGURES = {
+    "guide/bad-input.md": (
+        f"plain text up to {MAX_HARMLESS_BYTES // 1024} KB are read in the service",
+        f"no more than {MAX_HARMLESS_YAML // 1024} KB of front matter",
+        f"as text, above {frontmatter.MAX_CHARS:,} characters",
+        f"as text, below {frontmatter.MAX_DEPTH} levels",
+        f"more than {html.MAX_DEPTH:,} elements inside each other",
+        f"more than {MAX_BLOCKS:,} paragraphs, headings",
+        f"it would have more than {MAX_ROWS:,} chunks",
+        f"text of {MAX_ROWS + 1:,} chunks | `too_large` | {MAX_ROWS:,} are taken",
+        f"a message above {MAX_MESSAGE_BYTES // MB} MB",
+    ),
+    "guide/failures-and-retry.md": (
+        f"is tried for {PATIENCE_S / 60:g} minutes at least",
+        f"Dead letters are kept {DAYS['DLQ']} days",
+    ),
+    "guide/publishing.md": (f"at most {MAX_MESSAGE_BYTES // MB} MB",),
+    "guide/reports.md": (
+        f"at most {KEPT_PER_SOURCE} of a source and {KEPT_IN_ALL:,} in all",
+        f"takes at most {MOST_BYTES // 1024} KB",
+    ),
+    "guide/states.md": (
+        f"more than {MAX_ROWS:,} chunks",
+        f"longer than {MAX_PATH_BYTES:,} bytes",
+        f"lasted {PATIENCE_S / 60:g} minutes",
+    ),
+    "guide/validation.md": (
+        f"looked at again after {SECOND_LOOK_S:g} s",
+        f"when the event is {LAST_LOOK_S:g} s old",
+    ),
+    "guide/what-a-folder-may-hold.md": (f"of more than {MAX_PATH_BYTES:,} bytes",),
+    "operate/durability.md": (
+        f"as soon as {ROOM_BYTES // MB} MB are free",
+        f"less than {SHORT_BYTES // MB} MB",
+        f"others take its work after {ACCEPT.ack_wait_s:g} s, an embedder's after "
+        f"{embed_stage('g').ack_wait_s:g} s",
+    ),
+    "operate/healing.md": (f"pending for more than {STUCK_S / 60:g} minutes",),
+    "operate/removals.md": (
+        f"When at least {Source.model_fields['hold_count'].default} documents of a source",
+    ),
+    "operate/replicas.md": (
+        f"every {EVERY_S:g} seconds",
+        f"is counted for {GONE_AFTER_S:g} seconds",
+        f"messages of up to {MAX_PART_ROWS} chunks",
+        f"batches of up to {EXPRESS_DOCUMENTS} documents, with up to {EXPRESS_ROWS} chunks",
+        f"more than {BURST_DOCUMENTS} changes at once, or {BURST_ROWS} chunks, and {PER_S:g} a",
+    ),
+    "operate/services.md": (f"has not turned for {WEDGED_AFTER_S:g} seconds",),
+    "reference/glossary.md": (
+        f"at most {Chunking().tokens} tokens",
+        f"for {DAYS['DLQ']} days",
+    ),
+    "reference/limits.md": (
+        f"| chunks of a document | {MAX_ROWS:,} |",
+        f"| a chunk with its headings and metadata | {MAX_PART_BYTES // 1024} KB |",
+        f"so also a submission | {MAX_MESSAGE_BYTES // MB} MB |",
+        f"| a path | {MAX_PATH_BYTES:,} bytes of UTF-8 |",
+        f"| title of a submission | {MAX_TITLE_BYTES // 1024} KB |",
+        f"submission | {MAX_METADATA_KEYS} keys, {MAX_METADATA_BYTES // 1024} KB |",
+        f"| results on the bus | {DAYS['RESULTS']} days |",
+        f"{KEPT_PER_SOURCE} of a source, {KEPT_IN_ALL:,} in all, {MOST_BYTES // 1024} KB each",
+        f"| dead letters | {DAYS['DLQ']} days |",
+        f"{DAYS['embcache']} days after they were made, or {EMBCACHE.max_bytes // 1024**3} GB",
+        f"large documents on the bus | {BODIES_BYTES // 1024**3} GB",
+        f"at up to {DEEPEST:,} while rows",
+    ),
+}
+"""Sentences of the manual with the numbers that the code has."""
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_a_figure_in_the_manual_is_that_of_the_code(page):
+    text = " ".join((MANUAL / page).read_text().split())
+
+    assert [sentence for sentence in FIGURES[page] if sentence not in text] == []
 
 
 # -- reasons ---------------------------------------------------------------------------------------

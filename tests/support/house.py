@@ -99,7 +99,7 @@ class House:
             generation=GENERATION,
             changes=self.changes,
             bodies=self.bodies,
-            batches=BatchBook(MemoryShelf()),
+            batches=BatchBook(MemoryShelf(), "g1"),
             reply=self._receipt,
             now=self._now,
         )

@@ -38,6 +38,8 @@ class Instep:
     cwd: Path
     env: dict[str, str] = field(default_factory=lambda: dict(FAKE))
     running: list[subprocess.Popen[str]] = field(default_factory=list)
+    umask: int = -1
+    """Of the processes; -1: as here."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -60,6 +62,7 @@ class Instep:
             text=True,
             timeout=timeout,
             check=False,
+            umask=self.umask,
         )
 
     def json(self, *args: object, status: Sequence[int] = (0,), **kwargs: Any) -> Any:
@@ -81,6 +84,7 @@ class Instep:
                 stdin=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
+                umask=self.umask,
             )
         self.running.append(process)
         return process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nkeys
+
 from services.cli import keys
 from services.cli.options import Options
-from services.provisioning import provisioned
+from services.provisioning import provisioned, wanted_generation
 from services.runtime import Connection, Stop, built, serve, wired
 from shared.bus.connect import access_of
 from shared.bus.session import BusSession
@@ -28,6 +31,8 @@ from shared.wiring import Wiring
 
 MODEL = "fake-64-faults"
 """Fails as texts ask it to; otherwise `fake-64`."""
+ONE_ACCOUNT = Path(__file__).with_name("one_account.conf")
+"""`auth.conf` of the version before accounts; `KEY(name)` stands for public keys."""
 
 
 def server_executable() -> str:
@@ -77,7 +82,20 @@ class KeyedServer:
             cluster="a,b,c",
         )
         keys.write(made, args, _Model(data=self.folder / "none", model=model))
-        return {"made": made.made, "kept": made.kept}
+        return {"made": made.made, "kept": made.kept, "notes": made.notes}
+
+    def write_one_account(self) -> None:
+        """`auth.conf` as the version before accounts wrote it, for these keys and source `wiki`."""
+        seed = nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_USER)
+        (self.keys / "cli.nk").write_bytes(seed)
+
+        def public(found: re.Match[str]) -> str:
+            seed = (self.keys / f"{found[1]}.nk").read_bytes().strip()
+            return str(nkeys.from_seed(bytearray(seed)).public_key.decode())
+
+        generation = wanted_generation(self.settings("admin")).id
+        text = ONE_ACCOUNT.read_text().replace("GENERATION", generation)
+        (self.keys / "auth.conf").write_text(re.sub(r"KEY\(([\w-]+)\)", public, text))
 
     def start(self, *, uncomment_tls: bool = False) -> None:
         config = self.keys / "nats.conf"

@@ -37,7 +37,7 @@ class Watched:
         self.log = MemoryChangeLog()
         self.bodies = MemoryContent()
         self.listings, self.notes = MemoryShelf(), MemoryShelf()
-        self.batches = BatchBook(self.notes)
+        self.batches = BatchBook(self.notes, "g1")
         self.ledger = MemoryLedger()
         self.news: list[Activity] = []
 

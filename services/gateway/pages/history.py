@@ -1,7 +1,7 @@
 """The last batches and validations as a page. Pure."""
 
 from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from services.gateway.pages import layout
 from services.gateway.pages.markup import (
@@ -57,7 +57,8 @@ def _batches(lines: Sequence[ReportLine]) -> Markup:
 
 
 def _link(line: ReportLine) -> Markup:
-    address = f"{BASE}/{quote(line.batch.id, safe='')}/report?format=html"
+    query = urlencode({"source": line.batch.source, "format": "html"})
+    address = f"{BASE}/{quote(line.batch.id, safe='')}/report?{query}"
     return Markup(f'<a href="{text(address)}">{name(line.batch.id)}</a>')
 
 

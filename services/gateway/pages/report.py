@@ -1,5 +1,6 @@
 """The report of a batch as a page: one file that needs nothing else (F4). Pure."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -62,13 +63,14 @@ def report_page(report: BatchReport, before: Sequence[ReportLine] = ()) -> str:
         f"<p>{moment(batch.started_at)} to {moment(report.finished_at)}, "
         f"{text(seconds(report.elapsed_s))}</p>"
     )
+    command = f"instep report {shlex.quote(batch.id)} --source {batch.source}"
     footer = join(
         [
             paragraph(
                 f"instep, generation {report.generation}, model {report.model or '-'}, "
                 f"report schema {report.schema_}"
             ),
-            paragraph(f"The same as JSON: instep report {batch.id} --json"),
+            paragraph(f"The same as JSON: {command} --json"),
         ]
     )
     return layout.page(f"Batch {batch.id} of {batch.source}", header, main, footer)

@@ -1,9 +1,12 @@
 """Dead letters can be read, recorded and forgotten. On a real server."""
 
 import contextlib
+import json
 
 import pytest
+from nats.errors import ConnectionClosedError
 
+from shared.bus.bury import bury
 from shared.bus.deadletters import (
     drop,
     exhausted_of,
@@ -12,10 +15,11 @@ from shared.bus.deadletters import (
     mover,
     recorder,
 )
-from shared.bus.provision import ensure_consumer
+from shared.bus.provision import ensure_consumer, provision
 from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.errors import PermanentError
+from shared.ports import Delivery
 from shared.topology import MOVER, RECORDER, embed_stage, enrich_stage
 
 pytestmark = pytest.mark.nats
@@ -172,3 +176,80 @@ async def test_what_the_server_gives_up_is_moved_to_the_dead_letters(
 
     assert (letter.code, letter.consumer, letter.document.path) == ("exhausted", "limited", "a.md")
     assert (await provisioned.stream_info("CHUNKS")).state.messages == 0  # deleted, not acked
+
+
+async def made_anew(js, stream):
+    await js.delete_stream(stream)
+    await provision(js, generation="g1", patience_s=3600)
+
+
+async def test_a_stream_that_was_made_anew_has_letters_of_its_own(
+    provisioned, open_session, part, eventually
+):
+    """Its sequences begin again, and a letter is told from others by its message id."""
+    for path in ("a.md", "b.md"):
+        session = await open_session(STAGE, die)
+        await session.publish(part(path))
+        await eventually(lambda counts=session.counts[STAGE.name]: counts.buried == 1)
+        await session.close()
+        await made_anew(provisioned, "CHUNKS")
+    both = await letters(provisioned)
+
+    assert [letter.document.path for letter in both] == ["a.md", "b.md"]
+    assert {letter.sequence for letter in both} == {1}
+
+
+async def held(js, part, stage=STAGE):
+    """A part that was pulled, and cannot be ended at first: the connection breaks."""
+    await js.publish(part().subject, part().model_dump_json().encode(), stream="CHUNKS")
+    subscription = await js.pull_subscribe_bind(stage.name, stream="CHUNKS")
+    [message] = await subscription.fetch(1, timeout=60)
+
+    async def broken():
+        raise ConnectionClosedError
+
+    message.term = broken
+    return subscription, message
+
+
+async def test_a_burial_that_is_repeated_leaves_one_letter(provisioned, part):
+    subscription, message = await held(provisioned, part)
+    with pytest.raises(ConnectionClosedError):
+        await bury(provisioned, message, code="malformed_event", reason="no event")
+    await message.nak()
+    [again] = await subscription.fetch(1, timeout=60)
+    await bury(provisioned, again, code="malformed_event", reason="no event")
+
+    assert len(await letters(provisioned)) == 1
+
+
+async def test_what_was_buried_and_then_given_up_by_the_server_leaves_one_letter(provisioned, part):
+    _, message = await held(provisioned, part)
+    with pytest.raises(ConnectionClosedError):
+        await bury(provisioned, message, code="malformed_event", reason="no event")
+    stored = (await provisioned.get_msg("CHUNKS", seq=1)).time
+
+    await mover(provisioned)(advisory(at=f"{stored:%Y-%m-%dT%H:%M:%S}.999999999Z"), Delivery(1))
+
+    assert [letter.code for letter in await letters(provisioned)] == ["malformed_event"]
+
+
+def advisory(*, at):
+    """The server's word that it gave up message 1 of CHUNKS."""
+    told = {"stream": "CHUNKS", "consumer": STAGE.name, "stream_seq": 1, "deliveries": 20}
+
+    class Message:
+        data = json.dumps({**told, "timestamp": at}).encode()
+
+    return exhausted_of(Message)
+
+
+async def test_what_the_server_gave_up_before_the_stream_was_made_anew_harms_no_later_message(
+    provisioned, part
+):
+    await provisioned.publish(part().subject, part().model_dump_json().encode(), stream="CHUNKS")
+
+    await mover(provisioned)(advisory(at="2026-01-01T00:00:00.5Z"), Delivery(1))
+
+    assert await letters(provisioned) == []
+    assert (await provisioned.stream_info("CHUNKS")).state.messages == 1

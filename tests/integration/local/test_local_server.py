@@ -156,6 +156,40 @@ def test_the_folder_is_free_again_after_its_instance_ended(tmp_path: Path):
         assert DataFolder(tmp_path).read_instance() == instance
 
 
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "a file", "without its lock"])
+def test_a_folder_that_is_taken_away_is_lost_to_its_instance(tmp_path: Path, how: str):
+    folder = tmp_path / "data"
+    with DataFolder(folder).lock():
+        pass
+    held = DataFolder(folder)
+    with held.lock():
+        before = held.is_lost()
+        if how == "without its lock":
+            (folder / "lock").unlink()
+        else:
+            folder.rename(tmp_path / "elsewhere")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", folder)
+        elif how == "a file":
+            folder.write_text("")
+
+        assert (before, held.is_lost()) == (False, True)
+
+
+def test_an_instance_that_lost_its_folder_leaves_the_next_one_alone(tmp_path: Path):
+    folder = tmp_path / "data"
+    old, new = DataFolder(folder), DataFolder(folder)
+    instance = Instance(os.getpid(), "nats://127.0.0.1:1", None, "now", "0")
+    holding = old.lock()
+    holding.__enter__()
+    shutil.rmtree(folder)
+    with new.lock():
+        new.announce(instance)
+        holding.__exit__(None, None, None)
+
+        assert new.read_instance() == instance
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
 
@@ -174,6 +208,41 @@ def test_nobody_else_reads_the_token(tmp_path: Path):
         files = [tmp_path / "instance.json", tmp_path / "server" / "nats.conf"]
 
         assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+
+
+async def test_nobody_else_reads_anything_of_the_server_whatever_the_umask(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        async with LocalServer(tmp_path / "data", Bus()) as server:
+            await store(server.url, "kept.1")
+            while_it_runs = list((tmp_path / "data" / "server").rglob("*"))
+            modes = {path: stat.S_IMODE(path.stat().st_mode) for path in while_it_runs}
+        folder = tmp_path / "data" / "server"
+        after = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    finally:
+        os.umask(before)
+
+    assert any(path.name == "msgs" or path.suffix == ".blk" for path in after)
+    assert {str(path): oct(mode) for path, mode in (modes | after).items() if mode & 0o077} == {}
+    assert {mode for path, mode in after.items() if path.is_dir()} == {0o700}
+
+
+def test_the_folder_and_what_is_made_while_it_is_held_is_for_its_owner(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        DataFolder(tmp_path / "data").create()
+        at_once = stat.S_IMODE((tmp_path / "data").stat().st_mode)
+        with DataFolder(tmp_path / "data").lock():
+            (tmp_path / "data" / "made").write_text("")
+        (tmp_path / "later").write_text("")
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")}
+
+    assert at_once == 0o700
+    assert modes == {"data": 0o700, ".gitignore": 0o600, "lock": 0o600, "made": 0o600} | {
+        "later": 0o666
+    }
 
 
 # -- the server ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Door:
         self.changes = changes
         self.receipts: list[Receipt] = []
         self.accept = AcceptSubmission(
-            "g1", changes, MemoryContent(), BatchBook(MemoryShelf()), self.reply,
+            "g1", changes, MemoryContent(), BatchBook(MemoryShelf(), "g1"), self.reply,
             lambda: datetime.now(UTC),
         )  # fmt: skip
 

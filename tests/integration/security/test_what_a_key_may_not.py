@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import re
+from pathlib import Path
 
+import nats
 import pytest
 
 from services.provisioning import provisioned
@@ -17,6 +20,7 @@ from shared.ledgers.kv import KvLedger
 from shared.progress import Progress
 from shared.topology import embed_stage, ledger_bucket
 
+PUBLISHING = (Path(__file__).parents[3] / "docs/publish-from-your-system.md").read_text()
 leaky = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """The client leaves connections that it gave up to the collector of garbage."""
 
@@ -77,7 +81,7 @@ async def test_an_embedder_reads_no_ledger_but_its_own_and_writes_none(keyed):
         assert await ledger.get_many(["abc"]) == {}
 
 
-@pytest.mark.parametrize("identity", ["embedder", "gateway", "validator", "cli", "publisher"])
+@pytest.mark.parametrize("identity", ["embedder", "gateway", "validator", "publisher"])
 async def test_nobody_but_the_admin_changes_streams_and_consumers(keyed, identity):
     generation = await live(keyed)
     stage = embed_stage(generation)
@@ -121,6 +125,24 @@ async def test_a_publisher_publishes_for_its_source_and_reads_only_its_own_recei
             await listen(session.client, "_INBOX_publisher.>")
 
     assert ack.seq
+
+
+async def test_a_program_that_connects_as_the_page_says_gets_both_answers(keyed, monkeypatch):
+    await live(keyed)
+    [connect] = re.findall(r"^\| Python \| `(nats\.connect.*)` \|$", PUBLISHING, re.MULTILINE)
+    monkeypatch.chdir(keyed.keys)
+    client = await eval(connect, {"nats": nats, "url": keyed.url})
+    inbox = client.new_inbox()
+    receipts = await client.subscribe(inbox)
+    stored = await client.jetstream().publish(
+        "documents.submitted.wiki", b"{}", headers={"Instep-Reply-To": inbox}
+    )
+    async with keyed.session("producer") as producer:
+        await producer.client.publish(inbox, b"receipt")
+        receipt = await receipts.next_msg(10)
+    await client.close()
+
+    assert (stored.stream, receipt.data) == ("INTAKE", b"receipt")
 
 
 async def listen(client, subject):
@@ -195,3 +217,22 @@ async def test_new_keys_for_some_leave_the_others_connected(keyed, eventually):
         found = await ask(session.js, "STREAM.INFO.VECTORS", None)
 
     assert found
+
+
+async def test_a_source_that_is_added_is_published_for_after_a_restart_of_the_server(
+    keyed, eventually
+):
+    await live(keyed)
+    async with keyed.session("indexer") as session:
+        keyed.sources = ["wiki", "notes"]
+        notes = keyed.make_keys()["notes"]
+        keyed.stop()
+        keyed.start()
+        for source in keyed.sources:
+            async with keyed.session(f"publisher-{source}") as publisher:
+                ack = await store(publisher.js, letter(f"documents.submitted.{source}", "INTAKE"))
+                assert ack.seq
+        await eventually(session.healthy)
+
+    assert [note for note in notes if "publisher-notes" in note and "restart" in note]
+    assert keyed.make_keys()["notes"] == []

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from shared.bus.bury import outgoing
+from shared.bus.bury import Origin, outgoing
 from shared.bus.publish import Outgoing, cloud_headers
 from shared.events import Batch, BatchCompleted, Document, DocumentEnriched, DocumentIndexed
 from shared.identity import doc_key
@@ -61,7 +61,7 @@ def test_every_message_names_its_stream_and_carries_an_id():
 
 def test_a_dead_letter_leaves_a_body_behind_that_would_not_fit_with_its_headers():
     letters = [
-        outgoing(stream="DOCS", consumer="c", sequence=7, subject="s", data=b"x" * size, headers={})
+        outgoing(Origin("DOCS", "c", 7, 1), subject="s", data=b"x" * size, headers={})
         for size in (1000, 1024 * 1024)
     ]
 

@@ -32,9 +32,13 @@ def test_a_note_of_an_older_version_says_as_much_as_it_did():
 def test_copies_have_one_name_and_a_forged_header_names_nothing():
     work = "a" * 26
 
-    assert name_of(7, {WORK: work}) == name_of(8, {WORK: work}) == work
-    assert name_of(7, {}) == "7"
-    assert name_of(7, {WORK: "other.stage.>"}) == name_of(7, {WORK: work + "a"}) == "7"
+    assert name_of(7, 1, {WORK: work}) == name_of(8, 2, {WORK: work}) == work
+    for forged in ({}, {WORK: "other.stage.>"}, {WORK: work + "a"}):
+        assert name_of(7, 1, forged) == "7-1"
+
+
+def test_a_sequence_that_a_new_stream_gives_again_is_another_name():
+    assert name_of(7, 1, {}) != name_of(7, 2, {})
 
 
 def test_the_time_of_the_first_failure_stays():

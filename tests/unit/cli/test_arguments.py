@@ -49,7 +49,13 @@ def test_an_option_before_the_command_is_not_undone_after_it():
         (["search"], "the following arguments are required: Q"),
         (["version", "extra"], "'extra' is one argument too many"),
         (["search", "x", "--exp"], "--exp is no option of search"),
-        (["search", "x", "-n", "many"], "invalid int value: 'many'"),
+        (["search", "x", "-n", "many"], "'many' is no number"),
+        (["search", "x", "--filter", "-path:old"], "is written --filter=VALUE"),
+        (["search", "--replicas"], "no option of search; did you mean --explain? If it is no"),
+        (["search", "--replicas"], "write: instep search -- --replicas"),
+        (["search", "x", "-y"], "write: instep search -- -y"),
+        (["--json", "show", "--a.md"], "write: instep show -- --a.md"),
+        (["--data", "x", "search", "--json"], "the following arguments are required: Q"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_with_what_was_meant(argv, said):
@@ -62,6 +68,12 @@ def test_what_cannot_be_understood_is_one_line_with_what_was_meant(argv, said):
 
 def test_a_question_needs_no_quotes():
     assert parse(["search", "how", "do", "I", "-n", "3"]).query == ["how", "do", "I"]
+
+
+def test_what_stands_after_two_dashes_is_the_question():
+    assert parse(["search", "--json", "--", "--replicas", "-n"]).query == ["--replicas", "-n"]
+    assert parse(["search", "-v means what"]).query == ["-v means what"]
+    assert parse(["search", "-5"]).query == ["-5"]
 
 
 def test_no_command_prints_the_help(capsys):

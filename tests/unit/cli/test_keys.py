@@ -124,9 +124,9 @@ def test_a_source_that_is_none_is_refused(run, source):
 
 def test_what_is_no_key_is_named_and_left_alone(run):
     run()
-    file = run.folder / "cli.nk"
+    file = run.folder / "gateway.nk"
     file.write_text("something else\n")
-    with pytest.raises(Stop, match=r"cli\.nk: no seed"):
+    with pytest.raises(Stop, match=r"gateway\.nk: no seed"):
         run()
 
     assert file.read_text() == "something else\n"

@@ -68,6 +68,24 @@ def test_totals_are_never_below_what_is_done():
     assert "%" not in shown
 
 
+def test_after_a_restart_in_the_middle_the_totals_are_what_is_left_to_do():
+    progress = Progress(listed=True, found=150, unchanged=150, left=150, rows_left=4500)
+    progress.rows_written = progress.encoded = 750
+    progress.indexed = 25
+
+    shown = " ".join(frame("docs", progress, Estimate(), 200))
+
+    assert "embedded 750 of 4,500 chunks" in shown
+    assert "searchable 25 of 150" in shown
+    assert " 16 %" in shown
+
+
+def test_what_an_earlier_process_has_embedded_counts_when_it_is_written():
+    progress = Progress(listed=True, found=9, left=9, rows_left=90, rows_written=90, indexed=9)
+
+    assert "embedded 90 of 90 chunks" in " ".join(frame("docs", progress, Estimate(), 200))
+
+
 def test_the_first_line_says_what_runs_where_and_how_it_stops(clock):
     stream = io.StringIO()
     view_on(stream, clock).start()
@@ -80,14 +98,14 @@ def test_progress_has_counters_bar_rate_and_time_left_in_80_columns():
     busy(progress)
     estimate = Estimate()
     for t in range(11):
-        estimate.add(t, 1190 + 212 * t, 9876)
+        estimate.add(t, 1190 + 212 * t, 9876)  # 6,566 are left
 
     lines = frame("docs", progress, estimate, 80)
 
     assert lines == [
         "docs     found 1,204   embedded 3,310 of 9,876 chunks",
         "       searchable 402 of 1,204   refused 2",
-        "       [#######---------------]  33 %   212 chunks/s   about 31 s left",
+        "       [#######---------------]  33 %   212 chunks/s   about 30 s left",
     ]
     wide = frame("docs", progress, estimate, 120)
     assert len(wide) == 2
@@ -223,6 +241,22 @@ def test_news_before_being_in_step_is_only_what_cannot_wait(clock):
     assert "HELD" in before
     assert "b.md" in stream.getvalue()
     assert "c.md" not in stream.getvalue()
+
+
+def test_what_the_log_says_is_wrong_is_told_in_a_sentence_once_a_minute(clock):
+    stream = io.StringIO()
+    view = view_on(stream, clock)
+    view.start()
+    for clock.now in (0.0, 0.5, 59.0, 61.0):
+        view.warn("not_swept", "the store does not answer")
+    view.warn("handler_broke", "")
+    view.warn("delivery_buried", "has a line of its own")
+
+    assert [line[10:] for line in stream.getvalue().splitlines()[1:]] == [
+        "notice   not swept: the store does not answer",
+        "notice   not swept: the store does not answer",
+        "notice   a fault of instep (handler_broke): .instep/instep.log says more",
+    ]
 
 
 def test_a_flood_of_changes_is_cut_and_counted(clock):

@@ -394,6 +394,17 @@ def test_equal_texts_are_different_rows_with_stable_keys():
 # -- chunks that the publisher cut -----------------------------------------------------------------
 
 
+@given(st.lists(st.sampled_from(["a", "b c", "", "T", "d " * 9]), min_size=1, max_size=120))
+def test_of_a_long_heading_path_the_longest_inner_part_that_fits_is_kept(words, path):
+    most, one = words.window // 3, SubmittedChunk(text="x", heading=path)
+    paths = [tuple(h.strip() for h in path[n:]) for n in range(len(path))]
+    fitting = [p for p in paths if words.count([with_context("T", p, "")])[0] <= most]
+
+    (found,) = ready([one], title="T", settings=Chunking(), tokens=words)
+
+    assert found.heading == fitting[0]
+
+
 def test_ready_chunks_pass_as_they_are():
     given_ = [SubmittedChunk(text="a\r\nb ", heading=("H",)), SubmittedChunk(text=" \n")]
 

@@ -3,7 +3,6 @@
 Each is small enough for a unit test; the same in megabytes is in `tests/integration/enricher`.
 """
 
-import random
 import re
 from pathlib import Path
 
@@ -166,6 +165,12 @@ def test_metadata_that_no_number_can_hold_is_text():
     }  # fmt: skip
 
 
+def test_a_key_that_is_a_number_of_thousands_of_digits_is_text():
+    data = b"---\n? " + b"1:1" * 4_000 + b"\n---\nword"
+
+    assert outcome(data)[0] == "indexed"
+
+
 # -- too much --------------------------------------------------------------------------------------
 
 
@@ -278,36 +283,6 @@ def test_a_text_that_is_harmless_never_reaches_the_parser_of_html(monkeypatch):
     for data, path, _, _ in TABLE.values():
         if not data.startswith(b"%PDF") and is_harmless(data, format_of(data, path, None)):
             outcome(data, path)
-
-
-PIECES = (
-    *(
-        "#",
-        "# a\n",
-        "- ",
-        "- a\n",
-        "> ",
-        ">",
-        "[",
-        "]",
-        "](",
-        "[a](b",
-        "![",
-        "`",
-        "```\n",
-        "*",
-        "**",
-    ),
-    *("_", "|", "a|b\n", "-|-\n", "\n", "\n\n", " ", "    ", "\t", "a", "a\n=\n", "<a ", "<", "&"),
-    *("&#9", "\\", "{%", "%}", 'title="', "[a]: b\n", "1. ", "---\n", ": ", "~~~\n", "word "),
-)
-
-
-def test_no_repetition_makes_a_text_long_to_read():
-    chance = random.Random(4)
-    pieces = [*PIECES, *("".join(chance.choices(PIECES, k=3)) for _ in range(30))]
-    for piece in pieces:
-        outcome((piece * 20_000)[:20_000].encode())  # quadratic time would take minutes
 
 
 # -- any bytes -------------------------------------------------------------------------------------

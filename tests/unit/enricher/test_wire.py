@@ -114,7 +114,7 @@ def test_want_of_memory_is_left_to_the_caller(monkeypatch):
         say({"title": 1, "metadata": {}}),
         say({"title": "", "metadata": {"a": [1]}}),
         say({"title": "", "metadata": []}),
-        say({"title": "", "metadata": {"a": "x" * 70_000}}),
+        say({"title": "", "metadata": {"a": "x" * 140_000}}),
     ],
     ids=range(19),
 )

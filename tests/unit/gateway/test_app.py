@@ -5,7 +5,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway.app import build_app
 from services.gateway.models import CheckView
-from shared.errors import EncoderBusy
+from shared.errors import EncoderBusy, QuestionRefused
 
 
 @pytest.fixture
@@ -128,6 +128,22 @@ async def test_a_busy_model_is_503_with_a_time_to_come_back(client, index):
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
     assert (await problem(response))["code"] == "encoder_busy"
+
+
+async def test_a_question_that_the_store_cannot_take_is_the_fault_of_the_question(
+    client, index, capsys
+):
+    async def refused(text, *, limit, where):
+        raise QuestionRefused("the vector store cannot take this question")
+
+    index.store.search_text = refused
+    response = await client.get("/api/v1/search?q=zebra")
+    body = await problem(response)
+
+    assert (response.status, body["code"]) == (400, "question_refused")
+    assert "does not answer" not in body["detail"]
+    assert body["fix"]
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 async def test_a_bug_shows_its_kind_and_nothing_of_itself(client, index):

@@ -5,12 +5,12 @@ from pathlib import PurePath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_reading import index_of
 
 from services.gateway import problems, queries
-from services.gateway.documents import candidates, page, read_cursor, write_cursor
+from services.gateway.documents import candidates, read_cursor, write_cursor
 from services.gateway.models import DocumentRequest, DocumentsRequest
 from services.gateway.problems import Problem
-from shared.identity import doc_key
 from shared.ordering import Reason, Record
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
@@ -127,11 +127,12 @@ async def test_a_row_that_the_store_lost_is_shown_as_missing(index):
 
 @given(keys=st.sets(names, max_size=12), limit=st.integers(1, 5))
 def test_pages_joined_are_the_whole_list_in_order(keys, limit):
-    records = {doc_key(*name): Record(*name) for name in keys}
-    found, cursor = [], ""
-    while cursor is not None:
-        lines, total, cursor = page(records, DocumentsRequest(limit=limit, cursor=cursor))
+    index = index_of(*(Record(*name) for name in keys))
+    found, cursor, more = [], "", True
+    while more:
+        lines, total, more = index.page(limit=limit, after=read_cursor(cursor))
         found += [(line.source, line.path) for line in lines]
+        cursor = write_cursor(*found[-1]) if found else ""
 
     assert found == sorted(keys)
     assert total == len(keys)

@@ -21,17 +21,23 @@ class World:
         self.gate = asyncio.Event()
         self.gate.set()
         self.ledger = MemoryLedger()
-        self.entries, self.ledger.entries = self.ledger.entries, self.watched
+        self.follow, self.ledger.follow = self.ledger.follow, self.followed
 
     async def observe(self):
         self.read.append("flow")
         return Observation(NOW, self.stages, held=self.held)
 
-    async def watched(self):
-        self.read.append("ledger")
-        await self.gate.wait()
-        async for entry in self.entries():
-            yield entry
+    async def followed(self):
+        feed = await self.follow()
+        more = feed.more
+
+        async def watched():
+            self.read.append("ledger")
+            await self.gate.wait()
+            return await more()
+
+        feed.more = watched
+        return feed
 
 
 @pytest.fixture

@@ -160,7 +160,9 @@ def test_a_link_to_a_batch_is_quoted():
 
     (link,) = Seen(history_page([line], [])).all("a")
 
-    assert link["href"] == "/api/v1/batches/a%22%2F..%2F%3Cb%3E%3Fx%3D1/report?format=html"
+    assert (
+        link["href"] == "/api/v1/batches/a%22%2F..%2F%3Cb%3E%3Fx%3D1/report?source=docs&format=html"
+    )
 
 
 def test_emoji_and_foreign_letters_stay_as_they_are():

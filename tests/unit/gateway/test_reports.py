@@ -1,9 +1,16 @@
 """Reports over HTTP."""
 
+import asyncio
+import html
+import re
+import shlex
+
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from report_world import START, mixed, record, report
+from yarl import URL
 
+from services.cli.client import ask
 from services.gateway.app import build_app
 from shared.history import History
 from shared.reports import BatchReport, Validation
@@ -84,7 +91,7 @@ async def test_the_index_of_reports_is_a_page_with_links(client):
     page = await response.text()
 
     assert response.content_type == "text/html"
-    assert page.count("/report?format=html") == 3
+    assert page.count("/report?source=docs&amp;format=html") == 3
     assert "Validations" in page
 
 
@@ -106,6 +113,56 @@ async def test_what_cannot_be_is_a_problem(client, address, status):
 
     assert response.status == status
     assert response.content_type == "application/problem+json"
+
+
+async def test_an_id_that_two_sources_use_is_asked_for_with_its_source(client, history):
+    for source in ("wiki", "a-b"):
+        found = report([record("a.md")], id="b1", after_s=20)
+        batch = found.batch.model_copy(update={"source": source})
+        await history.keep(found.model_copy(update={"batch": batch}))
+    refused = await client.get("/api/v1/batches/b1/report")
+    problem = await refused.json()
+    one = await (await client.get("/api/v1/batches/b1/report?source=wiki")).json()
+
+    assert (refused.status, problem["code"]) == (422, "ambiguous_batch")
+    assert problem["detail"] == "'b1' is a batch of a-b, docs and of wiki"
+    assert "--source a-b" in problem["fix"]
+    assert one["batch"]["source"] == "wiki"
+
+
+async def test_a_source_without_a_batch_does_not_say_what_to_validate(client):
+    response = await client.post("/api/v1/validate", json={"source": "docs"})
+
+    assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
+
+
+ODD_IDS = (
+    "a/b", "a b", "a/../b", "a//b", "/", "?x=1", "#", "%2F", "%", "\u00e9\U0001f600", "a\nb",
+    "x" * 500, "a/report", "'; rm -rf ~",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*ODD_IDS, ".", ".."])
+async def test_the_command_line_finds_a_batch_by_every_id(client, history, name):
+    await history.keep(report([record("a.md")], id=name, after_s=500))
+    base = client.make_url("")
+    address = f"http://{base.host}:{base.port}"
+    asked = await asyncio.to_thread(ask, address, "report", {"batch": name, "source": "docs"})
+
+    assert asked["batch"]["id"] == name
+
+
+@pytest.mark.parametrize("name", ODD_IDS)
+async def test_the_list_of_reports_leads_to_a_batch_of_every_id(client, history, name):
+    await history.keep(report([record("a.md")], id=name, after_s=500))
+    listed = await (await client.get("/api/v1/reports?limit=1")).text()
+    link = html.unescape(re.search(r'href="([^"]+/report[^"]*)"', listed)[1])
+    response = await client.get(URL(link, encoded=True), headers=BROWSER)
+    page = html.unescape(await response.text())
+
+    assert (response.status, response.content_type) == (200, "text/html")
+    shown = shlex.quote(name).replace("\n", "\\u000a")
+    assert f"instep report {shown} --source docs --json" in page
 
 
 async def test_an_instance_that_keeps_nothing_says_so(index):

@@ -4,6 +4,7 @@ import pytest
 from gateway_world import NOW
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_reading import index_of
 
 from services.cli.text.status import WORDS
 from services.gateway.models import STATES, SourceView
@@ -11,7 +12,6 @@ from services.gateway.status import (
     EMPTY,
     Observation,
     StageSeen,
-    count,
     freshness,
     percentile,
     status,
@@ -84,7 +84,7 @@ def test_words_chunks_and_sources_are_counted():
         failed,
     ]
 
-    board = count(records, NOW)
+    board = index_of(*records).board(NOW)
     answer = status(board, Observation(NOW, STAGES), sources=[SourceView(name="x", kind="push")])
 
     assert answer.documents["searchable"] == 1
@@ -108,7 +108,7 @@ def test_a_failed_document_is_not_pending():
         record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_failed", "x"))
     )
 
-    behind = freshness(count([failed], NOW), Observation(NOW))
+    behind = freshness(index_of(failed).board(NOW), Observation(NOW))
 
     assert behind.pending_documents == 0
     assert behind.watermark.timestamp() == NOW
@@ -131,7 +131,7 @@ def test_only_the_last_hour_counts_for_freshness():
     old = record()
     old = replace(old, settled=replace(old.settled, settled_at=NOW - 7200, changed_at=NOW - 9999))
 
-    assert count([old, record()], NOW).freshness_s == (1.5,)
+    assert index_of(old, record()).board(NOW).freshness_s == (1.5,)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.floats(0.01, 1))
@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_source_is_told_with_it():
     seen = Observation(NOW, STAGES, sources={"x": SourceHealth("/x: gone", wrong)})
     sources = [SourceView(name="x", kind="folder"), SourceView(name="y", kind="folder")]
 
-    x, y = status(count([], NOW), seen, sources=sources).sources
+    x, y = status(index_of().board(NOW), seen, sources=sources).sources
 
     assert (x.error, x.problem_count, len(x.problems)) == ("/x: gone", 9, 5)
     assert (y.error, y.problem_count, y.problems) == ("", 0, {})

@@ -41,7 +41,7 @@ class Door:
         self.log = log or MemoryChangeLog()
         self.bodies = MemoryContent()
         self.replies = Replies()
-        self.batches = BatchBook(MemoryShelf())
+        self.batches = BatchBook(MemoryShelf(), "g1")
         self.accept = AcceptSubmission(
             "g1", self.log, self.bodies, self.batches, self.replies, lambda: EPOCH, limits
         )
@@ -50,9 +50,9 @@ class Door:
         data = json.dumps({"path": "a.md"} | fields).encode()
         return await self.raw(n, data, headers)
 
-    async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None):
+    async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None, to="inbox"):
         head = {"Instep-Reply-To": "_INBOX.me"} | (headers or {})
-        delivery = Delivery(sequence=n, subject="documents.submitted.inbox", headers=head)
+        delivery = Delivery(sequence=n, subject=f"documents.submitted.{to}", headers=head)
         return await self.accept(data, delivery)
 
     @property
@@ -435,10 +435,44 @@ async def test_a_wrong_envelope_is_refused(door, envelope):
     assert door.log.appended == []
 
 
-async def test_a_receipt_is_never_sent_into_a_stream(door):
-    await door.submit(1, {"Instep-Reply-To": "documents.changed.inbox.x"}, text="a")
+@pytest.mark.parametrize(
+    "inbox",
+    [
+        "documents.changed.inbox.x",
+        "$KV.instance.live",
+        "$JS.API.STREAM.DELETE.DOCS",
+        "_INBOX_gateway.x.1",
+        "_INBOX_publisher-wiki.x.1",
+        "_INBOX_publisher-.x.1",
+        "_INBOX_publisher",
+    ],
+)
+async def test_a_receipt_is_never_sent_into_a_stream_to_a_service_or_to_another_publisher(
+    door, inbox
+):
+    await door.submit(1, {"Instep-Reply-To": inbox}, text="a")
 
     assert door.replies.sent == []
+
+
+async def test_two_sources_that_publish_under_one_batch_id_have_a_batch_each(door):
+    for source, number in (("inbox", 1), ("wiki", 2)):
+        batch = {"id": "nightly", "count": 2, "source": "x", "started_at": "2026-01-01T00:00:00Z"}
+        data = json.dumps({"path": "a.md", "text": "a", "batch": batch}).encode()
+        await door.raw(number, data, to=source)
+    found = (await door.batches.open()).values()
+
+    assert {(b.batch.source, *b.members, b.whole) for b in found} == {
+        ("inbox", doc_key("inbox", "a.md"), False),
+        ("wiki", doc_key("wiki", "a.md"), False),
+    }
+
+
+@pytest.mark.parametrize("inbox", ["_INBOX.x.1", "_INBOX_publisher.x", "_INBOX_publisher-inbox.x"])
+async def test_a_receipt_is_sent_to_the_inbox_of_a_publisher_of_this_source(door, inbox):
+    await door.submit(1, {"Instep-Reply-To": inbox}, text="a")
+
+    assert [to for to, _ in door.replies.sent] == [inbox]
 
 
 async def test_members_of_a_publishers_batch_are_noted_with_refused_and_stale_ones(door):
@@ -446,10 +480,10 @@ async def test_members_of_a_publishers_batch_are_noted_with_refused_and_stale_on
     await door.submit(2, text="a", batch=batch)
     await door.submit(1, text="old", batch=batch)
     await door.submit(3, path="b.md", text="b", batch=batch)
-    half = (await door.batches.open())["nightly"]
+    (half,) = (await door.batches.open()).values()
     await door.submit(4, path="c.md", data_base64="!", batch=batch)
     await door.submit(4, path="c.md", data_base64="!", batch=batch)
-    whole = (await door.batches.open())["nightly"]
+    (whole,) = (await door.batches.open()).values()
 
     assert (half.whole, half.members) == (False, {KEY: 1, doc_key("inbox", "b.md"): 2})
     assert whole.whole

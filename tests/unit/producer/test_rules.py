@@ -34,6 +34,31 @@ def test_globs(pattern, matching, other):
     assert [p for p in other if regex.fullmatch(p)] == []
 
 
+def plain_regex(pattern):
+    """What a glob means, without any care for time: names are short here."""
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\*\*/|\*\*|.", pattern)
+    return re.compile("".join(meaning.get(one, re.escape(one)) for one in tokens), re.DOTALL)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "/", "*", "**", "**/", "?", "a/"]), max_size=8),
+    st.lists(st.text("ab/", max_size=10), min_size=10, max_size=10),
+)
+def test_a_glob_means_the_same_however_it_is_matched(tokens, paths):
+    pattern = "".join(tokens)
+    regex, plain = re.compile(glob_to_regex(pattern), re.DOTALL), plain_regex(pattern)
+
+    assert [bool(regex.fullmatch(p)) for p in paths] == [bool(plain.fullmatch(p)) for p in paths]
+
+
+def test_a_set_is_one_character_of_a_name():
+    regex = re.compile(glob_to_regex("a[!b]c"), re.DOTALL)
+
+    assert regex.fullmatch("axc")
+    assert not regex.fullmatch("a/c")
+
+
 @given(st.text("ab*?[]!/.\\^-&~|", max_size=12))
 def test_any_text_is_a_glob_or_an_error_of_the_settings(pattern):
     with contextlib.suppress(ConfigurationError):

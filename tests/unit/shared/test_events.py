@@ -190,10 +190,24 @@ def test_facts_about_other_revisions_have_other_identities():
     )
 
 
-def test_a_completed_batch_is_one_fact_per_generation():
+def test_a_completed_batch_is_one_fact_for_each_generation_source_id_and_start():
     raw = golden("batches.completed")
+    others = [
+        raw | {"generation": "gother"},
+        *(
+            raw | {"batch": raw["batch"] | {name: value}}
+            for name, value in (
+                ("source", "wiki"),
+                ("id", "b_other"),
+                ("started_at", "2026-01-02T03:04:05Z"),
+            )
+        ),
+        raw | {"complete": False, "missing": 3},
+    ]
+    ids = [BatchCompleted.model_validate(one).message_id for one in (raw, *others)]
 
-    assert BatchCompleted.model_validate(raw).message_id == "completed:gabcdefgh:b_01hgs8k3m2"
+    assert len(set(ids)) == len(ids)
+    assert BatchCompleted.model_validate(raw).message_id == ids[0]
 
 
 @pytest.mark.parametrize("name", ["documents.changed", "documents.enriched", "embeddings.ready"])

@@ -217,3 +217,14 @@ def test_every_setting_can_be_set_by_a_variable(name):
         said = ""
 
     assert "is not a setting" not in said
+
+
+def test_of_many_faults_the_first_twenty_are_told_and_the_rest_counted(toml):
+    unknown = [f"k{n} = {n}" for n in range(3_000)]
+    at_top = told(toml("\n".join(unknown)))
+    in_groups = told(toml("[embedding]\n" + "\n".join(unknown)))
+    below_one = told(toml("[nosuch]\n" + "\n".join(unknown)))
+
+    for lines in (at_top, in_groups, below_one):
+        assert len(lines) == 21
+        assert lines[-1] == "and 2,980 more"

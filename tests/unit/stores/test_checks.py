@@ -48,9 +48,15 @@ def test_a_query_with_other_dimensions_says_what_to_do():
 
 
 def test_no_source_allowed_is_not_the_same_as_any_source():
-    assert checks.restricts_to_nothing(Filter(sources=()))
-    assert not checks.restricts_to_nothing(Filter(sources=None))
-    assert not checks.restricts_to_nothing(Filter(sources=("a",)))
+    assert checks.possible(Filter(sources=())) is None
+    assert checks.possible(Filter(sources=None)) == Filter(sources=None)
+    assert checks.possible(Filter(sources=("a",))) == Filter(sources=("a",))
+
+
+def test_what_no_row_can_have_leaves_a_filter():
+    assert checks.possible(Filter(sources=("\ud800", "a"))) == Filter(sources=("a",))
+    assert checks.possible(Filter(sources=("\ud800",))) is None
+    assert checks.possible(Filter(path_prefix="a\udfff")) is None
 
 
 @given(st.text(st.characters()))

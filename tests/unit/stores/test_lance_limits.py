@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from shared.errors import StoreUnavailable
+from shared.errors import QuestionRefused, StoreUnavailable
 from shared.stores import lance_limits
 from shared.stores.lance_limits import Queries, queries_at_once
 
@@ -40,6 +40,45 @@ async def test_a_query_that_fails_leaves_its_place():
 
     async with asyncio.timeout(60), queries.one():
         pass
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ValueError(
+            "Invalid input, position is not found but required for phrase queries, try recreating "
+            "the index with position"
+        ),
+        ValueError("Invalid input, Invalid input, invalid SQL predicate: Unterminated string"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    ],
+)
+async def test_a_question_that_lance_cannot_take_is_no_failure_of_the_store(said):
+    queries = Queries()
+
+    with pytest.raises(QuestionRefused, match="cannot take this question"):
+        async with queries.question():
+            raise said
+    with pytest.raises(StoreUnavailable):  # no person worded it
+        async with queries.one():
+            raise said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ValueError("Table 'chunks' was not found"),
+        ValueError("Invalid input, Schema error: No field named source."),
+        RuntimeError("lance error: Not found: chunks.lance/_versions"),
+        RuntimeError("lance error: LanceError(IO): Invalid range 0..4095 for object of 10 bytes"),
+        OSError("No space left on device"),
+        TimeoutError("timeout"),
+    ],
+)
+async def test_a_store_that_fails_does_not_blame_the_question(said):
+    with pytest.raises(StoreUnavailable):
+        async with Queries().question():
+            raise said
 
 
 def test_the_threads_of_a_call_are_limited_unless_somebody_said_otherwise(monkeypatch):

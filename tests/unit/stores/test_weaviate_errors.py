@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.errors import ConfigurationError, StoreMismatch, StoreUnavailable
+from shared.errors import ConfigurationError, QuestionRefused, StoreMismatch, StoreUnavailable
 from shared.stores.weaviate_answers import halves, refused
 from shared.stores.weaviate_errors import shown, sorted_error
 
@@ -63,6 +63,13 @@ RECORDED = [
         "object",
     ),
     ("WeaviateQueryError", "vector lengths don't match: 8 vs 9", "object"),
+    (
+        "WeaviateQueryError",
+        "Query call with protocol GRPC search failed with message explorer: list class: search: "
+        "local shard object search: invalid search term, only stopwords provided. Stopwords can "
+        "be configured in class.invertedIndexConfig.stopwords.",
+        "question",
+    ),
 ]
 MEANING = {
     "full": (StoreUnavailable, "full"),
@@ -74,6 +81,7 @@ MEANING = {
     "otherwise": (StoreMismatch, "set up otherwise"),
     "old": (ConfigurationError, "1.38"),
     "object": (StoreMismatch, "other vectors"),
+    "question": (QuestionRefused, "this question"),
 }
 
 

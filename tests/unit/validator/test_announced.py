@@ -23,7 +23,7 @@ class SlowBook(BatchBook):
     """Answers when it is let; after `failures` refusals."""
 
     def __init__(self, failures: int = 0) -> None:
-        super().__init__(MemoryShelf())
+        super().__init__(MemoryShelf(), "g1")
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self.failures = failures
 
@@ -95,8 +95,8 @@ async def test_an_empty_batch_is_open_no_more_once_it_has_its_report():
     async with tracked(book) as tracker:
         await announce(book, {})
         async with asyncio.timeout(60):
-            await tracker.wait_complete("b")
+            await tracker.wait_complete("docs", "b")
             while tracker.open_count():
                 await asyncio.sleep(0.01)
 
-        assert (await tracker.complete.history.report("b")).batch.id == "b"
+        assert (await tracker.complete.history.reports("b"))["docs"].batch.id == "b"

@@ -18,6 +18,8 @@ from shared.shelves.memory import MemoryShelf
 class Sweeps:
     """Stands for the sweep itself; `hold` keeps it from ending."""
 
+    generation = "g1"
+
     def __init__(self):
         self.calls = []
         self.hold = None

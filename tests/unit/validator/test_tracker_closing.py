@@ -77,7 +77,7 @@ class World:
         return self.now.timestamp()
 
     def tracker(self, timeout_s=3600.0):
-        book, history = BatchBook(self.shelf, self.clock), History(self.shelf)
+        book, history = BatchBook(self.shelf, "g1", self.clock), History(self.shelf)
         check = Observe("f", MemoryStore(4), MemoryCache(), 60.0)
         complete = Complete(
             "g1", "m", book, history, self.ledger, check, self.publish, lambda: self.now
@@ -94,10 +94,10 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def settle(self, path, seq, at=NOW, outcome="removed"):
-        key, when = doc_key("docs", path), at.timestamp()
+    async def settle(self, path, seq, at=NOW, outcome="removed", source="docs"):
+        key, when = doc_key(source, path), at.timestamp()
         entry = await self.ledger.get(key)
-        record = Record("docs", path, Settled(seq, outcome, (), when - 1, when))
+        record = Record(source, path, Settled(seq, outcome, (), when - 1, when))
         await self.ledger.update(key, record, expect=entry.at if entry else 0)
         return key
 
@@ -108,7 +108,10 @@ class World:
         return lines
 
     def told(self):
-        return {event.message_id for event in self.published if isinstance(event, BatchCompleted)}
+        """Batches that the world was told of, in order; a message that comes twice counts once."""
+        ended = [event for event in self.published if isinstance(event, BatchCompleted)]
+        told = {e.message_id: (e.batch.source, e.batch.id, e.missing) for e in ended}
+        return sorted(told.values())
 
 
 @pytest.fixture
@@ -149,13 +152,13 @@ async def test_a_process_that_dies_while_it_ends_a_batch_leaves_one_report(
                 tasks[0].result()
     world.shelf.left = None
     async with asyncio.timeout(60), world.running(second := world.tracker()):
-        report = await second.wait_complete("b")
+        report = await second.wait_complete("docs", "b")
         while second.open_count() or await world.shelf.keys("open."):
             await asyncio.sleep(0.001)
 
     assert [line.batch.id for line in await world.reports()] == ["b"]
     assert report.documents.removed == 1
-    assert world.told() == {"completed:g1:b"}
+    assert world.told() == [("docs", "b", 0)]
     assert not [n for n in await world.shelf.keys() if not n.startswith(("done.", "line."))]
 
 
@@ -169,12 +172,12 @@ async def test_a_process_that_dies_before_it_tells_the_world_is_made_up_for(worl
     before = world.told()
     world.now += timedelta(minutes=5)
     async with asyncio.timeout(60), world.running(second := world.tracker()):
-        await second.wait_complete("b")
+        await second.wait_complete("docs", "b")
         while second.open_count() or await world.shelf.keys("open."):
             await asyncio.sleep(0.001)
 
-    assert before == set()
-    assert world.told() == {"completed:g1:b"}
+    assert before == []
+    assert world.told() == [("docs", "b", 0)]
     (line,) = await world.reports()
     assert line.completed_at == NOW  # the report that was kept, not another one
 
@@ -187,14 +190,32 @@ async def test_two_validators_keep_one_report_and_tell_one_fact(world):
             await trackers[n % 2].book.announce(batch(f"b{n}"), {key: n + 1}, 0)
         for n in range(20):
             for tracker in trackers:
-                assert (await tracker.wait_complete(f"b{n}")).batch.id == f"b{n}"
+                assert (await tracker.wait_complete("docs", f"b{n}")).batch.id == f"b{n}"
         while await world.shelf.keys("open."):
             await asyncio.sleep(0.001)
 
     assert sorted(line.batch.id for line in await world.reports()) == sorted(
         f"b{n}" for n in range(20)
     )
-    assert world.told() == {f"completed:g1:b{n}" for n in range(20)}
+    assert world.told() == sorted(("docs", f"b{n}", 0) for n in range(20))
+
+
+async def test_the_batch_of_one_source_says_nothing_about_that_of_another_with_the_same_id(world):
+    of_wiki = batch().model_copy(update={"source": "wiki"})
+    done, open_one = await world.settle("a.md", 5), doc_key("wiki", "a.md")
+    async with asyncio.timeout(60), world.running(tracker := world.tracker()):
+        await tracker.book.announce(of_wiki, {open_one: 6}, 0)
+        await tracker.book.announce(batch(), {done: 5}, 0)
+        first = await tracker.wait_complete("docs", "b")
+        still = await tracker.complete.history.reports("b", "wiki")
+        await world.settle("a.md", 6, source="wiki")
+        second = await tracker.wait_complete("wiki", "b")
+        await until(world, tracker)
+
+    assert (first.batch.source, second.batch.source) == ("docs", "wiki")
+    assert (first.documents.removed, second.documents.removed) == (1, 1)
+    assert still == {}
+    assert world.told() == [("docs", "b", 0), ("wiki", "b", 0)]
 
 
 async def test_a_submission_that_is_delivered_again_after_the_end_changes_no_report(world):
@@ -202,15 +223,15 @@ async def test_a_submission_that_is_delivered_again_after_the_end_changes_no_rep
     async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.join(batch(count=2), key, 5)
         await tracker.book.join(batch(count=2), "!9 empty", 0)
-        first = await tracker.wait_complete("b")
+        first = await tracker.wait_complete("docs", "b")
         tracker.timeout_s = 0.05
-        await BatchBook(world.shelf, world.now.timestamp).join(batch(count=2), key, 5)
+        await BatchBook(world.shelf, "g1", world.now.timestamp).join(batch(count=2), key, 5)
         world.now += timedelta(hours=1)
         await until(world, tracker)
 
     assert first.complete
     assert [line.complete for line in await world.reports()] == [True]
-    assert (await tracker.complete.history.report("b")) == first
+    assert await tracker.complete.history.reports("b") == {"docs": first}
 
 
 async def until(world, tracker):
@@ -234,7 +255,7 @@ async def test_a_batch_that_another_validator_heard_of_ends_while_other_document
             tracker.observe(records, {})
             await asyncio.sleep(0)
 
-    assert world.told() == {"completed:g1:b"}
+    assert world.told() == [("docs", "b", 0)]
 
 
 async def test_a_small_batch_is_not_hidden_by_the_thousands_of_another(world, monkeypatch):
@@ -250,9 +271,9 @@ async def test_a_small_batch_is_not_hidden_by_the_thousands_of_another(world, mo
         while len(tracker._tracked) < 2:
             await asyncio.sleep(0)
         await world.settle("b.md", 5)
-        await tracker.wait_complete("b")
+        await tracker.wait_complete("docs", "b")
 
-    assert world.told() == {"completed:g1:b"}
+    assert world.told() == [("docs", "b", 0)]
 
 
 def test_a_poll_that_finds_much_is_followed_by_a_large_one_at_once():
@@ -278,7 +299,7 @@ async def test_a_batch_whose_publisher_falls_silent_is_closed_and_says_what_is_m
     async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.join(batch(count=10), key, 5)
         world.now += timedelta(seconds=1)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
         await until(world, tracker)
 
     assert (report.complete, report.documents.missing, report.documents.removed) == (False, 9, 1)
@@ -293,7 +314,7 @@ async def test_a_batch_is_not_given_up_while_its_documents_come(world):
             await tracker.book.join(batch(count=9), await world.settle(f"{n}.md", n + 1), n + 1)
             await asyncio.sleep(0.03)
         await tracker.book.announce(batch("other", 0), {}, 0)
-        await tracker.wait_complete("other")
+        await tracker.wait_complete("docs", "other")
 
     assert [line.batch.id for line in await world.reports()] == ["other"]
 
@@ -304,11 +325,11 @@ async def test_the_rest_that_comes_after_all_completes_the_same_report(world):
         await tracker.book.join(batch(count=3), keys[0], 1)
         await tracker.book.join(batch(count=3), keys[1], 2)
         tracker.timeout_s = 0.05
-        short = await tracker.wait_complete("b")
+        short = await tracker.wait_complete("docs", "b")
         await until(world, tracker)
         left = await world.shelf.keys("left.")
         world.now += timedelta(seconds=2)
-        await BatchBook(world.shelf, world.now.timestamp).join(batch(count=3), keys[2], 3)
+        await BatchBook(world.shelf, "g1", world.now.timestamp).join(batch(count=3), keys[2], 3)
         while len(world.published) < 2:
             await asyncio.sleep(0.001)
         await until(world, tracker)
@@ -317,7 +338,7 @@ async def test_the_rest_that_comes_after_all_completes_the_same_report(world):
     assert (short.complete, short.documents.missing) == (False, 1)
     assert left
     assert (line.complete, line.documents.removed, line.documents.missing) == (True, 3, 0)
-    assert world.told() == {"completed:g1:b:1 missing", "completed:g1:b"}
+    assert world.told() == [("docs", "b", 0), ("docs", "b", 1)]
     assert await world.shelf.keys("left.") == []
 
 
@@ -325,7 +346,7 @@ async def test_a_document_that_never_ends_does_not_hold_a_batch_for_ever(world):
     done, lost = await world.settle("a.md", 5), doc_key("docs", "lost.md")
     async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=0.05)):
         await tracker.book.announce(batch(count=2), {done: 5, lost: 6}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
         await until(world, tracker)
 
     assert tracker.open_count() == 0
@@ -340,7 +361,7 @@ async def test_a_long_stop_is_no_rest(world):
     world.now += timedelta(days=1)
     async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         await tracker.book.announce(batch("other", 0), {}, 0)
-        await tracker.wait_complete("other")
+        await tracker.wait_complete("docs", "other")
 
     assert [line.batch.id for line in await world.reports()] == ["other"]
 
@@ -362,7 +383,7 @@ async def test_documents_without_a_look_are_asked_for_by_their_own_vectors(world
         for n in range(100, 1200):
             keys[await world.settle(f"{n}.md", n + 1, outcome="indexed")] = n + 1
         await tracker.book.announce(batch(count=1200), keys, 0)
-        await tracker.wait_complete("b")
+        await tracker.wait_complete("docs", "b")
 
     assert [count for count, _ in asked] == [500, 500, 200]
     assert all(len(sample) == 3 and not sample & set(list(keys)[:100]) for _, sample in asked)
@@ -383,7 +404,7 @@ async def test_sample_queries_that_could_not_be_asked_are_asked_at_the_next_try(
     async with asyncio.timeout(60), world.running(tracker):
         key = await world.settle("a.md", 5)
         await tracker.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert len(tries) == 2
     assert report.samples == ()
@@ -394,7 +415,7 @@ async def test_a_restart_reads_what_has_ended_without_a_pause(world, monkeypatch
     async with asyncio.timeout(60), world.running(tracker := world.tracker()):
         keys = {await world.settle(f"{n}.md", n + 1): n + 1 for n in range(1700)}
         await tracker.book.announce(batch(count=1700), keys, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert report.documents.removed == 1700
 
@@ -419,7 +440,7 @@ async def test_the_book_is_read_now_and_then_however_many_batches_are_announced(
             await tracker.book.announce(batch(f"b{n}"), {key: n + 1}, 0)
             await asyncio.sleep(0.001)
         for n in range(300):
-            await tracker.wait_complete(f"b{n}")
+            await tracker.wait_complete("docs", f"b{n}")
 
     assert len(await world.shelf.keys("done.")) == 300
     assert all(later - before >= 0.05 for before, later in pairwise(read))
@@ -452,7 +473,7 @@ async def test_batches_that_are_over_are_closed_side_by_side_and_one_that_fails_
     tracker.complete = closing
     async with asyncio.timeout(60), world.running(tracker):
         for n in range(8):
-            await tracker.wait_complete(f"b{n}")
+            await tracker.wait_complete("docs", f"b{n}")
 
     assert tried.pop("b0") > 1
     assert set(tried.values()) == {1}

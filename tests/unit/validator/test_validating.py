@@ -83,7 +83,7 @@ class Index:
 
     def fresh_tracker(self) -> None:
         """A new process."""
-        self.book, self.history = BatchBook(self.shelf, lambda: AT), History(self.shelf)
+        self.book, self.history = BatchBook(self.shelf, "g1", lambda: AT), History(self.shelf)
         self.sampling = Sampling(20)
         complete = Complete(
             "g1", "m", self.book, self.history, self.ledger, self.observe, self.publish,
@@ -212,7 +212,7 @@ async def test_what_its_own_vector_did_not_find_is_asked_for_again_whatever_else
     (event,) = await index.validate(indexed("a.md", 5), Delivery(1, attempt=2, age_s=0.4))
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert (event.validation_passed, event.self_query_passed) == (False, False)
     assert report.validation_passed is False
@@ -223,7 +223,7 @@ async def test_removals_use_no_allowance(index):
     before = index.sampling.some(0, time.monotonic()), index.sampling._left
     async with index.tracked() as tracker:
         await index.book.announce(batch(count=30), keys, 0)
-        await tracker.wait_complete("b")
+        await tracker.wait_complete("docs", "b")
 
     assert before == (0, index.sampling._left)
 
@@ -355,12 +355,12 @@ async def test_a_store_that_is_down_fails_every_delivery_that_waits(index, monke
 async def test_an_empty_batch_completes_at_once_and_says_so(index):
     async with index.tracked() as tracker:
         await index.book.announce(batch(count=0), {}, 12)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert index.completed() == ["b"]
     assert report.documents.unchanged == 12
     assert report.validation_passed is None
-    assert await index.history.report("b") == report
+    assert await index.history.reports("b") == {"docs": report}
 
 
 async def test_a_batch_completes_when_every_revision_has_settled(index):
@@ -370,8 +370,8 @@ async def test_a_batch_completes_when_every_revision_has_settled(index):
         await index.validate(indexed("a.md", 5, 2), FIRST)
         waiting = (tracker.open_count(), index.completed())
         await index.settle("b.md", 6, outcome="refused", rows=0)
-        report = await tracker.wait_complete("b")
-        await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
+        await tracker.wait_complete("docs", "b")
 
     assert waiting == (1, [])
     assert tracker.open_count() == 0
@@ -394,7 +394,7 @@ async def test_events_that_come_before_the_announcement_cost_no_second_question(
             index.ledger, "get_many", lambda keys: asked.append(keys) or get_many(keys)
         )
         await index.book.announce(batch(count=30), members, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert asked == []
     assert (report.checked.documents, report.checked.failed) == (30, 0)
@@ -404,7 +404,7 @@ async def test_lost_events_do_not_stop_a_batch(index):
     key = await index.settle("a.md", 5)
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert report.checked.documents == 1
 
@@ -413,7 +413,7 @@ async def test_a_newer_revision_ends_the_older_one(index):
     key = await index.settle("a.md", 9)
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert report.summary.indexed == 1
     assert report.summary.chunks.total == 0
@@ -425,7 +425,7 @@ async def test_a_failed_document_ends_too(index):
     await index.record(key, Record("docs", "a.md", failed=failed))
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert report.summary.failed == 1
 
@@ -437,9 +437,9 @@ async def test_open_batches_survive_a_restart_and_batches_of_other_processes_are
     await index.settle("a.md", 5)
     index.fresh_tracker()
     async with index.tracked() as tracker:
-        await tracker.wait_complete("b")
-        await BatchBook(index.shelf).announce(batch("c"), {key: 5}, 0)
-        await tracker.wait_complete("c")
+        await tracker.wait_complete("docs", "b")
+        await BatchBook(index.shelf, "g1").announce(batch("c"), {key: 5}, 0)
+        await tracker.wait_complete("docs", "c")
 
     assert index.completed() == ["b", "c"]
 
@@ -450,10 +450,10 @@ async def test_a_publishers_batch_waits_for_its_count(index):
         await index.book.join(batch(count=3), keys[0], 1)
         await index.book.join(batch(count=3), keys[1], 2)
         await index.book.announce(batch("other", 0), {}, 0)
-        await tracker.wait_complete("other")
+        await tracker.wait_complete("docs", "other")
         before = (index.completed(), tracker.open_count())
         await index.book.join(batch(count=3), "!9", 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert before == (["other"], 0)
     assert (report.summary.indexed, report.summary.refused) == (2, 1)
@@ -463,7 +463,7 @@ async def test_a_lost_row_is_in_the_report(index):
     key = await index.settle("a.md", 5, rows=3, lost=1)
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert report.validation_passed is False
     assert [(t.doc_key, t.state, t.code) for t in report.troubles] == [
@@ -485,7 +485,7 @@ async def test_a_bus_that_fails_for_a_while_delays_a_batch_and_loses_nothing(ind
     index.tracker.complete.publish = failing
     async with index.tracked() as tracker:
         await index.book.announce(batch(count=0), {}, 0)
-        await tracker.wait_complete("b")
+        await tracker.wait_complete("docs", "b")
 
     assert index.completed() == ["b"]
 
@@ -499,7 +499,7 @@ async def test_sample_queries_are_part_of_the_report(index):
     index.fresh_tracker()
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
-        report = await tracker.wait_complete("b")
+        report = await tracker.wait_complete("docs", "b")
 
     assert [s.rank for s in report.samples] == [1, None]
     assert report.validation_passed is False
@@ -519,7 +519,6 @@ async def test_a_whole_index_passes(index):
         await index.settle(f"{n}.md", n + 1, rows=2)
     found = await checkup(index)(queries=[SampleQuery("where is 3", "docs/2.md")])
 
-    assert found is not None
     assert found.passed
     assert (found.documents, found.rows, found.checked.expected_rows) == (5, 10, 10)
     assert found.checked.self_queries == 5
@@ -532,7 +531,6 @@ async def test_rows_of_a_document_that_the_ledger_does_not_know_fail_the_index(i
     await index.store.upsert([row])
     found = await checkup(index)()
 
-    assert found is not None
     assert (found.passed, found.orphans) == (False, 1)
 
 
@@ -560,7 +558,6 @@ async def test_documents_that_come_while_the_index_is_looked_at_are_not_of_nobod
     monkeypatch.setattr(index.store, "holdings", holding)
     found = await checkup(index)()
 
-    assert found is not None
     assert (found.passed, found.orphans, looks) == (True, 0, 2)
 
 
@@ -581,7 +578,6 @@ async def test_rows_of_nobody_are_counted_though_others_go_meanwhile(index, monk
     monkeypatch.setattr(index.store, "count", counting)
     found = await checkup(index)()
 
-    assert found is not None
     assert found.orphans == 2
 
 
@@ -599,7 +595,6 @@ async def test_rows_that_go_between_two_looks_were_not_of_nobody(index, monkeypa
     monkeypatch.setattr(index.store, "holdings", holding)
     found = await checkup(index)()
 
-    assert found is not None
     assert (found.passed, found.orphans) == (True, 0)
 
 
@@ -615,7 +610,6 @@ async def test_rows_on_their_way_are_neither_missing_nor_orphans(index):
     )
     found = await checkup(index)()
 
-    assert found is not None
     assert (found.passed, found.pending, found.rows) == (True, 1, 2)
 
 
@@ -624,10 +618,8 @@ async def test_one_batch_is_checked_by_its_members(index):
     await index.settle("b.md", 6, rows=2, lost=1)
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {good: 5}, 0)
-        await tracker.wait_complete("b")
-    of_batch, whole = await checkup(index)("b"), await checkup(index)()
+        await tracker.wait_complete("docs", "b")
+    members = (await index.history.members("b"))["docs"]
+    of_batch, whole = await checkup(index)(members), await checkup(index)()
 
-    assert of_batch is not None
-    assert whole is not None
     assert (of_batch.passed, of_batch.documents, whole.passed) == (True, 1, False)
-    assert await checkup(index)("unknown") is None

@@ -1,0 +1,264 @@
+"""The index of the ledger says what reading all of the ledger would say, whatever has happened."""
+
+import asyncio
+import tracemalloc
+from dataclasses import replace
+
+import ledger_reading as reading
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway import documents, failures, ledger_index
+from services.gateway.ledger_index import LedgerIndex
+from services.gateway.ledger_watch import LedgerWatch
+from services.gateway.models import STATES
+from shared.errors import BusUnavailable
+from shared.identity import doc_key
+from shared.ledgers.memory import MemoryLedger
+from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+
+NOW = 1_800_000_000.0
+
+rows = st.lists(st.builds(RowRef, st.sampled_from("abc"), st.integers(1, 3)), max_size=3).map(tuple)
+times = st.floats(NOW - 8_000, NOW)
+reasons = st.none() | st.builds(Reason, st.sampled_from(["empty", "no_text"]), st.text(max_size=3))
+seqs = st.integers(1, 5)
+outcomes = st.sampled_from(["indexed", "removed", "refused"])
+settleds = st.builds(Settled, seqs, outcomes, rows, times, times, reasons)
+pendings = st.builds(
+    Pending, seqs, outcomes, rows, st.frozensets(st.nothing()) | rows.map(frozenset), times, times
+)
+broken = st.builds(Reason, st.text(max_size=3), st.text(max_size=3))
+stages = st.sampled_from(["enrich", "index", "other"])
+faileds = st.builds(Failed, seqs, stages, broken, st.booleans())
+paths = st.sampled_from(["a.md", "b/c.md", "b/ü.md", "b.md", "b/\U0001f600.md", "b/\ufb01.md"])
+names = st.tuples(st.sampled_from(["docs", "a", "wiki"]), paths)
+contents = st.tuples(st.none() | settleds, st.none() | pendings, st.none() | faileds)
+writes = st.tuples(st.just("write"), names, contents)
+steps = st.one_of(
+    writes,
+    writes,
+    writes,
+    st.tuples(st.just("delete"), names),
+    st.tuples(st.just("purge"), names),
+    st.tuples(st.just("make anew")),
+    st.tuples(st.just("break")),
+    st.tuples(st.just("look")),
+)
+
+
+class Bucket:
+    """A ledger whose keys can be deleted, vanish without a word, and be lost on the way."""
+
+    def __init__(self):
+        self.messages = {}
+        self.at = 0
+        self.life = 0
+        self.begun = 0
+
+    def write(self, key, record):
+        self.at += 1
+        self.messages.pop(key, None)
+        self.messages[key] = (self.at, record)
+
+    @property
+    def records(self):
+        return {key: record for key, (_, record) in self.messages.items() if record is not None}
+
+    async def follow(self):
+        self.begun += 1
+        return Feed(self)
+
+
+class Feed:
+    def __init__(self, bucket):
+        self.bucket, self.life, self.last = bucket, bucket.life, 0
+
+    async def more(self):
+        if self.life != self.bucket.life:
+            raise BusUnavailable("the consumer is gone")
+        new = [(at, key, r) for key, (at, r) in self.bucket.messages.items() if at > self.last]
+        page = sorted(new, key=lambda one: one[0])[:2]
+        if page:
+            self.last = page[-1][0]
+        return [(key, record) for _, key, record in page]
+
+    async def is_whole(self, keys):
+        return len(self.bucket.messages) == keys
+
+    async def close(self):
+        pass
+
+
+def do(bucket, step):
+    match step:
+        case "write", (source, path), (settled, pending, failed):
+            record = Record(source, path, settled, pending, failed)
+            bucket.write(doc_key(source, path), record)
+        case "delete", name if doc_key(*name) in bucket.messages:
+            bucket.write(doc_key(*name), None)
+        case "purge", name:
+            bucket.messages.pop(doc_key(*name), None)
+        case ("make anew",):
+            bucket.messages, bucket.at, bucket.life = {}, 0, bucket.life + 1
+        case ("break",):
+            bucket.life += 1
+
+
+def assert_equal(index, records, asked):
+    assert index.board(NOW) == reading.board(records, NOW)
+    assert index.sources() == {record.source for record in records.values()}
+    assert set(index.names()) == {(r.source, r.path) for r in records.values()}
+    told = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+    assert {(f.id, f.document, f.state, f.code, f.stage, f.since) for f in told} == (
+        reading.failures(records)
+    )
+    for fields in asked:
+        found, total, more = index.page(**fields)
+        lines = [documents.line(one).model_dump() for one in found]
+        assert (lines, total, more) == reading.page(records, **fields)
+
+
+pages = st.fixed_dictionaries(
+    {
+        "words": st.frozensets(st.sampled_from(STATES), max_size=2),
+        "source": st.sampled_from(["", "", "docs", "none"]),
+        "prefix": st.sampled_from(["", "", "b", "b/", "z"]),
+        "stale": st.sampled_from([None, None, True, False]),
+        "after": st.none() | names,
+        "limit": st.integers(1, 5),
+    }
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(steps, max_size=25), st.lists(pages, min_size=1, max_size=4), st.integers(1, 4))
+def test_after_any_history_the_index_says_what_reading_the_ledger_says(history, asked, few):
+    async def live():
+        bucket = Bucket()
+        watch = LedgerWatch(bucket)
+        for step in [*history, ("look",)]:
+            do(bucket, step)
+            if step == ("look",):
+                assert_equal(await watch.current(), bucket.records, asked)
+
+    before, ledger_index._FEW = ledger_index._FEW, few
+    try:
+        asyncio.run(live())
+    finally:
+        ledger_index._FEW = before
+
+
+def settled(path, **fields):
+    base = Settled(1, "indexed", (RowRef("a" * 26, 1),), NOW - 5, NOW - 4)
+    return Record("docs", path, settled=replace(base, **fields))
+
+
+async def test_what_changes_is_read_and_nothing_else():
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    for n in range(10):
+        bucket.write(doc_key("docs", f"{n}.md"), settled(f"{n}.md"))
+    index = await watch.current()
+    bucket.write(doc_key("docs", "3.md"), settled("3.md", outcome="refused", rows=()))
+
+    assert await watch.current() is index
+    assert bucket.begun == 1
+    assert index.board(NOW).documents == {"searchable": 9, "refused": 1}
+
+
+async def test_an_outage_is_told_and_after_it_everything_is_read_anew():
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    bucket.write(doc_key("docs", "a.md"), settled("a.md"))
+    before = await watch.current()
+    follow, bucket.follow = bucket.follow, away
+    bucket.life += 1
+    with pytest.raises(BusUnavailable):
+        await watch.current()
+    bucket.follow = follow
+    bucket.write(doc_key("docs", "b.md"), settled("b.md"))
+    after = await watch.current()
+
+    assert (before.board(NOW).chunks, after.board(NOW).chunks) == (1, 2)
+
+
+async def away():
+    raise BusUnavailable("no answer")
+
+
+async def test_one_who_gives_up_in_the_middle_leaves_nothing_half_read():
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    for n in range(10):
+        bucket.write(doc_key("docs", f"{n}.md"), settled(f"{n}.md"))
+    gate, more = asyncio.Event(), Feed.more
+
+    async def slow(feed):
+        page = await more(feed)
+        await gate.wait()
+        return page
+
+    Feed.more = slow
+    try:
+        asking = asyncio.create_task(watch.current())
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    finally:
+        Feed.more = more
+
+    assert (await watch.current()).board(NOW).chunks == 10
+
+
+async def test_the_ledger_in_memory_is_followed_too():
+    ledger = MemoryLedger()
+    watch = LedgerWatch(ledger)
+    key = doc_key("docs", "a.md")
+    at = await ledger.update(key, settled("a.md"), expect=0)
+    first = (await watch.current()).board(NOW).documents
+    await ledger.update(key, settled("a.md", outcome="refused", rows=()), expect=at)
+
+    assert first == {"searchable": 1}
+    assert (await watch.current()).board(NOW).documents == {"refused": 1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        settled("a.md", settled_at=float("nan")),
+        settled("a.md", changed_at=1e300),
+        settled("a.md", settled_at="yesterday"),
+        Record(None, "a.md"),
+        Record("docs", 5),
+    ],
+)
+def test_a_record_of_nonsense_hides_its_document_and_no_other(record):
+    index = reading.index_of(settled("b.md"), record)
+
+    assert [one.path for one in index.page(limit=9)[0]] == ["b.md"]
+    assert index.board(NOW).documents == {"searchable": 1}
+
+
+def test_keys_that_no_document_can_have_are_counted_and_not_shown():
+    index = reading.index_of(settled("b.md"))
+    index.put("somebody's", settled("c.md"))
+    index.put("somebody's", None)
+
+    assert (len(index), index.board(NOW).documents) == (2, {"searchable": 1})
+
+
+def test_a_document_takes_less_than_200_bytes():
+    count, record = 20_000, settled("a.md")
+    tracemalloc.start()
+    index = LedgerIndex()
+    for n in range(count):
+        path = f"guide/section {n // 100}/a page of the manual {n}.md"
+        index.put(doc_key("docs", path), replace(record, path=path))
+    index.page(limit=1)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size / count < 200

@@ -1,0 +1,144 @@
+"""Every parameter of every operation, asked with wrong values: refused in instep's own words."""
+
+import json
+import re
+from urllib.parse import quote, quote_from_bytes
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from services.cli.client import ADDRESSES, BASE
+from services.gateway.app import build_app
+from services.gateway.faces import OPERATIONS
+
+FOREIGN = re.compile(
+    r"pydantic|Input should|String should|Field required|Extra inputs|Value error|unable to|"
+    r"valid (string|integer|number|boolean|tuple|list|dictionary)|_type\b|_parsing\b"
+)
+"""Words of the library that checks requests."""
+POSTED = (None, True, -1, 0, 1.5, 10**30, 1e308, "", "x" * 5000, "\ud800", "\0", "nan", [], {})
+POSTED_INSIDE = (
+    [None],
+    ["x" * 5000],
+    [1.5],
+    ["\ud800"],
+    [[]],
+    [{}],
+    {"vector": "x"},
+    {"nope": 1},
+    [{"q": 1}],
+)
+GOT = ("", "x" * 5000, "\0", "\ufffd", "nan", "inf", "1.5", "-1", "9" * 30, "yes", '{"a":1}', "[]")
+RIGHT = {
+    "q": "zebra",
+    "name": "docs/a.md",
+    "receipt": f"{'a' * 26}-1",
+    "batch": "last",
+    "source": "docs",
+}
+
+
+def fields_of(operation):
+    return (*OPERATIONS[operation].request.model_fields, "nope")
+
+
+def needed(operation):
+    """The least that the operation has to be given."""
+    fields = OPERATIONS[operation].request.model_fields
+    return {n: RIGHT[n] for n, field in fields.items() if field.is_required() or n == "q"}
+
+
+CASES = [
+    (method, operation, field)
+    for operation, (method, _) in ADDRESSES.items()
+    for method in (("GET", "POST") if operation == "search" else (method,))
+    for field in fields_of(operation)
+]
+
+
+@pytest.fixture
+async def client(index):
+    await index.put("a.md", ["zebra"])
+    async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
+        yield client
+
+
+async def put(client, method, operation, fields):
+    """The answer to an operation, its fields in the address or, for POST, as JSON."""
+    template = ADDRESSES[operation][1]
+    fields = dict(fields)
+    for name in [name for name in fields if f"{{{name}}}" in template]:
+        template = template.replace(f"{{{name}}}", quote(str(fields.pop(name)), safe=""))
+    address = template if template.startswith("/api/") else BASE + template
+    if method == "POST":
+        headers = {"Content-Type": "application/json"}
+        return await client.post(address, data=json.dumps(fields), headers=headers)
+    query = "&".join(
+        f"{quote(name)}={quote(str(value), safe='')}" for name, value in fields.items()
+    )
+    return await client.get(URL(f"{address}?{query}", encoded=True))
+
+
+async def is_plain(response, field, value):
+    """Whether it was answered, or refused with a sentence that names what is wrong."""
+    shown = f"{field}={value!r:.60}"
+    body = await response.json()
+    here = response.status in (200, 202, 400, 404, 409, 422)
+    assert here or body["code"] == "unavailable", shown  # this gateway has no validator
+    if response.status >= 400:
+        assert not FOREIGN.search(json.dumps(body)), (shown, body)
+        assert body["detail"], shown
+        assert len(body["detail"]) < 400, (shown, body["detail"])
+    return response.status < 400
+
+
+@pytest.mark.parametrize(("method", "operation", "field"), CASES)
+async def test_a_wrong_value_is_refused_in_plain_words(client, method, operation, field):
+    values = GOT if method == "GET" else (*POSTED, *POSTED_INSIDE)
+    answered = []
+    for value in values:
+        fields = {**needed(operation), field: value}
+        response = await put(client, method, operation, fields)
+        answered.append(await is_plain(response, field, value))
+
+    if method == "POST" or field == "nope":  # in an address all is text, and many take any
+        assert not all(answered)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "the question is empty; write at least one word"),
+        ({"q": ""}, "the question is empty; write at least one word"),
+        ({"q": " \n"}, "the question is empty; write at least one word"),
+        ({"q": "x" * 2001}, "the question has 2,001 characters; it may have 2,000: shorten it"),
+        ({"q": 3}, "q: must be text, not a number"),
+        ({"q": "x", "limit": "many"}, "limit: must be a whole number, not text"),
+        ({"q": "x", "limit": 1.5}, "limit: must be a whole number, not a fraction"),
+        ({"q": "x", "limit": [1]}, "limit: must be a whole number, not a list"),
+        ({"q": "x", "limit": 900}, "limit: must be at most 200"),
+        ({"q": "x", "wait": -1}, "wait: must be at least 0"),
+        ({"q": "x", "mode": "vectr"}, "mode: must be 'vector', 'keyword' or 'hybrid'"),
+        ({"q": "x", "explain": "perhaps"}, "explain: must be true or false, not text"),
+        ({"q": "x", "source": "docs"}, "source: must be a list, not text"),
+        ({"q": "x", "source": [1]}, "source.0: must be text, not a number"),
+        ({"q": "x", "weights": 1}, "weights: must be an object, not a number"),
+        ({"q": "x", "weights": {"vector": {}}}, "weights.vector: must be a number, not an object"),
+        ({"q": "x", "filter": "y" * 2001}, "filter: must have at most 2,000 characters, not 2,001"),
+        ({"q": "x", "limit": 0, "mode": 1}, "mode: must be 'vector', 'keyword' or 'hybrid'; limit"),
+    ],
+)
+async def test_a_refusal_says_field_rule_and_what_was_given(client, fields, said):
+    response = await put(client, "POST", "search", fields)
+    body = await response.json()
+
+    assert (response.status, body["code"]) == (422, "invalid_request")
+    assert body["detail"].startswith(said)
+
+
+async def test_what_is_no_unicode_in_an_address_is_no_failure(client):
+    address = f"/api/v1/documents?source={quote_from_bytes(bytes([0xED, 0xA0, 0x80]))}"
+    response = await client.get(URL(address, encoded=True))
+
+    assert response.status in (200, 400, 422)

@@ -1,0 +1,58 @@
+"""What is told about a submission that does not fit does not grow with what is wrong."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from services.producer import submission
+from shared.bus.decode import describe
+from shared.errors import DocumentRefused
+from shared.events import DocumentChanged, DocumentSubmitted, EmbeddingsReady
+
+MANY = 40_000
+WRONG = {
+    "metadata": {f"k{n}": [] for n in range(MANY)},
+    "chunks": [{} for _ in range(MANY)],
+    "heading": [{"text": "x", "heading": list(range(MANY))}],
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": "x", "metadata": WRONG["metadata"]},
+        {"chunks": WRONG["chunks"]},
+        {"chunks": WRONG["heading"]},
+        {"text": "x", "x" * 900_000: 1, "op": "y" * 900_000},
+        {"path": {"x" * 900_000: {}}, "source_version": "z" * 900_000},
+        {"text": "x", "batch": {"x" * 900_000: 1}},
+    ],
+    ids=["metadata", "chunks", "headings", "names", "values", "batch"],
+)
+def test_a_submission_with_any_number_of_faults_is_refused_in_a_sentence(fields):
+    data = json.dumps({"path": "a.md"} | fields).encode()
+
+    with pytest.raises(DocumentRefused) as refused:
+        submission.read(data, {})
+    assert len(str(refused.value)) < 500
+    with pytest.raises(ValidationError) as invalid:
+        DocumentSubmitted.model_validate_json(data)
+    assert invalid.value.error_count() < 30
+    assert len(describe(invalid.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        (DocumentChanged, {"metadata": WRONG["metadata"]}),
+        (DocumentChanged, {"content": {"kind": "chunks", "chunks": WRONG["chunks"]}}),
+        (EmbeddingsReady, {"rows": WRONG["chunks"]}),
+        (EmbeddingsReady, {"rows": [{"metadata": WRONG["metadata"]}]}),
+    ],
+)
+def test_no_event_has_more_faults_than_fields(event, fields):
+    with pytest.raises(ValidationError) as invalid:
+        event.model_validate_json(json.dumps(fields))
+    assert invalid.value.error_count() < 60
+    assert len(describe(invalid.value)) < 500

@@ -1,0 +1,52 @@
+"""One table says which endings a folder lists, and how each of them is read."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from services.enricher.extract import extract
+from services.producer.rules import Rules
+from shared.formats import BY_ENDING
+
+ROOT = Path(__file__).parents[3]
+READ_AS = {
+    "markdown": (b"# Head\n\nword", ["Head", "word"]),
+    "html": (b"<h1>Head</h1><p>word</p>", ["Head", "word"]),
+    "text": (b"# Head\n\n<p>*word*", ["# Head", "<p>*word*"]),
+}
+
+
+def literals():
+    """Every collection of strings that the code spells out: its file, line and strings."""
+    for file in [*ROOT.glob("services/**/*.py"), *ROOT.glob("shared/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+                parts = node.keys if isinstance(node, ast.Dict) else node.elts
+                strings = {p.value for p in parts if isinstance(p, ast.Constant)}
+                yield file.relative_to(ROOT).as_posix(), node.lineno, strings
+
+
+@pytest.mark.parametrize("ending", BY_ENDING)
+def test_an_ending_that_a_folder_lists_is_read_in_its_format(ending):
+    data, texts = READ_AS[BY_ENDING[ending]]
+
+    found = extract(data, path=f"a{ending}", media_type=None, title=None)
+
+    assert Rules().wants(f"a{ending}")
+    assert [block.text for block in found.blocks] == texts
+
+
+def test_endings_are_listed_in_one_place():
+    known = set(BY_ENDING) | {ending.removeprefix(".") for ending in BY_ENDING}
+    places = {file for file, _, strings in literals() if len(strings & known) > 1}
+
+    assert places == {"shared/formats.py"}
+
+
+def test_the_manual_names_every_ending_that_a_folder_lists():
+    page = (ROOT / "examples/docs/operate/troubleshooting.md").read_text()
+    told = re.search(r"Without `include`, instep reads ((?:\s*`[^`]+`[,.])+)", page)
+
+    assert set(re.findall(r"`([^`]+)`", told[1])) == set(BY_ENDING)
