@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
-from shared.errors import MalformedEvent
+from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
 from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, Vectors, is_made
@@ -45,6 +45,8 @@ class Embed:
         keys = cache_keys(part, self.encoder.fingerprint)
         vectors, encoded = await self._vectors(part, keys, delivery)
         block = np.stack([vectors[key] for key in keys])
+        if block.shape[1] != self.encoder.dimensions:
+            raise PermanentError("the model makes vectors of another length than it says")
         return [
             EmbeddingsReady(
                 document=part.document,

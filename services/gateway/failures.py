@@ -119,13 +119,14 @@ def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool
 
 
 def _letter_fix(letter: DeadLetter) -> str:
-    first = "send it again, put right" if letter.document is None else "instep validate"
+    of_document = letter.document is not None and letter.document.path
+    first = "instep validate" if of_document else "send it again, put right"
     return f"{first}; then: instep drop {letter_id(letter.id)}"
 
 
 def _title(letter: DeadLetter) -> str:
     about = letter.document
-    named = f" about {about.source}/{about.path}" if about else ""
+    named = f" about {about.source}/{about.path}" if about and about.path else ""
     return f"message {letter.id} of {letter.subject}{named}"
 
 

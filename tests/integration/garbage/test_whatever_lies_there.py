@@ -28,7 +28,7 @@ from services.producer.memory_log import MemoryChangeLog
 from services.producer.snapshot import Body
 from services.validator.filled import PREFIX, SWEPT, Filled
 from services.validator.sweeper import Sweeper
-from shared.batches import BatchBook, key_of
+from shared.batches import BatchBook
 from shared.bus import deadletters, watchers
 from shared.bus.changes import JetChangeLog
 from shared.bus.provision import provision
@@ -468,11 +468,11 @@ async def test_a_cached_value_that_no_model_has_made_is_encoded_again_and_replac
 @pytest.mark.parametrize("how", [*WAYS, "members in a list"])
 async def test_a_batch_whose_note_cannot_be_read_hides_no_other(world, how):
     shelf = await world.shelf(BATCHES)
-    book = BatchBook(shelf)
+    book = BatchBook(shelf, "g1")
     other = BATCH.model_copy(update={"id": "two"})
     for batch in (BATCH, other):
         await book.announce(batch, {KEY: 7}, 0)
-    name = f"open.{key_of('one')}.all.0"
+    name = f"open.{book.key(BATCH)}.all.0"
     good = await shelf.get(name)
     if how == "members in a list":
         raw = json.loads(zlib.decompress(good)) | {"members": [1]}
@@ -480,14 +480,14 @@ async def test_a_batch_whose_note_cannot_be_read_hides_no_other(world, how):
     else:
         await shelf.put(name, spoilt(how, good, packed=True))
 
-    fresh = BatchBook(shelf)
+    fresh = BatchBook(shelf, "g1")
     with capture_logs() as lines:
         found = [list(await fresh.open()) for _ in range(2)]
 
-    assert found == [["two"], ["two"]]
+    assert found == [[book.key(other)]] * 2
     assert [line["key"] for line in lines if line["event"] == "batch_note_unreadable"] == [name]
     await fresh.announce(BATCH, {KEY: 7}, 0)
-    assert set(await fresh.open()) == {"one", "two"}
+    assert set(await fresh.open()) == {book.key(BATCH), book.key(other)}
 
 
 def report(batch_id):
@@ -507,7 +507,7 @@ async def test_a_report_that_cannot_be_read_is_none_and_hides_no_other(world, ho
     history, bad, good = History(shelf), report("bad"), report("good")
     for one in (bad, good):
         await history.keep(one, [KEY])
-    for name, packed in ((_done(bad.batch), True), (_line(bad), False)):
+    for name, packed in ((_done(bad.batch, "g1"), True), (_line(bad), False)):
         await shelf.put(name, spoilt(how, await shelf.get(name), packed=packed))
     await shelf.put("line.docs", b"a name of nobody's")
     await shelf.put("line.docs.b.x", b"another")
@@ -516,12 +516,12 @@ async def test_a_report_that_cannot_be_read_is_none_and_hides_no_other(world, ho
     verdicts, _ = await history.validations(source="docs")
     assert [line.batch.id for line in lines] == ["good"]
     assert [verdict.batch for verdict in verdicts] == ["good"]
-    assert await history.report("bad") is None
-    assert (await history.report("good")).batch.id == "good"
-    assert await history.kept(bad.batch) is None
+    assert await history.reports("bad") == {}
+    assert (await history.reports("good"))["docs"].batch.id == "good"
+    assert await history.kept(bad.batch, "g1") is None
 
     await History(shelf).keep(bad, [KEY])
-    assert (await history.report("bad")).batch.id == "bad"
+    assert (await history.reports("bad"))["docs"].batch.id == "bad"
 
 
 @pytest.mark.parametrize("how", [*WAYS, "no time zone"])
@@ -529,16 +529,16 @@ async def test_a_note_of_a_sweep_that_cannot_be_read_gives_way_to_the_one_before
     shelf = await world.shelf(BATCHES)
     good = json.dumps({"at": NOW.isoformat(), "rows": 7, "audits": []}).encode()
     naive = b'{"at": "2026-01-01"}'
-    await shelf.put(f"{SWEPT}{1:013d}", good)
+    await shelf.put(f"{SWEPT}g1.{1:013d}", good)
     bad = naive if how == "no time zone" else spoilt(how, good, packed=False)
     if how == "a newer schema":  # a note has no schema; one that has is read as far as it is known
         bad = naive
-    await shelf.put(f"{SWEPT}{2:013d}", bad)
+    await shelf.put(f"{SWEPT}g1.{2:013d}", bad)
 
     async def no():
         return False
 
-    sweeper = Sweeper(None, shelf, lambda: NOW, 60.0, no, no, no)
+    sweeper = Sweeper(SimpleNamespace(generation="g1"), shelf, lambda: NOW, 60.0, no, no, no)
     assert (await sweeper.last())["rows"] == 7
     assert [note["rows"] for note in await sweeper.history()] == [7]
     assert await sweeper._since_last_s() == 0
