@@ -50,7 +50,9 @@ class Watched:
 
     def health(self, now: float) -> SourceHealth:
         """What is wrong with it, the silence of its process included."""
-        silent = "" if abs(now - self.at) <= SILENT_S else "the process that watches it is silent"
+        # the other clock may be ahead, but not by a day: such a time is none
+        speaks = -FORGOTTEN_S <= now - self.at <= SILENT_S
+        silent = "" if speaks else "the process that watches it is silent"
         return SourceHealth(self.error or silent, dict(self.problems))
 
 
