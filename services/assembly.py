@@ -15,6 +15,7 @@ from services.validator.app import sweeper, validate_now
 from services.validator.checks import SampleQuery
 from services.validator.checkup import Checkup
 from services.validator.sweeper import Sweeper
+from shared.errors import GARBAGE
 from shared.wiring import Wiring
 
 
@@ -60,7 +61,10 @@ class ValidatorSweeps:
 
     async def last(self) -> SweepAnswer | None:
         note = await self.sweeper.last()
-        return sweep_answer(note) if note else None
+        try:
+            return sweep_answer(note) if note else None
+        except GARBAGE:  # no sweep wrote that
+            return None
 
 
 async def sweeps(wiring: Wiring) -> ValidatorSweeps:

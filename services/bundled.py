@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from shared.errors import ConfigurationError
+from shared.errors import GARBAGE, ConfigurationError
 
 MAX_PAYLOAD_BYTES: Final = 1024**2
 MAX_MEMORY_BYTES: Final = 64 * 1024**2
@@ -74,7 +74,7 @@ def command_of(config: Path) -> Sequence[str]:
 def listening_port(ports: Path, pid: int) -> int | None:
     """Where the server with this process id listens; None: it does not, yet."""
     for file in ports.glob(f"*_{pid}.ports"):
-        with contextlib.suppress(OSError, ValueError, LookupError):  # half written
+        with contextlib.suppress(OSError, *GARBAGE):  # half written
             return int(json.loads(file.read_text())["nats"][0].rsplit(":", 1)[1])
     return None
 

@@ -20,7 +20,7 @@ from os.path import samestat
 from pathlib import Path
 from typing import Any, Final
 
-from shared.errors import ConfigurationError
+from shared.errors import GARBAGE, ConfigurationError
 
 LOG: Final = "instep.log"
 """What `up` logs while a person reads its lines."""
@@ -149,7 +149,7 @@ class DataFolder:
             with opened(self._lock_file) as lock:
                 if try_lock(lock, fcntl.LOCK_SH) or holder_of(lock).get("pid") != instance.pid:
                     return None
-        except (OSError, ValueError, TypeError):
+        except (OSError, *GARBAGE):
             return None
         return instance
 
@@ -163,7 +163,7 @@ def is_original(folder: Path) -> bool:
     try:
         seen = json.loads((folder / _ORIGIN_SEEN).read_text())
         return bool(seen == _traits(folder / _ORIGIN))
-    except (OSError, ValueError):
+    except (OSError, *GARBAGE):
         return False
 
 
@@ -218,7 +218,7 @@ def try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def holder_of(lock: int) -> Mapping[str, Any]:
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(*GARBAGE):
         holder = json.loads(os.pread(lock, 65_536, 0))
         if isinstance(holder, dict):
             return holder
@@ -227,7 +227,8 @@ def holder_of(lock: int) -> Mapping[str, Any]:
 
 def _taken(folder: Path, holder: Mapping[str, Any]) -> str:
     who = f"pid {holder.get('pid', 'unknown')}, since {holder.get('started_at', 'unknown')}"
-    watching = ", ".join(holder.get("watching", ()))
+    folders = holder.get("watching")
+    watching = ", ".join(map(str, folders)) if isinstance(folders, list) else ""
     doing = f", watching {watching}" if watching else ""
     return (
         f"{folder} is in use ({who}{doing}); stop that instance or give another folder with --data"

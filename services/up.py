@@ -26,7 +26,7 @@ from shared.bus.road import JetRoad, is_behind
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import ConfigurationError, TransientError
 from shared.live import Live
-from shared.ordering import Record, settled_seq, state
+from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding, Telemetry
 from shared.topology import embed_stage, enrich_stage, index_stage
@@ -169,6 +169,8 @@ class Count:
     """That search is promised."""
     refused: int = 0
     failed: int = 0
+    unreadable: int = 0
+    """Documents whose newest change, or whose record, cannot be read."""
     oldest_at: float = math.inf
     """Unix time at which the oldest of them settled."""
 
@@ -176,8 +178,13 @@ class Count:
         """Whether the index is; a young one has just been made by this process, or by the last."""
         return time.time() - self.oldest_at > seconds
 
-    def add(self, record: Record) -> None:
-        word = state(record).word
+    def add(self, record: Record | None) -> None:
+        """One document; None: its record cannot be read."""
+        if record is None:
+            self.unreadable += 1
+            return
+        at = state(record)
+        word = at.word
         rows = len(record.settled.rows) if record.settled else 0
         self.documents += 1
         self.pending += record.pending is not None
@@ -187,6 +194,7 @@ class Count:
             self.oldest_at = min(self.oldest_at, record.settled.settled_at)
         self.refused += word == "refused"
         self.failed += word == "failed"
+        self.unreadable += word == "failed" and is_unread(at)
 
 
 @dataclass(slots=True)
@@ -231,7 +239,8 @@ async def _note_left(wiring: Wiring) -> None:
     async for _, doc_key, sequence in wiring.changes.sequences():
         left.change(doc_key, sequence)
     async for doc_key, record in ledger.entries():
-        left.record(doc_key, record)
+        if record:
+            left.record(doc_key, record)
     wiring.progress.left, wiring.progress.rows_left = left.documents, left.rows
 
 
@@ -293,7 +302,7 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
         now = await _count(wiring)
     elapsed = time.perf_counter() - clock.started
     return {
-        "in_step": follows_the_folders(progress),
+        "in_step": follows_the_folders(progress) and not now.unreadable,
         "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),

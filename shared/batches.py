@@ -16,10 +16,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import structlog
+
+from shared.errors import GARBAGE
 from shared.events import Batch
 from shared.identity import batch_key
 from shared.ports import Shelf
 
+log = structlog.get_logger()
+
+SCHEMA: Final = 1
 MEMBERS_PER_VALUE: Final = 4_000
 """About 200 KB of JSON before compression."""
 DECLINED: Final = "!"
@@ -96,6 +102,8 @@ class BatchBook:
         self._left_renamed = False
         self._joining: dict[str, _Joining] = {}
         self._cached: dict[str, tuple[OpenBatch, int]] = {}
+        self._garbage: set[str] = set()
+        """Names of notes that cannot be read, and that the log has told."""
         self.listeners: list[Callable[[], None]] = []
         """Called when this process has noted something about an open batch."""
 
@@ -193,8 +201,10 @@ class BatchBook:
         if not self._left_renamed:
             old += filter(_is_old, await self._shelf.keys("left."))
         for name, value in (await self._shelf.get_many(old)).items():
+            if (note := _unpack(value)) is None:
+                continue
             kind, _, writer, n = name.split(".")
-            new = f"{kind}.{self.key(_unpack(value)[0].batch)}.{writer}.{n}"
+            new = f"{kind}.{self.key(note[0].batch)}.{writer}.{n}"
             await self._shelf.put(new, value)
             await self._shelf.delete(name)
             names += [new] * (kind == "open" and new not in names)
@@ -202,8 +212,12 @@ class BatchBook:
         return names
 
     async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
-        found = await self._shelf.get_many(names)
-        return {name: _unpack(value) for name, value in found.items()}
+        """Notes by name; what cannot be read, or a newer version wrote, is none."""
+        found = {n: _unpack(value) for n, value in (await self._shelf.get_many(names)).items()}
+        for name in {n for n, note in found.items() if note is None} - self._garbage:
+            self._garbage.add(name)
+            log.warning("batch_note_unreadable", key=name)
+        return {name: note for name, note in found.items() if note}
 
     def _tell(self) -> None:
         for listener in self.listeners:
@@ -247,7 +261,7 @@ def _is_old(name: str) -> bool:
 
 def _pack(note: OpenBatch, parts: int) -> bytes:
     raw = {
-        "schema": 1,
+        "schema": SCHEMA,
         "batch": note.batch.model_dump(mode="json"),
         "members": note.members,
         "unchanged": note.unchanged,
@@ -259,14 +273,18 @@ def _pack(note: OpenBatch, parts: int) -> bytes:
     return zlib.compress(json.dumps(raw, separators=(",", ":")).encode(), 1)
 
 
-def _unpack(value: bytes) -> tuple[OpenBatch, int]:
-    raw = json.loads(zlib.decompress(value))
-    note = OpenBatch(
-        batch=Batch.model_validate(raw["batch"]),
-        members=raw["members"],
-        unchanged=raw["unchanged"],
-        whole=raw["whole"],
-        moved=raw.get("moved", 0),
-        noted_at=raw.get("at", 0.0),
-    )
-    return note, raw["parts"]
+def _unpack(value: bytes) -> tuple[OpenBatch, int] | None:
+    """The note, and how many such notes the announcement has; None: it cannot be read."""
+    try:
+        raw = json.loads(zlib.decompress(value))
+        note = OpenBatch(
+            batch=Batch.model_validate(raw["batch"]),
+            members={str(member): int(revision) for member, revision in raw["members"].items()},
+            unchanged=int(raw["unchanged"]),
+            whole=bool(raw["whole"]),
+            moved=int(raw.get("moved", 0)),
+            noted_at=float(raw.get("at", 0.0)),
+        )
+        return (note, int(raw["parts"])) if raw["schema"] == SCHEMA else None
+    except GARBAGE:
+        return None

@@ -9,9 +9,9 @@ InstepError
 │   └── NotYetIndexed           a poll, not a failure
 ├── PermanentError          no retry can help                dead letter, then term
 │   ├── MalformedEvent          not an event of the schema that its subject carries
+│   │   └── NewerSchema             an event of a schema that this version does not know
 │   ├── VectorsRejected         wrong length, not finite, or zero
-│   ├── ModelFailed             the model refuses the text
-│   └── NotSearchableInTime     the wait of E3 ended
+│   └── ModelFailed             the model refuses the text
 ├── Conflict                read again and decide anew        never leaves a use case
 │   ├── LedgerConflict
 │   └── ChangeLogConflict
@@ -23,7 +23,21 @@ InstepError
     └── ModelMismatch
 """
 
+import zlib
 from collections.abc import Collection
+from typing import Final
+
+GARBAGE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    zlib.error,
+)
+"""What the standard library raises of bytes that are not what was once written. Whoever reads what
+is stored catches them all, and answers that nothing which can be read is there."""
 
 
 class InstepError(Exception):
@@ -70,6 +84,10 @@ class MalformedEvent(PermanentError):
     """The message is not an event of the schema that its subject carries."""
 
 
+class NewerSchema(MalformedEvent):
+    """A newer version of instep has written the message, in a schema of its own."""
+
+
 class VectorsRejected(PermanentError):
     """Vectors of the wrong length, not finite, or all zero.
 
@@ -84,10 +102,6 @@ class VectorsRejected(PermanentError):
 
 class ModelFailed(PermanentError):
     """The model cannot encode this text, alone and on a healthy device."""
-
-
-class NotSearchableInTime(PermanentError):
-    """The store did not find its own rows within the time of `validation.timeout`."""
 
 
 class Conflict(InstepError):

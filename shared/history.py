@@ -4,6 +4,7 @@ A batch is told from another by generation, source, id and start: the same one h
 however many validators write it and however often.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,17 @@ from typing import Final
 from shared.events import Batch
 from shared.identity import batch_key, short_digest
 from shared.ports import Shelf
-from shared.reports import BatchReport, ReportLine, Validation, line_of, pack, unpack, validation_of
+from shared.reports import (
+    BatchReport,
+    ReportLine,
+    Validation,
+    line_of,
+    pack,
+    read_line,
+    read_validation,
+    unpack,
+    validation_of,
+)
 
 KEPT_PER_SOURCE: Final = 500
 """Reports of one source, and runs of `validate`; none longer than the 30 days of the bucket."""
@@ -23,6 +34,7 @@ BOUND_EVERY: Final = 20
 ALL_SOURCES: Final = "_"
 KINDS: Final = ("b", "v")
 LAST: Final = "last"
+_LINE: Final = re.compile(r"line(\.[^.]+){1,2}\.(b\.\d+\.[^.]+\.[^.]+|v\.\d+\.[^.]+)")
 
 
 def surplus(names: Sequence[str], per_source: int, in_all: int) -> list[str]:
@@ -117,13 +129,14 @@ class History:
         name = _done(batch, generation)
         value = await self._shelf.get(name)
         if value is not None:
-            report = unpack(value)[0]
-            return report, {name, _line(report)}
+            found = unpack(value)
+            return (found[0], {name, _line(found[0])}) if found else None
         name = _without_generation(name)
         value = await self._shelf.get(name) if name in await self._old_reports() else None
-        if value is None or (report := unpack(value)[0]).generation != generation:
+        found = unpack(value) if value else None
+        if found is None or found[0].generation != generation:
             return None
-        return report, {name, _without_generation(_line(report))}
+        return found[0], {name, _without_generation(_line(found[0]))}
 
     async def _old_reports(self) -> frozenset[str]:
         """Keys of reports by version 0.1.0, read once: to ask for each would cost every batch."""
@@ -157,7 +170,8 @@ class History:
             known = await self._shelf.keys("done.")
             names = [name for name in known if _is_of(name, batch_id, source)]
         values = (await self._shelf.get_many(names)).values()
-        found = sorted(map(unpack, values), key=lambda f: f[0].completed_at)
+        read = (report for value in values if (report := unpack(value)))
+        found = sorted(read, key=lambda f: f[0].completed_at)
         return {report.batch.source: (report, members) for report, members in found}
 
     async def history(
@@ -173,7 +187,7 @@ class History:
         """
         names, following = await self._page(source, "b", limit, after)
         values = await self._shelf.get_many(names)
-        lines = [ReportLine.model_validate_json(values[n]) for n in names if n in values]
+        lines = [line for n in names if n in values and (line := read_line(values[n]))]
         return lines, following
 
     # -- verdicts ----------------------------------------------------------------------------------
@@ -192,19 +206,24 @@ class History:
         """Verdicts on batches and on the index, newest first, as `history`."""
         names, following = await self._page(source, "", limit, after)
         values = await self._shelf.get_many(names)
-        return [_validation(n, values[n]) for n in names if n in values], following
+        found = (_validation(n, values[n]) for n in names if n in values)
+        return [verdict for verdict in found if verdict], following
 
     # -- lines -------------------------------------------------------------------------------------
 
     async def _page(self, source: str, kind: str, limit: int, after: str) -> tuple[list[str], str]:
-        found = await self._shelf.keys("line.")
+        found = await self._lines()
         return page([n for n in found if _is_wanted(n, source, kind)], limit, after)
+
+    async def _lines(self) -> list[str]:
+        """Names of lines, of version 0.1.0, too; any other name was not given by us."""
+        return [name for name in await self._shelf.keys("line.") if _LINE.fullmatch(name)]
 
     async def _note(self, name: str, line: ReportLine | Validation) -> None:
         await self._shelf.put(name, line.model_dump_json().encode())
         self._noted += 1
         if (self._noted - 1) % BOUND_EVERY == 0:
-            names, _ = page(await self._shelf.keys("line."), limit=10**9)
+            names, _ = page(await self._lines(), limit=10**9)
             for gone in surplus(names, KEPT_PER_SOURCE, KEPT_IN_ALL):
                 if Line.of(gone).kind == "b":
                     await self._shelf.delete(Line.of(gone).report)
@@ -269,7 +288,8 @@ def _is_wanted(name: str, source: str, kind: str) -> bool:
     return bool(source) or line.kind == "b" or line.source == ALL_SOURCES
 
 
-def _validation(name: str, value: bytes) -> Validation:
+def _validation(name: str, value: bytes) -> Validation | None:
     if Line.of(name).kind == "b":
-        return validation_of(ReportLine.model_validate_json(value))
-    return Validation.model_validate_json(value)
+        line = read_line(value)
+        return validation_of(line) if line else None
+    return read_validation(value)

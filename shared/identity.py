@@ -12,6 +12,7 @@ from shared.errors import DocumentRefused
 SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 MAX_PATH_BYTES: Final = 1024
 _ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
+_DOC_KEY: Final = re.compile(r"[a-z2-7]{26}")
 _CONTROL = re.compile(r"[\x00]")
 
 
@@ -26,6 +27,16 @@ def doc_key(source: str, path: str) -> str:
     """
     text = f"{source}\n{unicodedata.normalize('NFC', path)}"
     return _b32(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest())[:26]
+
+
+def is_source(text: str) -> bool:
+    """Whether it could be the name of a source."""
+    return bool(re.fullmatch(SOURCE_PATTERN[1:-1], text))
+
+
+def is_doc_key(text: str) -> bool:
+    """Whether it could be the key of a document."""
+    return bool(_DOC_KEY.fullmatch(text))
 
 
 def row_id(doc_key: str, chunk_key: str, born: int) -> str:
@@ -67,7 +78,7 @@ def short_digest(text: str, length: int = 8) -> str:
 
 def check_source(source: str) -> str:
     """Return `source`, or raise DocumentRefused `invalid_source`."""
-    if not re.fullmatch(SOURCE_PATTERN[1:-1], source):
+    if not is_source(source):
         raise DocumentRefused(
             "invalid_source",
             "a source name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
-from shared.errors import ConfigurationError, NotProvisioned
+from shared.errors import GARBAGE, ConfigurationError, NotProvisioned
 from shared.generations import Generation, differences
 from shared.ports import Shelf
 
@@ -52,7 +52,7 @@ async def live_generation(shelf: Shelf, wanted: Generation, formerly: str = "") 
 def _live(noted: bytes, wanted: Generation, formerly: str) -> Live:
     try:
         live = Generation.from_dict(json.loads(noted))
-    except (ValueError, TypeError, KeyError):
+    except GARBAGE:
         raise ConfigurationError(
             "the data folder was written by another version of instep; use another with --data"
         ) from None

@@ -15,6 +15,11 @@ from shared.identity import row_id
 Outcome = Literal["indexed", "removed", "refused"]
 Word = Literal["queued", "working", "searchable", "refused", "failed", "dropped", "removed"]
 
+MALFORMED: Final = "malformed_event"
+NEWER_SCHEMA: Final = "newer_schema"
+"""Codes of changes that could not be read."""
+ENRICH: Final = "enrich"
+"""The stage that reads changes."""
 MAX_ROWS: Final = 12_000
 """Rows of one document: two versions of the record then fit the bus's 1 MB message."""
 
@@ -181,7 +186,7 @@ def revise(
             reason=revision.reason,
             inserted=len(todo),
         ),
-        failed=None,
+        failed=_unread_since(record, revision.seq),
         version=version,
     )
 
@@ -199,7 +204,7 @@ def written(record: Record, rows: Collection[RowRef], encoded: int) -> Record:
 
 
 def settle(record: Record, *, now: float) -> Record:
-    """The record with its pending revision settled; `failed` of it is forgotten."""
+    """The record with its pending revision settled; a failure up to it is forgotten."""
     assert record.pending is not None  # callers have looked
     pending, before = record.pending, record.settled
     gone = frozenset(before.rows if before else ()) - frozenset(pending.rows)
@@ -221,7 +226,7 @@ def settle(record: Record, *, now: float) -> Record:
             encoded=pending.encoded,
         ),
         pending=None,
-        failed=None,
+        failed=_unread_since(record, pending.seq),
     )
 
 
@@ -235,6 +240,21 @@ def fail(record: Record | None, failed: Failed, *, source: str, path: str) -> Re
     if known and (known.seq > failed.seq or (known.seq == failed.seq and known.dropped)):
         return None
     return replace(record or Record(source, path), failed=failed)
+
+
+def _unread_since(record: Record | None, seq: int) -> Failed | None:
+    """The failure of a change after `seq` that could not be read: no other revision ends it."""
+    failed = record.failed if record else None
+    return failed if failed and failed.seq > seq and is_unread(failed) else None
+
+
+def is_unread(at: "Failed | State") -> bool:
+    """Whether the failure is that the change itself could not be read.
+
+    Nothing of such a change can be sent again; only another one takes its place.
+    """
+    codes = (MALFORMED, NEWER_SCHEMA)
+    return at.stage == ENRICH and at.reason is not None and at.reason.code in codes
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,16 @@ import json
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args
 
-from shared.ordering import MAX_ROWS, Failed, Pending, Reason, Record, RowRef, Settled
+from shared.errors import GARBAGE
+from shared.ordering import MAX_ROWS, Failed, Outcome, Pending, Reason, Record, RowRef, Settled
 
+T = TypeVar("T")
+
+SCHEMA: Final = 1
+_OUTCOMES: Final = {outcome: outcome for outcome in get_args(Outcome)}
+_YEAR_9999: Final = 253_000_000_000.0
 KEYS_REMEMBERED: Final = 2 * MAX_ROWS
 """The record of a large document is read and written once for each of its parts."""
 
@@ -15,7 +21,7 @@ KEYS_REMEMBERED: Final = 2 * MAX_ROWS
 def to_bytes(record: Record) -> bytes:
     """JSON; rows as one base64 block of 16-byte keys, about 24 bytes a row."""
     settled, pending, failed = record.settled, record.pending, record.failed
-    out: dict[str, Any] = {"schema": 1, "source": record.source, "path": record.path}
+    out: dict[str, Any] = {"schema": SCHEMA, "source": record.source, "path": record.path}
     if record.version is not None:
         out["version"] = record.version
     if settled:
@@ -41,28 +47,45 @@ def to_bytes(record: Record) -> bytes:
 
 
 def from_bytes(data: bytes) -> Record:
-    """The record of a KV value. Raises ValueError, KeyError when it is none."""
+    """The record of a KV value. Raises ValueError, KeyError when it is none of this version."""
     raw = json.loads(data)
+    if raw["schema"] != SCHEMA:
+        raise ValueError("a record of another schema")
     settled, pending, failed = raw.get("settled"), raw.get("pending"), raw.get("failed")
+    version = raw.get("version")
     return Record(
-        source=raw["source"],
-        path=raw["path"],
-        version=raw.get("version"),
-        settled=settled
-        and Settled(
-            **_common(settled),
-            settled_at=settled["settled_at"],
-            served=settled["served"],
-            removed=settled["removed"],
-        ),
-        pending=pending and _pending(pending),
-        failed=failed
-        and Failed(
-            failed["seq"],
-            failed["stage"],
-            Reason(*failed["reason"]),
-            dropped=failed.get("dropped", False),
-        ),
+        source=_is(str, raw["source"]),
+        path=_is(str, raw["path"]),
+        version=None if version is None else _is(int, version),
+        settled=None if settled is None else _settled(settled),
+        pending=None if pending is None else _pending(pending),
+        failed=None if failed is None else _failed(failed),
+    )
+
+
+def read(data: bytes) -> Record | None:
+    """The same; None where it is none."""
+    try:
+        return from_bytes(data)
+    except GARBAGE:
+        return None
+
+
+def _settled(raw: Mapping[str, Any]) -> Settled:
+    return Settled(
+        **_common(raw),
+        settled_at=_time(raw["settled_at"]),
+        served=_is(int, raw["served"]),
+        removed=_is(int, raw["removed"]),
+    )
+
+
+def _failed(raw: Mapping[str, Any]) -> Failed:
+    return Failed(
+        _is(int, raw["seq"]),
+        _is(str, raw["stage"]),
+        _reason(raw["reason"]),
+        dropped=_is(bool, raw.get("dropped", False)),
     )
 
 
@@ -70,7 +93,7 @@ def _pending(raw: Mapping[str, Any]) -> Pending:
     common = _common(raw)
     bits = _unpack_bits(raw["todo"], len(common["rows"]))
     todo = frozenset(row for row, bit in zip(common["rows"], bits, strict=True) if bit)
-    return Pending(**common, todo=todo, started_at=raw["started_at"])
+    return Pending(**common, todo=todo, started_at=_time(raw["started_at"]))
 
 
 def _version(value: Settled | Pending) -> dict[str, Any]:
@@ -87,14 +110,33 @@ def _version(value: Settled | Pending) -> dict[str, Any]:
 
 def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "seq": raw["seq"],
-        "outcome": raw["outcome"],
-        "changed_at": raw["changed_at"],
-        "reason": raw["reason"] and Reason(*raw["reason"]),
-        "inserted": raw["inserted"],
-        "encoded": raw["encoded"],
+        "seq": _is(int, raw["seq"]),
+        "outcome": _OUTCOMES[raw["outcome"]],
+        "changed_at": _time(raw["changed_at"]),
+        "reason": None if raw["reason"] is None else _reason(raw["reason"]),
+        "inserted": _is(int, raw["inserted"]),
+        "encoded": _is(int, raw["encoded"]),
         "rows": _unpack_rows(raw["rows"]),
     }
+
+
+def _is(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"not of type {kind.__name__}")
+    return value
+
+
+def _time(value: object) -> float:
+    """Unix time. Raises ValueError, TypeError when it is none that can be shown."""
+    time = value if isinstance(value, int) else _is(float, value)
+    if not abs(time) < _YEAR_9999:
+        raise ValueError("no time")
+    return time
+
+
+def _reason(raw: Sequence[object]) -> Reason:
+    code, text = raw
+    return Reason(_is(str, code), _is(str, text))
 
 
 @lru_cache(KEYS_REMEMBERED)
@@ -119,7 +161,7 @@ def _pack_rows(rows: Sequence[RowRef]) -> dict[str, Any]:
 
 
 def _unpack_rows(packed: Mapping[str, Any]) -> tuple[RowRef, ...]:
-    keys, borns = b64decode(packed["keys"]), packed["borns"]
+    keys, borns = b64decode(packed["keys"]), [_is(int, born) for born in packed["borns"]]
     names = [_key_name(keys[i : i + 16]) for i in range(0, len(keys), 16)]
     if len(borns) < 2:
         return tuple(RowRef(name, borns[0]) for name in names)

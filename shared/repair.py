@@ -1,10 +1,12 @@
 """The one tool for every repair: publish a document's newest change again.
 
 Sweep, retry, dead letters and a lost ledger all use it; nothing replays a part. The copy gets a new
-revision and names the generation whose rows are to be written anew.
+revision and names the generation whose rows are to be written anew. Of a document that DOCS does
+not know there is nothing to copy: its rows go by an ordinary deletion.
 """
 
 from shared.errors import ChangeLogConflict
+from shared.events import Batch, Document, DocumentChanged
 from shared.ports import ChangeLog, Newest
 
 
@@ -12,7 +14,8 @@ async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str
     """Publish the newest change of a document again as a repair of `generation`.
 
     Returns:
-        The new revision, or None when the document has no change, or a newer one is on its way.
+        The new revision, or None when nothing was sent: the document has no change, or one that
+        cannot be read, or a newer one is on its way.
 
     Raises:
         BusUnavailable: nothing is known; repeating is safe.
@@ -22,10 +25,29 @@ async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str
 
 
 async def resubmit_newest(log: ChangeLog, newest: Newest, *, generation: str) -> int | None:
-    """The same with the newest change in hand; None when a newer one is on its way."""
-    copy = newest.change.model_copy(update={"repair": generation})
+    """The same with the newest change in hand."""
+    if newest.readable is None:
+        return None
+    copy = newest.readable.model_copy(update={"repair": generation})
     message_id = f"r:{copy.document.doc_key}:{newest.sequence}:{generation}"
     try:
         return await log.append(copy, expect=newest.sequence, message_id=message_id)
+    except ChangeLogConflict:
+        return None
+
+
+async def remove_unknown(log: ChangeLog, document: Document, batch: Batch) -> int | None:
+    """Submit the deletion of a document of which DOCS has no change.
+
+    Returns:
+        The new revision, or None when DOCS knows the document by now.
+
+    Raises:
+        BusUnavailable: nothing is known; repeating is safe.
+    """
+    deletion = DocumentChanged(document=document, batch=batch, op="deleted")
+    message_id = f"s:{document.doc_key}:{batch.id}"
+    try:
+        return await log.append(deletion, expect=0, message_id=message_id)
     except ChangeLogConflict:
         return None

@@ -7,8 +7,9 @@ import json
 import zlib
 from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError
 
+from shared.errors import GARBAGE
 from shared.events import Batch, BatchSummary, ChunkCounts, Model
 
 BINS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
@@ -235,7 +236,26 @@ def pack(report: BatchReport, members: tuple[str, ...], most_bytes: int = MOST_B
         )
 
 
-def unpack(value: bytes) -> tuple[BatchReport, tuple[str, ...]]:
-    """The report and its members. Raises ValueError, KeyError, zlib.error when it is none."""
-    raw: dict[str, Any] = json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))
-    return BatchReport.model_validate(raw["report"]), tuple(raw["members"])
+def unpack(value: bytes) -> tuple[BatchReport, tuple[str, ...]] | None:
+    """The report and its members; None when it is none of this version."""
+    try:
+        raw: dict[str, Any] = json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))
+        return BatchReport.model_validate(raw["report"]), tuple(map(str, raw["members"]))
+    except GARBAGE:
+        return None
+
+
+def read_line(value: bytes) -> ReportLine | None:
+    """A line as it is kept; None when it is none of this version."""
+    try:
+        return ReportLine.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def read_validation(value: bytes) -> Validation | None:
+    """A verdict as it is kept; None when it is none of this version."""
+    try:
+        return Validation.model_validate_json(value)
+    except ValidationError:
+        return None

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from shared.errors import GARBAGE
 from shared.ports import Hold
 from shared.progress import SourceHealth
 
@@ -49,14 +50,22 @@ class Watched:
 
     def health(self, now: float) -> SourceHealth:
         """What is wrong with it, the silence of its process included."""
-        silent = "" if now - self.at <= SILENT_S else "the process that watches it is silent"
+        # the other clock may be ahead, but not by a day: such a time is none
+        speaks = -FORGOTTEN_S <= now - self.at <= SILENT_S
+        silent = "" if speaks else "the process that watches it is silent"
         return SourceHealth(self.error or silent, dict(self.problems))
 
 
-def remembered(told: Iterable[Watched | None], now: float) -> list[Watched]:
+def remembered(told: Iterable[Watched], now: float) -> list[Watched]:
     """Those that somebody watches, or should, by name."""
-    known = (one for one in told if one is not None and now - one.at <= FORGOTTEN_S)
+    known = (one for one in told if not now - one.at > FORGOTTEN_S)
     return sorted(known, key=lambda one: one.source)
+
+
+def garbled(source: str, now: float) -> Watched:
+    """In place of a note that cannot be read; the process that watches the source writes another
+    one within `TOLD_EVERY_S`."""
+    return Watched(source, now, listed=False, error="what its process told cannot be read")
 
 
 def decode(data: bytes) -> Watched | None:
@@ -71,7 +80,7 @@ def decode(data: bytes) -> Watched | None:
             problems={str(path): str(what) for path, what in raw["problems"].items()},
             hold=_hold(raw["hold"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except GARBAGE:
         return None
 
 

@@ -13,9 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import weaviate_server
 from ports import free_port
+
+hypothesis.settings.register_profile("instep", deadline=None)  # machines are shared
+hypothesis.settings.load_profile("instep")
 
 CONFIG = """
 listen: "127.0.0.1:{port}"

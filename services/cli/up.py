@@ -20,6 +20,7 @@ from services.cli.suggest import nearest
 from services.cli.terminal import print_json
 from services.folder import DataFolder, private_files, write_private
 from services.memory import tame_heap
+from shared.errors import GARBAGE
 from shared.progress import Progress
 
 NAMES: Final = "sources.json"
@@ -156,7 +157,7 @@ def _known(options: Options) -> Mapping[str, str]:
     try:
         names = json.loads((options.data / NAMES).read_text(encoding="utf-8"))
         return {str(name): str(path) for name, path in names.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, *GARBAGE):
         return {}
 
 

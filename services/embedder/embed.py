@@ -10,7 +10,7 @@ import structlog
 from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
-from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, Vectors
+from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, Vectors, is_made
 from shared.progress import Progress
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class Embed:
         vectors, encoded = await self._vectors(part, keys, delivery)
         block = np.stack([vectors[key] for key in keys])
         if block.shape[1] != self.encoder.dimensions:
-            raise PermanentError("the cache holds vectors of another length")
+            raise PermanentError("the model makes vectors of another length than it says")
         return [
             EmbeddingsReady(
                 document=part.document,
@@ -72,8 +72,12 @@ class Embed:
     async def _vectors(
         self, part: DocumentEnriched, keys: Sequence[str], delivery: Delivery
     ) -> tuple[dict[str, Vector], int]:
-        """Vectors by cache key, and how many of them the model made."""
-        vectors = dict(await self.cache.get_many(set(keys)))
+        """Vectors by cache key, and how many of them the model made.
+
+        What the cache holds and no model has made is made anew, and so replaced.
+        """
+        cached = await self.cache.get_many(set(keys))
+        vectors = {k: v for k, v in cached.items() if is_made(v, self.encoder.dimensions)}
         texts = {
             key: row.embedded_text
             for key, row in zip(keys, part.rows, strict=True)

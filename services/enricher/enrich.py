@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.enricher.plan import Prepared, is_same_plan, parts, revision_of
-from shared.errors import DocumentRefused, LedgerConflict, MalformedEvent
-from shared.events import Document, DocumentChanged, DocumentNotTaken, Event
-from shared.identity import check_path, doc_key
+from shared.change_codec import check_identity
+from shared.errors import DocumentRefused, LedgerConflict
+from shared.events import DocumentChanged, DocumentNotTaken, Event
 from shared.lanes import Allowance, lane_of_message
 from shared.ordering import (
     Pending,
@@ -27,20 +27,6 @@ log = structlog.get_logger()
 
 Prepare = Callable[[DocumentChanged], Awaitable[Prepared]]
 """Load, extract and cut a document. Raises DocumentRefused."""
-
-
-def check_identity(document: Document) -> None:
-    """Whoever may write to DOCS may still be mistaken: one key must never be two documents.
-
-    Raises:
-        MalformedEvent: the path can be none, or the key is that of another document.
-    """
-    try:
-        path = check_path(document.path)
-    except DocumentRefused as refusal:
-        raise MalformedEvent(f"document.path: {refusal.reason}") from None
-    if doc_key(document.source, path) != document.doc_key:
-        raise MalformedEvent("document.doc_key: not that of its source and path")
 
 
 @dataclass(frozen=True, slots=True)

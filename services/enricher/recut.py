@@ -6,10 +6,12 @@ that are new are encoded.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.errors import GARBAGE
 from shared.ordering import Record
 from shared.ports import ChangeLog, Ledger, Shelf
 from shared.progress import Activity, Progress
@@ -72,27 +74,31 @@ class Recut:
             BusUnavailable: nothing is noted; repeating is safe.
         """
         noted = await self._noted()
-        wanted = in_force(self.default, noted, own)
-        sources = changed(noted, wanted, self.default)
-        if not sources:
+        wanted = in_force(self.default, noted or {}, own)
+        sources = None if noted is None else changed(noted, wanted, self.default)
+        if sources is not None and not sources:
             return wanted
-        again = dict.fromkeys(sources, 0)
+        again = Counter[str]()
         async for doc_key, record in self.ledger.entries():
-            if record.source in sources and has_content(record):
+            concerned = record and (sources is None or record.source in sources)
+            if record and concerned and has_content(record):
                 await resubmit(self.changes, record.source, doc_key, generation=self.generation)
                 again[record.source] += 1
         await self._note(wanted)
         for source, documents in sorted(again.items()):
-            if documents:
-                text = f"its chunking has changed: {documents:,} documents are cut again"
-                self.progress.say(Activity("notice", source, text))
+            text = f"its chunking has changed: {documents:,} documents are cut again"
+            self.progress.say(Activity("notice", source, text))
         return wanted
 
-    async def _noted(self) -> dict[str, Chunking]:
+    async def _noted(self) -> dict[str, Chunking] | None:
+        """None: it cannot be read, so any source may have been cut otherwise than is wanted."""
         value = await self.notes.get(self._key)
         if value is None:
             return {}
-        return {name: Chunking(**chosen) for name, chosen in json.loads(value).items()}
+        try:
+            return {name: Chunking(**chosen) for name, chosen in json.loads(value).items()}
+        except GARBAGE:
+            return None
 
     async def _note(self, wanted: Mapping[str, Chunking]) -> None:
         value = {name: chunking.model_dump() for name, chunking in wanted.items()}

@@ -19,7 +19,7 @@ from services.gateway.views import Chosen, ChosenAnswer, FailureView, HoldAnswer
 from shared.errors import LedgerConflict
 from shared.ordering import state
 from shared.ports import ChangeLog, Ledger
-from shared.repair import resubmit
+from shared.repair import resubmit_newest
 
 AT_ONCE: Final = 16
 """Failures that are acted on side by side."""
@@ -98,12 +98,23 @@ class InstanceCommands:
         entry = await self.ledger.get(failure.doc_key)  # the list may be a moment old
         if failure.state != "dropped" and entry and state(entry.record).word == "dropped":
             return False, "it has just been dropped; say it again to try it all the same"
-        revision = await resubmit(
-            self.changes, failure.source, failure.doc_key, generation=self.generation
+        newest = await self.changes.newest(failure.source, failure.doc_key)
+        if newest and newest.readable is None:
+            return self._read_again(failure.source)
+        revision = newest and await resubmit_newest(
+            self.changes, newest, generation=self.generation
         )
         if revision is None:
             return False, "a newer change of it is on its way"
         return True, f"revision {revision}"
+
+    def _read_again(self, source: str) -> tuple[bool, str]:
+        """Of a change that cannot be read nothing can be sent again, but its file can be read."""
+        watched = any(one.name == source and one.path for one in self.queries.sources)
+        if not watched or self.sweeper is None:
+            return False, "its newest change cannot be read: send the document anew, or delete it"
+        self.sweeper.start(GenerateRequest())
+        return True, "a sweep has begun, which reads its file again"
 
     async def _drop(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:

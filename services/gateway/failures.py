@@ -1,7 +1,7 @@
 """Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
@@ -58,7 +58,7 @@ def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
         found.append(
             FailureView(
                 id=failure_id(one.key),
-                document=f"{one.source}/{one.path}",
+                document=f"{one.source}/{one.path or one.key}",
                 source=one.source,
                 path=one.path,
                 doc_key=one.key,
@@ -73,8 +73,14 @@ def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
 
 
-def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
-    """Dead letters of no known document, as lines of the same list; the ledger has the others."""
+def of_letters(
+    letters: Iterable[DeadLetter], source_of: Callable[[str], str | None]
+) -> list[FailureView]:
+    """Dead letters of no known document, as lines of the same list; the ledger has the others.
+
+    Args:
+        source_of: the source of the document with a doc_key, None where the ledger has none.
+    """
     return [
         FailureView(
             id=letter_id(letter.id),
@@ -91,26 +97,36 @@ def of_letters(letters: Iterable[DeadLetter]) -> list[FailureView]:
             fix=_letter_fix(letter),
         )
         for letter in letters
-        if is_nobodys(letter)
+        if is_nobodys(letter) and not _is_told(letter, source_of)
     ]
 
 
 def is_nobodys(letter: DeadLetter) -> bool:
-    """Whether the ledger cannot tell of it: no document is known, or the document itself is well.
+    """Whether the ledger may not tell of it: no document is known, or the document itself is well.
 
     What the validator cannot judge is no failure of the document: it is searchable.
     """
-    return letter.document is None or letter.consumer.startswith("validator")
+    about = letter.document
+    return about is None or not about.path or letter.consumer.startswith("validator")
+
+
+def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool:
+    """Whether the ledger tells of a change that did not say its path."""
+    about = letter.document
+    if about is None or about.path:
+        return False
+    return source_of(about.doc_key) == about.source
 
 
 def _letter_fix(letter: DeadLetter) -> str:
-    first = "send it again, put right" if letter.document is None else "instep validate"
+    of_document = letter.document is not None and letter.document.path
+    first = "instep validate" if of_document else "send it again, put right"
     return f"{first}; then: instep drop {letter_id(letter.id)}"
 
 
 def _title(letter: DeadLetter) -> str:
     about = letter.document
-    named = f" about {about.source}/{about.path}" if about else ""
+    named = f" about {about.source}/{about.path}" if about and about.path else ""
     return f"message {letter.id} of {letter.subject}{named}"
 
 

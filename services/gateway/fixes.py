@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.gateway.reasons import explained
-from shared.ordering import Reason, State
+from shared.ordering import Reason, State, is_unread
 
 
 def failure_id(doc_key: str) -> str:
@@ -20,6 +20,8 @@ def fix(state: State, document: str) -> str:
     first = explained(state.reason.code).fix if state.reason else "instep doctor"
     if state.word == "refused":
         return f"{first}; it is read again by itself when it changes"
+    if state.word == "failed" and is_unread(state):
+        return f"{first}; a file is read again by: instep retry {document}; else send it anew"
     if state.word == "failed":
         return f"{first}; then: instep retry {document}"
     if state.word == "dropped":

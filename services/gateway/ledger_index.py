@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from services.gateway.documents import DOC_KEY, Summary, moment, summary
 from services.gateway.models import STATES
 from services.gateway.status import WINDOW_S, Board
-from shared.ordering import Record, State
+from shared.ordering import Record, State, is_unread
 
 _GONE: Final = 255
 """Instead of a state: the key is known, and has no record."""
@@ -51,15 +51,20 @@ class LedgerIndex:
         """Slots by the first 64 bits of their keys; those since the last sorting are in `_new`."""
         self._new: dict[int, int] = {}
         self._order: NDArray[np.uint32] | None = None
+        self._unreadable: set[int] = set()
+        """Slots of documents whose record cannot be read."""
         self._strange: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._path) + len(self._strange)
 
-    def put(self, key: str, record: Record | None) -> None:
+    def put(self, key: str, record: Record | None, unreadable: bool = False) -> None:
         """Take note of the newest record under a key; None: it has none any more.
 
         A record whose times or names are none counts as none: its document cannot be shown.
+
+        Args:
+            unreadable: there is something under the key, and it is no record.
         """
         if not DOC_KEY.fullmatch(key):
             self._strange.add(key)
@@ -72,6 +77,8 @@ class LedgerIndex:
             self._write(slot, None if record is None else summary(key, record))
         except (TypeError, ValueError, OverflowError, AttributeError, OSError):
             self._write(slot, None)
+            unreadable = True
+        (self._unreadable.add if unreadable else self._unreadable.discard)(slot)
 
     def board(self, now: float) -> Board:
         """What is counted, at a time."""
@@ -90,6 +97,8 @@ class LedgerIndex:
             by_source={self._names[n]: int(count) for n, count in enumerate(sources) if count},
             oldest_open_at=float(working.min()) if len(working) else None,
             freshness_s=tuple(np.sort(fresh[recent & ~np.isnan(fresh)]).tolist()),
+            unreadable=len(self._unreadable)
+            + sum(at.word == "failed" and is_unread(at) for at in self._told.values()),
         )
 
     def page(
@@ -139,6 +148,12 @@ class LedgerIndex:
         kind = np.frombuffer(self._kind, np.uint8)
         used = np.unique(np.frombuffer(self._source, np.uint32)[kind != _GONE])
         return {self._names[number] for number in used.tolist()}
+
+    def source_of(self, key: str) -> str | None:
+        """The source of a document, None where there is no record of it."""
+        slot = self._find(int(key.translate(_TO_DIGITS), 32)) if DOC_KEY.fullmatch(key) else None
+        there = slot is not None and self._kind[slot] != _GONE
+        return self._names[self._source[slot]] if slot is not None and there else None
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Source and path of every document; a copy, so that a thread may read it."""

@@ -63,8 +63,8 @@ class LedgerWatch:
         if feed is None:
             feed, self._index = await self.ledger.follow(), LedgerIndex()
         while page := await feed.more():
-            for key, record in page:
-                self._index.put(key, record)
+            for change in page:
+                self._index.put(*change)
         whole = await feed.is_whole(len(self._index))
         self._feed = feed
         return whole

@@ -221,7 +221,7 @@ class StatusAnswer(Answer):
     freshness_p95_s: float | None = None
     stages: tuple[StageView, ...]
     documents: dict[str, int]
-    """Documents by state, and `stale`, `held`, `in_review`."""
+    """Documents by state, and `stale`, `held`, `unreadable`: their newest change cannot be read."""
     chunks: int
     """Chunks that search is promised."""
     sources: tuple[SourceView, ...] = ()

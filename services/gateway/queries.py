@@ -43,8 +43,9 @@ from services.gateway.views import (
     SearchAnswer,
     ValidationsAnswer,
 )
-from shared.ordering import Record, RowRef, state
-from shared.ports import ChangeLog, Ledger, Newest, VectorStore
+from shared.events import DocumentChanged
+from shared.ordering import ENRICH, Record, RowRef, State, state
+from shared.ports import ChangeLog, Ledger, Newest, UnreadableChange, VectorStore
 from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
@@ -142,16 +143,15 @@ class InstanceQueries:
         )
 
     async def document(self, request: DocumentRequest) -> DocumentAnswer:
-        key, record, newest = await self._find(request)
-        at = state(record, newest.sequence if newest else 0)
-        shown = record or _unseen(newest)
+        key, shown, newest = await self._find(request)
+        at = _state(shown, newest)
         settled = shown.settled
         return DocumentAnswer(
             **documents.line(documents.summary(key, shown, at)).model_dump(),
             generation=self.generation,
             served=documents.settled_view(settled) if settled else None,
             pending=documents.pending_view(shown.pending) if shown.pending else None,
-            newest=_newest_view(newest) if newest else None,
+            newest=_newest_view(newest.readable) if newest and newest.readable else None,
             why=fixes.why(at),
             fix=fixes.fix(at, fixes.failure_id(key)),
             chunks=await self._chunks(key, settled.rows if settled else ())
@@ -178,8 +178,9 @@ class InstanceQueries:
     async def all_failures(self) -> list[FailureView]:
         """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
-        of_documents = failures.of_ledger((await self._index()).of(*failures.NEED_SOMEBODY))
-        return [*of_documents, *failures.of_letters(letters)]
+        index = await self._index()
+        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+        return [*of_documents, *failures.of_letters(letters, index.source_of)]
 
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.watched)
@@ -195,7 +196,17 @@ class InstanceQueries:
 
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
         found = await self.check()
-        return [*found, await self._compared(), *await self._lag()] if request.deep else found
+        if not request.deep:
+            return found
+        return [*found, await self._compared(), *await self._unreadable(), *await self._lag()]
+
+    async def _unreadable(self) -> Sequence[CheckView]:
+        count = (await self.looks.latest()).board.unreadable
+        if not count:
+            return ()
+        text = f"the newest change, or the record, of {count:,} documents cannot be read"
+        fix = "instep sweep; what it cannot put right is listed by: instep failed"
+        return (CheckView(name="changes", level="WARN", text=text, fix=fix),)
 
     async def _lag(self) -> Sequence[CheckView]:
         """How long the store takes to find a new row; nothing, where it never takes any time."""
@@ -229,7 +240,8 @@ class InstanceQueries:
     async def _index(self) -> LedgerIndex:
         return (await self.looks.latest()).index
 
-    async def _find(self, request: DocumentRequest) -> tuple[str, Record | None, Newest | None]:
+    async def _find(self, request: DocumentRequest) -> tuple[str, Record, Newest | None]:
+        """Its key, its record (an empty one, before the ledger has any), its newest change."""
         pairs = await self._pairs(request)
         keys = documents.keys_of(pairs)
         if DOC_KEY.fullmatch(request.name):
@@ -248,7 +260,7 @@ class InstanceQueries:
             where = " and ".join("/".join(keys[key]) for key in hits[:3])
             raise Problem("ambiguous_path", f"{request.name!r} is in more than one source: {where}")
         key = (exact or hits)[0]
-        return key, found.get(key), newest.get(key)
+        return key, found.get(key) or Record(*keys[key]), newest.get(key)
 
     async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
         source = record.source if record else source
@@ -294,16 +306,17 @@ def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:
     return hint(name, nsmallest(COMPARED, known, key=lambda one: abs(len(one) - len(name))))
 
 
-def _unseen(newest: Newest | None) -> Record:
-    """The record of a document that the enricher has not come to yet."""
-    assert newest is not None  # a document is found by its record or by its newest change
-    return Record(newest.change.document.source, newest.change.document.path)
+def _state(record: Record, newest: Newest | None) -> State:
+    """The state; of a change that cannot be read nobody has to wait for the enricher's word."""
+    at = state(record, newest.sequence if newest else 0)
+    if newest and isinstance(newest.change, UnreadableChange) and at.word == "queued":
+        return State("failed", at.stale, ENRICH, newest.change.reason)
+    return at
 
 
-def _newest_view(newest: Newest) -> NewestView:
-    change = newest.change
+def _newest_view(change: DocumentChanged) -> NewestView:
     return NewestView(
-        sequence=newest.sequence,
+        sequence=change.document.revision,
         op=change.op,
         changed_at=change.document.changed_at,
         size=change.size,

@@ -38,7 +38,6 @@ CODES: Final[dict[str, Explained]] = {
     "unknown_format": Explained(
         "it is not text, Markdown or HTML", "convert it to one of these, or exclude it"
     ),
-    "encrypted": Explained("it is encrypted", "save it without a password"),
     "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
     "source_gone": Explained(
         "what it refers to is gone or cannot be read", "put it back, or delete the document"
@@ -56,7 +55,12 @@ CODES: Final[dict[str, Explained]] = {
         "a newer source_version was accepted before", "nothing: the newer one is there"
     ),
     "malformed_event": Explained(
-        "a message is no event of its contract", "correct the program that sends it"
+        "a message is no event of its contract",
+        "correct the program that sends it",
+    ),
+    "newer_schema": Explained(
+        "a newer version of instep has written its change",
+        "run that version again",
     ),
     # the machinery
     "poison": Explained(
@@ -72,15 +76,10 @@ CODES: Final[dict[str, Explained]] = {
     "not_searchable": Explained(
         "the store did not find its own rows within validation.timeout", "instep doctor"
     ),
-    "not_searchable_in_time": Explained(
-        "the store did not find its own rows within validation.timeout", "instep doctor"
-    ),
     "exhausted": Explained(
         "something that should have passed, such as a full disk, did not", "instep doctor"
     ),
     "permanent_error": Explained("no retry can help as things are", "see the reason"),
-    "model_error": Explained("the model cannot encode its text", "change the text"),
-    "store_error": Explained("the store refused it", "instep doctor"),
     "unknown": Explained("no reason was recorded", "instep doctor"),
 }
 

@@ -42,7 +42,6 @@ class Observation:
     listed: bool = True
     """Every folder has been listed once since the start."""
     held: int = 0
-    in_review: int = 0
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
     """What is wrong with the watched folders."""
 
@@ -58,6 +57,8 @@ class Board:
     """Unix time of the oldest change that is not searchable yet and not given up."""
     freshness_s: tuple[float, ...]
     """From change to searchable, of each document settled within the window, ascending."""
+    unreadable: int = 0
+    """Documents whose newest change, or whose record, cannot be read."""
 
 
 EMPTY: Final = Board({}, 0, {}, None, ())
@@ -130,17 +131,18 @@ def status(
 ) -> StatusAnswer:
     """The whole table."""
     behind = freshness(board, seen)
-    documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")} | {
-        "held": seen.held,
-        "in_review": seen.in_review,
-    }
+    documents = {word: board.documents.get(word, 0) for word in (*STATES, "stale")}
+    documents |= {"held": seen.held, "unreadable": board.unreadable}
+    sources = [*sources, *_unconfigured(sources, seen)]
     known = {source.name for source in sources}
     listed = [
         *sources,
         *(SourceView(name=n, kind="push") for n in board.by_source if n not in known),
     ]
     return StatusAnswer(
-        in_step=seen.listed and not busy(seen) and not behind.pending_documents and not seen.held,
+        in_step=seen.listed
+        and not busy(seen)
+        and not (behind.pending_documents or seen.held or board.unreadable),
         pending_documents=behind.pending_documents,
         oldest_pending_s=behind.oldest_pending_s,
         watermark=behind.watermark,
@@ -157,6 +159,13 @@ def status(
         version=version,
         at=datetime.fromtimestamp(seen.at, UTC),
     )
+
+
+def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[SourceView]:
+    """Folders with a fault that only another process has in its settings."""
+    known = {source.name for source in sources}
+    faulty = (name for name, health in seen.sources.items() if health.error and name not in known)
+    return [SourceView(name=name, kind="folder") for name in faulty]
 
 
 def _source(view: SourceView, documents: int, health: SourceHealth | None) -> SourceView:

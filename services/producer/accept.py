@@ -91,6 +91,7 @@ class AcceptFile:
             # read after the newest change was: an older content can then never follow a newer one
             body = await look()
             if word := says_the_same(newest, body, accepted=accepted):
+                await self._keep(newest, body)
                 return FileOutcome(word, newest.sequence if newest else 0, body)
             change = await self._change(path, newest, body, batch)
             expect = newest.sequence if newest else 0
@@ -102,6 +103,12 @@ class AcceptFile:
                 newest = await self.changes.newest(self.source, key)
                 continue
             return FileOutcome("accepted", revision, body)
+
+    async def _keep(self, newest: Newest | None, body: Body | None) -> None:
+        """Put a body again that is stored beside its change: it may be damaged, or gone."""
+        change = newest.readable if newest else None
+        if change and isinstance(change.content, Stored) and body and body.data is not None:
+            await self.bodies.put(body.data)
 
     async def _change(
         self, path: str, newest: Newest | None, body: Body | None, batch: Batch
@@ -135,17 +142,20 @@ class AcceptFile:
 def says_the_same(
     newest: Newest | None, body: Body | None, *, accepted: bool = False
 ) -> Literal["unchanged", "absent"] | None:
-    """Whether DOCS holds the file's state already.
+    """Whether DOCS holds the file's state already; of what cannot be read nobody knows it.
 
     A repair with the same content counts: a plain change after it would take its place and leave
     undone what it was sent for.
     """
-    if body is None:
-        is_over = not accepted if newest is None else newest.change.op == "deleted"
-        return "absent" if is_over else None
-    if newest is None or newest.change.op == "deleted":
+    change = newest.readable if newest else None
+    if newest and change is None:
         return None
-    return "unchanged" if newest.change.content_hash == body.content_hash else None
+    if body is None:
+        is_over = not accepted if change is None else change.op == "deleted"
+        return "absent" if is_over else None
+    if change is None or change.op == "deleted":
+        return None
+    return "unchanged" if change.content_hash == body.content_hash else None
 
 
 def changed_at(changed_ns: int | None, now: datetime) -> datetime:

@@ -29,7 +29,6 @@ from services.producer.listing import NEVER_READ, Seen, compare, moved
 from services.producer.snapshot import Unsettled
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch
-from shared.errors import PermanentError
 from shared.identity import doc_key
 from shared.ports import Audit, ChangeLog, Ledger
 
@@ -69,7 +68,8 @@ class Mending:
             found.change(key, sequence)
         if thorough or found.docs_has_lost_some:
             async for key, record in self.ledger.entries():
-                found.record(key, record)
+                if record:
+                    found.record(key, record)
         else:
             unlisted = found.unlisted
             for start in range(0, len(unlisted), RECORDS_AT_ONCE):
@@ -88,10 +88,7 @@ class Mending:
         entries, found = self.sync.listing.entries, dict[str, Seen]()
 
         async def ask(key: str, path: str, listed: bool) -> None:
-            try:
-                newest = await self.changes.newest(self.source, key)
-            except PermanentError:
-                return  # it cannot be read, and so decides nothing
+            newest = await self.changes.newest(self.source, key)
             if not listed:
                 name, seen = entered(newest, path) or ("", NEVER_READ)
                 if name and name not in entries and doc_key(self.source, name) == key:
@@ -173,7 +170,7 @@ class Rehearsal:
             if body is None or (seen is not None and seen.content_hash == body.content_hash):
                 return
             newest = await self.mending.changes.newest(source, doc_key(source, path))
-        except (Unreadable, PermanentError):
+        except Unreadable:
             return  # nothing would be accepted
         except Unsettled:
             differing.append(path)

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from shared.errors import InstepError
+from shared.errors import GARBAGE, InstepError
 from shared.ports import ChangeLog, ContentStore, Now, Shelf
 
 log = structlog.get_logger()
@@ -87,6 +87,7 @@ def _read(note: bytes | None) -> Look:
     """The last look; one that cannot be read never was."""
     try:
         raw = json.loads(note or b"")
-        return Look(datetime.fromisoformat(raw["at"]), frozenset(raw["names"]))
-    except (ValueError, KeyError, TypeError):
+        at = datetime.fromisoformat(raw["at"]).astimezone(UTC)
+        return Look(at, frozenset(map(str, raw["names"])))
+    except GARBAGE:
         return Look(datetime.min.replace(tzinfo=UTC))

@@ -7,7 +7,7 @@ from services.producer.listing import NEVER_READ, Seen
 from shared.events import DocumentChanged
 from shared.identity import doc_key
 from shared.ordering import Record, newest_seq
-from shared.ports import Newest
+from shared.ports import Newest, UnreadableChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ def corrected(seen: Seen, newest: Newest | None) -> Seen | None:
     """The entry of a listed file, from what DOCS holds of it now; None: it stays as it is."""
     if newest is None:
         return _to_be_read(seen)
-    change = newest.change
-    if change.op == "upserted" and change.content_hash == seen.content_hash:
+    change = newest.readable
+    if change and change.op == "upserted" and change.content_hash == seen.content_hash:
         return seen._replace(revision=newest.sequence)  # sent again by a repair
-    if _is_submitted(change):  # another content: the file's next edit decides
+    if _is_submitted(newest.change):  # another content: the file's next edit decides
         return None
     return _to_be_read(seen)
 
@@ -96,13 +96,13 @@ def entered(newest: Newest | None, path: str) -> tuple[str, Seen] | None:
     """
     if newest is None:
         return (path, NEVER_READ._replace(revision=1)) if path else None
-    change = newest.change
-    if change.op == "deleted" or _is_submitted(change):
+    change = newest.readable  # without it nobody knows whose it was; a file is found by listing
+    if change is None or change.op == "deleted" or _is_submitted(change):
         return None
     return change.document.path, NEVER_READ._replace(revision=newest.sequence)
 
 
-def _is_submitted(change: DocumentChanged) -> bool:
+def _is_submitted(change: DocumentChanged | UnreadableChange) -> bool:
     """Whether somebody else than the folder made it. A file's change carries the number of the
     submission before it; those of older versions do not say that they are a file's."""
     return change.intake > 0 and not change.of_folder

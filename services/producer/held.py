@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from shared.errors import GARBAGE
 from shared.ports import Shelf
 
 SAMPLE: Final = 20
@@ -150,5 +151,5 @@ def _read(value: bytes) -> tuple[Held, str, int] | None:
             kept=bool(raw.get("kept", False)),
         )
         return held, str(raw.get("paths", "")), int(raw.get("parts", 0))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except GARBAGE:
         return None

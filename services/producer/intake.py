@@ -24,7 +24,7 @@ from shared.events import (
     Receipt,
 )
 from shared.identity import doc_key
-from shared.ports import ChangeLog, ContentStore, Delivery, Now
+from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChange
 
 log = structlog.get_logger()
 
@@ -51,7 +51,9 @@ class Declined(DocumentNotTaken):
         return f"{self.word}:{self.generation}:{self.document.doc_key}:i{self.intake}"
 
 
-def stale(version: int | None, intake: int, last: DocumentChanged | None) -> bool:
+def stale(
+    version: int | None, intake: int, last: DocumentChanged | UnreadableChange | None
+) -> bool:
     """Whether a submission must not follow the newest change.
 
     Args:

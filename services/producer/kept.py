@@ -14,6 +14,7 @@ from typing import Final
 
 from services.producer.held import Held, HeldNote
 from services.producer.listing import NEVER_READ, SHARDS, Seen, from_bytes, shard_of, to_bytes
+from shared.errors import GARBAGE
 from shared.ports import Shelf
 
 LATELY_S: Final = 60.0
@@ -100,9 +101,9 @@ class KeptListing:
         self._intended = list(await self._shelf.keys(f"{self._source}.new."))
         # beyond all of them: to write over one would forget its paths
         self._next_intended = 1 + max(map(_number, self._intended), default=-1)
-        intended = [_json(v) for v in (await self._shelf.get_many(self._intended)).values()]
-        for path in (path for some in intended if isinstance(some, list) for path in some):
-            if isinstance(path, str) and path not in self.entries:
+        intended = [_paths(v) for v in (await self._shelf.get_many(self._intended)).values()]
+        for path in (path for some in intended for path in some or ()):
+            if path not in self.entries:
                 self.put(path, NEVER_READ)
         self.doubtful = not self.entries or None in intended or None in shards.values()
 
@@ -162,7 +163,7 @@ class KeptListing:
         try:
             device, inode = json.loads(value or b"null")
             return int(device), int(inode)
-        except (ValueError, TypeError):
+        except GARBAGE:
             return None
 
     async def keep_root(self, root: Root) -> None:
@@ -189,8 +190,10 @@ def _number(key: str) -> int:
     return int(last) if last.isdecimal() else -1
 
 
-def _json(compressed: bytes) -> object:
+def _paths(compressed: bytes) -> list[str] | None:
     try:
-        return json.loads(zlib.decompress(compressed))
-    except (ValueError, zlib.error):
+        noted = json.loads(zlib.decompress(compressed))
+    except GARBAGE:
         return None
+    is_list = isinstance(noted, list) and all(isinstance(path, str) for path in noted)
+    return noted if is_list else None

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from shared.errors import GARBAGE
+
 RACY_NS: Final = 2_000_000_000
 """A file read less than this after its last change is read again: the coarsest file systems count
 in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
@@ -127,13 +129,12 @@ def from_bytes(data: bytes) -> dict[str, Seen] | None:
     try:
         version, rows = json.loads(zlib.decompress(data))
         return dict(_entries(rows)) if version == 1 else None
-    except (ValueError, TypeError, zlib.error):
+    except GARBAGE:
         return None
 
 
 def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:
     for path, size, mtime, ctime, inode, read_at, content_hash, revision, whole in rows:
-        yield (
-            path,
-            Seen(Stat(size, mtime, ctime, inode), read_at, content_hash, revision, bool(whole)),
-        )
+        stat = Stat(int(size), int(mtime), int(ctime), int(inode))
+        path.encode()  # which no number can, and no text that is no path
+        yield path, Seen(stat, int(read_at), str(content_hash), int(revision), bool(whole))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Set
 
+from shared.change_codec import from_bytes
 from shared.errors import ChangeLogConflict
 from shared.events import DocumentChanged, Stored
 from shared.ports import Newest
@@ -28,17 +29,25 @@ class MemoryChangeLog:
         self._window.clear()
 
     async def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
-        for newest in sorted(self._newest.values(), key=lambda newest: newest.sequence):
-            document = newest.change.document
-            if source in (None, document.source):
-                yield document.source, document.doc_key, newest.sequence
+        for name, newest in sorted(self._newest.items(), key=lambda item: item[1].sequence):
+            of, _, key = name.partition(".")
+            if source in (None, of):
+                yield of, key, newest.sequence
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
         return self._newest.get(f"{source}.{doc_key}")
 
     async def bodies(self) -> Set[str]:
-        contents = (newest.change.content for newest in self._newest.values())
+        changes = (newest.readable for newest in self._newest.values())
+        contents = (change.content for change in changes if change)
         return {content.hash for content in contents if isinstance(content, Stored)}
+
+    def write(self, source: str, doc_key: str, data: bytes) -> int:
+        """Any bytes under the subject of a document, as whoever may write to DOCS may send them."""
+        sequence, self._next = self._next, self._next + 1
+        found = from_bytes(data, source=source, key=doc_key, sequence=sequence)
+        self._newest[f"{source}.{doc_key}"] = Newest(sequence, found)
+        return sequence
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:
         if message_id in self._window:

@@ -56,7 +56,7 @@ async def build(wiring: Wiring) -> Part:
     record = RecordFailure(generation, ledger, wiring.progress)
 
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
-        if letter.document is None or letter.batch is None:
+        if letter.document is None:
             return []  # listed by itself: nobody knows whose it is
         stage = STAGES.get(letter.consumer.partition("_")[0], letter.consumer)
         return await record(

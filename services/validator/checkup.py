@@ -153,7 +153,7 @@ class ValidateNow:
     async def _records(self, only: Collection[str] | None) -> dict[str, Record]:
         if only is not None:
             return dict(await self.ledger.get_many(only))
-        return {key: record async for key, record in self.ledger.entries()}
+        return {key: record async for key, record in self.ledger.entries() if record}
 
     async def _verdicts(self, records: Mapping[str, Record]) -> dict[str, Verdict]:
         keys, verdicts = list(records), dict[str, Verdict]()

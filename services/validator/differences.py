@@ -5,14 +5,13 @@ documents a digest of the rows that the ledger promises. Buckets that agree with
 with; the documents of the others are judged one by one.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from shared.identity import SOURCE_PATTERN, bucket_of, mark_of
+from shared.identity import bucket_of, is_source, mark_of
 from shared.identity import doc_key as doc_key_of
-from shared.ordering import Record, newest_seq
+from shared.ordering import Record, is_unread, newest_seq
 from shared.ports import Digest, Holding
 
 NO_ROWS: Final[frozenset[str]] = frozenset()
@@ -49,14 +48,24 @@ class Census:
     """Buckets with documents whose rows are changing: their digests tell nothing."""
     served: int = 0
     """Documents with promised rows."""
+    rivals: dict[str, list[Head]] = field(default_factory=dict)
+    """Heads of other sources under the key of a document."""
+    garbage: set[str] = field(default_factory=set)
+    """Keys of the ledger without a record that can be read, which DOCS does not know either."""
 
     def change(self, source: str, doc_key: str, seq: int) -> None:
-        self.heads.setdefault(bucket_of(doc_key), {})[doc_key] = Head(source, seq)
+        heads = self.heads.setdefault(bucket_of(doc_key), {})
+        before = heads.get(doc_key)
+        if before and before.source != source:  # a key is of one source, so one of them is garbage
+            self.rivals.setdefault(doc_key, []).append(before)
+        heads[doc_key] = Head(source, seq)
 
     def record(self, doc_key: str, record: Record) -> None:
         bucket = bucket_of(doc_key)
         heads = self.heads.setdefault(bucket, {})
-        head = heads.get(doc_key)
+        known = (heads.get(doc_key), *self.rivals.get(doc_key, ()))
+        head = next((one for one in known if one and one.source == record.source), None)
+        heads[doc_key] = head
         if head is None or not is_lost(record, head, self.taken):
             heads[doc_key] = None
         if record.pending:
@@ -94,8 +103,17 @@ def is_failed(record: Record | None, seq: int = 0) -> bool:
 
 
 def is_lost(record: Record | None, head: Head, taken: int) -> bool:
-    """Whether the enricher is done with the newest change and the ledger does not know it."""
-    return newest_seq(record) < head.seq <= taken and not is_failed(record, head.seq)
+    """Whether the enricher is done with the newest change and the ledger does not know it.
+
+    One that could not be read is lost until it can be, or a person lets it be: another version may
+    have come since.
+    """
+    if not newest_seq(record) < head.seq <= taken:
+        return False
+    failed = record.failed if record else None
+    return not is_failed(record, head.seq) or bool(
+        failed and is_unread(failed) and not failed.dropped
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,7 @@ class Difference:
     @property
     def foreign(self) -> bool:
         """Rows under a name that no document of ours can have: nobody of ours wrote them."""
-        named = re.fullmatch(SOURCE_PATTERN[1:-1], self.source) and self.path
+        named = is_source(self.source) and self.path
         return self.unknown and (not named or doc_key_of(self.source, self.path) != self.doc_key)
 
     @property

@@ -12,10 +12,14 @@ from shared.progress import Activity, Progress
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A document's event that no retry could help."""
+    """A document's event that no retry could help.
+
+    document: its path is empty where the event did not tell it.
+    batch: None where the event did not tell it.
+    """
 
     document: Document
-    batch: Batch
+    batch: Batch | None
     stage: str
     code: str
     reason: str
@@ -33,6 +37,10 @@ class RecordFailure:
         document = failure.document
         while True:
             entry = await self.ledger.get(document.doc_key)
+            if entry and not document.path:
+                if entry.record.source != document.source:
+                    return []  # garbage under the key of another source's document
+                document = document.model_copy(update={"path": entry.record.path})
             noted = fail(
                 entry.record if entry else None,
                 Failed(document.revision, failure.stage, Reason(failure.code, failure.reason)),
@@ -47,14 +55,27 @@ class RecordFailure:
             except LedgerConflict:
                 continue
         self.progress.failed += 1
-        self.progress.say(Activity("failed", document.path, failure.reason))
+        named = document.path or document.doc_key
+        self.progress.say(Activity("failed", named, failure.reason))
+        if not document.path:
+            return []  # nobody knows yet which document that is
         return [
             DocumentFailed(
                 document=document,
-                batch=failure.batch,
+                batch=failure.batch or _alone(document),
                 generation=self.generation,
                 stage=failure.stage,
                 code=failure.code,
                 reason=failure.reason,
             )
         ]
+
+
+def _alone(document: Document) -> Batch:
+    """The batch of a change that did not tell its own."""
+    return Batch(
+        id=f"c_{document.revision}",
+        count=1,
+        source=document.source,
+        started_at=document.changed_at,
+    )

@@ -39,7 +39,7 @@ class Filled:
                 return True
             await self.note(incarnation)  # a new installation: the first sweep comes by itself
             return False
-        return noted.decode() != incarnation
+        return noted != incarnation.encode()
 
     async def note(self, incarnation: str | None) -> None:
         """It is filled. Raises BusUnavailable."""

@@ -18,7 +18,7 @@ from services.validator.checks import (
 from shared.events import with_context
 from shared.identity import cache_key
 from shared.ordering import Record
-from shared.ports import Encoder, Filter, Hit, Ledger, Probe, VectorCache, VectorStore
+from shared.ports import Encoder, Filter, Hit, Ledger, Probe, VectorCache, VectorStore, is_made
 
 EVERY_BORN: Final = 2**53
 HITS_ASKED: Final = 4 * TOP
@@ -72,7 +72,8 @@ class Observe:
         hits = await self.store.rows(first)
         keys = {row: cache_key(self.fingerprint, embedded_text(hit)) for row, hit in hits.items()}
         vectors = await self.cache.get_many(set(keys.values()))
-        probes = [Probe(row, vectors[key]) for row, key in keys.items() if key in vectors]
+        sound = {key for key, vector in vectors.items() if is_made(vector, len(vector))}
+        probes = [Probe(row, vectors[key]) for row, key in keys.items() if key in sound]
         if not probes:
             return {}
         lost = await self.store.unsearchable(probes)

@@ -1,8 +1,9 @@
 """What a sweep sends to put right what differs, and what becomes of it."""
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,11 +11,20 @@ import structlog
 
 from services.validator.differences import Difference, given_up, unrepaired
 from shared.batches import new_batch_id
-from shared.errors import ChangeLogConflict, MalformedEvent
-from shared.events import Batch, Document, DocumentChanged
-from shared.ordering import is_stale_version, newest_seq
-from shared.ports import ChangeLog, Ledger, Now, VectorStore
-from shared.repair import resubmit_newest
+from shared.errors import LedgerConflict
+from shared.events import Batch, Document
+from shared.ordering import (
+    ENRICH,
+    Failed,
+    Reason,
+    Record,
+    Settled,
+    fail,
+    is_stale_version,
+    newest_seq,
+)
+from shared.ports import ChangeLog, Ledger, Now, UnreadableChange, VectorStore
+from shared.repair import remove_unknown, resubmit_newest
 
 log = structlog.get_logger()
 
@@ -81,14 +91,36 @@ class Repairs:
             return await self._remove(one)
         if one.extra and await self._deleted_what_never_was(one) and one.only_extra:
             return None
-        try:
-            newest = await self.changes.newest(one.source, one.doc_key)
-        except MalformedEvent:
+        newest = await self.changes.newest(one.source, one.doc_key)
+        if newest and isinstance(newest.change, UnreadableChange):
+            await self._note(one, newest.sequence, newest.change.reason)
             newest = None
         if newest is None or await self._is_outdated(one, newest.change.source_version):
             self.hopeless[one.doc_key] = one
             return None
         return await resubmit_newest(self.changes, newest, generation=self.generation)
+
+    async def _note(self, one: Difference, sequence: int, reason: Reason) -> None:
+        """List a document whose newest change cannot be read; its dead letter may be gone."""
+        entry = await self.ledger.get(one.doc_key)
+        record = entry.record if entry else None
+        failed = Failed(sequence, ENRICH, reason)
+        noted = fail(record, failed, source=one.source, path=one.path)
+        if noted and noted != record:
+            with contextlib.suppress(LedgerConflict):  # something newer is known of it
+                await self.ledger.update(one.doc_key, noted, expect=entry.at if entry else 0)
+
+    async def forget(self, doc_keys: Iterable[str]) -> None:
+        """End documents of which only a ledger record is left, and that cannot be read.
+
+        They have neither a change nor rows, so nothing would ever replace it.
+        """
+        at = self.now().timestamp()
+        for doc_key in doc_keys:
+            ended = Record("unknown", doc_key, Settled(0, "removed", (), at, at))
+            with contextlib.suppress(LedgerConflict):  # it can be read by now
+                await self.ledger.update(doc_key, ended, expect=0)
+                log.warning("ledger_record_replaced", doc_key=doc_key)
 
     async def _is_outdated(self, one: Difference, version: int | None) -> bool:
         """Its publisher has numbered the change below what the ledger knows: it is not taken.
@@ -118,18 +150,9 @@ class Repairs:
         if self._batch is None:
             batch_id = new_batch_id(now, secrets.token_bytes(4))
             self._batch = Batch(id=batch_id, count=0, source=one.source, started_at=now)
-        deletion = DocumentChanged(
-            document=Document(
-                source=one.source, path=one.path, doc_key=one.doc_key, changed_at=now
-            ),
-            batch=self._batch.model_copy(update={"source": one.source}),
-            op="deleted",
-        )
-        try:
-            message_id = f"s:{one.doc_key}:{self._batch.id}"
-            return await self.changes.append(deletion, expect=0, message_id=message_id)
-        except ChangeLogConflict:
-            return None
+        document = Document(source=one.source, path=one.path, doc_key=one.doc_key, changed_at=now)
+        batch = self._batch.model_copy(update={"source": one.source})
+        return await remove_unknown(self.changes, document, batch)
 
     async def _ended(self, *, at_most: int) -> bool:
         """Wait until only so many repairs are open; False: for long none has ended."""

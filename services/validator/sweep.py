@@ -114,6 +114,7 @@ class Sweep:
             todo = [one for one in found if one not in kept]
             self.expect(sum(one.repairable for one in todo))
             await repairs(todo)
+            await repairs.forget(census.garbage.difference(one.doc_key for one in found))
         swept = Swept(
             documents=census.documents,
             rows=sum(rows.values()),
@@ -138,7 +139,10 @@ class Sweep:
         async for source, doc_key, sequence in self.changes.sequences():
             census.change(source, doc_key, sequence)
         async for doc_key, record in self.ledger.entries():
-            census.record(doc_key, record)
+            if record:
+                census.record(doc_key, record)
+            elif not census.knows(doc_key):
+                census.garbage.add(doc_key)
         return census
 
     async def _confirmed(

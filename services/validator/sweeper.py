@@ -15,7 +15,7 @@ import structlog
 from services.validator.filled import SWEPT, Filled
 from services.validator.sweep import BATCH, Sweep
 from services.validator.swept import Swept
-from shared.errors import ConfigurationError, InstepError, TransientError
+from shared.errors import GARBAGE, ConfigurationError, InstepError, TransientError
 from shared.ports import Audit, Auditor, Now, Shelf
 
 log = structlog.get_logger()
@@ -56,6 +56,15 @@ class Round:
         swept = asdict(self.swept) | {"resubmitted": len(self.swept.resubmitted)}
         audits = [asdict(audit) for audit in self.audits]
         return swept | {"at": self.at.isoformat(), "audits": audits}
+
+
+def read_note(value: bytes) -> Mapping[str, Any] | None:
+    """The note about a sweep as it is kept; None where it cannot be read. Pure."""
+    try:
+        note: Mapping[str, Any] = json.loads(value)
+        return note if datetime.fromisoformat(note["at"]).tzinfo else None
+    except GARBAGE:
+        return None
 
 
 def rest_s(failed: int) -> float:
@@ -168,16 +177,22 @@ class Sweeper:
         """The note about the newest sweep, of any process. Raises BusUnavailable."""
         time = asyncio.get_running_loop().time()
         if self._last is None or time - self._read_at > FIRST_S:
-            names = await self._names()
-            value = await self.shelf.get(names[-1]) if names else None
-            self._last, self._read_at = (json.loads(value) if value else None), time
+            self._last, self._read_at = await self._newest_note(), time
         return self._last
+
+    async def _newest_note(self) -> Mapping[str, Any] | None:
+        for name in reversed(await self._names()):
+            value = await self.shelf.get(name)
+            if note := read_note(value or b""):
+                return note
+        return None
 
     async def history(self) -> list[Mapping[str, Any]]:
         """The notes, newest first. Raises BusUnavailable."""
         names = (await self._names())[: -KEPT - 1 : -1]
         values = await self.shelf.get_many(names)
-        return [json.loads(values[name]) for name in names if name in values]
+        notes = (read_note(values[name]) for name in names if name in values)
+        return [note for note in notes if note]
 
     async def _in_background(self, batch_size: int) -> None:
         try:
@@ -237,7 +252,9 @@ class Sweeper:
         last = await self.last()
         if last is None:
             return math.inf
-        return (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
+        since_s = (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
+        # a time to come: the clock has jumped, or the note is wrong
+        return since_s if since_s >= 0 else math.inf
 
     async def _keep(self, done: Round) -> None:
         note = done.note()

@@ -10,6 +10,7 @@ from nats.js import JetStreamContext
 from shared.bus.publish import HEADER_ROOM_BYTES, Outgoing, store
 from shared.bus.reading import stored_us
 from shared.bus.settle import MAX_REASON_CHARS
+from shared.errors import GARBAGE
 from shared.topology import KB, MAX_MESSAGE_BYTES
 
 DEAD_LETTERS: Final = "DLQ"
@@ -80,7 +81,7 @@ def _named(data: bytes, field: str) -> str:
     """An object of the event as a header, so that a list of letters needs no bodies; else ""."""
     try:
         told: Any = json.loads(data)[field]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except GARBAGE:
         return ""
     text = json.dumps(told) if isinstance(told, dict) else ""
     return text if len(text) <= MAX_NAMED_BYTES else ""

@@ -9,13 +9,13 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
-from pydantic import ValidationError
 
-from shared.bus.decode import describe
 from shared.bus.publish import Outgoing, store
 from shared.bus.reading import scan, stream_sequence
-from shared.errors import BusUnavailable, ChangeLogConflict, MalformedEvent
+from shared.change_codec import from_bytes
+from shared.errors import BusUnavailable, ChangeLogConflict
 from shared.events import DocumentChanged, Stored
+from shared.identity import is_doc_key, is_source
 from shared.lanes import BURST_DOCUMENTS, Allowance
 from shared.lanes import HEADER as LANE
 from shared.ports import Newest
@@ -44,26 +44,24 @@ class JetChangeLog:
         self._allowance = Allowance(BURST_DOCUMENTS)
 
     async def sequences(self, source: str | None = None) -> AsyncIterator[tuple[str, str, int]]:
-        """A document that changes meanwhile may come twice, the newer sequence last."""
+        """A document that changes meanwhile may come twice, the newer sequence last.
+
+        Subjects that no document can have are passed over.
+        """
         subject = f"documents.changed.{source or '*'}.*"
         stream = DocumentChanged.stream
         async with contextlib.aclosing(scan(self._js, stream, subject, values=False)) as messages:
             async for message in messages:
                 _, _, of, doc_key = message.subject.split(".")
-                yield of, doc_key, stream_sequence(message.reply)
+                if is_source(of) and is_doc_key(doc_key):
+                    yield of, doc_key, stream_sequence(message.reply)
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
-        subject = f"documents.changed.{source}.{doc_key}"
-        found = await self._last(subject)
+        found = await self._last(f"documents.changed.{source}.{doc_key}")
         if found is None:
             return None
-        try:
-            change = DocumentChanged.model_validate_json(found.data or b"")
-        except ValidationError as error:
-            raise MalformedEvent(f"newest message of {subject}: {describe(error)}") from None
-        sequence = found.seq or 0
-        document = change.document.model_copy(update={"revision": sequence})
-        return Newest(sequence, change.model_copy(update={"document": document}))
+        data, sequence = found.data or b"", found.seq or 0
+        return Newest(sequence, from_bytes(data, source=source, key=doc_key, sequence=sequence))
 
     async def bodies(self) -> Set[str]:
         """Reads headers only, and the content of a change that an older version wrote."""
@@ -80,7 +78,8 @@ class JetChangeLog:
                     found.add(said)
         for source, doc_key in unsaid:
             newest = await self.newest(source, doc_key)
-            found |= {body_of(newest.change)} if newest else set()
+            if newest and newest.readable:
+                found.add(body_of(newest.readable))
         return found - {NO_BODY}
 
     async def append(self, change: DocumentChanged, *, expect: int, message_id: str) -> int:

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from shared.bus.bury import DEAD_LETTERS, Origin, outgoing
 from shared.bus.publish import store
 from shared.bus.reading import scan
-from shared.errors import BusUnavailable, MalformedEvent
+from shared.change_codec import check_identity
+from shared.errors import GARBAGE, BusUnavailable, MalformedEvent
 from shared.events import Batch, Document, Event
 from shared.ports import Delivery
 
@@ -123,7 +124,7 @@ def exhausted_of(message: Msg) -> Exhausted:
             int(told["deliveries"]),
             _moment(str(told["timestamp"])),
         )
-    except (ValueError, KeyError, TypeError):
+    except GARBAGE:
         raise MalformedEvent("not an advisory of exhausted deliveries") from None
 
 
@@ -189,7 +190,9 @@ def _letter(
         consumer=consumer,
         subject=headers.get("Dlq-Subject", ""),
         sequence=sequence,
-        document=_document(stream, _named(headers, "Document", data), sequence),
+        document=_changed(headers, data, sequence, at)
+        if stream == "DOCS"
+        else _document(_named(headers, "Document", data)),
         code=headers.get("Dlq-Code", "unknown"),
         reason=headers.get("Dlq-Reason", ""),
         deliveries=_number(headers, "Dlq-Deliveries"),
@@ -209,7 +212,7 @@ def _named(headers: Mapping[str, str], field: str, data: bytes) -> object:
         if told := headers.get(f"Dlq-{field}"):
             return json.loads(told)
         return json.loads(data)[field.lower()]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except GARBAGE:
         return None
 
 
@@ -220,12 +223,27 @@ def _batch(told: object) -> Batch | None:
         return None
 
 
-def _document(stream: str, told: object, sequence: int) -> Document | None:
-    """Which document a dead event was about; in DOCS its revision is the sequence."""
+def _document(told: object) -> Document | None:
+    """Which document a dead event was about."""
     try:
-        document = Document.model_validate(told)
+        return Document.model_validate(told)
     except ValidationError:
         return None
-    if stream == "DOCS":
-        return document.model_copy(update={"revision": sequence})
-    return document
+
+
+def _changed(
+    headers: Mapping[str, str], data: bytes, sequence: int, at: datetime
+) -> Document | None:
+    """Whose change it was, with the sequence as its revision; None: no document has the subject.
+
+    The subject decides, for the bytes may claim to be of any document; without a path that fits,
+    the path is empty.
+    """
+    *_, source, key = ["", *headers.get("Dlq-Subject", "").split(".")]
+    told = _document(_named(headers, "Document", data))
+    if told is not None and (told.source, told.doc_key) == (source, key):
+        with contextlib.suppress(MalformedEvent):
+            check_identity(told)
+            return told.model_copy(update={"revision": sequence})
+    fields = {"source": source, "doc_key": key, "path": "", "revision": sequence, "changed_at": at}
+    return _document(fields)

@@ -1,16 +1,21 @@
 """From the bytes of a message to the event of its stage. Pure."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from shared.errors import MalformedEvent
-from shared.events import DocumentChanged, DocumentSubmitted, Event, Result, parse_result
-from shared.faults import of_event
+from shared.errors import GARBAGE, MalformedEvent
+from shared.events import (
+    DocumentChanged,
+    DocumentSubmitted,
+    Event,
+    Result,
+    malformed,
+    parse_result,
+)
 from shared.topology import E, Stage
 
 STRUCTURED = "application/cloudevents+json"
@@ -29,7 +34,7 @@ def decode(
     try:
         event = _event(stage, subject, data, headers)
     except ValidationError as error:
-        raise MalformedEvent(describe(error)) from None
+        raise malformed(error) from None
     except KeyError:
         raise MalformedEvent("no event belongs to this subject") from None
     if isinstance(event, DocumentChanged):
@@ -60,10 +65,5 @@ def _unwrap(data: bytes) -> bytes:
         if "data_base64" in envelope:
             return base64.b64decode(envelope["data_base64"], validate=True)
         return json.dumps(envelope["data"]).encode()
-    except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+    except GARBAGE:
         raise MalformedEvent("a structured CloudEvent is an object with data") from None
-
-
-def describe(error: ValidationError) -> str:
-    """The first faults as `field: rule`; no value, and no key of the document's own metadata."""
-    return of_event(error.errors(include_input=False, include_url=False))

@@ -9,7 +9,6 @@ from shared.errors import (
     ConfigurationError,
     DocumentRefused,
     InstepError,
-    NotSearchableInTime,
     NotYetIndexed,
     PermanentError,
     TransientError,
@@ -133,8 +132,6 @@ def code_of(error: Exception) -> str:
     """The stable code of an error, e.g. `malformed_event`."""
     if isinstance(error, DocumentRefused):
         return error.code
-    if isinstance(error, NotSearchableInTime):
-        return "not_searchable"
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 

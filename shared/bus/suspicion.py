@@ -9,7 +9,7 @@ from nats.js import JetStreamContext
 
 from shared.bus.trouble import Ended, Known, Trouble, names_work
 from shared.bus.troubles import Troubles
-from shared.errors import BusUnavailable, Conflict
+from shared.errors import GARBAGE, BusUnavailable, Conflict
 
 log = structlog.get_logger(__name__)
 
@@ -111,5 +111,5 @@ def _decode(mark: bytes) -> tuple[int, str]:
     try:
         told = json.loads(mark)
         return int(told["up_to"]), str(told["server"])
-    except (ValueError, KeyError, TypeError):
+    except GARBAGE:
         return 0, ""

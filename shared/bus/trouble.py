@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+from shared.errors import GARBAGE
+
 WORK: Final = "Instep-Work"
 """Header that names what a message asks for; copies of the message have the same."""
 LIVES: Final = 3
@@ -79,7 +81,7 @@ def decode(data: bytes) -> Trouble:
             int(told.get("polls", 0)),
             float(told.get("polled_s", 0.0)),
         )
-    except (ValueError, KeyError, TypeError):
+    except GARBAGE:
         return Trouble()
 
 

@@ -19,7 +19,7 @@ from nats.errors import NoRespondersError
 
 from shared.errors import BusUnavailable, TransientError
 from shared.ports import Audit, Auditor, Hold, Holds, Shelf
-from shared.watching import Watched, decode, remembered
+from shared.watching import Watched, decode, garbled, remembered
 
 PREFIX: Final = "instep.sources"
 KEYS: Final = "watched."
@@ -34,8 +34,9 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 async def told(shelf: Shelf) -> Sequence[Watched]:
     """What every watched source looks like, by name. Raises BusUnavailable."""
-    found = (await shelf.get_many(await shelf.keys(KEYS))).values()
-    return remembered(map(decode, found), time.time())
+    found, now = await shelf.get_many(await shelf.keys(KEYS)), time.time()
+    notes = ((key.removeprefix(KEYS), decode(value)) for key, value in found.items())
+    return remembered((note or garbled(source, now) for source, note in notes), now)
 
 
 async def tell(shelf: Shelf, one: Watched) -> None:

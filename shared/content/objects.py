@@ -8,6 +8,7 @@ Deleted here, too: by compare-and-set, so that a body that is put again at the s
 import asyncio
 import contextlib
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,25 +22,30 @@ from nats.js.object_store import ObjectStore
 
 from shared.bus.changes import EXPECTED, WRONG_LAST_SEQUENCE
 from shared.bus.reading import newest, scan, translated
-from shared.errors import BusUnavailable
+from shared.errors import GARBAGE, BusUnavailable
 from shared.identity import content_hash as hash_of
 from shared.topology import BODIES
 
 RENEW_AFTER: Final = timedelta(minutes=10)
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _ROLLUP: Final = "Nats-Rollup"
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """The description of an object: what it says, its sequence, and when the server stored it."""
+    """The description of an object: what it says, its sequence, and when the server stored it.
+
+    info: empty where it cannot be read.
+    """
 
     info: dict[str, Any]
     sequence: int
     at: datetime
 
     @property
-    def deleted(self) -> bool:
-        return bool(self.info.get("deleted"))
+    def there(self) -> bool:
+        """Whether it tells of chunks."""
+        return bool(self.info) and not self.info.get("deleted")
 
 
 class ObjectContent:
@@ -67,7 +73,8 @@ class ObjectContent:
             async with lock, asyncio.timeout(self._timeout_s):
                 while not await self._renewed(name):
                     found = await self._described(name)
-                    if found is None or found.deleted:
+                    if found is None or not found.there or not await self._is_whole(found):
+                        await self._make_room(found)
                         await self._store.put(name, data)
         return name
 
@@ -75,7 +82,7 @@ class ObjectContent:
         with translated(f"reading {self._bucket}"):
             async with asyncio.timeout(self._timeout_s):
                 found = await self._described(content_hash)
-                if found is None or found.deleted:
+                if found is None or not found.there:
                     raise KeyError(content_hash)
                 messages = scan(self._js, self._stream, self._chunks(found))
                 data = b"".join([message.data async for message in messages])
@@ -91,8 +98,8 @@ class ObjectContent:
             scan(self._js, self._stream, subject, values=False)
         ) as messages:
             async for message in messages:
-                name = urlsafe_b64decode(message.subject.rpartition(".")[2]).decode()
-                found[name] = message.metadata.timestamp.astimezone(UTC)
+                if name := _name(message.subject.rpartition(".")[2]):
+                    found[name] = message.metadata.timestamp.astimezone(UTC)
         return found
 
     async def forget(self, content_hash: str, *, put_before: datetime) -> bool:
@@ -102,24 +109,37 @@ class ObjectContent:
                 if found is None or found.at >= put_before:
                     return False
                 sequence = found.sequence
-                if not found.deleted:
+                if found.there:
                     marked = await self._redescribe(content_hash, found, deleted=True)
                     if marked is None:
                         return False
                     sequence = marked
-                await self._js.purge_stream(self._stream, subject=self._chunks(found))
+                if found.info:
+                    await self._js.purge_stream(self._stream, subject=self._chunks(found))
                 # by its sequence: the body may have been put again since
                 await self._js.delete_msg(self._stream, sequence)
         return True
 
     async def _renewed(self, name: str) -> bool:
-        """Whether the object is there, put lately or marked as put now."""
+        """Whether the object is there and whole, put lately or marked as put now."""
         found = await self._described(name)
-        if found is None or found.deleted:
+        if found is None or not found.there or not await self._is_whole(found):
             return False
         if datetime.now(UTC) - found.at < self._renew_after:
             return True
         return await self._redescribe(name, found) is not None
+
+    async def _is_whole(self, found: _Described) -> bool:
+        """Whether as many chunks are there as were put; one can be lost or added, not altered."""
+        chunks = self._chunks(found)
+        info = await self._js.stream_info(self._stream, subjects_filter=chunks)
+        there = (info.state.subjects or {}).get(chunks, 0)
+        return bool(there == found.info.get("chunks"))
+
+    async def _make_room(self, found: _Described | None) -> None:
+        """Take away what cannot be replaced as it is: a description that nats-py cannot read."""
+        if found is not None and not found.info:
+            await self._js.delete_msg(self._stream, found.sequence)
 
     async def _redescribe(
         self, name: str, found: _Described, *, deleted: bool = False
@@ -143,10 +163,28 @@ class ObjectContent:
             return None
         assert found.seq is not None  # of every message that is stored
         assert found.time is not None
-        return _Described(json.loads(found.data or b"{}"), found.seq, found.time.astimezone(UTC))
+        return _Described(_info(found.data or b""), found.seq, found.time.astimezone(UTC))
 
     def _description(self, name: str) -> str:
         return f"$O.{self._bucket}.M.{urlsafe_b64encode(name.encode()).decode()}"
 
     def _chunks(self, found: _Described) -> str:
         return f"$O.{self._bucket}.C.{found.info['nuid']}"
+
+
+def _name(token: str) -> str | None:
+    """The hash that a subject's last part stands for; None where it is none."""
+    try:
+        name = urlsafe_b64decode(token).decode()
+    except GARBAGE:
+        return None
+    return name if _HASH.fullmatch(name) else None
+
+
+def _info(data: bytes) -> dict[str, Any]:
+    """What a description says; nothing, where it cannot be read."""
+    try:
+        info = json.loads(data)
+        return info if isinstance(info["nuid"], str) else {}
+    except GARBAGE:
+        return {}

@@ -16,6 +16,7 @@ from shared.events.base import (
     Scalar,
     Source,
     json_bytes,
+    malformed,
 )
 from shared.events.changes import Content, DocumentChanged, Inline, Linked, Ready, Stored
 from shared.events.intake import DocumentSubmitted, Receipt, Reference, SubmittedChunk
@@ -85,6 +86,7 @@ __all__ = [
     "cache_keys",
     "example_json",
     "json_bytes",
+    "malformed",
     "parse_result",
     "with_context",
 ]

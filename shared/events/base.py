@@ -1,12 +1,25 @@
 """What every event has."""
 
 import uuid
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import to_json
 
+from shared.errors import MalformedEvent, NewerSchema
+from shared.faults import of_event
 from shared.identity import SOURCE_PATTERN
+
+SCHEMA: Final = 1
+"""Of every event that this version writes and reads."""
 
 Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
@@ -81,3 +94,16 @@ class Event(Model):
     def work(self) -> str | None:
         """Names what is to be done, the same in every copy of the event; None: copies are rare."""
         return None
+
+
+def malformed(error: ValidationError) -> MalformedEvent:
+    """What is wrong with bytes that are no event: fields and rules, never a value of them."""
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["loc"] == ("schema",) and _is_newer(fault["input"]):
+            return NewerSchema(f"written by a newer version of instep: schema {fault['input']}")
+    return MalformedEvent(of_event(error.errors(include_input=False, include_url=False)))
+
+
+def _is_newer(schema: object) -> bool:
+    """Whether a `schema` is one of a newer version."""
+    return isinstance(schema, int) and schema > SCHEMA

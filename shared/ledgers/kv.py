@@ -8,9 +8,10 @@ from nats.js import JetStreamContext
 
 from shared.bus.buckets import BucketFeed, KvBucket
 from shared.errors import Conflict, LedgerConflict
+from shared.identity import is_doc_key
 from shared.ordering import Record
-from shared.ports import Entry
-from shared.record_codec import from_bytes, to_bytes
+from shared.ports import Entry, LedgerChange
+from shared.record_codec import read, to_bytes
 from shared.topology import ledger_bucket
 
 log = structlog.get_logger(__name__)
@@ -22,8 +23,8 @@ class KvLedger:
     `get` asks the stream's leader, so a worker never decides by a record older than its own write.
     `get_many` and `entries` are for reading; in a cluster a replica that lags may answer them.
 
-    What somebody else wrote under a key, and is no record, is absent to all of them, and `update`
-    replaces it: the sweep has the document sent again, as after a loss of the whole ledger.
+    Something that is no record is absent: the sweep has the document sent again, as after a loss
+    of the whole ledger. A key that no document can have is passed over.
     """
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:
@@ -61,11 +62,11 @@ class KvLedger:
         records = ((key, _record(key, value.data)) for key, value in values.items())
         return {key: record for key, record in records if record}
 
-    async def entries(self) -> AsyncIterator[tuple[str, Record]]:
+    async def entries(self) -> AsyncIterator[tuple[str, Record | None]]:
         async with contextlib.aclosing(self._bucket.items()) as items:
             async for key, value in items:
-                if record := _record(key, value.data):
-                    yield key, record
+                if is_doc_key(key):
+                    yield key, _record(key, value.data)
 
     async def follow(self) -> "KvLedgerFeed":
         return KvLedgerFeed(await self._bucket.follow())
@@ -77,9 +78,8 @@ class KvLedgerFeed:
     def __init__(self, bucket: BucketFeed) -> None:
         self._bucket = bucket
 
-    async def more(self) -> Sequence[tuple[str, Record | None]]:
-        page = await self._bucket.more()
-        return [(key, None if data is None else _record(key, data)) for key, data in page]
+    async def more(self) -> Sequence[LedgerChange]:
+        return [_change(key, data) for key, data in await self._bucket.more()]
 
     async def is_whole(self, keys: int) -> bool:
         return await self._bucket.is_whole(keys)
@@ -88,10 +88,14 @@ class KvLedgerFeed:
         await self._bucket.close()
 
 
+def _change(doc_key: str, data: bytes | None) -> LedgerChange:
+    record = None if data is None else _record(doc_key, data)
+    return LedgerChange(doc_key, record, unreadable=data is not None and record is None)
+
+
 def _record(doc_key: str, data: bytes) -> Record | None:
     """The record, or None when something else was written under its key."""
-    try:
-        return from_bytes(data)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    record = read(data)
+    if record is None:
         log.warning("ledger_record_unreadable", doc_key=doc_key)
-        return None
+    return record

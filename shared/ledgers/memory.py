@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from shared.errors import LedgerConflict, PermanentError
 from shared.ordering import Record
-from shared.ports import Entry
-from shared.record_codec import from_bytes, to_bytes
+from shared.ports import Entry, LedgerChange
+from shared.record_codec import read, to_bytes
 from shared.topology import MAX_MESSAGE_BYTES
 
 
@@ -20,26 +20,33 @@ class MemoryLedger:
         self._revision = 0
 
     async def get(self, doc_key: str) -> Entry | None:
-        value = self._values.get(doc_key)
-        return value and Entry(from_bytes(value[0]), value[1])
+        data, at = self._values.get(doc_key, (b"", 0))
+        record = read(data)
+        return Entry(record, at) if record else None
 
     async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
         data = to_bytes(record)
         if len(data) > MAX_MESSAGE_BYTES:
             raise PermanentError(f"the record of {doc_key} is larger than a message may be")
-        _, at = self._values.get(doc_key, (b"", 0))
-        if at != expect:
+        found, at = self._values.get(doc_key, (b"", 0))
+        if at != expect and (expect or read(found) is not None):
             raise LedgerConflict(f"the record of {doc_key} is not at {expect}")
         self._revision += 1
         self._values[doc_key] = data, self._revision
         return self._revision
 
     async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
-        return {key: from_bytes(self._values[key][0]) for key in doc_keys if key in self._values}
+        records = ((key, read(self._values.get(key, (b"", 0))[0])) for key in doc_keys)
+        return {key: record for key, record in records if record}
 
-    async def entries(self) -> AsyncIterator[tuple[str, Record]]:
+    async def entries(self) -> AsyncIterator[tuple[str, Record | None]]:
         for key, (data, _) in list(self._values.items()):
-            yield key, from_bytes(data)
+            yield key, read(data)
+
+    def write(self, doc_key: str, data: bytes) -> None:
+        """Any bytes under a key, as whoever may write to the bucket may send them."""
+        self._revision += 1
+        self._values[doc_key] = data, self._revision
 
     async def follow(self) -> "MemoryLedgerFeed":
         return MemoryLedgerFeed(self._values)
@@ -52,11 +59,12 @@ class MemoryLedgerFeed:
         self._values = values
         self._last = 0
 
-    async def more(self) -> Sequence[tuple[str, Record | None]]:
+    async def more(self) -> Sequence[LedgerChange]:
         changed = sorted((at, key) for key, (_, at) in self._values.items() if at > self._last)
         if changed:
             self._last, _ = changed[-1]
-        return [(key, from_bytes(self._values[key][0])) for _, key in changed]
+        records = ((key, read(self._values[key][0])) for _, key in changed)
+        return [LedgerChange(key, record, unreadable=record is None) for key, record in records]
 
     async def is_whole(self, keys: int) -> bool:
         return len(self._values) == keys

@@ -7,9 +7,26 @@ Adapters raise the errors of `shared.errors` only.
 from collections.abc import Callable
 from datetime import datetime
 
-from shared.ports.bus import ChangeLog, Delivery, Entry, Ledger, LedgerFeed, Newest, Publish
+from shared.change_codec import UnreadableChange
+from shared.ports.bus import (
+    ChangeLog,
+    Delivery,
+    Entry,
+    Ledger,
+    LedgerChange,
+    LedgerFeed,
+    Newest,
+    Publish,
+)
 from shared.ports.content import ContentStore, Shelf
-from shared.ports.encoding import Encoder, TokenCounter, Vector, VectorCache, Vectors
+from shared.ports.encoding import (
+    Encoder,
+    TokenCounter,
+    Vector,
+    VectorCache,
+    Vectors,
+    is_made,
+)
 from shared.ports.sources import Audit, Auditor, Hold, Holds
 from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
 
@@ -30,6 +47,7 @@ __all__ = [
     "Holding",
     "Holds",
     "Ledger",
+    "LedgerChange",
     "LedgerFeed",
     "Mode",
     "Newest",
@@ -39,8 +57,10 @@ __all__ = [
     "Row",
     "Shelf",
     "TokenCounter",
+    "UnreadableChange",
     "Vector",
     "VectorCache",
     "VectorStore",
     "Vectors",
+    "is_made",
 ]

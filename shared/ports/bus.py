@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from shared.change_codec import UnreadableChange
 from shared.events import DocumentChanged, Event
 from shared.ordering import Record
 
@@ -20,10 +21,15 @@ class Publish(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest change of a document and its sequence in DOCS."""
+    """The newest message of a document's subject in DOCS."""
 
     sequence: int
-    change: DocumentChanged
+    change: DocumentChanged | UnreadableChange
+
+    @property
+    def readable(self) -> DocumentChanged | None:
+        """The change, if it is one."""
+        return self.change if isinstance(self.change, DocumentChanged) else None
 
 
 class ChangeLog(Protocol):
@@ -37,7 +43,11 @@ class ChangeLog(Protocol):
         ...
 
     async def newest(self, source: str, doc_key: str) -> Newest | None:
-        """The newest message of the document's subject, from the leader, never from a cache."""
+        """The newest message of the document's subject, from the leader, never from a cache.
+
+        One that is no change has its sequence all the same: `append` may replace it. Raises
+        BusUnavailable.
+        """
         ...
 
     async def bodies(self) -> Set[str]:
@@ -91,7 +101,11 @@ class Ledger(Protocol):
     """One record per document of one generation, changed by compare-and-set only."""
 
     async def get(self, doc_key: str) -> Entry | None:
-        """The record, never older than one this process has read or written before."""
+        """The record, never older than one this process has read or written before.
+
+        What lies there and is no record that this version reads is absent, here and in `get_many`;
+        `update` replaces it.
+        """
         ...
 
     async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
@@ -110,8 +124,8 @@ class Ledger(Protocol):
         """Records of the documents that have one; for reading, not for deciding."""
         ...
 
-    def entries(self) -> AsyncIterator[tuple[str, Record]]:
-        """Every doc_key and record, in any order."""
+    def entries(self) -> AsyncIterator[tuple[str, Record | None]]:
+        """Every doc_key and record, in any order; None: what lies there cannot be read."""
         ...
 
     async def follow(self) -> "LedgerFeed":
@@ -119,11 +133,19 @@ class Ledger(Protocol):
         ...
 
 
+class LedgerChange(NamedTuple):
+    """What is under a doc_key from now on: a record, nothing any more, or no record."""
+
+    doc_key: str
+    record: Record | None
+    unreadable: bool = False
+
+
 class LedgerFeed(Protocol):
     """Records and their changes, in their order. After any error another one has to be begun."""
 
-    async def more(self) -> Sequence[tuple[str, Record | None]]:
-        """The next ones by doc_key, None for one that is gone; empty: that is all for now.
+    async def more(self) -> Sequence[LedgerChange]:
+        """The next ones; empty: that is all for now.
 
         Raises:
             BusUnavailable: no answer, or something is missing.

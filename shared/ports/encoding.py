@@ -1,13 +1,15 @@
 """What is asked of a model, its tokenizer and the cache of its vectors."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 Vectors = NDArray[np.float32]
+SLACK: Final = 1e-3
+"""Most that the norm of a unit vector may differ from 1."""
 
 
 class TokenCounter(Protocol):
@@ -54,3 +56,9 @@ class VectorCache(Protocol):
 
     async def get_many(self, keys: Collection[str]) -> Mapping[str, Vector]: ...
     async def put_many(self, vectors: Mapping[str, Vector]) -> None: ...
+
+
+def is_made(vector: Vector, dimensions: int) -> bool:
+    """Whether an encoder can have made it: of this length, and of norm 1."""
+    norm = float(np.linalg.norm(vector.astype(np.float64)))  # in which no square overflows
+    return vector.shape == (dimensions,) and abs(norm - 1) < SLACK

@@ -1,12 +1,14 @@
 """What every store decides alike: which rows may be written, and in which order. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
 
-from shared.errors import StoreMismatch, VectorsRejected
+from shared.errors import GARBAGE, StoreMismatch, VectorsRejected
+from shared.events import Scalar
 from shared.ports import Filter, Row, Vector
 
 SAME: Final = 1e-3
@@ -93,3 +95,13 @@ def spread(items: Mapping[str, T], most: int) -> dict[str, T]:
     keys = list(items)
     step = max(1, -(-len(keys) // most))
     return {key: items[key] for key in keys[::step]}
+
+
+def metadata_of(text: str) -> dict[str, Scalar]:
+    """The metadata of a row as they are stored; none, where somebody has altered them: such a row
+    is written anew by the sweep."""
+    try:
+        found = json.loads(text)
+    except GARBAGE:
+        return {}
+    return found if isinstance(found, dict) else {}

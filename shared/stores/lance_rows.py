@@ -1,6 +1,5 @@
 """Rows as LanceDB holds them: the Arrow schema, both directions, and filters as SQL. Pure."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from shared.ports import Filter, Hit, Row, Vector, Vectors
 from shared.stores import seal
+from shared.stores.checks import metadata_of
 
 COLUMNS: Final = (
     "id",
@@ -91,7 +91,7 @@ def to_hit(found: Mapping[str, Any], score: float) -> Hit:
         heading=tuple(found["heading"]),
         text=found["text"],
         score=score,
-        metadata=json.loads(found["metadata"]),
+        metadata=metadata_of(found["metadata"]),
     )
 
 

@@ -65,7 +65,7 @@ class LanceTable:
         """Which making this is; None: it was deleted, or made anew, or cannot be read."""
         if not self.is_as_opened() or not await self._holds():
             return None
-        return await asyncio.to_thread(self._mark.read_text)
+        return await asyncio.to_thread(self._mark.read_text, errors="replace")
 
     async def make_anew(self) -> str:
         """Make it anew unless somebody has; which making it is now.
@@ -76,7 +76,7 @@ class LanceTable:
             found = await self.incarnation()
             if found is None:
                 await self._make()
-                found = await asyncio.to_thread(self._mark.read_text)
+                found = await asyncio.to_thread(self._mark.read_text, errors="replace")
             return found
 
     async def _holds(self) -> bool:

@@ -5,7 +5,6 @@ numbers into doubles. So what is compared (document, source, path) is stored per
 leaves plain names readable, and the seal as text.
 """
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ import numpy as np
 from shared.identity import bucket_of
 from shared.ports import Hit, Row, Vectors
 from shared.stores import seal
+from shared.stores.checks import metadata_of
 
 SLOTS: Final = 64
 """Parts that the rows of one document can be asked for in, by their object ids."""
@@ -123,7 +123,7 @@ def to_hit(found: Mapping[str, Any], score: float) -> Hit:
         heading=tuple(found.get("heading") or ()),
         text=found.get("text") or "",
         score=score,
-        metadata=json.loads(found["metadata"]),
+        metadata=metadata_of(found["metadata"]),
     )
 
 

@@ -71,7 +71,7 @@ async def test_failures_are_listed_retried_and_dropped(served, cli):
     dropped = await cli("drop", listed[0]["id"])
 
     assert listed[0]["document"] == "docs/big.csv"
-    assert listed[0]["code"] == "store_error"
+    assert listed[0]["code"] == "exhausted"
     assert "nothing was done: 1 failure would be retried" in plan.out
     assert (dropped.status, dropped.out.splitlines()[-1]) == (0, "1 failure dropped")
 

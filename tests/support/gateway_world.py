@@ -175,7 +175,7 @@ class Index:
             vector=self.encoder.vector(text),
         )
 
-    async def fail(self, path, code="store_error", *, source="docs"):
+    async def fail(self, path, code="exhausted", *, source="docs"):
         """Note the failure of the newest revision of a document."""
         key = doc_key(source, path)
         entry = await self.ledger.get(key)

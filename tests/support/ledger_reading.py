@@ -7,7 +7,7 @@ from services.gateway.fixes import failure_id
 from services.gateway.ledger_index import LedgerIndex
 from services.gateway.status import WINDOW_S, Board
 from shared.identity import doc_key
-from shared.ordering import state
+from shared.ordering import is_unread, state
 
 
 def index_of(*records):
@@ -20,9 +20,13 @@ def index_of(*records):
 
 def board(records, now):
     words, sources = Counter(), Counter()
-    chunks, oldest, fresh = 0, None, []
+    chunks, oldest, fresh, unreadable = 0, None, [], 0
     for record in records.values():
+        if record is None:
+            unreadable += 1
+            continue
         at = state(record)
+        unreadable += at.word == "failed" and is_unread(at)
         words[at.word] += 1
         words["stale"] += at.stale
         if at.word != "removed":
@@ -35,13 +39,15 @@ def board(records, now):
             changed = record.pending.changed_at
             oldest = changed if oldest is None else min(oldest, changed)
     counted = {word: count for word, count in words.items() if count}
-    return Board(counted, chunks, dict(sources), oldest, tuple(sorted(fresh)))
+    return Board(counted, chunks, dict(sources), oldest, tuple(sorted(fresh)), unreadable)
 
 
 def page(records, *, words=(), source="", prefix="", stale=None, after=None, limit):
     """Lines as dictionaries, their number, and whether more follow."""
     found = []
     for key, record in records.items():
+        if record is None:
+            continue
         at = state(record)
         if (
             (not source or record.source == source)
@@ -77,6 +83,8 @@ def failures(records):
     """`(id, document, state, code, stage, since)` of each, in any order."""
     found = set()
     for key, record in records.items():
+        if record is None:
+            continue
         at = state(record)
         if at.word not in ("refused", "failed", "dropped"):
             continue
@@ -85,7 +93,7 @@ def failures(records):
         found.add(
             (
                 failure_id(key),
-                f"{record.source}/{record.path}",
+                f"{record.source}/{record.path or key}",
                 at.word,
                 at.reason.code if at.reason else "unknown",
                 at.stage,

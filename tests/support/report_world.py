@@ -29,7 +29,7 @@ def record(path, seq=5, outcome="indexed", *, rows=2, took=0.5, code="", text=""
     return Record("docs", path, settled)
 
 
-def failed(path, seq=5, code="store_error", text="the store is down"):
+def failed(path, seq=5, code="exhausted", text="the store is down"):
     return Record("docs", path, failed=Failed(seq, "index", Reason(code, text)))
 
 

@@ -24,8 +24,8 @@ WORDS: Final = (
     ("refused", "refused"),
     ("failed", "failed"),
     ("dropped", "dropped"),
-    ("in_review", "in review"),
     ("held", "held"),
+    ("unreadable", "unreadable"),
 )
 _ALWAYS: Final = frozenset({"searchable", "stale", "refused", "failed"})
 

@@ -10,7 +10,6 @@ from shared.errors import (
     DocumentRefused,
     InstepError,
     MalformedEvent,
-    NotSearchableInTime,
     NotYetIndexed,
     PermanentError,
     TransientError,
@@ -135,7 +134,6 @@ def test_an_adapter_may_say_itself_when_to_try_again():
     ("error", "code"),
     [
         (MalformedEvent("x"), "malformed_event"),
-        (NotSearchableInTime("x"), "not_searchable"),
         (DocumentRefused("empty", "x"), "empty"),
         (PermanentError("x"), "permanent_error"),
     ],

@@ -38,7 +38,7 @@ def test_a_report_fits_80_columns_and_says_what_was_done_and_what_is_wrong():
     assert "freshness  p50 0.40 s   p95 1 min   longest 1 min   over 60 s: 1" in whole
     assert "FAIL  10 rows of 6 documents, 11 expected" in whole
     assert "Fix: instep validate looks again" in whole
-    assert "failed   store_error" in whole
+    assert "failed   exhausted" in whole
     assert "docs/big.csv" in whole
     assert found[-1] == "generation gabcdefgh, model all-MiniLM-L6-v2"
 

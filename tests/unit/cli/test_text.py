@@ -104,10 +104,10 @@ async def test_failures_have_the_remedy_beside_or_below(index):
     wide = failures.lines(answer, Terminal(width=200), now=NOW + 7200)
 
     assert [line for line in wide if "refused:" in line or "failed:" in line] == [
-        "1 failed: store_error",
+        "1 failed: exhausted",
         "1 refused: corrupt",
     ]
-    assert any("instep retry --code store_error" in line for line in narrow)
+    assert any("instep retry --code exhausted" in line for line in narrow)
     assert any("docs/faq.md" in line and "2 h" in line for line in narrow)
     assert max(map(len, narrow)) <= NARROW.width
     empty = {"failures": [], "groups": [], "total": 0}

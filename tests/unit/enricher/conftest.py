@@ -3,10 +3,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("instep", deadline=None)  # machines are shared; time is no property
-settings.load_profile("instep")
 
 
 class Words:

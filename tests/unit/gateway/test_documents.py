@@ -109,12 +109,12 @@ async def test_a_change_that_nobody_has_begun_is_queued(index):
 
 
 async def test_a_refused_document_says_why_and_what_to_do(index):
-    await index.put("a.md", [], outcome="refused", reason=Reason("encrypted", "it is encrypted"))
+    await index.put("a.md", [], outcome="refused", reason=Reason("corrupt", "it is damaged"))
 
     answer = await show(index, "a.md")
 
-    assert (answer.state, answer.why) == ("refused", "it is encrypted")
-    assert "without a password" in answer.fix
+    assert (answer.state, answer.why) == ("refused", "it is damaged")
+    assert "save it anew" in answer.fix
 
 
 async def test_a_row_that_the_store_lost_is_shown_as_missing(index):

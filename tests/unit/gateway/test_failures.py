@@ -35,7 +35,7 @@ class Letter:
 @pytest.fixture
 async def troubled(index):
     await index.put("good.md", ["fine"])
-    reason = Reason("encrypted", "it is encrypted")
+    reason = Reason("corrupt", "it is damaged")
     await index.put("scan.pdf", [], outcome="refused", reason=reason)
     await index.begin("big.csv", ["big"])
     await index.fail("big.csv")
@@ -55,13 +55,13 @@ async def test_refused_failed_and_lost_messages_are_listed_with_reason_and_remed
         "docs/big.csv",
         "message 7 of documents.submitted.inbox",
     }
-    assert found["docs/scan.pdf"].code == "encrypted"
+    assert found["docs/scan.pdf"].code == "corrupt"
     assert found["docs/big.csv"].fix.endswith(f"instep retry {found['docs/big.csv'].id}")
     assert all(f.reason and f.fix and f.since for f in found.values())
 
 
 async def test_the_list_is_cut_by_source_and_code(troubled):
-    assert [f.code for f in await failures(troubled, code="encrypted")] == ["encrypted"]
+    assert [f.code for f in await failures(troubled, code="corrupt")] == ["corrupt"]
     assert [f.source for f in await failures(troubled, source="inbox")] == ["inbox"]
 
 
@@ -74,9 +74,9 @@ async def test_a_letter_about_a_known_document_is_not_listed_twice(troubled):
 
 async def test_what_the_validator_could_not_judge_is_listed_though_the_document_is_well(troubled):
     document = Document(source="docs", path="x", doc_key="a" * 26, changed_at=datetime.now(UTC))
-    troubled.letters = [Letter(9, "RESULTS", "validator_g1", document=document, code="exhausted")]
+    troubled.letters = [Letter(9, "RESULTS", "validator_g1", document=document, code="poison")]
 
-    [failure] = await failures(troubled, code="exhausted")
+    [failure] = await failures(troubled, code="poison")
 
     assert failure.id == "d_9"
     assert "docs/x" in failure.document
@@ -86,7 +86,7 @@ async def test_what_the_validator_could_not_judge_is_listed_though_the_document_
 async def test_retry_publishes_the_newest_change_again_as_a_repair(troubled):
     before = len(troubled.changes.appended)
 
-    answer = await troubled.commands.retry(ChooseRequest(code="store_error"))
+    answer = await troubled.commands.retry(ChooseRequest(code="exhausted"))
 
     assert (answer.done, answer.skipped) == (1, 0)
     again = troubled.changes.appended[before:]
@@ -169,8 +169,8 @@ async def test_failures_are_grouped_by_reason_with_what_it_means(troubled):
     answer = await troubled.queries.failures(FailuresRequest(limit=1))
 
     assert {(g.state, g.code, g.count) for g in answer.groups} == {
-        ("refused", "encrypted", 1),
-        ("failed", "store_error", 1),
+        ("refused", "corrupt", 1),
+        ("failed", "exhausted", 1),
         ("failed", "malformed", 1),
     }
     assert all(group.meaning and group.fix for group in answer.groups)
@@ -183,7 +183,7 @@ async def test_failures_are_grouped_by_reason_with_what_it_means(troubled):
         ({"path": "*.csv"}, ["docs/big.csv"]),
         ({"path": "b*", "source": "inbox"}, []),
         ({"stage": "index"}, ["docs/big.csv"]),
-        ({"code": "encrypted", "source": "docs"}, ["docs/scan.pdf"]),
+        ({"code": "corrupt", "source": "docs"}, ["docs/scan.pdf"]),
     ],
 )
 async def test_failures_are_chosen_by_what_they_have_in_common(troubled, fields, chosen):
@@ -216,7 +216,7 @@ async def test_a_choice_of_nothing_is_refused(troubled, fields, code):
 
 
 async def test_a_failure_is_chosen_by_any_of_its_names(troubled):
-    failure = (await failures(troubled, code="encrypted"))[0]
+    failure = (await failures(troubled, code="corrupt"))[0]
 
     for name in (failure.id, failure.doc_key, "docs/scan.pdf", "scan.pdf"):
         answer = await troubled.commands.retry(ChooseRequest(ids=(name,), dry_run=True))

@@ -11,32 +11,68 @@ from shared.bus.settle import code_of
 from shared.errors import PermanentError
 
 ROOT = Path(__file__).parents[3]
-GIVING = {"DocumentRefused", "Bury"}
+GIVING = {"DocumentRefused", "Bury", "Reason"}
 """Whose first argument is a code."""
+SIMULATED = ROOT / "shared/encoders/fake.py"
+"""What only the simulated model raises is raised by nobody."""
 
 
-def raised_codes():
-    """Codes written out in the program."""
+def program():
+    """Every node of every module that is no list of codes itself."""
     for folder in ("services", "shared"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in GIVING:
-                    first = node.args[0] if node.args else None
-                    if isinstance(first, ast.Constant):
-                        yield first.value
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path not in (SIMULATED, ROOT / "services/gateway/reasons.py"):
+                yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def codes_of_errors():
-    """Codes made of the names of errors that no retry can help."""
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    return {code_of(kind("x")) for kind in kinds if issubclass(kind, PermanentError)}
+def chosen(node):
+    """The texts that an expression may be."""
+    if isinstance(node, ast.IfExp):
+        return chosen(node.body) | chosen(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) and node.value else set()
 
 
-EVERY = sorted(set(raised_codes()) | codes_of_errors())
+def name(call):
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+def written_out(node):
+    """Codes that a node gives: `Reason("x", …)`, `Receipt(code="x")`, a header of a dead letter."""
+    if isinstance(node, ast.Call) and name(node) in GIVING and node.args:
+        yield from chosen(node.args[0])
+    if isinstance(node, ast.Call) and name(node) == "Receipt":
+        for keyword in node.keywords:
+            yield from chosen(keyword.value) if keyword.arg == "code" else ()
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            yield from chosen(value) if chosen(key) == {"Dlq-Code"} else ()
+
+
+def codes_of_errors(nodes):
+    """Codes made of the names of errors that no retry can help, where they are made."""
+    kinds = {n: kind for n, kind in vars(errors).items() if isinstance(kind, type)}
+    permanent = {n: kind for n, kind in kinds.items() if issubclass(kind, PermanentError)}
+    made = {name(node) for node in nodes if isinstance(node, ast.Call)} & permanent.keys()
+    return {code_of(permanent[n]("x")) for n in made}
+
+
+NODES = list(program())
+EVERY = sorted({code for node in NODES for code in written_out(node)} | codes_of_errors(NODES))
 
 
 def test_the_search_for_codes_finds_them():
-    assert {"too_large", "poison", "exhausted", "empty", "model_failed"} <= set(EVERY)
+    assert {"too_large", "poison", "exhausted", "empty", "stale_version"} <= set(EVERY)
+
+
+def test_every_code_that_is_explained_is_given_somewhere():
+    assert sorted(set(CODES) - set(EVERY)) == []
+
+
+def test_every_error_that_no_retry_can_help_is_raised_somewhere():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    permanent = {code_of(kind("x")) for kind in kinds if issubclass(kind, PermanentError)}
+
+    assert permanent <= set(EVERY)
 
 
 @pytest.mark.parametrize("code", EVERY)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_reading import index_of
 
-from services.gateway.models import SourceView
+from services.cli.text.status import WORDS
+from services.gateway.models import STATES, SourceView
 from services.gateway.status import (
     EMPTY,
     Observation,
@@ -73,7 +74,7 @@ def test_the_validator_s_queue_does_not_hold_anything_back():
 
 def test_words_chunks_and_sources_are_counted():
     failed = replace(
-        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_error", "x"))
+        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_failed", "x"))
     )
     records = [
         record(),
@@ -95,9 +96,16 @@ def test_words_chunks_and_sources_are_counted():
     assert [(s.name, s.documents) for s in answer.sources] == [("docs", 4), ("x", 0)]
 
 
+def test_the_table_counts_states_stale_documents_and_holds_and_promises_nothing_else():
+    answer = status(EMPTY, Observation(NOW))
+
+    assert set(answer.documents) == {*STATES, "stale", "held", "unreadable"}
+    assert {word for word, _ in WORDS} <= set(answer.documents)
+
+
 def test_a_failed_document_is_not_pending():
     failed = replace(
-        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_error", "x"))
+        record("f.md", settled=False), failed=Failed(1, "embed", Reason("model_failed", "x"))
     )
 
     behind = freshness(index_of(failed).board(NOW), Observation(NOW))

@@ -34,6 +34,7 @@ from shared.identity import doc_key, row_id
 from shared.ordering import Failed, Reason, fail
 from shared.ports import Hit
 from shared.progress import Progress
+from shared.repair import remove_unknown
 from shared.shelves.memory import MemoryShelf
 from shared.topology import STREAMS, ledger_bucket
 
@@ -404,8 +405,8 @@ async def test_a_row_that_a_revision_may_have_written_goes_by_a_repair_only():
 
 @dies_without(
     known=altered(
-        Repairs._remove,
-        ("expect=0", "expect=(await self.changes.newest(one.source, one.doc_key)).sequence"),
+        remove_unknown,
+        ("expect=0", "expect=(await log.newest(document.source, document.doc_key)).sequence"),
     )
 )
 async def test_a_document_that_becomes_known_meanwhile_is_not_removed():

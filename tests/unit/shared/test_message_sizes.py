@@ -27,7 +27,7 @@ from services.producer import submission
 from services.producer.accept import place
 from services.producer.kept import KeptListing
 from services.producer.submission import Limits
-from shared.bus.bury import outgoing
+from shared.bus.bury import Origin, outgoing
 from shared.bus.publish import Outgoing, cloud_headers, wire_bytes
 from shared.content.memory import MemoryContent
 from shared.errors import DocumentRefused
@@ -106,9 +106,7 @@ def sized(event):
 
 def fits(event):
     letter = outgoing(
-        stream=event.stream,
-        consumer="embedder_bulk_generation",
-        sequence=2**53,
+        Origin(event.stream, "embedder_bulk_generation", 2**53, 2**53),
         subject=event.subject,
         data=event.model_dump_json().encode(),
         headers={"Dlq-Deliveries": "99", "Dlq-Code": "exhausted", "Dlq-Reason": "漢" * 200},

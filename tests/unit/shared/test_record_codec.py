@@ -1,8 +1,10 @@
 """The ledger record as bytes: nothing is lost, it stays small, old values are read for ever."""
 
 import json
+import math
 from base64 import b32encode
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from shared.ordering import (
     Record,
     RowRef,
     Settled,
+    newest_seq,
+    state,
 )
-from shared.record_codec import from_bytes, to_bytes
+from shared.record_codec import from_bytes, read, to_bytes
 from shared.topology import MAX_MESSAGE_BYTES
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"
@@ -212,3 +216,43 @@ def test_a_record_written_by_the_first_version_is_read():
         1793184000000009, "embed", Reason("exhausted", "gave up after 5 deliveries")
     )
     assert replace(from_bytes(to_bytes(record)), failed=None) == replace(record, failed=None)
+
+
+WRITTEN = json.loads(GOLDEN.read_text())
+
+
+def places(value, at=()):
+    """Every place in a record at which something else could lie."""
+    yield at
+    items = value.items() if isinstance(value, dict) else ()
+    for name, below in items:
+        yield from places(below, (*at, name))
+
+
+def spoilt(value, at, odd):
+    if not at:
+        return odd
+    return {**value, at[0]: spoilt(value[at[0]], at[1:], odd)}
+
+
+@pytest.mark.parametrize("odd", ["x", -1e300, [], {}, None, [[1]], math.nan, 1.5, True])
+@pytest.mark.parametrize("at", list(places(WRITTEN)), ids=".".join)
+def test_a_record_with_anything_odd_in_it_is_none_or_can_be_shown_and_written(at, odd):
+    record = read(json.dumps(spoilt(WRITTEN, at, odd)).encode())
+
+    if record is not None:
+        state(record)
+        newest_seq(record) + 1
+        for time in times_of(record):
+            datetime.fromtimestamp(time, UTC)
+        assert read(to_bytes(record)) == record
+
+
+def times_of(record):
+    for version in (record.settled, record.pending):
+        if version:
+            yield version.changed_at
+    if record.settled:
+        yield record.settled.settled_at
+    if record.pending:
+        yield record.pending.started_at

@@ -74,5 +74,5 @@ def test_a_hold_keeps_its_moment():
 def test_a_source_that_nobody_has_watched_for_a_day_is_forgotten():
     other = Watched("a", at=1000.0 + FORGOTTEN_S, listed=True)
 
-    assert remembered([FINE, None, other], 1000.0 + FORGOTTEN_S) == [other, FINE]
+    assert remembered([FINE, other], 1000.0 + FORGOTTEN_S) == [other, FINE]
     assert remembered([FINE, other], 1001.0 + FORGOTTEN_S) == [other]

@@ -44,7 +44,7 @@ def test_documents_are_counted_by_what_the_batch_meant_for_them():
         "failed": 1, "waiting": 0, "missing": 0, "superseded": 1,
     }  # fmt: skip
     assert found.refused_by_code == {"encrypted": 1, "invalid_path": 1}
-    assert found.failed_by_code == {"store_error": 1}
+    assert found.failed_by_code == {"exhausted": 1}
 
 
 def test_chunks_texts_and_rates_are_those_of_the_batch_alone():
@@ -119,7 +119,7 @@ def test_failures_come_first_and_refusals_at_the_door_are_among_the_troubles():
 
     assert [t.state for t in troubles] == ["failed", "differs", "refused", "refused"]
     assert (troubles[0].document, troubles[0].code, troubles[0].stage) == (
-        "docs/big.csv", "store_error", "index",
+        "docs/big.csv", "exhausted", "index",
     )  # fmt: skip
     assert (troubles[-1].document, troubles[-1].code) == ("submission 17", "invalid_path")
 

@@ -421,7 +421,7 @@ async def test_a_newer_revision_ends_the_older_one(index):
 
 async def test_a_failed_document_ends_too(index):
     key = doc_key("docs", "a.md")
-    failed = Failed(5, "embed", Reason("model_error", "x"))
+    failed = Failed(5, "embed", Reason("model_failed", "x"))
     await index.record(key, Record("docs", "a.md", failed=failed))
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
