@@ -80,7 +80,7 @@ async def up(options: "UpOptions") -> int:
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
             parts, _ = await asyncio.gather(
-                runtime.built(runtime.SERVICES, wiring), _patiently(lambda: _note_left(wiring))
+                runtime.built(runtime.SERVICES, wiring), _note_left(wiring)
             )
             await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
         finally:
@@ -230,17 +230,21 @@ async def _count(wiring: Wiring) -> Count:
 async def _note_left(wiring: Wiring) -> None:
     """Count what an earlier process has left undone, before anybody goes on with it.
 
-    Where nothing waits on the bus, as after a run that ended in step, nothing else is read.
+    Where nothing waits on the bus, as after a run that ended in step, nothing else is read. A bus
+    that is away holds up nothing: only people read these numbers.
     """
-    ledger, road = await wiring.ledger(), JetRoad(wiring.session.js, wiring.generation.id)
-    if not await road.waiting():
+    road, left = JetRoad(wiring.session.js, wiring.generation.id), Left()
+    try:
+        if not await road.waiting():
+            return
+        async for _, doc_key, sequence in wiring.changes.sequences():
+            left.change(doc_key, sequence)
+        async for doc_key, record in (await wiring.ledger()).entries():
+            if record:
+                left.record(doc_key, record)
+    except TransientError as error:
+        log.warning("left_unknown", reason=str(error))
         return
-    left = Left()
-    async for _, doc_key, sequence in wiring.changes.sequences():
-        left.change(doc_key, sequence)
-    async for doc_key, record in ledger.entries():
-        if record:
-            left.record(doc_key, record)
     wiring.progress.left, wiring.progress.rows_left = left.documents, left.rows
 
 

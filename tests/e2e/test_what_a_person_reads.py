@@ -38,21 +38,21 @@ def totals(lines, word):
 def test_after_a_restart_in_the_middle_the_progress_counts_what_is_left(instep, notes):
     """Nothing of it was accepted by the second process, so the first one's work must be counted."""
     write(notes, 100)
-    instep.env["INSTEP_EMBEDDING__MODEL"] = "fake-64-500ms"
+    instep.env["INSTEP_EMBEDDING__MODEL"] = "fake-64-1000ms"
     first = instep.up(notes)
     wait_until(lambda: at_the_model(instep) >= 20)
-    os.killpg(first.pid, signal.SIGINT)
+    os.killpg(first.pid, signal.SIGKILL)
     first.wait(300)
     done = instep("up", notes, "--once", "--json")
     summary, lines = json.loads(done.stdout), done.stderr.splitlines()
     left = summary["documents"]["inserted"]
 
     assert summary["documents"]["searchable"] == 100
-    assert left > 0
+    assert left >= 20
+    assert totals(lines, "searchable")[0] == (0, left)
     assert {total for _, total in totals(lines, "searchable")} == {left}
-    assert totals(lines, "searchable")[0][0] < left
-    assert totals(lines, "embedded")[0][0] < totals(lines, "embedded")[0][1]
-    assert max(total for _, total in totals(lines, "embedded")) == 10 * left
+    # of documents that were about to settle, the rows are written already
+    assert all(5 * left < total <= 10 * left for _, total in totals(lines, "embedded"))
 
 
 def at_the_model(instep):
