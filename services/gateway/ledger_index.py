@@ -189,6 +189,7 @@ class LedgerIndex:
         self._kind.append(_GONE)
         self._path.append(b"")
         self._new[number] = slot
+        self._order = None  # a document without a known path looks as if it had always been there
         if len(self._new) > max(_FEW, len(self._path) // 8):
             by_key = np.argsort(np.frombuffer(self._high, np.uint64), kind="stable")
             self._by_key = array("I", by_key.astype(np.uint32).tobytes())
