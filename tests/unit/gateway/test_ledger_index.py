@@ -262,3 +262,12 @@ def test_a_document_takes_less_than_200_bytes():
     tracemalloc.stop()
 
     assert size / count < 200
+
+
+def test_names_are_those_of_the_moment_they_were_asked_for():
+    index = LedgerIndex()
+    index.put(doc_key("docs", "a.md"), Record("docs", "a.md"))
+    names = index.names()
+    index.put(doc_key("docs", "b.md"), Record("docs", "b.md"))
+
+    assert set(names) == {("docs", "a.md")}
