@@ -118,6 +118,7 @@ async def test_a_client_that_sends_headers_byte_by_byte_is_closed(monkeypatch):
 @pytest.mark.parametrize("size", [110_000, 50_000_000])
 async def test_a_client_that_does_not_take_its_answer_is_cut_off(size, monkeypatch, eventually):
     monkeypatch.setattr(http_server, "CLIENT_S", 0.05)
+    monkeypatch.setattr(http_server, "SLOWEST", size / 0.05)
     async with serving(size) as site:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALLEST)
@@ -125,6 +126,20 @@ async def test_a_client_that_does_not_take_its_answer_is_cut_off(size, monkeypat
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
             client.setblocking(False)
             await eventually(lambda: _is_reset(client))
+
+
+async def test_a_large_answer_has_the_time_that_a_slow_client_needs(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_S", 0.05)
+    size, taken = 8_000_000, 0
+    async with serving(size) as site:
+        reader, writer = await site.connect()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while data := await reader.read(1 << 16):
+            taken += len(data)
+            await asyncio.sleep(0.005)
+
+    assert taken == size
 
 
 def _is_reset(client):
