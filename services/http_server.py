@@ -67,7 +67,7 @@ class _Connection(web.RequestHandler):
         transport.set_write_buffer_limits(high=0)  # an answer is written when it was taken
         if len(others) >= CONNECTIONS:
             idle = (one for one in others if isinstance(one, _Connection) and one.is_idle)
-            next(idle, self).force_close()
+            min(idle, key=lambda one: one._next_keepalive_close_time, default=self).force_close()
 
     @property
     def is_idle(self) -> bool:

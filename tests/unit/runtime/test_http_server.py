@@ -169,6 +169,20 @@ async def test_a_connection_above_the_limit_takes_the_place_of_an_idle_one(monke
             assert (await answer(reader))[1] == b"here"
 
 
+async def test_of_idle_connections_the_one_that_was_used_last_stays(monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS", 3)
+    async with serving() as site:
+        idle = [await site.connect() for _ in range(3)]
+        for reader, writer in (*idle, idle[0]):
+            writer.write(REQUEST)
+            await answer(reader)
+        await site.connect()
+        await closed(idle[1][0])
+        writer = idle[0][1]
+        writer.write(REQUEST)
+        assert (await answer(idle[0][0]))[1] == b"here"
+
+
 async def test_a_connection_above_the_limit_is_closed_while_all_others_are_answered(monkeypatch):
     monkeypatch.setattr(http_server, "CONNECTIONS", 3)
     async with serving() as site:
