@@ -42,10 +42,14 @@ def ask(
     url = find(options)
     if url is not None:
         return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
-    if not options.data.is_dir():
+    folder = DataFolder(options.data)
+    if not folder.path.is_dir():
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
     if operation not in OFFLINE:
-        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
+        has_none = options.settings().bus.url is None and not folder.holds_an_index()
+        nothing = f"nothing is indexed here: {options.data} holds no index"
+        says = nothing if has_none else f"no instance runs in {options.data}"
+        raise unreachable(says, "instep up PATH")
     from services.cli.offline import answer_offline
 
     return answer_offline(options, operation, fields)
