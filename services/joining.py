@@ -10,6 +10,7 @@ import structlog
 
 from services.folder import DataFolder
 from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned, StoreUnavailable
+from shared.services import service_of
 from shared.wiring import Wiring
 
 log = structlog.get_logger()
@@ -23,7 +24,6 @@ JITTER: Final = 0.25
 """Replicas that lost the same server must not all come back in one moment."""
 GIVE_UP_S: Final = 2.0
 """How long a stop waits for a start to notice that it was cancelled."""
-WITH_STORE: Final = frozenset({"indexer", "validator", "gateway"})
 
 
 class Stopped(Exception):
@@ -95,13 +95,14 @@ async def load_first(names: Sequence[str], wiring: Wiring, waits: Waits) -> None
     What cannot be loaded shows before the first message is taken: a process that is started again
     and again would use up the attempts of documents.
     """
-    if "embedder" in names:
+    chosen = [service_of(name) for name in names]
+    if any(service.loads == "model" for service in chosen):
         waits.reasons["model"] = "it loads"
         await (await wiring.encoder()).ready()
         del waits.reasons["model"]
-    if "enricher" in names:  # the tokenizer decides where text is cut
+    if any(service.loads == "tokenizer" for service in chosen):
         await wiring.check_model()
-    while WITH_STORE.intersection(names):
+    while any(service.opens_store for service in chosen):
         try:
             await (await wiring.store()).ready()
         except StoreUnavailable as error:

@@ -12,7 +12,8 @@ from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import BusUnavailable
 from shared.health import passed, ready
 from shared.metrics import DeviceNumbers, Sample, StageNumbers
-from shared.topology import Stage, stages
+from shared.services import lanes, stages
+from shared.topology import Stage
 from shared.wiring import Wiring
 
 BACKLOG_WITHIN_S: Final = 1.0
@@ -46,7 +47,7 @@ async def _backlog(wiring: Wiring, *, everything: bool) -> dict[str, int]:
     seen: list[Stage[Any]] = [one.stage for one in session.stages.values()]
     if everything:
         known = {stage.name for stage in seen}
-        seen += [stage for stage in stages(generation) if stage.name not in known]
+        seen += [lane for lane in lanes(stages(generation)) if lane.name not in known]
     if not session.client.is_connected:
         return {}
     try:

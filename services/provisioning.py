@@ -49,7 +49,6 @@ async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, li
     prepare = partial(
         provision_bus,
         session.js,
-        patience_s=settings.validation.timeout,
         replicas=settings.bus.replicas,
     )
     done: list[str] = []

@@ -25,11 +25,12 @@ from services.provisioning import provisioned
 from services.tasks import cancel_all
 from shared import logs
 from shared.bus.connect import access_of
-from shared.bus.needs import ADMIN, CLI
+from shared.bus.permissions import ADMIN, CLI
 from shared.bus.session import BusSession
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.live import Live
 from shared.progress import Progress
+from shared.services import SERVICES, Service, service_of
 from shared.settings import Settings
 from shared.wiring import Wiring
 
@@ -44,7 +45,6 @@ T = TypeVar("T")
 
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
-SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 
 
 @dataclass
@@ -138,8 +138,11 @@ async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Sto
     return await call()
 
 
-async def built(names: Sequence[str], wiring: Wiring) -> list[Part]:
-    return [await _build(name, wiring) for name in names]
+async def built(
+    names: Sequence[str], wiring: Wiring, services: Sequence[Service] = SERVICES
+) -> list[Part]:
+    """The named services of the table."""
+    return [await _build(service_of(name, services), wiring) for name in names]
 
 
 async def serve(
@@ -170,13 +173,10 @@ async def serve(
         raise stop.error
 
 
-async def _build(name: str, wiring: Wiring) -> Part:
-    if name == "gateway":
-        from services.assembly import gateway_part
-
-        return await gateway_part(wiring)
-    module = importlib.import_module(f"services.{name}.app")  # heavy ones only where they run
-    part: Part = await module.build(wiring)
+async def _build(service: Service, wiring: Wiring) -> Part:
+    module, _, function = service.build.partition(":")
+    build = getattr(importlib.import_module(module), function)  # heavy ones only where they run
+    part: Part = await build(wiring)
     return part
 
 

@@ -28,8 +28,8 @@ from shared.errors import ConfigurationError, TransientError
 from shared.live import ANEW, Live
 from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
+from shared.services import NAMES, in_flight
 from shared.settings import Embedding, Telemetry
-from shared.topology import embed_stage, enrich_stage, index_stage
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def up(options: "UpOptions") -> int:
     clock = Clock(time.perf_counter())
     stop = runtime.Stop(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
-    vitals = Vitals(runtime.SERVICES, stop)
+    vitals = Vitals(NAMES, stop)
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
     async with (
         listening(settings.health, vitals, port=None),
@@ -79,9 +79,7 @@ async def up(options: "UpOptions") -> int:
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
-            parts, _ = await asyncio.gather(
-                runtime.built(runtime.SERVICES, wiring), _note_left(wiring)
-            )
+            parts, _ = await asyncio.gather(runtime.built(NAMES, wiring), _note_left(wiring))
             await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
         finally:
             following.cancel()
@@ -299,7 +297,7 @@ async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
     while not wiring.progress.listed or tracker.open_count():
         await asyncio.sleep(LOOK_S)
     generation = wiring.generation.id
-    for stage in (enrich_stage(generation), embed_stage(generation), index_stage(generation)):
+    for stage in in_flight(generation):
         since = time.time()  # what it publishes for an older message is younger
         while is_behind(await flow(wiring.session.js, [stage]), since):
             await asyncio.sleep(10 * LOOK_S)

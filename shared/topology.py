@@ -157,6 +157,16 @@ class Stage(Generic[E]):
     """Hold no more than what was done lately (`shared.bus.pace`): others may be idle."""
     bulk: "Stage[E] | None" = None
     """The consumer of what can wait (`shared.lanes`); this one is for what is express."""
+    takes: Literal["submissions", "changes", "parts", "results", "letters"] = "parts"
+    """How far that has come which it takes: submitted; accepted (in DOCS); on record, its rows on
+    their way to the index; told to the world; given up."""
+    work: str = ""
+    """The word of failures for what it does; empty: `word`."""
+
+    @property
+    def word(self) -> str:
+        """What status and metrics call it: its name up to the first underscore."""
+        return self.name.partition("_")[0]
 
     @property
     def lanes(self) -> "tuple[Stage[E], ...]":
@@ -170,7 +180,12 @@ class Stage(Generic[E]):
 
 
 ACCEPT: Final = Stage(
-    "accept", "INTAKE", DocumentSubmitted, ("documents.submitted.*",), concurrency=16
+    "accept",
+    "INTAKE",
+    DocumentSubmitted,
+    ("documents.submitted.*",),
+    concurrency=16,
+    takes="submissions",
 )
 
 
@@ -184,6 +199,8 @@ def enrich_stage(generation: str) -> Stage[DocumentChanged]:
         ("documents.changed.*.*",),
         concurrency=8,
         prefetch=64,
+        takes="changes",
+        work="enrich",
     )
     return replace(express, bulk=replace(express, name=f"enricher_{BULK}_{generation}"))
 
@@ -202,6 +219,7 @@ def embed_stage(generation: str) -> Stage[DocumentEnriched]:
         concurrency=128,
         prefetch=160,
         paced=True,
+        work="embed",
     )
     express = replace(express, ack_wait_s=express.ack_wait_s * 2 / 3)
     return replace(
@@ -224,6 +242,7 @@ def index_stage(generation: str, patience_s: float = 3600.0) -> Stage[Embeddings
         prefetch=128,
         attempts=None,
         patience_s=patience_s,
+        work="index",
     )
     return replace(
         express,
@@ -246,22 +265,20 @@ def validate_stage(generation: str) -> Stage[Result]:
         ),
         concurrency=256,  # a question to the store costs the same for one document as for hundreds
         prefetch=512,
-    )
-
-
-def stages(generation: str, patience_s: float = 3600.0) -> tuple[Stage[Any], ...]:
-    """Every durable consumer that an instance with this live generation has."""
-    return (
-        ACCEPT,
-        *enrich_stage(generation).lanes,
-        *embed_stage(generation).lanes,
-        *index_stage(generation, patience_s).lanes,
-        validate_stage(generation),
+        takes="results",
+        work="validate",
     )
 
 
 RECORDER: Final[Stage[Any]] = Stage(
-    "dlq_recorder", "DLQ", Event, ("dlq.*.*",), concurrency=8, attempts=None, replicas=2
+    "dlq_recorder",
+    "DLQ",
+    Event,
+    ("dlq.*.*",),
+    concurrency=8,
+    attempts=None,
+    replicas=2,
+    takes="letters",
 )
 """Tells the ledger that a document failed. Never buries: it would bury its own letters."""
 
@@ -273,5 +290,6 @@ MOVER: Final[Stage[Any]] = Stage(
     concurrency=4,
     attempts=None,
     replicas=2,
+    takes="letters",
 )
 """Moves what the server delivered too often, and so keeps invisible, to the dead letters."""

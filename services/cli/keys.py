@@ -156,7 +156,7 @@ def keys(folder: Folder, sources: Iterable[str]) -> dict[str, str]:
     """Public keys by identity; the seeds are in the folder, and nowhere else."""
     import nkeys
 
-    from shared.bus.needs import IDENTITIES, PUBLISHER
+    from shared.bus.permissions import IDENTITIES, PUBLISHER
 
     there = [path.stem for path in sorted(folder.path.glob(f"{PUBLISHER}-*{SUFFIX}"))]
     names = dict.fromkeys([*IDENTITIES, *there, *(f"{PUBLISHER}-{s}" for s in _checked(sources))])

@@ -12,7 +12,7 @@ from services.folder import DataFolder
 from services.gateway.faces import Faces, answer
 from services.gateway.problems import Problem, problem_of
 from shared.bus.connect import access_of
-from shared.bus.needs import CLI
+from shared.bus.permissions import CLI
 from shared.errors import QuestionRefused
 
 

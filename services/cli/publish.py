@@ -80,7 +80,7 @@ def summary(outcome: Outcome) -> str:
 def _send(items: Sequence[Submission], source: str, batch: str, options: Options) -> "list[Sent]":
     from services.cli.intake import send
     from shared.bus.connect import access_of
-    from shared.bus.needs import PUBLISHER
+    from shared.bus.permissions import PUBLISHER
 
     url = _bus_url(options)
     numbered = with_batch(items, source, batch, datetime.now(UTC))

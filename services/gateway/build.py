@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
@@ -34,16 +34,9 @@ from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.ports import Shelf
 from shared.progress import SourceHealth
+from shared.services import stages
 from shared.settings import Settings
-from shared.topology import (
-    ACCEPT,
-    INSTANCE,
-    Stage,
-    embed_stage,
-    enrich_stage,
-    index_stage,
-    validate_stage,
-)
+from shared.topology import INSTANCE
 from shared.watching import all_listed
 from shared.wiring import Wiring
 
@@ -162,37 +155,27 @@ def sources(settings: Settings) -> tuple[SourceView, ...]:
     )
 
 
-def flow_stages(generation: str) -> list[Stage[Any]]:
-    """Every stage a change passes, in the order of the flow."""
-    return [
-        ACCEPT,
-        enrich_stage(generation),
-        embed_stage(generation),
-        index_stage(generation),
-        validate_stage(generation),
-    ]
-
-
 def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observation]]:
-    stages = flow_stages(wiring.generation.id)
+    observed = stages(wiring.generation.id)
     heartbeat = wiring.session.heartbeat
 
     async def observe() -> Observation:
         now = time.time()
         folders = await _folders(wiring, instance, now)
-        seen = await flow(wiring.session.js, stages)
+        seen = await flow(wiring.session.js, observed)
         return Observation(
             at=now,
             stages=tuple(
                 StageSeen(
-                    name=s.name,
+                    name=stage.word,
+                    takes=stage.takes,
                     waiting=s.waiting,
                     running=s.running,
                     done=s.done,
                     oldest_at=s.oldest_at,
                     replicas=heartbeat.count(stage),
                 )
-                for stage, s in zip(stages, seen, strict=True)
+                for stage, s in zip(observed, seen, strict=True)
             ),
             listed=folders.listed,
             sources=folders.health,

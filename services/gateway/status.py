@@ -19,11 +19,13 @@ class StageSeen:
     """A stage as the bus shows it."""
 
     name: str
-    """`accept`, `enricher`, `embedder`, `indexer`, `validator`; `_GENERATION` may follow."""
+    """`accept`, `enricher`, `embedder`, `indexer`, `validator`."""
     waiting: int
     """Messages that nobody has yet."""
     running: int
     """Messages delivered and not acknowledged."""
+    takes: str = "parts"
+    """As `shared.topology.Stage.takes`."""
     done: int | None = None
     """A number that grows by one for each message finished."""
     oldest_at: float | None = None
@@ -65,8 +67,8 @@ EMPTY: Final = Board({}, 0, {}, None, ())
 
 
 def busy(seen: Observation) -> bool:
-    """Whether any stage up to the indexer has something unfinished."""
-    return any(s.waiting + s.running for s in seen.stages if stage_word(s.name) != "validator")
+    """Whether any stage that comes before the end of a change has something unfinished."""
+    return any(s.waiting + s.running for s in seen.stages if s.takes != "results")
 
 
 def freshness(board: Board, seen: Observation) -> Freshness:
@@ -75,7 +77,7 @@ def freshness(board: Board, seen: Observation) -> Freshness:
     A change before the enricher is in no ledger record yet; one that the enricher has in hand may
     be in both, so the number of pending documents is never too small, and at rest exact.
     """
-    before = [s for s in seen.stages if stage_word(s.name) in ("accept", "enricher")]
+    before = [s for s in seen.stages if s.takes in ("submissions", "changes")]
     queued = sum(s.waiting + s.running for s in before)
     working = board.documents.get("working", 0)
     times = [s.oldest_at for s in before if s.oldest_at is not None and s.waiting + s.running]
@@ -96,7 +98,7 @@ def stage_rows(seen: Observation, before: Observation | None) -> tuple[StageView
     passed = seen.at - before.at if before else 0.0
     return tuple(
         StageView(
-            stage=stage_word(s.name),
+            stage=s.name,
             waiting=s.waiting,
             running=s.running,
             per_second=_rate(s, earlier.get(s.name), passed),
@@ -105,11 +107,6 @@ def stage_rows(seen: Observation, before: Observation | None) -> tuple[StageView
         )
         for s in seen.stages
     )
-
-
-def stage_word(name: str) -> str:
-    """`embedder_g3k7` is the embedder."""
-    return name.partition("_")[0]
 
 
 def percentile(ascending: Sequence[float], share: float) -> float | None:

@@ -24,7 +24,7 @@ from shared.bus.deadletters import (
     mover,
     recorder,
 )
-from shared.bus.needs import streams_of
+from shared.bus.permissions import streams_of
 from shared.bus.provision import ask, provision
 from shared.bus.road import JetRoad
 from shared.bus.session import BusSession
@@ -32,6 +32,7 @@ from shared.bus.watchers import RemoteWatchers
 from shared.errors import ConfigurationError
 from shared.events import Event
 from shared.ports import Auditor
+from shared.services import work_of
 from shared.topology import (
     BATCHES,
     BODIES,
@@ -45,8 +46,6 @@ from shared.topology import (
 )
 from shared.wiring import Wiring, utc_now
 
-STAGES = {"enricher": "enrich", "embedder": "embed", "indexer": "index", "validator": "validate"}
-
 
 async def build(wiring: Wiring) -> Part:
     generation = wiring.generation.id
@@ -58,7 +57,7 @@ async def build(wiring: Wiring) -> Part:
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
         if letter.document is None:
             return []  # listed by itself: nobody knows whose it is
-        stage = STAGES.get(letter.consumer.partition("_")[0], letter.consumer)
+        stage = work_of(letter.consumer)
         return await record(
             Failure(letter.document, letter.batch, stage, letter.code, letter.reason)
         )
@@ -118,12 +117,7 @@ async def sweeper(wiring: Wiring) -> Sweeper:
             shelf=await wiring.shelf(BATCHES),
             now=utc_now,
             every_s=wiring.settings.sweep.every,
-            restore=partial(
-                restore,
-                wiring.session,
-                wiring.generation.id,
-                wiring.settings.validation.timeout,
-            ),
+            restore=partial(restore, wiring.session, wiring.generation.id),
             backlog=road.waiting,
             consumed=road.consumed,
             auditor=auditor,
@@ -141,7 +135,7 @@ def _listed(wiring: Wiring) -> Collection[str]:
     return [name for name, source in wiring.settings.sources.items() if source.kind == "folder"]
 
 
-async def restore(session: BusSession, generation: str, patience_s: float) -> bool:
+async def restore(session: BusSession, generation: str) -> bool:
     """Make every stream and bucket anew that somebody has deleted; whether one was missing.
 
     With a key of its own the process looks only at those that it uses.
@@ -162,7 +156,7 @@ async def restore(session: BusSession, generation: str, patience_s: float) -> bo
         raise ConfigurationError(
             "a stream or bucket is gone from the bus: run `instep provision` as the admin"
         )
-    await provision(session.js, generation=generation, patience_s=patience_s)
+    await provision(session.js, generation=generation)
     return True
 
 

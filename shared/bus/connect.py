@@ -14,7 +14,7 @@ import nats
 from nats.aio.client import Client
 
 from shared.bus.denials import watch
-from shared.bus.needs import ADMIN, CLI, IDENTITIES, inbox_of, source_of
+from shared.bus.permissions import ADMIN, CLI, IDENTITIES, inbox_of, source_of
 from shared.errors import ConfigurationError
 from shared.settings import Bus
 

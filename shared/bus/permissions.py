@@ -8,12 +8,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.bus.needs import ADMIN, PUBLISHER, SIDE, Use, inbox_of, needs, source_of
 from shared.bus.presence import subject_of
-from shared.topology import MOVER, RECORDER, TROUBLES, Stage, stages
+from shared.services import (
+    NAMES,
+    SERVICES,
+    Service,
+    Use,
+    consumers,
+    served,
+    service_of,
+    watched,
+)
+from shared.topology import TROUBLES, Stage
 
 API: Final = "$JS.API"
 EVERYTHING: Final = ">"
+ADMIN: Final = "admin"
+CLI: Final = "cli"
+"""A command that opens a bus without keys; no key is made for it."""
+PUBLISHER: Final = "publisher"
+IDENTITIES: Final = (ADMIN, *NAMES, PUBLISHER)
+"""Whom keys are made for. Further publishers, `publisher-<source>`, may be added."""
+SIDE: Final = frozenset({"DLQ", f"KV_{TROUBLES.name}"})
+"""Where what goes wrong in a stage is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +43,43 @@ class Permissions:
     subscribe: tuple[str, ...]
 
 
+def inbox_of(identity: str) -> str:
+    """Prefix of the subjects that answers to this identity come to; nobody else reads them."""
+    return f"_INBOX_{identity}"
+
+
+def source_of(identity: str) -> str | None:
+    """Source that a publisher may publish for, `*` for all; None: it is no publisher."""
+    name, _, source = identity.partition("-")
+    return (source or "*") if name == PUBLISHER else None
+
+
+def streams_of(identity: str, generation: str) -> frozenset[str]:
+    """Streams and buckets without which a service cannot work, by the names of their streams."""
+    service = service_of(identity)
+    stages = served(service, generation)
+    found = {use.stream for use in service.uses(generation)} | {stage.stream for stage in stages}
+    return frozenset(found | (SIDE if stages else set()))
+
+
+def stages_of(identity: str, generation: str) -> frozenset[str]:
+    """Names of the durable consumers without which a service cannot work."""
+    service = service_of(identity)
+    stages = (*served(service, generation), *watched(service, generation))
+    return frozenset(stage.name for stage in stages)
+
+
 def permissions(
-    identity: str, generations: Sequence[str], *, publishers: Iterable[str] = (PUBLISHER,)
+    identity: str,
+    generations: Sequence[str],
+    *,
+    publishers: Iterable[str] = (PUBLISHER,),
+    services: Sequence[Service] = SERVICES,
 ) -> Permissions:
     """What the key of an identity may do.
 
     Args:
-        identity: one of `IDENTITIES`, or `publisher-<source>`.
+        identity: of a service of the table, `admin`, `publisher` or `publisher-<source>`.
         generations: ids of those that it works on; none other's ledger is open to it.
         publishers: identities that the producer answers.
 
@@ -44,22 +91,22 @@ def permissions(
     if (source := source_of(identity)) is not None:
         subjects = (f"documents.submitted.{source}",)
         return Permissions(subjects, (), (f"{inbox_of(identity)}.>",))
-    publish: list[str] = []
-    deny: list[str] = []
-    subscribe = [f"{inbox_of(identity)}.>"]
+    service = service_of(identity, services)
+    publish, deny = list(service.says), list[str]()
     for generation in generations:
-        need = needs(identity, generation)
-        for use in need.uses:
+        stages = served(service, generation)
+        for use in service.uses(generation):
             publish += _of_use(use)
-            deny += _not_of_use(use, need.consumes, generations)
-        for stage in need.consumes:
+            deny += _not_of_use(use, stages, generations, services)
+        for stage in stages:
             publish += _of_stage(stage)
-        publish += [*(_info_of(stage) for stage in need.watches), *need.says]
-        subscribe += need.hears
-        if need.counts_streams:
-            publish.append(f"{API}.STREAM.LIST")
-        if need.answers:
-            publish += ["_INBOX.>", *(f"{inbox_of(name)}.>" for name in publishers)]
+        publish += (_info_of(stage) for stage in watched(service, generation, services))
+    if service.counts_streams:
+        publish.append(f"{API}.STREAM.LIST")
+    publish += (f"{inbox_of(name)}.>" for name in service.answers)
+    if service.answers_publishers:
+        publish += ["_INBOX.>", *(f"{inbox_of(name)}.>" for name in publishers)]
+    subscribe = (f"{inbox_of(identity)}.>", *service.hears)
     return Permissions(_once(publish), _once(deny), _once(subscribe))
 
 
@@ -81,11 +128,16 @@ def _of_use(use: Use) -> list[str]:
     return allowed
 
 
-def _not_of_use(use: Use, own: tuple[Stage[Any], ...], generations: Sequence[str]) -> list[str]:
+def _not_of_use(
+    use: Use,
+    own: Sequence[Stage[Any]],
+    generations: Sequence[str],
+    services: Sequence[Service],
+) -> list[str]:
     """A scan has a name that the server makes up, so the durable ones are excepted by name."""
     if not use.scan:
         return []
-    durable = [s for g in generations for s in (*stages(g), RECORDER, MOVER)]
+    durable = [stage for generation in generations for stage in consumers(generation, services)]
     here = [stage.name for stage in durable if stage.stream == use.stream]
     mine = {stage.name for stage in own}
     denied = [f"{API}.CONSUMER.DELETE.{use.stream}.{name}" for name in here]

@@ -6,7 +6,7 @@ this version does not know, or that an operator set (replicas, placement), stay 
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -23,11 +23,12 @@ from shared.bus.configs import (
     stream_config,
     with_copies,
 )
-from shared.bus.needs import stages_of, streams_of
+from shared.bus.permissions import stages_of, streams_of
 from shared.bus.rising import SKEW_S, above, clock
 from shared.bus.server import MARK
 from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned
-from shared.topology import BODIES, BUCKETS, MOVER, RECORDER, STREAMS, Stage, ledger_bucket, stages
+from shared.services import SERVICES, Service, consumers
+from shared.topology import BODIES, BUCKETS, STREAMS, Stage, ledger_bucket
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,11 @@ FIXED: Final = ("retention", "storage", "deliver_policy", "ack_policy", "replay_
 
 
 async def provision(
-    js: JetStreamContext, *, generation: str, patience_s: float, replicas: int = 1
+    js: JetStreamContext,
+    *,
+    generation: str,
+    replicas: int = 1,
+    services: Sequence[Service] = SERVICES,
 ) -> list[str]:
     """Create or correct every stream, bucket and durable consumer.
 
@@ -65,7 +70,7 @@ async def provision(
     by_clock = [config["name"] for config in streams if "first_seq" in config]
     for config in streams:
         done += await ensure_stream(js, config, beside=by_clock)
-    for stage in (*stages(generation, patience_s), RECORDER, MOVER):
+    for stage in consumers(generation, services):
         done += await ensure_consumer(js, stage)
     return done
 
@@ -83,7 +88,7 @@ async def compare(js: JetStreamContext, *, identity: str, generation: str) -> No
         if (name := config["name"]) in used:
             await _compare(js, f"STREAM.INFO.{name}", f"stream {name}", config)
     used = stages_of(identity, generation)
-    for stage in (*stages(generation), RECORDER, MOVER):
+    for stage in consumers(generation):
         if stage.name in used:
             api = f"CONSUMER.INFO.{stage.stream}.{stage.name}"
             await _compare(js, api, f"consumer {stage.name}", consumer_config(stage))

@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 
 from shared.bus.configs import Config
 from shared.bus.connect import Access, connect
-from shared.bus.needs import ADMIN
+from shared.bus.permissions import ADMIN
 from shared.bus.provision import ask
 from shared.bus.reading import translated
 from shared.bus.rising import above, clock

@@ -14,7 +14,8 @@ from shared.bus.flow import StageFlow, flow
 from shared.bus.reading import translated
 from shared.errors import MalformedEvent
 from shared.events import Document
-from shared.topology import Stage, embed_stage, enrich_stage, index_stage
+from shared.services import in_flight
+from shared.topology import Stage
 
 LOOK_S: Final = 0.1
 
@@ -24,8 +25,10 @@ class JetRoad:
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:
         self._js = js
-        self._enrich = enrich_stage(generation)
-        self._after: tuple[Stage[Any], ...] = (embed_stage(generation), index_stage(generation))
+        self._enrich: Stage[Any]
+        self._after: tuple[Stage[Any], ...]
+        self._enrich, *after = in_flight(generation)
+        self._after = tuple(after)
 
     async def taken(self) -> int:
         """DOCS sequence up to which the enricher is done with every message.

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.bus.needs import ADMIN, PUBLISHER, inbox_of, source_of
-from shared.bus.permissions import Permissions, permissions
+from shared.bus.permissions import ADMIN, PUBLISHER, Permissions, inbox_of, permissions, source_of
 from shared.topology import MAX_MESSAGE_BYTES, MB
 
 AUTH_FILE: Final = "auth.conf"

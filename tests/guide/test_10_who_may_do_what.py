@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from services.cli.keys import GATEWAY_KEY, ROUTE_KEY, WEAVIATE_ENV, WEAVIATE_KEY
-from shared.bus.needs import IDENTITIES, PUBLISHER, needs
-from shared.bus.permissions import permissions
+from shared.bus.permissions import IDENTITIES, PUBLISHER, permissions
 from shared.bus.server import AUTH_FILE, CLUSTER_FILE, SERVER_FILE
+from shared.services import served, service_of
 from shared.topology import TROUBLES
 
 PAGE = (Path(__file__).parents[2] / "examples/docs/operate/security.md").read_text()
@@ -26,7 +26,7 @@ def told(identity):
     subjects = permissions(identity, [GENERATION]).publish
     events = [s for s in subjects if re.match(r"documents|embeddings|batches", s)]
     kept = [s.split(".")[1] for s in subjects if s.startswith(("$KV.", "$O."))]
-    stages = () if identity == PUBLISHER else needs(identity, GENERATION).consumes
+    stages = () if identity == PUBLISHER else served(service_of(identity), GENERATION)
     return [
         {stage.name.removesuffix(f"_{GENERATION}").removesuffix("_bulk") for stage in stages},
         {".".join(subject.split(".")[:2]) for subject in events},

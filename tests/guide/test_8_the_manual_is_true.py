@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.commands import COMMANDS, SERVICES
+from services.cli.commands import COMMANDS
 from services.disk import ROOM_BYTES, SHORT_BYTES
 from services.enricher import frontmatter, html
 from services.enricher.blocks import MAX_BLOCKS
@@ -26,6 +26,7 @@ from shared.identity import MAX_PATH_BYTES
 from shared.lanes import BURST_DOCUMENTS, BURST_ROWS, EXPRESS_DOCUMENTS, EXPRESS_ROWS, PER_S
 from shared.ordering import MAX_ROWS
 from shared.reports import MOST_BYTES
+from shared.services import NAMES
 from shared.settings import load, names
 from shared.settings.groups import Chunking, Source
 from shared.topology import (
@@ -265,7 +266,7 @@ def test_a_command_in_the_manual_is_a_command(page):
 
         assert {word for word in rest.split() if word.startswith("-") and word != "-"} <= flags
         if line[0] == "run":
-            assert set(rest.split()) <= set(SERVICES)
+            assert set(rest.split()) <= set(NAMES)
 
 
 # -- messages --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from shared.identity import doc_key, row_id
 from shared.ledgers.memory import MemoryLedger
 from shared.ordering import Failed, Reason, Revision, revise, settle, written
 from shared.ports import Row
+from shared.services import stages
 from shared.settings import SearchSettings
 from shared.stores.memory import MemoryStore
 
@@ -60,7 +61,11 @@ class Index:
         self.ledger = MemoryLedger()
         self.changes = MemoryChangeLog()
         self.encoder = WordsEncoder()
-        self.stages = [StageSeen(name, 0, 0, 0) for name in ("accept", "enricher_g", "indexer_g")]
+        self.stages = [
+            StageSeen(stage.word, 0, 0, stage.takes, 0)
+            for stage in stages("g")
+            if stage.takes != "results"
+        ]
         self.listed = True
         self.held = 0
         self.letters = []

@@ -51,7 +51,7 @@ def part() -> Callable[..., DocumentEnriched]:
 
 @pytest.fixture
 async def provisioned(js: JetStreamContext) -> JetStreamContext:
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     return js
 
 

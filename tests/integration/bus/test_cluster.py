@@ -35,7 +35,7 @@ async def provisioned(session):
     """Tried until the servers have found each other."""
     while True:
         with contextlib.suppress(BusUnavailable):
-            return await provision(session.js, generation="g1", patience_s=3600, replicas=3)
+            return await provision(session.js, generation="g1", replicas=3)
 
 
 async def patiently(call):

@@ -180,7 +180,7 @@ async def test_what_the_server_gives_up_is_moved_to_the_dead_letters(
 
 async def made_anew(js, stream):
     await js.delete_stream(stream)
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
 
 
 async def test_a_stream_that_was_made_anew_has_letters_of_its_own(

@@ -117,7 +117,7 @@ async def test_consumption_goes_on_after_a_restart_of_the_server(
     fatal = []
     handler = Recorder()
     session = await open_session(url=own_nats_server.url, fatal=fatal)
-    await provision(session.js, generation="g1", patience_s=60)
+    await provision(session.js, generation="g1")
     worker = await open_session(STAGE, handler, url=own_nats_server.url, fatal=fatal)
     await session.publish(part("before.md"))
     await eventually(lambda: handler.paths == ["before.md"])
@@ -140,7 +140,7 @@ async def test_a_reconnected_session_asks_anew_at_once(
     """Requests die with a server. Here silence is never noticed: only the reconnection helps."""
     handler = Recorder()
     session = await open_session(url=own_nats_server.url)
-    await provision(session.js, generation="g1", patience_s=60)
+    await provision(session.js, generation="g1")
     worker = await open_session(STAGE, handler, url=own_nats_server.url)
     pull = worker.stages[STAGE.name].pull
     pull._silent = lambda: False
@@ -166,7 +166,7 @@ async def test_a_password_that_is_wrong_for_a_while_is_survived(
     handler = Recorder()
     fatal = []
     session = await open_session(url=own_nats_server.url, fatal=fatal)
-    await provision(session.js, generation="g1", patience_s=60)
+    await provision(session.js, generation="g1")
     await open_session(STAGE, handler, url=own_nats_server.url, fatal=fatal)
     open_to_all = own_nats_server.extra
 
@@ -191,7 +191,7 @@ async def test_the_newer_acknowledgement_format_is_understood(
     own_nats_server.start()
     handler = Recorder()
     session = await open_session(url=own_nats_server.url)
-    await provision(session.js, generation="g1", patience_s=60)
+    await provision(session.js, generation="g1")
     await open_session(STAGE, handler, url=own_nats_server.url)
     await session.publish(part())
 

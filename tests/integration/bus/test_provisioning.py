@@ -8,20 +8,21 @@ from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 from shared.bus import provision as provisioning
 from shared.bus.provision import provision
 from shared.errors import ConfigurationError
-from shared.topology import BUCKETS, STREAMS, embed_stage, stages
+from shared.services import consumers
+from shared.topology import BUCKETS, STREAMS, embed_stage
 
 pytestmark = pytest.mark.nats
 
 
 async def run(js, generation="g1"):
-    return await provision(js, generation=generation, patience_s=3600)
+    return await provision(js, generation=generation)
 
 
 async def test_everything_is_created_once(js):
     done = await run(js)
     again = await run(js)
 
-    assert len(done) == len(STREAMS) + len(BUCKETS) + 2 + len(stages("g1")) + 2
+    assert len(done) == len(STREAMS) + len(BUCKETS) + 2 + len(consumers("g1"))
     assert all(line.startswith("created") for line in done)
     assert again == []
 

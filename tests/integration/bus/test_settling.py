@@ -808,7 +808,7 @@ async def test_a_note_about_a_message_of_a_deleted_stream_accuses_no_later_one(
     await eventually(lambda: first.counts[stage.name].retried == 1)
     await first.close()
     await provisioned.delete_stream("RESULTS")
-    await provision(provisioned, generation="g1", patience_s=3600)
+    await provision(provisioned, generation="g1")
     session = await open_session()
     await session.publish(fact)
     [held] = await stolen(provisioned, stage, 1)

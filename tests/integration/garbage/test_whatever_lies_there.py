@@ -180,7 +180,7 @@ async def world(kind, request):
     if kind is Memory:
         return Memory()
     js = request.getfixturevalue("js")
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     made = OnNats(js)
     await made.ledger.open()
     await made.cache.open()
@@ -189,7 +189,7 @@ async def world(kind, request):
 
 @pytest.fixture
 async def nats_world(js):
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     return OnNats(js)
 
 

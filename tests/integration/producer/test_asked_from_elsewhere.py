@@ -24,7 +24,7 @@ from shared.topology import INSTANCE
 @pytest.fixture
 async def elsewhere(js, nats_url):
     """Another process: a connection of its own, and no folder."""
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     client = await nats.connect(nats_url)
     yield RemoteWatchers(client, KvShelf(client.jetstream(), INSTANCE.name))
     await client.close()

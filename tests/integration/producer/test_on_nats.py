@@ -27,7 +27,7 @@ KEY = doc_key("inbox", "a.md")
 
 @pytest.fixture
 async def changes(js) -> AsyncIterator[JetChangeLog]:
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     return JetChangeLog(js)
 
 

@@ -14,7 +14,7 @@ from ports import free_ports
 
 from services.provisioning import provisioned
 from shared.bus.connect import access_of, connect
-from shared.bus.needs import inbox_of
+from shared.bus.permissions import inbox_of
 from shared.bus.session import BusSession
 from shared.errors import BusUnavailable, NotProvisioned
 

@@ -14,15 +14,15 @@ from nats.errors import Error as NatsError
 
 from services.provisioning import wanted_generation
 from shared.bus.connect import access_of, connect
-from shared.bus.needs import ADMIN, IDENTITIES, PUBLISHER, SERVICES, inbox_of
-from shared.bus.permissions import permissions
+from shared.bus.permissions import ADMIN, IDENTITIES, PUBLISHER, inbox_of, permissions
 from shared.bus.provision import ask
 from shared.errors import ConfigurationError
+from shared.services import NAMES
 from shared.topology import ledger_bucket
 
 SOURCES = ("wiki", "docs")
 OUTSIDE = [
-    *(identity for identity in IDENTITIES if identity not in (ADMIN, *SERVICES)),
+    *(identity for identity in IDENTITIES if identity not in (ADMIN, *NAMES)),
     *(f"{PUBLISHER}-{source}" for source in SOURCES),
 ]
 """Identities that have no place in the account of the services."""
@@ -46,7 +46,7 @@ REDIRECTIONS = (
     "$SYS.REQ.SERVER.PING",
     "instep.sources.release.docs",
     "instep.here.accept.p1",
-    *(f"{inbox_of(name)}.x.1" for name in (*SERVICES, ADMIN)),
+    *(f"{inbox_of(name)}.x.1" for name in (*NAMES, ADMIN)),
 )
 HEARD_BY = {f"{inbox_of(name)}.x.1": name for name in OUTSIDE}
 KEY = "abcdefghijklmnopqrstuvwxyz"
@@ -191,7 +191,7 @@ async def test_a_publisher_is_told_nothing_of_the_services_streams(bus, identity
                 await publisher.request(f"$JS.API.{api}", timeout=10)
 
 
-@pytest.mark.parametrize("identity", SERVICES)
+@pytest.mark.parametrize("identity", NAMES)
 async def test_between_services_an_answer_goes_wherever_one_of_them_says(bus, identity):
     """What the page about security says is possible."""
     target = named("documents.changed.docs.KEY", bus)

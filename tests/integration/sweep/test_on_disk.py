@@ -35,7 +35,7 @@ def row(path, key, ref):
 
 @pytest.fixture
 async def sweep(js, tmp_path):
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     ledger, log = KvLedger(js, "g1"), JetChangeLog(js)
     await ledger.open()
     store = await LanceStore.open(tmp_path, table="chunks_g1", dimensions=8)

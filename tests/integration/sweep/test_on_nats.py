@@ -30,7 +30,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 async def log(js):
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     return JetChangeLog(js)
 
 
@@ -96,7 +96,7 @@ async def test_the_newer_acknowledgement_format_changes_nothing(own_nats_server)
     own_nats_server.start()
     client = await nats.connect(own_nats_server.url)
     js = client.jetstream()
-    await provision(js, generation="g1", patience_s=3600)
+    await provision(js, generation="g1")
     log = JetChangeLog(js)
     seq = await append(log, "a.md")
     found = await listed(log)
@@ -198,7 +198,7 @@ async def names(js):
 
 
 async def restored(js, access=None):
-    return await restore(SimpleNamespace(js=js, access=access or Access()), "g1", 3600)
+    return await restore(SimpleNamespace(js=js, access=access or Access()), "g1")
 
 
 async def test_every_stream_and_bucket_that_somebody_deletes_is_made_anew(log, js):

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.bus.configs import bucket_config, consumer_config, difference, stream_config
-from shared.topology import BUCKETS, MOVER, RECORDER, STREAMS, ledger_bucket, stages
+from shared.services import consumers
+from shared.topology import BUCKETS, STREAMS, ledger_bucket
 
-STAGES = (*stages("g1", 60.0), RECORDER, MOVER)
+STAGES = consumers("g1")
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

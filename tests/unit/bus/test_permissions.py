@@ -2,26 +2,22 @@
 
 import pytest
 
-from shared.bus.needs import (
+from shared.bus.permissions import (
     IDENTITIES,
     PUBLISHER,
-    SERVICES,
-    needs,
+    permissions,
     source_of,
     stages_of,
     streams_of,
 )
-from shared.bus.permissions import permissions
 from shared.bus.presence import subject_of
+from shared.services import NAMES, consumers, served, service_of
 from shared.topology import (
     BATCHES,
     BODIES,
     BUCKETS,
-    MOVER,
-    RECORDER,
     STREAMS,
     ledger_bucket,
-    stages,
 )
 
 MINE, OTHER = "gmine", "gother"
@@ -70,7 +66,7 @@ def test_nobody_else_makes_changes_or_deletes_a_stream(identity, stream):
 
 @pytest.mark.parametrize("identity", OTHERS)
 def test_nobody_else_makes_or_deletes_a_durable_consumer(identity):
-    for stage in stages(MINE):
+    for stage in consumers(MINE):
         where = f"{stage.stream}.{stage.name}"
         assert not may(identity, f"$JS.API.CONSUMER.DURABLE.CREATE.{where}")
         assert not may(identity, f"$JS.API.CONSUMER.CREATE.{where}")
@@ -79,8 +75,8 @@ def test_nobody_else_makes_or_deletes_a_durable_consumer(identity):
 
 @pytest.mark.parametrize("identity", OTHERS)
 def test_only_its_own_stages_give_it_messages_and_take_its_acknowledgements(identity):
-    own = () if source_of(identity) else {s.name for s in needs(identity, MINE).consumes}
-    for stage in (*stages(MINE), RECORDER, MOVER):
+    own = () if source_of(identity) else {s.name for s in served(service_of(identity), MINE)}
+    for stage in consumers(MINE):
         where = f"{stage.stream}.{stage.name}"
         expected = stage.name in own
         assert may(identity, f"$JS.API.CONSUMER.MSG.NEXT.{where}") == expected
@@ -167,8 +163,8 @@ def test_a_publisher_asks_nothing_of_jetstream(identity):
 
 @pytest.mark.parametrize("identity", OTHERS)
 def test_it_says_that_it_is_there_for_what_it_consumes_and_only_the_gateway_hears_it(identity):
-    own = () if source_of(identity) else {s.name for s in needs(identity, MINE).consumes}
-    for stage in (*stages(MINE), RECORDER, MOVER):
+    own = () if source_of(identity) else {s.name for s in served(service_of(identity), MINE)}
+    for stage in consumers(MINE):
         assert may(identity, subject_of(stage.name, "p1")) == (stage.name in own)
         assert may_hear(identity, subject_of(stage.name, "p1")) == (identity == "gateway")
 
@@ -200,11 +196,11 @@ def test_the_producer_answers_the_publishers_there_are_and_the_services_that_ask
     }
 
 
-@pytest.mark.parametrize("identity", SERVICES)
+@pytest.mark.parametrize("identity", NAMES)
 def test_whatever_it_cannot_do_without_it_may_look_at(identity):
     for stream in streams_of(identity, MINE):
         assert may(identity, f"$JS.API.STREAM.INFO.{stream}")
-    by_name = {stage.name: stage for stage in stages(MINE)}
+    by_name = {stage.name: stage for stage in consumers(MINE)}
     for name in stages_of(identity, MINE) & by_name.keys():
         assert may(identity, f"$JS.API.CONSUMER.INFO.{by_name[name].stream}.{name}")
 

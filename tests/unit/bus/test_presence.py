@@ -3,7 +3,8 @@
 import pytest
 
 from shared.bus.presence import EVERY_S, EVERYBODY, GONE_AFTER_S, Present, sender, subject_of
-from shared.topology import MOVER, RECORDER, embed_stage, stages
+from shared.services import consumers
+from shared.topology import embed_stage
 
 STAGE = embed_stage("g1")
 LANES = [lane.name for lane in STAGE.lanes]
@@ -97,7 +98,7 @@ def test_names_that_come_and_go_do_not_fill_the_memory(present):
 
 
 def test_every_durable_consumer_has_a_subject_that_says_what_it_is():
-    every = [stage.name for stage in (*stages("g1"), RECORDER, MOVER)]
+    every = [stage.name for stage in consumers("g1")]
     subjects = [subject_of(name, "0123456789abcdef") for name in every]
 
     assert [sender(subject) for subject in subjects] == [(n, "0123456789abcdef") for n in every]

@@ -12,7 +12,7 @@ from services.cli import keys
 from services.cli.exits import Stop
 from services.cli.options import Options
 from services.cli.parser import parse
-from shared.bus.needs import IDENTITIES
+from shared.bus.permissions import IDENTITIES
 from shared.bus.server import generations_of
 
 

@@ -33,8 +33,8 @@ async def index():
     await index.begin("broken.md", ["broken"])
     await index.fail("broken.md")
     index.stages = [
-        StageSeen("accept", 0, 0, 0, replicas=1),
-        StageSeen("embedder_g", 2, 16, 9, oldest_at=NOW + 8.6),
+        StageSeen("accept", 0, 0, "submissions", 0, replicas=1),
+        StageSeen("embedder", 2, 16, "parts", 9, oldest_at=NOW + 8.6),
     ]
     return index
 

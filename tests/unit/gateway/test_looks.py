@@ -9,7 +9,7 @@ from services.gateway.status import Observation, StageSeen
 from shared.errors import BusUnavailable
 from shared.ledgers.memory import MemoryLedger
 
-BUSY = (StageSeen("indexer_g", 1, 0, oldest_at=NOW - 3),)
+BUSY = (StageSeen("indexer", 1, 0, oldest_at=NOW - 3),)
 
 
 class World:

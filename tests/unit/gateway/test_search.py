@@ -131,7 +131,10 @@ async def test_limit_and_total(index):
 
 
 async def test_an_answer_says_how_fresh_it_is(index):
-    index.stages = [StageSeen("accept", 0, 0), StageSeen("enricher_g", 2, 1, oldest_at=1.0)]
+    index.stages = [
+        StageSeen("accept", 0, 0, "submissions"),
+        StageSeen("enricher", 2, 1, "changes", oldest_at=1.0),
+    ]
 
     freshness = (await ask(index, "zebra")).freshness
 

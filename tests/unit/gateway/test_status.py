@@ -19,7 +19,10 @@ from services.gateway.status import (
 from shared.ordering import Failed, Reason, Revision, RowRef, revise, settle
 from shared.progress import SourceHealth
 
-STAGES = (StageSeen("accept", 0, 0, 5), StageSeen("embedder_g1", 2, 16, 100, oldest_at=NOW - 1.5))
+STAGES = (
+    StageSeen("accept", 0, 0, "submissions", 5),
+    StageSeen("embedder", 2, 16, "parts", 100, oldest_at=NOW - 1.5),
+)
 
 
 def record(path="a.md", *, seq=1, outcome="indexed", settled=True, keys=("a" * 26,)):
@@ -57,7 +60,7 @@ async def test_a_pending_document_holds_the_watermark_back(index):
 
 @pytest.mark.parametrize("name", ["listed", "held", "stages"])
 async def test_unlisted_folders_holds_and_busy_stages_are_not_in_step(index, name):
-    value = {"listed": False, "held": 1, "stages": [StageSeen("indexer_g", 1, 0)]}[name]
+    value = {"listed": False, "held": 1, "stages": [StageSeen("indexer", 1, 0)]}[name]
     setattr(index, name, value)
 
     answer = await index.queries.status()
@@ -67,7 +70,7 @@ async def test_unlisted_folders_holds_and_busy_stages_are_not_in_step(index, nam
 
 
 def test_the_validator_s_queue_does_not_hold_anything_back():
-    seen = Observation(NOW, (StageSeen("validator_g1", 9, 1),))
+    seen = Observation(NOW, (StageSeen("validator", 9, 1, "results"),))
 
     assert status(EMPTY, seen).in_step
 

@@ -17,7 +17,7 @@ from services.validator.filled import Filled
 from services.validator.sweeper import Sweeper
 from shared.batches import BatchBook
 from shared.bus.buckets import check_key
-from shared.bus.needs import inbox_of, source_of
+from shared.bus.permissions import inbox_of, source_of
 from shared.bus.watchers import tell
 from shared.events import Batch, BatchCompleted
 from shared.history import History
@@ -25,10 +25,11 @@ from shared.identity import cache_key, doc_key
 from shared.ledgers.memory import MemoryLedger
 from shared.progress import Progress
 from shared.reports import Validation
+from shared.services import lanes, stages
 from shared.settings import Chunking, SourceChunking
 from shared.shelves.memory import MemoryShelf
 from shared.stores.weaviate_schema import alias_name, collection_name
-from shared.topology import ledger_bucket, stages
+from shared.topology import ledger_bucket
 from shared.watching import Watched
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,7 +163,7 @@ async def of_generation(generation):
     return (
         keys
         | {ledger_bucket(generation).name, collection_name("Instep", generation)}
-        | {stage.name for stage in stages(generation) if stage.name != "accept"}
+        | {stage.name for stage in lanes(stages(generation)) if stage.name != "accept"}
     )
 
 

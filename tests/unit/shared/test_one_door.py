@@ -65,7 +65,7 @@ def test_only_these_make_a_change():
 def test_only_the_change_log_spells_the_compare_and_set_of_a_subject_of_docs():
     assert saying("documents.changed.") == {
         "shared/bus/changes.py",  # reads, and appends by the subject of the change
-        "shared/bus/needs.py",  # what keys may do
+        "shared/services.py",  # what keys may do
         "shared/events/changes.py",  # the subject of a change
         "shared/topology.py",  # what the stream takes
     }

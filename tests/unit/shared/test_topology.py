@@ -8,6 +8,7 @@ import pytest
 from shared.bus.configs import BODIES_BYTES
 from shared.contracts import address
 from shared.events import EVENTS, Result
+from shared.services import lanes, stages
 from shared.settings import Bus
 from shared.topology import (
     BUCKETS,
@@ -18,11 +19,10 @@ from shared.topology import (
     MAX_PART_ROWS,
     STREAMS,
     ledger_bucket,
-    stages,
 )
 
 GENERATION = "gabcdefgh"
-STAGES = stages(GENERATION)
+STAGES = lanes(stages(GENERATION))
 
 
 def matches(pattern, subject):
@@ -95,7 +95,7 @@ def test_a_work_queue_has_one_reader_per_subject():
 
 
 def test_stages_of_two_generations_share_no_durable_and_no_work():
-    other = stages("ghgfedcba")
+    other = lanes(stages("ghgfedcba"))
     shared = {stage.name for stage in STAGES} & {stage.name for stage in other}
 
     assert shared == {"accept"}
