@@ -98,7 +98,7 @@ class Sync:
             files: path to the stat that it had when it was listed; None: its removal is allowed.
                 A known file that was there and is not any more must be looked at again.
             unchanged: files of the same listing that need no look, for the report.
-            always: announce the batch even when nothing has changed.
+            always: announce the batch even when nothing, or a single file, has changed.
         """
         result = Synced()
         self._covered = False
@@ -120,7 +120,7 @@ class Sync:
             for _ in range(min(AT_ONCE, len(files))):
                 tasks.create_task(self._take_some(rest, batch, result))
         moves = list(pair_moves(result.gone, result.appeared))
-        if result.members or always:
+        if always or (result.members and batch.count > 1):
             unmoved = unchanged + result.unchanged
             self._unannounced.append((batch, result.members, unmoved, len(moves)))
         if not result.again:

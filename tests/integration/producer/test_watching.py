@@ -451,11 +451,27 @@ async def test_batches_that_the_bus_did_not_take_are_told_once_each_by_many_who_
 
     live.batches.announce = down
     for name, stat in sync.folder.scan().files.items():
-        await sync({name: stat}, started_at=datetime.now(UTC))
+        await sync({name: stat}, started_at=datetime.now(UTC), always=True)
     live.batches.announce = slow
     await asyncio.gather(*(sync.keep() for _ in range(5)))
 
     assert (len(told), len(set(told)), sync.behind) == (2, 2, False)
+
+
+async def test_a_file_that_changes_alone_is_accepted_without_a_list_of_its_batch(live):
+    live.write("a.md", "a")
+    live.write("b.md", "b")
+    sync = live.build()._sync
+    files = dict(sync.folder.scan().files)
+
+    lone = await sync({"a.md": files["a.md"]}, started_at=datetime.now(UTC))
+    listed_after_one = await live.batches.open()
+    (live.root / "a.md").unlink()
+    both = await sync({"b.md": files["b.md"], "a.md": None}, started_at=datetime.now(UTC))
+    listed_after_two = await live.batches.open()
+
+    assert (len(lone.members), len(both.members)) == (1, 2)
+    assert [len(found) for found in (listed_after_one, listed_after_two)] == [0, 1]
 
 
 @pytest.fixture
