@@ -26,6 +26,8 @@ LOG: Final = "instep.log"
 """What `up` logs while a person reads its lines."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
+_BRIEF_S: Final = 15.0
+"""A command that opens the folder of no running instance holds it for a second or so."""
 _POLL_S: Final = 0.003
 _ORIGIN: Final = "origin"
 _ORIGIN_SEEN: Final = "origin.json"
@@ -86,20 +88,22 @@ class DataFolder:
             )
 
     @contextlib.contextmanager
-    def lock(self, watching: Sequence[Path] = ()) -> Iterator[None]:
+    def lock(self, watching: Sequence[Path] = (), *, briefly: bool = False) -> Iterator[None]:
         """Be the one instance of this folder; whatever the process makes meanwhile is private.
 
         Args:
             watching: folders to name to whoever comes second.
+            briefly: for one command: whoever comes second waits for its end.
 
         Raises:
             ConfigurationError: another process is; says which.
         """
         self.create()
         with private_files(), opened(self._lock_file) as lock:
-            deadline = time.monotonic() + _LOCK_WAIT_S
+            began = time.monotonic()
             while not try_lock(lock):
-                if time.monotonic() > deadline:
+                patience_s = _BRIEF_S if holder_of(lock).get("briefly") is True else _LOCK_WAIT_S
+                if time.monotonic() - began > patience_s:
                     raise ConfigurationError(_taken(self.path, holder_of(lock)))
                 time.sleep(_POLL_S)
             holder = {
@@ -107,6 +111,7 @@ class DataFolder:
                 "command": " ".join(sys.argv),
                 "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "watching": [str(path) for path in watching],
+                "briefly": briefly,
             }
             os.ftruncate(lock, 0)
             os.pwrite(lock, json.dumps(holder).encode(), 0)

@@ -31,6 +31,7 @@ from shared.errors import BusUnavailable, ConfigurationError
 from shared.live import Live
 from shared.progress import Progress
 from shared.settings import Settings
+from shared.topology import LISTINGS
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -182,15 +183,20 @@ async def _build(name: str, wiring: Wiring) -> Part:
 
 @asynccontextmanager
 async def bus(
-    settings: Settings, data: Path, stop: Stop, watching: Sequence[Path] = ()
+    settings: Settings,
+    data: Path,
+    stop: Stop,
+    watching: Sequence[Path] = (),
+    *,
+    briefly: bool = False,
 ) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
     Holds the lock of the data folder, so that there is one instance of it. `stop` learns when the
-    bundled server cannot be kept alive, and when the folder is gone.
+    bundled server cannot be kept alive, and when the folder is gone. `briefly`: for one command.
     """
     folder = DataFolder(data)
-    with folder.lock(watching):
+    with folder.lock(watching, briefly=briefly):
         async with _guarded(until_lost(folder), stop):
             if settings.bus.url is not None:
                 yield settings.bus.url
@@ -252,14 +258,18 @@ class Opened:
 
 @asynccontextmanager
 async def offline(options: "Options") -> AsyncIterator[Opened]:
-    """The data folder without an instance: its bus runs, nothing consumes, nothing watches."""
+    """The data folder without an instance: its bus runs, nothing consumes, nothing watches.
+
+    On a bus of the settings there may be services: what they tell is asked for, as a gateway does.
+    """
     settings = options.settings()
     logs.configure(settings.telemetry)
     from services.assembly import faces
+    from services.producer.holds import NotedHolds
 
     stop = Stop()
     async with (
-        bus(settings, options.data, stop) as url,
+        bus(settings, options.data, stop, briefly=True) as url,
         wired(
             settings,
             options.data,
@@ -268,6 +278,8 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
             stop=stop,
         ) as (wiring, _),
     ):
+        if settings.bus.url is None:
+            wiring.runs, wiring.holds = False, NotedHolds(await wiring.shelf(LISTINGS))
         everything = await faces(wiring)
         yield Opened(everything.queries, everything.commands)
 

@@ -29,7 +29,7 @@ from shared.live import Live
 from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding, Telemetry
-from shared.topology import embed_stage, enrich_stage, index_stage
+from shared.topology import ACCEPT, embed_stage, enrich_stage, index_stage
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -287,7 +287,12 @@ async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
     while not wiring.progress.listed or tracker.open_count():
         await asyncio.sleep(LOOK_S)
     generation = wiring.generation.id
-    for stage in (enrich_stage(generation), embed_stage(generation), index_stage(generation)):
+    for stage in (
+        ACCEPT,
+        enrich_stage(generation),
+        embed_stage(generation),
+        index_stage(generation),
+    ):
         since = time.time()  # what it publishes for an older message is younger
         while is_behind(await flow(wiring.session.js, [stage]), since):
             await asyncio.sleep(10 * LOOK_S)

@@ -1,6 +1,7 @@
 """`instep publish`."""
 
 import asyncio
+import importlib
 import time
 import uuid
 from argparse import Namespace
@@ -84,18 +85,31 @@ def _send(items: Sequence[Submission], source: str, batch: str, options: Options
 
     url = _bus_url(options)
     numbered = with_batch(items, source, batch, datetime.now(UTC))
-    access = access_of(options.settings().bus, PUBLISHER)
-    return asyncio.run(send(url, access, source, numbered, uuid.uuid4().hex))
+    access, name = access_of(options.settings().bus, PUBLISHER), uuid.uuid4().hex
+
+    async def stored() -> "list[Sent]":
+        """For the next instance."""
+        runtime: Any = importlib.import_module("services.runtime")
+        bus = runtime.bus(options.settings(), options.data, runtime.Stop(), briefly=True)
+        async with bus as opened:
+            return await send(opened, access, source, numbered, name, wait_s=0.0)
+
+    return asyncio.run(stored() if url is None else send(url, access, source, numbered, name))
 
 
-def _bus_url(options: Options) -> str:
-    """The server of the settings, else that of the running instance."""
+def _bus_url(options: Options) -> str | None:
+    """The server of the settings, else that of the running instance; None where none runs.
+
+    Raises:
+        Stop: no instance has ever run here.
+    """
     url = options.settings().bus.url
     if url is None:
-        instance = DataFolder(options.data).read_instance()
+        folder = DataFolder(options.data)
+        instance = folder.read_instance()
         url = instance.nats_url if instance else None
-    if url is None:
-        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
+        if url is None and not folder.holds_an_index():
+            raise unreachable(f"nothing is indexed here: {options.data}", "instep up PATH")
     return url
 
 

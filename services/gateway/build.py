@@ -32,7 +32,7 @@ from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.ports import Shelf
+from shared.ports import Hold, Shelf
 from shared.progress import SourceHealth
 from shared.settings import Settings
 from shared.topology import (
@@ -44,7 +44,7 @@ from shared.topology import (
     index_stage,
     validate_stage,
 )
-from shared.watching import all_listed
+from shared.watching import Watched, all_listed
 from shared.wiring import Wiring
 
 PORTS_TRIED: Final = 20
@@ -197,6 +197,7 @@ def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observa
             listed=folders.listed,
             sources=folders.health,
             held=folders.held,
+            watched_at=folders.watched_at,
         )
 
     return observe
@@ -207,12 +208,16 @@ class _Folders(NamedTuple):
     """They have been listed, and can be: else nobody knows what has changed."""
     held: int
     health: Mapping[str, SourceHealth]
+    watched_at: float | None = None
+    """Unix time; None: they are watched now."""
 
 
 async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
     """What is known of the watched folders, wherever they are watched."""
-    progress = wiring.progress
-    if wiring.holds is not None or progress.listed:
+    progress, holds = wiring.progress, wiring.holds
+    if holds is not None and not wiring.runs:
+        return _as_left(await watchers.last_told(instance), await holds.list(), now)
+    if holds is not None:
         health = {
             name: SourceHealth(one.error, dict(one.problems))
             for name, one in progress.sources.items()
@@ -220,8 +225,23 @@ async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
         broken = any(one.error for one in health.values())
         return _Folders(progress.listed and not broken, progress.held, health)
     told = await watchers.told(instance)
-    held = sum(one.hold.vanished for one in told if one.hold and not one.hold.kept)
+    held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
+
+
+def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Folders:
+    """The folders as the last process left them; where none was watched, nothing is missed. Pure.
+
+    The change of a folder after the last word about it is not known, whatever came of the others.
+    """
+    moments = [one.at for one in told]
+    last = max(moments, default=now)
+    return _Folders(
+        listed=all_listed(told, last),
+        held=sum(hold.vanished for hold in holds if hold.waits),
+        health={one.source: one.health(last) for one in told},
+        watched_at=min(moments, default=now),
+    )
 
 
 def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:

@@ -86,7 +86,7 @@ class Guard:
         async with self._deciding:
             if self.held is None:
                 return 0
-            await self._hold(replace(self.held, kept=True))
+            await self._hold(replace(self.held, kept=True, released=False))
             return self.held.vanished
 
     def removed(self, count: int, at: float) -> None:
@@ -105,7 +105,8 @@ class Guard:
             self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
             return []
         shown = len(held.paths.intersection(gone))
-        if self.asked and gone and self.threshold.may_release(shown, len(gone), known):
+        asked = self.asked or held.released
+        if asked and gone and self.threshold.may_release(shown, len(gone), known):
             rest = paths.difference(gone)  # nobody can see whether these are gone
             await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)

@@ -71,7 +71,7 @@ def test_without_an_instance_it_is_not_reachable_and_says_what_to_do(argv, tmp_p
     assert run([*argv, "--data", str(tmp_path / "data")]) == 3
 
     said = capsys.readouterr().err
-    assert "no instance runs in" in said
+    assert "nothing is indexed here" in said
     assert "instep up PATH" in said
 
 
