@@ -21,7 +21,7 @@ ASKS = {
     "status": [(0, "status"), (0, "status", "--pending")],
     "show": [(0, "show", "docs/a.md", "--chunks")],
     "publish": [(1, "publish", "-", "--source", "inbox", "--path", "sent.md")],
-    "failed": [(1, "failed")],
+    "failed": [(0, "failed")],
     "retry": [(0, "retry", "--all")],
     "drop": [(1, "drop", "--all", "--yes")],
     "holds": [(0, "holds"), (2, "holds", "release", "docs"), (2, "holds", "keep", "docs")],
@@ -38,7 +38,6 @@ def left(instep, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "a.md").write_text("# Note\n\nlantern\n")
-    (docs / "scan.pdf").write_bytes(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n")
     (docs / "empty.md").write_bytes(b"\xff\xfe\x00\x00\x01")
     instep.json("up", docs, "--once", status=(0, 1))
     return docs
