@@ -32,7 +32,9 @@ _POLL_S: Final = 0.003
 _ORIGIN: Final = "origin"
 _ORIGIN_SEEN: Final = "origin.json"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_OURS: Final = frozenset({".gitignore", "instance.json", "lock", "server", "sources.json", "store"})
+_OURS: Final = frozenset(
+    {".gitignore", "instance.json", "lock", "server", "sources.json", "store", LOG, f"{LOG}.1"}
+)
 """All that instep keeps in the folder."""
 
 

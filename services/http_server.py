@@ -11,6 +11,8 @@ CONNECTIONS: Final = 256
 CLIENT_S: Final = 15.0
 """How long a server waits for a client: for its next request and the headers of it, for the body,
 and until it has taken the answer."""
+SLOWEST: Final = 64 * 1024
+"""Bytes a second that a client has to take of an answer; a large one has that much more time."""
 
 Refusal = Callable[[int], web.Response]
 """The answer with this status to what is no HTTP, or to what the application cannot answer."""
@@ -65,7 +67,7 @@ class _Connection(web.RequestHandler):
         transport.set_write_buffer_limits(high=0)  # an answer is written when it was taken
         if len(others) >= CONNECTIONS:
             idle = (one for one in others if isinstance(one, _Connection) and one.is_idle)
-            next(idle, self).force_close()
+            min(idle, key=lambda one: one._next_keepalive_close_time, default=self).force_close()
 
     @property
     def is_idle(self) -> bool:
@@ -76,8 +78,9 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; a client that does not take it in time is cut off."""
+        size = resp.content_length if isinstance(resp, web.Response) else None
         try:
-            async with asyncio.timeout(CLIENT_S):
+            async with asyncio.timeout(CLIENT_S + (size or 0) / SLOWEST):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if isinstance(self.transport, asyncio.WriteTransport):

@@ -25,7 +25,7 @@ from shared.bus.flow import flow
 from shared.bus.road import JetRoad, is_behind
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import ConfigurationError, TransientError
-from shared.live import Live
+from shared.live import ANEW, Live
 from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding, Telemetry
@@ -75,7 +75,7 @@ async def up(options: "UpOptions") -> int:
             stop=stop,
         ) as (wiring, live),
     ):
-        _say_differences(live, options.progress)
+        await _say_differences(live, wiring)
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
@@ -99,10 +99,22 @@ def _log(options: "UpOptions", telemetry: Telemetry) -> None:
         logs.configure(telemetry)
 
 
-def _say_differences(live: Live, progress: Progress) -> None:
-    lines = [f"{line}; it stays so: use another --data" for line in live.differences]
-    for line in [*lines, *filter(None, [live.upgraded])]:
-        progress.say(Activity("notice", "settings", line))
+async def _say_differences(live: Live, wiring: Wiring) -> None:
+    lines = list(filter(None, [live.upgraded]))
+    if live.differences:
+        today = await _texts(wiring)
+        plan = f"the index stays as it was built: undo the change to keep it, or {ANEW}{today}"
+        lines = [*(f"{line}; {plan}" for line in live.differences), *lines]
+    for line in lines:
+        wiring.progress.say(Activity("notice", "settings", line))
+
+
+async def _texts(wiring: Wiring) -> str:
+    """How many texts the index has, in brackets; empty while the bus is away."""
+    try:
+        return f" ({(await _count(wiring)).chunks:,} today)"
+    except TransientError:
+        return ""
 
 
 async def _follow(

@@ -206,7 +206,8 @@ class BatchBook:
             kind, _, writer, n = name.split(".")
             new = f"{kind}.{self.key(note[0].batch)}.{writer}.{n}"
             await self._shelf.put(new, value)
-            await self._shelf.delete(name)
+            if await self._shelf.get(name) == value:  # else its writer has added to it meanwhile
+                await self._shelf.delete(name)
             names += [new] * (kind == "open" and new not in names)
         self._left_renamed = True
         return names

@@ -11,7 +11,9 @@ from shared.events import Document, DocumentChanged, malformed
 from shared.identity import check_path, doc_key
 from shared.ordering import MALFORMED, NEWER_SCHEMA, Reason
 
-_MOST: Final = 2**53
+_MOST_INTAKE: Final = 2**53
+_MOST_VERSION: Final = 2**63
+"""A publisher may number by a clock that counts nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ def _unreadable(error: MalformedEvent, data: bytes) -> UnreadableChange:
     raw: dict[str, Any] = json.loads(data)  # an object, else it had no schema
     return UnreadableChange(
         Reason(NEWER_SCHEMA, str(error)),
-        intake=max(0, _number(raw.get("intake")) or 0),
-        source_version=_number(raw.get("source_version")),
+        intake=max(0, _number(raw.get("intake"), _MOST_INTAKE) or 0),
+        source_version=_number(raw.get("source_version"), _MOST_VERSION),
         of_folder=raw.get("of_folder") is True,
     )
 
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and abs(value) < _MOST else None
+def _number(value: object, most: int) -> int | None:
+    return value if isinstance(value, int) and abs(value) < most else None

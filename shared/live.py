@@ -2,12 +2,18 @@
 
 import json
 from dataclasses import dataclass, replace
+from typing import Final
 
 from shared.errors import GARBAGE, ConfigurationError, NotProvisioned
 from shared.generations import Generation, differences
 from shared.ports import Shelf
 
-LIVE = "live"
+LIVE: Final = "live"
+ANEW: Final = (
+    "build a new index in an empty data folder (--data), or on an empty bus if you run your own, "
+    "which embeds all texts anew"
+)
+"""How to have what the live index is not; it goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +60,16 @@ def _live(noted: bytes, wanted: Generation, formerly: str) -> Live:
         live = Generation.from_dict(json.loads(noted))
     except GARBAGE:
         raise ConfigurationError(
-            "the data folder was written by another version of instep; use another with --data"
+            "another version of instep wrote which index is live, and this one cannot read it: "
+            f"start that version again, which finds the index as it was, or {ANEW}"
         ) from None
     upgraded = ""
     if formerly and live.encoder_fingerprint == formerly != wanted.encoder_fingerprint:
         live = replace(live, encoder=wanted.encoder_fingerprint)
         upgraded = (
             f"the index was built by an older instep, which did not look at all files of "
-            f"{live.model}: its vectors are kept; if you changed such files since, "
-            "use another --data"
+            f"{live.model}: its vectors are kept; if you changed such files since it "
+            f"was built, {ANEW}"
         )
     if live.encoder_fingerprint == wanted.encoder_fingerprint:  # the model may have moved
         live = replace(live, model=wanted.model)

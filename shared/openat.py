@@ -16,12 +16,12 @@ def open_below(root: str, relative: str) -> Iterator[int]:
     """A descriptor of a file below a folder, to read it. No link is followed below `root`.
 
     Args:
-        relative: the path below the root, without '.' and '..'.
+        relative: the path below the root, without '..'; '.' is the root itself.
 
     Raises:
         OSError: it cannot be opened; ELOOP or ENOTDIR: a link, or a file, lies on the way.
     """
-    descriptor = _open(root, PurePath(relative).parts)
+    descriptor = _open(root, PurePath(relative).parts or (".",))
     try:
         yield descriptor
     finally:

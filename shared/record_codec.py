@@ -13,7 +13,11 @@ T = TypeVar("T")
 
 SCHEMA: Final = 1
 _OUTCOMES: Final = {outcome: outcome for outcome in get_args(Outcome)}
-_YEAR_9999: Final = 253_000_000_000.0
+_FIRST_S: Final = -62_135_596_800.0
+_LAST_S: Final = 253_402_300_799.0
+"""Unix times of the first and the last second that a datetime can show, in UTC."""
+_OFFSET_S: Final = 86_400.0
+"""A datetime with an offset lies less than this beyond them."""
 KEYS_REMEMBERED: Final = 2 * MAX_ROWS
 """The record of a large document is read and written once for each of its parts."""
 
@@ -127,11 +131,11 @@ def _is(kind: type[T], value: object) -> T:
 
 
 def _time(value: object) -> float:
-    """Unix time. Raises ValueError, TypeError when it is none that can be shown."""
+    """Unix time that can be shown. Raises ValueError, TypeError when it is that of no datetime."""
     time = value if isinstance(value, int) else _is(float, value)
-    if not abs(time) < _YEAR_9999:
+    if not _FIRST_S - _OFFSET_S < time < _LAST_S + _OFFSET_S:
         raise ValueError("no time")
-    return time
+    return min(max(time, _FIRST_S), _LAST_S)
 
 
 def _reason(raw: Sequence[object]) -> Reason:

@@ -24,6 +24,7 @@ from shared.errors import ConfigurationError, ModelMismatch
 from shared.generations import Generation
 from shared.history import History
 from shared.ledgers.kv import KvLedger
+from shared.live import ANEW
 from shared.ports import (
     Auditor,
     ChangeLog,
@@ -249,5 +250,5 @@ def check_fingerprint(found: str, generation: Generation) -> None:
     if found != generation.encoder_fingerprint:
         raise ModelMismatch(
             f"the files of {generation.model} are not those that the index was built with: "
-            "bring them back, or start anew with another --data"
+            f"bring those back, which keeps the index, or {ANEW}"
         )

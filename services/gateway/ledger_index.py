@@ -159,9 +159,11 @@ class LedgerIndex:
         """Source and path of every document; a copy, so that a thread may read it."""
         rows = list(zip(self._source, self._path, self._kind, strict=True))
         names = list(self._names)
-        for source, path, kind in rows:
-            if kind != _GONE:
-                yield names[source], path.decode("utf-8", "surrogatepass")
+        return (
+            (names[source], path.decode("utf-8", "surrogatepass"))
+            for source, path, kind in rows
+            if kind != _GONE
+        )
 
     def _find(self, number: int) -> int | None:
         if (slot := self._new.get(number)) is not None:

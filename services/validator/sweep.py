@@ -80,7 +80,7 @@ class Sweep:
     """Sources that have been listed as a whole, so that a document of them is known or gone."""
     limits: Limits = Limits()
     expect: Callable[[int], None] = lambda _: None
-    """Told how many documents are about to be put right."""
+    """Told how many documents are about to be put right; less those of them that were not sent."""
 
     async def __call__(
         self, *, dry_run: bool = False, force: bool = False, batch_size: int = BATCH
@@ -114,6 +114,7 @@ class Sweep:
             todo = [one for one in found if one not in kept]
             self.expect(sum(one.repairable for one in todo))
             await repairs(todo)
+            self.expect(-sum(one.repairable and one.doc_key not in repairs.sent for one in todo))
             await repairs.forget(census.garbage.difference(one.doc_key for one in found))
         swept = Swept(
             documents=census.documents,

@@ -13,7 +13,7 @@ from typing import Final
 
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import Header, RawStreamMsg
+from nats.js.api import Header, RawStreamMsg, StreamState
 from nats.js.errors import APIError, NotFoundError
 
 from shared.bus.reading import PAGE_BYTES, Reader, newest, replies_to, scan, translated
@@ -205,16 +205,25 @@ class BucketFeed:
     def __init__(self, js: JetStreamContext, stream: str, prefix: str, reader: Reader) -> None:
         self._js, self._stream, self._prefix, self._reader = js, stream, prefix, reader
         self._last = 0
+        self._until: int | None = None
+        """Sequence at which this round of pages ends: a writer may never rest."""
 
     async def more(self) -> Sequence[tuple[str, bytes | None]]:
-        """The next changes in their order, None for a deletion; none: there is no more for now.
+        """The next changes in their order, None for a deletion.
+
+        No change: everything has been told that was there when the first of them were read.
 
         Raises:
             BusUnavailable: no answer, or something is missing; begin anew.
         """
-        page = await self._reader.more()
-        if page:
-            self._last = page[-1].metadata.sequence.stream
+        is_last = self._until is not None and self._last >= self._until
+        page = () if is_last else await self._reader.more()
+        if not page:
+            self._until = None
+            return ()
+        self._last = page[-1].metadata.sequence.stream
+        if self._until is None:
+            self._until = (await self._state()).last_seq
         return [
             (
                 message.subject.removeprefix(self._prefix),
@@ -229,9 +238,12 @@ class BucketFeed:
         Args:
             keys: how many different keys were told of, deleted ones too.
         """
-        with translated(f"reading {self._stream}"):
-            state = (await self._js.stream_info(self._stream)).state
+        state = await self._state()
         return state.messages >= keys and (state.last_seq != self._last or state.messages == keys)
+
+    async def _state(self) -> StreamState:
+        with translated(f"reading {self._stream}"):
+            return (await self._js.stream_info(self._stream)).state
 
     async def close(self) -> None:
         await self._reader.close()

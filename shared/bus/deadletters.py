@@ -83,6 +83,9 @@ async def drop(js: JetStreamContext, id: int) -> bool:
 
 NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST: Final = 2**53
+_DIGITS: Final = 20
+"""Python refuses to read a number of thousands of them."""
 
 
 def letter_of(message: Msg) -> DeadLetter:
@@ -203,7 +206,8 @@ def _letter(
 
 def _number(headers: Mapping[str, str], name: str) -> int:
     text = headers.get(name, "")
-    return int(text) if text.isdecimal() else 0
+    number = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+    return number if number < _MOST else 0
 
 
 def _named(headers: Mapping[str, str], field: str, data: bytes) -> object:

@@ -47,9 +47,8 @@ class LanceStore:
 
     Attributes:
         created: the table was not there.
-        rebuilt: the table was there, and could not be read or was made by a version that did not
-            seal rows; it was put aside as `<table>.broken-<n>`. Either way the index is empty and
-            has to be filled.
+        rebuilt: the table was there, and could not be read or was made by another version; it was
+            put aside as `<table>.broken-<n>`. Either way the index is empty and has to be filled.
     """
 
     def __init__(self, table: LanceTable, dimensions: int, index_from: int) -> None:
@@ -74,7 +73,7 @@ class LanceStore:
             index_from: number of rows from which searches use an approximate index.
 
         Raises:
-            StoreMismatch: the table exists with other columns or another number of dimensions.
+            StoreMismatch: instep did not make the table, or for another number of dimensions.
             StoreUnavailable: the folder cannot be used at the moment.
         """
         lance_limits.configure()

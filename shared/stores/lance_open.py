@@ -1,11 +1,15 @@
-"""Opening a LanceDB table: create it, refuse another one's, put a broken or an older one aside."""
+"""Opening a LanceDB table: create it, refuse a foreign one, put aside what cannot be used.
+
+That is one that is broken, or that another version of instep made.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import structlog
 
 from shared.errors import StoreMismatch
 from shared.stores import lance_limits, lance_rows, lance_upkeep
@@ -14,14 +18,19 @@ if TYPE_CHECKING:
     from lancedb import AsyncConnection
     from lancedb.table import AsyncTable
 
+log = structlog.get_logger(__name__)
+
 ASIDE: Final = "broken"
+OURS: Final = frozenset({"id", "doc_key", "born", "the key of id"})
+"""By these a table is known as one of instep's, whichever version made it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A table that can be read and written.
 
-    created: it was not there. rebuilt: it was there, and could not be read or had no seals.
+    created: it was not there. rebuilt: it was there, and could not be read or was made by another
+    version.
     """
 
     table: "AsyncTable"
@@ -44,15 +53,27 @@ async def open_table(
     """Open or create the table.
 
     Raises:
-        StoreMismatch: it holds other columns or another number of dimensions.
+        StoreMismatch: instep did not make it, or for another number of dimensions.
         RuntimeError, OSError, ValueError: the machine's trouble, not the table's.
     """
     found = await _readable(connection, folder, name, dimensions)
-    rebuilt = found is None and _put_aside(folder, name)
-    table = found or await connection.create_table(name, schema=lance_rows.schema(dimensions))
+    rows = found if isinstance(found, int) else None
+    usable = None if isinstance(found, int) else found
+    aside = None if usable else _put_aside(folder, name)
+    if aside and rows is not None:
+        log.warning("index_written_again", reason=_told(rows, aside))
+    table = usable or await connection.create_table(name, schema=lance_rows.schema(dimensions))
     if not any(index.columns == ["words"] for index in await table.list_indices()):
         await table.create_index("words", config=_text_index())
-    return Opened(table, created=found is None and not rebuilt, rebuilt=rebuilt)
+    return Opened(table, created=not (usable or aside), rebuilt=aside is not None)
+
+
+def _told(rows: int, aside: Path) -> str:
+    return (
+        f"another version of instep made the index: its {rows:,} rows are written again with "
+        "vectors from the cache, and only a text that the cache no longer holds is embedded anew; "
+        f"the old table stays as {aside} until you delete it"
+    )
 
 
 def _text_index() -> Any:
@@ -70,8 +91,10 @@ def _text_index() -> Any:
 
 async def _readable(
     connection: "AsyncConnection", folder: Path, name: str, dimensions: int
-) -> "AsyncTable | None":
-    """The table, or None when it is absent, its files are damaged, or its rows have no seals.
+) -> "AsyncTable | int | None":
+    """The table, or None when it is absent or its files are damaged.
+
+    Of a table that another version made, the number of its rows.
 
     Reading every id touches every data file, and a search the files of its index: torn files,
     which a power loss leaves, show here and not in the middle of the work.
@@ -83,8 +106,8 @@ async def _readable(
         schema = await table.schema()
         if not schema.names:  # so reads a manifest of zeros
             return None
-        if _check(name, schema, lance_rows.schema(dimensions)) == "unsealed":
-            return None
+        if not _is_current(place(folder, name), schema, lance_rows.schema(dimensions)):
+            return await table.count_rows()
         await table.query().select(["id"]).to_arrow()
         await _search_once(table, dimensions)
     except (RuntimeError, OSError, ValueError) as error:
@@ -113,34 +136,37 @@ def _holds_files(folder: Path, name: str) -> bool:
     return any(path.is_file() for path in place(folder, name).rglob("*"))
 
 
-def _put_aside(folder: Path, name: str) -> bool:
-    """Rename what is left of the table; False when there is nothing."""
+def _put_aside(folder: Path, name: str) -> Path | None:
+    """Rename what is left of the table; its new place, or None when there is nothing."""
     if not _holds_files(folder, name):
-        return False
+        return None
     taken = (folder / f"{name}.{ASIDE}-{n}" for n in range(1, 1_000_000))
-    place(folder, name).rename(next(path for path in taken if not path.exists()))
-    return True
+    aside = next(path for path in taken if not path.exists())
+    return place(folder, name).rename(aside)
 
 
-def _check(name: str, found: Any, wanted: Any) -> Literal["as wanted", "unsealed"]:
-    """Compare the columns of a table with those it should have.
-
-    An earlier version wrote rows without seals. Nothing can be said of them, and making them
-    again costs no encoding, so such a table is replaced.
+def _is_current(table: Path, found: Any, wanted: Any) -> bool:
+    """Whether a table has the columns that it should have; if not, another version made it.
 
     Raises:
-        StoreMismatch: it was made with other settings, or by somebody else.
+        StoreMismatch: instep did not make it, or for another number of dimensions.
     """
     have = {field.name: (field.type, field.nullable) for field in found}
     want = {field.name: (field.type, field.nullable) for field in wanted}
     differ = {key for key in have.keys() | want.keys() if have.get(key) != want.get(key)}
     if "id" in have and not found.field("id").metadata:
         differ.add("the key of id")
-    if differ == lance_rows.SEALS and not have.keys() & differ:
-        return "unsealed"
-    if differ:
+    foreign = differ & OURS
+    if "vector" in have and _length(have["vector"][0]) not in (None, _length(want["vector"][0])):
+        foreign.add("vector")
+    if foreign:
         raise StoreMismatch(
-            f"the table {name} was made otherwise ({', '.join(sorted(differ))}); "
-            "start a new generation, or move its folder away"
+            f"the table {table} was made otherwise ({', '.join(sorted(foreign))}): move {table} "
+            "away, and instep makes it anew and fills it from its ledger and its cache"
         )
-    return "as wanted"
+    return not differ
+
+
+def _length(kind: Any) -> int | None:
+    """How long each list of a column is; None where that is not fixed."""
+    return getattr(kind, "list_size", None)

@@ -61,7 +61,7 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
     "object": (
         StoreMismatch,
         "the collection holds other vectors or properties ({said}): "
-        "start a new generation, or delete the collection",
+        "delete the collection, and instep makes it anew and fills it from ledger and cache",
     ),
     "question": (QuestionRefused, "the vector store cannot take this question"),
     "full": (

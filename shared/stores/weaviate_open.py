@@ -167,7 +167,8 @@ async def open_collection(client: "WeaviateAsyncClient", name: str, *, replicas:
     if found := differences(described(config)):
         raise StoreMismatch(
             f"the collection {name} is not as instep makes it ({'; '.join(found)}): "
-            "start a new generation, or delete the collection and it is made and filled anew"
+            "delete the collection, and instep makes it anew and fills it from its ledger and its "
+            "cache; or set another store.weaviate.prefix, which fills another and keeps this one"
         )
     return Opened(created, notice, config.description or UNNAMED)
 

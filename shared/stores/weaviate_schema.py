@@ -102,7 +102,7 @@ WANTED_SCHEMA: Final = Described(
 def other_dimensions(found: int, wanted: int) -> StoreMismatch:
     return StoreMismatch(
         f"the collection holds vectors of {found} dimensions, the model makes {wanted}: "
-        "start a new generation, or use another store.weaviate.prefix"
+        "set another store.weaviate.prefix, which fills another and keeps this one"
     )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from services.folder import LOG, DataFolder
+
 
 @pytest.fixture
 def open_to_all(instep, tmp_path):
@@ -83,6 +85,15 @@ def test_a_folder_that_others_could_read_is_closed_and_that_is_told_once(open_to
     assert str(instep.data) in first.stderr
     assert (first.returncode, second.returncode, second.stderr) == (0, 0, "")
     assert first.stdout.startswith("{")
+
+
+def test_logs_are_among_what_instep_keeps_in_a_folder(tmp_path):
+    for name in (LOG, f"{LOG}.1"):
+        (tmp_path / name).touch()
+    loosen(tmp_path)
+    DataFolder(tmp_path).close_to_others()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_holds_other_things_too_stays_open_and_the_store_in_it_is_closed(

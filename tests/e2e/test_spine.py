@@ -1,15 +1,20 @@
 """What a person does: drop files, search, edit, move, delete; kill things; and search is right."""
 
+import asyncio
+import json
 import os
 import random
 import shutil
 import signal
 
+import lancedb
+import pyarrow as pa
 import pytest
 from instep_process import wait_until
 from services_alone import get
 
 from services.folder import DataFolder
+from shared.live import ANEW
 
 WORDS = ["harbour", "lantern", "orchard", "granite", "violin", "meadow", "copper", "saffron"]
 
@@ -130,6 +135,61 @@ def test_a_wiped_store_is_rebuilt_without_encoding(instep, notes):
     report = instep.json("validate")
     assert report["passed"] is True
     assert report["rows"] == first["chunks"]["searchable"] > 0
+
+
+COLUMNS = {
+    "one more": lambda table: table.add_columns({"more": "'of a later version'"}),
+    "one less": lambda table: table.drop_columns(["seal"]),
+    "another type": lambda table: table.alter_columns(
+        {"path": "title", "data_type": pa.large_string()}
+    ),
+}
+
+
+@pytest.mark.parametrize("alter", COLUMNS.values(), ids=COLUMNS.keys())
+def test_an_index_with_the_columns_of_another_version_is_written_again_without_encoding(
+    instep, notes, alter
+):
+    first = instep.json("up", notes, "--once")
+    (table,) = (instep.data / "store").glob("*.lance")
+    rows = first["chunks"]["searchable"]
+    other_columns(table, alter)
+
+    second = instep("up", notes, "--once", "--json")
+
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["chunks"]["embedded"] == 0
+    aside = table.with_suffix(".broken-1")
+    assert aside.is_dir()
+    told = [line for line in second.stderr.splitlines() if "another version of instep" in line]
+    assert len(told) == 1
+    assert f"its {rows} rows are written again" in told[0]
+    assert aside.name in told[0]
+    for n in range(6):
+        assert instep.found(f"unique{n}", status=(0,))[0] == f"n{n}.md"
+    report = instep.json("validate")
+    assert (report["passed"], report["rows"]) == (True, rows)
+
+
+def other_columns(table, alter):
+    async def change():
+        opened = await (await lancedb.connect_async(table.parent)).open_table(table.stem)
+        await alter(opened)
+
+    asyncio.run(change())
+
+
+def test_a_changed_setting_keeps_the_index_and_says_what_the_change_costs(instep, notes):
+    first = instep.json("up", notes, "--once")
+    instep.env |= {"INSTEP_CHUNKING__TOKENS": "40"}
+
+    second = instep("up", notes, "--once", "--json")
+
+    assert json.loads(second.stdout)["chunks"] == {**first["chunks"], "embedded": 0}
+    (told,) = [line for line in second.stderr.splitlines() if "chunking.tokens is 40" in line]
+    assert "the index stays as it was built: undo the change to keep it" in told
+    assert told.endswith(f"{ANEW} ({first['chunks']['searchable']} today)")
+    assert instep.found("unique3", status=(0,))[0] == "n3.md"
 
 
 def test_a_refused_file_is_listed_with_its_reason_and_harms_nobody(instep, notes):

@@ -84,11 +84,17 @@ def test_what_cannot_be_read_is_told_and_replaced_by_the_folder_by_an_edit_and_b
         lambda: found if (found := failures(instep)).keys() >= names | {nobodys} else None,
         within_s=180,
     )
-    status = instep.json("status")
+    status = wait_until(  # it may be half a second old
+        lambda: (
+            found
+            if (found := instep.json("status"))["documents"]["unreadable"] == len(listed)
+            else None
+        )
+    )
     checks = {c["name"]: c for c in instep.json("doctor", status=(0, 1))["checks"]}
 
     assert not status["in_step"]
-    assert status["documents"]["unreadable"] == 6
+    assert len(listed) == 6
     assert listed["docs/newer.md"]["code"] == "newer_schema"
     assert "newer version of instep" in listed["docs/newer.md"]["reason"]
     assert {listed[name]["code"] for name in names - {"docs/newer.md"}} == {"malformed_event"}

@@ -183,6 +183,10 @@ FIGURES = {
         f"more than {BURST_DOCUMENTS} changes at once, or {BURST_ROWS} chunks, and {PER_S:g} a",
     ),
     "operate/services.md": (f"has not turned for {WEDGED_AFTER_S:g} seconds",),
+    "operate/upgrading.md": (
+        f"keeps a vector for {DAYS['embcache']} days",
+        f"and {EMBCACHE.max_bytes // 1024**3} GB in all",
+    ),
     "reference/glossary.md": (
         f"at most {Chunking().tokens} tokens",
         f"for {DAYS['DLQ']} days",

@@ -207,3 +207,16 @@ async def test_following_reads_only_what_has_changed(world):
         await world.compare()
 
     assert await world.watch.current() is index
+
+
+async def test_a_reading_ends_though_there_is_always_one_more_change(world):
+    await world.write()
+    feed = await world.ledger.follow()
+    pages = 0
+    while await feed.more():
+        await world.write()
+        pages += 1
+
+        assert pages < 9
+    assert pages
+    assert await feed.more()

@@ -10,7 +10,6 @@ from shared.errors import (
     BusUnavailable,
     ChangeLogConflict,
     ConfigurationError,
-    MalformedEvent,
     PermanentError,
 )
 from shared.events import DocumentIndexed
@@ -148,11 +147,13 @@ async def test_a_change_sent_again_after_a_lost_acknowledgement_gets_the_same_se
     assert again == first
 
 
-async def test_a_newest_message_that_is_no_change_is_malformed(provisioned, changed):
-    await provisioned.publish(changed().subject, b"{}", stream="DOCS")
+async def test_a_newest_message_that_is_no_change_is_told_with_its_sequence(provisioned, changed):
+    sent = await provisioned.publish(changed().subject, b"{}", stream="DOCS")
 
-    with pytest.raises(MalformedEvent):
-        await JetChangeLog(provisioned).newest("docs", changed().document.doc_key)
+    newest = await JetChangeLog(provisioned).newest("docs", changed().document.doc_key)
+
+    assert (newest.sequence, newest.readable) == (sent.seq, None)
+    assert newest.change.reason.code == "malformed_event"
 
 
 async def test_a_full_log_keeps_what_it_has_until_there_is_room(provisioned, changed):

@@ -647,6 +647,17 @@ async def test_a_dead_letter_that_cannot_be_read_is_listed_by_itself(nats_world,
     assert [(letter.document, letter.batch) for letter in found] == [(None, None)] * 2
 
 
+@pytest.mark.nats
+@pytest.mark.parametrize("number", ["9" * 5000, str(2**53), "-1"])
+async def test_a_number_in_a_dead_letter_that_none_can_be_counts_as_none(nats_world, number):
+    subject = f"documents.changed.docs.{KEY}"
+    headers = {"Dlq-Seq": number, "Dlq-Deliveries": number, "Dlq-Subject": subject}
+    await nats_world.js.publish("dlq.DOCS.enricher_g1", b"", headers=headers)
+
+    (found,) = await deadletters.letters(nats_world.js)
+    assert (found.sequence, found.deliveries, found.document.revision) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_an_advisory_that_cannot_be_read_is_malformed(how):
     data = spoilt(how, b'{"stream": "DOCS"}', packed=False)

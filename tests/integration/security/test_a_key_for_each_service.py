@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -141,7 +141,8 @@ class Story:
         generation = self.crew.wirings["embedder"].generation.id
         async with self.keyed.session("admin") as admin:
             await admin.js.publish(f"documents.enriched.{generation}.docs", b"no event")
-            told = {"stream": "DOCS", "consumer": "x", "deliveries": 9}
+            now = datetime.now(UTC).isoformat()
+            told = {"stream": "DOCS", "consumer": "x", "deliveries": 9, "timestamp": now}
             for sequence in (1, (await admin.js.stream_info("DOCS")).state.last_seq):
                 body = json.dumps({**told, "stream_seq": sequence}).encode()
                 await admin.js.publish(f"{GIVEN_UP}.DOCS.x", body)

@@ -51,7 +51,8 @@ def started_by_compose(server):
     fake.write_text(f'#!/bin/sh\necho "$@" > {called}\n')
     fake.chmod(0o755)
     command = [part.replace("$$", "$") for part in (*nats["entrypoint"], *nats["command"])]
-    command[-1] = command[-1].replace("/data", str(server.folder / "store"))
+    for mounted, folder in (("/data", server.folder / "store"), ("/keys", server.keys)):
+        command[-1] = command[-1].replace(mounted, str(folder))
     path = f"{fake.parent}:{os.environ['PATH']}"
     subprocess.run(command, check=True, env={"PATH": path}, timeout=60)
     return called.read_text().split()
@@ -136,7 +137,7 @@ async def test_everything_is_found_and_goes_on_after_the_start_of_the_new_versio
     ]
     await crew.stop()
 
-    assert called == ["--config", "/keys/nats.conf"]
+    assert called == ["--config", str(older.keys / "nats.conf")]
     assert streams_below(older) == {ACCOUNT}
     assert not [line for line in provisioned_now if "created stream" in line]
     assert after == before
@@ -212,6 +213,14 @@ def test_keys_of_a_new_bus_say_nothing_of_an_older_one(tmp_path):
 
     assert server.make_keys()["notes"] == []
     assert BEFORE not in (server.keys / "auth.conf").read_text()
+
+
+def test_the_container_renames_nothing_while_an_older_image_writes_the_keys(older):
+    older.stop()
+    (older.folder / "store/jetstream/$G/streams/DOCS").mkdir(parents=True)
+    started_by_compose(older)
+
+    assert streams_below(older) == {DEFAULT_ACCOUNT}
 
 
 def test_the_container_renames_once_and_never_over_streams_that_are_there(tmp_path):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +16,12 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from structlog.testing import capture_logs
 
 from shared.errors import StoreMismatch, StoreUnavailable
 from shared.identity import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
-from shared.stores import lance, lance_sweep, lance_upkeep
+from shared.stores import lance, lance_rows, lance_sweep, lance_upkeep
 from shared.stores.lance import LanceStore
 from shared.stores.lance_table import MARK
 
@@ -29,6 +30,7 @@ KILLS = 4
 EVERYWHERE = Filter()
 
 Open = Callable[..., Awaitable[LanceStore]]
+Alter = Callable[[pa.Schema], Iterable[pa.Field]]
 
 WRITER = """
 import asyncio, sys
@@ -220,30 +222,76 @@ async def test_a_table_of_a_version_without_seals_is_put_aside_and_made_anew(ope
     assert await again.count() == 1
 
 
-@pytest.mark.parametrize(
-    "alter",
-    [
-        lambda schema: [field for field in schema if field.name != "title"],
-        lambda schema: [*schema, pa.field("more", pa.string())],
-        lambda schema: [field.remove_metadata() for field in schema],
-        lambda schema: [
-            pa.field("vector", pa.list_(pa.float32(), 3), nullable=False)
-            if field.name == "vector"
-            else field
-            for field in schema
-        ],
+ANOTHER_VERSION = {
+    "a column more": lambda schema: [*schema, pa.field("more", pa.string())],
+    "a column less": lambda schema: [field for field in schema if field.name != "title"],
+    "another type": lambda schema: altered(schema, pa.field("metadata", pa.binary())),
+    "other vectors of the length": lambda schema: altered(
+        schema, pa.field("vector", pa.list_(pa.float64(), DIMENSIONS))
+    ),
+    "may be null": lambda schema: altered(schema, pa.field("text", pa.string())),
+    "no seals": unsealed,
+    "no seals and a column more": lambda schema: [
+        *unsealed(schema),
+        pa.field("more", pa.string()),
     ],
-    ids=["a column less", "a column more", "no key", "other dimensions"],
-)
-async def test_a_table_without_seals_that_differs_elsewhere_is_refused(open_store, tmp_path, alter):
-    store = await open_store()
-    schema = pa.schema(
-        alter(unsealed((await (await store._table.now()).schema()).remove_metadata()))
-    )
-    connection = await lancedb.connect_async(tmp_path)
-    await connection.create_table("other", schema=schema)
+}
+FOREIGN = {
+    "no id": lambda schema: [field for field in schema if field.name != "id"],
+    "no doc_key": lambda schema: [field for field in schema if field.name != "doc_key"],
+    "born is text": lambda schema: altered(schema, pa.field("born", pa.string(), nullable=False)),
+    "no key": lambda schema: [field.remove_metadata() for field in unsealed(schema)],
+    "other dimensions": lambda schema: altered(
+        unsealed(schema), pa.field("vector", pa.list_(pa.float32(), 3), nullable=False)
+    ),
+}
 
-    with pytest.raises(StoreMismatch):
+
+def altered(schema: pa.Schema, wanted: pa.Field) -> list[pa.Field]:
+    return [wanted if field.name == wanted.name else field for field in schema]
+
+
+async def make_table(folder: Path, name: str, alter: Alter, rows: int = 0) -> None:
+    """A table with our columns, altered; what is not known of its rows is empty."""
+    schema = pa.schema(alter(lance_rows.schema(DIMENSIONS)))
+    connection = await lancedb.connect_async(folder)
+    table = await connection.create_table(name, schema=schema)
+    if rows:
+        known = lance_rows.to_arrow([row(n) for n in range(rows)], DIMENSIONS)
+        columns = [
+            known[field.name].cast(field.type)
+            if field.name in known.column_names
+            else pa.nulls(rows, field.type)
+            for field in schema
+        ]
+        await table.add(pa.table(columns, schema=schema))
+
+
+@pytest.mark.parametrize("alter", ANOTHER_VERSION.values(), ids=ANOTHER_VERSION.keys())
+async def test_a_table_of_another_version_is_put_aside_and_told_of(open_store, tmp_path, alter):
+    await make_table(tmp_path, "other", alter, 3)
+
+    with capture_logs() as said:
+        fresh = await open_store(table="other")
+        again = await open_store(table="other")
+
+    assert (fresh.created, fresh.rebuilt) == (False, True)
+    assert (again.created, again.rebuilt, await again.count()) == (False, False, 0)
+    (line,) = said
+    assert (line["event"], line["log_level"]) == ("index_written_again", "warning")
+    aside = tmp_path / "other.broken-1"
+    assert "its 3 rows are written again" in line["reason"]
+    assert f"stays as {aside} until you delete it" in line["reason"]
+    aside.rename(tmp_path / "kept.lance")
+    kept = await (await lancedb.connect_async(tmp_path)).open_table("kept")
+    assert await kept.count_rows() == 3
+
+
+@pytest.mark.parametrize("alter", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_a_table_that_no_version_of_this_index_made_is_refused(open_store, tmp_path, alter):
+    await make_table(tmp_path, "other", alter)
+
+    with pytest.raises(StoreMismatch, match=r"move .*other\.lance away"):
         await open_store(table="other")
 
     assert (tmp_path / "other.lance").is_dir()

@@ -226,6 +226,12 @@ async def test_the_whole_file_system_can_be_allowed(tmp_path):
     assert (await load(link(tmp_path / "a.md"))).data == b"allowed"
 
 
+async def test_the_root_of_the_file_system_is_no_document():
+    load = Load(Bodies(), references={"docs": ("file:///",)})
+
+    assert await refused(load, link("file:///")) == "source_gone"
+
+
 async def test_a_link_does_not_tell_what_exists_outside(load, tmp_path):
     (tmp_path / "secret").write_bytes(b"secret")
     for name, target in (("here", "secret"), ("nowhere", "nothing"), ("deep", "secret/nothing")):

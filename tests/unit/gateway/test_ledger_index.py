@@ -13,10 +13,13 @@ from services.gateway import documents, failures, ledger_index
 from services.gateway.ledger_index import LedgerIndex
 from services.gateway.ledger_watch import LedgerWatch
 from services.gateway.models import STATES
+from shared.bus.buckets import Value
 from shared.errors import BusUnavailable
 from shared.identity import doc_key
+from shared.ledgers.kv import KvLedger, KvLedgerFeed
 from shared.ledgers.memory import MemoryLedger
 from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.record_codec import to_bytes
 
 NOW = 1_800_000_000.0
 
@@ -262,3 +265,58 @@ def test_a_document_takes_less_than_200_bytes():
     tracemalloc.stop()
 
     assert size / count < 200
+
+
+def test_names_are_those_of_the_moment_they_were_asked_for():
+    index = LedgerIndex()
+    index.put(doc_key("docs", "a.md"), Record("docs", "a.md"))
+    names = index.names()
+    index.put(doc_key("docs", "b.md"), Record("docs", "b.md"))
+
+    assert set(names) == {("docs", "a.md")}
+
+
+LONG = Settled(1, "indexed", tuple(RowRef("a" * 26, n) for n in range(1, 2_000)), NOW, NOW, None)
+
+
+class Full:
+    """A bucket of records with many rows, which come without any wait."""
+
+    found = tuple(
+        (doc_key("docs", str(n)), to_bytes(Record("docs", str(n), LONG))) for n in range(5)
+    )
+
+    async def more(self):
+        return self.found
+
+    async def items(self):
+        for key, data in self.found:
+            yield key, Value(data, 1)
+
+
+async def followed(bucket):
+    return [change.doc_key for change in await KvLedgerFeed(bucket).more()]
+
+
+async def gone_through(bucket):
+    ledger = KvLedger(None, "gtest")
+    ledger._bucket = bucket
+    return [key async for key, _ in ledger.entries()]
+
+
+@pytest.mark.parametrize("read", [followed, gone_through])
+async def test_others_have_their_turn_while_long_records_are_read(read):
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    found = await read(Full())
+    others.cancel()
+
+    assert found == [key for key, _ in Full.found]
+    assert turns >= len(found) - 1

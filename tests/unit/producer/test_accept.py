@@ -67,6 +67,20 @@ async def test_the_same_content_is_published_once_whatever_the_caller_knows():
     assert len(log.appended) == 1
 
 
+async def test_an_unchanged_file_puts_its_body_again_which_may_have_been_lost():
+    log, text = MemoryChangeLog(), "word " * 100_000
+    accept = door(log)
+    await accept("a.md", Disk(text), BATCH, known=False)
+    name = log.appended[0].content.hash
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert await accept.bodies.forget(name, put_before=later)
+
+    outcome = await accept("a.md", Disk(text), BATCH, known=True)
+
+    assert outcome.word == "unchanged"
+    assert await accept.bodies.get(name) == text.encode()
+
+
 async def test_what_never_was_or_is_gone_already_is_not_deleted():
     log = MemoryChangeLog()
     accept = door(log)

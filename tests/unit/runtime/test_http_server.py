@@ -118,6 +118,7 @@ async def test_a_client_that_sends_headers_byte_by_byte_is_closed(monkeypatch):
 @pytest.mark.parametrize("size", [110_000, 50_000_000])
 async def test_a_client_that_does_not_take_its_answer_is_cut_off(size, monkeypatch, eventually):
     monkeypatch.setattr(http_server, "CLIENT_S", 0.05)
+    monkeypatch.setattr(http_server, "SLOWEST", size / 0.05)
     async with serving(size) as site:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALLEST)
@@ -125,6 +126,20 @@ async def test_a_client_that_does_not_take_its_answer_is_cut_off(size, monkeypat
             client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
             client.setblocking(False)
             await eventually(lambda: _is_reset(client))
+
+
+async def test_a_large_answer_has_the_time_that_a_slow_client_needs(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_S", 0.05)
+    size, taken = 8_000_000, 0
+    async with serving(size) as site:
+        reader, writer = await site.connect()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while data := await reader.read(1 << 16):
+            taken += len(data)
+            await asyncio.sleep(0.005)
+
+    assert taken == size
 
 
 def _is_reset(client):
@@ -152,6 +167,20 @@ async def test_a_connection_above_the_limit_takes_the_place_of_an_idle_one(monke
         for reader, writer in idle[1:]:
             writer.write(REQUEST)
             assert (await answer(reader))[1] == b"here"
+
+
+async def test_of_idle_connections_the_one_that_was_used_last_stays(monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS", 3)
+    async with serving() as site:
+        idle = [await site.connect() for _ in range(3)]
+        for reader, writer in (*idle, idle[0]):
+            writer.write(REQUEST)
+            await answer(reader)
+        await site.connect()
+        await closed(idle[1][0])
+        writer = idle[0][1]
+        writer.write(REQUEST)
+        assert (await answer(idle[0][0]))[1] == b"here"
 
 
 async def test_a_connection_above_the_limit_is_closed_while_all_others_are_answered(monkeypatch):

@@ -9,6 +9,7 @@ from services.up import is_behind
 from shared.bus.flow import StageFlow
 from shared.errors import BusUnavailable, ModelMismatch, StoreMismatch
 from shared.generations import Generation
+from shared.live import ANEW
 from shared.progress import Progress, SourceHealth
 from shared.settings import Chunking
 from shared.wiring import check_fingerprint
@@ -67,5 +68,6 @@ def test_a_model_that_is_not_the_one_of_the_index_is_refused(named):
     check_fingerprint("found", same)
 
     for other in ("another", named):
-        with pytest.raises(ModelMismatch, match="not those that the index was built with"):
+        with pytest.raises(ModelMismatch, match="not those that the index was built with") as no:
             check_fingerprint(other, same)
+        assert f"bring those back, which keeps the index, or {ANEW}" in str(no.value)

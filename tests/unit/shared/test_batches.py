@@ -268,6 +268,25 @@ async def test_what_version_0_1_0_set_aside_comes_back_with_a_further_document(b
     assert await shelf.keys() == []
 
 
+async def test_what_a_producer_of_version_0_1_0_adds_while_its_note_is_renamed_is_not_lost():
+    name = old_name("open", "c", "0a1b2c3d")
+
+    class Shared(MemoryShelf):
+        async def put(self, key, value):
+            await super().put(key, value)
+            if key != name:  # its last document comes just now
+                await super().put(name, old_note("c", {"d3": 3, "d4": 4}, whole=False))
+
+    shelf = Shared()
+    await shelf.put(name, old_note("c", {"d3": 3}, whole=False))
+    book = BatchBook(shelf, "g1")
+    await book.open()
+    found = await book.open()
+
+    assert dict(found[key("c")].members) == {"d3": 3, "d4": 4}
+    assert await shelf.keys(name) == []
+
+
 @pytest.mark.parametrize("write", range(4))
 async def test_a_process_that_dies_while_it_renames_old_notes_loses_none(write):
     class Dying(MemoryShelf):

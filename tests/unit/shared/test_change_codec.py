@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.producer.intake import stale
+from services.producer.submission import MAX_VERSION
 from shared.bus.settle import code_of
 from shared.change_codec import UnreadableChange, from_bytes
 from shared.errors import MalformedEvent, NewerSchema
@@ -66,7 +68,7 @@ def test_whatever_the_bytes_are_they_are_a_change_or_are_told_as_unreadable(data
     assert isinstance(found, UnreadableChange)
     assert found.reason.text
     assert 0 <= found.intake < 2**53
-    assert found.source_version is None or abs(found.source_version) < 2**53
+    assert found.source_version is None or abs(found.source_version) < 2**63
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,15 @@ def test_what_a_newer_version_has_written_is_named_and_keeps_its_place_in_the_or
     assert (found.intake, found.source_version, found.of_folder) == (7, -3, True)
 
 
-@pytest.mark.parametrize("odd", ["x", None, [], 2**60, -(2**60), 1e300, True])
+@pytest.mark.parametrize("version", [1_767_225_600_000_000_000, MAX_VERSION, -MAX_VERSION])
+def test_every_version_that_a_publisher_may_give_keeps_an_older_submission_out(version):
+    found = newer(intake=7, source_version=version)
+
+    assert found.source_version == version
+    assert stale(version - 1, intake=8, last=found)
+
+
+@pytest.mark.parametrize("odd", ["x", None, [], 2**63, -(2**63), 1e300, True])
 def test_odd_numbers_of_a_newer_version_are_left_out(odd):
     found = newer(intake=odd, source_version=odd)
 

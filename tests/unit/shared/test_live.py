@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import ConfigurationError, NotProvisioned
 from shared.generations import Generation
-from shared.live import LIVE, known_generation, live_generation
+from shared.live import ANEW, LIVE, known_generation, live_generation
 from shared.settings import Chunking
 from shared.shelves.memory import MemoryShelf
 
@@ -50,6 +50,7 @@ async def test_an_index_of_the_release_before_keeps_its_generation_and_the_name_
     assert live.differences == again.differences == ()
     assert again.generation == live.generation
     assert "its vectors are kept" in live.upgraded
+    assert live.upgraded.endswith(ANEW)
     assert again.upgraded == ""
 
 
@@ -112,5 +113,9 @@ async def test_a_note_of_an_unknown_version_is_refused(note):
     shelf = MemoryShelf()
     await shelf.put(LIVE, note)
 
-    with pytest.raises(ConfigurationError, match="another version"):
+    with pytest.raises(ConfigurationError, match="another version") as raised:
         await live_generation(shelf, WANTED)
+
+    assert "start that version again" in str(raised.value)
+    assert str(raised.value).endswith(ANEW)
+    assert await shelf.get(LIVE) == note

@@ -4,7 +4,7 @@ import json
 import math
 from base64 import b32encode
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,11 @@ from shared.ordering import (
     Pending,
     Reason,
     Record,
+    Revision,
     RowRef,
     Settled,
     newest_seq,
+    revise,
     state,
 )
 from shared.record_codec import from_bytes, read, to_bytes
@@ -246,6 +248,28 @@ def test_a_record_with_anything_odd_in_it_is_none_or_can_be_shown_and_written(at
         for time in times_of(record):
             datetime.fromtimestamp(time, UTC)
         assert read(to_bytes(record)) == record
+
+
+@pytest.mark.parametrize(
+    "changed_at",
+    [
+        datetime(9999, 1, 1, tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))),
+        datetime.min.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=23))),
+    ],
+    ids=str,
+)
+def test_whatever_time_a_change_may_carry_its_record_can_be_read_and_shown(changed_at):
+    revision = Revision(7, "removed", (), changed_at.timestamp())
+    record = revise(None, revision, source="docs", path="a.md", now=2.0)
+
+    found = from_bytes(to_bytes(record))
+
+    shown = datetime.fromtimestamp(found.pending.changed_at, UTC)
+    assert abs(shown.timestamp() - changed_at.timestamp()) <= timedelta(days=1).total_seconds()
+    assert found.pending.seq == 7
 
 
 def times_of(record):

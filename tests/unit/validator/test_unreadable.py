@@ -68,6 +68,20 @@ async def test_a_document_whose_change_cannot_be_read_is_noted_and_told_by_every
     assert await house.search("the granite two")
 
 
+async def test_what_cannot_be_sent_again_is_not_expected(house):
+    house.changes.write("docs", KEY, b"garbage")
+    house.ledger.write(doc_key("docs", "one.md"), b"garbage")
+    expected = []
+    sweep = Sweep(
+        GENERATION, house.ledger, house.store, house.changes, StillRoad(), lambda: house.time,
+        lambda: ("docs",), Limits(second_look_s=0), expected.append,
+    )  # fmt: skip
+    found = await sweep(batch_size=0)
+
+    assert found.beyond_repair == 1
+    assert sum(expected) == len(found.resubmitted) == 1
+
+
 async def test_a_rehearsal_notes_nothing(house):
     house.changes.write("docs", KEY, b"garbage")
 
