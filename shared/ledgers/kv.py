@@ -17,7 +17,7 @@ from shared.record_codec import read, to_bytes
 from shared.topology import ledger_bucket
 
 AT_ONCE_BYTES: Final = 16 * 1024
-"""Of records that are decoded before others have their turn: that takes 20 to 50 ms."""
+"""Of records that are decoded before others have their turn."""
 
 log = structlog.get_logger(__name__)
 

@@ -145,7 +145,8 @@ async def test_an_answer_to_a_publisher_reaches_nothing_of_the_services(bus, ide
         seen = await witness.all_until_now()
         after = await state(admin.jetstream())
 
-    assert seen.count(target) == 2 * asked.count(target)  # those that were sent there themselves
+    # no more than what was sent there itself, of which the witness may miss some
+    assert seen.count(target) <= 2 * asked.count(target)
     assert after == before
 
 
