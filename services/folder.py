@@ -26,8 +26,6 @@ LOG: Final = "instep.log"
 """What `up` logs while a person reads its lines."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
-_BRIEF_S: Final = 15.0
-"""A command that opens the folder of no running instance holds it for a second or so."""
 _POLL_S: Final = 0.003
 _ORIGIN: Final = "origin"
 _ORIGIN_SEEN: Final = "origin.json"
@@ -47,6 +45,18 @@ class Instance:
     gateway_url: str | None
     started_at: str
     version: str
+
+
+class FolderInUse(ConfigurationError):
+    """Another process holds the data folder.
+
+    Args:
+        passes: by itself: a command ends, or an instance that starts is there to be asked.
+    """
+
+    def __init__(self, message: str, *, passes: bool) -> None:
+        super().__init__(message)
+        self.passes = passes
 
 
 class DataFolder:
@@ -95,18 +105,18 @@ class DataFolder:
 
         Args:
             watching: folders to name to whoever comes second.
-            briefly: for one command: whoever comes second waits for its end.
+            briefly: for one command, which whoever comes second may wait for.
 
         Raises:
-            ConfigurationError: another process is; says which.
+            FolderInUse: another process is; says which.
+            ConfigurationError: the folder cannot be made.
         """
         self.create()
         with private_files(), opened(self._lock_file) as lock:
-            began = time.monotonic()
+            deadline = time.monotonic() + _LOCK_WAIT_S
             while not try_lock(lock):
-                patience_s = _BRIEF_S if holder_of(lock).get("briefly") is True else _LOCK_WAIT_S
-                if time.monotonic() - began > patience_s:
-                    raise ConfigurationError(_taken(self.path, holder_of(lock)))
+                if time.monotonic() > deadline:
+                    raise _taken(self.path, holder_of(lock), briefly=briefly)
                 time.sleep(_POLL_S)
             holder = {
                 "pid": os.getpid(),
@@ -232,14 +242,19 @@ def holder_of(lock: int) -> Mapping[str, Any]:
     return {}
 
 
-def _taken(folder: Path, holder: Mapping[str, Any]) -> str:
+def _taken(folder: Path, holder: Mapping[str, Any], *, briefly: bool) -> FolderInUse:
     who = f"pid {holder.get('pid', 'unknown')}, since {holder.get('started_at', 'unknown')}"
+    if holder.get("briefly") is True:
+        what = f"{folder} is in use by another command ({who}): try again when that has ended"
+        return FolderInUse(what, passes=True)
+    if briefly:
+        what = f"the instance of {folder} is starting or stopping ({who}): try again in a moment"
+        return FolderInUse(what, passes=True)
     folders = holder.get("watching")
     watching = ", ".join(map(str, folders)) if isinstance(folders, list) else ""
     doing = f", watching {watching}" if watching else ""
-    return (
-        f"{folder} is in use ({who}{doing}); stop that instance or give another folder with --data"
-    )
+    fix = "stop that instance or give another folder with --data"
+    return FolderInUse(f"{folder} is in use ({who}{doing}); {fix}", passes=False)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -7,8 +7,9 @@ the bundled server stops after everybody who talks to it.
 import asyncio
 import importlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from services.folder import DataFolder
+from services.folder import DataFolder, FolderInUse
 from services.joining import Waits, patiently, unless, until_lost
 from services.local import LocalServer
 from services.memory import keep_small
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
+TURN_S: Final = 15.0
+"""A command that opens the folder of no running instance holds it for a second or so."""
+TURN_LOOK_S: Final = 0.05
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 
 
@@ -196,13 +200,38 @@ async def bus(
     bundled server cannot be kept alive, and when the folder is gone. `briefly`: for one command.
     """
     folder = DataFolder(data)
-    with folder.lock(watching, briefly=briefly):
+    with ExitStack() as stack:
+        await _turn(folder, stop, partial(folder.lock, watching, briefly=briefly), stack)
         async with _guarded(until_lost(folder), stop):
             if settings.bus.url is not None:
                 yield settings.bus.url
                 return
             async with LocalServer(data, settings.bus) as server, _guarded(server.wait(), stop):
                 yield server.url
+
+
+async def _turn(
+    folder: DataFolder,
+    stop: Stop,
+    lock: Callable[[], AbstractContextManager[None]],
+    held: ExitStack,
+) -> None:
+    """Take the lock into `held`; what holds it for a moment is waited for.
+
+    Raises:
+        FolderInUse: it is held for long, or the instance that was starting can be asked now.
+    """
+    deadline = time.monotonic() + TURN_S
+    while True:
+        try:
+            held.enter_context(lock())
+        except FolderInUse as error:
+            is_over = stop.event.is_set() or time.monotonic() > deadline
+            if not error.passes or is_over or folder.read_instance() is not None:
+                raise
+            await asyncio.sleep(TURN_LOOK_S)
+        else:
+            return
 
 
 @asynccontextmanager
@@ -238,7 +267,7 @@ async def provision(options: "Options") -> list[str]:
     settings = options.settings()
     logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
-        context = bus(settings, options.data, Stop())
+        context = bus(settings, options.data, Stop(), briefly=True)
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:

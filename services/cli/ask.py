@@ -7,7 +7,7 @@ from typing import Any
 from services.cli import client
 from services.cli.exits import unreachable
 from services.cli.options import Options, Surroundings
-from services.folder import DataFolder
+from services.folder import DataFolder, FolderInUse
 
 
 def ask(
@@ -23,8 +23,17 @@ def ask(
         Stop: no instance answers (status 3), or the answer is no.
     """
     url = find(options)
-    if url is not None:
-        return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
+    if url is None:
+        try:
+            return _offline(options, operation, fields)
+        except FolderInUse:
+            url = find(options)  # it has just started
+            if url is None:
+                raise
+    return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
+
+
+def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if not options.data.is_dir():
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
     from services.cli.offline import answer_offline

@@ -79,10 +79,19 @@ def test_nothing_changes_so_there_is_nothing_to_watch(instep, left):
 
 
 def test_what_is_published_meanwhile_is_taken_by_the_next_run(instep, left):
-    sent = instep("publish", "-", "--source", "inbox", "--path", "sent.md", stdin="# S\n\nbeacon\n")
+    instep.data.chmod(0o755)  # a warning is no part of the answer
+    args = ("publish", "-", "--source", "inbox", "--path", "sent.md")
+    sent = instep.json(*args, status=(1,), stdin="# S\n\nbeacon\n")
+    again = instep(*args, stdin="# S\n\nbeacon and lantern\n")
     status = instep.json("status")
     instep.json("up", left, "--once", status=(0, 1))
+    reported = {batch["batch"]["id"] for batch in instep.json("report", "--list")["batches"]}
 
-    assert "1 stored on the bus, but no producer runs" in sent.stderr
-    assert (status["pending_documents"], status["in_step_as_of"]) == (1, None)
-    assert "sent.md" in instep.found("beacon")
+    assert (sent["accepted"], sent["waiting"]) == (0, 1)
+    assert (again.returncode, "1 stored on the bus, but no producer runs" in again.stderr) == (
+        1,
+        True,
+    )
+    assert (status["pending_documents"], status["in_step_as_of"]) == (2, None)
+    assert set(instep.found("beacon")) & set(instep.found("lantern")) >= {"sent.md"}
+    assert sent["batch"] in reported
