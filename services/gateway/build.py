@@ -232,15 +232,13 @@ async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
 def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Folders:
     """The folders as the last process left them; where none was watched, nothing is missed. Pure.
 
-    The change of a folder after the last word about it is not known, whatever came of the others.
+    What changed in a folder after the last word about it is not known, whatever is known of others.
     """
-    moments = [one.at for one in told]
-    last = max(moments, default=now)
     return _Folders(
-        listed=all_listed(told, last),
+        listed=all(one.listed and not one.error for one in told),
         held=sum(hold.vanished for hold in holds if hold.waits),
-        health={one.source: one.health(last) for one in told},
-        watched_at=min(moments, default=now),
+        health={one.source: SourceHealth(one.error, dict(one.problems)) for one in told},
+        watched_at=min((one.at for one in told), default=now),
     )
 
 

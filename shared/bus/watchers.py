@@ -40,8 +40,10 @@ async def told(shelf: Shelf) -> Sequence[Watched]:
 
 async def last_told(shelf: Shelf) -> Sequence[Watched]:
     """What every source looked like when the last process watched it. Raises BusUnavailable."""
-    notes = await _notes(shelf, time.time())
-    return remembered(notes, max((one.at for one in notes), default=0.0))
+    now = time.time()
+    notes = await _notes(shelf, now)
+    last = max((min(one.at, now) for one in notes), default=now)  # the clock may have been ahead
+    return remembered(notes, last)
 
 
 async def _notes(shelf: Shelf, now: float) -> list[Watched]:
