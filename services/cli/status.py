@@ -27,7 +27,7 @@ def run(args: Namespace, options: Options) -> int:
     while True:
         if find(options) is None:
             raise unreachable(
-                f"no instance runs in {options.data}, so nothing changes",
+                f"no instance runs in {options.data}: there is nothing to watch",
                 "instep up PATH; or instep status, without --watch",
             )
         answer = _answer(args, options)
