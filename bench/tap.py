@@ -66,6 +66,7 @@ class Tap:
         for subject in ("documents.>", "embeddings.>", "$KV.*.*"):
             await bus.subscribe(subject, cb=self._published, pending_msgs_limit=0)
         await bus.subscribe("*.*", cb=self._delivered, pending_msgs_limit=0)
+        await bus.flush()  # its PING goes ahead of what waits to be sent
         await bus.flush()
         self._on.set()
         while not self._done.is_set():

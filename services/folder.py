@@ -47,6 +47,18 @@ class Instance:
     version: str
 
 
+class FolderInUse(ConfigurationError):
+    """Another process holds the data folder.
+
+    Args:
+        passes: by itself: a command ends, or an instance that starts is there to be asked.
+    """
+
+    def __init__(self, message: str, *, passes: bool) -> None:
+        super().__init__(message)
+        self.passes = passes
+
+
 class DataFolder:
     """Where an instance keeps everything."""
 
@@ -88,27 +100,30 @@ class DataFolder:
             )
 
     @contextlib.contextmanager
-    def lock(self, watching: Sequence[Path] = ()) -> Iterator[None]:
+    def lock(self, watching: Sequence[Path] = (), *, briefly: bool = False) -> Iterator[None]:
         """Be the one instance of this folder; whatever the process makes meanwhile is private.
 
         Args:
             watching: folders to name to whoever comes second.
+            briefly: for one command, which whoever comes second may wait for.
 
         Raises:
-            ConfigurationError: another process is; says which.
+            FolderInUse: another process is; says which.
+            ConfigurationError: the folder cannot be made.
         """
         self.create()
         with private_files(), opened(self._lock_file) as lock:
             deadline = time.monotonic() + _LOCK_WAIT_S
             while not try_lock(lock):
                 if time.monotonic() > deadline:
-                    raise ConfigurationError(_taken(self.path, holder_of(lock)))
+                    raise _taken(self.path, holder_of(lock), briefly=briefly)
                 time.sleep(_POLL_S)
             holder = {
                 "pid": os.getpid(),
                 "command": " ".join(sys.argv),
                 "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "watching": [str(path) for path in watching],
+                "briefly": briefly,
             }
             os.ftruncate(lock, 0)
             os.pwrite(lock, json.dumps(holder).encode(), 0)
@@ -227,14 +242,19 @@ def holder_of(lock: int) -> Mapping[str, Any]:
     return {}
 
 
-def _taken(folder: Path, holder: Mapping[str, Any]) -> str:
+def _taken(folder: Path, holder: Mapping[str, Any], *, briefly: bool) -> FolderInUse:
     who = f"pid {holder.get('pid', 'unknown')}, since {holder.get('started_at', 'unknown')}"
+    if holder.get("briefly") is True:
+        what = f"{folder} is in use by another command ({who}): try again when that has ended"
+        return FolderInUse(what, passes=True)
+    if briefly:
+        what = f"the instance of {folder} is starting or stopping ({who}): try again in a moment"
+        return FolderInUse(what, passes=True)
     folders = holder.get("watching")
     watching = ", ".join(map(str, folders)) if isinstance(folders, list) else ""
     doing = f", watching {watching}" if watching else ""
-    return (
-        f"{folder} is in use ({who}{doing}); stop that instance or give another folder with --data"
-    )
+    fix = "stop that instance or give another folder with --data"
+    return FolderInUse(f"{folder} is in use ({who}{doing}); {fix}", passes=False)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -7,8 +7,9 @@ the bundled server stops after everybody who talks to it.
 import asyncio
 import importlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from services.folder import DataFolder
+from services.folder import DataFolder, FolderInUse
 from services.joining import Waits, patiently, unless, until_lost
 from services.local import LocalServer
 from services.memory import keep_small
@@ -32,6 +33,7 @@ from shared.live import Live
 from shared.progress import Progress
 from shared.services import SERVICES, Service, service_of
 from shared.settings import Settings
+from shared.topology import LISTINGS
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ T = TypeVar("T")
 
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
+TURN_S: Final = 15.0
+"""A command that opens the folder of no running instance holds it for a second or so."""
+TURN_LOOK_S: Final = 0.05
 
 
 @dataclass
@@ -182,21 +187,51 @@ async def _build(service: Service, wiring: Wiring) -> Part:
 
 @asynccontextmanager
 async def bus(
-    settings: Settings, data: Path, stop: Stop, watching: Sequence[Path] = ()
+    settings: Settings,
+    data: Path,
+    stop: Stop,
+    watching: Sequence[Path] = (),
+    *,
+    briefly: bool = False,
 ) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
     Holds the lock of the data folder, so that there is one instance of it. `stop` learns when the
-    bundled server cannot be kept alive, and when the folder is gone.
+    bundled server cannot be kept alive, and when the folder is gone. `briefly`: for one command.
     """
     folder = DataFolder(data)
-    with folder.lock(watching):
+    with ExitStack() as stack:
+        await _turn(folder, stop, partial(folder.lock, watching, briefly=briefly), stack)
         async with _guarded(until_lost(folder), stop):
             if settings.bus.url is not None:
                 yield settings.bus.url
                 return
             async with LocalServer(data, settings.bus) as server, _guarded(server.wait(), stop):
                 yield server.url
+
+
+async def _turn(
+    folder: DataFolder,
+    stop: Stop,
+    lock: Callable[[], AbstractContextManager[None]],
+    held: ExitStack,
+) -> None:
+    """Take the lock into `held`; what holds it for a moment is waited for.
+
+    Raises:
+        FolderInUse: it is held for long, or the instance that was starting can be asked now.
+    """
+    deadline = time.monotonic() + TURN_S
+    while True:
+        try:
+            held.enter_context(lock())
+        except FolderInUse as error:
+            is_over = stop.event.is_set() or time.monotonic() > deadline
+            if not error.passes or is_over or folder.read_instance() is not None:
+                raise
+            await asyncio.sleep(TURN_LOOK_S)
+        else:
+            return
 
 
 @asynccontextmanager
@@ -232,7 +267,7 @@ async def provision(options: "Options") -> list[str]:
     settings = options.settings()
     logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
-        context = bus(settings, options.data, Stop())
+        context = bus(settings, options.data, Stop(), briefly=True)
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:
@@ -252,14 +287,18 @@ class Opened:
 
 @asynccontextmanager
 async def offline(options: "Options") -> AsyncIterator[Opened]:
-    """The data folder without an instance: its bus runs, nothing consumes, nothing watches."""
+    """The data folder without an instance: its bus runs, nothing consumes, nothing watches.
+
+    On a bus of the settings there may be services: what they tell is asked for, as a gateway does.
+    """
     settings = options.settings()
     logs.configure(settings.telemetry)
     from services.assembly import faces
+    from services.producer.holds import NotedHolds
 
     stop = Stop()
     async with (
-        bus(settings, options.data, stop) as url,
+        bus(settings, options.data, stop, briefly=True) as url,
         wired(
             settings,
             options.data,
@@ -268,6 +307,8 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
             stop=stop,
         ) as (wiring, _),
     ):
+        if settings.bus.url is None:
+            wiring.runs, wiring.holds = False, NotedHolds(await wiring.shelf(LISTINGS))
         everything = await faces(wiring)
         yield Opened(everything.queries, everything.commands)
 

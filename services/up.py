@@ -30,6 +30,7 @@ from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
 from shared.services import NAMES, in_flight
 from shared.settings import Embedding, Telemetry
+from shared.topology import ACCEPT, Stage
 from shared.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -294,14 +295,22 @@ async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
     batch, because it had not announced it yet.
     """
     tracker, ledger = await track(wiring), await wiring.ledger()
-    while not wiring.progress.listed or tracker.open_count():
+    while not wiring.progress.listed:
+        await asyncio.sleep(LOOK_S)
+    await _passed(wiring, ACCEPT)  # submissions open batches, too
+    while tracker.open_count():
         await asyncio.sleep(LOOK_S)
     generation = wiring.generation.id
     for stage in in_flight(generation):
-        since = time.time()  # what it publishes for an older message is younger
-        while is_behind(await flow(wiring.session.js, [stage]), since):
-            await asyncio.sleep(10 * LOOK_S)
+        await _passed(wiring, stage)
     while repairs := unrepaired(repairs, await ledger.get_many(repairs)):
+        await asyncio.sleep(10 * LOOK_S)
+
+
+async def _passed(wiring: Wiring, stage: Stage[Any]) -> None:
+    """Return when the stage has finished every message that it had when this was called."""
+    since = time.time()  # what it publishes for an older message is younger
+    while is_behind(await flow(wiring.session.js, [stage]), since):
         await asyncio.sleep(10 * LOOK_S)
 
 

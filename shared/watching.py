@@ -94,6 +94,7 @@ def _hold(raw: Any) -> Hold | None:
         of=int(raw["of"]),
         sample=tuple(map(str, raw["sample"])),
         kept=bool(raw["kept"]),
+        released=bool(raw.get("released", False)),
     )
 
 

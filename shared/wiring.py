@@ -66,6 +66,8 @@ class Wiring:
     """Where the gateway of this process listens, once it does."""
     holds: Holds | None = None
     """Removals that wait; None where this process watches no folders."""
+    runs: bool = True
+    """An instance runs; else the bus was opened to be asked, and no process watches or works."""
     auditor: Auditor | None = None
     """The source's side of the sweep; None where this process watches no folders."""
     _built: dict[str, asyncio.Task[Any]] = field(default_factory=dict)

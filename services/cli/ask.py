@@ -2,29 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from services.cli import client
 from services.cli.exits import unreachable
 from services.cli.options import Options, Surroundings
-from services.folder import DataFolder
-
-OFFLINE: Final = frozenset(
-    {
-        "search",
-        "document",
-        "documents",
-        "failures",
-        "retry",
-        "drop",
-        "validate",
-        "sweep",
-        "report",
-        "batches",
-        "validations",
-    }
-)
-"""What can be answered without a running instance."""
+from services.folder import DataFolder, FolderInUse
 
 
 def ask(
@@ -40,16 +23,19 @@ def ask(
         Stop: no instance answers (status 3), or the answer is no.
     """
     url = find(options)
-    if url is not None:
-        return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
-    folder = DataFolder(options.data)
-    if not folder.path.is_dir():
+    if url is None:
+        try:
+            return _offline(options, operation, fields)
+        except FolderInUse:
+            url = find(options)  # it has just started
+            if url is None:
+                raise
+    return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
+
+
+def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not options.data.is_dir():
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
-    if operation not in OFFLINE:
-        has_none = options.settings().bus.url is None and not folder.holds_an_index()
-        nothing = f"nothing is indexed here: {options.data} holds no index"
-        says = nothing if has_none else f"no instance runs in {options.data}"
-        raise unreachable(says, "instep up PATH")
     from services.cli.offline import answer_offline
 
     return answer_offline(options, operation, fields)

@@ -32,13 +32,20 @@ class Sent:
 
 
 async def send(
-    url: str, access: Access, source: str, items: Sequence[Submission], run: str
+    url: str,
+    access: Access,
+    source: str,
+    items: Sequence[Submission],
+    run: str,
+    *,
+    wait_s: float = RECEIPT_WAIT_S,
 ) -> list[Sent]:
     """Publish all and wait for the receipts.
 
     Args:
         access: who publishes, where the bus asks for keys.
         run: names this call: a repeated publish of the same item is stored once.
+        wait_s: for each receipt; 0 where no producer runs.
 
     Raises:
         Stop: no bus answers.
@@ -62,7 +69,7 @@ async def send(
                 )
                 try:
                     await store(client.jetstream(), message)
-                    receipt = await asyncio.wait_for(answer, RECEIPT_WAIT_S)
+                    receipt = await asyncio.wait_for(answer, wait_s)
                 except TimeoutError:
                     return Sent(item, None)
                 except ConfigurationError:

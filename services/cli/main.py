@@ -42,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
 
 def explain(error: Exception) -> tuple[str, int]:
     """One line and the status for an error that no command has foreseen."""
+    from services.folder import FolderInUse
     from shared.errors import (
         BusUnavailable,
         ConfigurationError,
@@ -53,6 +54,8 @@ def explain(error: Exception) -> tuple[str, int]:
     match error:
         case EncoderBusy():
             return f"{error}. Fix: start it again", exits.NOT_REACHABLE
+        case FolderInUse(passes=True):
+            return str(error), exits.NOT_REACHABLE
         case ConfigurationError():
             return str(error), exits.CHANGE_SOMETHING
         case BusUnavailable() | StoreUnavailable():

@@ -1,6 +1,7 @@
 """`instep publish`."""
 
 import asyncio
+import importlib
 import time
 import uuid
 from argparse import Namespace
@@ -15,10 +16,11 @@ from services.cli.exits import unreachable
 from services.cli.options import Options
 from services.cli.submissions import Faulty, Submission, of_args, with_batch
 from services.cli.terminal import note, plural, print_json, seconds
-from services.folder import DataFolder
+from services.folder import DataFolder, FolderInUse
 
 if TYPE_CHECKING:  # the bus's client comes in only when something is sent
     from services.cli.intake import Sent
+    from shared.bus.connect import Access
 
 
 @dataclass(slots=True)
@@ -82,20 +84,52 @@ def _send(items: Sequence[Submission], source: str, batch: str, options: Options
     from shared.bus.connect import access_of
     from shared.bus.permissions import PUBLISHER
 
-    url = _bus_url(options)
     numbered = with_batch(items, source, batch, datetime.now(UTC))
-    access = access_of(options.settings().bus, PUBLISHER)
-    return asyncio.run(send(url, access, source, numbered, uuid.uuid4().hex))
+    access, name = access_of(options.settings().bus, PUBLISHER), uuid.uuid4().hex
+    url = _bus_url(options)
+    if url is None:
+        try:
+            return asyncio.run(_stored(options, access, source, numbered, name))
+        except FolderInUse:
+            url = _bus_url(options)  # it has just started
+            if url is None:
+                raise
+    return asyncio.run(send(url, access, source, numbered, name))
 
 
-def _bus_url(options: Options) -> str:
-    """The server of the settings, else that of the running instance."""
+async def _stored(
+    options: Options, access: "Access", source: str, items: Sequence[Submission], name: str
+) -> "list[Sent]":
+    """Put submissions on the bundled bus, where the next instance finds them."""
+    from services.cli.intake import send
+    from shared import logs
+
+    runtime: Any = importlib.import_module("services.runtime")
+    settings = options.settings()
+    logs.configure(settings.telemetry)
+    async with runtime.bus(settings, options.data, runtime.Stop(), briefly=True) as url:
+        return await send(url, access, source, items, name, wait_s=0.0)
+
+
+def _bus_url(options: Options) -> str | None:
+    """The server of the settings, else that of the running instance; None where none runs.
+
+    Raises:
+        Stop: no instance has ever run here, or a gateway is named whose bus is not.
+    """
     url = options.settings().bus.url
     if url is None:
-        instance = DataFolder(options.data).read_instance()
+        folder = DataFolder(options.data)
+        instance = folder.read_instance()
         url = instance.nats_url if instance else None
-    if url is None:
-        raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
+        if url is None and (gateway := find(options)) is not None:
+            raise unreachable(
+                f"no instance runs in {options.data}, and documents reach that of {gateway} over "
+                "its bus only",
+                "set INSTEP_BUS__URL",
+            )
+        if url is None and not folder.holds_an_index():
+            raise unreachable(f"nothing is indexed here: {options.data}", "instep up PATH")
     return url
 
 

@@ -5,7 +5,8 @@ import time
 from argparse import Namespace
 from typing import Any, Final
 
-from services.cli.ask import ask
+from services.cli.ask import ask, find
+from services.cli.exits import unreachable
 from services.cli.options import Options
 from services.cli.terminal import Terminal, print_json
 from services.cli.text import status as text
@@ -24,6 +25,11 @@ def run(args: Namespace, options: Options) -> int:
     if animate:
         sys.stdout.write(CLEAR)
     while True:
+        if find(options) is None:
+            raise unreachable(
+                f"no instance runs in {options.data}: there is nothing to watch",
+                "instep up PATH; or instep status, without --watch",
+            )
         answer = _answer(args, options)
         if animate:
             sys.stdout.write(HOME_AND_CLEAR)

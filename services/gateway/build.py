@@ -32,12 +32,12 @@ from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.ports import Shelf
+from shared.ports import Hold, Shelf
 from shared.progress import SourceHealth
 from shared.services import stages
 from shared.settings import Settings
 from shared.topology import INSTANCE
-from shared.watching import all_listed
+from shared.watching import Watched, all_listed
 from shared.wiring import Wiring
 
 PORTS_TRIED: Final = 20
@@ -180,6 +180,7 @@ def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observa
             listed=folders.listed,
             sources=folders.health,
             held=folders.held,
+            watched_at=folders.watched_at,
         )
 
     return observe
@@ -190,12 +191,16 @@ class _Folders(NamedTuple):
     """They have been listed, and can be: else nobody knows what has changed."""
     held: int
     health: Mapping[str, SourceHealth]
+    watched_at: float | None = None
+    """Unix time; None: they are watched now."""
 
 
 async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
     """What is known of the watched folders, wherever they are watched."""
-    progress = wiring.progress
-    if wiring.holds is not None or progress.listed:
+    progress, holds = wiring.progress, wiring.holds
+    if holds is not None and not wiring.runs:
+        return _as_left(await watchers.last_told(instance), await holds.list(), now)
+    if holds is not None:
         health = {
             name: SourceHealth(one.error, dict(one.problems))
             for name, one in progress.sources.items()
@@ -203,8 +208,21 @@ async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
         broken = any(one.error for one in health.values())
         return _Folders(progress.listed and not broken, progress.held, health)
     told = await watchers.told(instance)
-    held = sum(one.hold.vanished for one in told if one.hold and not one.hold.kept)
+    held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
+
+
+def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Folders:
+    """The folders as the last process left them; where none was watched, nothing is missed. Pure.
+
+    What changed in a folder after the last word about it is not known, whatever is known of others.
+    """
+    return _Folders(
+        listed=all(one.listed and not one.error for one in told),
+        held=sum(hold.vanished for hold in holds if hold.waits),
+        health={one.source: SourceHealth(one.error, dict(one.problems)) for one in told},
+        watched_at=min((one.at for one in told), default=now),
+    )
 
 
 def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:

@@ -19,12 +19,16 @@ async def listed(watched: Watched) -> HoldsAnswer:
     found = await _here(watched).list()
     return HoldsAnswer(
         holds=tuple(HoldView(**asdict(hold)) for hold in found),
-        total=sum(hold.vanished for hold in found if not hold.kept),
+        total=sum(hold.vanished for hold in found if hold.waits),
     )
 
 
 async def release(watched: Watched, source: str) -> HoldAnswer:
-    """Take the documents out of the index. Raises Problem: nothing of the source is held."""
+    """Take the documents out of the index; where no instance runs, the next one does.
+
+    Raises:
+        Problem: nothing of the source is held.
+    """
     holds = _here(watched)
     await _find(holds, source)
     removed = await holds.release(source)
@@ -33,7 +37,7 @@ async def release(watched: Watched, source: str) -> HoldAnswer:
         source=source,
         done=removed > 0,
         documents=removed,
-        detail="" if removed else _why_not(left),
+        detail=_after(left) if removed else _why_not(left),
     )
 
 
@@ -62,6 +66,13 @@ async def _find(holds: Holds, source: str) -> None:
     known = [hold.source for hold in await holds.list()]
     if source not in known:
         raise Problem("hold_not_found", f"nothing of {source!r} is held{hint(source, known)}")
+
+
+def _after(left: Hold | None) -> str:
+    """What is still to come of a release."""
+    if left is None or not left.released:
+        return ""
+    return "no instance runs: the next instep up takes out those whose files are still gone"
 
 
 def _why_not(left: Hold | None) -> str:

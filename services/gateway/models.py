@@ -214,6 +214,11 @@ class SweepView(Answer):
 
 class StatusAnswer(Answer):
     in_step: bool
+    """False where no instance runs: nobody knows what has changed since."""
+    runs: bool = True
+    """An instance runs; else the answer is what the last one left, and nothing is watched."""
+    in_step_as_of: datetime | None = None
+    """Where none runs: until when everything was in step; None: it was not."""
     pending_documents: int
     oldest_pending_s: float | None = None
     watermark: datetime | None = None

@@ -46,6 +46,13 @@ class Observation:
     held: int = 0
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
     """What is wrong with the watched folders."""
+    watched_at: float | None = None
+    """Unix time of the last word about the folders, where no instance runs; None: one runs."""
+
+    @property
+    def known_at(self) -> float:
+        """Unix time up to which changes are known."""
+        return self.at if self.watched_at is None else min(self.watched_at, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def freshness(board: Board, seen: Observation) -> Freshness:
     if board.oldest_open_at is not None:
         times.append(board.oldest_open_at)
     oldest = min(times, default=None)
-    behind = seen.at if oldest is None else min(oldest, seen.at)
+    behind = seen.known_at if oldest is None else min(oldest, seen.known_at)
     return Freshness(
         watermark=datetime.fromtimestamp(behind, UTC) if seen.listed else None,
         pending_documents=queued + working,
@@ -134,12 +141,17 @@ def status(
     known = {source.name for source in sources}
     listed = [
         *sources,
-        *(SourceView(name=n, kind="push") for n in board.by_source if n not in known),
+        *(
+            SourceView(name=n, kind="folder" if n in seen.sources else "push")
+            for n in board.by_source
+            if n not in known
+        ),
     ]
+    runs, is_done = seen.watched_at is None, _is_done(behind, board, seen)
     return StatusAnswer(
-        in_step=seen.listed
-        and not busy(seen)
-        and not (behind.pending_documents or seen.held or board.unreadable),
+        in_step=runs and is_done,
+        runs=runs,
+        in_step_as_of=behind.watermark if is_done and not runs else None,
         pending_documents=behind.pending_documents,
         oldest_pending_s=behind.oldest_pending_s,
         watermark=behind.watermark,
@@ -156,6 +168,12 @@ def status(
         version=version,
         at=datetime.fromtimestamp(seen.at, UTC),
     )
+
+
+def _is_done(behind: Freshness, board: Board, seen: Observation) -> bool:
+    """Whether nothing that is known is left to be done, or waits for a person."""
+    left = behind.pending_documents or seen.held or board.unreadable
+    return seen.listed and not busy(seen) and not left
 
 
 def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[SourceView]:

@@ -233,6 +233,8 @@ class HoldView(Answer):
     sample: tuple[str, ...]
     kept: bool
     """Decided: the documents stay."""
+    released: bool = False
+    """Decided: the next `instep up` takes them out."""
 
 
 class HoldsAnswer(Answer):

@@ -1,6 +1,7 @@
 """The producer, built from adapters: a watch for each folder, a door for submissions."""
 
 import asyncio
+import contextlib
 from functools import partial
 
 from nats.aio.msg import Msg
@@ -22,6 +23,7 @@ from services.producer.watch import FolderWatch
 from shared.batches import BatchBook
 from shared.bus import watchers
 from shared.bus.session import BusSession
+from shared.errors import BusUnavailable
 from shared.events import Receipt
 from shared.settings import Source
 from shared.topology import ACCEPT, INSTANCE, LISTINGS
@@ -58,6 +60,8 @@ async def build(wiring: Wiring) -> Part:
 
     async def say_when_listed() -> None:
         await asyncio.gather(*(watch.listed.wait() for watch, _ in watches.values()))
+        with contextlib.suppress(BusUnavailable):  # told again within a second
+            await tell.look()  # a run with --once may end before that
         wiring.progress.listed = True
 
     def subscribe(session: BusSession) -> None:

@@ -56,7 +56,7 @@ class Guard:
         """
         async with self._deciding:
             if whole and self.held is not None:
-                return await self._still(self.held, gone, unseen)
+                return await self._still(self.held, gone, unseen, exchanged)
             if whole:
                 return await self._judge(gone, at, exchanged)
             may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
@@ -86,7 +86,7 @@ class Guard:
         async with self._deciding:
             if self.held is None:
                 return 0
-            await self._hold(replace(self.held, kept=True))
+            await self._hold(replace(self.held, kept=True, released=False))
             return self.held.vanished
 
     def removed(self, count: int, at: float) -> None:
@@ -96,7 +96,9 @@ class Guard:
         if count > forgiven:
             self._lately.add(count - forgiven, at)
 
-    async def _still(self, held: Held, gone: Collection[str], unseen: Collection[str]) -> list[str]:
+    async def _still(
+        self, held: Held, gone: Collection[str], unseen: Collection[str], exchanged: bool
+    ) -> list[str]:
         """The removals that are made though something is held: those that a person released."""
         known, self._forgiven = len(self.listing.entries), 0
         paths = missing(held, gone, unseen)
@@ -105,7 +107,8 @@ class Guard:
             self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
             return []
         shown = len(held.paths.intersection(gone))
-        if self.asked and gone and self.threshold.may_release(shown, len(gone), known):
+        asked = self.asked or held.released
+        if asked and gone and self._strict(exchanged).may_release(shown, len(gone), known):
             rest = paths.difference(gone)  # nobody can see whether these are gone
             await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)
@@ -115,9 +118,11 @@ class Guard:
         return []
 
     def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
+        return self._strict(exchanged).may_remove(gone, self._lately.count(at), known)
+
+    def _strict(self, exchanged: bool) -> Threshold:
         # few documents are no excuse for believing the empty folder below a missing mount
-        threshold = replace(self.threshold, count=1) if exchanged else self.threshold
-        return threshold.may_remove(gone, self._lately.count(at), known)
+        return replace(self.threshold, count=1) if exchanged else self.threshold
 
     async def _judge(self, gone: Collection[str], at: float, exchanged: bool) -> list[str]:
         known, self._forgiven = len(self.listing.entries), 0

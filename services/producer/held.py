@@ -33,6 +33,8 @@ class Held:
     """Some of the paths."""
     kept: bool = False
     """A person has said that these documents shall stay."""
+    released: bool = False
+    """A person has let them go while no process watched; the next whole listing may remove them."""
     paths: frozenset[str] = field(default=frozenset(), repr=False)
     """All of them; empty where the note of them was lost."""
 
@@ -40,12 +42,12 @@ class Held:
 def about(since: str, paths: Collection[str], known: int, *, kept: bool = False) -> Held:
     """A hold of these paths. `known`: documents of the source, with those."""
     sample = tuple(heapq.nsmallest(SAMPLE, paths))
-    return Held(since, len(paths), known, sample, kept, frozenset(paths))
+    return Held(since, len(paths), known, sample, kept, paths=frozenset(paths))
 
 
 def waiting(held: Held | None) -> int:
-    """Removals that wait for a word: what a person decided to keep does not."""
-    return 0 if held is None or held.kept else held.vanished
+    """Removals that wait for a word: those about which a person has decided do not."""
+    return 0 if held is None or held.kept or held.released else held.vanished
 
 
 def missing(held: Held | None, gone: Collection[str], unseen: Collection[str]) -> frozenset[str]:
@@ -57,6 +59,11 @@ def missing(held: Held | None, gone: Collection[str], unseen: Collection[str]) -
     if held is None:
         return frozenset(gone)
     return frozenset(gone) | (held.paths.intersection(unseen) if held.paths else frozenset(unseen))
+
+
+def noted_sources(keys: Collection[str]) -> list[str]:
+    """The sources of which a shelf with these keys has a note. No name of a source has a dot."""
+    return sorted(key.removesuffix(".held") for key in keys if key.endswith(".held"))
 
 
 class HeldNote:
@@ -73,7 +80,7 @@ class HeldNote:
     async def load(self) -> Held | None:
         """None where nothing waits, or the note cannot be read: then the next listing decides.
 
-        Without its paths nobody knows what a person decided to keep, so that is asked again.
+        Without its paths nobody knows what a person decided about, so that is asked again.
 
         Raises:
             BusUnavailable: nothing is known.
@@ -87,7 +94,9 @@ class HeldNote:
         values = await self._shelf.get_many(names)
         packed = b"".join(values.get(part, b"") for part in names)
         paths = await asyncio.to_thread(_unpack, packed) if _digest(packed) == name else None
-        return replace(held, paths=paths or frozenset(), kept=held.kept and bool(paths))
+        if not paths:
+            return replace(held, kept=False, released=False)
+        return replace(held, paths=paths)
 
     async def put(self, held: Held | None) -> None:
         """Note removals that wait, or that none do. Raises BusUnavailable."""
@@ -116,6 +125,7 @@ class HeldNote:
             "of": held.of,
             "sample": held.sample,
             "kept": held.kept,
+            "released": held.released,
             "paths": name,
             "parts": len(parts),
         }
@@ -149,6 +159,7 @@ def _read(value: bytes) -> tuple[Held, str, int] | None:
             of=int(raw["of"]),
             sample=tuple(map(str, raw["sample"])),
             kept=bool(raw.get("kept", False)),
+            released=bool(raw.get("released", False)),
         )
         return held, str(raw.get("paths", "")), int(raw.get("parts", 0))
     except GARBAGE:

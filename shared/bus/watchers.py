@@ -34,9 +34,22 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 async def told(shelf: Shelf) -> Sequence[Watched]:
     """What every watched source looks like, by name. Raises BusUnavailable."""
-    found, now = await shelf.get_many(await shelf.keys(KEYS)), time.time()
+    now = time.time()
+    return remembered(await _notes(shelf, now), now)
+
+
+async def last_told(shelf: Shelf) -> Sequence[Watched]:
+    """What every source looked like when the last process watched it. Raises BusUnavailable."""
+    now = time.time()
+    notes = await _notes(shelf, now)
+    last = max((min(one.at, now) for one in notes), default=now)  # the clock may have been ahead
+    return remembered(notes, last)
+
+
+async def _notes(shelf: Shelf, now: float) -> list[Watched]:
+    found = await shelf.get_many(await shelf.keys(KEYS))
     notes = ((key.removeprefix(KEYS), decode(value)) for key, value in found.items())
-    return remembered((note or garbled(source, now) for source, note in notes), now)
+    return [note or garbled(source, now) for source, note in notes]
 
 
 async def tell(shelf: Shelf, one: Watched) -> None:

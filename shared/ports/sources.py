@@ -20,6 +20,13 @@ class Hold:
     """Some of the paths."""
     kept: bool
     """A person has said that the documents shall stay; nobody is asked again."""
+    released: bool = False
+    """A person has let them go while no process watched; the next whole listing removes them."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is decided yet."""
+        return not (self.kept or self.released)
 
 
 class Holds(Protocol):

@@ -10,6 +10,7 @@ from hashlib import sha256
 import nats
 import pytest
 from nats.js.api import StreamConfig
+from subscribing import in_place
 
 from shared.bus import buckets, reading
 from shared.bus.configs import bucket_config
@@ -486,7 +487,7 @@ async def test_a_record_that_is_decided_by_is_read_from_the_leader(kv_ledger, na
 
     client = await nats.connect(nats_url)
     await client.subscribe("$JS.API.DIRECT.GET.>", cb=overhear)
-    await client.flush()
+    await in_place(client)
     await kv_ledger.get(KEY)
     await client.flush()
     of_one = list(direct)

@@ -69,7 +69,8 @@ def test_once_ends_with_status_1_while_removals_wait_and_0_when_they_are_kept(
     assert waiting["documents"]["searchable"] == 30
     assert (kept["done"], kept["documents"], in_step) == (True, 25, True)
     assert (after["documents"]["held"], after["documents"]["searchable"]) == (0, 30)
-    assert instep("holds").returncode == 3  # no instance is running
+    listed = instep.json("holds")  # no instance is running
+    assert [(h["kept"], h["vanished"]) for h in listed["holds"]] == [(True, 25)]
 
 
 def test_a_disk_that_is_not_mounted_keeps_its_few_documents_over_a_restart(instep, docs, tmp_path):
@@ -116,3 +117,46 @@ def test_more_on_top_of_what_is_kept_asks_again(instep, docs, tmp_path):
     wait_until(lambda: len(instep.found("lantern")) == 23)
 
     assert (released["done"], released["documents"]) == (True, 7)
+
+
+@pytest.mark.parametrize(("word", "left"), [("release", 5), ("keep", 30)], ids=["released", "kept"])
+def test_what_is_decided_between_two_runs_is_done_by_the_next(instep, docs, tmp_path, word, left):
+    instep.json("up", docs, "--once")
+    (docs / "guide").rename(tmp_path / "gone")
+    instep.json("up", docs, "--once", status=(1,))
+
+    listed = instep.json("holds")
+    status = instep.json("status")
+    wrong = instep("holds", word, "dcos")
+    decided = instep.json("holds", word, "docs")
+    after = instep.json("holds")
+    found = len(instep.found("lantern"))
+    done = instep.json("up", docs, "--once")
+
+    assert [(h["source"], h["vanished"], h["of"]) for h in listed["holds"]] == [("docs", 25, 30)]
+    assert status["documents"]["held"] == 25
+    assert (status["runs"], status["in_step_as_of"]) == (False, None)
+    assert (wrong.returncode, "did you mean 'docs'?" in wrong.stderr) == (2, True)
+    assert (decided["done"], decided["documents"]) == (True, 25)
+    assert [(h["kept"], h["released"]) for h in after["holds"]] == [
+        (word == "keep", word == "release")
+    ]
+    assert after["total"] == 0
+    assert found == 30
+    assert (done["in_step"], done["documents"]["held"]) == (True, 0)
+    assert done["documents"]["searchable"] == len(instep.found("lantern")) == left
+
+
+def test_a_release_between_two_runs_takes_out_nothing_that_is_back_by_then(instep, docs, tmp_path):
+    instep.json("up", docs, "--once")
+    (docs / "guide").rename(tmp_path / "gone")
+    instep.json("up", docs, "--once", status=(1,))
+    instep.json("holds", "release", "docs")
+    (tmp_path / "gone").rename(docs / "guide")
+
+    back = instep.json("up", docs, "--once")
+    (docs / "guide").rename(tmp_path / "gone")
+    again = instep.json("up", docs, "--once", status=(1,))
+
+    assert (back["documents"]["held"], back["documents"]["searchable"]) == (0, 30)
+    assert (again["documents"]["held"], again["documents"]["searchable"]) == (25, 30)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.folder import DataFolder
+
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
 
@@ -96,7 +98,7 @@ class Instep:
         def answers() -> bool:
             if process.poll() is not None:
                 raise AssertionError(f"up ended with {process.returncode}\n{self.logs()}")
-            return self("status", "--json").returncode == 0
+            return DataFolder(self.data).read_instance() is not None
 
         wait_until(answers, within_s=180)
         return process

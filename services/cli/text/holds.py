@@ -7,6 +7,7 @@ from services.cli.terminal import Terminal, ago, number, plural, shorten, shorte
 
 SHOWN: Final = 3
 """Paths of each source."""
+WAITS: Final = "waits for you"
 
 
 def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
@@ -20,7 +21,7 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
             ago(hold["since"], now),
             number(hold["vanished"]),
             number(hold["of"]),
-            "kept" if hold["kept"] else "waits for you",
+            _word(hold),
         )
         for hold in answer["holds"]
     ]
@@ -28,10 +29,10 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     found = [head]
     for hold, cell in zip(answer["holds"], cells, strict=True):
         found += [
-            cell if hold["kept"] else terminal.paint(cell, "red"),
+            cell if _word(hold) != WAITS else terminal.paint(cell, "red"),
             f"    {_sample(hold, terminal.width - 4)}",
         ]
-    source = next((h["source"] for h in answer["holds"] if not h["kept"]), "SOURCE")
+    source = next((h["source"] for h in answer["holds"] if _word(h) == WAITS), "SOURCE")
     return [
         *found,
         "",
@@ -51,8 +52,17 @@ def decided(answer: Mapping[str, Any], action: str) -> str:
     if not answer["done"]:
         return f"{source}: nothing was done; {answer['detail']}"
     if action == "release":
+        if answer["detail"]:
+            return f"{source}: {plural(count, 'document')} released; {answer['detail']}"
         return f"{source}: {plural(count, 'document')} removed"
     return f"{source}: {plural(count, 'document')} kept; {answer['detail']}"
+
+
+def _word(hold: Mapping[str, Any]) -> str:
+    """What was decided. An older gateway tells of no release that is still to be made."""
+    if hold["kept"]:
+        return "kept"
+    return "released: instep up" if hold.get("released") else WAITS
 
 
 def _sample(hold: Mapping[str, Any], width: int) -> str:

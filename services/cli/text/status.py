@@ -47,8 +47,11 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
 
 def summary(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> str:
     """`in step: no   3 pending, oldest 1.4 s   watermark 12:03:06   freshness p50 0.6 s …`."""
+    runs, then = answer.get("runs", True), answer.get("in_step_as_of")
     word = terminal.paint("yes", "green") if answer["in_step"] else terminal.paint("no", "yellow")
-    parts = [f"in step: {word}"]
+    parts = [f"in step: {f'as of {clock(then, now=now)}' if then else word}"]
+    if not runs:
+        parts.append("no instance runs: nothing is watched")
     pending = answer["pending_documents"]
     oldest = answer["oldest_pending_s"]
     parts.append(f"{pending:,} pending" + (f", oldest {seconds(oldest)}" if oldest else ""))

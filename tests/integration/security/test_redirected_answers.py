@@ -11,6 +11,7 @@ import json
 import pytest
 from keyed_bus import KeyedServer
 from nats.errors import Error as NatsError
+from subscribing import in_place
 
 from services.provisioning import wanted_generation
 from shared.bus.connect import access_of, connect
@@ -48,6 +49,8 @@ REDIRECTIONS = (
     "instep.here.accept.p1",
     *(f"{inbox_of(name)}.x.1" for name in (*NAMES, ADMIN)),
 )
+REFUSED = "$JS.ACK."
+"""The server takes no message whose answer would acknowledge another one, and says so."""
 HEARD_BY = {f"{inbox_of(name)}.x.1": name for name in OUTSIDE}
 KEY = "abcdefghijklmnopqrstuvwxyz"
 
@@ -100,7 +103,7 @@ class Witness:
 
     async def listen(self, subject):
         await self.client.subscribe(subject, cb=self._take)
-        await self.client.flush()
+        await in_place(self.client)
 
     async def _take(self, message):
         self.subjects.append(message.subject)
@@ -125,6 +128,11 @@ async def state(js):
     }
 
 
+async def submitted(js):
+    """Number of the newest submission that the stream has taken."""
+    return (await ask(js, "STREAM.INFO.INTAKE", {}))["state"]["last_seq"]
+
+
 async def sent(client, request, **options):
     """Send a request whose answer goes elsewhere, and return when the server has answered it."""
     await client.publish(request, b"{}", **options)
@@ -136,7 +144,7 @@ async def sent(client, request, **options):
 async def test_an_answer_to_a_publisher_reaches_nothing_of_the_services(bus, identity, redirection):
     target = named(redirection, bus)
     async with client_of(bus, ADMIN) as admin, client_of(bus, identity) as publisher:
-        before = await state(admin.jetstream())
+        before, kept = await state(admin.jetstream()), await submitted(admin.jetstream())
         witness = Witness(admin)
         await witness.listen(">")
         asked = requests(identity, bus)
@@ -144,9 +152,12 @@ async def test_an_answer_to_a_publisher_reaches_nothing_of_the_services(bus, ide
             await sent(publisher, request, reply=target)
         seen = await witness.all_until_now()
         after = await state(admin.jetstream())
+        kept = await submitted(admin.jetstream()) - kept
 
-    # no more than what was sent there itself, of which the witness may miss some
-    assert seen.count(target) <= 2 * asked.count(target)
+    assert seen.count(target) == 2 * asked.count(target)  # those that were sent there themselves
+    answered = 1 if target.startswith(REFUSED) else 2  # the one with a redirection is refused
+    assert kept == answered * len(asked)  # and no answer among them
+    assert any(target in line for line in bus.violations()) == target.startswith(REFUSED)
     assert after == before
 
 
@@ -158,7 +169,7 @@ async def test_an_answer_to_a_publisher_reaches_no_other_publisher(bus, identity
         other = PUBLISHER if identity != PUBLISHER else OUTSIDE[-1]
     async with client_of(bus, other) as client, client_of(bus, identity) as publisher:
         listener = await client.subscribe(f"{inbox_of(other)}.>")
-        await client.flush()
+        await in_place(client)
         for request in requests(identity, bus):
             await sent(publisher, request, reply=target)
         async with client_of(bus, "producer") as producer:  # what may come does come

@@ -9,9 +9,10 @@ import pytest
 
 from services.producer.guard import Guard
 from services.producer.held import PART_BYTES, Held, HeldNote, about
+from services.producer.holds import NotedHolds
 from services.producer.kept import KeptListing, Threshold
 from services.producer.listing import Seen, Stat
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, TransientError
 from shared.progress import Progress
 from shared.shelves.memory import MemoryShelf
 
@@ -192,6 +193,97 @@ async def test_a_new_process_takes_over_what_waits_and_what_was_decided(keep, wa
     assert after.progress.held == waits
     assert await after.lists(paths(30)) == []
     assert after.progress.held == waits
+
+
+async def released_meanwhile(gone=30, known=40):
+    """The next process, after a person has released what was held while none ran."""
+    world = World(known)
+    await world.lists(paths(gone))
+    assert await NotedHolds(world.shelf).release("docs") == gone
+    after = World(known, world.shelf)
+    await after.guard.load()
+    return after
+
+
+async def test_a_release_that_was_noted_is_made_by_the_first_whole_listing():
+    world = await released_meanwhile()
+    waits = world.progress.held
+    event = await world.guard.allow(paths(1), whole=False, at=0.0)
+    removed = await world.lists(paths(30))
+
+    assert (waits, event, removed) == (0, [], paths(30))
+    assert (world.guard.held, world.progress.held, world.kinds) == (None, 0, [])
+    assert await world.shelf.keys() == []
+
+
+async def test_a_release_that_was_noted_covers_no_more_than_one_that_is_made_at_once():
+    world = await released_meanwhile(gone=31, known=60)
+
+    assert await world.lists(paths(55)) == []
+    assert (world.guard.held.released, world.progress.held) == (False, 55)
+    assert world.kinds == ["held"]
+    assert await world.lists(paths(31)) == []  # the word was for one listing
+
+
+async def test_a_release_that_was_noted_does_not_cover_the_empty_folder_below_a_missing_mount():
+    world = await released_meanwhile(gone=30)
+    beside = await world.guard.allow(paths(40), whole=True, at=0.0, exchanged=True)
+
+    assert (beside, world.progress.held) == ([], 40)
+
+
+async def test_a_release_that_was_noted_takes_out_nothing_that_is_back_or_that_nobody_can_see():
+    back = await released_meanwhile()
+    hidden = await released_meanwhile()
+
+    assert await back.lists([]) == []
+    assert (back.guard.held, back.kinds) == (None, ["notice"])
+    assert await hidden.lists([], unseen=paths(40)) == []
+    assert (hidden.progress.held, hidden.kinds) == (30, ["held"])
+
+
+async def test_what_was_released_meanwhile_can_be_kept_and_what_was_kept_be_released():
+    world = await released_meanwhile()
+    holds = NotedHolds(world.shelf)
+    await holds.keep("docs")
+    (kept,) = await holds.list()
+    await holds.release("docs")
+    (released,) = await holds.list()
+    await world.guard.keep()
+    (again,) = await holds.list()
+
+    assert [(h.kept, h.released) for h in (kept, released, again)] == [
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+    assert not any(hold.waits for hold in (kept, released, again))
+
+
+@pytest.mark.parametrize("word", ["release", "keep"])
+async def test_nothing_is_decided_about_paths_that_nobody_knows(word):
+    world = World()
+    await world.lists(paths(30))
+    (part,) = await world.shelf.keys("docs.held.")
+    await world.shelf.delete(part)
+    holds = NotedHolds(world.shelf)
+
+    with pytest.raises(TransientError, match="start instep up"):
+        await getattr(holds, word)("docs")
+    (hold,) = await holds.list()
+    assert (hold.vanished, hold.waits) == (30, True)
+    assert await getattr(holds, word)("other") == 0
+
+
+async def test_a_decision_about_paths_that_were_lost_since_is_asked_for_again():
+    world = await released_meanwhile()
+    (part,) = await world.shelf.keys("docs.held.")
+    await world.shelf.delete(part)
+    after = World(shelf=world.shelf)
+    await after.guard.load()
+
+    assert after.progress.held == 30
+    assert await after.lists(paths(30)) == []
 
 
 async def test_what_an_older_version_held_is_read():

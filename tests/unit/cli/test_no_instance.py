@@ -1,0 +1,110 @@
+"""A command beside a process that holds the data folder: another command, or an instance."""
+
+import io
+import os
+
+import pytest
+
+from services import runtime
+from services.cli import client, intake, offline, publish
+from services.cli.main import run
+from services.folder import DataFolder, FolderInUse, Instance
+from shared import logs
+
+RUNS = Instance(os.getpid(), "nats://x", "http://127.0.0.1:9", "now", "0")
+ASKING = [["status"], ["holds"], ["holds", "keep", "docs"], ["search", "x"]]
+PUBLISHING = ["publish", "-", "--source", "inbox", "--path", "a.md"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "server" / "store" / "jetstream").mkdir(parents=True)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.setattr("services.folder._LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr(runtime, "TURN_S", 0.0)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"# Sent")))
+    monkeypatch.chdir(tmp_path)
+    return DataFolder(tmp_path / "data")
+
+
+def command(argv, folder):
+    return run([*argv, "--data", str(folder.path)])
+
+
+@pytest.mark.parametrize("argv", [*ASKING, PUBLISHING], ids=lambda argv: argv[0])
+@pytest.mark.parametrize(
+    ("briefly", "says"),
+    [(True, "in use by another command"), (False, "is starting or stopping")],
+    ids=["a command", "an instance"],
+)
+def test_who_holds_the_folder_is_said_and_that_it_passes(folder, capsys, argv, briefly, says):
+    with folder.lock(briefly=briefly):
+        status = command(argv, folder)
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (3, "")
+    assert says in said.err
+    assert f"pid {os.getpid()}" in said.err
+    assert "try again" in said.err
+    assert "--data" not in said.err
+
+
+@pytest.mark.parametrize("argv", ASKING, ids=lambda argv: argv[0])
+def test_an_instance_that_has_just_started_is_asked(folder, monkeypatch, argv):
+    asked = []
+
+    def too_late(*_):
+        folder.announce(RUNS)
+        raise FolderInUse("in use", passes=True)
+
+    def answer(url, operation, *_, **__):
+        asked.append((url, operation))
+        raise KeyboardInterrupt  # the answer is no matter
+
+    monkeypatch.setattr(offline, "answer_offline", too_late)
+    monkeypatch.setattr(client, "ask", answer)
+    with folder.lock():
+        folder.withdraw()
+        assert command(argv, folder) == 130
+
+    assert [url for url, _ in asked] == [RUNS.gateway_url]
+
+
+def test_an_instance_that_has_just_started_is_published_to(folder, monkeypatch):
+    sent = []
+
+    async def too_late(*_):
+        folder.announce(RUNS)
+        raise FolderInUse("in use", passes=True)
+
+    async def send(url, *_, **__):
+        sent.append(url)
+        return []
+
+    monkeypatch.setattr(publish, "_stored", too_late)
+    monkeypatch.setattr(intake, "send", send)
+    with folder.lock():
+        folder.withdraw()
+        assert command(PUBLISHING, folder) == 0
+
+    assert sent == [RUNS.nats_url]
+
+
+def test_what_is_for_another_instance_is_not_stored_here(folder, monkeypatch, capsys):
+    async def stored(*_):
+        raise AssertionError("stored here")
+
+    monkeypatch.setattr(publish, "_stored", stored)
+
+    assert command([*PUBLISHING, "--url", "http://elsewhere:1"], folder) == 3
+    said = capsys.readouterr().err
+    assert "http://elsewhere:1" in said
+    assert "INSTEP_BUS__URL" in said
+
+
+def test_the_folder_of_an_instance_is_refused_to_another_one_for_good(folder):
+    with folder.lock(), pytest.raises(FolderInUse, match="stop that instance") as refused:
+        DataFolder(folder.path).lock().__enter__()
+
+    assert not refused.value.passes
