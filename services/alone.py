@@ -17,7 +17,7 @@ import structlog
 from services.folder import DataFolder
 from services.health import listening
 from services.joining import Stopped, load_first, unless, until_ended
-from services.runtime import Connection, Stop, built, running_bus, serve, wired
+from services.runtime import Connection, Stop, running_bus, serve, wired
 from services.vitals import Vitals
 from shared import logs
 from shared.bus.connect import role_of
@@ -72,13 +72,12 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
                 log.warning("setting_not_in_force", what=line)
             if live.upgraded:
                 log.warning("index_of_an_older_version", what=live.upgraded)
-            await unless(stop.event, load_first(vitals.names, w, waits))
-            parts = await unless(stop.event, built(vitals.names, w))
             w.gateway_url.add_done_callback(_say_where)
             if not own_bus:
                 joined = asyncio.create_task(until_ended(DataFolder(options.data), url))
                 joined.add_done_callback(stop.ended)
-            await serve(parts, w, stop, partial(vitals.begin, w))
+            load = partial(load_first, wiring=w, waits=waits)
+            await serve(vitals.names, w, stop, partial(vitals.begin, w), load)
             log.info("served", texts_encoded=w.progress.encoded, texts_cached=w.progress.cached)
     except BusUnavailable as error:
         if vitals.serving or not own_bus:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -89,23 +89,18 @@ async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) ->
             return done
 
 
-async def load_first(names: Sequence[str], wiring: Wiring, waits: Waits) -> None:
-    """Load what the services need to handle a single message; wait for a store that is away.
+async def load_first(name: str, wiring: Wiring, waits: Waits) -> None:
+    """Check the model that a service cuts text for, and wait for the store that it needs.
 
-    What cannot be loaded shows before the first message is taken: a process that is started again
+    What is wrong for good shows before the first message is taken: a process that is started again
     and again would use up the attempts of documents.
     """
-    if "embedder" in names:
-        waits.reasons["model"] = "it loads"
-        await (await wiring.encoder()).ready()
-        del waits.reasons["model"]
-    if "enricher" in names:  # the tokenizer decides where text is cut
+    if name == "enricher":  # the tokenizer decides where text is cut
         await wiring.check_model()
-    while WITH_STORE.intersection(names):
+    while name in WITH_STORE:
         try:
-            await (await wiring.store()).ready()
+            await wiring.store()
         except StoreUnavailable as error:
-            wiring.forget("store")
             await waits.pause("store", str(error))
         else:
             waits.over("store")

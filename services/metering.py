@@ -7,13 +7,12 @@ from typing import Any, Final
 from services.vitals import Vitals
 from shared.bus.consume import Consumer
 from shared.bus.flow import waiting
-from shared.deferred import DeferredEncoder
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import BusUnavailable
 from shared.health import passed, ready
 from shared.metrics import DeviceNumbers, Sample, StageNumbers
 from shared.topology import Stage, stages
-from shared.wiring import Wiring
+from shared.wiring import MODEL, Wiring
 
 BACKLOG_WITHIN_S: Final = 1.0
 """How long a scrape waits for the bus; then it goes without the backlog."""
@@ -71,9 +70,8 @@ def _numbers(consumer: Consumer[Any]) -> StageNumbers:
 
 
 def _device(wiring: Wiring) -> DeviceNumbers | None:
-    encoder = wiring.built("encoder")
-    loaded = encoder.loaded if isinstance(encoder, DeferredEncoder) else None
-    if not isinstance(loaded, CoalescingEncoder):
+    encoder = wiring.built(MODEL)
+    if not isinstance(encoder, CoalescingEncoder):
         return None
-    seen = loaded.counters
+    seen = encoder.counters
     return DeviceNumbers(seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from services.folder import DataFolder
-from services.joining import Waits, patiently, unless, until_lost
+from services.joining import Stopped, Waits, patiently, unless, until_lost
 from services.local import LocalServer
 from services.memory import keep_small
-from services.part import Part
+from services.part import Loop, Part
 from services.provisioning import provisioned
 from services.tasks import cancel_all
 from shared import logs
@@ -122,7 +122,11 @@ async def wired(
         live, done = await reached(lambda: provisioned(session, settings))
         for line in done:
             log.info("provisioned", what=line)
-        yield Wiring(settings, data, session, live.generation, progress, stack), live
+        wiring = Wiring(settings, data, session, live.generation, progress, stack)
+        try:
+            yield wiring, live
+        finally:
+            await cancel_all(wiring.unfinished())
 
 
 async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Stop) -> T:
@@ -138,31 +142,58 @@ async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Sto
     return await call()
 
 
-async def built(names: Sequence[str], wiring: Wiring) -> list[Part]:
-    return [await _build(name, wiring) for name in names]
+async def _nothing(_: str) -> None:
+    pass
 
 
 async def serve(
-    parts: Sequence[Part], wiring: Wiring, stop: Stop, begun: Callable[[], None] = lambda: None
+    names: Sequence[str],
+    wiring: Wiring,
+    stop: Stop,
+    begun: Callable[[], None] = lambda: None,
+    load: Callable[[str], Awaitable[None]] = _nothing,
 ) -> None:
     """Run services until `stop`; then let running handlers finish.
 
+    Each takes messages as soon as what it needs is loaded; none waits for another one.
+
     Args:
-        begun: called once they take messages.
+        begun: called once all of them take messages.
+        load: awaited for each before it takes messages; the gateway answers meanwhile.
 
     Raises:
-        InstepError: what ended the bus session or a loop for good.
+        InstepError: what a service cannot begin without, or what ended the bus session or a loop
+            for good.
+        Stopped: the stop came before all of them took messages.
     """
-    for part in parts:
+    loops: list[asyncio.Task[None]] = []
+
+    def run(*some: Loop) -> None:
+        for loop in some:
+            loops.append(asyncio.create_task(loop()))
+            loops[-1].add_done_callback(stop.ended)
+
+    async def begin(name: str) -> None:
+        if name != "gateway":
+            await load(name)
+        part = await _build(name, wiring)
         part.subscribe(wiring.session)
-    loops = [asyncio.create_task(loop()) for part in parts for loop in part.loops]
-    loops.append(asyncio.create_task(keep_small()))
-    for task in loops:
-        task.add_done_callback(stop.ended)
-    try:
+        run(*part.loops)
         await wiring.session.start()
+        if name == "gateway":
+            await load(name)
+
+    async def begin_all() -> None:
+        await asyncio.gather(*map(begin, names))
+
+    run(keep_small)
+    try:
+        await unless(stop.event, begin_all())
         begun()
         await stop.event.wait()
+    except Stopped:
+        if stop.error is None:
+            raise
     finally:
         await wiring.session.drain()
         await cancel_all(loops)

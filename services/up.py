@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +17,7 @@ import structlog
 from services import runtime
 from services.folder import LOG, DataFolder, Instance
 from services.health import listening
+from services.joining import Stopped
 from services.validator.app import sweeper, track
 from services.validator.differences import is_failed, unrepaired
 from services.validator.swept import Swept
@@ -30,7 +32,7 @@ from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
 from shared.settings import Embedding, Telemetry
 from shared.topology import embed_stage, enrich_stage, index_stage
-from shared.wiring import Wiring
+from shared.wiring import MODEL, Wiring
 
 if TYPE_CHECKING:
     from services.cli.options import UpOptions
@@ -79,14 +81,14 @@ async def up(options: "UpOptions") -> int:
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
-            parts, _ = await asyncio.gather(
-                runtime.built(runtime.SERVICES, wiring), _note_left(wiring)
-            )
-            await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
+            loading = asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
+            await _note_left(wiring)
+            with suppress(Stopped):
+                await runtime.serve(runtime.SERVICES, wiring, stop, partial(vitals.begin, wiring))
         finally:
-            following.cancel()
-            updating.cancel()
-            await asyncio.gather(following, updating, return_exceptions=True)
+            for task in (following, updating, loading):
+                task.cancel()
+            await asyncio.gather(following, updating, loading, return_exceptions=True)
     return 0
 
 
@@ -134,8 +136,7 @@ async def _follow(
         )
         embedding = wiring.embedding
         options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
-        store = await wiring.store()
-        await store.ready()
+        await wiring.store()
         clock.serving = time.perf_counter() - clock.started
         before = await _patiently(lambda: _count(wiring))
         swept = await _patiently(lambda: _compare(wiring, before))
@@ -322,7 +323,7 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
         "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),
-        "encode_s": round(await _encode_s(wiring), 3),
+        "encode_s": round(_encode_s(wiring), 3),
         "documents": {
             "found": progress.found,
             "searchable": now.searchable,
@@ -347,9 +348,9 @@ def follows_the_folders(progress: Progress) -> bool:
     return not progress.held and not any(folder.error for folder in progress.sources.values())
 
 
-async def _encode_s(wiring: Wiring) -> float:
+def _encode_s(wiring: Wiring) -> float:
     """Seconds that the model of this process was busy."""
-    encoder = (await wiring.encoder()).loaded
+    encoder = wiring.built(MODEL)
     return encoder.counters.busy_s if isinstance(encoder, CoalescingEncoder) else 0.0
 
 

@@ -226,6 +226,8 @@ class StatusAnswer(Answer):
     """Chunks that search is promised."""
     sources: tuple[SourceView, ...] = ()
     last_sweep: SweepView | None = None
+    loading: dict[str, str] = {}
+    """What cannot be asked yet, `model` or `store`, and why."""
     generation: str
     version: str
     at: datetime

@@ -33,7 +33,7 @@ from services.gateway.views import (
     Total,
 )
 from shared.ordering import Record, RowRef, State, settled_seq, state
-from shared.ports import Encoder, Hit, Ledger, Mode, Vector, VectorStore
+from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
 from shared.settings import SearchSettings
 
 DEPTH: Final = 100
@@ -68,9 +68,9 @@ async def _unknown() -> Freshness:
 class Search:
     """One index generation, asked. Safe to call concurrently."""
 
-    store: VectorStore
+    store: GetStore
     ledger: Ledger
-    encoder: Encoder
+    encoder: GetEncoder
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
@@ -81,6 +81,7 @@ class Search:
 
         Raises:
             Problem: the filter, the weights or the receipt of `after` cannot be understood.
+            StillLoading: the model or the store is.
             EncoderBusy, StoreUnavailable, BusUnavailable: nothing can be answered now.
         """
         started = time.perf_counter()
@@ -151,18 +152,20 @@ class Search:
     async def _by_vector(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
         if not depth:
             return ()
-        where = condition.where()
-        return await self.store.search(await self._vector(q), limit=depth, where=where)
+        store, where = await self.store(), condition.where()
+        return await store.search(await self._vector(q), limit=depth, where=where)
 
     async def _by_text(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
         if not depth:
             return ()
-        return await self.store.search_text(q, limit=depth, where=condition.where())
+        store = await self.store()
+        return await store.search_text(q, limit=depth, where=condition.where())
 
     async def _vector(self, q: str) -> Vector:
         known = self._vectors.get(q)
         if known is None:
-            known = np.asarray((await self.encoder.encode([q]))[0], np.float32)
+            encoder = await self.encoder()
+            known = np.asarray((await encoder.encode([q]))[0], np.float32)
             self._vectors[q] = known
             if len(self._vectors) > REMEMBERED:
                 self._vectors.popitem(last=False)

@@ -84,7 +84,7 @@ class Sweeps(Protocol):
 
     async def now(self, request: SweepRequest) -> SweepAnswer: ...
 
-    def start(self, request: GenerateRequest) -> str:
+    async def start(self, request: GenerateRequest) -> str:
         """Sweep in the background; the name of the task, or of the one that runs already."""
         ...
 
@@ -98,7 +98,7 @@ async def sweep(sweeps: Sweeps | None, request: SweepRequest) -> SweepAnswer:
 
 
 async def generate(sweeps: Sweeps | None, request: GenerateRequest) -> GenerateAnswer:
-    task = _here(sweeps).start(request)
+    task = await _here(sweeps).start(request)
     return GenerateAnswer(message=f"Task queued with ID: {task}")
 
 

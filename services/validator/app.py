@@ -50,6 +50,8 @@ STAGES = {"enricher": "enrich", "embedder": "embed", "indexer": "index", "valida
 
 async def build(wiring: Wiring) -> Part:
     generation = wiring.generation.id
+    if wiring.settings.validation.queries:
+        await wiring.encoder()
     ledger, observe = await wiring.ledger(), await _observe(wiring)
     tracker = await track(wiring)
     validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(wiring))
@@ -212,7 +214,7 @@ async def _samples(wiring: Wiring) -> AskSamples:
     path = wiring.settings.validation.queries
     return AskSamples(
         queries=read_queries(path) if path else (),
-        encoder=await wiring.encoder() if path else wiring.encoder_on_demand(),
+        encoder=wiring.encoder,
         store=await wiring.store(),
         ledger=await wiring.ledger(),
     )

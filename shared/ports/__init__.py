@@ -4,7 +4,7 @@ Every adapter, fakes included, passes the contract suite of its port under `test
 Adapters raise the errors of `shared.errors` only.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from shared.change_codec import UnreadableChange
@@ -31,6 +31,9 @@ from shared.ports.sources import Audit, Auditor, Hold, Holds
 from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
 
 Now = Callable[[], datetime]
+GetEncoder = Callable[[], Awaitable[Encoder]]
+GetStore = Callable[[], Awaitable[VectorStore]]
+"""A store takes seconds to open, a model to load: wait until it is there, or raise StillLoading."""
 
 __all__ = [
     "Audit",
@@ -42,6 +45,8 @@ __all__ = [
     "Encoder",
     "Entry",
     "Filter",
+    "GetEncoder",
+    "GetStore",
     "Hit",
     "Hold",
     "Holding",

@@ -22,7 +22,7 @@ import nkeys
 from services.cli import keys
 from services.cli.options import Options
 from services.provisioning import provisioned, wanted_generation
-from services.runtime import Connection, Stop, built, serve, wired
+from services.runtime import Connection, Stop, serve, wired
 from shared.bus.connect import access_of
 from shared.bus.session import BusSession
 from shared.progress import Progress
@@ -205,7 +205,7 @@ class Crew:
         async with wired(settings, self.data, to, progress=Progress(), stop=stop) as (wiring, _):
             await self._share(wiring)
             self.wirings[name] = wiring
-            await serve(await built([name], wiring), wiring, stop, ready.set)
+            await serve([name], wiring, stop, ready.set)
 
     async def _share(self, wiring: Wiring) -> None:
         async def given() -> Any:

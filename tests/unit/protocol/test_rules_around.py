@@ -9,7 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gateway_world import Index
+from gateway_world import Index, given
 from house import GENERATION, SOURCE, House
 from mutations import altered, dies_without, replaced
 
@@ -487,7 +487,7 @@ async def test_search_asks_again_for_a_document_that_settles_between_its_two_que
                 settled.append(await index.put("a.md", ["new zebra"]))
             return found
 
-    assert await asked(index, store=Meanwhile()) == ["new zebra"]
+    assert await asked(index, store=given(Meanwhile())) == ["new zebra"]
 
 
 # -- removals --------------------------------------------------------------------------------------
