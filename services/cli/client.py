@@ -13,7 +13,6 @@ from services.cli.exits import Stop, unreachable
 
 BASE: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
-LOADING_S: Final = 0.5
 ADDRESS_CHARACTERS: Final = 8000
 """The gateway reads no longer first line of a request than 8,190."""
 ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
@@ -71,7 +70,7 @@ def ask(
     try:
         status, text = _once(make(), *request)
         while status == 503 and b'"code": "loading"' in text and time.monotonic() < deadline:
-            time.sleep(LOADING_S)
+            time.sleep(1)  # as its Retry-After says
             status, text = _once(make(), *request)
     except TimeoutError:
         raise unreachable(
