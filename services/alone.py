@@ -17,7 +17,7 @@ import structlog
 from services.folder import DataFolder
 from services.health import listening
 from services.joining import Stopped, load_first, unless, until_ended
-from services.runtime import Connection, Stop, running_bus, serve, wired
+from services.runtime import Connection, Shutdown, running_bus, serve, wired
 from services.vitals import Vitals
 from shared import logs
 from shared.bus.connect import role_of
@@ -45,7 +45,7 @@ async def run(names: Sequence[str], options: "Options") -> int:
     """
     settings = options.settings()
     logs.configure(settings.telemetry, service=" ".join(names))
-    stop = Stop()
+    stop = Shutdown()
     stop.on_signals(at_once=lambda: os._exit(INTERRUPTED))
     vitals = Vitals(names, stop)
     DataFolder(options.data).close_to_others()
@@ -92,7 +92,7 @@ def _say_where(gateway_url: "asyncio.Future[str]") -> None:
 
 
 @asynccontextmanager
-async def _leaving_in_time(settings: Settings, stop: Stop) -> AsyncIterator[None]:
+async def _leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
     """End the process when a stop takes longer than it may: what it holds is delivered again."""
     timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
     timer.daemon = True
@@ -109,6 +109,6 @@ async def _leaving_in_time(settings: Settings, stop: Stop) -> AsyncIterator[None
         timer.cancel()
 
 
-def _leave(stop: Stop) -> None:
+def _leave(stop: Shutdown) -> None:
     log.error("stop_took_too_long")
     os._exit(BUG if stop.error else DONE)

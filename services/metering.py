@@ -10,7 +10,7 @@ from shared.bus.flow import waiting
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import BusUnavailable
 from shared.health import passed, ready
-from shared.metrics import DeviceNumbers, Sample, StageNumbers
+from shared.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers
 from shared.topology import Stage, stages
 from shared.wiring import MODEL, Wiring
 
@@ -18,13 +18,13 @@ BACKLOG_WITHIN_S: Final = 1.0
 """How long a scrape waits for the bus; then it goes without the backlog."""
 
 
-async def sample(vitals: Vitals) -> Sample:
+async def sample(vitals: Vitals) -> MetricsSnapshot:
     """What `shared.metrics` renders."""
     is_ready, services = passed(ready(vitals.sight())), " ".join(vitals.names)
     wiring = vitals.wiring
     if wiring is None:
-        return Sample(version("instep"), services, is_ready)
-    return Sample(
+        return MetricsSnapshot(version("instep"), services, is_ready)
+    return MetricsSnapshot(
         version=version("instep"),
         services=services,
         ready=is_ready,

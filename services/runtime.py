@@ -48,7 +48,7 @@ SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway
 
 
 @dataclass
-class Stop:
+class Shutdown:
     """Why, and that, the process shall end."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,7 +91,7 @@ class Connection:
 
 @asynccontextmanager
 async def wired(
-    settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Stop
+    settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Shutdown
 ) -> AsyncIterator[tuple[Wiring, Live]]:
     """Adapters over one connection to the bus; all closed at the end.
 
@@ -129,7 +129,7 @@ async def wired(
             await cancel_all(wiring.unfinished())
 
 
-async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Stop) -> T:
+async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Shutdown) -> T:
     """A bundled server that dies during the start is back at once."""
     for _ in range(START_TRIES - 1):
         try:
@@ -149,7 +149,7 @@ async def _nothing(_: str) -> None:
 async def serve(
     names: Sequence[str],
     wiring: Wiring,
-    stop: Stop,
+    stop: Shutdown,
     begun: Callable[[], None] = lambda: None,
     load: Callable[[str], Awaitable[None]] = _nothing,
 ) -> None:
@@ -213,7 +213,7 @@ async def _build(name: str, wiring: Wiring) -> Part:
 
 @asynccontextmanager
 async def bus(
-    settings: Settings, data: Path, stop: Stop, watching: Sequence[Path] = ()
+    settings: Settings, data: Path, stop: Shutdown, watching: Sequence[Path] = ()
 ) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
@@ -231,7 +231,7 @@ async def bus(
 
 
 @asynccontextmanager
-async def _guarded(guard: Coroutine[Any, Any, None], stop: Stop) -> AsyncIterator[None]:
+async def _guarded(guard: Coroutine[Any, Any, None], stop: Shutdown) -> AsyncIterator[None]:
     """What fails in `guard` ends the process."""
     task = asyncio.create_task(guard)
     task.add_done_callback(stop.ended)
@@ -263,7 +263,7 @@ async def provision(options: "Options") -> list[str]:
     settings = options.settings()
     logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
-        context = bus(settings, options.data, Stop())
+        context = bus(settings, options.data, Shutdown())
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:
@@ -274,7 +274,7 @@ async def provision(options: "Options") -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OfflineInstance:
     """What an instance left in its folder, to be asked."""
 
     queries: "Queries"
@@ -282,13 +282,13 @@ class Opened:
 
 
 @asynccontextmanager
-async def offline(options: "Options") -> AsyncIterator[Opened]:
+async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
     """The data folder without an instance: its bus runs, nothing consumes, nothing watches."""
     settings = options.settings()
     logs.configure(settings.telemetry)
     from services.assembly import faces
 
-    stop = Stop()
+    stop = Shutdown()
     async with (
         bus(settings, options.data, stop) as url,
         wired(
@@ -300,7 +300,7 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
         ) as (wiring, _),
     ):
         everything = await faces(wiring)
-        yield Opened(everything.queries, everything.commands)
+        yield OfflineInstance(everything.queries, everything.commands)
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ async def up(options: "UpOptions") -> int:
     if not settings.sources:
         raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
     clock = Clock(time.perf_counter())
-    stop = runtime.Stop(asked=options.view.stopping)
+    stop = runtime.Shutdown(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
     vitals = Vitals(runtime.SERVICES, stop)
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
@@ -120,7 +120,7 @@ async def _texts(wiring: Wiring) -> str:
 
 
 async def _follow(
-    options: "UpOptions", wiring: Wiring, stop: runtime.Stop, clock: Clock, url: str
+    options: "UpOptions", wiring: Wiring, stop: runtime.Shutdown, clock: Clock, url: str
 ) -> None:
     """Announce the instance, heal the store, tell when everything is in step."""
     try:

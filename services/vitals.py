@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from services.joining import Waits
-from services.runtime import Stop
+from services.runtime import Shutdown
 from shared.bus.consume import Consumer
 from shared.health import Sight, StageSight
 from shared.wiring import Wiring
@@ -24,7 +24,7 @@ class Vitals:
     """
 
     names: Sequence[str]
-    stop: Stop
+    stop: Shutdown
     waits: Waits = field(default_factory=Waits)
     wiring: Wiring | None = None
     serving: bool = False

@@ -21,16 +21,16 @@ from shared.settings.groups import (
     Embedding,
     Extraction,
     Gateway,
-    Group,
     Health,
     SearchSettings,
     Settings,
+    SettingsGroup,
     Source,
     SourceChunking,
     Store,
     SweepSettings,
     Telemetry,
-    Validation,
+    ValidationSettings,
     Weaviate,
 )
 from shared.settings.toml import leaves, line_of, read_toml
@@ -42,17 +42,17 @@ __all__ = [
     "Embedding",
     "Extraction",
     "Gateway",
-    "Group",
     "Health",
-    "Loaded",
+    "LoadedSettings",
     "SearchSettings",
     "Settings",
+    "SettingsGroup",
     "Source",
     "SourceChunking",
     "Store",
     "SweepSettings",
     "Telemetry",
-    "Validation",
+    "ValidationSettings",
     "Weaviate",
     "load",
     "names",
@@ -63,7 +63,7 @@ ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FI
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     """Settings in force, and where each one that is no default came from."""
 
     settings: Settings
@@ -76,7 +76,7 @@ def load(
     config: Path | None,
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Loaded:
+) -> LoadedSettings:
     """Read settings from file, environment and options.
 
     Args:
@@ -106,7 +106,7 @@ def load(
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
-    return Loaded(settings, origins)
+    return LoadedSettings(settings, origins)
 
 
 def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

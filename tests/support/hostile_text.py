@@ -363,7 +363,7 @@ def _others() -> dict[str, Callable[[str], object]]:
 
     def submitted(text: str) -> None:
         said = json.dumps({"path": text, "title": text, "text": text})
-        submission.check_content(submission.read(said.encode(), {}), submission.Limits())
+        submission.check_content(submission.read(said.encode(), {}), submission.SourceLimits())
 
     structured = {"content-type": submission.STRUCTURED}
     globs = Rules(

@@ -17,7 +17,7 @@ import structlog
 from services import alone, runtime
 from services.health import health_app
 from services.joining import Stopped
-from services.runtime import Connection, Stop, serve, wired
+from services.runtime import Connection, Shutdown, serve, wired
 from services.vitals import Vitals
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.progress import Progress
@@ -106,7 +106,7 @@ async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch)
 async def test_a_fetch_loop_that_no_longer_turns_is_told(
     options, aiohttp_client_of, eventually, monkeypatch
 ):
-    stop, settings = Stop(), options.settings()
+    stop, settings = Shutdown(), options.settings()
     vitals = Vitals(["embedder"], stop)
     to = Connection(settings.bus.url, "test", waits=vitals.waits)
     async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
@@ -173,7 +173,7 @@ async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
     left = threading.Event()
     monkeypatch.setattr(alone, "LEAVE_S", -options.settings().bus.drain)
     monkeypatch.setattr(alone, "_leave", lambda _: left.set())
-    stop = Stop()
+    stop = Shutdown()
     async with alone._leaving_in_time(options.settings(), stop):
         early = left.is_set()
         stop.event.set()
@@ -201,7 +201,7 @@ class Serving:
     """Services that run in this process."""
 
     wiring: Wiring
-    stop: Stop
+    stop: Shutdown
     begun: asyncio.Event
     task: "asyncio.Task[None]"
 
@@ -219,7 +219,7 @@ async def serving(options):
 
     @asynccontextmanager
     async def begin(*names):
-        stop, begun, settings = Stop(), asyncio.Event(), options.settings()
+        stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
         to = Connection(settings.bus.url, "test")
         async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
             task = asyncio.create_task(serve(names, wiring, stop, begun.set))

@@ -26,7 +26,7 @@ from services.producer.listing import Seen, Stat
 from services.validator import differences
 from services.validator.differences import Census, is_failed, rows_amiss
 from services.validator.repairs import Repairs
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.bus import configs
 from shared.bus.rising import above
 from shared.content.memory import MemoryContent
@@ -206,7 +206,7 @@ async def swept(house: House, **given):
         "road": Road(),
         "now": lambda: house.time,
         "listed": lambda: [SOURCE],
-        "limits": Limits(second_look_s=0, give_up_s=5),
+        "limits": SweepLimits(second_look_s=0, give_up_s=5),
     }
     return await Sweep(**fields | given)(batch_size=0)
 
