@@ -22,7 +22,6 @@ from services.local import LocalServer
 from services.memory import keep_small
 from services.part import Loop, Part
 from services.provisioning import provisioned
-from services.tasks import cancel_all
 from shared import logs
 from shared.bus.connect import access_of
 from shared.bus.needs import ADMIN, CLI
@@ -45,6 +44,22 @@ T = TypeVar("T")
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
+
+
+AGAIN_S: Final = 5.0
+
+
+async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel tasks and return when all have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which the client of the bus uses, may swallow a
+    cancellation; so it is said again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from services.gateway.alerts import alerts
 from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
-from services.gateway.failures import DeadLetter, is_nobodys
+from services.gateway.failures import is_nobodys
 from services.gateway.guard import is_loopback
 from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView
@@ -27,12 +27,11 @@ from services.gateway.sweeps import Sweeps
 from services.http_server import LimitedRunner
 from services.part import Part
 from shared.bus import deadletters, watchers
-from shared.bus.flow import flow
-from shared.bus.room import rooms, unrecorded
+from shared.bus.flow import capacities, flow, unrecorded
 from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.ports import GetEncoder, GetStore, Shelf
+from shared.ports import DeadLetter, GetEncoder, GetStore, Shelf
 from shared.progress import SourceHealth
 from shared.settings import Settings
 from shared.topology import (
@@ -257,7 +256,9 @@ def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
             for what, why in sorted(missing.items(), reverse=True)
         ]
         with contextlib.suppress(BusUnavailable):  # said above
-            found += alerts(await rooms(wiring.session.js), await unrecorded(wiring.session.js))
+            found += alerts(
+                await capacities(wiring.session.js), await unrecorded(wiring.session.js)
+            )
         return found
 
     return check

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
 from services.gateway.documents import DOC_KEY
-from services.gateway.failures import DeadLetter
 from services.gateway.ledger_index import LedgerIndex
 from services.gateway.looks import Looks
 from services.gateway.models import (
@@ -45,7 +44,7 @@ from services.gateway.views import (
 )
 from shared.events import DocumentChanged
 from shared.ordering import ENRICH, Record, RowRef, State, state
-from shared.ports import ChangeLog, GetStore, Ledger, Newest, UnreadableChange
+from shared.ports import ChangeLog, DeadLetter, GetStore, Ledger, Newest, UnreadableChange
 from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]

@@ -18,7 +18,6 @@ from services.validator.sweeper import Sweeper
 from services.validator.tracker import Tracker
 from services.validator.validate import Validate
 from shared.bus.deadletters import (
-    DeadLetter,
     exhausted_of,
     letter_of,
     mover,
@@ -31,7 +30,7 @@ from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import ConfigurationError
 from shared.events import Event
-from shared.ports import Auditor
+from shared.ports import Auditor, DeadLetter
 from shared.topology import (
     BATCHES,
     BODIES,

@@ -10,6 +10,7 @@ from datetime import datetime
 from shared.change_codec import UnreadableChange
 from shared.ports.bus import (
     ChangeLog,
+    DeadLetter,
     Delivery,
     Entry,
     Ledger,
@@ -17,6 +18,7 @@ from shared.ports.bus import (
     LedgerFeed,
     Newest,
     Publish,
+    StreamCapacity,
 )
 from shared.ports.content import ContentStore, Shelf
 from shared.ports.encoding import (
@@ -40,6 +42,7 @@ __all__ = [
     "Auditor",
     "ChangeLog",
     "ContentStore",
+    "DeadLetter",
     "Delivery",
     "Digest",
     "Encoder",
@@ -61,6 +64,7 @@ __all__ = [
     "Publish",
     "Row",
     "Shelf",
+    "StreamCapacity",
     "TokenCounter",
     "UnreadableChange",
     "Vector",
