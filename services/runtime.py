@@ -161,6 +161,39 @@ async def _nothing(_: str) -> None:
     pass
 
 
+@dataclass
+class _Running:
+    """The services of this process that take messages, and their loops."""
+
+    wiring: Wiring
+    stop: Shutdown
+    load: Callable[[str], Awaitable[None]]
+    loops: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def run(self, *loops: Loop) -> None:
+        for loop in loops:
+            self.loops.append(asyncio.create_task(loop()))
+            self.loops[-1].add_done_callback(self.stop.ended)
+
+    async def begin_all(self, names: Sequence[str]) -> None:
+        """Begin them side by side; where one cannot, those that are not yet there do not either."""
+        tasks = [asyncio.create_task(self._begin(name)) for name in names]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await cancel_all(tasks)
+
+    async def _begin(self, name: str) -> None:
+        if name != "gateway":
+            await self.load(name)
+        part = await _build(name, self.wiring)
+        part.subscribe(self.wiring.session)
+        self.run(*part.loops)
+        await self.wiring.session.start()
+        if name == "gateway":
+            await self.load(name)
+
+
 async def serve(
     names: Sequence[str],
     wiring: Wiring,
@@ -181,29 +214,10 @@ async def serve(
             for good.
         Stopped: the stop came before all of them took messages.
     """
-    loops: list[asyncio.Task[None]] = []
-
-    def run(*some: Loop) -> None:
-        for loop in some:
-            loops.append(asyncio.create_task(loop()))
-            loops[-1].add_done_callback(stop.ended)
-
-    async def begin(name: str) -> None:
-        if name != "gateway":
-            await load(name)
-        part = await _build(name, wiring)
-        part.subscribe(wiring.session)
-        run(*part.loops)
-        await wiring.session.start()
-        if name == "gateway":
-            await load(name)
-
-    async def begin_all() -> None:
-        await asyncio.gather(*map(begin, names))
-
-    run(keep_small)
+    running = _Running(wiring, stop, load)
+    running.run(keep_small)
     try:
-        await unless(stop.event, begin_all())
+        await unless(stop.event, running.begin_all(names))
         begun()
         await stop.event.wait()
     except Stopped:
@@ -211,7 +225,7 @@ async def serve(
             raise
     finally:
         await wiring.session.drain()
-        await cancel_all(loops)
+        await cancel_all(running.loops)
     if stop.error is not None:
         raise stop.error
 

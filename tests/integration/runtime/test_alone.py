@@ -255,6 +255,27 @@ async def test_a_model_that_cannot_be_loaded_ends_the_process_before_it_takes_a_
         assert not one.takes("embedder")
 
 
+async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after_it(
+    serving, loading, monkeypatch
+):
+    build = runtime._build
+
+    async def broken(name, wiring):
+        if name == "indexer":
+            raise ConfigurationError("the store is another one")
+        return await build(name, wiring)
+
+    monkeypatch.setattr(runtime, "_build", broken)
+    async with serving("embedder", "indexer") as one:
+        with pytest.raises(ConfigurationError, match="the store is another one"):
+            await one.task
+        alive = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+
+        assert not one.takes("embedder")
+        assert not [name for name in alive if name.endswith("._begin")]
+    loading.cancel()
+
+
 async def test_a_stop_does_not_wait_for_what_is_loading(serving, loading, eventually):
     async with serving("embedder", "enricher") as one:
         await eventually(lambda: one.takes("enricher"))
