@@ -16,10 +16,10 @@ import structlog
 
 from services import alone, runtime
 from services.health import health_app
-from services.joining import Stopped
+from services.joining import Stopped, Waits, load_first
 from services.runtime import Connection, Shutdown, serve, wired
 from services.vitals import Vitals
-from shared.errors import BusUnavailable, ConfigurationError
+from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
 from shared.progress import Progress
 from shared.settings import load
 from shared.wiring import Wiring
@@ -218,11 +218,12 @@ async def serving(options):
     """`async with serving(NAMES) as …`."""
 
     @asynccontextmanager
-    async def begin(*names):
+    async def begin(*names, waits=None):
         stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
         to = Connection(settings.bus.url, "test")
         async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
-            task = asyncio.create_task(serve(names, wiring, stop, begun.set))
+            load = partial(load_first, wiring=wiring, waits=waits or Waits())
+            task = asyncio.create_task(serve(names, wiring, stop, begun.set, load))
             yield Serving(wiring, stop, begun, task)
             stop.event.set()
             await asyncio.gather(task, return_exceptions=True)
@@ -306,3 +307,40 @@ async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot
     assert refused[1]["detail"] == told[1]["loading"]["model"] == "the model is loading"
     assert (words[0], answered[0], after[1]["loading"]) == (200, 200, {})
     assert not ready[1]["ready"]
+
+
+async def test_the_gateway_answers_while_its_store_is_away_and_serves_once_that_is_back(
+    serving, monkeypatch, eventually
+):
+    back, waits, opened = asyncio.Event(), Waits(), Wiring._inner_store
+
+    async def away(wiring):
+        if not back.is_set():
+            raise StoreUnavailable("no Weaviate answers at there:8080")
+        return await opened(wiring)
+
+    monkeypatch.setattr(Wiring, "_inner_store", away)
+    async with serving("gateway", waits=waits) as one, aiohttp.ClientSession() as client:
+        base = f"{await one.wiring.gateway_url}/api/v1"
+
+        async def ask(address):
+            async with client.get(f"{base}/{address}") as response:
+                return response.status, await response.json()
+
+        await eventually(lambda: waits.reasons)
+        told, refused, documents = (
+            await ask("status"),
+            await ask("search?q=x"),
+            await ask("documents"),
+        )
+        begun = one.begun.is_set()
+        back.set()
+        await eventually(one.begun.is_set)
+        answered = await ask("search?q=x&mode=keyword")
+        await one.ended()
+
+    why = "no Weaviate answers at there:8080"
+    assert told[1]["loading"]["store"] == why
+    assert (refused[0], refused[1]["code"]) == (503, "store_unavailable")
+    assert (documents[0], begun, answered[0]) == (200, False, 200)
+    assert waits.reasons == {}
