@@ -17,12 +17,13 @@ import structlog
 from services.folder import DataFolder
 from services.health import listening
 from services.joining import Stopped, load_first, unless, until_ended
-from services.runtime import Connection, Stop, built, running_bus, serve, wired
+from services.runtime import Connection, Shutdown, running_bus, serve, wired
 from services.vitals import Vitals
 from shared import logs
 from shared.bus.connect import role_of
 from shared.errors import BusUnavailable
 from shared.progress import Progress
+from shared.services import service_of
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def run(names: Sequence[str], options: "Options") -> int:
     """
     settings = options.settings()
     logs.configure(settings.telemetry, service=" ".join(names))
-    stop = Stop()
+    stop = Shutdown()
     stop.on_signals(at_once=lambda: os._exit(INTERRUPTED))
     vitals = Vitals(names, stop)
     DataFolder(options.data).close_to_others()
@@ -72,13 +73,13 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
                 log.warning("setting_not_in_force", what=line)
             if live.upgraded:
                 log.warning("index_of_an_older_version", what=live.upgraded)
-            await unless(stop.event, load_first(vitals.names, w, waits))
-            parts = await unless(stop.event, built(vitals.names, w))
             w.gateway_url.add_done_callback(_say_where)
             if not own_bus:
                 joined = asyncio.create_task(until_ended(DataFolder(options.data), url))
                 joined.add_done_callback(stop.ended)
-            await serve(parts, w, stop, partial(vitals.begin, w))
+            load = partial(load_first, wiring=w, waits=waits)
+            services = [service_of(name) for name in vitals.names]
+            await serve(services, w, stop, partial(vitals.begin, w), load)
             log.info("served", texts_encoded=w.progress.encoded, texts_cached=w.progress.cached)
     except BusUnavailable as error:
         if vitals.serving or not own_bus:
@@ -93,7 +94,7 @@ def _say_where(gateway_url: "asyncio.Future[str]") -> None:
 
 
 @asynccontextmanager
-async def _leaving_in_time(settings: Settings, stop: Stop) -> AsyncIterator[None]:
+async def _leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
     """End the process when a stop takes longer than it may: what it holds is delivered again."""
     timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
     timer.daemon = True
@@ -110,6 +111,6 @@ async def _leaving_in_time(settings: Settings, stop: Stop) -> AsyncIterator[None
         timer.cancel()
 
 
-def _leave(stop: Stop) -> None:
+def _leave(stop: Shutdown) -> None:
     log.error("stop_took_too_long")
     os._exit(BUG if stop.error else DONE)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from services.gateway import build as gateway
 from services.gateway.commands import Validate
@@ -15,20 +16,30 @@ from services.validator.app import sweeper, validate_now
 from services.validator.checks import SampleQuery
 from services.validator.checkup import Checkup
 from services.validator.sweeper import Sweeper
-from shared.errors import GARBAGE
+from shared.errors import GARBAGE, StillLoading, StoreUnavailable
+from shared.ports import GetEncoder, GetStore
 from shared.wiring import Wiring
 
 
 async def gateway_part(wiring: Wiring) -> Part:
-    return await gateway.build(wiring, await validation(wiring), await sweeps(wiring))
+    """It answers before model and store are loaded."""
+    return await gateway.build(
+        wiring, partial(_faces, wiring, wiring.store_now, wiring.encoder_now)
+    )
 
 
 async def faces(wiring: Wiring) -> Faces:
-    return await gateway.faces(wiring, await validation(wiring), await sweeps(wiring))
+    """What needs the model or the store waits until it is loaded."""
+    return await _faces(wiring, wiring.store, wiring.encoder)
 
 
-async def validation(wiring: Wiring) -> Validate:
-    now, history = await validate_now(wiring), await wiring.history()
+async def _faces(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Faces:
+    validate = await validation(wiring, store, encoder)
+    return await gateway.faces(wiring, store, encoder, validate, ValidatorSweeps(wiring, store))
+
+
+async def validation(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Validate:
+    history = await wiring.history()
 
     async def validate(request: ValidateRequest) -> ValidateAnswer:
         started = time.perf_counter()
@@ -38,7 +49,10 @@ async def validation(wiring: Wiring) -> Validate:
             source = source_name(request.source)
             found = await history.members(request.batch, source)
             members = only_one(found, request.batch, source)
-        checkup = await now(members, queries)
+        await store()
+        if queries or wiring.settings.validation.queries:
+            await encoder()
+        checkup = await (await validate_now(wiring))(members, queries)
         return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
 
     return validate
@@ -48,27 +62,32 @@ async def validation(wiring: Wiring) -> Validate:
 class ValidatorSweeps:
     """Implements the gateway's `Sweeps` by the validator's sweeper."""
 
-    sweeper: Sweeper
+    wiring: Wiring
+    store: GetStore
 
     async def now(self, request: SweepRequest) -> SweepAnswer:
-        done = await self.sweeper(
+        sweep = await self._sweeper()
+        done = await sweep(
             dry_run=request.dry_run, force=request.force, batch_size=request.batch_size
         )
         return sweep_answer(done.note())
 
-    def start(self, request: GenerateRequest) -> str:
-        return self.sweeper.start(batch_size=request.batch_size)
+    async def start(self, request: GenerateRequest) -> str:
+        return (await self._sweeper()).start(batch_size=request.batch_size)
 
     async def last(self) -> SweepAnswer | None:
-        note = await self.sweeper.last()
+        try:
+            note = await (await self._sweeper()).last()
+        except (StillLoading, StoreUnavailable):
+            return None
         try:
             return sweep_answer(note) if note else None
         except GARBAGE:  # no sweep wrote that
             return None
 
-
-async def sweeps(wiring: Wiring) -> ValidatorSweeps:
-    return ValidatorSweeps(await sweeper(wiring))
+    async def _sweeper(self) -> Sweeper:
+        await self.store()
+        return await sweeper(self.wiring)
 
 
 def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from services.http_server import LimitedRunner
 from services.vitals import Vitals
 from shared.errors import ConfigurationError
-from shared.health import Check, alive, passed, ready
+from shared.health import HealthCheck, alive, passed, ready
 from shared.settings import Health
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ def health_app(vitals: Vitals) -> web.Application:
     return app
 
 
-def _told(word: str, checks: Sequence[Check]) -> web.Response:
+def _told(word: str, checks: Sequence[HealthCheck]) -> web.Response:
     ok = passed(checks)
     body = {word: ok, "checks": [check.told() for check in checks]}
     return web.json_response(body, status=200 if ok else 503)

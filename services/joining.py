@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,7 @@ import structlog
 
 from services.folder import DataFolder
 from shared.errors import BusUnavailable, ConfigurationError, NotProvisioned, StoreUnavailable
-from shared.services import service_of
+from shared.services import Service
 from shared.wiring import Wiring
 
 log = structlog.get_logger()
@@ -89,24 +89,18 @@ async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) ->
             return done
 
 
-async def load_first(names: Sequence[str], wiring: Wiring, waits: Waits) -> None:
-    """Load what the services need to handle a single message; wait for a store that is away.
+async def load_first(service: Service, wiring: Wiring, waits: Waits) -> None:
+    """Check the model that a service cuts text for, and wait for the store that it needs.
 
-    What cannot be loaded shows before the first message is taken: a process that is started again
+    What is wrong for good shows before the first message is taken: a process that is started again
     and again would use up the attempts of documents.
     """
-    chosen = [service_of(name) for name in names]
-    if any(service.loads == "model" for service in chosen):
-        waits.reasons["model"] = "it loads"
-        await (await wiring.encoder()).ready()
-        del waits.reasons["model"]
-    if any(service.loads == "tokenizer" for service in chosen):
+    if service.cuts_text:
         await wiring.check_model()
-    while any(service.opens_store for service in chosen):
+    while service.opens_store:
         try:
-            await (await wiring.store()).ready()
+            await wiring.store()
         except StoreUnavailable as error:
-            wiring.forget("store")
             await waits.pause("store", str(error))
         else:
             waits.over("store")

@@ -7,26 +7,25 @@ from typing import Any, Final
 from services.vitals import Vitals
 from shared.bus.consume import Consumer
 from shared.bus.flow import waiting
-from shared.deferred import DeferredEncoder
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.errors import BusUnavailable
 from shared.health import passed, ready
-from shared.metrics import DeviceNumbers, Sample, StageNumbers
+from shared.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers
 from shared.services import lanes, stages
 from shared.topology import Stage
-from shared.wiring import Wiring
+from shared.wiring import MODEL, Wiring
 
 BACKLOG_WITHIN_S: Final = 1.0
 """How long a scrape waits for the bus; then it goes without the backlog."""
 
 
-async def sample(vitals: Vitals) -> Sample:
+async def sample(vitals: Vitals) -> MetricsSnapshot:
     """What `shared.metrics` renders."""
     is_ready, services = passed(ready(vitals.sight())), " ".join(vitals.names)
     wiring = vitals.wiring
     if wiring is None:
-        return Sample(version("instep"), services, is_ready)
-    return Sample(
+        return MetricsSnapshot(version("instep"), services, is_ready)
+    return MetricsSnapshot(
         version=version("instep"),
         services=services,
         ready=is_ready,
@@ -72,9 +71,8 @@ def _numbers(consumer: Consumer[Any]) -> StageNumbers:
 
 
 def _device(wiring: Wiring) -> DeviceNumbers | None:
-    encoder = wiring.built("encoder")
-    loaded = encoder.loaded if isinstance(encoder, DeferredEncoder) else None
-    if not isinstance(loaded, CoalescingEncoder):
+    encoder = wiring.built(MODEL)
+    if not isinstance(encoder, CoalescingEncoder):
         return None
-    seen = loaded.counters
+    seen = encoder.counters
     return DeviceNumbers(seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from services.folder import DataFolder, FolderInUse
-from services.joining import Waits, patiently, unless, until_lost
+from services.joining import Stopped, Waits, patiently, unless, until_lost
 from services.local import LocalServer
 from services.memory import keep_small
-from services.part import Part
+from services.part import Loop, Part
 from services.provisioning import provisioned
-from services.tasks import cancel_all
 from shared import logs
 from shared.bus.connect import access_of
 from shared.bus.permissions import ADMIN, CLI
@@ -31,7 +30,7 @@ from shared.bus.session import BusSession
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.live import Live
 from shared.progress import Progress
-from shared.services import SERVICES, Service, service_of
+from shared.services import Service
 from shared.settings import Settings
 from shared.topology import LISTINGS
 from shared.wiring import Wiring
@@ -52,8 +51,24 @@ TURN_S: Final = 15.0
 TURN_LOOK_S: Final = 0.05
 
 
+AGAIN_S: Final = 5.0
+
+
+async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel tasks and return when all have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which the client of the bus uses, may swallow a
+    cancellation; so it is said again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
+
+
 @dataclass
-class Stop:
+class Shutdown:
     """Why, and that, the process shall end."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,7 +111,7 @@ class Connection:
 
 @asynccontextmanager
 async def wired(
-    settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Stop
+    settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Shutdown
 ) -> AsyncIterator[tuple[Wiring, Live]]:
     """Adapters over one connection to the bus; all closed at the end.
 
@@ -127,10 +142,14 @@ async def wired(
         live, done = await reached(lambda: provisioned(session, settings))
         for line in done:
             log.info("provisioned", what=line)
-        yield Wiring(settings, data, session, live.generation, progress, stack), live
+        wiring = Wiring(settings, data, session, live.generation, progress, stack)
+        try:
+            yield wiring, live
+        finally:
+            await cancel_all(wiring.unfinished())
 
 
-async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Stop) -> T:
+async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Shutdown) -> T:
     """A bundled server that dies during the start is back at once."""
     for _ in range(START_TRIES - 1):
         try:
@@ -143,37 +162,75 @@ async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Sto
     return await call()
 
 
-async def built(
-    names: Sequence[str], wiring: Wiring, services: Sequence[Service] = SERVICES
-) -> list[Part]:
-    """The named services of the table."""
-    return [await _build(service_of(name, services), wiring) for name in names]
+async def _nothing(_: Service) -> None:
+    pass
+
+
+@dataclass
+class _Running:
+    """The services of this process that take messages, and their loops."""
+
+    wiring: Wiring
+    stop: Shutdown
+    load: Callable[[Service], Awaitable[None]]
+    loops: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def run(self, *loops: Loop) -> None:
+        for loop in loops:
+            self.loops.append(asyncio.create_task(loop()))
+            self.loops[-1].add_done_callback(self.stop.ended)
+
+    async def begin_all(self, services: Sequence[Service]) -> None:
+        """Begin them side by side; where one cannot, those that are not yet there do not either."""
+        tasks = [asyncio.create_task(self._begin(service)) for service in services]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await cancel_all(tasks)
+
+    async def _begin(self, service: Service) -> None:
+        if not service.answers_while_loading:
+            await self.load(service)
+        part = await _build(service, self.wiring)
+        part.subscribe(self.wiring.session)
+        self.run(*part.loops)
+        await self.wiring.session.start()
+        if service.answers_while_loading:
+            await self.load(service)
 
 
 async def serve(
-    parts: Sequence[Part], wiring: Wiring, stop: Stop, begun: Callable[[], None] = lambda: None
+    services: Sequence[Service],
+    wiring: Wiring,
+    stop: Shutdown,
+    begun: Callable[[], None] = lambda: None,
+    load: Callable[[Service], Awaitable[None]] = _nothing,
 ) -> None:
     """Run services until `stop`; then let running handlers finish.
 
+    Each takes messages as soon as what it needs is loaded; none waits for another one.
+
     Args:
-        begun: called once they take messages.
+        begun: called once all of them take messages.
+        load: awaited for each before it takes messages, or while it answers already.
 
     Raises:
-        InstepError: what ended the bus session or a loop for good.
+        InstepError: what a service cannot begin without, or what ended the bus session or a loop
+            for good.
+        Stopped: the stop came before all of them took messages.
     """
-    for part in parts:
-        part.subscribe(wiring.session)
-    loops = [asyncio.create_task(loop()) for part in parts for loop in part.loops]
-    loops.append(asyncio.create_task(keep_small()))
-    for task in loops:
-        task.add_done_callback(stop.ended)
+    running = _Running(wiring, stop, load)
+    running.run(keep_small)
     try:
-        await wiring.session.start()
+        await unless(stop.event, running.begin_all(services))
         begun()
         await stop.event.wait()
+    except Stopped:
+        if stop.error is None:
+            raise
     finally:
         await wiring.session.drain()
-        await cancel_all(loops)
+        await cancel_all(running.loops)
     if stop.error is not None:
         raise stop.error
 
@@ -189,7 +246,7 @@ async def _build(service: Service, wiring: Wiring) -> Part:
 async def bus(
     settings: Settings,
     data: Path,
-    stop: Stop,
+    stop: Shutdown,
     watching: Sequence[Path] = (),
     *,
     briefly: bool = False,
@@ -212,7 +269,7 @@ async def bus(
 
 async def _turn(
     folder: DataFolder,
-    stop: Stop,
+    stop: Shutdown,
     lock: Callable[[], AbstractContextManager[None]],
     held: ExitStack,
 ) -> None:
@@ -235,7 +292,7 @@ async def _turn(
 
 
 @asynccontextmanager
-async def _guarded(guard: Coroutine[Any, Any, None], stop: Stop) -> AsyncIterator[None]:
+async def _guarded(guard: Coroutine[Any, Any, None], stop: Shutdown) -> AsyncIterator[None]:
     """What fails in `guard` ends the process."""
     task = asyncio.create_task(guard)
     task.add_done_callback(stop.ended)
@@ -267,7 +324,7 @@ async def provision(options: "Options") -> list[str]:
     settings = options.settings()
     logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
-        context = bus(settings, options.data, Stop(), briefly=True)
+        context = bus(settings, options.data, Shutdown(), briefly=True)
     else:
         context = _at(running_bus(options, settings))
     async with context as url, _session(url, settings) as session:
@@ -278,7 +335,7 @@ async def provision(options: "Options") -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OfflineInstance:
     """What an instance left in its folder, to be asked."""
 
     queries: "Queries"
@@ -286,7 +343,7 @@ class Opened:
 
 
 @asynccontextmanager
-async def offline(options: "Options") -> AsyncIterator[Opened]:
+async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
     """The data folder without an instance: its bus runs, nothing consumes, nothing watches.
 
     On a bus of the settings there may be services: what they tell is asked for, as a gateway does.
@@ -296,7 +353,7 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
     from services.assembly import faces
     from services.producer.holds import NotedHolds
 
-    stop = Stop()
+    stop = Shutdown()
     async with (
         bus(settings, options.data, stop, briefly=True) as url,
         wired(
@@ -310,7 +367,7 @@ async def offline(options: "Options") -> AsyncIterator[Opened]:
         if settings.bus.url is None:
             wiring.runs, wiring.holds = False, NotedHolds(await wiring.shelf(LISTINGS))
         everything = await faces(wiring)
-        yield Opened(everything.queries, everything.commands)
+        yield OfflineInstance(everything.queries, everything.commands)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +17,7 @@ import structlog
 from services import runtime
 from services.folder import LOG, DataFolder, Instance
 from services.health import listening
+from services.joining import Stopped
 from services.validator.app import sweeper, track
 from services.validator.differences import is_failed, unrepaired
 from services.validator.swept import Swept
@@ -28,10 +30,10 @@ from shared.errors import ConfigurationError, TransientError
 from shared.live import ANEW, Live
 from shared.ordering import Record, is_unread, settled_seq, state
 from shared.progress import Activity, Progress
-from shared.services import NAMES, in_flight
+from shared.services import NAMES, SERVICES, in_flight
 from shared.settings import Embedding, Telemetry
 from shared.topology import ACCEPT, Stage
-from shared.wiring import Wiring
+from shared.wiring import MODEL, Wiring
 
 if TYPE_CHECKING:
     from services.cli.options import UpOptions
@@ -61,7 +63,7 @@ async def up(options: "UpOptions") -> int:
     if not settings.sources:
         raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
     clock = Clock(time.perf_counter())
-    stop = runtime.Stop(asked=options.view.stopping)
+    stop = runtime.Shutdown(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
     vitals = Vitals(NAMES, stop)
     watching = [s.path.resolve() for s in settings.sources.values() if s.path]
@@ -80,12 +82,14 @@ async def up(options: "UpOptions") -> int:
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
         try:
-            parts, _ = await asyncio.gather(runtime.built(NAMES, wiring), _note_left(wiring))
-            await runtime.serve(parts, wiring, stop, partial(vitals.begin, wiring))
+            loading = asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
+            await _note_left(wiring)
+            with suppress(Stopped):
+                await runtime.serve(SERVICES, wiring, stop, partial(vitals.begin, wiring))
         finally:
-            following.cancel()
-            updating.cancel()
-            await asyncio.gather(following, updating, return_exceptions=True)
+            for task in (following, updating, loading):
+                task.cancel()
+            await asyncio.gather(following, updating, loading, return_exceptions=True)
     return 0
 
 
@@ -117,7 +121,7 @@ async def _texts(wiring: Wiring) -> str:
 
 
 async def _follow(
-    options: "UpOptions", wiring: Wiring, stop: runtime.Stop, clock: Clock, url: str
+    options: "UpOptions", wiring: Wiring, stop: runtime.Shutdown, clock: Clock, url: str
 ) -> None:
     """Announce the instance, heal the store, tell when everything is in step."""
     try:
@@ -133,8 +137,7 @@ async def _follow(
         )
         embedding = wiring.embedding
         options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
-        store = await wiring.store()
-        await store.ready()
+        await wiring.store()
         clock.serving = time.perf_counter() - clock.started
         before = await _patiently(lambda: _count(wiring))
         swept = await _patiently(lambda: _compare(wiring, before))
@@ -329,7 +332,7 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
         "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),
-        "encode_s": round(await _encode_s(wiring), 3),
+        "encode_s": round(_encode_s(wiring), 3),
         "documents": {
             "found": progress.found,
             "searchable": now.searchable,
@@ -354,9 +357,9 @@ def follows_the_folders(progress: Progress) -> bool:
     return not progress.held and not any(folder.error for folder in progress.sources.values())
 
 
-async def _encode_s(wiring: Wiring) -> float:
+def _encode_s(wiring: Wiring) -> float:
     """Seconds that the model of this process was busy."""
-    encoder = (await wiring.encoder()).loaded
+    encoder = wiring.built(MODEL)
     return encoder.counters.busy_s if isinstance(encoder, CoalescingEncoder) else 0.0
 
 

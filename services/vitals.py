@@ -3,20 +3,17 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from services.joining import Waits
-from services.runtime import Stop
+from services.runtime import Shutdown
 from shared.bus.consume import Consumer
 from shared.health import Sight, StageSight
 from shared.wiring import Wiring
 
 log = structlog.get_logger()
-
-LOADED: Final = {"encoder": "model", "store": "store"}
-"""What loads in the background, by its name in the wiring."""
 
 
 @dataclass
@@ -27,7 +24,7 @@ class Vitals:
     """
 
     names: Sequence[str]
-    stop: Stop
+    stop: Shutdown
     waits: Waits = field(default_factory=Waits)
     wiring: Wiring | None = None
     serving: bool = False
@@ -44,7 +41,7 @@ class Vitals:
             serving=self.serving,
             stopping=self.stop.event.is_set(),
             failed=type(self.stop.error).__name__ if self.stop.error else "",
-            waits={**self._loading(), **self.waits.reasons},
+            waits={**(self.wiring.loading() if self.wiring else {}), **self.waits.reasons},
             connected=session.client.is_connected if session else None,
             stages=[_seen(name, one) for name, one in self.consumers().items()],
         )
@@ -55,12 +52,6 @@ class Vitals:
             return {}
         end = f"_{self.wiring.generation.id}"
         return {n.removesuffix(end): one for n, one in self.wiring.session.stages.items()}
-
-    def _loading(self) -> dict[str, str]:
-        if self.wiring is None:
-            return {}
-        built = {what: self.wiring.built(name) for name, what in LOADED.items()}
-        return {what: one.missing for what, one in built.items() if one and one.missing}
 
 
 def _seen(name: str, consumer: Consumer[Any]) -> StageSight:

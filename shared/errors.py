@@ -5,6 +5,7 @@ InstepError
 │   ├── BusUnavailable          no acknowledgement from the bus
 │   ├── StoreUnavailable        the vector store is down, busy or lost a commit race
 │   ├── EncoderBusy             no memory on the device, or its queue is full
+│   ├── StillLoading            the process has just started
 │   ├── UnknownRevision         the ledger does not know the revision of a part
 │   └── NotYetIndexed           a poll, not a failure
 ├── PermanentError          no retry can help                dead letter, then term
@@ -66,6 +67,10 @@ class StoreUnavailable(TransientError):
 
 class EncoderBusy(TransientError):
     """The device has no memory left, or the queue before it is full; nothing was encoded."""
+
+
+class StillLoading(TransientError):
+    """The process has just started: what the question needs is not loaded yet."""
 
 
 class UnknownRevision(TransientError):

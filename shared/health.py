@@ -45,7 +45,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """One thing that was looked at."""
 
     name: str
@@ -56,46 +56,48 @@ class Check:
         return {"name": self.name, "ok": self.ok, "text": self.text}
 
 
-def alive(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[Check]:
+def alive(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[HealthCheck]:
     """What a supervisor starts the process again for. That this is answered is one of them."""
-    found = [Check("loop", True, "the event loop turns")]
+    found = [HealthCheck("loop", True, "the event loop turns")]
     if seen.failed:
-        found.append(Check("work", False, seen.failed))
+        found.append(HealthCheck("work", False, seen.failed))
     for stage in seen.stages:
         if stage.fatal:
-            found.append(Check(stage.name, False, stage.fatal))
+            found.append(HealthCheck(stage.name, False, stage.fatal))
         elif stage.open and stage.turned_s > wedged_after_s:
             text = f"its fetch loop has not turned for {stage.turned_s:.0f} s"
-            found.append(Check(stage.name, False, text))
+            found.append(HealthCheck(stage.name, False, text))
     return found
 
 
-def ready(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[Check]:
+def ready(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[HealthCheck]:
     """What has to be there for the process to do its work; what is missing says why."""
     if seen.stopping:
-        return [Check("stopping", False, "finishes what it has in hand, and ends")]
+        return [HealthCheck("stopping", False, "finishes what it has in hand, and ends")]
     found = [check for check in alive(seen, wedged_after_s=wedged_after_s) if not check.ok]
-    found += [Check(what, False, f"waits: {why}") for what, why in sorted(seen.waits.items())]
+    found += [HealthCheck(what, False, f"waits: {why}") for what, why in sorted(seen.waits.items())]
     if "bus" not in seen.waits:
         found.append(_bus(seen.connected))
     if not seen.serving:
-        found.append(Check("services", False, "starting"))
+        found.append(HealthCheck("services", False, "starting"))
     return [*found, *_stages(seen)]
 
 
-def _bus(connected: bool | None) -> Check:
+def _bus(connected: bool | None) -> HealthCheck:
     if connected is None:
-        return Check("bus", False, "not connected yet")
-    return Check("bus", connected, "connected" if connected else "the connection was lost")
+        return HealthCheck("bus", False, "not connected yet")
+    return HealthCheck("bus", connected, "connected" if connected else "the connection was lost")
 
 
-def _stages(seen: Sight) -> Iterator[Check]:
+def _stages(seen: Sight) -> Iterator[HealthCheck]:
     for stage in seen.stages:
         if stage.open and stage.receives:
-            yield Check(stage.name, True, "fetches")
+            yield HealthCheck(stage.name, True, "fetches")
         elif not stage.fatal:
-            yield Check(stage.name, False, "gets no messages" if stage.open else "does not fetch")
+            yield HealthCheck(
+                stage.name, False, "gets no messages" if stage.open else "does not fetch"
+            )
 
 
-def passed(checks: Sequence[Check]) -> bool:
+def passed(checks: Sequence[HealthCheck]) -> bool:
     return all(check.ok for check in checks)

@@ -45,7 +45,7 @@ def surplus(names: Sequence[str], per_source: int, in_all: int) -> list[str]:
     """
     gone, kept, counts = [], 0, dict[tuple[str, str], int]()
     for name in names:
-        line = Line.of(name)
+        line = HistoryKey.of(name)
         of = line.source, line.kind
         counts[of] = counts.get(of, 0) + 1
         if counts[of] > per_source or kept >= in_all:
@@ -56,7 +56,7 @@ def surplus(names: Sequence[str], per_source: int, in_all: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryKey:
     """The key of a line, in its parts.
 
     generation: empty in keys of version 0.1.0, which had none.
@@ -71,7 +71,7 @@ class Line:
     rest: str
 
     @classmethod
-    def of(cls, name: str) -> "Line":
+    def of(cls, name: str) -> "HistoryKey":
         words = name.split(".")
         at = 2 if words[3] in KINDS else 1  # without a generation, the milliseconds stand there
         source, kind, ms = words[at : at + 3]
@@ -165,7 +165,7 @@ class History:
     ) -> dict[str, tuple[BatchReport, tuple[str, ...]]]:
         if batch_id == LAST:
             lines, _ = await self._page(source, "b", 1, "")
-            names = [Line.of(line).report for line in lines]
+            names = [HistoryKey.of(line).report for line in lines]
         else:
             known = await self._shelf.keys("done.")
             names = [name for name in known if _is_of(name, batch_id, source)]
@@ -225,8 +225,8 @@ class History:
         if (self._noted - 1) % BOUND_EVERY == 0:
             names, _ = page(await self._lines(), limit=10**9)
             for gone in surplus(names, KEPT_PER_SOURCE, KEPT_IN_ALL):
-                if Line.of(gone).kind == "b":
-                    await self._shelf.delete(Line.of(gone).report)
+                if HistoryKey.of(gone).kind == "b":
+                    await self._shelf.delete(HistoryKey.of(gone).report)
                 await self._shelf.delete(gone)
 
 
@@ -237,16 +237,16 @@ def page(names: Sequence[str], limit: int, after: str = "") -> tuple[list[str], 
         after: the end of the page before. A line that came or went meanwhile moves no other.
     """
     found, seen = [], set[str]()
-    for line, name in sorted(((Line.of(n), n) for n in names), key=_place, reverse=True):
+    for line, name in sorted(((HistoryKey.of(n), n) for n in names), key=_place, reverse=True):
         # two validators may have kept a batch at the same time
         batch = f"{line.generation}.{line.source}.{line.kind}.{line.rest}"
         if batch not in seen and (not after or line.place < after):
             found.append(name)
         seen.add(batch)
-    return found[:limit], Line.of(found[limit - 1]).place if len(found) > limit else ""
+    return found[:limit], HistoryKey.of(found[limit - 1]).place if len(found) > limit else ""
 
 
-def _place(line: tuple[Line, str]) -> str:
+def _place(line: tuple[HistoryKey, str]) -> str:
     return line[0].place
 
 
@@ -280,7 +280,7 @@ def _is_of(name: str, batch_id: str, source: str) -> bool:
 
 def _is_wanted(name: str, source: str, kind: str) -> bool:
     """Without a source, only those runs of `validate` count that are about all."""
-    line = Line.of(name)
+    line = HistoryKey.of(name)
     if source not in ("", line.source):
         return False
     if kind:
@@ -289,7 +289,7 @@ def _is_wanted(name: str, source: str, kind: str) -> bool:
 
 
 def _validation(name: str, value: bytes) -> Validation | None:
-    if Line.of(name).kind == "b":
+    if HistoryKey.of(name).kind == "b":
         line = read_line(value)
         return validation_of(line) if line else None
     return read_validation(value)

@@ -49,7 +49,7 @@ class DeviceNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MetricsSnapshot:
     """Everything that is counted, at one moment.
 
     `backlog`: messages that nobody has yet, by stage, as far as the process can see them.
@@ -69,7 +69,7 @@ class Sample:
     device: DeviceNumbers | None = None
 
 
-def render(sample: Sample, accept: str = "") -> tuple[bytes, str]:
+def render(sample: MetricsSnapshot, accept: str = "") -> tuple[bytes, str]:
     """The text of a scrape, and its content type.
 
     Args:
@@ -85,7 +85,7 @@ def render(sample: Sample, accept: str = "") -> tuple[bytes, str]:
 class _Families(Collector):
     """The metric families of one sample."""
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: MetricsSnapshot) -> None:
         self._sample = sample
 
     def collect(self) -> Iterator[Metric]:
@@ -99,7 +99,7 @@ class _Families(Collector):
             yield from _device(sample.device)
 
 
-def _process(sample: Sample) -> Iterator[Metric]:
+def _process(sample: MetricsSnapshot) -> Iterator[Metric]:
     yield InfoMetricFamily(
         "instep_build",
         "Version, and what this process runs",

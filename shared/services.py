@@ -77,9 +77,10 @@ class Service:
     """Services whose requests it answers."""
     answers_publishers: bool = False
     """It sends receipts to publishers."""
-    loads: Literal["nothing", "tokenizer", "model"] = "nothing"
-    """What of the model must be there before it takes its first message: the tokenizer decides
-    where text is cut."""
+    cuts_text: bool = False
+    """It needs the model's tokenizer, which decides where text is cut."""
+    answers_while_loading: bool = False
+    """It begins at once, and says what it cannot answer yet."""
     opens_store: bool = False
 
 
@@ -142,7 +143,7 @@ ENRICHER: Final = Service(
         _ledger(generation, write=True, scan=True),
         _bodies(),
     ),
-    loads="tokenizer",
+    cuts_text=True,
 )
 
 EMBEDDER: Final = Service(
@@ -155,7 +156,6 @@ EMBEDDER: Final = Service(
         _ledger(generation, read=False, many=True),
         _bucket(EMBCACHE, read=False, many=True, write=ALL),
     ),
-    loads="model",
 )
 
 INDEXER: Final = Service(
@@ -208,6 +208,7 @@ GATEWAY: Final = Service(
     says=(ASKED,),
     hears=(EVERYBODY,),
     opens_store=True,
+    answers_while_loading=True,
 )
 
 SERVICES: Final = (PRODUCER, ENRICHER, EMBEDDER, INDEXER, VALIDATOR, GATEWAY)

@@ -1,7 +1,7 @@
 """Settings to adapters: each is built at most once in a process and closed in reverse order.
 
-Heavy ones (model, embedded store) load in the background from the first question for them on; what
-is handed out waits for them at its first call.
+Heavy ones (model, store) load in the background from the first question for them on. A service asks
+before it takes messages, and so takes none that it cannot handle; the gateway answers meanwhile.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -19,8 +19,13 @@ from shared.bus.changes import JetChangeLog
 from shared.bus.session import BusSession
 from shared.caches.kv import KvCache
 from shared.content.objects import ObjectContent
-from shared.deferred import DeferredEncoder, DeferredStore, EncoderOnDemand
-from shared.errors import ConfigurationError, ModelMismatch
+from shared.errors import (
+    ConfigurationError,
+    InstepError,
+    ModelMismatch,
+    StillLoading,
+    TransientError,
+)
 from shared.generations import Generation
 from shared.history import History
 from shared.ledgers.kv import KvLedger
@@ -43,9 +48,16 @@ from shared.settings import Embedding, Settings, Weaviate
 from shared.shelves.kv import KvShelf
 from shared.topology import BATCHES, Bucket
 
+if TYPE_CHECKING:
+    from shared.encoders.coalesce import CoalescingEncoder
+    from shared.stores.coalesce import CoalescingStore
+
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+MODEL: Final = "model"
+STORE: Final = "store"
 
 
 def utc_now() -> datetime:
@@ -118,13 +130,46 @@ class Wiring:
     async def tokens(self) -> TokenCounter:
         return await self.once("tokens", self._tokens)
 
-    async def store(self) -> DeferredStore:
-        """Raises nothing: an error of opening comes out of the first call."""
-        return await self.once("store", self._deferred_store)
+    async def store(self) -> "CoalescingStore":
+        """The store, once it is open. Raises what opening it raises."""
+        return await self.once(STORE, self._open_store)
 
-    async def encoder(self) -> DeferredEncoder:
-        """Raises nothing: an error of loading comes out of the first call."""
-        return await self.once("encoder", self._deferred_encoder)
+    async def encoder(self) -> "CoalescingEncoder":
+        """The encoder, once it is loaded. Raises what loading it raises."""
+        return await self.once(MODEL, self._load_encoder)
+
+    async def store_now(self) -> VectorStore:
+        """The store, if it is open. Raises StillLoading, or what opening it raised."""
+        store: VectorStore = self._now(STORE)
+        return store
+
+    async def encoder_now(self) -> Encoder:
+        """The encoder, if it is loaded. Raises StillLoading, or what loading it raised."""
+        encoder: Encoder = self._now(MODEL)
+        return encoder
+
+    def loading(self) -> dict[str, str]:
+        """What was asked for and cannot be used yet, `model` or `store`, and why."""
+        found = {}
+        for name in (MODEL, STORE):
+            try:
+                if name in self._built:
+                    self._now(name)
+            except InstepError as error:
+                found[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whoever asked for it meets it
+                found[name] = type(error).__name__
+        return found
+
+    def _now(self, name: str) -> Any:
+        task = self._built.get(name)
+        if task is None or not task.done():
+            raise StillLoading(f"the {name} is loading")
+        if task.cancelled():
+            raise StillLoading(f"the {name} was closed")
+        if error := task.exception():
+            raise error.with_traceback(None)
+        return task.result()
 
     async def check_model(self) -> None:
         """Raise ModelMismatch where the files at hand are not those of the index's model."""
@@ -133,14 +178,12 @@ class Wiring:
         found, _ = await asyncio.to_thread(describe, self.embedding)
         check_fingerprint(found, self.generation)
 
-    def encoder_on_demand(self) -> Encoder:
-        """For who may never need it: a model takes memory, and not every process has one."""
-        generation = self.generation
-        return EncoderOnDemand(generation.fingerprint, generation.dimensions, self.encoder)
-
     async def once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `build` makes, made at the first question for the name."""
-        if name not in self._built:
+        """What `build` makes, made at the first question for the name.
+
+        A question after a try that failed for a while is another try.
+        """
+        if name not in self._built or _may_work_now(self._built[name]):
             self._built[name] = asyncio.create_task(build(), name=f"build {name}")
         built: T = await asyncio.shield(self._built[name])
         return built
@@ -151,9 +194,9 @@ class Wiring:
         done = task is not None and task.done() and not task.cancelled()
         return task.result() if task and done and not task.exception() else None
 
-    def forget(self, name: str) -> None:
-        """Have `once` make it anew; for what could not be loaded."""
-        self._built.pop(name, None)
+    def unfinished(self) -> list[asyncio.Task[Any]]:
+        """What is being made; to be cancelled at the end."""
+        return [task for task in self._built.values() if not task.done()]
 
     async def _ledger(self) -> Ledger:
         ledger = KvLedger(self.session.js, self.generation.id)
@@ -173,18 +216,15 @@ class Wiring:
 
         return await asyncio.to_thread(load_tokenizer, self.embedding)
 
-    async def _deferred_store(self) -> DeferredStore:
-        store = DeferredStore(self.generation.dimensions, self._open_store())
-        self.stack.push_async_callback(store.close)
-        return store
-
-    async def _open_store(self) -> VectorStore:
+    async def _open_store(self) -> "CoalescingStore":
         from shared.stores.coalesce import GATHER_S, SERVER_GATHER_S, CoalescingStore
 
         is_server = self.settings.store.kind == "weaviate"
-        return CoalescingStore(
+        store = CoalescingStore(
             await self._inner_store(), SERVER_GATHER_S if is_server else GATHER_S
         )
+        self.stack.push_async_callback(store.close)
+        return store
 
     async def _inner_store(self) -> VectorStore:
         settings, generation = self.settings.store, self.generation
@@ -218,17 +258,19 @@ class Wiring:
             log.warning("store_is_old", what=store.notice)
         return store
 
-    async def _deferred_encoder(self) -> DeferredEncoder:
-        generation = self.generation
-        return DeferredEncoder(generation.fingerprint, generation.dimensions, self._load_encoder())
-
-    async def _load_encoder(self) -> Encoder:
+    async def _load_encoder(self) -> "CoalescingEncoder":
         from shared.encoders.factory import load_encoder
 
         encoder = await load_encoder(self.embedding, self.stack)
         encoder.on_stuck = self.session.fail
         check_fingerprint(encoder.fingerprint, self.generation)
+        encoder.fingerprint = self.generation.fingerprint  # the name that the index knows
         return encoder
+
+
+def _may_work_now(task: asyncio.Task[Any]) -> bool:
+    failed = task.done() and not task.cancelled()
+    return failed and isinstance(task.exception(), TransientError)
 
 
 def key_of(settings: Weaviate) -> str | None:

@@ -35,7 +35,7 @@ class FolderSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DoctorObservations:
     """Everything that was looked at. None: it could not be looked at, or is not there."""
 
     data: str = ""
@@ -68,7 +68,7 @@ class Seen:
     """Those instruction sets of this processor that make int8 exact."""
 
 
-def findings(seen: Seen) -> list[Finding]:
+def findings(seen: DoctorObservations) -> list[Finding]:
     """Every check, in the order in which things depend on each other."""
     return [
         *_settings(seen),
@@ -80,14 +80,14 @@ def findings(seen: Seen) -> list[Finding]:
     ]
 
 
-def _settings(seen: Seen) -> Iterator[Finding]:
+def _settings(seen: DoctorObservations) -> Iterator[Finding]:
     if not seen.settings_faults:
         yield Finding("settings", "ok", "settings: every one is known and fits")
     for fault in seen.settings_faults:
         yield Finding("settings", "FAIL", f"settings: {fault}", "instep settings --check")
 
 
-def _data(seen: Seen) -> Iterator[Finding]:
+def _data(seen: DoctorObservations) -> Iterator[Finding]:
     if not seen.data_writable:
         yield Finding(
             "data folder",
@@ -112,7 +112,7 @@ def _data(seen: Seen) -> Iterator[Finding]:
         yield Finding("data folder", "ok", text)
 
 
-def _server(seen: Seen) -> Iterator[Finding]:
+def _server(seen: DoctorObservations) -> Iterator[Finding]:
     if not seen.own_server:
         return
     if seen.server:
@@ -126,7 +126,7 @@ def _server(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _instance(seen: Seen) -> Iterator[Finding]:
+def _instance(seen: DoctorObservations) -> Iterator[Finding]:
     if seen.unreachable:
         yield Finding("instance", "FAIL", f"instance: {seen.unreachable}", "look into its log")
     elif seen.checks is None:
@@ -147,7 +147,7 @@ def _running(instance: Mapping[str, Any], version: str) -> Iterator[Finding]:
         yield Finding("instance", "ok", text)
 
 
-def _folders(seen: Seen) -> Iterator[Finding]:
+def _folders(seen: DoctorObservations) -> Iterator[Finding]:
     for folder in seen.folders:
         name = f"source {folder.source}"
         if not folder.readable:
@@ -167,7 +167,7 @@ def _folders(seen: Seen) -> Iterator[Finding]:
         yield Finding("inotify", "ok", text)
 
 
-def _model(seen: Seen) -> Iterator[Finding]:
+def _model(seen: DoctorObservations) -> Iterator[Finding]:
     if not seen.model:
         return
     if seen.model_fault:

@@ -1,7 +1,10 @@
 """HTTP to a gateway with the standard library: a search must not wait for imports."""
 
 import json
+import time
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -44,10 +47,11 @@ def ask(
     key: str | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
-    """Do an operation of a gateway.
+    """Do an operation of a gateway; one that is still loading what it needs is asked again.
 
     Args:
         key: shown to a gateway that asks for one.
+        timeout_s: how long it may load, and how long each answer may take.
 
     Raises:
         Stop: nobody answers there (status 3), or the answer is no, with its reason.
@@ -60,11 +64,14 @@ def ask(
     headers = {"Content-Type": "application/json"} if body else {}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    connection = connect(parts.hostname, parts.port, timeout=timeout_s)
+    make = partial(connect, parts.hostname, parts.port, timeout=timeout_s)
+    request = method, parts.path.rstrip("/") + target, body, headers
+    deadline = time.monotonic() + timeout_s
     try:
-        connection.request(method, parts.path.rstrip("/") + target, body, headers)
-        answer = connection.getresponse()
-        text = answer.read()
+        status, text = _once(make(), *request)
+        while status == 503 and b'"code": "loading"' in text and time.monotonic() < deadline:
+            time.sleep(1)  # as its Retry-After says
+            status, text = _once(make(), *request)
     except TimeoutError:
         raise unreachable(
             f"{url} does not answer within {timeout_s:.0f} s", "instep doctor"
@@ -72,9 +79,14 @@ def ask(
     except (OSError, HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise unreachable(f"nobody answers at {url} ({reason})", "instep up PATH") from None
-    finally:
-        connection.close()
-    return read(url, answer.status, text)
+    return read(url, status, text)
+
+
+def _once(connection: HTTPConnection, *request: Any) -> tuple[int, bytes]:
+    with closing(connection):
+        connection.request(*request)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, bytes | None]:

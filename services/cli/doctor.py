@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import client, exits
-from services.cli.checkup import FolderSeen, Seen, findings
+from services.cli.checkup import DoctorObservations, FolderSeen, findings
 from services.cli.completion import version
 from services.cli.exits import Stop
 from services.cli.options import Options, Surroundings
@@ -39,7 +39,7 @@ def run(args: Namespace, options: Options) -> int:
     return exits.NEEDS_YOU if failures else exits.DONE
 
 
-def look(options: Options) -> Seen:
+def look(options: Options) -> DoctorObservations:
     """Everything that can be seen from here."""
     seen = _data(options)
     try:
@@ -57,13 +57,13 @@ def look(options: Options) -> Seen:
     return _ask(options, _model(settings, seen))
 
 
-def _data(options: Options) -> Seen:
+def _data(options: Options) -> DoctorObservations:
     folder = options.data
     exists = folder.is_dir()
     nearest = folder.absolute()
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
-    return Seen(
+    return DoctorObservations(
         data=str(folder),
         data_exists=exists,
         data_writable=os.access(nearest, os.W_OK | os.X_OK),
@@ -72,7 +72,7 @@ def _data(options: Options) -> Seen:
     )
 
 
-def _ask(options: Options, seen: Seen) -> Seen:
+def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
     instance = DataFolder(options.data).read_instance()
     beside = instance.gateway_url if instance else None
     url = options.url or beside or Surroundings.of(os.environ).url
@@ -143,7 +143,7 @@ def _number_in(path: Path) -> int | None:
         return None
 
 
-def _model(settings: "Settings", seen: Seen) -> Seen:
+def _model(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:
     from shared.encoders import cpu, files
     from shared.encoders.models import MINILM
 

@@ -25,7 +25,7 @@ WEAVIATE_USER: Final = "instep"
 
 
 @dataclass(slots=True)
-class Folder:
+class KeyFolder:
     """Where the files go. What is there stays, unless it is to be made anew.
 
     Args:
@@ -79,7 +79,7 @@ class Folder:
 
 def run(args: Namespace, options: Options) -> int:
     """Make what is missing; write the configuration anew."""
-    folder = Folder(Path(args.folder), args.force, args.owner)
+    folder = KeyFolder(Path(args.folder), args.force, args.owner)
     try:
         folder.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         generations = write(folder, args, options)
@@ -96,7 +96,7 @@ def run(args: Namespace, options: Options) -> int:
     return exits.DONE
 
 
-def write(folder: Folder, args: Namespace, options: Options) -> tuple[str, ...]:
+def write(folder: KeyFolder, args: Namespace, options: Options) -> tuple[str, ...]:
     """Write everything; the generations that the services may work on."""
     from services.provisioning import wanted_generation
     from shared.bus import server
@@ -152,7 +152,7 @@ def left_to_do(auth: str, written: str) -> list[str]:
     return [f"restart the server for {names}: a reload leaves new accounts out"]
 
 
-def keys(folder: Folder, sources: Iterable[str]) -> dict[str, str]:
+def keys(folder: KeyFolder, sources: Iterable[str]) -> dict[str, str]:
     """Public keys by identity; the seeds are in the folder, and nowhere else."""
     import nkeys
 
@@ -184,7 +184,7 @@ def weaviate_env(key: str) -> str:
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def lines(folder: Folder) -> list[str]:
+def lines(folder: KeyFolder) -> list[str]:
     """What was done. No secret is among it. Pure."""
     told = [f"wrote {folder.path / name}" for name in folder.made]
     if folder.kept:

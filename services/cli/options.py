@@ -12,7 +12,7 @@ from services.cli.exits import Stop
 if TYPE_CHECKING:  # pydantic costs every command its start
     from services.cli.live import LiveView
     from shared.progress import Progress
-    from shared.settings import Loaded, Settings
+    from shared.settings import LoadedSettings, Settings
 
 DATA: Final = ".instep"
 CONFIG: Final = "instep.toml"
@@ -36,7 +36,7 @@ class Options:
     color: bool = False
     """Whether both output streams may show colour, as far as the person wishes."""
 
-    def load(self) -> "Loaded":
+    def load(self) -> "LoadedSettings":
         """Read the settings. Raises ConfigurationError, one fault a line."""
         from shared.settings import load
 
@@ -61,7 +61,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class FolderArgument:
     """A folder to watch, under the name of its source."""
 
     name: str
@@ -75,7 +75,7 @@ class Folder:
 class UpOptions(Options):
     """Options of `up`."""
 
-    folders: tuple[Folder, ...] = ()
+    folders: tuple[FolderArgument, ...] = ()
     """Empty: the sources of the settings."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -99,9 +99,9 @@ class UpOptions(Options):
             given[f"sources.{folder.name}.exclude"] = self.exclude or None
         return given
 
-    def load(self) -> "Loaded":
+    def load(self) -> "LoadedSettings":
         """Read the settings; folders given on the command line are then the only ones."""
-        from shared.settings import Loaded, load
+        from shared.settings import LoadedSettings, load
 
         loaded = load(config=self.config, options=self.overrides())
         if not self.folders:
@@ -112,7 +112,7 @@ class UpOptions(Options):
             for name, source in loaded.settings.sources.items()
             if name in names or source.kind != "folder"
         }
-        return Loaded(loaded.settings.model_copy(update={"sources": kept}), loaded.origins)
+        return LoadedSettings(loaded.settings.model_copy(update={"sources": kept}), loaded.origins)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from services.cli.exits import Stop
-from services.cli.options import Folder
+from services.cli.options import FolderArgument
 
 LONGEST: Final = 40
 
@@ -24,7 +24,7 @@ def slug(text: str) -> str:
 
 def name_folders(
     paths: Sequence[tuple[str, Path]], *, given: str | None, known: Mapping[str, str]
-) -> list[Folder]:
+) -> list[FolderArgument]:
     """Name each folder.
 
     Args:
@@ -49,11 +49,11 @@ def name_folders(
     for typed, path in paths:
         name = given or by_path.get(str(path)) or _free(path, taken)
         taken.add(name)
-        folders.append(Folder(name, path, typed))
+        folders.append(FolderArgument(name, path, typed))
     return folders
 
 
-def remembered(known: Mapping[str, str], folders: Sequence[Folder]) -> dict[str, str]:
+def remembered(known: Mapping[str, str], folders: Sequence[FolderArgument]) -> dict[str, str]:
     """The names to keep: one path a name, one name a path, the newest wins."""
     names = {folder.name: str(folder.path) for folder in folders}
     paths = set(names.values())

@@ -14,7 +14,7 @@ from services.cli.completion import version
 from services.cli.exits import Stop
 from services.cli.frame import exit_needs_you
 from services.cli.live import LiveView
-from services.cli.options import Folder, Options, UpOptions, common
+from services.cli.options import FolderArgument, Options, UpOptions, common
 from services.cli.sources import name_folders, remembered
 from services.cli.suggest import nearest
 from services.cli.terminal import print_json
@@ -115,7 +115,7 @@ def _check(args: Namespace) -> None:
         raise Stop("--source, --include and --exclude go with a PATH")
 
 
-def _folders(args: Namespace, options: Options) -> list[Folder]:
+def _folders(args: Namespace, options: Options) -> list[FolderArgument]:
     paths = {_folder(typed): typed for typed in args.paths}
     typed = [(text, path) for path, text in paths.items()]
     if args.source:
@@ -161,7 +161,7 @@ def _known(options: Options) -> Mapping[str, str]:
         return {}
 
 
-def _remember(options: Options, folders: Sequence[Folder]) -> None:
+def _remember(options: Options, folders: Sequence[FolderArgument]) -> None:
     known = _known(options)
     names = remembered(known, folders)
     if names != known:

@@ -9,12 +9,11 @@ from shared.wiring import Wiring
 
 
 async def build(wiring: Wiring) -> Part:
-    encoder = await wiring.encoder()
     embed = Embed(
         generation=wiring.generation.id,
         ledger=GatheredLedger(await wiring.ledger()),
         cache=GatheredCache(await wiring.cache()),
-        encoder=encoder,
+        encoder=await wiring.encoder(),
         progress=wiring.progress,
     )
 
@@ -22,8 +21,4 @@ async def build(wiring: Wiring) -> Part:
         for lane in embed_stage(wiring.generation.id).lanes:
             session.subscribe(lane, embed)
 
-    async def load() -> None:
-        """A model that cannot be loaded ends the process, before it costs documents attempts."""
-        await encoder.ready()
-
-    return Part(subscribe, (load,))
+    return Part(subscribe)

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from services.enricher.blocks import Block, Extracted, check_amount, clean, one_line, too_large
-from services.enricher.cut import Limits, by_content, by_size
+from services.enricher.cut import ChunkLimits, by_content, by_size
 from services.enricher.measure import (
     BLOCKS,
     JOIN,
@@ -197,7 +197,7 @@ class _Cutter:
         return tuple(self._checked(found))
 
     def _pieces(self, text: Measured, context: "_Context", room: int) -> "Iterable[_Candidate]":
-        limits = Limits(room, int(room * self.settings.overlap))
+        limits = ChunkLimits(room, int(room * self.settings.overlap))
         if self.settings.kind == "document":
             pieces = by_content(text, limits)
         else:
@@ -227,7 +227,7 @@ class _Cutter:
     def _parts(self, text: str, room: int) -> list[str]:
         starts = token_starts(text, self.tokens)
         measured = Measured.of([Block("paragraph", text)], starts)
-        return [piece.text for piece in by_content(measured, Limits(room, 0))]
+        return [piece.text for piece in by_content(measured, ChunkLimits(room, 0))]
 
     def _sizes(self, chunks: Sequence[Chunk]) -> Sequence[int]:
         texts = [with_context(self.title, c.heading, c.text) for c in chunks]

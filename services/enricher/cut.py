@@ -30,7 +30,7 @@ _INSIDE: Final[Ranks] = (PARTS, LINES, WORDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChunkLimits:
     """Tokens that a piece may have, and how many of them may repeat its neighbour."""
 
     tokens: int
@@ -54,7 +54,7 @@ class _Range:
     size: int
 
 
-def by_content(text: Measured, limits: Limits) -> list[Piece]:
+def by_content(text: Measured, limits: ChunkLimits) -> list[Piece]:
     """Pieces of at most `limits.tokens`, in order, with what they repeat of the piece before."""
     pieces: list[Piece] = []
     previous = 0
@@ -73,7 +73,7 @@ def _piece(text: Measured, start: int, end: int, size: int, opening: str = "") -
     return [Piece(opening + body, None if text.torn(start) or text.torn(end) else size)]
 
 
-def _leaves(text: Measured, limits: Limits) -> Iterator[_Range]:
+def _leaves(text: Measured, limits: ChunkLimits) -> Iterator[_Range]:
     waiting = [(0, len(text.text))]
     while waiting:
         start, end = waiting.pop()
@@ -85,7 +85,7 @@ def _leaves(text: Measured, limits: Limits) -> Iterator[_Range]:
             waiting += [(at, end), (start, at)]
 
 
-def _place(text: Measured, part: _Range, limits: Limits) -> int | None:
+def _place(text: Measured, part: _Range, limits: ChunkLimits) -> int | None:
     """Where to part a range that is too long; None when nothing can part it."""
     for rank in (BLOCKS, PARTS, LINES, WORDS, TOKENS):
         found = text.boundaries(rank)
@@ -103,7 +103,7 @@ def _place(text: Measured, part: _Range, limits: Limits) -> int | None:
     return None
 
 
-def _zones(part: _Range, rank: int, limits: Limits) -> tuple[tuple[float, float], ...]:
+def _zones(part: _Range, rank: int, limits: ChunkLimits) -> tuple[tuple[float, float], ...]:
     """Tokens from the start of the range between which a cut is good, the best zone first."""
     least = limits.tokens * _LEAST
     low, high = least, part.size - least
@@ -134,7 +134,7 @@ def _nearest_the_middle(tokens: Ints, part: _Range, limit: int | None) -> int | 
     return best if limit is None or larger <= limit else None
 
 
-def _repeated(text: Measured, start: int, limits: Limits) -> int:
+def _repeated(text: Measured, start: int, limits: ChunkLimits) -> int:
     """Tokens that a piece from here repeats: none where it begins with a block."""
     if start == 0 or not text.inside(start):
         return 0
@@ -142,7 +142,7 @@ def _repeated(text: Measured, start: int, limits: Limits) -> int:
     return text.tokens(*header) if header else limits.overlap
 
 
-def _header(text: Measured, at: int, limits: Limits) -> tuple[int, int] | None:
+def _header(text: Measured, at: int, limits: ChunkLimits) -> tuple[int, int] | None:
     """Where the header row of the table around `at` is, unless it would fill half a piece."""
     number = text.block_of(at)
     block = text.blocks[number]
@@ -157,7 +157,7 @@ def _header(text: Measured, at: int, limits: Limits) -> tuple[int, int] | None:
     )
 
 
-def _opening(text: Measured, previous: int, start: int, limits: Limits) -> str:
+def _opening(text: Measured, previous: int, start: int, limits: ChunkLimits) -> str:
     """What a piece repeats: the header of its table, or the last sentences or lines before it."""
     if start == 0 or not text.inside(start):
         return ""
@@ -181,7 +181,7 @@ def _back(text: Measured, least: int, at: int, tokens: int, ranks: Ranks = _INSI
     return at
 
 
-def by_size(text: Measured, limits: Limits, ranks: Ranks) -> list[Piece]:
+def by_size(text: Measured, limits: ChunkLimits, ranks: Ranks) -> list[Piece]:
     """Pieces as full as the best boundary allows, each repeating the end of the one before.
 
     Args:

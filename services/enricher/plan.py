@@ -23,7 +23,7 @@ _ROW_OVERHEAD_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class KeyedChunk:
     """A chunk with the key of everything that its row will store."""
 
     key: str
@@ -37,7 +37,7 @@ class Prepared:
 
     title: str
     metadata: Metadata
-    pieces: tuple[Piece, ...]
+    pieces: tuple[KeyedChunk, ...]
 
 
 def revision_of(
@@ -123,7 +123,7 @@ def check_rows(prepared: Prepared) -> None:
 
 
 def _part_row(
-    doc_key: str, row: RowRef, pieces: Mapping[str, Piece], prepared: Prepared
+    doc_key: str, row: RowRef, pieces: Mapping[str, KeyedChunk], prepared: Prepared
 ) -> PartRow:
     piece = pieces[row.chunk_key]
     return PartRow(

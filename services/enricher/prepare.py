@@ -13,7 +13,7 @@ from services.enricher.blocks import Extracted, too_large
 from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
 from services.enricher.extract import extract, format_of, is_harmless
 from services.enricher.load import Load
-from services.enricher.plan import Piece, Prepared, check_rows
+from services.enricher.plan import KeyedChunk, Prepared, check_rows
 from services.enricher.quality import judge
 from services.enricher.wire import Question
 from shared.events import DocumentChanged, Metadata, Ready
@@ -101,7 +101,7 @@ class PrepareDocument:
 
 def _prepared(chunks: Sequence[Chunk], title: str, metadata: Metadata) -> Prepared:
     keys = chunk_keys(chunks, title=title, metadata=metadata)
-    pieces = (Piece(key, c.text, c.heading) for key, c in zip(keys, chunks, strict=True))
+    pieces = (KeyedChunk(key, c.text, c.heading) for key, c in zip(keys, chunks, strict=True))
     prepared = Prepared(title, metadata, tuple(pieces))
     check_rows(prepared)
     return prepared

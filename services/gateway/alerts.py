@@ -1,29 +1,19 @@
 """What the bus says that a person should hear: full streams, failures that nobody noted. Pure."""
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from services.gateway.models import CheckView
+from shared.ports import StreamCapacity
 
 NEARLY: Final = 0.8
 FULL: Final = 0.98
 """A message may not fit although a little room is left."""
 
 
-class Room(Protocol):
-    """A stream and how full it is."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def share(self) -> float: ...
-    @property
-    def refuses(self) -> bool: ...
-
-
-def alerts(rooms: Iterable[Room], unrecorded: int) -> list[CheckView]:
+def alerts(streams: Iterable[StreamCapacity], unrecorded: int) -> list[CheckView]:
     """One line about the room on the bus, and one about failures on their way to the ledger."""
-    tight = sorted((r for r in rooms if r.refuses and r.share >= NEARLY), key=lambda r: -r.share)
+    tight = sorted((r for r in streams if r.refuses and r.share >= NEARLY), key=lambda r: -r.share)
     found = [_room(tight)]
     if unrecorded:
         found.append(
@@ -37,7 +27,7 @@ def alerts(rooms: Iterable[Room], unrecorded: int) -> list[CheckView]:
     return found
 
 
-def _room(tight: list[Room]) -> CheckView:
+def _room(tight: list[StreamCapacity]) -> CheckView:
     if not tight:
         return CheckView(name="room", level="ok", text="every stream has room")
     named = ", ".join(f"{room.name} {min(100, int(room.share * 100))} %" for room in tight)

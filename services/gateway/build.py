@@ -16,7 +16,7 @@ from services.gateway.alerts import alerts
 from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.faces import Faces
-from services.gateway.failures import DeadLetter, is_nobodys
+from services.gateway.failures import is_nobodys
 from services.gateway.guard import is_loopback
 from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView
@@ -27,12 +27,11 @@ from services.gateway.sweeps import Sweeps
 from services.http_server import LimitedRunner
 from services.part import Part
 from shared.bus import deadletters, watchers
-from shared.bus.flow import flow
-from shared.bus.room import rooms, unrecorded
+from shared.bus.flow import capacities, flow, unrecorded
 from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.ports import Hold, Shelf
+from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Shelf
 from shared.progress import SourceHealth
 from shared.services import stages
 from shared.settings import Settings
@@ -45,8 +44,11 @@ SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
 
 
-async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
-    """The web application; its address goes to `wiring.gateway_url`."""
+async def build(wiring: Wiring, everything: Callable[[], Awaitable[Faces]]) -> Part:
+    """The web application; its address goes to `wiring.gateway_url`.
+
+    It listens before model and store are loaded: what needs them is refused until then.
+    """
     gateway = wiring.settings.gateway
     key = read_key(gateway.key_file) if gateway.key_file else None
     if key is None and not is_loopback(gateway.host):
@@ -55,8 +57,11 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
             "gateway.key_file, as `instep keys` makes one"
         )
     await wiring.session.heartbeat.listen()
-    everything = await faces(wiring, validation, sweeps)
-    app = build_app(everything.queries, everything.commands, key=key)
+    shown = await everything()
+    app = build_app(shown.queries, shown.commands, key=key)
+
+    async def load() -> None:  # what fails is told to those that ask
+        await asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
@@ -69,7 +74,7 @@ async def build(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Part:
         finally:
             await runner.cleanup()
 
-    return Part(loops=(listen, everything.queries.keep_up))
+    return Part(loops=(listen, load, shown.queries.keep_up))
 
 
 def read_key(file: Path) -> str:
@@ -100,14 +105,17 @@ async def _site(runner: web.AppRunner, host: str, port: int) -> int:
     raise ConfigurationError(f"ports {port} to {port + PORTS_TRIED - 1} are all taken; use --port")
 
 
-async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
+async def faces(
+    wiring: Wiring, store: GetStore, encoder: GetEncoder, validation: Validate, sweeps: Sweeps
+) -> Faces:
     """Everything that can be asked of, and done to, the instance.
 
     Args:
+        store, encoder: wait until they are loaded, or say that they are not.
         validation: compares the index with what it should be; the validator's work.
         sweeps: the same for every row, and puts it right.
     """
-    ledger, store, generation = await wiring.ledger(), await wiring.store(), wiring.generation.id
+    ledger, generation = await wiring.ledger(), wiring.generation.id
     instance = await wiring.shelf(INSTANCE)
     elsewhere = RemoteWatchers(wiring.session.client, instance)
     looks = Looks(_observer(wiring, instance), ledger)
@@ -116,7 +124,7 @@ async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
         search_index=Search(
             store=store,
             ledger=ledger,
-            encoder=await wiring.encoder(),
+            encoder=encoder,
             generation=generation,
             defaults=wiring.settings.search,
             behind=looks.freshness,
@@ -133,6 +141,7 @@ async def faces(wiring: Wiring, validation: Validate, sweeps: Sweeps) -> Faces:
         dead_letters=letters,
         watched=lambda: wiring.holds or elsewhere,
         sweeper=sweeps,
+        loading=wiring.loading,
     )
     commands = InstanceCommands(
         queries=queries,
@@ -236,15 +245,21 @@ def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
                 fix="" if healthy else "instep doctor",
             )
         ]
+        missing = wiring.loading()
         try:
-            rows = await (await wiring.store()).count()
-            found.append(CheckView(name="store", level="ok", text=f"{rows:,} rows"))
+            if "store" not in missing:
+                rows = await (await wiring.store_now()).count()
+                found.append(CheckView(name="store", level="ok", text=f"{rows:,} rows"))
         except Exception as error:  # noqa: BLE001 - a check tells, it never fails
-            found.append(
-                CheckView(name="store", level="FAIL", text=str(error), fix="see the log of instep")
-            )
+            missing["store"] = str(error)
+        found += [
+            CheckView(name=what, level="FAIL", text=why, fix="see the log of instep")
+            for what, why in sorted(missing.items(), reverse=True)
+        ]
         with contextlib.suppress(BusUnavailable):  # said above
-            found += alerts(await rooms(wiring.session.js), await unrecorded(wiring.session.js))
+            found += alerts(
+                await capacities(wiring.session.js), await unrecorded(wiring.session.js)
+            )
         return found
 
     return check

@@ -100,7 +100,7 @@ class InstanceCommands:
             return False, "it has just been dropped; say it again to try it all the same"
         newest = await self.changes.newest(failure.source, failure.doc_key)
         if newest and newest.readable is None:
-            return self._read_again(failure.source)
+            return await self._read_again(failure.source)
         revision = newest and await resubmit_newest(
             self.changes, newest, generation=self.generation
         )
@@ -108,12 +108,12 @@ class InstanceCommands:
             return False, "a newer change of it is on its way"
         return True, f"revision {revision}"
 
-    def _read_again(self, source: str) -> tuple[bool, str]:
+    async def _read_again(self, source: str) -> tuple[bool, str]:
         """Of a change that cannot be read nothing can be sent again, but its file can be read."""
         watched = any(one.name == source and one.path for one in self.queries.sources)
         if not watched or self.sweeper is None:
             return False, "its newest change cannot be read: send the document anew, or delete it"
-        self.sweeper.start(GenerateRequest())
+        await self.sweeper.start(GenerateRequest())
         return True, "a sweep has begun, which reads its file again"
 
     async def _drop(self, failure: FailureView) -> tuple[bool, str]:

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Final, Protocol
+from typing import Final
 
 from services.gateway.documents import Summary, moment
 from services.gateway.fixes import failure_id, fix
@@ -12,38 +11,8 @@ from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
 from services.gateway.reasons import explained
 from services.gateway.views import FailureGroup, FailureView
-from shared.events import Document
 from shared.ordering import Reason
-
-
-class DeadLetter(Protocol):
-    """A message that no retry could help."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def stream(self) -> str:
-        """Where it came from."""
-        ...
-
-    @property
-    def consumer(self) -> str: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def document(self) -> Document | None:
-        """The document that it was about, if it says."""
-        ...
-
-    @property
-    def code(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def deliveries(self) -> int: ...
-    @property
-    def at(self) -> datetime: ...
-
+from shared.ports import DeadLetter
 
 NEED_SOMEBODY: Final = ("refused", "failed", "dropped")
 

@@ -47,7 +47,7 @@ class Request(BaseModel):
         return value
 
 
-class Answer(BaseModel):
+class Response(BaseModel):
     """What is answered; fields are only ever added."""
 
     model_config = ConfigDict(frozen=True)
@@ -181,7 +181,7 @@ class ChecksRequest(Request):
     deep: bool = False
 
 
-class StageView(Answer):
+class StageView(Response):
     stage: str
     waiting: int
     running: int
@@ -191,7 +191,7 @@ class StageView(Answer):
     """Processes that were heard lately; None: not known (yet)."""
 
 
-class SourceView(Answer):
+class SourceView(Response):
     name: str
     kind: str
     path: str | None = None
@@ -203,7 +203,7 @@ class SourceView(Answer):
     problem_count: int = 0
 
 
-class SweepView(Answer):
+class SweepView(Response):
     """The newest comparison of files, ledger and store."""
 
     at: datetime
@@ -212,7 +212,7 @@ class SweepView(Answer):
     needs_you: bool
 
 
-class StatusAnswer(Answer):
+class StatusAnswer(Response):
     in_step: bool
     """False where no instance runs: nobody knows what has changed since."""
     runs: bool = True
@@ -231,6 +231,8 @@ class StatusAnswer(Answer):
     """Chunks that search is promised."""
     sources: tuple[SourceView, ...] = ()
     last_sweep: SweepView | None = None
+    loading: dict[str, str] = {}
+    """What cannot be asked yet, `model` or `store`, and why."""
     generation: str
     version: str
     at: datetime
@@ -258,7 +260,7 @@ class ValidateRequest(Request):
         return self
 
 
-class CheckView(Answer):
+class CheckView(Response):
     """One check: what was looked at, how it ended, what to do."""
 
     name: str
@@ -267,7 +269,7 @@ class CheckView(Answer):
     fix: str = ""
 
 
-class ValidateAnswer(Answer):
+class ValidateAnswer(Response):
     """Whether the index holds what it should."""
 
     passed: bool

@@ -17,6 +17,7 @@ from shared.errors import (
     EncoderBusy,
     InstepError,
     QuestionRefused,
+    StillLoading,
     StoreUnavailable,
 )
 from shared.faults import said
@@ -72,6 +73,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),
     "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
+    "loading": Kind(503, "Still loading", "ask again in a moment; instep status tells what loads"),
     "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
 }
 
@@ -134,6 +136,8 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, DocumentRefused):
         code = error.code if error.code in KINDS else "invalid_request"
         return Problem(code, error.reason)
+    if isinstance(error, StillLoading):
+        return Problem("loading", str(error))
     for kind, code, detail in _OF_ERRORS:
         if isinstance(error, kind):
             return Problem(code, detail)

@@ -9,7 +9,6 @@ from typing import Final, Protocol
 
 from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
 from services.gateway.documents import DOC_KEY
-from services.gateway.failures import DeadLetter
 from services.gateway.ledger_index import LedgerIndex
 from services.gateway.looks import Looks
 from services.gateway.models import (
@@ -45,7 +44,7 @@ from services.gateway.views import (
 )
 from shared.events import DocumentChanged
 from shared.ordering import ENRICH, Record, RowRef, State, state
-from shared.ports import ChangeLog, Ledger, Newest, UnreadableChange, VectorStore
+from shared.ports import ChangeLog, DeadLetter, GetStore, Ledger, Newest, UnreadableChange
 from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
@@ -93,7 +92,7 @@ class InstanceQueries:
     """Implements `Queries` over the ports of one generation."""
 
     search_index: Search
-    store: VectorStore
+    store: GetStore
     ledger: Ledger
     changes: ChangeLog
     looks: Looks
@@ -106,6 +105,8 @@ class InstanceQueries:
     dead_letters: DeadLetters | None = None
     watched: holds.Watched = holds.nobody
     sweeper: sweeps.Sweeps | None = None
+    loading: Callable[[], dict[str, str]] = dict
+    """What is not loaded yet, `model` or `store`, and why."""
     _before: Observation | None = None
     _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -124,7 +125,8 @@ class InstanceQueries:
         )
         if self._before is None or look.seen.at - self._before.at >= 1.0:
             self._before = look.seen
-        return answer.model_copy(update={"last_sweep": await sweeps.view(self.sweeper)})
+        update = {"last_sweep": await sweeps.view(self.sweeper), "loading": self.loading()}
+        return answer.model_copy(update=update)
 
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer:
         found, total, more = (await self._index()).page(
@@ -210,7 +212,7 @@ class InstanceQueries:
 
     async def _lag(self) -> Sequence[CheckView]:
         """How long the store takes to find a new row; nothing, where it never takes any time."""
-        lag_s = await self.store.lag_s()
+        lag_s = await (await self.store()).lag_s()
         if lag_s is None:
             return ()
         text = f"a new row is found after {1000 * lag_s:,.0f} ms while others are written"
@@ -222,7 +224,7 @@ class InstanceQueries:
     async def _compared(self) -> CheckView:
         """Rows of the store against the ledger; they differ for a moment while work is done."""
         look = await self.looks.latest()
-        rows, promised = await self.store.count(), look.board.chunks
+        rows, promised = await (await self.store()).count(), look.board.chunks
         held = f"{rows:,} row{'' if rows == 1 else 's'}"
         if rows == promised:
             return CheckView(name="index", level="ok", text=f"{held}, equal to the ledger")
@@ -287,7 +289,7 @@ class InstanceQueries:
 
     async def _chunks(self, key: str, rows: Sequence[RowRef]) -> tuple[ChunkView, ...]:
         ids = [row.id(key) for row in rows]
-        stored = await self.store.rows(ids) if ids else {}
+        stored = await (await self.store()).rows(ids) if ids else {}
         return tuple(
             ChunkView(
                 id=row_id,

@@ -24,7 +24,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ScorePart:
     """What one list adds to a score. `raw` is None when the list lacks the hit."""
 
     raw: float | None
@@ -39,7 +39,7 @@ class Ranked:
 
     hit: Hit
     score: float
-    parts: Mapping[str, Part]
+    parts: Mapping[str, ScorePart]
 
 
 def weights_for(mode: Mode, vector: float, keyword: float) -> Weights:
@@ -103,10 +103,10 @@ def _best(hits: Sequence[Hit]) -> dict[str, float]:
     return best
 
 
-def _part(raw: float | None, top: float, weight: float) -> Part:
+def _part(raw: float | None, top: float, weight: float) -> ScorePart:
     normalised = min(1.0, max(0.0, raw) / top) if raw is not None and top > 0 else 0.0
     adds = round(weight * normalised * TICKS) / TICKS
-    return Part(None if raw is None else round(raw, 4), round(normalised, 4), weight, adds)
+    return ScorePart(None if raw is None else round(raw, 4), round(normalised, 4), weight, adds)
 
 
 def _order(item: Ranked) -> tuple[float, float, str, str, str]:

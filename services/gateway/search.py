@@ -1,6 +1,7 @@
 """Ask the index: vector and keyword lists, fused, showing only what documents are promised."""
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,7 +12,6 @@ import numpy as np
 
 from services.gateway.documents import moment, reason_view
 from services.gateway.filters import Condition, parse
-from services.gateway.highlight import highlights
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.rank import (
@@ -33,7 +33,7 @@ from services.gateway.views import (
     Total,
 )
 from shared.ordering import Record, RowRef, State, settled_seq, state
-from shared.ports import Encoder, Hit, Ledger, Mode, Vector, VectorStore
+from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
 from shared.settings import SearchSettings
 
 DEPTH: Final = 100
@@ -68,9 +68,9 @@ async def _unknown() -> Freshness:
 class Search:
     """One index generation, asked. Safe to call concurrently."""
 
-    store: VectorStore
+    store: GetStore
     ledger: Ledger
-    encoder: Encoder
+    encoder: GetEncoder
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
@@ -81,6 +81,7 @@ class Search:
 
         Raises:
             Problem: the filter, the weights or the receipt of `after` cannot be understood.
+            StillLoading: the model or the store is.
             EncoderBusy, StoreUnavailable, BusUnavailable: nothing can be answered now.
         """
         started = time.perf_counter()
@@ -151,18 +152,20 @@ class Search:
     async def _by_vector(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
         if not depth:
             return ()
-        where = condition.where()
-        return await self.store.search(await self._vector(q), limit=depth, where=where)
+        store, where = await self.store(), condition.where()
+        return await store.search(await self._vector(q), limit=depth, where=where)
 
     async def _by_text(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
         if not depth:
             return ()
-        return await self.store.search_text(q, limit=depth, where=condition.where())
+        store = await self.store()
+        return await store.search_text(q, limit=depth, where=condition.where())
 
     async def _vector(self, q: str) -> Vector:
         known = self._vectors.get(q)
         if known is None:
-            known = np.asarray((await self.encoder.encode([q]))[0], np.float32)
+            encoder = await self.encoder()
+            known = np.asarray((await encoder.encode([q]))[0], np.float32)
             self._vectors[q] = known
             if len(self._vectors) > REMEMBERED:
                 self._vectors.popitem(last=False)
@@ -240,3 +243,36 @@ def _document(hit: Hit, record: Record, at: State) -> HitDocument:
         stale_since=since,
         reason=reason_view(at.reason),
     )
+
+
+_WORD = re.compile(r"\w+")
+_ENDINGS: Final = ("ings", "ing", "ions", "ion", "ies", "es", "ed", "s", "e")
+_SMALL: Final = frozenset(
+    {"all", "and", "any", "are", "can", "did", "does", "for", "from", "has", "have", "how", "into"}
+    | {"its", "not", "our", "out", "that", "the", "this", "was", "were", "what", "when", "where"}
+    | {"which", "who", "why", "with", "you", "your"}
+)
+
+
+def stem(word: str) -> str:
+    """A rough common form: `rotating`, `rotates` and `rotate` meet."""
+    folded = word.casefold()
+    for ending in _ENDINGS:
+        if folded.endswith(ending) and len(folded) - len(ending) >= 3:
+            return folded.removesuffix(ending)
+    return folded
+
+
+def highlights(question: str, text: str, limit: int = 50) -> list[tuple[int, int]]:
+    """Start and end (characters) of the words of `text` that the question has, at most `limit`."""
+    words = [w for w in _WORD.findall(question) if len(w) > 2 and w.casefold() not in _SMALL]
+    wanted = {stem(word) for word in words}
+    if not wanted:
+        return []
+    found = []
+    for word in _WORD.finditer(text):
+        if stem(word[0]) in wanted:
+            found.append(word.span())
+            if len(found) == limit:
+                break
+    return found

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from services.gateway.models import Answer, Request, SweepView
+from services.gateway.models import Request, Response, SweepView
 from services.gateway.problems import Problem
 
 
@@ -27,7 +27,7 @@ class GenerateRequest(Request):
     batch_size: int = Field(default=100, ge=1, le=10_000)
 
 
-class GenerateAnswer(Answer):
+class GenerateAnswer(Response):
     """That it will be done."""
 
     task_name: Literal["enrich.generate_embeddings"] = "enrich.generate_embeddings"
@@ -35,7 +35,7 @@ class GenerateAnswer(Answer):
     message: str
 
 
-class AuditView(Answer):
+class AuditView(Response):
     """A source's files against what is known of them."""
 
     source: str
@@ -46,7 +46,7 @@ class AuditView(Answer):
     error: str = ""
 
 
-class SweepAnswer(Answer):
+class SweepAnswer(Response):
     """What a sweep has found and done. Rows: missing, extra, damaged; all else counts documents."""
 
     at: datetime
@@ -84,7 +84,7 @@ class Sweeps(Protocol):
 
     async def now(self, request: SweepRequest) -> SweepAnswer: ...
 
-    def start(self, request: GenerateRequest) -> str:
+    async def start(self, request: GenerateRequest) -> str:
         """Sweep in the background; the name of the task, or of the one that runs already."""
         ...
 
@@ -98,7 +98,7 @@ async def sweep(sweeps: Sweeps | None, request: SweepRequest) -> SweepAnswer:
 
 
 async def generate(sweeps: Sweeps | None, request: GenerateRequest) -> GenerateAnswer:
-    task = _here(sweeps).start(request)
+    task = await _here(sweeps).start(request)
     return GenerateAnswer(message=f"Task queued with ID: {task}")
 
 

@@ -4,20 +4,20 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.gateway.models import Answer
+from services.gateway.models import Response
 from shared.ordering import Word
 from shared.ports import Mode
 from shared.reports import ReportLine, Validation
 
 
-class ReasonView(Answer):
+class ReasonView(Response):
     """Why: a stable code and one sentence."""
 
     code: str
     text: str
 
 
-class HitDocument(Answer):
+class HitDocument(Response):
     source: str
     path: str
     doc_key: str
@@ -29,7 +29,7 @@ class HitDocument(Answer):
     reason: ReasonView | None = None
 
 
-class HitChunk(Answer):
+class HitChunk(Response):
     id: str
     n: int
     """Position in its document, counting from 1."""
@@ -37,7 +37,7 @@ class HitChunk(Answer):
     text: str
 
 
-class PartView(Answer):
+class PartView(Response):
     """What one list adds; the parts of a hit sum to its score as displayed."""
 
     raw: float | None
@@ -46,7 +46,7 @@ class PartView(Answer):
     adds: float
 
 
-class HitView(Answer):
+class HitView(Response):
     document: HitDocument
     chunk: HitChunk
     score: float
@@ -54,12 +54,12 @@ class HitView(Answer):
     highlights: tuple[tuple[int, int], ...] | None = None
 
 
-class Total(Answer):
+class Total(Response):
     value: int
     exact: bool
 
 
-class Freshness(Answer):
+class Freshness(Response):
     """How far behind an answer can be."""
 
     watermark: datetime | None
@@ -70,7 +70,7 @@ class Freshness(Answer):
     """Whether the receipt of `after` was reached; None: there was none."""
 
 
-class SearchAnswer(Answer):
+class SearchAnswer(Response):
     hits: tuple[HitView, ...]
     total: Total
     mode: Mode
@@ -79,7 +79,7 @@ class SearchAnswer(Answer):
     freshness: Freshness
 
 
-class DocumentLine(Answer):
+class DocumentLine(Response):
     source: str
     path: str
     doc_key: str
@@ -93,14 +93,14 @@ class DocumentLine(Answer):
     settled_at: datetime | None = None
 
 
-class DocumentsAnswer(Answer):
+class DocumentsAnswer(Response):
     documents: tuple[DocumentLine, ...]
     total: int
     next_cursor: str | None = None
     generation: str
 
 
-class RevisionView(Answer):
+class RevisionView(Response):
     """A revision of a document: what it came to, and how long that took."""
 
     sequence: int
@@ -119,7 +119,7 @@ class RevisionView(Answer):
     reason: ReasonView | None = None
 
 
-class NewestView(Answer):
+class NewestView(Response):
     """The newest known change of the document."""
 
     sequence: int
@@ -130,7 +130,7 @@ class NewestView(Answer):
     title: str | None = None
 
 
-class ChunkView(Answer):
+class ChunkView(Response):
     id: str
     n: int
     heading: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ class DocumentAnswer(DocumentLine):
     chunks: tuple[ChunkView, ...] | None = None
 
 
-class ReceiptAnswer(Answer):
+class ReceiptAnswer(Response):
     receipt: str
     state: Word
     final: bool
@@ -164,7 +164,7 @@ class ReceiptAnswer(Answer):
     reason: ReasonView | None = None
 
 
-class FailureView(Answer):
+class FailureView(Response):
     id: str
     document: str
     """`source/path`, or which message it is."""
@@ -181,7 +181,7 @@ class FailureView(Answer):
     fix: str
 
 
-class FailureGroup(Answer):
+class FailureGroup(Response):
     """Failures with one reason."""
 
     code: str
@@ -193,7 +193,7 @@ class FailureGroup(Answer):
     """What to do about it."""
 
 
-class FailuresAnswer(Answer):
+class FailuresAnswer(Response):
     failures: tuple[FailureView, ...]
     groups: tuple[FailureGroup, ...] = ()
     """Of all that were asked for, the largest first."""
@@ -201,28 +201,28 @@ class FailuresAnswer(Answer):
     generation: str
 
 
-class BatchesAnswer(Answer):
+class BatchesAnswer(Response):
     """Reports without their lists, newest first."""
 
     batches: tuple[ReportLine, ...]
     next_cursor: str | None = None
 
 
-class ValidationsAnswer(Answer):
+class ValidationsAnswer(Response):
     """Verdicts on batches and on the whole index, newest first."""
 
     validations: tuple[Validation, ...]
     next_cursor: str | None = None
 
 
-class Chosen(Answer):
+class Chosen(Response):
     id: str
     document: str
     done: bool
     detail: str = ""
 
 
-class HoldView(Answer):
+class HoldView(Response):
     """Removals of a source that wait for a person."""
 
     source: str
@@ -237,13 +237,13 @@ class HoldView(Answer):
     """Decided: the next `instep up` takes them out."""
 
 
-class HoldsAnswer(Answer):
+class HoldsAnswer(Response):
     holds: tuple[HoldView, ...]
     total: int
     """Removals that wait for a word, of all sources; kept ones are not among them."""
 
 
-class HoldAnswer(Answer):
+class HoldAnswer(Response):
     """What was done about the removals of a source."""
 
     source: str
@@ -253,7 +253,7 @@ class HoldAnswer(Answer):
     detail: str = ""
 
 
-class ChosenAnswer(Answer):
+class ChosenAnswer(Response):
     """What was done to which failure."""
 
     done: int

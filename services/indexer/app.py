@@ -9,7 +9,6 @@ from services.indexer.index import Index
 from services.indexer.turns import InTurn, by_lane
 from services.part import Part
 from shared.bus.session import BusSession
-from shared.deferred import ExpressStore
 from shared.errors import StoreUnavailable
 from shared.topology import index_stage
 from shared.wiring import Wiring, utc_now
@@ -31,7 +30,7 @@ async def build(wiring: Wiring) -> Part:
         progress=wiring.progress,
         poll_s=validation.poll,
     )
-    express = replace(bulk, store=ExpressStore(store))
+    express = replace(bulk, store=store.express())
 
     def subscribe(session: BusSession) -> None:
         in_turn = InTurn(by_lane(express, bulk))
@@ -39,7 +38,6 @@ async def build(wiring: Wiring) -> Part:
             session.subscribe(lane, in_turn)
 
     async def maintain() -> None:
-        await store.ready()  # one that cannot be opened ends the process
         while True:
             await asyncio.sleep(MAINTAIN_EVERY_S)
             try:

@@ -16,7 +16,7 @@ from services.producer.intake import AcceptSubmission
 from services.producer.kept import KeptListing
 from services.producer.notices import Notices
 from services.producer.rules import Rules
-from services.producer.submission import Limits
+from services.producer.submission import SourceLimits
 from services.producer.sync import Sync
 from services.producer.tell import TellFolders
 from services.producer.watch import FolderWatch
@@ -53,7 +53,7 @@ async def build(wiring: Wiring) -> Part:
         reply=partial(_reply, wiring.session),
         now=utc_now,
         limits={
-            name: Limits(source.max_bytes, source.allow_references)
+            name: SourceLimits(source.max_bytes, source.allow_references)
             for name, source in wiring.settings.sources.items()
         },
     )

@@ -9,7 +9,7 @@ Prepare = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListingResult:
     """What a whole listing has shown, and what was done about it."""
 
     files: int
@@ -24,13 +24,15 @@ class Listed:
 class Asked:
     """Those who want a listing that begins after they asked."""
 
-    _waiting: list[tuple["asyncio.Future[Listed]", Prepare | None]] = field(default_factory=list)
+    _waiting: list[tuple["asyncio.Future[ListingResult]", Prepare | None]] = field(
+        default_factory=list
+    )
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, prepare: Prepare | None = None) -> "asyncio.Future[Listed]":
-        asked: asyncio.Future[Listed] = asyncio.get_running_loop().create_future()
+    def add(self, prepare: Prepare | None = None) -> "asyncio.Future[ListingResult]":
+        asked: asyncio.Future[ListingResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, prepare))
         return asked
 
@@ -49,7 +51,7 @@ class Asked:
             if prepare is not None and not asked.done():
                 await prepare()
 
-    def answer(self, listed: Listed) -> None:
+    def answer(self, listed: ListingResult) -> None:
         for asked, _ in self._waiting:
             if not asked.done():
                 asked.set_result(listed)

@@ -28,7 +28,7 @@ MOST_NOTED: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class UnneededBodies:
     """What a look found nobody to need, and when."""
 
     at: datetime
@@ -51,7 +51,7 @@ class CollectBodies:
     every_s: float = EVERY_S
 
     async def __call__(self) -> int:
-        """Look once. Returns how many bodies were deleted. Raises BusUnavailable."""
+        """UnneededBodies once. Returns how many bodies were deleted. Raises BusUnavailable."""
         now, last = self.now(), _read(await self.notes.get(NOTE))
         if timedelta(0) <= now - last.at < APART:
             return 0
@@ -83,11 +83,11 @@ class CollectBodies:
             await asyncio.sleep(self.every_s)
 
 
-def _read(note: bytes | None) -> Look:
+def _read(note: bytes | None) -> UnneededBodies:
     """The last look; one that cannot be read never was."""
     try:
         raw = json.loads(note or b"")
         at = datetime.fromisoformat(raw["at"]).astimezone(UTC)
-        return Look(at, frozenset(map(str, raw["names"])))
+        return UnneededBodies(at, frozenset(map(str, raw["names"])))
     except GARBAGE:
-        return Look(datetime.min.replace(tzinfo=UTC))
+        return UnneededBodies(datetime.min.replace(tzinfo=UTC))

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from services.producer.listing import Stat
-from services.producer.names import Names
 from services.producer.reading import printable, words
 from services.producer.rules import Rules, is_ignored
 from services.producer.scan import Scan
 from services.producer.snapshot import Body, Unsettled, snapshot, stat_of
 from shared.errors import DocumentRefused, TransientError
+from shared.identity import check_path
 from shared.openat import open_below
 
 LISTINGS: Final = 5
@@ -33,6 +33,45 @@ class SourceUnavailable(TransientError):
 
 class Unreadable(TransientError):
     """The file is there and cannot be read: permissions, or an error of the disk."""
+
+
+class Names:
+    """Names on disk that are not in NFC, as they were met.
+
+    A path is in NFC. Names on disk may be in other Unicode forms, and then two names can be one
+    path. Which of them counts depends on nothing but what is on the disk: the composed one, else
+    the first that exists, in the order of their characters.
+    """
+
+    def __init__(self) -> None:
+        self._others: dict[str, frozenset[str]] = {}
+
+    def remember(self, relative: str) -> str:
+        """The path of a name on disk, both below the root.
+
+        Raises:
+            DocumentRefused: it cannot be one.
+        """
+        if relative.isascii() and len(relative) <= 1000:
+            return relative
+        path = check_path(relative)
+        if path != relative:
+            self._others[path] = self._others.get(path, frozenset()) | {relative}
+        return path
+
+    def of(self, path: str) -> tuple[str, ...]:
+        """All names that a path may have, the one that counts first, if it exists."""
+        others = self._others.get(path)
+        return (path, *sorted(others)) if others else (path,)
+
+    def on_disk(self, path: str, root: str) -> str:
+        """The name that counts now."""
+        names = self.of(path)
+        if len(names) > 1:
+            for name in names:
+                if os.path.lexists(os.path.join(root, name)):
+                    return name
+        return path
 
 
 class Folder:

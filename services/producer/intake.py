@@ -11,7 +11,7 @@ from pydantic import Field
 
 from services.producer import submission
 from services.producer.accept import place
-from services.producer.submission import Checked, Limits
+from services.producer.submission import SourceLimits, SubmittedContent
 from shared.batches import DECLINED, BatchBook
 from shared.errors import ChangeLogConflict, DocumentRefused, MalformedEvent
 from shared.events import (
@@ -90,7 +90,7 @@ class AcceptSubmission:
     batches: BatchBook
     reply: Reply
     now: Now
-    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limits: Mapping[str, SourceLimits] = field(default_factory=dict)
     """By source; others have the defaults."""
 
     async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
@@ -115,7 +115,7 @@ class AcceptSubmission:
         batch = self._batch(event, document, delivery)
         try:
             submission.check_attributes(event)
-            checked = submission.check_content(event, self.limits.get(source, Limits()))
+            checked = submission.check_content(event, self.limits.get(source, SourceLimits()))
         except DocumentRefused as refusal:
             return await self._decline(
                 refusal, document, batch, delivery, of_batch=bool(event.batch)
@@ -131,7 +131,7 @@ class AcceptSubmission:
         event: DocumentSubmitted,
         document: Document,
         batch: Batch,
-        checked: Checked | None,
+        checked: SubmittedContent | None,
         intake: int,
     ) -> Receipt:
         content = checked.content if checked else None

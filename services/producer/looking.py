@@ -15,7 +15,7 @@ TRIED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FolderChanges:
     """What must be read, what is not there any more, and what is wrong."""
 
     suspects: dict[str, Stat | None] = field(default_factory=dict)
@@ -30,13 +30,13 @@ class Found:
     """Device and inode of the root that was looked at."""
 
 
-def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -> Found:
+def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -> FolderChanges:
     """Look at each path, which may be a file, a folder with all below it, or nothing any more.
 
     Raises:
         SourceUnavailable: then nothing has vanished.
     """
-    found = Found(root=folder.identity())
+    found = FolderChanges(root=folder.identity())
     absent: set[str] = set()
     links = {link for path in paths for link in folder.links_to(path)}
     for path in sorted({*paths, *links}):
@@ -57,7 +57,7 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
     return found
 
 
-def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Found) -> None:
+def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: FolderChanges) -> None:
     scan = folder.scan(path)
     found.closed.update(scan.problems)
     found.blocked.update(scan.closed)

@@ -32,7 +32,7 @@ MAX_VERSION: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SourceLimits:
     """What a source allows."""
 
     max_bytes: int = 100 * 1024**2
@@ -40,7 +40,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class SubmittedContent:
     """The content of an upsert: bytes that are still to be placed, or ready for the event."""
 
     data: bytes | None
@@ -100,7 +100,7 @@ def _check_metadata(event: DocumentSubmitted) -> None:
         raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_BYTES} bytes")
 
 
-def check_content(event: DocumentSubmitted, limits: Limits) -> Checked | None:
+def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedContent | None:
     """What the document will hold; None for a deletion.
 
     Raises:
@@ -115,14 +115,14 @@ def check_content(event: DocumentSubmitted, limits: Limits) -> Checked | None:
         content = Ready(chunks=event.chunks)
         size = json_bytes(content)
         _fits(size, min(limits.max_bytes, MAX_CONTENT_BYTES))
-        return Checked(None, content, content_hash(data), size)
+        return SubmittedContent(None, content, content_hash(data), size)
     text, encoded = event.text, event.data_base64 or ""
     data = _utf8("text", text) if text is not None else _base64(encoded)
     _fits(len(data), limits.max_bytes)
-    return Checked(data, None, content_hash(data), len(data))
+    return SubmittedContent(data, None, content_hash(data), len(data))
 
 
-def _reference(ref: Reference, limits: Limits) -> Checked:
+def _reference(ref: Reference, limits: SourceLimits) -> SubmittedContent:
     if not any(_lies_below(ref.url, prefix) for prefix in limits.allow_references):
         raise DocumentRefused(
             "reference_not_allowed",
@@ -132,7 +132,7 @@ def _reference(ref: Reference, limits: Limits) -> Checked:
     content = Linked(ref=ref)
     _fits(json_bytes(content), MAX_CONTENT_BYTES)
     digest = content_hash(f"{ref.url}\n{ref.etag}\n{ref.size}".encode())
-    return Checked(None, content, digest, ref.size or 0)
+    return SubmittedContent(None, content, digest, ref.size or 0)
 
 
 def _lies_below(url: str, prefix: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,6 @@ from services.producer.folder import Folder, Unreadable
 from services.producer.kept import KeptListing
 from services.producer.listing import NEVER_READ, Seen, Stat, pair_moves
 from services.producer.patience import Blocked, Restless
-from services.producer.problems import Problems
 from services.producer.snapshot import Body, Unsettled
 from shared.batches import BatchBook, new_batch_id
 from shared.errors import BusUnavailable, InstepError, TransientError
@@ -34,6 +33,55 @@ LARGE_AT_ONCE: Final = 2
 SAVE_EVERY_S: Final = 5.0
 GROWS: Final = "is written without a pause: taken as it is, now and then"
 RESTLESS: Final = "changes whenever it is read: not taken yet"
+
+
+TOLD_AT_ONCE: Final = 20
+
+
+@dataclass(slots=True)
+class Problems:
+    progress: Progress
+    health: SourceHealth = field(default_factory=SourceHealth)
+    _listed_wrong: set[str] = field(default_factory=set)
+    """Paths whose problem a listing shows; that they can be read does not end it."""
+    _noted: str = ""
+
+    def note(self, text: str) -> None:
+        """Say something about the whole source, once."""
+        if self._noted != text:
+            self._noted = text
+            self.progress.say(Activity("notice", "", text))
+
+    def tell(self, path: str, problem: str | None) -> None:
+        """Say what is wrong with a file, once; None: nothing is."""
+        if path in self._listed_wrong:
+            return
+        problem = problem and problem.removeprefix(f"{path}: ")
+        if problem is None:
+            self.health.problems.pop(path, None)
+        elif self.health.problems.get(path) != problem:
+            self.health.problems[path] = problem
+            self.progress.say(Activity("notice", path, problem))
+
+    def tell_of_listing(self, problems: Mapping[str, str], files: Container[str] | None) -> None:
+        """Say what a listing shows to be wrong, once each, and of many only some.
+
+        Args:
+            files: all files of the source, when all of it was listed: what is neither there nor
+                listed as wrong any more is over.
+        """
+        shown = self.health.problems
+        if files is not None:
+            self._listed_wrong &= problems.keys()
+            for path in [p for p in shown if p not in problems and p not in files]:
+                del shown[path]
+        new = [path for path in sorted(problems) if shown.get(path) != problems[path]]
+        self._listed_wrong |= problems.keys()
+        shown |= problems
+        for path in new[:TOLD_AT_ONCE]:
+            self.progress.say(Activity("notice", path, problems[path]))
+        if len(new) > TOLD_AT_ONCE:
+            self.note(f"{len(new) - TOLD_AT_ONCE:,} more cannot be taken: instep status")
 
 
 class Vanished(TransientError):

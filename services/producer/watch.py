@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from services.producer.asking import Asked, Listed, Prepare
+from services.producer.asking import Asked, ListingResult, Prepare
 from services.producer.folder import SourceUnavailable
 from services.producer.guard import Guard
 from services.producer.hearing import Hearing
@@ -81,7 +81,7 @@ class FolderWatch:
         finally:
             await self._hearing.stop()
 
-    async def rescan(self, prepare: Prepare | None = None) -> Listed:
+    async def rescan(self, prepare: Prepare | None = None) -> ListingResult:
         """List the folder now; returns when what differs has been accepted.
 
         Args:
@@ -192,7 +192,7 @@ class FolderWatch:
             self._when.list_now()  # that came while this listing was under way
         asked.answer(listed)
 
-    async def _compare(self, *, first: bool) -> Listed:
+    async def _compare(self, *, first: bool) -> ListingResult:
         """List the whole folder, and accept what differs.
 
         Args:
@@ -228,7 +228,7 @@ class FolderWatch:
         if first:
             self._first_ended(comparison.unchanged, result)
         submitted = len(result.members) - result.removed
-        return Listed(len(scan.files), submitted, result.removed, waiting(self.held))
+        return ListingResult(len(scan.files), submitted, result.removed, waiting(self.held))
 
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
         """The removals that a whole listing makes: all that it shows, or none but moves."""

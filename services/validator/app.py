@@ -18,7 +18,6 @@ from services.validator.sweeper import Sweeper
 from services.validator.tracker import Tracker
 from services.validator.validate import Validate
 from shared.bus.deadletters import (
-    DeadLetter,
     exhausted_of,
     letter_of,
     mover,
@@ -31,7 +30,7 @@ from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
 from shared.errors import ConfigurationError
 from shared.events import Event
-from shared.ports import Auditor
+from shared.ports import Auditor, DeadLetter
 from shared.services import work_of
 from shared.topology import (
     BATCHES,
@@ -49,6 +48,8 @@ from shared.wiring import Wiring, utc_now
 
 async def build(wiring: Wiring) -> Part:
     generation = wiring.generation.id
+    if wiring.settings.validation.queries:
+        await wiring.encoder()
     ledger, observe = await wiring.ledger(), await _observe(wiring)
     tracker = await track(wiring)
     validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(wiring))
@@ -206,7 +207,7 @@ async def _samples(wiring: Wiring) -> AskSamples:
     path = wiring.settings.validation.queries
     return AskSamples(
         queries=read_queries(path) if path else (),
-        encoder=await wiring.encoder() if path else wiring.encoder_on_demand(),
+        encoder=wiring.encoder,
         store=await wiring.store(),
         ledger=await wiring.ledger(),
     )

@@ -18,7 +18,16 @@ from services.validator.checks import (
 from shared.events import with_context
 from shared.identity import cache_key
 from shared.ordering import Record
-from shared.ports import Encoder, Filter, Hit, Ledger, Probe, VectorCache, VectorStore, is_made
+from shared.ports import (
+    Filter,
+    GetEncoder,
+    Hit,
+    Ledger,
+    Probe,
+    VectorCache,
+    VectorStore,
+    is_made,
+)
 
 EVERY_BORN: Final = 2**53
 HITS_ASKED: Final = 4 * TOP
@@ -90,7 +99,8 @@ class AskSamples:
     """Sample queries, answered as search answers them: by rows that the ledger lists."""
 
     queries: Sequence[SampleQuery]
-    encoder: Encoder
+    encoder: GetEncoder
+    """Asked when there are queries: a model takes memory, and not every process has one."""
     store: VectorStore
     ledger: Ledger
 
@@ -99,7 +109,8 @@ class AskSamples:
         asked = self.queries if queries is None else queries
         if not asked:
             return []
-        vectors = await self.encoder.encode([query.q for query in asked])
+        encoder = await self.encoder()
+        vectors = await encoder.encode([query.q for query in asked])
         results = []
         for query, vector in zip(asked, vectors, strict=True):
             hits = await self.store.search(vector, limit=HITS_ASKED, where=Filter())

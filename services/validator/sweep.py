@@ -52,7 +52,7 @@ class Road(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SweepLimits:
     """How patiently a sweep looks."""
 
     second_look_s: float = SECOND_LOOK_S
@@ -78,7 +78,7 @@ class Sweep:
     now: Now
     listed: Callable[[], Collection[str]] = nothing_listed
     """Sources that have been listed as a whole, so that a document of them is known or gone."""
-    limits: Limits = Limits()
+    limits: SweepLimits = SweepLimits()
     expect: Callable[[int], None] = lambda _: None
     """Told how many documents are about to be put right; less those of them that were not sent."""
 

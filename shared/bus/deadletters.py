@@ -22,28 +22,7 @@ from shared.bus.reading import scan
 from shared.change_codec import check_identity
 from shared.errors import GARBAGE, BusUnavailable, MalformedEvent
 from shared.events import Batch, Document, Event
-from shared.ports import Delivery
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that no retry could help."""
-
-    id: int
-    """Sequence in DLQ."""
-    stream: str
-    consumer: str
-    subject: str
-    sequence: int
-    """Sequence in `stream`."""
-    document: Document | None
-    """None: the message did not say which document, e.g. because it is no event."""
-    code: str
-    reason: str
-    deliveries: int
-    at: datetime
-    batch: Batch | None = None
-
+from shared.ports import DeadLetter, Delivery
 
 OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
 

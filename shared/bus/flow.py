@@ -1,4 +1,4 @@
-"""How much waits at each stage, as the server counts it."""
+"""How much waits at each stage, and how full the streams are, as the server counts it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from shared.errors import BusUnavailable
-from shared.topology import Stage
+from shared.ports import StreamCapacity
+from shared.topology import MOVER, RECORDER, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +98,26 @@ async def _stored_at(js: JetStreamContext, stage: Stage[Any], sequence: int) -> 
     except NotFoundError:
         return None
     return found.time.timestamp() if found.time else None
+
+
+async def capacities(js: JetStreamContext) -> Sequence[StreamCapacity]:
+    """Every stream and bucket. Raises BusUnavailable."""
+    try:
+        infos = await js.streams_info()
+    except (NatsError, APIError, TimeoutError) as error:
+        raise BusUnavailable(f"the streams cannot be read ({type(error).__name__})") from None
+    return [
+        StreamCapacity(
+            name=str(info.config.name),
+            used_bytes=info.state.bytes,
+            max_bytes=max(0, info.config.max_bytes or 0),
+            refuses=str(info.config.discard or "old").lower().endswith("new"),
+        )
+        for info in infos
+    ]
+
+
+async def unrecorded(js: JetStreamContext) -> int:
+    """Dead letters that are not noted at their document yet. Raises BusUnavailable."""
+    stages = await flow(js, (RECORDER, MOVER))
+    return sum(stage.waiting + stage.running for stage in stages)

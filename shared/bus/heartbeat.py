@@ -42,6 +42,8 @@ class Heartbeat:
     def begin(self, consumers: Iterable[str]) -> None:
         """Say from now on that this process serves these durable consumers."""
         self._consumers = tuple(consumers)
+        if self._task is not None:
+            self._task.cancel()
         if self._consumers:
             self._task = asyncio.create_task(self._beat(), name="heartbeat")
 

@@ -40,8 +40,8 @@ Wait = Callable[[str], Awaitable[None]]
 class BusSession:
     """One connection that never gives up, and the stages that consume through it.
 
-    `subscribe` every stage, then `start`; to end, `drain` (when other parts must follow in order)
-    and `close`. Core request and reply is had from `client`.
+    `subscribe` stages, then `start`, as often as there are more; to end, `drain` (when other parts
+    must follow in order) and `close`. Core request and reply is had from `client`.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class BusSession:
         self.heartbeat: Heartbeat
         self.stages: dict[str, Consumer[Any]] = {}
         self._gate = Gate()
+        self._starting = asyncio.Lock()
         self._name = name
         self._drain_s = drain_s
         self._on_fatal = on_fatal
@@ -141,7 +142,7 @@ class BusSession:
         """Give the stage's events to a handler, which returns the events that follow.
 
         What it returns is stored before the message is acknowledged; what it raises goes to
-        `shared.bus.settle`. Only before `start`.
+        `shared.bus.settle`. The next `start` begins it.
 
         Args:
             lane: the stage is delivered the messages of both; those of the other one are not
@@ -173,8 +174,14 @@ class BusSession:
         self.stages[consumer.stage.name] = consumer
 
     async def start(self) -> None:
-        """Begin to consume; the durable consumers must exist (`shared.bus.provision`)."""
-        await self._broker.start()
+        """Begin to consume what was subscribed since the last start.
+
+        The durable consumers must exist (`shared.bus.provision`).
+        """
+        async with self._starting:
+            for subscriber in self._broker.subscribers:
+                if not subscriber.running:
+                    await subscriber.start()
         self.heartbeat.begin(self.stages)
 
     async def drain(self) -> None:

@@ -4,12 +4,13 @@ Every adapter, fakes included, passes the contract suite of its port under `test
 Adapters raise the errors of `shared.errors` only.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from shared.change_codec import UnreadableChange
 from shared.ports.bus import (
     ChangeLog,
+    DeadLetter,
     Delivery,
     Entry,
     Ledger,
@@ -17,6 +18,7 @@ from shared.ports.bus import (
     LedgerFeed,
     Newest,
     Publish,
+    StreamCapacity,
 )
 from shared.ports.content import ContentStore, Shelf
 from shared.ports.encoding import (
@@ -31,17 +33,23 @@ from shared.ports.sources import Audit, Auditor, Hold, Holds
 from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
 
 Now = Callable[[], datetime]
+GetEncoder = Callable[[], Awaitable[Encoder]]
+GetStore = Callable[[], Awaitable[VectorStore]]
+"""A store takes seconds to open, a model to load: wait until it is there, or raise StillLoading."""
 
 __all__ = [
     "Audit",
     "Auditor",
     "ChangeLog",
     "ContentStore",
+    "DeadLetter",
     "Delivery",
     "Digest",
     "Encoder",
     "Entry",
     "Filter",
+    "GetEncoder",
+    "GetStore",
     "Hit",
     "Hold",
     "Holding",
@@ -56,6 +64,7 @@ __all__ = [
     "Publish",
     "Row",
     "Shelf",
+    "StreamCapacity",
     "TokenCounter",
     "UnreadableChange",
     "Vector",

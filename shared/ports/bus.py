@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from shared.change_codec import UnreadableChange
-from shared.events import DocumentChanged, Event
+from shared.events import Batch, Document, DocumentChanged, Event
 from shared.ordering import Record
 
 
@@ -30,6 +31,43 @@ class Newest:
     def readable(self) -> DocumentChanged | None:
         """The change, if it is one."""
         return self.change if isinstance(self.change, DocumentChanged) else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that no retry could help."""
+
+    id: int
+    """Sequence in DLQ."""
+    stream: str
+    """Where it came from."""
+    consumer: str
+    subject: str
+    sequence: int
+    """Sequence in `stream`."""
+    document: Document | None
+    """None: the message did not say which document, e.g. because it is no event."""
+    code: str
+    reason: str
+    deliveries: int
+    at: datetime
+    batch: Batch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCapacity:
+    """How full one stream is."""
+
+    name: str
+    used_bytes: int
+    max_bytes: int
+    """0: no limit."""
+    refuses: bool
+    """What does not fit is refused; else the oldest go."""
+
+    @property
+    def share(self) -> float:
+        return self.used_bytes / self.max_bytes if self.max_bytes > 0 else 0.0
 
 
 class ChangeLog(Protocol):

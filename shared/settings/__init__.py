@@ -5,6 +5,7 @@ with a suggestion: pydantic-settings would ignore a misspelt variable.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,19 +22,18 @@ from shared.settings.groups import (
     Embedding,
     Extraction,
     Gateway,
-    Group,
     Health,
     SearchSettings,
     Settings,
+    SettingsGroup,
     Source,
     SourceChunking,
     Store,
     SweepSettings,
     Telemetry,
-    Validation,
+    ValidationSettings,
     Weaviate,
 )
-from shared.settings.toml import leaves, line_of, read_toml
 
 __all__ = [
     "ELSEWHERE",
@@ -42,17 +42,17 @@ __all__ = [
     "Embedding",
     "Extraction",
     "Gateway",
-    "Group",
     "Health",
-    "Loaded",
+    "LoadedSettings",
     "SearchSettings",
     "Settings",
+    "SettingsGroup",
     "Source",
     "SourceChunking",
     "Store",
     "SweepSettings",
     "Telemetry",
-    "Validation",
+    "ValidationSettings",
     "Weaviate",
     "load",
     "names",
@@ -63,7 +63,7 @@ ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FI
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     """Settings in force, and where each one that is no default came from."""
 
     settings: Settings
@@ -76,7 +76,7 @@ def load(
     config: Path | None,
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Loaded:
+) -> LoadedSettings:
     """Read settings from file, environment and options.
 
     Args:
@@ -106,7 +106,7 @@ def load(
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
         raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
-    return Loaded(settings, origins)
+    return LoadedSettings(settings, origins)
 
 
 def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -156,3 +156,45 @@ def _put(
             return
     values[last] = value
     origins[name] = origin
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
+    """The table of a file, and the lines of its keys by dotted name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), _key_lines(text)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from None
+
+
+def _key_lines(text: str) -> dict[str, int]:
+    """Where keys stand, for messages: the parser does not tell. Only plain layouts are found."""
+    table = ""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            table = re.sub(r"[\s\"']", "", header[1])
+            lines.setdefault(table, number)
+        elif key := re.match(r"([\w.\-\"'\s]++)=", line):
+            name = re.sub(r"[\s\"']", "", key[1])
+            lines.setdefault(f"{table}.{name}" if table else name, number)
+    return lines
+
+
+def line_of(name: str, lines: Mapping[str, int]) -> str:
+    """`:14`, of the key or of what it is written in; empty when it was not found."""
+    while name and name not in lines:
+        name = name.rpartition(".")[0]
+    return f":{lines[name]}" if name else ""
+
+
+def leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -37,13 +37,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Several texts; as one text, with commas between them."""
 
 
-class Group(BaseModel):
+class SettingsGroup(BaseModel):
     """A table of settings; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Chunking(Group):
+class Chunking(SettingsGroup):
     """How text is cut. Part of a generation: another value is another index."""
 
     kind: Literal["document", "recursive", "fixed"] = "document"
@@ -53,7 +53,7 @@ class Chunking(Group):
     """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
 
 
-class SourceChunking(Group):
+class SourceChunking(SettingsGroup):
     """How text of one source is cut, where that differs from `chunking`."""
 
     kind: Literal["document", "recursive", "fixed"] | None = None
@@ -61,7 +61,7 @@ class SourceChunking(Group):
     overlap: float | None = Field(default=None, ge=0.0, le=0.5)
 
 
-class Source(Group):
+class Source(SettingsGroup):
     """A named origin of documents."""
 
     kind: Literal["folder", "push"] = "folder"
@@ -93,7 +93,7 @@ class Source(Group):
         return self
 
 
-class Extraction(Group):
+class Extraction(SettingsGroup):
     """Limits of the processes that read documents."""
 
     memory: Annotated[Bytes, Field(ge=128 * 1024**2)] = 512 * 1024**2
@@ -102,7 +102,7 @@ class Extraction(Group):
     """Most processor time for one document; one that needs more is refused."""
 
 
-class Embedding(Group):
+class Embedding(SettingsGroup):
     model: str = "all-MiniLM-L6-v2"
     """The packaged model, `fake-DIMENSIONS`, `fake-DIMENSIONS-250ms` (its device takes so long a
     call), or a sentence-transformers folder or name."""
@@ -121,7 +121,7 @@ class Embedding(Group):
     """Most seconds of one device call, after which the process ends; 0: any."""
 
 
-class Bus(Group):
+class Bus(SettingsGroup):
     url: str | None = None
     """NATS server; None: the bundled one, in the data folder."""
     max_file: Bytes = 32 * 1024**3
@@ -142,7 +142,7 @@ class Bus(Group):
     """Key of that certificate, unless it is in the same file."""
 
 
-class Weaviate(Group):
+class Weaviate(SettingsGroup):
     """A Weaviate server; used when `store.kind` is `weaviate`."""
 
     url: str = "http://127.0.0.1:8080"
@@ -160,21 +160,21 @@ class Weaviate(Group):
     """Nodes that keep a row, of collections that are made from now on."""
 
 
-class Store(Group):
+class Store(SettingsGroup):
     kind: Literal["lancedb", "weaviate", "memory"] = "lancedb"
     path: Path | None = None
     """Folder of the embedded store; default: inside the data folder."""
     weaviate: Weaviate = Weaviate()
 
 
-class SearchSettings(Group):
+class SearchSettings(SettingsGroup):
     mode: Literal["vector", "keyword", "hybrid"] = "hybrid"
     vector_weight: float = Field(default=0.6, ge=0)
     keyword_weight: float = Field(default=0.4, ge=0)
     limit: int = Field(default=5, ge=1, le=200)
 
 
-class Validation(Group):
+class ValidationSettings(SettingsGroup):
     freshness_warn: Seconds = 60.0
     poll: Seconds = 30.0
     """Longest interval between two looks whether the store finds a revision."""
@@ -188,12 +188,12 @@ class Validation(Group):
     at most, after the first 200."""
 
 
-class SweepSettings(Group):
+class SweepSettings(SettingsGroup):
     every: Seconds = 1800.0
     """Interval between two comparisons of files, ledger and store; 0: only when asked."""
 
 
-class Gateway(Group):
+class Gateway(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
     """A taken port: the next free one, said so. 0: any."""
@@ -201,13 +201,13 @@ class Gateway(Group):
     """One line that everybody shows who asks; needed where `host` is not this machine's own."""
 
 
-class Telemetry(Group):
+class Telemetry(SettingsGroup):
     log: Literal["auto", "text", "json"] = "auto"
     level: Literal["auto", "debug", "info", "warning", "error"] = "auto"
     """auto: info for `instep run`, warning for all else."""
 
 
-class Health(Group):
+class Health(SettingsGroup):
     """Where a process answers /livez, /readyz and /metrics."""
 
     host: str = "127.0.0.1"
@@ -215,7 +215,7 @@ class Health(Group):
     """0: any free one, which is logged. None: for `instep run` the same, else nothing listens."""
 
 
-class Settings(Group):
+class Settings(SettingsGroup):
     """Everything that can be set. `INSTEP_EMBEDDING__MAX_BATCH=32` sets `embedding.max_batch`."""
 
     sources: dict[Annotated[str, Field(pattern=SOURCE_PATTERN)], Source] = {}
@@ -225,7 +225,7 @@ class Settings(Group):
     bus: Bus = Bus()
     store: Store = Store()
     search: SearchSettings = SearchSettings()
-    validation: Validation = Validation()
+    validation: ValidationSettings = ValidationSettings()
     sweep: SweepSettings = SweepSettings()
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()

@@ -59,7 +59,7 @@ class LanceStore:
         self._index_from = index_from
         self._writing = asyncio.Lock()
         self._upkeep = asyncio.Lock()
-        self._queries = lance_limits.Queries()
+        self._queries = lance_limits.QuerySlots()
         self._commits = self._compactions = self._sweeps = 0
         self._compacted_at = self._written_at = time.monotonic()
 

@@ -49,7 +49,7 @@ def queries_at_once(cores: int | None) -> int:
     return min(MOST_QUERIES, max(2, cores or 0))
 
 
-class Queries:
+class QuerySlots:
     """Lets so many queries run at once; a burst of searches would take hundreds of threads."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ OURS: Final = frozenset({"id", "doc_key", "born", "the key of id"})
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenTable:
     """A table that can be read and written.
 
     created: it was not there. rebuilt: it was there, and could not be read or was made by another
@@ -49,7 +49,7 @@ async def connect(folder: Path) -> "AsyncConnection":
 
 async def open_table(
     connection: "AsyncConnection", folder: Path, name: str, dimensions: int
-) -> Opened:
+) -> OpenTable:
     """Open or create the table.
 
     Raises:
@@ -65,7 +65,7 @@ async def open_table(
     table = usable or await connection.create_table(name, schema=lance_rows.schema(dimensions))
     if not any(index.columns == ["words"] for index in await table.list_indices()):
         await table.create_index("words", config=_text_index())
-    return Opened(table, created=not (usable or aside), rebuilt=aside is not None)
+    return OpenTable(table, created=not (usable or aside), rebuilt=aside is not None)
 
 
 def _told(rows: int, aside: Path) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shared.identity import bucket_of
 from shared.ports import Digest, Holding
 from shared.stores import lance_rows, seal
-from shared.stores.looks import Look, digested, held
+from shared.stores.looks import SweptRow, digested, held
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
@@ -46,7 +46,7 @@ async def holdings(
     wanted = frozenset(buckets)
     if not wanted:
         return {}
-    looks: list[Look] = []
+    looks: list[SweptRow] = []
     async with _pinned(connection, name) as table:
         few = len(wanted) <= BUCKETS_PER_QUERY
         pages = _matching(table, wanted) if few else _pages(table)
@@ -90,9 +90,9 @@ def _digests(page: Any) -> dict[str, Digest]:
     return digested(zip(ids, keys, intact(page).tolist(), strict=True))
 
 
-def _looks(page: Any, buckets: Collection[str]) -> list[Look]:
+def _looks(page: Any, buckets: Collection[str]) -> list[SweptRow]:
     columns = (page[name].to_pylist() for name in ("id", "doc_key", "source", "path"))
-    looks = map(Look, *columns, intact(page).tolist())
+    looks = map(SweptRow, *columns, intact(page).tolist())
     return [look for look in looks if bucket_of(look.doc_key) in buckets]
 
 
@@ -109,8 +109,8 @@ def packed(page: Any) -> Iterator[bytes]:
 
     100,000 rows of ten fields are too many Python strings: the bytes are cut from the columns.
     """
-    texts = [Texts.of(page[name]) for name in seal.TEXTS]
-    parts = Texts.of(page["heading"].values)
+    texts = [TextColumn.of(page[name]) for name in seal.TEXTS]
+    parts = TextColumn.of(page["heading"].values)
     bounds = page["heading"].offsets.to_numpy()
     header = np.empty(len(page), [("born", "<i8"), ("lengths", "<u4", (1 + len(texts),))])
     header["born"] = page["born"].to_numpy()
@@ -126,8 +126,8 @@ def packed(page: Any) -> Iterator[bytes]:
 
 def _worded(page: Any) -> NDArray[np.bool_]:
     """Which rows are matched by keywords of what they hold. Shape (rows,)."""
-    titles, texts, words = (Texts.of(page[name]).cut() for name in ("title", "text", "words"))
-    parts = list(Texts.of(page["heading"].values).cut())
+    titles, texts, words = (TextColumn.of(page[name]).cut() for name in ("title", "text", "words"))
+    parts = list(TextColumn.of(page["heading"].values).cut())
     bounds = page["heading"].offsets.to_numpy().tolist()
     headings = map(parts.__getitem__, map(slice, bounds, bounds[1:]))
     columns = zip(words, titles, headings, texts, strict=True)
@@ -136,14 +136,14 @@ def _worded(page: Any) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TextColumn:
     """A column of strings: their UTF-8 in one piece, and where each begins; one bound more."""
 
     data: bytes
     bounds: NDArray[np.int32]
 
     @classmethod
-    def of(cls, column: Any) -> "Texts":
+    def of(cls, column: Any) -> "TextColumn":
         """Of a `pyarrow.StringArray` without nulls, which may be a slice of a larger one."""
         _, offsets, data = column.buffers()
         bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from shared.errors import StoreUnavailable
 from shared.stores import lance_upkeep
 from shared.stores.lance_limits import translated
-from shared.stores.lance_open import Opened, connect, open_table, place
+from shared.stores.lance_open import OpenTable, connect, open_table, place
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection
@@ -38,7 +38,7 @@ class LanceTable:
         self._opening = asyncio.Lock()
         self._sight: Sight | None = None
         self._connection: AsyncConnection
-        self._opened: Opened
+        self._opened: OpenTable
         self.created = self.rebuilt = False
 
     @classmethod
@@ -94,7 +94,7 @@ class LanceTable:
         async with self._opening:
             self._connection = await connect(self._folder)
             table = await self._connection.open_table(self.name)
-            self._opened = Opened(table, created=False, rebuilt=False)
+            self._opened = OpenTable(table, created=False, rebuilt=False)
 
     def close(self) -> None:
         self._opened.table.close()  # type: ignore[no-untyped-call]  # lancedb leaves it untyped
@@ -104,7 +104,7 @@ class LanceTable:
     def _mark(self) -> Path:
         return place(self._folder, self.name) / MARK
 
-    async def _seen(self) -> Opened:
+    async def _seen(self) -> OpenTable:
         if self._mark_seen() is None:
             raise StoreUnavailable("the index was deleted; it is made anew within seconds")
         if not self.is_as_opened():
@@ -128,7 +128,7 @@ class LanceTable:
             connection = await connect(self._folder)
             table = await connection.open_table(self.name)
             self._connection, self._sight = connection, sight
-            self._opened = Opened(table, created=False, rebuilt=False)
+            self._opened = OpenTable(table, created=False, rebuilt=False)
 
     async def _make(self) -> None:
         """Open or create the table, put one aside that cannot be read, and mark a new one."""

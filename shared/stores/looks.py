@@ -9,7 +9,7 @@ from shared.ports import Digest, Holding
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SweptRow:
     """What a sweep sees of one row. sound: it holds what was written under its id."""
 
     id: str
@@ -31,11 +31,11 @@ def digested(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Digest]:
     return {bucket: Digest(count, totals[bucket] % 2**64) for bucket, count in counts.items()}
 
 
-def held(looks: Sequence[Look]) -> dict[str, Holding]:
+def held(looks: Sequence[SweptRow]) -> dict[str, Holding]:
     """What is held of every document; place and source are those of a sound row if there is one."""
     counts: dict[str, Counter[str]] = {}
     damaged: dict[str, set[str]] = {}
-    shown: dict[str, Look] = {}
+    shown: dict[str, SweptRow] = {}
     for look in looks:
         ids = counts.setdefault(look.doc_key, Counter())
         ids[look.id] += 1

@@ -12,7 +12,7 @@ import numpy as np
 from shared.identity import bucket_of
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
 from shared.stores import checks, seal
-from shared.stores.looks import Look, digested, held
+from shared.stores.looks import SweptRow, digested, held
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _K1: Final = 1.2
@@ -133,7 +133,7 @@ class MemoryStore:
         await self._pause()
         rows = {key: r for key, r in self._rows.items() if bucket_of(r.doc_key) in buckets}
         sound = self._sound(rows)
-        looks = [Look(r.id, r.doc_key, r.source, r.path, sound[key]) for key, r in rows.items()]
+        looks = [SweptRow(r.id, r.doc_key, r.source, r.path, sound[key]) for key, r in rows.items()]
         return held(looks)
 
     async def lag_s(self) -> None:

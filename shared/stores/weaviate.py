@@ -27,7 +27,7 @@ from shared.stores import (
 )
 from shared.stores.weaviate_answers import Found
 from shared.stores.weaviate_calls import IDS_PER_CALL, MOST_FOUND
-from shared.stores.weaviate_open import Address, Opened, Place
+from shared.stores.weaviate_open import Address, CollectionPlace, OpenCollection
 from shared.stores.weaviate_schema import alias_name, collection_name
 
 __all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
@@ -58,7 +58,11 @@ class WeaviateStore:
     """
 
     def __init__(
-        self, client: "WeaviateAsyncClient", place: Place, opened: Opened, dimensions: int
+        self,
+        client: "WeaviateAsyncClient",
+        place: CollectionPlace,
+        opened: OpenCollection,
+        dimensions: int,
     ) -> None:
         self.dimensions = dimensions
         self.created = opened.created
@@ -93,7 +97,7 @@ class WeaviateStore:
         """
         await asyncio.to_thread(__import__, "weaviate")
         client = await weaviate_open.connect(address, api_key)
-        place = Place(name, replicas, alias)
+        place = CollectionPlace(name, replicas, alias)
         try:
             opened = await weaviate_open.open_collection(client, name, replicas=replicas)
             store = cls(client, place, opened, dimensions)

@@ -81,7 +81,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CollectionPlace:
     """A collection. replicas: nodes that keep a row; alias: another name that shall lead there."""
 
     name: str
@@ -90,7 +90,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenCollection:
     """A collection that can be read and written. created: it was not there."""
 
     created: bool
@@ -148,7 +148,9 @@ async def _trust(address: Address) -> ssl.SSLContext:
     return context
 
 
-async def open_collection(client: "WeaviateAsyncClient", name: str, *, replicas: int = 1) -> Opened:
+async def open_collection(
+    client: "WeaviateAsyncClient", name: str, *, replicas: int = 1
+) -> OpenCollection:
     """Create the collection, or compare it with what it should be.
 
     Raises:
@@ -170,7 +172,7 @@ async def open_collection(client: "WeaviateAsyncClient", name: str, *, replicas:
             "delete the collection, and instep makes it anew and fills it from its ledger and its "
             "cache; or set another store.weaviate.prefix, which fills another and keeps this one"
         )
-    return Opened(created, notice, config.description or UNNAMED)
+    return OpenCollection(created, notice, config.description or UNNAMED)
 
 
 async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:
@@ -181,7 +183,7 @@ async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:
         return (await client.collections.use(name).config.get()).description or UNNAMED
 
 
-async def make_anew(client: "WeaviateAsyncClient", place: Place) -> Opened:
+async def make_anew(client: "WeaviateAsyncClient", place: CollectionPlace) -> OpenCollection:
     """Create a collection that is gone, or compare one that is there. Raises as `open_collection`.
 
     A server that makes collections by itself makes one of another shape for the next row.
@@ -193,7 +195,7 @@ async def make_anew(client: "WeaviateAsyncClient", place: Place) -> Opened:
     return opened
 
 
-async def point(client: "WeaviateAsyncClient", place: Place) -> None:
+async def point(client: "WeaviateAsyncClient", place: CollectionPlace) -> None:
     """Let the alias, if there is one, name the collection. Raises as `open_collection`."""
     from weaviate.exceptions import UnexpectedStatusCodeError
 

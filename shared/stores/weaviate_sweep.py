@@ -16,7 +16,7 @@ import numpy as np
 from shared.identity import bucket_of
 from shared.ports import Digest, Hit, Holding, Vectors
 from shared.stores import checks, seal, weaviate_rows
-from shared.stores.looks import Look, digested, held
+from shared.stores.looks import SweptRow, digested, held
 from shared.stores.weaviate_answers import Found, any_vector, rows_of
 from shared.stores.weaviate_calls import Collection as Stored
 
@@ -38,7 +38,7 @@ class Sweeping:
     async def digests(self) -> dict[str, Digest]:
         """See `shared.ports.VectorStore.digests`."""
         found: dict[str, Digest] = {}
-        suspects: dict[str, Look] = {}
+        suspects: dict[str, SweptRow] = {}
         async for page in self._pages():
             sound = await asyncio.to_thread(looks, page, self.dimensions)
             known = await self.stored.indexed([one.id for one in page], any_vector(self.dimensions))
@@ -73,25 +73,25 @@ class Sweeping:
             yield page
             after = page[-1].id
 
-    async def _looks(self, buckets: Collection[str]) -> dict[str, Look]:
+    async def _looks(self, buckets: Collection[str]) -> dict[str, SweptRow]:
         """What is seen of the rows that the filter finds, by object id."""
         values = sorted(map(weaviate_rows.encoded, buckets))
         ids = [one.id async for one in self.stored.among("bucket", values, ("row_id",))]
-        found: dict[str, Look] = {}
+        found: dict[str, SweptRow] = {}
         for some in checks.slices(sorted(ids), PAGE):
             page = await self.stored.by_ids(some, COLUMNS, vectors=True)
             seen = await asyncio.to_thread(looks, page, self.dimensions)
             found |= {one.id: look for one, look in zip(page, seen, strict=True)}
         return found
 
-    async def _unknown(self, found: Mapping[str, Look]) -> dict[str, Look]:
+    async def _unknown(self, found: Mapping[str, SweptRow]) -> dict[str, SweptRow]:
         """Those that the vector index does not know now."""
         known: set[str] = set()
         for some in checks.slices(sorted(found), PAGE):
             known |= await self.stored.indexed(some, any_vector(self.dimensions))
         return {key: look for key, look in found.items() if key not in known}
 
-    async def _torn(self, suspects: Mapping[str, Look]) -> frozenset[str]:
+    async def _torn(self, suspects: Mapping[str, SweptRow]) -> frozenset[str]:
         """Those that will never be indexed: unknown while nothing waits, and still there.
 
         Where the queue is never empty, none is: what waits in it is not torn.
@@ -110,16 +110,16 @@ class Sweeping:
         return False
 
 
-def judged(look: Look, torn: bool) -> Look:
-    return Look(look.id, look.doc_key, look.source, look.path, look.sound and not torn)
+def judged(look: SweptRow, torn: bool) -> SweptRow:
+    return SweptRow(look.id, look.doc_key, look.source, look.path, look.sound and not torn)
 
 
-def looks(page: Sequence[Found], dimensions: int) -> list[Look]:
+def looks(page: Sequence[Found], dimensions: int) -> list[SweptRow]:
     """What is seen of each object."""
     hits = rows_of(page)
     same = _same_vectors(page, dimensions)
     return [
-        Look(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit))
+        SweptRow(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit))
         for one, hit, near in zip(page, hits, same, strict=True)
     ]
 
@@ -157,6 +157,6 @@ def _matrix(rows: Sequence[Sequence[float]]) -> Vectors:
     return np.asarray(rows, np.float32)
 
 
-def _add(found: dict[str, Digest], seen: Sequence[Look]) -> None:
+def _add(found: dict[str, Digest], seen: Sequence[SweptRow]) -> None:
     for bucket, digest in digested((one.id, one.doc_key, one.sound) for one in seen).items():
         found[bucket] = found.get(bucket, Digest()) + digest

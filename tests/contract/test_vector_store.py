@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from weaviate_store import open_patient
 
 from services.indexer.index import Index
-from shared.deferred import DeferredStore, ExpressStore
 from shared.errors import NotYetIndexed, StoreMismatch, VectorsRejected
 from shared.events import Batch, Document, EmbeddingsReady, PartRow
 from shared.identity import bucket_of, doc_key, mark_of, row_id
@@ -54,7 +53,6 @@ Make = Callable[..., Awaitable[VectorStore]]
         "weaviate",
         "coalescing_memory",
         "coalescing_lance",
-        "deferred_memory",
         "express_memory",
     ]
 )
@@ -74,10 +72,8 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
         )
         if request.param.startswith(("coalescing", "express")):
             store = CoalescingStore(store)
-        if request.param.startswith(("deferred", "express")):
-            store = DeferredStore(dimensions, asyncio.sleep(0, store))
         opened.append(store)
-        return ExpressStore(store) if request.param.startswith("express") else store
+        return store.express() if request.param.startswith("express") else store
 
     yield make
     for store in opened:

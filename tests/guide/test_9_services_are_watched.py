@@ -9,11 +9,11 @@ from services import alone
 from services.joining import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from shared.distribution import FRESHNESS_S, Distribution
 from shared.health import WEDGED_AFTER_S
-from shared.metrics import DeviceNumbers, Sample, StageNumbers, render
+from shared.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
 from shared.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "examples/docs/operate/services.md").read_text()
-TELLS_ALL = Sample(
+TELLS_ALL = MetricsSnapshot(
     version="1",
     services="embedder",
     generation="g",

@@ -53,6 +53,15 @@ def chunk_key(text):
     return "".join("abcdefghijklmnopqrstuvwxyz234567"[int(c, 16)] for c in digest[:25]) + "a"
 
 
+def given(what):
+    """As what asks for a store or an encoder that is loaded."""
+
+    async def get():
+        return what
+
+    return get
+
+
 class Index:
     """Store, ledger and change log of one generation, and the gateway over them."""
 
@@ -72,16 +81,16 @@ class Index:
         self.sources = (SourceView(name="docs", kind="folder", path="/home/me/docs"),)
         self.looks = Looks(self.observe, self.ledger)
         self.search = Search(
-            self.store,
+            given(self.store),
             self.ledger,
-            self.encoder,
+            given(self.encoder),
             "gtest",
             SearchSettings(),
             self.looks.freshness,
         )
         self.queries = InstanceQueries(
             search_index=self.search,
-            store=self.store,
+            store=given(self.store),
             ledger=self.ledger,
             changes=self.changes,
             looks=self.looks,

@@ -342,7 +342,7 @@ def _others() -> dict[str, Callable[[str], object]]:
     """Readers of text from outside that take more than the text."""
     from services.enricher.chunk import ready
     from services.enricher.frontmatter import MAX_CHARS, split
-    from services.gateway.highlight import highlights
+    from services.gateway.search import highlights
     from services.producer import submission
     from services.producer.rules import Rules
     from shared.bus.bury import outgoing
@@ -363,7 +363,7 @@ def _others() -> dict[str, Callable[[str], object]]:
 
     def submitted(text: str) -> None:
         said = json.dumps({"path": text, "title": text, "text": text})
-        submission.check_content(submission.read(said.encode(), {}), submission.Limits())
+        submission.check_content(submission.read(said.encode(), {}), submission.SourceLimits())
 
     structured = {"content-type": submission.STRUCTURED}
     globs = Rules(

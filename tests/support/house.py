@@ -35,7 +35,7 @@ from shared.events import (
 from shared.identity import content_hash, doc_key
 from shared.ledgers.memory import MemoryLedger
 from shared.ordering import State, state
-from shared.ports import Delivery
+from shared.ports import Delivery, Encoder, VectorStore
 from shared.progress import Progress
 from shared.repair import resubmit
 from shared.settings import Chunking
@@ -103,7 +103,13 @@ class House:
             reply=self._receipt,
             now=self._now,
         )
-        self._search = Search(self.store, self.ledger, self.model, GENERATION)
+        self._search = Search(self._opened, self.ledger, self._loaded, GENERATION)
+
+    async def _opened(self) -> VectorStore:
+        return self.store
+
+    async def _loaded(self) -> Encoder:
+        return self.model
 
     # -- what people and other systems do ----------------------------------------------------------
 

@@ -22,7 +22,7 @@ import nkeys
 from services.cli import keys
 from services.cli.options import Options
 from services.provisioning import provisioned, wanted_generation
-from services.runtime import Connection, Stop, built, serve, wired
+from services.runtime import Connection, Shutdown, serve, wired
 from shared.bus.connect import access_of
 from shared.bus.session import BusSession
 from shared.progress import Progress
@@ -71,7 +71,7 @@ class KeyedServer:
 
     def make_keys(self, *, force: bool = False, model: str = MODEL) -> dict[str, list[str]]:
         """As `instep keys` does."""
-        made = keys.Folder(self.keys, force, None)
+        made = keys.KeyFolder(self.keys, force, None)
         self.keys.mkdir(parents=True, exist_ok=True)
         args = Namespace(
             source=list(self.sources),
@@ -182,14 +182,14 @@ class Crew:
     data: Path
     store: Any
     groups: dict[str, Any] = field(default_factory=dict)
-    _stops: list[Stop] = field(default_factory=list)
+    _stops: list[Shutdown] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     wirings: dict[str, Wiring] = field(default_factory=dict)
 
     async def start(self, *names: str) -> None:
         """Services that take messages when this returns."""
         for name in names:
-            ready, stop = asyncio.Event(), Stop()
+            ready, stop = asyncio.Event(), Shutdown()
             self._stops.append(stop)
             task = asyncio.create_task(self._run(name, stop, ready), name=name)
             self._tasks.append(task)
@@ -199,13 +199,13 @@ class Crew:
             if task.done():
                 task.result()
 
-    async def _run(self, name: str, stop: Stop, ready: asyncio.Event) -> None:
+    async def _run(self, name: str, stop: Shutdown, ready: asyncio.Event) -> None:
         settings = self.server.settings(name, **self.groups)
         to = Connection(self.server.url, f"instep {name}", name)
         async with wired(settings, self.data, to, progress=Progress(), stop=stop) as (wiring, _):
             await self._share(wiring)
             self.wirings[name] = wiring
-            await serve(await built([name], wiring), wiring, stop, ready.set)
+            await serve([name], wiring, stop, ready.set)
 
     async def _share(self, wiring: Wiring) -> None:
         async def given() -> Any:
@@ -218,7 +218,7 @@ class Crew:
         """Adapters of a process that looks and serves nothing."""
         settings = self.server.settings(identity, **self.groups)
         to = Connection(self.server.url, f"instep {identity}", identity)
-        context = wired(settings, self.data, to, progress=Progress(listed=True), stop=Stop())
+        context = wired(settings, self.data, to, progress=Progress(listed=True), stop=Shutdown())
         async with context as (wiring, _):
             await self._share(wiring)
             yield wiring

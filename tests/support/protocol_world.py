@@ -21,7 +21,7 @@ import numpy as np
 from services.embedder.embed import Embed
 from services.enricher import plan
 from services.enricher.enrich import Enrich
-from services.enricher.plan import Piece, Prepared
+from services.enricher.plan import KeyedChunk, Prepared
 from services.indexer.index import Index
 from shared.errors import (
     BusUnavailable,
@@ -470,7 +470,7 @@ class _Ports:
         assert isinstance(event.content, Inline)
         if event.content.data == "X":
             raise DocumentRefused("corrupt", "made so by the test")
-        pieces = tuple(Piece(chunk_key(n), f"text {n}") for n in CONTENTS[event.content.data])
+        pieces = tuple(KeyedChunk(chunk_key(n), f"text {n}") for n in CONTENTS[event.content.data])
         return Prepared("", {}, pieces)
 
     # VectorCache, Encoder

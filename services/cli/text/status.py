@@ -40,6 +40,9 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     if answer.get("last_sweep"):
         at = answer["last_sweep"]["at"]
         found += ["", sweep.line(answer["last_sweep"], ago(at, now))]
+    if answer.get("loading"):
+        why = [f"{what}: {why}" for what, why in sorted(answer["loading"].items())]
+        found += ["", terminal.paint("cannot be asked yet: " + "; ".join(why), "yellow")]
     if wrong := [line for source in answer["sources"] for line in _wrong(source, terminal)]:
         found += ["", *wrong]
     return found

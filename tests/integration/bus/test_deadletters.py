@@ -15,8 +15,8 @@ from shared.bus.deadletters import (
     mover,
     recorder,
 )
+from shared.bus.flow import capacities, unrecorded
 from shared.bus.provision import ensure_consumer, provision
-from shared.bus.room import rooms, unrecorded
 from shared.bus.session import BusSession
 from shared.errors import PermanentError
 from shared.ports import Delivery
@@ -85,7 +85,7 @@ async def test_streams_that_fill_and_letters_that_wait_are_counted(
     session = await open_session(STAGE, die)
     await session.publish(part("a.md"))
     await eventually(lambda: session.counts[STAGE.name].buried == 1)
-    seen = {room.name: room for room in await rooms(provisioned)}
+    seen = {room.name: room for room in await capacities(provisioned)}
 
     assert await unrecorded(provisioned) >= 1
     assert seen["CHUNKS"].refuses

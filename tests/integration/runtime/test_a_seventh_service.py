@@ -1,12 +1,13 @@
 """A row of the table of services is all that a further service needs beside its own package."""
 
+import asyncio
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from seventh_service import TAGGER, stage
 
-from services.runtime import built
+from services.runtime import Shutdown, serve
 from shared.bus.permissions import permissions
 from shared.bus.provision import provision
 from shared.bus.session import BusSession
@@ -35,13 +36,14 @@ def indexed(path: str) -> DocumentIndexed:
 async def test_it_is_provisioned_built_and_served(nats_url, js, eventually):
     await provision(js, generation=GENERATION, services=TABLE)
     session = await BusSession.open(nats_url, name="tagger", drain_s=5.0, on_fatal=lambda _: None)
-    wiring = SimpleNamespace(generation=GENERATION, tagged=[])
+    wiring = SimpleNamespace(generation=GENERATION, session=session, tagged=[])
+    stop = Shutdown()
     try:
-        [part] = await built(["tagger"], wiring, TABLE)
-        part.subscribe(session)
-        await session.start()
+        serving = asyncio.create_task(serve([TAGGER], wiring, stop))
         await session.publish(indexed("a.md"))
         await eventually(lambda: wiring.tagged == ["a.md"])
+        stop.event.set()
+        await serving
     finally:
         await session.close()
 

@@ -5,19 +5,25 @@ import logging
 import os
 import signal
 import threading
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 import structlog
 
-from services import alone
+from services import alone, runtime
 from services.health import health_app
-from services.runtime import Connection, Stop, built, serve, wired
+from services.joining import Stopped, Waits, load_first
+from services.runtime import Connection, Shutdown, serve, wired
 from services.vitals import Vitals
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
 from shared.progress import Progress
+from shared.services import EMBEDDER, service_of
 from shared.settings import load
+from shared.wiring import Wiring
 
 pytestmark = pytest.mark.nats
 
@@ -55,13 +61,15 @@ async def test_a_bus_that_goes_away_while_the_services_start_is_waited_for(
 ):
     tries, begun = [], asyncio.Event()
 
-    async def away_once(names, wiring):
+    build = runtime._build
+
+    async def away_once(name, wiring):
         tries.append(wiring.session)
         if len(tries) == 1:
             raise BusUnavailable("it went away")
-        return await built(names, wiring)
+        return await build(name, wiring)
 
-    monkeypatch.setattr(alone, "built", away_once)
+    monkeypatch.setattr(runtime, "_build", away_once)
     monkeypatch.setattr(Vitals, "begin", begin_and(begun))
     running = asyncio.create_task(alone.run(["embedder"], options))
     await eventually(lambda: begun.is_set() or running.done())
@@ -86,7 +94,7 @@ def begin_and(begun):
 
 
 async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch):
-    async def away_later(parts, wiring, stop, begun):
+    async def away_later(names, wiring, stop, begun, load):
         begun()
         raise BusUnavailable("closed for good")
 
@@ -99,12 +107,12 @@ async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch)
 async def test_a_fetch_loop_that_no_longer_turns_is_told(
     options, aiohttp_client_of, eventually, monkeypatch
 ):
-    stop, settings = Stop(), options.settings()
+    stop, settings = Shutdown(), options.settings()
     vitals = Vitals(["embedder"], stop)
     to = Connection(settings.bus.url, "test", waits=vitals.waits)
     async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
-        parts = await built(["embedder"], wiring)
-        serving = asyncio.create_task(serve(parts, wiring, stop, lambda: vitals.begin(wiring)))
+        begin = partial(vitals.begin, wiring)
+        serving = asyncio.create_task(serve([EMBEDDER], wiring, stop, begin))
         await eventually(lambda: vitals.serving)
         client = await aiohttp_client_of(health_app(vitals))
         consumer = vitals.consumers()["embedder"]
@@ -166,7 +174,7 @@ async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
     left = threading.Event()
     monkeypatch.setattr(alone, "LEAVE_S", -options.settings().bus.drain)
     monkeypatch.setattr(alone, "_leave", lambda _: left.set())
-    stop = Stop()
+    stop = Shutdown()
     async with alone._leaving_in_time(options.settings(), stop):
         early = left.is_set()
         stop.event.set()
@@ -174,3 +182,168 @@ async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
 
     assert not early
     assert ended
+
+
+@pytest.fixture
+async def loading(monkeypatch):
+    """The model is loaded, or is not, when this is told so."""
+    load, ends = Wiring._load_encoder, asyncio.get_running_loop().create_future()
+
+    async def slowly(wiring):
+        await asyncio.shield(ends)
+        return await load(wiring)
+
+    monkeypatch.setattr(Wiring, "_load_encoder", slowly)
+    return ends
+
+
+@dataclass
+class Serving:
+    """Services that run in this process."""
+
+    wiring: Wiring
+    stop: Shutdown
+    begun: asyncio.Event
+    task: "asyncio.Task[None]"
+
+    def takes(self, service):
+        return any(name.startswith(service) for name in self.wiring.session.stages)
+
+    async def ended(self):
+        self.stop.event.set()
+        await self.task
+
+
+@pytest.fixture
+async def serving(options):
+    """`async with serving(NAMES) as …`."""
+
+    @asynccontextmanager
+    async def begin(*names, waits=None):
+        stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
+        to = Connection(settings.bus.url, "test")
+        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
+            load = partial(load_first, wiring=wiring, waits=waits or Waits())
+            task = asyncio.create_task(
+                serve([service_of(name) for name in names], wiring, stop, begun.set, load)
+            )
+            yield Serving(wiring, stop, begun, task)
+            stop.event.set()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return begin
+
+
+async def test_a_service_takes_messages_once_its_model_is_loaded_and_no_other_one_waits_for_it(
+    serving, loading, eventually
+):
+    async with serving("embedder", "enricher", "indexer") as one:
+        await eventually(lambda: one.takes("enricher") and one.takes("indexer"))
+        takes, begun = one.takes("embedder"), one.begun.is_set()
+        loading.set_result(None)
+        await eventually(one.begun.is_set)
+
+        assert (takes, begun, one.takes("embedder")) == (False, False, True)
+        await one.ended()
+
+
+async def test_a_model_that_cannot_be_loaded_ends_the_process_before_it_takes_a_message(
+    serving, loading, eventually
+):
+    async with serving("embedder", "enricher") as one:
+        await eventually(lambda: one.takes("enricher"))
+        loading.set_exception(ConfigurationError("the weights are missing"))
+
+        with pytest.raises(ConfigurationError, match="the weights are missing"):
+            await one.task
+        assert not one.takes("embedder")
+
+
+async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after_it(
+    serving, loading, monkeypatch
+):
+    build = runtime._build
+
+    async def broken(name, wiring):
+        if name == "indexer":
+            raise ConfigurationError("the store is another one")
+        return await build(name, wiring)
+
+    monkeypatch.setattr(runtime, "_build", broken)
+    async with serving("embedder", "indexer") as one:
+        with pytest.raises(ConfigurationError, match="the store is another one"):
+            await one.task
+        alive = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+
+        assert not one.takes("embedder")
+        assert not [name for name in alive if name.endswith("._begin")]
+    loading.cancel()
+
+
+async def test_a_stop_does_not_wait_for_what_is_loading(serving, loading, eventually):
+    async with serving("embedder", "enricher") as one:
+        await eventually(lambda: one.takes("enricher"))
+
+        with pytest.raises(Stopped):
+            await one.ended()
+    loading.cancel()
+
+
+async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot_do(
+    serving, loading
+):
+    async with serving("gateway") as one, aiohttp.ClientSession() as client:
+        base = f"{await one.wiring.gateway_url}/api/v1"
+
+        async def ask(address):
+            async with client.get(f"{base}/{address}") as response:
+                return response.status, await response.json()
+
+        refused, words = await ask("search?q=x"), await ask("search?q=x&mode=keyword")
+        told, ready = await ask("status"), await ask("checks")
+        loading.set_result(None)
+        await one.wiring.encoder()
+        answered, after = await ask("search?q=x"), await ask("status")
+        await one.ended()
+
+    assert (refused[0], refused[1]["code"]) == (503, "loading")
+    assert refused[1]["detail"] == told[1]["loading"]["model"] == "the model is loading"
+    assert (words[0], answered[0], after[1]["loading"]) == (200, 200, {})
+    assert not ready[1]["ready"]
+
+
+async def test_the_gateway_answers_while_its_store_is_away_and_serves_once_that_is_back(
+    serving, monkeypatch, eventually
+):
+    back, waits, opened = asyncio.Event(), Waits(), Wiring._inner_store
+
+    async def away(wiring):
+        if not back.is_set():
+            raise StoreUnavailable("no Weaviate answers at there:8080")
+        return await opened(wiring)
+
+    monkeypatch.setattr(Wiring, "_inner_store", away)
+    async with serving("gateway", waits=waits) as one, aiohttp.ClientSession() as client:
+        base = f"{await one.wiring.gateway_url}/api/v1"
+
+        async def ask(address):
+            async with client.get(f"{base}/{address}") as response:
+                return response.status, await response.json()
+
+        await eventually(lambda: waits.reasons)
+        told, refused, documents = (
+            await ask("status"),
+            await ask("search?q=x"),
+            await ask("documents"),
+        )
+        begun = one.begun.is_set()
+        back.set()
+        await eventually(one.begun.is_set)
+        answered = await ask("search?q=x&mode=keyword")
+        await one.ended()
+
+    why = "no Weaviate answers at there:8080"
+    assert told[1]["loading"]["store"] == why
+    assert (refused[0], refused[1]["code"]) == (503, "store_unavailable")
+    assert (documents[0], begun, answered[0]) == (200, False, 200)
+    assert waits.reasons == {}

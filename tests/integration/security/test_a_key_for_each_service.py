@@ -19,7 +19,7 @@ from services.producer.collect import CollectBodies
 from services.validator.app import sweeper
 from shared.bus.connect import access_of
 from shared.bus.deadletters import letters
-from shared.deferred import DeferredStore
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 from shared.topology import INSTANCE
 from shared.wiring import utc_now
@@ -63,10 +63,7 @@ async def crew(keyed, docs, tmp_path):
     groups = {"sources": {"docs": source, "wiki": {"kind": "push"}}, "sweep": {"every": 0.0}}
     await keyed.provision()
 
-    async def store():
-        return MemoryStore(DIMENSIONS)
-
-    crew = Crew(keyed, tmp_path / "data", DeferredStore(DIMENSIONS, store()), groups)
+    crew = Crew(keyed, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), groups)
     await crew.start(*SERVICES)
     yield crew
     await crew.stop()
@@ -158,7 +155,7 @@ class Story:
         await self.gateway("retry", code="model_failed")
         await self.failures("model_failed")
         [hit] = (await self.gateway("search", q="another lock", limit=1))["hits"]
-        await (await self.crew.store.ready()).delete([hit["chunk"]["id"]])
+        await self.crew.store.delete([hit["chunk"]["id"]])
         swept = await self.gateway("sweep")
         await (await sweeper(self.crew.wirings["validator"]))()
         for operation in LOOKS:

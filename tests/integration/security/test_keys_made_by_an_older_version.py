@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from services.assembly import faces
 from services.gateway.faces import answer
 from shared.bus.presence import PREFIX
-from shared.deferred import DeferredStore
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 
 SERVICES = ("gateway", "validator", "indexer", "embedder", "enricher", "producer")
@@ -35,11 +35,8 @@ async def test_the_services_work_and_each_warns_once(older, tmp_path, eventually
     (docs / "a.md").write_text("# Bees\n\nhoney and wax\n")
     await older.provision()
 
-    async def store():
-        return MemoryStore(DIMENSIONS)
-
     groups = {"sources": {"docs": {"path": str(docs), "settle": 0.0}}}
-    crew = Crew(older, tmp_path / "data", DeferredStore(DIMENSIONS, store()), groups)
+    crew = Crew(older, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), groups)
     with capture_logs() as logs:
         await crew.start(*SERVICES)
         asked = await faces(crew.wirings["gateway"])

@@ -6,7 +6,7 @@ from keyed_bus import Crew
 from services.assembly import faces
 from services.gateway.faces import answer
 from shared.bus.provision import ask
-from shared.deferred import DeferredStore
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
@@ -22,11 +22,8 @@ async def crew(keyed, tmp_path):
     (docs / "a.md").write_text("# Bees\n\nword0\n")
     await keyed.provision()
 
-    async def store():
-        return MemoryStore(DIMENSIONS)
-
     groups = {"sources": {"docs": {"path": str(docs), "settle": 0.0}}}
-    crew = Crew(keyed, tmp_path / "data", DeferredStore(DIMENSIONS, store()), groups)
+    crew = Crew(keyed, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), groups)
     await crew.start(*SERVICES)
     yield crew
     await crew.stop()  # raises what ended any of them

@@ -16,9 +16,9 @@ from services.provisioning import provisioned
 from shared.bus.connect import access_of
 from shared.bus.provision import ask
 from shared.bus.server import ACCOUNT, BEFORE, DEFAULT_ACCOUNT
-from shared.deferred import DeferredStore
 from shared.errors import NotProvisioned
 from shared.identity import doc_key
+from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parents[3]
@@ -74,11 +74,8 @@ def crew_of(docs, tmp_path):
     source = {"path": str(docs), "settle": 0.0}
     groups = {"sources": {"docs": source, "wiki": {"kind": "push"}}, "sweep": {"every": 0.0}}
 
-    async def store():
-        return rows
-
     async def start(server):
-        crew = Crew(server, tmp_path / "data", DeferredStore(DIMENSIONS, store()), groups)
+        crew = Crew(server, tmp_path / "data", CoalescingStore(rows), groups)
         await crew.start(*SERVICES)
         return crew
 

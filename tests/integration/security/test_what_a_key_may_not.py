@@ -9,7 +9,7 @@ import nats
 import pytest
 
 from services.provisioning import provisioned
-from services.runtime import Connection, Stop, wired
+from services.runtime import Connection, Shutdown, wired
 from shared.bus.buckets import KvBucket
 from shared.bus.changes import JetChangeLog
 from shared.bus.denials import watch
@@ -172,7 +172,7 @@ async def test_a_service_makes_nothing_and_names_the_command_that_does(keyed):
 
 async def test_the_key_of_another_service_ends_the_process_with_the_subject(keyed, tmp_path):
     generation = await live(keyed)
-    stop = Stop()
+    stop = Shutdown()
     settings = keyed.settings("indexer")
     to = Connection(keyed.url, "instep embedder", "embedder")
     async with wired(settings, tmp_path, to, progress=Progress(), stop=stop) as (wiring, _):

@@ -69,7 +69,7 @@ async def test_rows_are_written_and_found_over_encrypted_connections(encrypted, 
     made = Generation.from_dict(generation())
     async with contextlib.AsyncExitStack() as stack:
         wiring = Wiring(settings, trusted.parent, None, made, Progress(), stack)
-        store = await (await wiring.store()).ready()
+        store = await wiring.store()
         await store.upsert([row()])
         await until_searchable(store, [row()])
 

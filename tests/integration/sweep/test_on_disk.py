@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.bus.changes import JetChangeLog
 from shared.bus.provision import provision
 from shared.bus.road import JetRoad
@@ -57,7 +57,7 @@ async def sweep(js, tmp_path):
     await store.upsert(rows)
     yield Sweep(
         "g1", ledger, store, log, JetRoad(js, "g1"), lambda: datetime.now(UTC), lambda: ["docs"],
-        Limits(second_look_s=0.0),
+        SweepLimits(second_look_s=0.0),
     )  # fmt: skip
     await store.close()
 

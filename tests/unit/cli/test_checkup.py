@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.cli.checkup import FolderSeen, Seen, findings
+from services.cli.checkup import DoctorObservations, FolderSeen, findings
 from services.cli.doctor import count_folders
 
-GOOD = Seen(
+GOOD = DoctorObservations(
     data=".instep",
     data_exists=True,
     free_bytes=50 * 1024**3,

@@ -1,6 +1,7 @@
 import pytest
 
-from services.cli.client import ADDRESSES, read, request_of
+from services.cli import client
+from services.cli.client import ADDRESSES, ask, read, request_of
 from services.cli.exits import Stop
 from services.gateway.faces import OPERATIONS
 from services.gateway.routes import ANY, routes
@@ -78,3 +79,41 @@ def test_what_is_not_instep_is_said_so():
 
 def test_not_ready_is_an_answer_too():
     assert read(URL, 503, b'{"ready": false, "checks": []}')["ready"] is False
+
+
+@pytest.fixture
+def gateway(monkeypatch):
+    """A gateway that gives these answers, one after another, and the pauses that were made."""
+    pauses, answers = [], []
+    monkeypatch.setattr(client, "_once", lambda *_: answers.pop(0))
+    monkeypatch.setattr(client.time, "sleep", pauses.append)
+    return answers, pauses
+
+
+LOADING = (503, b'{"code": "loading", "detail": "the model is loading", "fix": "ask again"}')
+
+
+def test_a_gateway_that_still_loads_is_asked_again(gateway):
+    answers, pauses = gateway
+    answers += [LOADING, LOADING, (200, b'{"hits": []}')]
+
+    assert ask("http://127.0.0.1:1", "search", {"q": "x"}) == {"hits": []}
+    assert len(pauses) == 2
+
+
+def test_a_gateway_that_loads_for_longer_than_one_waits_says_so(gateway):
+    answers, pauses = gateway
+    answers.append(LOADING)
+
+    with pytest.raises(Stop, match="the model is loading"):
+        ask("http://127.0.0.1:1", "search", {"q": "x"}, timeout_s=0)
+    assert pauses == []
+
+
+def test_a_gateway_whose_store_is_away_is_asked_once(gateway):
+    answers, pauses = gateway
+    answers.append((503, b'{"code": "store_unavailable", "detail": "no answer", "fix": ""}'))
+
+    with pytest.raises(Stop, match="no answer"):
+        ask("http://127.0.0.1:1", "search", {"q": "x"})
+    assert pauses == []

@@ -6,7 +6,7 @@ import pytest
 from services.cli import main
 from services.cli.exits import Stop
 from services.cli.live import LiveView
-from services.cli.options import Folder, Options, Surroundings, UpOptions, common
+from services.cli.options import FolderArgument, Options, Surroundings, UpOptions, common
 from services.cli.parser import parse
 from shared.progress import Progress
 
@@ -67,7 +67,7 @@ def test_folders_given_are_the_only_folders_and_keep_what_the_file_says_of_them(
         '[sources.inbox]\nkind = "push"\n'
     )
     config = Path("instep.toml")
-    folder = Folder("docs", here / "new", "new")
+    folder = FolderArgument("docs", here / "new", "new")
 
     given = up(config=config, folders=(folder,), include=("*.md",), port=0).settings()
     none = up(config=config).settings()

@@ -88,6 +88,17 @@ async def test_status_fits_80_columns_and_has_every_stage(index):
     assert "1 failed" in lines[-2] + lines[-1]
 
 
+async def test_status_tells_what_still_loads_and_nothing_of_it_afterwards(index):
+    text = "cannot be asked yet: model: the model is loading; store: no answer"
+    index.queries.loading = lambda: {"store": "no answer", "model": "the model is loading"}
+    assert text in status.lines(await asked(index, "status"), NARROW, now=NOW)
+
+    index.queries.loading = dict
+    assert "cannot be asked" not in "".join(
+        status.lines(await asked(index, "status"), NARROW, now=NOW)
+    )
+
+
 async def test_every_column_of_a_table_is_in_the_json(index):
     stage = (await asked(index, "status"))["stages"][0]
     failure = (await asked(index, "failures", FailuresRequest()))["failures"][0]

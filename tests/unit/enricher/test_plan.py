@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_world import chunk_key
 
-from services.enricher.plan import Piece, Prepared, cut, is_same_plan, parts, revision_of
+from services.enricher.plan import KeyedChunk, Prepared, cut, is_same_plan, parts, revision_of
 from shared.errors import DocumentRefused
 from shared.events import (
     Batch,
@@ -120,7 +120,7 @@ def test_chunks_made_otherwise_the_second_time_are_another_plan():
 
 def test_nothing_to_write_is_one_empty_part_that_passes_by_the_embedder():
     record = plan(settled([1]), revision(2, [1]))
-    prepared = Prepared("", {}, (Piece(chunk_key(1), "one"),))
+    prepared = Prepared("", {}, (KeyedChunk(chunk_key(1), "one"),))
 
     (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared, dimensions=8)
 
@@ -131,7 +131,7 @@ def test_nothing_to_write_is_one_empty_part_that_passes_by_the_embedder():
 def test_parts_hold_what_is_to_be_written_and_nothing_else():
     record = plan(settled([1]), revision(2, [1, 2, 3]))
     prepared = Prepared(
-        "Title", {"a": 1}, tuple(Piece(chunk_key(n), f"text {n}", ("H",)) for n in (1, 2, 3))
+        "Title", {"a": 1}, tuple(KeyedChunk(chunk_key(n), f"text {n}", ("H",)) for n in (1, 2, 3))
     )
 
     (event,) = parts(DOCUMENT, BATCH, "g", record.pending, prepared, dimensions=8)

@@ -1,17 +1,13 @@
 """A stream that fills, and failures that nobody noted, are said."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from services.gateway.alerts import alerts
+from shared.ports import StreamCapacity
 
 
-@dataclass(frozen=True)
-class Room:
-    name: str
-    share: float
-    refuses: bool = True
+def stream(name, share, refuses=True):
+    return StreamCapacity(name, int(1000 * share), 1000, refuses)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +15,7 @@ class Room:
     [(0.5, True, "ok"), (0.85, True, "WARN"), (0.99, True, "FAIL"), (0.99, False, "ok")],
 )
 def test_a_stream_that_refuses_what_does_not_fit_is_told_of_in_time(share, refuses, level):
-    [room] = alerts([Room("CHUNKS", share, refuses), Room("DOCS", 0.1)], unrecorded=0)
+    [room] = alerts([stream("CHUNKS", share, refuses), stream("DOCS", 0.1)], unrecorded=0)
 
     assert room.level == level
     assert ("CHUNKS" in room.text) == (level != "ok")

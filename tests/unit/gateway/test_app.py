@@ -5,7 +5,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway.app import build_app
 from services.gateway.models import CheckView
-from shared.errors import EncoderBusy, QuestionRefused
+from shared.errors import EncoderBusy, QuestionRefused, StillLoading
 
 
 @pytest.fixture
@@ -218,3 +218,45 @@ async def test_with_a_key_only_supervisors_are_answered_without_it(index):
     assert asked.headers["WWW-Authenticate"].startswith("Basic")
     assert shown.status == 200
     assert [answer.status for answer in alive] == [200, 200]
+
+
+async def test_what_needs_the_model_is_refused_while_that_loads_and_all_else_is_answered(
+    client, index
+):
+    await index.put("a.md", ["zebra stripes"])
+    index.search.encoder = still_loading("model")
+    index.queries.loading = lambda: {"model": "the model is loading"}
+
+    refused = await client.get("/api/v1/search?q=zebra")
+    body = await problem(refused)
+    words = await (await client.get("/api/v1/search?q=zebra&mode=keyword")).json()
+    status = await (await client.get("/api/v1/status")).json()
+
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert (body["code"], body["detail"]) == ("loading", "the model is loading")
+    assert "instep status" in body["fix"]
+    assert [hit["document"]["path"] for hit in words["hits"]] == ["a.md"]
+    assert status["loading"] == {"model": "the model is loading"}
+    assert status["documents"]["searchable"] == 1
+
+
+async def test_what_needs_the_store_is_refused_while_that_opens_and_all_else_is_answered(
+    client, index
+):
+    key, _ = await index.put("a.md", ["zebra stripes"])
+    index.search.store = index.queries.store = still_loading("store")
+
+    refused = ("search?q=zebra", "search?q=zebra&mode=keyword", f"documents/{key}", "checks?deep=1")
+    codes = [(await problem(await client.get(f"/api/v1/{one}")))["code"] for one in refused]
+    answered = ("status", "documents", f"documents/{key}?chunks=0", "failures", "version")
+    found = [(await client.get(f"/api/v1/{one}")).status for one in answered]
+
+    assert codes == ["loading"] * len(refused)
+    assert found == [200] * len(answered)
+
+
+def still_loading(what):
+    async def get():
+        raise StillLoading(f"the {what} is loading")
+
+    return get

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from gateway_world import chunk_key
+from gateway_world import chunk_key, given
 
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
@@ -193,7 +193,8 @@ async def test_a_document_that_settles_while_a_question_is_answered_has_no_gap(i
     await index.put("a.md", ["old zebra text"])
     store = SettlesMeanwhile(index.store, lambda: index.put("a.md", ["new zebra text"]))
 
-    answer = await replace(index.search, store=store)(SearchRequest(q="zebra", mode="keyword"))
+    search = replace(index.search, store=given(store))
+    answer = await search(SearchRequest(q="zebra", mode="keyword"))
 
     assert [hit.chunk.text for hit in answer.hits] == ["new zebra text"]
     assert store.asked == 2
@@ -204,7 +205,8 @@ async def test_rows_that_nobody_has_cleaned_up_are_not_asked_about_for_ever(inde
     await index.put("a.md", ["new zebra text"])
     store = SettlesMeanwhile(index.store, None)
 
-    answer = await replace(index.search, store=store)(SearchRequest(q="zebra", mode="keyword"))
+    search = replace(index.search, store=given(store))
+    answer = await search(SearchRequest(q="zebra", mode="keyword"))
 
     assert [hit.chunk.text for hit in answer.hits] == ["new zebra text"]
     assert store.asked == 2

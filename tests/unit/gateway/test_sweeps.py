@@ -29,7 +29,7 @@ class Sweeps:
         self.asked.append(request)
         return answer(self.note | {"dry_run": request.dry_run})
 
-    def start(self, request):
+    async def start(self, request):
         self.asked.append(request)
         return "abc123"
 

@@ -54,7 +54,7 @@ class Sweeps:
     def __init__(self):
         self.started = 0
 
-    def start(self, request):
+    async def start(self, request):
         self.started += 1
         return "a task"
 

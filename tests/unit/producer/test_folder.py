@@ -13,9 +13,9 @@ import pytest
 from exchange import again_and_again, at_its_opening
 
 from services.producer.folder import Folder, SourceUnavailable, Unreadable
+from services.producer.hearing import needs_polling
 from services.producer.listing import Stat
 from services.producer.looking import look_at
-from services.producer.mounts import needs_polling
 from services.producer.reading import content, digest
 from services.producer.rules import Rules
 from services.producer.snapshot import Unsettled, whole_lines

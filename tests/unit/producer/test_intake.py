@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.producer.intake import AcceptSubmission, stale
 from services.producer.memory_log import MemoryChangeLog
-from services.producer.submission import Limits
+from services.producer.submission import SourceLimits
 from shared.batches import BatchBook
 from shared.content.memory import MemoryContent
 from shared.errors import BusUnavailable, MalformedEvent
@@ -37,7 +37,7 @@ class Replies:
 class Door:
     """AcceptSubmission over memory, and a way to submit."""
 
-    def __init__(self, log: MemoryChangeLog | None = None, **limits: Limits) -> None:
+    def __init__(self, log: MemoryChangeLog | None = None, **limits: SourceLimits) -> None:
         self.log = log or MemoryChangeLog()
         self.bodies = MemoryContent()
         self.replies = Replies()
@@ -340,7 +340,7 @@ async def test_a_text_that_json_blows_up_goes_to_the_content_store(door):
     ],
 )
 async def test_what_a_source_does_not_allow_is_refused_recorded_and_answered(fields, code):
-    door = Door(inbox=Limits(50, ("file:///srv/docs/",)))
+    door = Door(inbox=SourceLimits(50, ("file:///srv/docs/",)))
 
     (event,) = await door.submit(3, **fields)
 
@@ -353,7 +353,7 @@ async def test_what_a_source_does_not_allow_is_refused_recorded_and_answered(fie
 
 
 async def test_an_allowed_reference_is_taken_as_it_is():
-    door = Door(inbox=Limits(50, ("file:///srv/docs",)))
+    door = Door(inbox=SourceLimits(50, ("file:///srv/docs",)))
     await door.submit(1, ref={"url": "file:///srv/docs/a.md", "etag": "1", "size": 5})
 
     assert door.log.appended[0].content.ref.url == "file:///srv/docs/a.md"

@@ -3,7 +3,7 @@
 import pytest
 from watched import Watched
 
-from services.producer.problems import TOLD_AT_ONCE, Problems
+from services.producer.sync import TOLD_AT_ONCE, Problems
 from shared.progress import Progress
 
 

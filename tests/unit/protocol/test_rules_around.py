@@ -9,7 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gateway_world import Index
+from gateway_world import Index, given
 from house import GENERATION, SOURCE, House
 from mutations import altered, dies_without, replaced
 
@@ -26,7 +26,7 @@ from services.producer.listing import Seen, Stat
 from services.validator import differences
 from services.validator.differences import Census, is_failed, rows_amiss
 from services.validator.repairs import Repairs
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.bus import configs
 from shared.bus.rising import above
 from shared.content.memory import MemoryContent
@@ -206,7 +206,7 @@ async def swept(house: House, **given):
         "road": Road(),
         "now": lambda: house.time,
         "listed": lambda: [SOURCE],
-        "limits": Limits(second_look_s=0, give_up_s=5),
+        "limits": SweepLimits(second_look_s=0, give_up_s=5),
     }
     return await Sweep(**fields | given)(batch_size=0)
 
@@ -487,7 +487,7 @@ async def test_search_asks_again_for_a_document_that_settles_between_its_two_que
                 settled.append(await index.put("a.md", ["new zebra"]))
             return found
 
-    assert await asked(index, store=Meanwhile()) == ["new zebra"]
+    assert await asked(index, store=given(Meanwhile())) == ["new zebra"]
 
 
 # -- removals --------------------------------------------------------------------------------------

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_world import EPOCH, GENERATION, KEY, SOURCE, Broken, World, _Now, chunk_key
 
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.identity import bucket_of, row_id
 from shared.ordering import keep
 from shared.ports import Entry, Row
 from shared.record_codec import from_bytes
-from shared.stores.looks import Look, digested, held
+from shared.stores.looks import SweptRow, digested, held
 
 HISTORIES = 400
 FAULTS = ("vanish", "appear", "appear late", "alter", "ledger")
-QUIET = Limits(second_look_s=0.0, stuck_s=-1.0, passing_s=0.0)
+QUIET = SweepLimits(second_look_s=0.0, stuck_s=-1.0, passing_s=0.0)
 """Every pending revision is old enough to be suspected."""
 
 
@@ -40,7 +40,7 @@ class Beside(_Now):
     def _looks(self):
         self._meanwhile()
         return [
-            Look(row.id, row.doc_key, row.source, row.path, row.id not in self.altered)
+            SweptRow(row.id, row.doc_key, row.source, row.path, row.id not in self.altered)
             for row in self.w.store.values()
         ]
 

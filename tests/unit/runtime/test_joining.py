@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from services import joining
 from services.joining import LONGEST_PAUSE_S, Stopped, Waits, load_first, patiently, pause_s, unless
 from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
+from shared.services import service_of
 
 
 @pytest.fixture
@@ -102,23 +103,12 @@ class Opening:
     """A wiring whose store is away some times, and whose model is there."""
 
     def __init__(self, away: int) -> None:
-        self.away, self.opened, self.loaded, self.checked = away, 0, 0, 0
-        self.forgotten = []
+        self.away, self.opened, self.checked = away, 0, 0
 
     async def check_model(self):
         self.checked += 1
 
     async def store(self):
-        return self
-
-    async def encoder(self):
-        self.loaded += 1
-        return self
-
-    def forget(self, name):
-        self.forgotten.append(name)
-
-    async def ready(self):
         self.opened += 1
         if self.opened <= self.away:
             raise StoreUnavailable("it does not answer")
@@ -127,23 +117,23 @@ class Opening:
 @pytest.mark.parametrize("name", ["indexer", "validator", "gateway"])
 async def test_who_needs_the_store_waits_for_it(at_once, name):
     wiring, waits = Opening(away=3), Waits()
-    await load_first([name], wiring, waits)
+    await load_first(service_of(name), wiring, waits)
 
     assert wiring.opened == 4
-    assert wiring.forgotten == ["store"] * 3
     assert waits.reasons == {}
 
 
-async def test_who_needs_no_store_does_not_open_it(at_once):
+@pytest.mark.parametrize("name", ["producer", "enricher", "embedder"])
+async def test_who_needs_no_store_does_not_open_it(at_once, name):
     wiring = Opening(away=3)
-    await load_first(["producer", "enricher"], wiring, Waits())
+    await load_first(service_of(name), wiring, Waits())
 
-    assert wiring.opened == wiring.loaded == 0
+    assert wiring.opened == 0
 
 
 @pytest.mark.parametrize(("name", "checked"), [("enricher", 1), ("indexer", 0), ("producer", 0)])
 async def test_who_cuts_text_has_the_model_of_the_index(at_once, name, checked):
     wiring = Opening(away=0)
-    await load_first([name], wiring, Waits())
+    await load_first(service_of(name), wiring, Waits())
 
     assert wiring.checked == checked

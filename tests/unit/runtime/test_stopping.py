@@ -2,11 +2,11 @@
 
 import asyncio
 
-from services import tasks
+from services import runtime
 
 
 async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch):
-    monkeypatch.setattr(tasks, "AGAIN_S", 0.01)
+    monkeypatch.setattr(runtime, "AGAIN_S", 0.01)
     lost, running = [], asyncio.Event()
 
     async def losing():
@@ -21,11 +21,11 @@ async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch
 
     both = [asyncio.create_task(losing()), asyncio.create_task(asyncio.sleep(600))]
     await running.wait()
-    await tasks.cancel_all(both)
+    await runtime.cancel_all(both)
 
     assert all(task.cancelled() for task in both)
     assert len(lost) == 2
 
 
 async def test_nothing_to_end_is_no_error():
-    await tasks.cancel_all([])
+    await runtime.cancel_all([])

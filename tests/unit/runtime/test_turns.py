@@ -42,7 +42,7 @@ async def waiting(folder, stop, **how):
 async def test_a_command_that_holds_the_folder_is_waited_for(folder, briefly):
     held = folder.lock(briefly=True)
     held.__enter__()
-    async with waiting(folder, runtime.Stop(), briefly=briefly) as task:
+    async with waiting(folder, runtime.Shutdown(), briefly=briefly) as task:
         held.__exit__(None, None, None)
 
         assert await asyncio.wait_for(task, 60) == "held"
@@ -51,14 +51,14 @@ async def test_a_command_that_holds_the_folder_is_waited_for(folder, briefly):
 async def test_a_command_waits_for_an_instance_that_stops(folder):
     held = folder.lock()
     held.__enter__()
-    async with waiting(folder, runtime.Stop(), briefly=True) as task:
+    async with waiting(folder, runtime.Shutdown(), briefly=True) as task:
         held.__exit__(None, None, None)
 
         assert await asyncio.wait_for(task, 60) == "held"
 
 
 async def test_an_instance_that_waits_ends_when_it_is_asked_to(folder):
-    stop = runtime.Stop()
+    stop = runtime.Shutdown()
     with folder.lock(briefly=True):
         async with waiting(folder, stop) as task:
             stop.event.set()
@@ -68,13 +68,13 @@ async def test_an_instance_that_waits_ends_when_it_is_asked_to(folder):
 
 async def test_a_second_instance_is_refused_at_once(folder):
     with folder.lock(), pytest.raises(FolderInUse, match="stop that instance"):
-        async with asyncio.timeout(30), runtime.bus(ELSEWHERE, folder.path, runtime.Stop()):
+        async with asyncio.timeout(30), runtime.bus(ELSEWHERE, folder.path, runtime.Shutdown()):
             pass
 
 
 async def test_a_command_that_waits_for_an_instance_ends_when_that_can_be_asked(folder):
     with folder.lock():
-        async with waiting(folder, runtime.Stop(), briefly=True) as task:
+        async with waiting(folder, runtime.Shutdown(), briefly=True) as task:
             folder.announce(Instance(os.getpid(), "nats://x", "http://x", "now", "0"))
         with pytest.raises(FolderInUse, match="starting or stopping"):
             task.result()
@@ -83,5 +83,5 @@ async def test_a_command_that_waits_for_an_instance_ends_when_that_can_be_asked(
 async def test_a_command_that_holds_the_folder_for_long_is_named(folder, monkeypatch):
     monkeypatch.setattr(runtime, "TURN_S", 0.0)
     with folder.lock(briefly=True), pytest.raises(FolderInUse, match="another command"):
-        async with runtime.bus(ELSEWHERE, folder.path, runtime.Stop()):
+        async with runtime.bus(ELSEWHERE, folder.path, runtime.Shutdown()):
             pass

@@ -26,7 +26,7 @@ from services.indexer.index import counts
 from services.producer import submission
 from services.producer.accept import place
 from services.producer.kept import KeptListing
-from services.producer.submission import Limits
+from services.producer.submission import SourceLimits
 from shared.bus.bury import Origin, outgoing
 from shared.bus.publish import Outgoing, cloud_headers, wire_bytes
 from shared.content.memory import MemoryContent
@@ -120,7 +120,7 @@ def accepted(said):
     event = submission.read(json.dumps(said, ensure_ascii=False).encode(), {})
     _, path = submission.check_identity(event, "docs")
     submission.check_attributes(event)
-    checked = submission.check_content(event, Limits())
+    checked = submission.check_content(event, SourceLimits())
     bodies = MemoryContent()
     content = checked.content or asyncio.run(place(checked.data, bodies))
     batch = event.batch or Batch(id="b", count=1, source="docs", started_at=NOW)
@@ -281,7 +281,7 @@ def test_a_long_reference_is_refused():
     event = submission.read(json.dumps(said).encode(), {})
 
     with pytest.raises(DocumentRefused) as refused:
-        submission.check_content(event, Limits(allow_references=("file:///a/",)))
+        submission.check_content(event, SourceLimits(allow_references=("file:///a/",)))
 
     assert refused.value.code == "too_large"
 

@@ -6,7 +6,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from shared.distribution import Distribution
-from shared.metrics import DeviceNumbers, Sample, StageNumbers, render
+from shared.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
 from shared.progress import Progress
 
 LABELS = {
@@ -22,7 +22,7 @@ LABELS = {
 }
 
 
-def full() -> Sample:
+def full() -> MetricsSnapshot:
     seconds, waited = Distribution((0.1, 1.0)), Distribution((0.5,))
     for value in (0.05, 0.5, 3.0):
         seconds.add(value)
@@ -31,7 +31,7 @@ def full() -> Sample:
         encoded=5, cached=7, overtaken=2, rows_written=11, rows_deleted=3, indexed=4
     )
     progress.freshness.add(0.2)
-    return Sample(
+    return MetricsSnapshot(
         version="1.2",
         services="embedder",
         ready=True,
@@ -46,7 +46,7 @@ def full() -> Sample:
     )
 
 
-def read(sample: Sample):
+def read(sample: MetricsSnapshot):
     """Every sample by name and labels."""
     text, _ = render(sample)
     return {
@@ -96,7 +96,7 @@ def test_a_histogram_counts_up_to_all():
 
 
 def test_before_the_bus_is_reached_there_is_something_to_scrape():
-    seen = read(Sample("1.2", "gateway"))
+    seen = read(MetricsSnapshot("1.2", "gateway"))
 
     assert seen["instep_ready",] == seen["instep_bus_connected",] == 0
     assert not any(name.startswith(("instep_generation", "instep_encode")) for name, *_ in seen)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import group
-from shared.deferred import DeferredStore, ExpressStore
 from shared.errors import StoreUnavailable, VectorsRejected
 from shared.generations import Generation
 from shared.group import Rush, Size, fitting
@@ -339,7 +338,7 @@ async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
         Progress(rows_planned=10_000),
         AsyncExitStack(),
     )
-    store = await (await wiring.store()).ready()
+    store = await wiring.store()
     writing = start(store.upsert([row("a")]))
     await others_run()
 
@@ -362,7 +361,7 @@ async def test_rows_gather_less_for_a_server_than_for_an_embedded_store_and_clea
         Progress(),
         AsyncExitStack(),
     )
-    store = await (await wiring.store()).ready()
+    store = await wiring.store()
 
     assert store._upserts._gather_s == rows_s
     assert store._deletes._gather_s == store._ids._gather_s == store._probes._gather_s == 0.0
@@ -463,22 +462,3 @@ async def test_closing_a_store_waits_for_what_is_express(inner, store):
 
     inner.gate.set()
     await asyncio.gather(*asking, *closing)
-
-
-async def test_the_express_side_of_a_store_that_opens_is_made_once_it_is_open(inner):
-    inner.gate.set()
-    opening: asyncio.Future = asyncio.get_running_loop().create_future()
-    deferred = DeferredStore(2, opening)
-    express = ExpressStore(deferred)
-    writing = start(express.upsert([row("a")]))
-    await others_run()
-    assert (express.missing, writing[0].done()) == ("it loads", False)
-
-    store = CoalescingStore(inner)
-    opening.set_result(store)
-    await asyncio.gather(*writing)
-    await express.close()
-
-    assert (await express.ready())._upserts is store._upserts
-    assert await express.ready() is await express.ready()
-    assert (express.missing, await deferred.count()) == ("", 1)

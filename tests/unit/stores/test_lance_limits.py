@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import QuestionRefused, StoreUnavailable
 from shared.stores import lance_limits
-from shared.stores.lance_limits import Queries, queries_at_once
+from shared.stores.lance_limits import QuerySlots, queries_at_once
 
 
 @pytest.mark.parametrize(("cores", "queries"), [(None, 2), (1, 2), (2, 2), (4, 4), (8, 8), (64, 8)])
@@ -16,7 +16,7 @@ def test_there_are_as_many_queries_as_cores_within_limits(cores, queries):
 
 
 async def test_no_more_queries_run_at_once():
-    queries, running, most = Queries(), 0, 0
+    queries, running, most = QuerySlots(), 0, 0
 
     async def ask() -> None:
         nonlocal running, most
@@ -32,7 +32,7 @@ async def test_no_more_queries_run_at_once():
 
 
 async def test_a_query_that_fails_leaves_its_place():
-    queries = Queries()
+    queries = QuerySlots()
     for _ in range(20):
         with pytest.raises(StoreUnavailable):
             async with queries.one():
@@ -54,7 +54,7 @@ async def test_a_query_that_fails_leaves_its_place():
     ],
 )
 async def test_a_question_that_lance_cannot_take_is_no_failure_of_the_store(said):
-    queries = Queries()
+    queries = QuerySlots()
 
     with pytest.raises(QuestionRefused, match="cannot take this question"):
         async with queries.question():
@@ -77,7 +77,7 @@ async def test_a_question_that_lance_cannot_take_is_no_failure_of_the_store(said
 )
 async def test_a_store_that_fails_does_not_blame_the_question(said):
     with pytest.raises(StoreUnavailable):
-        async with Queries().question():
+        async with QuerySlots().question():
             raise said
 
 

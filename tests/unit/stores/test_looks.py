@@ -1,13 +1,13 @@
 from shared.identity import doc_key, mark_of, row_id
 from shared.ports import Digest, Holding
-from shared.stores.looks import Look, digested, held
+from shared.stores.looks import SweptRow, digested, held
 
 ONE, TWO = doc_key("notes", "1.md"), doc_key("notes", "2.md")
 A, B, C = (row_id(ONE, f"chunk-{n}", 1) for n in range(3))
 
 
-def look(row: str, doc: str = ONE, *, path: str = "1.md", sound: bool = True) -> Look:
-    return Look(row, doc, "notes", path, sound)
+def look(row: str, doc: str = ONE, *, path: str = "1.md", sound: bool = True) -> SweptRow:
+    return SweptRow(row, doc, "notes", path, sound)
 
 
 def test_nothing_has_no_digest():

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from house import GENERATION, House
 
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.identity import doc_key, row_id
 from shared.ordering import Failed, Reason, fail
 from shared.ports import Row
@@ -41,7 +41,7 @@ def sweep_of(house, **fields):
         "road": StillRoad(),
         "now": lambda: house.time,
         "listed": lambda: ["docs"],
-        "limits": Limits(second_look_s=0, give_up_s=5),
+        "limits": SweepLimits(second_look_s=0, give_up_s=5),
     }
     return Sweep(**given | fields)
 
@@ -463,7 +463,7 @@ async def test_repairs_are_awaited_in_batches(house):
 async def test_when_nobody_works_it_ends_all_the_same(house):
     for name in NAMES:
         house.store.lose(await row_ids(house, name))
-    sweep = sweep_of(house, limits=Limits(second_look_s=0, give_up_s=0.0))
+    sweep = sweep_of(house, limits=SweepLimits(second_look_s=0, give_up_s=0.0))
 
     found = await sweep(batch_size=1)
 

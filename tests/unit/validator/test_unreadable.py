@@ -7,7 +7,7 @@ from house import GENERATION, House
 
 from services.validator.differences import Census
 from services.validator.failures import Failure, RecordFailure
-from services.validator.sweep import Limits, Sweep
+from services.validator.sweep import Sweep, SweepLimits
 from shared.events import Document
 from shared.identity import doc_key
 from shared.ordering import Failed, Reason, Record, Settled, fail, state
@@ -36,7 +36,7 @@ async def swept(house, *, listed=("docs",), dry_run=False):
     """A sweep that leaves its repairs to whoever works afterwards."""
     sweep = Sweep(
         GENERATION, house.ledger, house.store, house.changes, StillRoad(), lambda: house.time,
-        lambda: listed, Limits(second_look_s=0),
+        lambda: listed, SweepLimits(second_look_s=0),
     )  # fmt: skip
     return await sweep(batch_size=0, dry_run=dry_run)
 
@@ -74,7 +74,7 @@ async def test_what_cannot_be_sent_again_is_not_expected(house):
     expected = []
     sweep = Sweep(
         GENERATION, house.ledger, house.store, house.changes, StillRoad(), lambda: house.time,
-        lambda: ("docs",), Limits(second_look_s=0), expected.append,
+        lambda: ("docs",), SweepLimits(second_look_s=0), expected.append,
     )  # fmt: skip
     found = await sweep(batch_size=0)
 

@@ -60,6 +60,10 @@ class FewVectors:
         return np.stack([direction(int(text.split()[-1])) for text in texts])
 
 
+async def few_vectors():
+    return FewVectors()
+
+
 def direction(n: int) -> np.ndarray:
     vector = np.zeros(64, np.float32)
     vector[n % 64] = 1
@@ -78,7 +82,7 @@ class Index:
         self.shelf = MemoryShelf()
         self.published: list = []
         self.observe = Observe("f", self.store, self.cache, 60.0)
-        self.samples = AskSamples([], FewVectors(), self.store, self.ledger)
+        self.samples = AskSamples([], few_vectors, self.store, self.ledger)
         self.fresh_tracker()
 
     def fresh_tracker(self) -> None:
@@ -494,7 +498,7 @@ async def test_sample_queries_are_part_of_the_report(index):
     key = await index.settle("a.md", 5)
     index.samples = AskSamples(
         [SampleQuery("where is 5", "docs/a.md"), SampleQuery("where is 5", "docs/x.md")],
-        FewVectors(), index.store, index.ledger,
+        few_vectors, index.store, index.ledger,
     )  # fmt: skip
     index.fresh_tracker()
     async with index.tracked() as tracker:
