@@ -76,4 +76,6 @@ def _device(wiring: Wiring) -> DeviceNumbers | None:
     if not isinstance(loaded, CoalescingEncoder):
         return None
     seen = loaded.counters
-    return DeviceNumbers(seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens)
+    return DeviceNumbers(
+        seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens, seen.lost
+    )

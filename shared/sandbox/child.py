@@ -16,6 +16,7 @@ from shared.sandbox import frames
 from shared.sandbox.frames import Garbled
 
 _SLICE_BYTES: Final = 256 * 1024
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 # A fresh interpreter, never a fork: threads and CUDA do not survive one. Without `site`, which
 # takes longer than all else. The kernel ends the child with the thread that started it, that is
@@ -84,6 +85,15 @@ class Child:
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
+
+    def anonymous_bytes(self) -> int:
+        """Memory that only this process holds, files that it maps left out; 0 where the system
+        does not say, and once it has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/statm").read_bytes().split()
+        except OSError:
+            return 0
+        return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
 
     @classmethod
     async def start(cls, program: Program, *, most_bytes: int) -> "Child":

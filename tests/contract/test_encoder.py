@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from shared.encoders import bert, cpu, files, quantise
 from shared.encoders.batching import plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.device import ThreadDevice
 from shared.encoders.factory import describe, load_backend, load_tokenizer
 from shared.encoders.fake import FakeEncoder
 from shared.encoders.openvino import OpenVinoEncoder
@@ -48,19 +49,19 @@ def fake_of_1536():
 
 
 def coalescing_fake():
-    return CoalescingEncoder(FakeEncoder(384))
+    return CoalescingEncoder(ThreadDevice(FakeEncoder(384)))
 
 
 def openvino():
-    return CoalescingEncoder(backend(backend="openvino"))
+    return CoalescingEncoder(ThreadDevice(backend(backend="openvino")))
 
 
 def openvino_int8():
-    return CoalescingEncoder(backend(backend="openvino", numeric="int8"))
+    return CoalescingEncoder(ThreadDevice(backend(backend="openvino", numeric="int8")))
 
 
 def sentence_transformers():
-    return CoalescingEncoder(backend(backend="sentence-transformers", device="cpu"))
+    return CoalescingEncoder(ThreadDevice(backend(backend="sentence-transformers", device="cpu")))
 
 
 def needs(module, mark):
