@@ -49,8 +49,8 @@ class DeferredEncoder:
         """Why it cannot be used yet; empty once it is loaded."""
         return _missing(self._loading)
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
-        return await (await self.ready()).encode(texts, alone=alone)
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        return await (await self.ready()).encode(texts)
 
 
 class EncoderOnDemand:
@@ -62,8 +62,8 @@ class EncoderOnDemand:
         self.fingerprint, self.dimensions = fingerprint, dimensions
         self._get = get
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
-        return await (await self._get()).encode(texts, alone=alone)
+    async def encode(self, texts: Sequence[str]) -> Vectors:
+        return await (await self._get()).encode(texts)
 
 
 class DeferredStore:

@@ -157,7 +157,7 @@ class Consumer(Generic[T]):
         """Decode, handle, publish what follows, settle."""
         began = time.monotonic()
         name, known = self._name(message), self._known.pop(message.reply, Known())
-        delivery = replace(describe(message, datetime.now(UTC)), together=known.only_there)
+        delivery = describe(message, datetime.now(UTC))
         if delivery.attempt == 1:
             self.counts.waited.add(delivery.age_s)
         error: Exception | None = None

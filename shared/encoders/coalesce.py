@@ -33,7 +33,6 @@ class _Job:
 
     vectors: Vectors
     future: asyncio.Future[Vectors]
-    alone: bool
     missing: int
     """Texts without a vector."""
     ready: dict[int, Tokens] = field(default_factory=dict)
@@ -92,14 +91,14 @@ class CoalescingEncoder:
         self._tokenizer = ThreadPoolExecutor(1, "tokenise")
         self._closed = False
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+    async def encode(self, texts: Sequence[str]) -> Vectors:
         if self._closed:
             raise EncoderBusy("the encoder is stopping")
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         if not texts:
             return vectors
         future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
-        job = _Job(vectors, future, alone, missing=len(texts))
+        job = _Job(vectors, future, missing=len(texts))
         self._jobs.append(job)
         try:
             for start in range(0, len(texts), _SLICE):
@@ -204,11 +203,11 @@ class CoalescingEncoder:
 
     def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
         """Texts that a batch may be made of: of the chosen job, of small ones, of the oldest."""
-        others = [job for job in jobs if job is not chosen and not job.alone]
+        others = [job for job in jobs if job is not chosen]
         others.sort(key=lambda job: not job.is_small)
         rows: list[_Row] = []
         room = self._look_tokens
-        for job in (chosen, *(() if chosen.alone else others)):
+        for job in (chosen, *others):
             for place, tokens in job.ready.items():
                 if place in job.suspects:
                     continue

@@ -69,11 +69,9 @@ class FakeEncoder:
         self._device_s = device_s
         self._poison = _token(poison.lower()) if poison else None
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> "Vectors":
+    async def encode(self, texts: Sequence[str]) -> "Vectors":
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
-        if alone:
-            return np.concatenate([self.run([tokens]) for tokens in self.tokenize(texts)])
         return self.run(self.tokenize(texts))
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:

@@ -130,13 +130,6 @@ async def test_order_is_kept_whatever_the_lengths(encoder):
     assert similar.diagonal().min() > 0.999
 
 
-async def test_alone_gives_the_same_vectors(encoder):
-    together = await encoder.encode(TEXTS)
-    alone = await encoder.encode(TEXTS, alone=True)
-
-    assert (together * alone).sum(axis=1).min() > 0.999
-
-
 async def test_texts_that_say_nothing_or_too_much_are_encoded_too(encoder):
     odd = ["", " \n\t", "\x00", "lone \ud800 surrogate", "word " * 3000, "a" * 20_000]
     vectors = await encoder.encode(odd)

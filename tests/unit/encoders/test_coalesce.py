@@ -83,20 +83,6 @@ async def test_batches_keep_to_the_budget():
     assert encoder.counters.busy_s > 0
 
 
-async def test_a_suspect_gets_device_calls_of_its_own():
-    device = Gated()
-    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
-        first = asyncio.create_task(encoder.encode(["first"]))
-        await device.busy()
-        fresh = [asyncio.create_task(encoder.encode(["a b"])) for _ in range(3)]
-        suspects = asyncio.create_task(encoder.encode(["c d e", "f g h"], alone=True))
-        await until(lambda: encoder.waiting == 5)
-        device.open()
-        await asyncio.gather(first, suspects, *fresh)
-
-    assert sorted(device.seen) == sorted([[1], [2, 2, 2], [3, 3]])
-
-
 @pytest.mark.parametrize("size", [1, 2, 7, 32])
 async def test_a_text_that_the_model_refuses_fails_its_own_caller_only(size):
     device = FakeEncoder(8, poison="xyzzy")
