@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+from contextlib import AsyncExitStack
 from functools import cache
 from importlib.util import find_spec
 
@@ -14,7 +15,7 @@ from shared.encoders import bert, cpu, files, quantise
 from shared.encoders.batching import plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.encoders.device import ThreadDevice
-from shared.encoders.factory import describe, load_backend, load_tokenizer
+from shared.encoders.factory import describe, load_backend, load_encoder, load_tokenizer
 from shared.encoders.fake import FakeEncoder
 from shared.encoders.openvino import OpenVinoEncoder
 from shared.errors import ConfigurationError, ModelMismatch
@@ -64,6 +65,14 @@ def sentence_transformers():
     return CoalescingEncoder(ThreadDevice(backend(backend="sentence-transformers", device="cpu")))
 
 
+async def fake_in_a_process():
+    return await load_encoder(Embedding(model="fake-384"), AsyncExitStack())
+
+
+async def openvino_in_a_process():
+    return await load_encoder(Embedding(backend="openvino"), AsyncExitStack())
+
+
 def needs(module, mark):
     missing = find_spec(module) is None and not os.environ.get("CI")
     return [mark, pytest.mark.skipif(missing, reason=f"{module} is not installed")]
@@ -83,8 +92,10 @@ ENCODERS = [
     fake,
     fake_of_1536,
     coalescing_fake,
+    fake_in_a_process,
     pytest.param(openvino, marks=MODEL),
     pytest.param(openvino_int8, marks=MODEL),
+    pytest.param(openvino_in_a_process, marks=MODEL),
     pytest.param(sentence_transformers, marks=TORCH),
 ]
 
@@ -104,6 +115,7 @@ model_only, int8_only, torch_only = marked(MODEL), marked(INT8), marked(TORCH)
 @pytest.fixture(params=ENCODERS, ids=lambda make: make.__name__)
 async def encoder(request):
     made = request.param()
+    made = await made if asyncio.iscoroutine(made) else made
     yield made
     if isinstance(made, CoalescingEncoder):
         await made.close()
