@@ -111,6 +111,8 @@ class CoalescingEncoder:
         """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
         self._closed = True
         self._fail_waiting(EncoderBusy("the encoder is stopping"))
+        if not self._jobs:  # whoever asked for the call under way is gone
+            await self._device.close()
         await asyncio.gather(*self._pumps)
         await self._device.close()
         self._tokenizer.shutdown(wait=False)

@@ -15,7 +15,7 @@ from shared.encoders import wire
 from shared.encoders.backend import Tokens
 from shared.encoders.device import Absent, Lost
 from shared.encoders.wire import Greeting
-from shared.errors import EncoderBusy, InstepError, TransientError
+from shared.errors import EncoderBusy, InstepError, ModelMismatch, TransientError
 from shared.ports import Vectors
 from shared.sandbox.child import Child, Died, Program
 from shared.sandbox.frames import Garbled
@@ -61,7 +61,7 @@ class ProcessDevice:
         self.memory_bytes = memory_bytes
         self._program = program
         self._child: Child | None = None
-        self._starting, self._asking, self._hearing = (asyncio.Lock() for _ in range(3))
+        self._starting, self._hearing = asyncio.Lock(), asyncio.Lock()
         self._closed = False
 
     @classmethod
@@ -101,10 +101,8 @@ class ProcessDevice:
                 child = await self._living()
             except InstepError as error:
                 raise Absent(str(error)) from None
-            with contextlib.suppress(Died):  # whose fault it was is decided by hearing
-                async with self._asking:
-                    await child.say(asked)
-            async with self._hearing:
+            child.post(asked)
+            async with self._hearing:  # whoever has asked first hears first
                 if child is not self._child:
                     continue  # it died of the call before
                 return await self._answer(child, most, len(batch), within_s)
@@ -113,6 +111,9 @@ class ProcessDevice:
         """End the process. What it computes is lost."""
         self._closed = True
         async with self._starting:
+            if self._child is not None:
+                self._child.kill()
+        async with self._hearing:  # whoever hears now hears of its death first
             await self._end()
 
     async def _answer(
@@ -147,6 +148,7 @@ class ProcessDevice:
             return hearing.result()
         finally:
             hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
 
     async def _living(self) -> Child:
         async with self._starting:
@@ -172,6 +174,9 @@ class ProcessDevice:
         except Exception:
             await child.end()
             raise
+        if self.fingerprint not in {"", greeting.fingerprint}:
+            await child.end()
+            raise ModelMismatch("the files of the model have changed: start instep again")
         self.fingerprint, self.dimensions = greeting.fingerprint, greeting.dimensions
         self.ahead = greeting.ahead
         return child

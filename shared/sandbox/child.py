@@ -139,6 +139,10 @@ class Child:
         except (BrokenPipeError, ConnectionResetError):
             raise Died(await self._signal()) from None
 
+    def post(self, frame: bytes) -> None:
+        """Say a frame that is small enough not to wait until it is read."""
+        self._questions.write(frames.framed(frame))
+
     async def hear(self, most_bytes: int) -> bytes:
         """The next frame. Raises Died, also when it is larger than it may be."""
         try:
@@ -149,10 +153,13 @@ class Child:
         except (asyncio.IncompleteReadError, ConnectionResetError):
             raise Died(await self._signal()) from None
 
-    async def end(self) -> None:
-        """Kill it, and return when it is gone."""
+    def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+    async def end(self) -> None:
+        """Kill it, and return when it is gone. Nobody may be hearing it meanwhile."""
+        self.kill()
         # to the end of both pipes, or the transport stays open
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             await asyncio.shield(self._process.communicate())
