@@ -19,7 +19,7 @@ from shared.encoders.backend import Tokens
 from shared.encoders.batching import SMALL, next_batch, padded, whose_turn, with_guests
 from shared.encoders.device import Absent, Counters, Device, Lost
 from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
-from shared.ports import Vectors
+from shared.ports import Vector, Vectors
 
 _SLICE: Final = 64
 """Texts of one call that are tokenised and admitted at a time."""
@@ -31,6 +31,7 @@ _LEAST_SHARE: Final = 0.25
 class _Job:
     """One call of `encode`."""
 
+    texts: Sequence[str]
     vectors: Vectors
     future: asyncio.Future[Vectors]
     missing: int
@@ -50,6 +51,10 @@ class _Row(NamedTuple):
     place: int
     tokens: Tokens
 
+    @property
+    def text(self) -> str:
+        return self.job.texts[self.place]
+
 
 class CoalescingEncoder:
     """Implements `shared.ports.Encoder` over a device.
@@ -57,7 +62,8 @@ class CoalescingEncoder:
     A text that fails takes no other caller along: its batch is halved until it is alone. Of a call
     that is lost, because the model died or hung or took all memory, each text goes alone, behind
     those that were in none; one that is lost alone as well has failed. Where the device fails on a
-    text that no model refuses, too, nobody is to blame: what waits fails with EncoderBusy. A caller
+    text that no model refuses, too, nobody is to blame: what waits fails with EncoderBusy. A text
+    that several callers wait for is encoded once, also when it comes while it is encoded. A caller
     that is cancelled is forgotten; a device call under way is not stopped.
 
     Args:
@@ -85,6 +91,9 @@ class CoalescingEncoder:
         self._limits = {"max_tokens": max_tokens, "max_items": max_items}
         self._look_tokens, self._max_waiting = look_tokens, max_waiting
         self._jobs: list[_Job] = []
+        self._wanted: dict[str, list[tuple[_Job, int]]] = {}
+        """Places of every text that has no vector yet."""
+        self._under_way: set[str] = set()
         self._room = asyncio.Event()
         self._turn = 0
         self._pumps: set[asyncio.Task[None]] = set()
@@ -98,7 +107,7 @@ class CoalescingEncoder:
         if not texts:
             return vectors
         future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
-        job = _Job(vectors, future, missing=len(texts))
+        job = _Job(texts, vectors, future, missing=len(texts))
         self._jobs.append(job)
         try:
             for start in range(0, len(texts), _SLICE):
@@ -150,6 +159,8 @@ class CoalescingEncoder:
         if self._closed:
             raise EncoderBusy("the encoder is stopping")
         job.ready |= dict(enumerate(tokens, start))
+        for place, text in enumerate(texts, start):
+            self._wanted.setdefault(text, []).append((job, place))
         self._wake()
 
     async def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
@@ -164,6 +175,10 @@ class CoalescingEncoder:
     def _forget(self, job: _Job) -> None:
         self._jobs.remove(job)
         job.ready.clear()
+        for text in set(job.texts).intersection(self._wanted):
+            others = [place for place in self._wanted.pop(text) if place[0] is not job]
+            if others:
+                self._wanted[text] = others
         self._room.set()
         if not job.future.cancelled() and job.future.done():
             job.future.exception()  # told or not, the caller is gone
@@ -179,7 +194,10 @@ class CoalescingEncoder:
     async def _pump(self) -> None:
         try:
             while rows := self._choose():
+                texts = {row.text for row in rows} - self._under_way
+                self._under_way |= texts
                 await self._encode(rows)
+                self._under_way -= texts
         finally:
             task = asyncio.current_task()
             assert task is not None
@@ -208,13 +226,14 @@ class CoalescingEncoder:
         others = [job for job in jobs if job is not chosen]
         others.sort(key=lambda job: not job.is_small)
         rows: list[_Row] = []
-        room = self._look_tokens
+        seen, room = set(self._under_way), self._look_tokens
         for job in (chosen, *others):
             for place, tokens in job.ready.items():
-                if place in job.suspects:
+                if place in job.suspects or job.texts[place] in seen:
                     continue
                 if room <= 0:
                     return rows
+                seen.add(job.texts[place])
                 rows.append(_Row(job, place, tokens))
                 room -= len(tokens)
             if not rows:
@@ -246,7 +265,14 @@ class CoalescingEncoder:
             await self._encode(rows[middle:])
             return
         for row, vector in zip(rows, vectors, strict=True):
-            _deliver(row, vector)
+            self._deliver(row, vector)
+
+    def _deliver(self, row: _Row, vector: Vector) -> None:
+        """Give the vector to everybody who waits for one of this text."""
+        _set(row.job, row.place, vector)
+        for job, place in self._wanted.pop(row.text, ()):
+            if job.ready.pop(place, None) is not None:
+                _set(job, place, vector)
 
     async def _suspect(self, rows: Sequence[_Row], lost: Lost) -> None:
         """Let each of these texts go alone; the one that was alone already has failed."""
@@ -312,11 +338,11 @@ def _words(error: Exception) -> str:
     return str(error) if ours else f"the model failed: {type(error).__name__}"
 
 
-def _deliver(row: _Row, vector: Vectors) -> None:
-    row.job.vectors[row.place] = vector
-    row.job.missing -= 1
-    if not row.job.missing and not row.job.future.done():
-        row.job.future.set_result(row.job.vectors)
+def _set(job: _Job, place: int, vector: Vector) -> None:
+    job.vectors[place] = vector
+    job.missing -= 1
+    if not job.missing and not job.future.done():
+        job.future.set_result(job.vectors)
 
 
 def _fail(job: _Job, error: InstepError) -> None:

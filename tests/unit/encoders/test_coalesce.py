@@ -147,7 +147,7 @@ async def test_a_cancelled_callers_texts_never_reach_the_device():
     async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         first = asyncio.create_task(encoder.encode(["first"]))
         await device.busy()
-        doomed = asyncio.create_task(encoder.encode(["a b"] * 10))
+        doomed = asyncio.create_task(encoder.encode([f"a b{n}" for n in range(10)]))
         kept = asyncio.create_task(encoder.encode(["c d"]))
         await until(lambda: encoder.waiting == 11)
         doomed.cancel()
@@ -174,7 +174,7 @@ async def test_a_caller_cancelled_during_its_device_call_harms_nobody():
 async def test_a_huge_job_does_not_starve_an_edit():
     device = Gated()
     async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
-        huge = asyncio.create_task(encoder.encode(["word"] * 64))
+        huge = asyncio.create_task(encoder.encode([f"word{n}" for n in range(64)]))
         await device.busy()
         edit = asyncio.create_task(encoder.encode(["a word"]))
         await until(lambda: encoder.waiting == 61)
@@ -191,7 +191,10 @@ async def test_a_huge_job_does_not_starve_an_edit():
 async def test_an_edit_comes_along_in_the_next_call_whosever_turn_it_is(call):
     device = Gated()
     async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
-        huge = [asyncio.create_task(encoder.encode(["some words"] * 64)) for _ in range(3)]
+        huge = [
+            asyncio.create_task(encoder.encode([f"some{n} words{m}" for m in range(64)]))
+            for n in range(3)
+        ]
         await until(lambda: encoder.waiting == 3 * 64 - 4)
         await device.busy()
         for _ in range(call - 1):
@@ -209,13 +212,15 @@ async def test_a_stream_of_edits_does_not_starve_a_huge_job():
     device = FakeEncoder(8)
     edits = 0
     async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
-        huge = asyncio.create_task(encoder.encode(["some words of a document"] * 64))
+        huge = asyncio.create_task(
+            encoder.encode([f"some words of a document{n}" for n in range(64)])
+        )
 
         async def edit():
             nonlocal edits
             while not huge.done():
-                await encoder.encode(["x"])
                 edits += 1
+                await encoder.encode([f"x{edits}"])
 
         await asyncio.gather(huge, edit(), edit())
 
@@ -228,7 +233,7 @@ async def test_callers_wait_to_come_in_when_too_much_waits():
     async with CoalescingEncoder(ThreadDevice(device), max_waiting=10, max_items=1) as encoder:
         first = asyncio.create_task(encoder.encode(["first"]))
         await device.busy()
-        jobs = [asyncio.create_task(encoder.encode(["a", "b"])) for _ in range(5)]
+        jobs = [asyncio.create_task(encoder.encode([f"a{n}", f"b{n}"])) for n in range(5)]
         await until(lambda: encoder.waiting == 10)
         late = asyncio.create_task(encoder.encode(["late"]))
         for _ in range(20):
@@ -282,3 +287,56 @@ async def test_two_hundred_callers_each_get_their_own_vectors():
 
     for given, vectors in zip(texts, found, strict=True):
         assert np.array_equal(vectors, await plain.encode(given))
+
+
+async def test_a_text_that_several_callers_wait_for_is_encoded_once():
+    device = Gated()
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        first = asyncio.create_task(encoder.encode(["same"]))
+        await device.busy()
+        twins = asyncio.create_task(encoder.encode(["same", "other", "same"]))
+        await until(lambda: encoder.waiting == 3)
+        device.open()
+        found = await asyncio.gather(first, twins)
+        again = await encoder.encode(["same"])
+
+    assert device.texts_encoded == 3  # the last time nobody waited any more
+    same, other = await FakeEncoder(8).encode(["same", "other"])
+    assert np.array_equal(found[0], [same])
+    assert np.array_equal(found[1], [same, other, same])
+    assert np.array_equal(again, [same])
+    assert encoder._wanted == {}
+
+
+async def test_texts_of_one_call_that_are_the_same_share_a_vector():
+    device = FakeEncoder(8)
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        found = await encoder.encode(["a", "b", "a", "a", "b"])
+
+    assert device.texts_encoded == 2
+    assert np.array_equal(found, await FakeEncoder(8).encode(["a", "b", "a", "a", "b"]))
+
+
+async def test_a_caller_that_leaves_takes_nothing_from_those_who_wait_for_the_same_text():
+    device = Gated()
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        first = asyncio.create_task(encoder.encode(["same"]))
+        await device.busy()
+        second = asyncio.create_task(encoder.encode(["same"]))
+        await until(lambda: encoder.waiting == 1)
+        first.cancel()
+        device.open()
+        vectors = await second
+
+    assert vectors.shape == (1, 8)
+    assert encoder._wanted == {}
+
+
+async def test_a_text_that_the_model_refuses_is_refused_to_everybody_who_waits_for_it():
+    device = Gated(poison="xyzzy")
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        calls = [asyncio.create_task(encoder.encode(["say xyzzy"])) for _ in range(3)]
+        device.open()
+        found = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(one) for one in found] == [ModelFailed] * 3

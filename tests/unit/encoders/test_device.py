@@ -93,7 +93,9 @@ async def test_without_a_device_everything_is_for_later(device):
 async def test_a_question_does_not_wait_until_every_suspect_has_gone_alone(device):
     async with CoalescingEncoder(device, max_items=16) as encoder:
         device.open.clear()
-        suspects = asyncio.create_task(outcomes(encoder, [*["beside it"] * 15, "it kills"]))
+        suspects = asyncio.create_task(
+            outcomes(encoder, [*(f"beside it {n}" for n in range(15)), "it kills"])
+        )
         while not device.calls:
             await asyncio.sleep(0)
         question = asyncio.create_task(encoder.encode(["a question"]))
