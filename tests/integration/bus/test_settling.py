@@ -8,7 +8,7 @@ import structlog
 
 from shared.bus.deadletters import letters
 from shared.bus.provision import ensure_consumer, provision
-from shared.bus.trouble import LIVES, WORK, Trouble
+from shared.bus.trouble import ACCUSED, LIVES, WORK, Trouble
 from shared.bus.troubles import Troubles
 from shared.errors import (
     BusUnavailable,
@@ -190,6 +190,44 @@ async def test_the_message_that_kills_is_buried_without_those_that_were_beside_i
     assert set(ended) == {*paths} - {"killer.md"}
     assert (letter.code, len(kills)) == ("poison", LIVES)
     assert letter.document.path == "killer.md"
+
+
+async def test_a_message_that_is_accused_is_opened_with_nothing_beside_it(
+    provisioned, open_session, part, changed, eventually, quick
+):
+    """In the whole process: another stage has messages, too."""
+    embed, enrich = quick(STAGE, ack_wait_s=0.5), quick(enrich_stage("g1"), ack_wait_s=0.5)
+    session = await open_session()
+    for stage in (embed, enrich):
+        await ensure_consumer(provisioned, stage)
+    accused = part("accused.md")
+    await Troubles(provisioned, embed.name).put(accused.work, Trouble(killed=ACCUSED))
+    for path in [f"n{n}.md" for n in range(6)]:
+        await session.publish(part(path))
+        await session.publish(changed(path))
+    await session.publish(accused)
+    await stolen(provisioned, embed, 7)
+    inside, most, ended = set(), {}, []
+
+    async def handle(event, delivery):
+        me = (type(event), event.document.path)
+        inside.add(me)
+        for _ in range(20):
+            most[me[1]] = max(most.get(me[1], 0), len(inside))
+            await asyncio.sleep(0.01)
+        inside.remove(me)
+        ended.append(me)
+        return ()
+
+    worker = await open_session()
+    worker.subscribe(embed, handle)
+    worker.subscribe(enrich, handle)
+    await worker.start()
+    await eventually(lambda: len(ended) >= 13)
+
+    assert most.pop("accused.md") == 1
+    assert max(most.values()) > 1
+    assert await letters(provisioned) == []
 
 
 async def test_a_slow_innocent_of_another_stage_is_not_accused(

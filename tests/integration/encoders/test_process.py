@@ -224,8 +224,10 @@ def test_the_model_dies_with_its_parent_whatever_it_is_doing():
         "async def main():\n"
         "    tokenize = FakeEncoder(64).tokenize\n"
         "    device = await ProcessDevice.start(Embedding(model='fake-64-faults'), tokenize)\n"
+        "    call = asyncio.create_task(device.run(tokenize(['a faulthang text']), within_s=0))\n"
+        "    await asyncio.wait([call], timeout=1.0)\n"
         "    print(device.pid, flush=True)\n"
-        "    await device.run(tokenize(['a faulthang text']), within_s=0)\n"
+        "    await call\n"
         "asyncio.run(main())\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -73,11 +73,17 @@ async def test_a_text_is_blamed_for_its_second_death_and_never_for_its_first(dev
 async def test_when_a_harmless_text_is_lost_too_nobody_is_blamed_and_nobody_waits(device):
     device.sick = True
     async with CoalescingEncoder(device, max_items=2) as encoder:
-        found = await outcomes(encoder, *([f"text {n}"] for n in range(6)))
+        device.open.clear()
+        calls = asyncio.create_task(outcomes(encoder, *([f"text {n}"] for n in range(6))))
+        while encoder.waiting < 5:  # one is in the first call
+            await asyncio.sleep(0)
+        device.open.set()
+        found, tried = await calls, len(device.calls)
         device.sick = False
         later = await encoder.encode(["later"])
 
     assert {type(one) for one in found} == {EncoderBusy}
+    assert tried <= 6  # not three times for each of them
     assert later.shape == (1, 8)
 
 
