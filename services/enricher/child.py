@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import tempfile
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,7 +48,11 @@ class Reader:
     async def start(cls, allowed: Allowed) -> "Reader":
         """A process that is ready. Raises TransientError when none can be had."""
         program = Program(
-            _MAIN, (allowed.memory_bytes, allowed.cpu_s), "reads documents", environment={}
+            _MAIN,
+            (allowed.memory_bytes, allowed.cpu_s),
+            "reads documents",
+            environment={},
+            folder=tempfile.gettempdir(),
         )
         child = await Child.start(program, most_bytes=wire.MAX_FRAME_BYTES)
         if child.greeting != wire.READY:

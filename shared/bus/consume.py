@@ -79,7 +79,7 @@ class Consumer(Generic[T]):
         self._gate = gate or Gate()
         self._ended = Ended()
         self._doubtful = -1
-        """How many of the next messages another process may have opened; -1: nobody knows yet."""
+        """How many of the next messages another process may have opened; -1: not known yet."""
         self.pull = Pull(stage, self._hand_to_faststream, on_fatal)
 
     def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
@@ -133,7 +133,8 @@ class Consumer(Generic[T]):
         """Read what is noted of the message, unless no other process can have opened it.
 
         Returns:
-            False: nobody can say, so it is left alone, and comes again after `ack_wait`.
+            False: the note cannot be read: the message is left alone, and comes again after
+                `ack_wait`.
         """
         seen, name = message.metadata, self._name(message)
         if self._is_first(seen.num_delivered, seen.num_pending) and name not in self._looked_at:
@@ -152,7 +153,7 @@ class Consumer(Generic[T]):
         return True
 
     def _is_first(self, delivery: int, pending: int) -> bool:
-        """Whether nobody can have had the message before.
+        """Whether no other process can have had the message before.
 
         A server writes down a moment later what it has delivered. When it dies together with the
         process that it delivered to, as the bundled one does, it counts from one again. What such a

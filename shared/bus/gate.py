@@ -22,7 +22,7 @@ class Gate:
         """While a message is worked on."""
         if self._alone is not None:
             await self._until(lambda: self._alone is None)
-            self._alone = None  # of one that hangs, nobody takes notice any more
+            self._alone = None  # a handler that hangs does not keep the gate
         token = object() if alone else None
         try:
             if token is not None:

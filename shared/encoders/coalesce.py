@@ -59,12 +59,12 @@ class _Row(NamedTuple):
 class CoalescingEncoder:
     """Implements `shared.ports.Encoder` over a device.
 
-    A text that fails takes no other caller along: its batch is halved until it is alone. Of a call
-    that is lost, because the model died or hung or took all memory, each text goes alone, behind
-    those that were in none; one that is lost alone as well has failed. Where the device fails on a
-    text that no model refuses, too, nobody is to blame: what waits fails with EncoderBusy. A text
-    that several callers wait for is encoded once, also when it comes while it is encoded. A caller
-    that is cancelled is forgotten; a device call under way is not stopped.
+    A text that fails takes no other caller along: its batch is halved until it is alone. When a
+    call is lost, because the model died, hung or took too much memory, each of its texts goes
+    alone, behind all texts of other calls; a text that is lost alone as well has failed. When the
+    device also fails on a text that no model refuses, the device is at fault: every waiting call
+    fails with EncoderBusy. A text that several callers wait for is encoded once, also when a caller
+    comes while it is encoded. A cancelled caller is forgotten; its device call is not stopped.
 
     Args:
         max_tokens: most padded tokens of a device call; it bounds how long a late text waits.
@@ -120,7 +120,7 @@ class CoalescingEncoder:
         """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
         self._closed = True
         self._fail_waiting(EncoderBusy("the encoder is stopping"))
-        if not self._jobs:  # whoever asked for the call under way is gone
+        if not self._jobs:  # the caller of the call under way is gone
             await self._device.close()
         await asyncio.gather(*self._pumps)
         await self._device.close()

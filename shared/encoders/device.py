@@ -1,4 +1,4 @@
-"""What runs the batches of an encoder, and what it has done."""
+"""The device that runs the batches of an encoder, and its counters."""
 
 import asyncio
 import time

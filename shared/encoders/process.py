@@ -38,11 +38,11 @@ _CGROUPS: Final = (
 class ProcessDevice:
     """Implements `shared.encoders.device.Device`.
 
-    Calls are written ahead and answered in their order. A process that has ended, or takes more
-    memory than it may, is replaced before the next call. Its memory is watched from here, for what
-    counts is what it holds: models map files and reserve addresses far beyond that, so a limit of
-    the kernel's on addresses would hit the wrong ones, and one that leaks would fail on every text
-    instead of being replaced between two of them.
+    Calls are written ahead and answered in their order. A process that has ended, or holds more
+    memory than it may, is replaced before the next call. The parent watches that memory: a limit of
+    the kernel on addresses or data also counts what models and CUDA map and reserve without using
+    it, and under such a limit a model that leaks would fail on every text instead of being replaced
+    between two calls.
 
     Args:
         program: `shared.encoders.worker` with its settings.
@@ -102,7 +102,7 @@ class ProcessDevice:
             except InstepError as error:
                 raise Absent(str(error)) from None
             child.post(asked)
-            async with self._hearing:  # whoever has asked first hears first
+            async with self._hearing:  # answers come in the order of the questions
                 if child is not self._child:
                     continue  # it died of the call before
                 return await self._answer(child, most, len(batch), within_s)
@@ -113,7 +113,7 @@ class ProcessDevice:
         async with self._starting:
             if self._child is not None:
                 self._child.kill()
-        async with self._hearing:  # whoever hears now hears of its death first
+        async with self._hearing:  # a call under way hears of the death first
             await self._end()
 
     async def _answer(

@@ -1,4 +1,4 @@
-"""What an encoder and the process that runs its model say to each other. Pure.
+"""The protocol between an encoder and the process that runs its model. Pure.
 
 Frames (`shared.sandbox.frames`), never pickle. A batch of 1,024 tokens is 8 KB, its vectors are
 98 KB: through a pipe that takes 0.1 ms, where the model takes 50 ms or more.

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ class Died(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What runs in a child.
+    """The program of a child.
 
     Args:
         main: a function by `module:name`. It says a first frame when it is ready, and ends with
@@ -57,6 +56,7 @@ class Program:
         arguments: of that function, as JSON has them.
         does: for errors, e.g. "reads documents".
         environment: None: the parent's.
+        folder: to run in; None: the parent's.
         start_within_s: how long the first frame may take.
     """
 
@@ -64,6 +64,7 @@ class Program:
     arguments: tuple[Any, ...]
     does: str
     environment: Mapping[str, str] | None = None
+    folder: str | None = None
     start_within_s: float = 30.0
 
 
@@ -111,7 +112,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # a traceback may quote the document
                 env=program.environment,
-                cwd=tempfile.gettempdir(),
+                cwd=program.folder,
                 start_new_session=True,  # Ctrl-C is for the parent, which ends its children last
             )
         except OSError as error:
@@ -158,7 +159,7 @@ class Child:
             self._process.kill()
 
     async def end(self) -> None:
-        """Kill it, and return when it is gone. Nobody may be hearing it meanwhile."""
+        """Kill it, and return when it is gone. No call of `hear` may be under way."""
         self.kill()
         # to the end of both pipes, or the transport stays open
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

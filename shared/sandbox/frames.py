@@ -1,4 +1,4 @@
-"""What a process and a child that may die say to each other: frames of a length and bytes. Pure."""
+"""Frames between a process and its child: a length, then so many bytes. Pure."""
 
 import struct
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a child does before and between its questions; imports next to nothing."""
+"""The child's side: limits and pipes. It imports next to nothing."""
 
 import contextlib
 import os

@@ -197,6 +197,13 @@ async def test_why_a_model_cannot_be_loaded_is_told():
         await ProcessDevice.start(Embedding(model="/nowhere/at/all"), FakeEncoder(8).tokenize)
 
 
+async def test_a_folder_is_found_from_where_its_service_was_started(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="has no modules"):
+        await ProcessDevice.start(Embedding(model="model"), FakeEncoder(8).tokenize)
+
+
 async def test_closing_leaves_no_process():
     async with AsyncExitStack() as stack:
         encoder = await factory.load_encoder(FAULTY, stack)
