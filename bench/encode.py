@@ -24,6 +24,7 @@ from shared.encoders import cpu, files
 from shared.encoders.backend import Backend
 from shared.encoders.batching import padded, plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.device import ThreadDevice
 from shared.encoders.factory import load_backend
 from shared.settings import Embedding
 
@@ -206,7 +207,7 @@ def show_latency(texts: list[str], backends: dict[str, Backend]) -> None:
 async def show_loop(name: str, backend: Backend, texts: list[str], max_tokens: int) -> None:
     """Many callers through the coalescing encoder, and how late the event loop is meanwhile."""
     idle = await lag(asyncio.sleep(1.0))
-    encoder = CoalescingEncoder(backend, max_tokens=max_tokens)
+    encoder = CoalescingEncoder(ThreadDevice(backend), max_tokens=max_tokens)
     async with encoder:
         jobs = [encoder.encode(job) for job in eights(texts)]
         started = time.perf_counter()

@@ -75,4 +75,6 @@ def _device(wiring: Wiring) -> DeviceNumbers | None:
     if not isinstance(encoder, CoalescingEncoder):
         return None
     seen = encoder.counters
-    return DeviceNumbers(seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens)
+    return DeviceNumbers(
+        seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens, seen.lost
+    )

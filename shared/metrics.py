@@ -46,6 +46,7 @@ class DeviceNumbers:
     texts: int
     tokens: int
     padded_tokens: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ def _device(device: DeviceNumbers) -> Iterator[Metric]:
         ("texts", "Texts that the model was called with", device.texts),
         ("tokens", "Tokens of these texts", device.tokens),
         ("padded_tokens", "Tokens computed, padding included", device.padded_tokens),
+        ("lost_calls", "Calls that ended the process of the model", device.lost),
     )
     for name, text, value in told:
         yield CounterMetricFamily(f"instep_encode_{name}", text, value=value)

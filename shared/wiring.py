@@ -262,7 +262,6 @@ class Wiring:
         from shared.encoders.factory import load_encoder
 
         encoder = await load_encoder(self.embedding, self.stack)
-        encoder.on_stuck = self.session.fail
         check_fingerprint(encoder.fingerprint, self.generation)
         encoder.fingerprint = self.generation.fingerprint  # the name that the index knows
         return encoder

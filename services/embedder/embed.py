@@ -10,13 +10,11 @@ import structlog
 from shared.errors import MalformedEvent, PermanentError
 from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
 from shared.ordering import is_over
-from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, Vectors, is_made
+from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, is_made
 from shared.progress import Progress
 
 log = structlog.get_logger()
 
-TRIED_WHOLE: Final = 3
-"""Deliveries in which the texts of a part share calls of the device with each other."""
 YOUNG_S: Final = 1.0
 """A part that is no older is hardly ever overtaken, so the ledger is not asked for it."""
 
@@ -43,7 +41,7 @@ class Embed:
         if not part.rows:  # only a forged one: the enricher sends what is empty past the embedder
             raise MalformedEvent("rows: a part without any")
         keys = cache_keys(part, self.encoder.fingerprint)
-        vectors, encoded = await self._vectors(part, keys, delivery)
+        vectors, encoded = await self._vectors(part, keys)
         block = np.stack([vectors[key] for key in keys])
         if block.shape[1] != self.encoder.dimensions:
             raise PermanentError("the model makes vectors of another length than it says")
@@ -70,7 +68,7 @@ class Embed:
         return is_over(entry.record if entry else None, part.document.revision)
 
     async def _vectors(
-        self, part: DocumentEnriched, keys: Sequence[str], delivery: Delivery
+        self, part: DocumentEnriched, keys: Sequence[str]
     ) -> tuple[dict[str, Vector], int]:
         """Vectors by cache key, and how many of them the model made.
 
@@ -84,19 +82,10 @@ class Embed:
             if key not in vectors
         }
         if texts:
-            made = await self._encode(list(texts.values()), delivery)
+            made = await self.encoder.encode(list(texts.values()))
             fresh = dict(zip(texts, made, strict=True))
             await self.cache.put_many(fresh)  # before the ack: a crash must not pay twice
             vectors |= fresh
         self.progress.encoded += len(texts)
         self.progress.cached += len(keys) - len(texts)
         return vectors, len(texts)
-
-    async def _encode(self, texts: Sequence[str], delivery: Delivery) -> Vectors:
-        """Delivered once before, a part most likely only lay in a process that died. Accused, it
-        goes without others, first whole, then one text after the other, for all of them may be too
-        much at once.
-        """
-        if delivery.attempt <= TRIED_WHOLE:
-            return await self.encoder.encode(texts, alone=delivery.suspect)
-        return np.concatenate([await self.encoder.encode([text], alone=True) for text in texts])

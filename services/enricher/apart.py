@@ -8,9 +8,10 @@ from typing import Final
 import structlog
 
 from services.enricher.blocks import Extracted
-from services.enricher.child import Allowed, Child, Died, is_from_outside, is_out_of_time
+from services.enricher.child import Allowed, Reader, is_from_outside, is_out_of_time
 from services.enricher.wire import Answer, Question
 from shared.errors import DocumentRefused, TransientError
+from shared.sandbox.child import Died
 
 log = structlog.get_logger()
 
@@ -26,8 +27,8 @@ class ReadApart:
 
     def __init__(self, allowed: Allowed, processes: int = PROCESSES) -> None:
         self._allowed = allowed
-        self._idle: list[Child] = []
-        self._all: set[Child] = set()
+        self._idle: list[Reader] = []
+        self._all: set[Reader] = set()
         self._turn = asyncio.Semaphore(processes)
 
     @property
@@ -80,7 +81,7 @@ class ReadApart:
             return answer
 
     @asynccontextmanager
-    async def _child(self) -> AsyncIterator[Child]:
+    async def _child(self) -> AsyncIterator[Reader]:
         """A process for one question; it is ended unless it was put among the idle ones."""
         child = await self._living()
         try:
@@ -89,17 +90,17 @@ class ReadApart:
             if child not in self._idle:
                 await self._end(child)
 
-    async def _living(self) -> Child:
+    async def _living(self) -> Reader:
         while self._idle:
             child = self._idle.pop()
             if child.alive:
                 return child
             await self._end(child)
-        child = await Child.start(self._allowed)
+        child = await Reader.start(self._allowed)
         self._all.add(child)
         return child
 
-    async def _end(self, child: Child) -> None:
+    async def _end(self, child: Reader) -> None:
         await child.end()
         self._all.discard(child)
 

@@ -1,6 +1,6 @@
 """What the enricher and the process that reads for it say to each other. Pure.
 
-Frames of a length and so many bytes. JSON, never pickle: what a hostile document made of the other
+Frames (`shared.sandbox.frames`) of JSON, never pickle: what a hostile document made of the other
 process must not be able to run code in this one.
 
     question   {"path", "media_type", "title", "max_chars"}, then a frame with the bytes
@@ -10,18 +10,18 @@ process must not be able to run code in this one.
 """
 
 import json
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from services.enricher.blocks import MAX_BLOCKS, Block, Extracted, Kind, with_paths
 from shared.errors import DocumentRefused
+from shared.sandbox import frames
+from shared.sandbox.frames import Garbled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.events import Metadata
 
-HEAD: Final = struct.Struct(">I")
 MAX_FRAME_BYTES: Final = 4 * 1024**2
 """Of an answer: what is larger is neither waited for nor parsed. It has room for
 `_FRAME_CHARS` twice, at six bytes each."""
@@ -37,10 +37,6 @@ _MOST_METADATA: Final = 128 * 1024
 _MAX_REASON_CHARS: Final = 200
 
 
-class Garbled(Exception):
-    """The other process did not say what it may say."""
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """A document to be read, without its bytes."""
@@ -51,31 +47,13 @@ class Question:
     max_chars: int
     """Of text that comes out; more is refused."""
 
-    def to_frame(self) -> bytes:
+    def to_bytes(self) -> bytes:
         # a path may hold bytes that are no UTF-8, as lone surrogates: JSON's escapes keep them
-        return framed(json.dumps(asdict(self)).encode())
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Question":
         return cls(**json.loads(data))
-
-
-def framed(data: bytes) -> bytes:
-    return HEAD.pack(len(data)) + data
-
-
-def length(head: bytes) -> int:
-    """Bytes of the frame that follows."""
-    (size,) = HEAD.unpack(head)
-    return int(size)
-
-
-def length_of_answer(head: bytes) -> int:
-    """The same of a frame that the other process says. Raises Garbled."""
-    size = length(head)
-    if size > MAX_FRAME_BYTES:
-        raise Garbled("a frame without measure")
-    return size
 
 
 def told(extracted: Extracted) -> Iterator[bytes]:
@@ -104,11 +82,8 @@ def refused(refusal: DocumentRefused) -> bytes:
 
 
 def broke(error: BaseException) -> bytes:
-    """A fault of ours: its type and where it arose; its text may quote the document."""
-    at, where = error.__traceback__, ""
-    while at is not None:
-        where, at = f"{at.tb_frame.f_code.co_qualname}:{at.tb_lineno}", at.tb_next
-    return _json({"broke": f"{type(error).__name__} in {where}"})
+    """A fault of ours."""
+    return _json({"broke": frames.broke(error)})
 
 
 def _json(what: Any) -> bytes:

@@ -13,7 +13,6 @@ import math
 import os
 import resource
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import charset_normalizer  # noqa: F401 - loaded before the first document
 import selectolax.lexbor  # noqa: F401 - the same
@@ -23,10 +22,12 @@ from services.enricher.blocks import check_amount
 from services.enricher.extract import extract
 from services.enricher.wire import Question
 from shared.errors import DocumentRefused
+from shared.sandbox.inside import confine, hear, pipes, say
 
 MAX_FILES = 16
 """Open at a time: the pipes, and modules that Python loads when it first needs them."""
 NICENESS = 5
+LIMITS = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: MAX_FILES, resource.RLIMIT_NPROC: 0}
 
 
 def main(memory_bytes: int, cpu_s: float) -> None:
@@ -36,18 +37,18 @@ def main(memory_bytes: int, cpu_s: float) -> None:
         memory_bytes: most address space.
         cpu_s: most processor time for one document; whole seconds count.
     """
-    with _pipes() as (questions, answers):
-        confine(memory_bytes)
-        _say(answers, wire.READY)
-        while head := questions.read(wire.HEAD.size):
+    with pipes() as (questions, answers):
+        confine(LIMITS | {resource.RLIMIT_AS: memory_bytes})
+        with contextlib.suppress(OSError):
+            os.nice(NICENESS)
+        say(answers, wire.READY)
+        while (asked := hear(questions)) is not None:
             allow(cpu_s)
-            question = Question.from_bytes(questions.read(wire.length(head)))
             try:
-                data = questions.read(wire.length(questions.read(wire.HEAD.size)))
-                for frame in answer(question, data):
-                    _say(answers, frame)
+                for frame in answer(Question.from_bytes(asked), hear(questions) or b""):
+                    say(answers, frame)
             except MemoryError:
-                _say(answers, wire.MEMORY)
+                say(answers, wire.MEMORY)
                 return  # what is left of the heap is of no use
 
 
@@ -68,40 +69,9 @@ def answer(question: Question, data: bytes) -> Iterator[bytes]:
         yield from wire.told(extracted)
 
 
-def confine(memory_bytes: int) -> None:
-    """Give up what reading needs not. What a system does not know, it does not limit."""
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, MAX_FILES),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_AS, memory_bytes),
-    ):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (most, most))
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
-
-
 def allow(cpu_s: float) -> None:
     """So much processor time from now on; then the kernel ends this process with SIGXCPU."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + cpu_s)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-
-
-@contextlib.contextmanager
-def _pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Standard input and output for us alone: what a library prints goes nowhere."""
-    with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nowhere, standard)
-        os.close(nowhere)
-        yield questions, answers
-
-
-def _say(answers: BinaryIO, frame: bytes) -> None:
-    answers.write(wire.framed(frame))
-    answers.flush()

@@ -68,7 +68,7 @@ CODES: Final[dict[str, Explained]] = {
         "change the document",
     ),
     "model_failed": Explained(
-        "the model cannot encode its text, or does not come back from it", "change the text"
+        "the model cannot encode its text, or dies or hangs with it alone", "change the text"
     ),
     "vectors_rejected": Explained(
         "its vectors are not finite, zero, or of another length", "check the model: instep doctor"

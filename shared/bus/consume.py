@@ -24,13 +24,13 @@ from nats.js.api import ConsumerConfig
 
 from shared.bus.bury import bury
 from shared.bus.counts import Counts
+from shared.bus.gate import Gate
 from shared.bus.judge import Verdict, after, before
-from shared.bus.line import Doubt, Gate
 from shared.bus.pull import Pull
 from shared.bus.reading import stored_us
 from shared.bus.settle import Ack, Bury, Retry, one_line
-from shared.bus.suspicion import Suspicion
-from shared.bus.trouble import Known, name_of
+from shared.bus.trouble import ACCUSED, Ended, Known, Trouble, name_of
+from shared.bus.troubles import Troubles
 from shared.errors import BusUnavailable, InstepError
 from shared.events import Event
 from shared.ports import Delivery, Publish
@@ -52,6 +52,7 @@ class Consumer(Generic[T]):
     """Handles the messages of one stage and settles each of them.
 
     Args:
+        gate: of the process; None: it has no other stages.
         is_anothers: messages that the consumer of another stage handles, and this one is delivered
             too: they are acknowledged without being opened.
     """
@@ -72,22 +73,20 @@ class Consumer(Generic[T]):
         self._decode = decode
         self._handler = handler
         self._known: dict[str, Known] = {}
+        self._looked_at: set[str] = set()
+        """Names of messages of which other processes may know: their copies may be told of, too."""
         self._has_copies = stage.event.work is not Event.work
-        self.pull = Pull(
-            stage,
-            self._hand_to_faststream,
-            on_fatal,
-            is_fresh=self._is_fresh,
-            look=self._look,
-            gate=gate,
-        )
+        self._gate = gate or Gate()
+        self._ended = Ended()
+        self._doubtful = -1
+        """How many of the next messages another process may have opened; -1: not known yet."""
+        self.pull = Pull(stage, self._hand_to_faststream, on_fatal)
 
     def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
         """Add the stage to a broker that has not started; it never declares a stream."""
         self._js, self._publish = js, publish
         stage = self.stage
-        self._suspicion = Suspicion(js, stage.name)
-        self._troubles, self._ended = self._suspicion.notes, self._suspicion.ended
+        self._troubles = Troubles(js, stage.name)
         one = stage.subjects[0] if len(stage.subjects) == 1 else ""
         subscriber = broker.subscriber(
             one,
@@ -119,11 +118,10 @@ class Consumer(Generic[T]):
     async def _hand_to_faststream(self, message: Msg) -> None:
         if self._is_anothers(message):
             await self._pass(message)
-        else:
+        elif await self._look(message):
             await self._subscriber.consume(message)
 
     async def _pass(self, message: Msg) -> None:
-        self._known.pop(message.reply, None)
         try:
             await message.ack()
             self.counts.passed += 1
@@ -131,45 +129,58 @@ class Consumer(Generic[T]):
             error = type(failure).__name__
             log.warning("delivery_left_unsettled", stage=self.stage.name, error=error)
 
-    def _is_fresh(self, message: Msg) -> bool:
-        seen = message.metadata
-        sequence = seen.sequence.stream
-        return self._suspicion.is_fresh(sequence, seen.num_delivered, self._name(message))
+    async def _look(self, message: Msg) -> bool:
+        """Read what is noted of the message, unless no other process can have opened it.
 
-    async def _look(self, message: Msg) -> Doubt | None:
-        """What is held against the message; None: it may run beside others.
-
-        A stage without attempts polls, so being delivered again says nothing there: a message has
-        to have been open in a process that died. So it may be accused once of what another one did,
-        and runs alone from then on. Raises BusUnavailable.
+        Returns:
+            False: the note cannot be read: the message is left alone, and comes again after
+                `ack_wait`.
         """
-        seen = message.metadata
-        sequence = seen.sequence.stream
-        name = self._name(message)
-        known = await self._suspicion.look(sequence, seen.num_delivered, name)
+        seen, name = message.metadata, self._name(message)
+        if self._is_first(seen.num_delivered, seen.num_pending) and name not in self._looked_at:
+            return True
+        self._looked_at.add(name)
+        delivery = seen.num_delivered
+        known = self._ended.known(seen.sequence.stream, delivery) if delivery > 1 else None
+        if known is None:
+            try:
+                note = await self._troubles.get(name)
+            except Exception as error:  # noqa: BLE001 - whatever it was, it comes after `ack_wait`
+                log.warning("trouble_not_read", stage=self.stage.name, reason=one_line(error))
+                return False
+            known = Known(note or Trouble(), seen_to_end=False, noted=note is not None)
         self._known[message.reply] = known
-        killed = known.trouble.killed
-        if known.seen_to_end or not (killed or self.stage.attempts):
-            return None
-        return Doubt(killed, alone=not known.only_there)
+        return True
+
+    def _is_first(self, delivery: int, pending: int) -> bool:
+        """Whether no other process can have had the message before.
+
+        A server writes down a moment later what it has delivered. When it dies together with the
+        process that it delivered to, as the bundled one does, it counts from one again. What such a
+        process had in hand is among the first messages that the next one gets.
+        """
+        if self._doubtful < 0:
+            self._doubtful = min(self.stage.prefetch, 1 + pending)
+        doubtful, self._doubtful = self._doubtful > 0, max(0, self._doubtful - 1)
+        return delivery == 1 and not doubtful
 
     async def on_message(self, message: Msg) -> None:
         """Decode, handle, publish what follows, settle."""
         began = time.monotonic()
         name, known = self._name(message), self._known.pop(message.reply, Known())
-        delivery = replace(describe(message, datetime.now(UTC)), together=known.only_there)
+        delivery = describe(message, datetime.now(UTC))
         if delivery.attempt == 1:
             self.counts.waited.add(delivery.age_s)
         error: Exception | None = None
         verdict: Verdict | None = before(self.stage, known, delivery=delivery.attempt)
         if verdict is not None:
             known = replace(known, noted=False)  # unopened: the note stays as it is
-            self._suspicion.expect_copies(name)
         else:
             unopened = replace(known, noted=known.noted or not known.seen_to_end)
             try:
-                known = await self._open(name, known)
-                await self._handle(message, delivery)
+                async with self._gate.through(alone=known.trouble.killed >= ACCUSED):
+                    known = await self._open(name, known)
+                    await self._handle(message, delivery)
             except Exception as failure:  # noqa: BLE001 - the outermost frame: settle decides
                 error = failure
                 self._note(failure)
@@ -188,7 +199,8 @@ class Consumer(Generic[T]):
         self.counts.seconds.add(time.monotonic() - began)
 
     async def _open(self, name: str, known: Known) -> Known:
-        """Accuse the message beforehand, unless it is beyond suspicion."""
+        """Note that the message is open, unless it is beyond suspicion: if this process ends now,
+        the note accuses it."""
         if known.seen_to_end:
             return known
         noted = await self._troubles.put(name, known.trouble.opened())
@@ -236,6 +248,8 @@ class Consumer(Generic[T]):
         """The one place that settles what was opened. What fails here leaves it unacknowledged."""
         where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
         ended, name = self._ended, self._name(message)
+        if not isinstance(verdict, Bury):
+            self._looked_at.discard(name)
         ended.remember(delivery.sequence, delivery.attempt, known.trouble, noted=known.noted)
         try:
             match verdict:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,9 +19,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.line import Doubt, Gate, Line
 from shared.bus.pace import Pace
-from shared.bus.settle import one_line
 from shared.errors import BusUnavailable, ConfigurationError
 from shared.topology import MB, Stage
 
@@ -41,9 +40,6 @@ class Pull:
 
     Args:
         consume: handles one message; it settles the message itself and does not raise.
-        is_fresh: whether the message needs no look.
-        look: what is held against the message; None: it is beyond suspicion.
-        gate: of the process; None: it has no other stages.
         on_fatal: called once when fetching cannot go on.
     """
 
@@ -52,20 +48,16 @@ class Pull:
         stage: Stage[Any],
         consume: Callable[[Msg], Awaitable[object]],
         on_fatal: Callable[[BaseException], None],
-        *,
-        is_fresh: Callable[[Msg], bool],
-        look: Callable[[Msg], Awaitable[Doubt | None]],
-        gate: Gate | None = None,
     ) -> None:
         self.stage, self.stalls, self.open = stage, 0, False
         self.fatal: BaseException | None = None
         self._consume, self._on_fatal = consume, on_fatal
-        self._is_fresh, self._look = is_fresh, look
-        self._line: Line[Msg] = Line(stage.concurrency, gate=gate, wake=self._start_waiting)
+        self._waiting: deque[Msg] = deque()
+        self._running = 0
         self._pace = Pace(stage.prefetch, paced=stage.paced)
         self._held: dict[str, Msg] = {}
         self._held_bytes = self._credit = 0
-        self._tasks, self._looking = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
+        self._tasks = set[asyncio.Task[None]]()
         self._pause_s = FIRST_PAUSE_S
         self._last_sign = self._last_beat = self.turned_at = time.monotonic()
         self._doubt = asyncio.Event()
@@ -100,11 +92,11 @@ class Pull:
             How many messages were handed back unopened.
         """
         self.open = False
-        waiting = self._line.clear()
+        waiting = list(self._waiting)
+        self._waiting.clear()
         for message in waiting:
             await self._give_back(message)
         await self._unsubscribe()
-        await asyncio.gather(*self._looking)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=within_s)
             for task in late:
@@ -122,18 +114,17 @@ class Pull:
             doubted = self._doubt.is_set()
             self._doubt.clear()
             await self._beat()
-            self._start_waiting()
             if self.open and (doubted or self._silent()):
                 await self._recover()
             await self._refill()
 
     async def _refill(self) -> None:
         """Ask for as many messages as there is room for, but not for few while some wait here."""
-        room = self._pace.room(now := time.monotonic())
-        want = room - self.held + self._line.barred(now) - self._credit
+        room = self._pace.room(time.monotonic())
+        want = room - self.held - self._credit
         if not self.open or want <= 0 or self._held_bytes >= MAX_HELD_BYTES:
             return
-        if want < room // 2 and (self._credit or len(self._line)):
+        if want < room // 2 and (self._credit or self._waiting):
             return
         self._credit += want
         request = {
@@ -161,28 +152,9 @@ class Pull:
             return await self._give_back(message)
         self._held[message.reply] = message
         self._held_bytes += len(message.data)
-        if self._is_fresh(message):
-            self._line.add(message, self._last_sign)
-            self._start_waiting()
-        else:
-            task = asyncio.create_task(self._queue(message))
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
-        return await self._refill()
-
-    async def _queue(self, message: Msg) -> None:
-        """Put a message in line that somebody may have had before."""
-        try:
-            doubt = await self._look(message)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it comes after `ack_wait`
-            log.warning("trouble_not_read", stage=self.stage.name, reason=one_line(error))
-            self._let_go(message)
-            return
-        if not self.open:
-            await self._give_back(message)
-            return
-        self._line.add(message, time.monotonic(), doubt)
+        self._waiting.append(message)
         self._start_waiting()
+        return await self._refill()
 
     async def _on_status(self, headers: dict[str, str]) -> None:
         status = headers.get("Status", "")
@@ -243,8 +215,9 @@ class Pull:
             self._on_fatal(error)
 
     def _start_waiting(self) -> None:
-        while (message := self._line.start(time.monotonic())) is not None:
-            task = asyncio.create_task(self._run(message))
+        while self._waiting and self._running < self.stage.concurrency:
+            self._running += 1
+            task = asyncio.create_task(self._run(self._waiting.popleft()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -256,7 +229,7 @@ class Pull:
                 await self._give_back(message)
             raise
         finally:
-            self._line.end(message)
+            self._running -= 1
             self._pace.end(time.monotonic())
             self._let_go(message)
             if self.open:

@@ -17,8 +17,8 @@ from shared.bus.consume import Consumer, Decode, Handler, T
 from shared.bus.counts import Counts
 from shared.bus.decode import decode
 from shared.bus.denials import watch
+from shared.bus.gate import Gate
 from shared.bus.heartbeat import Heartbeat
-from shared.bus.line import Gate
 from shared.bus.presence import PREFIX as HERE
 from shared.bus.publish import JetPublisher
 from shared.errors import BusUnavailable, ConfigurationError

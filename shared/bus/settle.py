@@ -63,10 +63,10 @@ class Tried:
 
 
 def poison(killed: int) -> Bury | None:
-    """Whether a message is buried unopened: it ended the processes that it was given to.
+    """Whether a message is buried unopened: it ended the processes that opened it.
 
     Args:
-        killed: how many died, or hung until they were ended, while this was worked on.
+        killed: how often it was opened without an outcome.
     """
     if killed < LIVES:
         return None

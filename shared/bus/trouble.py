@@ -3,8 +3,8 @@
 That number counts everything: retries, messages that a stopping process handed back unopened, and
 those that merely lay in a process that died. To give up by it would bury innocent documents. So
 what a message did itself is noted, and only that is counted. The first delivery costs nothing: a
-note is written when a handler failed, before a message is opened whose last delivery nobody saw the
-end of, and when it is polled for more than a moment.
+note is written when a handler failed, before a message is opened that another process may have
+opened, and when it is polled for more than a moment.
 """
 
 import json
@@ -18,8 +18,10 @@ from shared.errors import GARBAGE
 
 WORK: Final = "Instep-Work"
 """Header that names what a message asks for; copies of the message have the same."""
-LIVES: Final = 3
-"""Processes that a message may end while it is being worked on, after the first, shared one."""
+ACCUSED: Final = 3
+"""Openings without an outcome after which a message is opened with nothing beside it."""
+LIVES: Final = 5
+"""Openings without an outcome after which it is not opened any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,7 @@ def name_of(sequence: int, stored_us: int, headers: Mapping[str, str]) -> str:
     sequence to another one.
     """
     work = headers.get(WORK, "")
-    return work if names_work(work) else f"{sequence}-{stored_us}"
-
-
-def names_work(name: str) -> bool:
-    """Whether a `name_of` is that of all copies of a message."""
-    return re.fullmatch("[a-z2-7]{26}", name) is not None
+    return work if re.fullmatch("[a-z2-7]{26}", work) else f"{sequence}-{stored_us}"
 
 
 def decode(data: bytes) -> Trouble:
@@ -90,18 +87,13 @@ class Known:
     """A message's trouble, and whether this delivery has to be watched.
 
     seen_to_end: no delivery of it is unaccounted for: this is the first, or this process itself
-        ended the one before. Such a message cannot have killed anybody.
+        ended the one before. Such a message cannot have killed a process.
     noted: the bus holds a note of it.
     """
 
     trouble: Trouble = Trouble()
     seen_to_end: bool = True
     noted: bool = False
-
-    @property
-    def only_there(self) -> bool:
-        """Whether all that is held against it is that it was in hand when a process ended."""
-        return not self.seen_to_end and self.trouble == Trouble()
 
 
 class Ended:

@@ -7,7 +7,6 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from shared.bus.buckets import KvBucket, Value
-from shared.bus.reading import translated
 from shared.bus.trouble import Trouble, decode
 from shared.errors import BusUnavailable
 from shared.topology import TROUBLES
@@ -23,25 +22,13 @@ class Troubles:
     """
 
     def __init__(self, js: JetStreamContext, stage: str) -> None:
-        self._js = js
         self._bucket = KvBucket(js, TROUBLES.name)
         self.stage = stage
-        self._mark = f"{stage}.delivered"
 
     async def get(self, name: str) -> Trouble | None:
         """The note of a message. Raises BusUnavailable."""
         value = await self._read(self._key(name))
         return decode(value.data) if value else None
-
-    async def names(self) -> set[str]:
-        """What there are notes about. Raises BusUnavailable."""
-        prefix = f"$KV.{self._bucket.name}.{self.stage}."
-        with translated("reading the names of troubles"):
-            try:
-                info = await self._js.stream_info(self._bucket.stream, subjects_filter=prefix + "*")
-            except NotFoundError:
-                return set()
-        return {subject.removeprefix(prefix) for subject in info.state.subjects or ()}
 
     async def put(self, name: str, trouble: Trouble) -> bool:
         """Whether the note is stored."""
@@ -73,14 +60,6 @@ class Troubles:
             await self._bucket.erase(self._key(name))
         except BusUnavailable as error:
             log.info("trouble_not_erased", stage=self.stage, name=name, reason=str(error))
-
-    async def read_mark(self) -> Value:
-        """How far the stage was delivered; empty and at 0 if nobody said. Raises BusUnavailable."""
-        return await self._read(self._mark) or Value(b"", 0)
-
-    async def write_mark(self, data: bytes, *, expect: int) -> int:
-        """Say how far, and return the revision. Raises Conflict, BusUnavailable."""
-        return await self._bucket.put(self._mark, data, expect=expect)
 
     async def _read(self, key: str) -> Value | None:
         try:

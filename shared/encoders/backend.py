@@ -1,12 +1,13 @@
 """The half of an encoder that knows the device: synchronous, one thread at a time."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.ports import Vectors
+if TYPE_CHECKING:  # the process that runs the model needs no pydantic
+    from shared.ports import Vectors
 
 Tokens = Sequence[int]
 """Token ids of one text as the model reads it: special tokens included, cut to its window."""
@@ -27,7 +28,7 @@ class Backend(Protocol):
         """Token ids of each text. Any string is accepted, lone surrogates too."""
         ...
 
-    def run(self, batch: Sequence[Tokens]) -> Vectors:
+    def run(self, batch: Sequence[Tokens]) -> "Vectors":
         """Vectors of one device call.
 
         Returns:
@@ -54,3 +55,12 @@ def pack(
         ids[row, : len(tokens)] = tokens
         mask[row, : len(tokens)] = 1
     return ids, mask
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates replaced, which no tokenizer takes; equally long."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+    return text

@@ -1,11 +1,12 @@
 """Device-sized batches out of many small `encode` calls.
 
-One thread tokenises, one runs the model; the event loop only decides who goes next. Nothing waits
-for company: a lone text goes at once, and what arrives during a device call joins the next choice.
+One thread tokenises, a process runs the model; the event loop only decides who goes next. Nothing
+waits for company: a lone text goes at once, and what arrives during a device call joins the next
+choice.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -14,27 +15,31 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from shared.encoders.backend import Backend, Tokens
-from shared.encoders.batching import SMALL, next_batch, whose_turn, with_guests
-from shared.encoders.device import Counters, Device, Stuck
+from shared.encoders.backend import Tokens
+from shared.encoders.batching import SMALL, next_batch, padded, whose_turn, with_guests
+from shared.encoders.device import Absent, Counters, Device, Lost
 from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
-from shared.ports import Vectors
+from shared.ports import Vector, Vectors
 
 _SLICE: Final = 64
 """Texts of one call that are tokenised and admitted at a time."""
+_LEAST_SHARE: Final = 0.25
+"""Of the time of a full call that a text alone has at least."""
 
 
 @dataclass(eq=False, slots=True)
 class _Job:
     """One call of `encode`."""
 
+    texts: Sequence[str]
     vectors: Vectors
     future: asyncio.Future[Vectors]
-    alone: bool
     missing: int
     """Texts without a vector."""
     ready: dict[int, Tokens] = field(default_factory=dict)
     """Texts that wait for the device, by their place in the call."""
+    suspects: set[int] = field(default_factory=set)
+    """Places of texts that were in a call which was lost: from then on each goes alone."""
 
     @property
     def is_small(self) -> bool:
@@ -46,26 +51,33 @@ class _Row(NamedTuple):
     place: int
     tokens: Tokens
 
+    @property
+    def text(self) -> str:
+        return self.job.texts[self.place]
+
 
 class CoalescingEncoder:
-    """Implements `shared.ports.Encoder` over a backend.
+    """Implements `shared.ports.Encoder` over a device.
 
-    A text that fails takes no other caller along: its batch is halved until it is alone. A caller
-    that is cancelled is forgotten; a device call under way is not stopped.
+    A text that fails takes no other caller along: its batch is halved until it is alone. When a
+    call is lost, because the model died, hung or took too much memory, each of its texts goes
+    alone, behind all texts of other calls; a text that is lost alone as well has failed. When the
+    device also fails on a text that no model refuses, the device is at fault: every waiting call
+    fails with EncoderBusy. A text that several callers wait for is encoded once, also when a caller
+    comes while it is encoded. A cancelled caller is forgotten; its device call is not stopped.
 
     Args:
         max_tokens: most padded tokens of a device call; it bounds how long a late text waits.
         max_items: most texts of a device call.
         look_tokens: how many waiting tokens a batch is chosen from; more means less padding.
         max_waiting: texts before the device beyond which callers have to wait to come in.
-        timeout_s: most seconds of one device call; 0: any. A thread cannot be killed, so when a
-            call takes longer, everything that waits fails with EncoderBusy (a text that was alone
-            on a device that worked before: with ModelFailed), and the encoder takes no more work.
+        timeout_s: most seconds of one device call; 0: any. A text alone has a share of them by its
+            tokens.
     """
 
     def __init__(
         self,
-        backend: Backend,
+        device: Device,
         *,
         max_tokens: int = 2048,
         max_items: int = 64,
@@ -73,29 +85,29 @@ class CoalescingEncoder:
         max_waiting: int = 4096,
         timeout_s: float = 0.0,
     ) -> None:
-        self.fingerprint, self.dimensions = backend.fingerprint, backend.dimensions
-        self.on_stuck: Callable[[InstepError], None] = lambda _: None
-        """Told, once, when the device does not come back: the process has to end."""
-        self._gave_up = False
-        self._backend = backend
+        self.fingerprint, self.dimensions = device.fingerprint, device.dimensions
+        self.counters = Counters()
+        self._device, self._timeout_s = device, timeout_s
         self._limits = {"max_tokens": max_tokens, "max_items": max_items}
         self._look_tokens, self._max_waiting = look_tokens, max_waiting
         self._jobs: list[_Job] = []
+        self._wanted: dict[str, list[tuple[_Job, int]]] = {}
+        """Places of every text that has no vector yet."""
+        self._under_way: set[str] = set()
         self._room = asyncio.Event()
         self._turn = 0
         self._pumps: set[asyncio.Task[None]] = set()
-        self._device = Device(backend, timeout_s=timeout_s)
         self._tokenizer = ThreadPoolExecutor(1, "tokenise")
         self._closed = False
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+    async def encode(self, texts: Sequence[str]) -> Vectors:
         if self._closed:
             raise EncoderBusy("the encoder is stopping")
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         if not texts:
             return vectors
         future: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
-        job = _Job(vectors, future, alone, missing=len(texts))
+        job = _Job(texts, vectors, future, missing=len(texts))
         self._jobs.append(job)
         try:
             for start in range(0, len(texts), _SLICE):
@@ -106,16 +118,18 @@ class CoalescingEncoder:
 
     async def close(self) -> None:
         """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
-        self._refuse("the encoder is stopping")
+        self._closed = True
+        self._fail_waiting(EncoderBusy("the encoder is stopping"))
+        if not self._jobs:  # the caller of the call under way is gone
+            await self._device.close()
         await asyncio.gather(*self._pumps)
-        self._device.close()
+        await self._device.close()
         self._tokenizer.shutdown(wait=False)
 
-    def _refuse(self, why: str) -> None:
-        self._closed = True
+    def _fail_waiting(self, error: EncoderBusy) -> None:
         for job in self._jobs:
             if job.ready:
-                _fail(job, EncoderBusy(why))
+                _fail(job, error)
         self._room.set()
 
     async def __aenter__(self) -> Self:
@@ -128,11 +142,6 @@ class CoalescingEncoder:
         _at: TracebackType | None,
     ) -> None:
         await self.close()
-
-    @property
-    def counters(self) -> Counters:
-        """What the device has done since the start."""
-        return self._device.counters
 
     @property
     def waiting(self) -> int:
@@ -150,12 +159,14 @@ class CoalescingEncoder:
         if self._closed:
             raise EncoderBusy("the encoder is stopping")
         job.ready |= dict(enumerate(tokens, start))
+        for place, text in enumerate(texts, start):
+            self._wanted.setdefault(text, []).append((job, place))
         self._wake()
 
     async def _tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._tokenizer, self._backend.tokenize, texts)
+            return await loop.run_in_executor(self._tokenizer, self._device.tokenize, texts)
         except InstepError:
             raise
         except Exception as error:
@@ -164,6 +175,10 @@ class CoalescingEncoder:
     def _forget(self, job: _Job) -> None:
         self._jobs.remove(job)
         job.ready.clear()
+        for text in set(job.texts).intersection(self._wanted):
+            others = [place for place in self._wanted.pop(text) if place[0] is not job]
+            if others:
+                self._wanted[text] = others
         self._room.set()
         if not job.future.cancelled() and job.future.done():
             job.future.exception()  # told or not, the caller is gone
@@ -171,7 +186,7 @@ class CoalescingEncoder:
 
     def _wake(self) -> None:
         """Make sure that somebody feeds the device; they leave when nothing waits."""
-        while len(self._pumps) <= self._backend.ahead:
+        while len(self._pumps) <= self._device.ahead:
             # an empty context: what the pump logs belongs to no single caller
             pump = asyncio.create_task(self._pump(), context=Context())
             self._pumps.add(pump)
@@ -179,7 +194,10 @@ class CoalescingEncoder:
     async def _pump(self) -> None:
         try:
             while rows := self._choose():
+                texts = {row.text for row in rows} - self._under_way
+                self._under_way |= texts
                 await self._encode(rows)
+                self._under_way -= texts
         finally:
             task = asyncio.current_task()
             assert task is not None
@@ -205,16 +223,21 @@ class CoalescingEncoder:
 
     def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
         """Texts that a batch may be made of: of the chosen job, of small ones, of the oldest."""
-        others = [job for job in jobs if job is not chosen and not job.alone]
+        others = [job for job in jobs if job is not chosen]
         others.sort(key=lambda job: not job.is_small)
         rows: list[_Row] = []
-        room = self._look_tokens
-        for job in (chosen, *(() if chosen.alone else others)):
+        seen, room = set(self._under_way), self._look_tokens
+        for job in (chosen, *others):
             for place, tokens in job.ready.items():
+                if place in job.suspects or job.texts[place] in seen:
+                    continue
                 if room <= 0:
                     return rows
+                seen.add(job.texts[place])
                 rows.append(_Row(job, place, tokens))
                 room -= len(tokens)
+            if not rows:
+                return [_Row(chosen, *next(iter(chosen.ready.items())))]
         return rows
 
     async def _encode(self, rows: Sequence[_Row]) -> None:
@@ -223,11 +246,15 @@ class CoalescingEncoder:
         if not rows:
             return
         try:
-            if rows[0].job.alone and not self.counters.batches:
-                await self._prove()  # so that a suspect's failure can be held against it
-            vectors = await self._device.run([row.tokens for row in rows])
-        except Stuck:
-            self._give_up(rows)
+            vectors = await self._run([row.tokens for row in rows], self._within_s(rows))
+        except Lost as lost:
+            await self._suspect(rows, lost)
+            return
+        except Absent as absent:
+            busy = EncoderBusy(str(absent))
+            for row in rows:
+                _fail(row.job, busy)
+            self._fail_waiting(busy)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, it may be one text's fault
             if len(rows) == 1:
@@ -238,25 +265,55 @@ class CoalescingEncoder:
             await self._encode(rows[middle:])
             return
         for row, vector in zip(rows, vectors, strict=True):
-            _deliver(row, vector)
+            self._deliver(row, vector)
 
-    def _give_up(self, rows: Sequence[_Row] = ()) -> None:
-        """The device does not come back from these texts."""
-        first, self._gave_up = not self._gave_up, True
-        late = f"the model did not end within {self._device.timeout_s:.0f} s"
-        if (
-            first and len(rows) == 1 and self.counters.batches
-        ):  # the device was well: it is the text
-            _fail(rows[0].job, ModelFailed(f"{late} on a text alone"))
+    def _deliver(self, row: _Row, vector: Vector) -> None:
+        """Give the vector to everybody who waits for one of this text."""
+        _set(row.job, row.place, vector)
+        for job, place in self._wanted.pop(row.text, ()):
+            if job.ready.pop(place, None) is not None:
+                _set(job, place, vector)
+
+    async def _suspect(self, rows: Sequence[_Row], lost: Lost) -> None:
+        """Let each of these texts go alone; the one that was alone already has failed."""
         for row in rows:
-            _fail(row.job, EncoderBusy(late))
-        self._refuse(late)
-        if first:
-            self.on_stuck(EncoderBusy(f"{late}: the process ends, for nothing else stops it"))
+            if row.place in row.job.suspects:
+                _fail(row.job, await self._verdict(lost))
+            elif self._closed:
+                _fail(row.job, EncoderBusy("the encoder is stopping"))
+            elif not row.job.future.done():
+                row.job.suspects.add(row.place)
+                row.job.ready[row.place] = row.tokens
+
+    def _within_s(self, rows: Sequence[_Row]) -> float:
+        """Most seconds of a call: all of them, or the share of a text that goes alone."""
+        first = rows[0]
+        if first.place not in first.job.suspects:
+            return self._timeout_s
+        share = padded(len(first.tokens)) / self._limits["max_tokens"]
+        return self._timeout_s * max(_LEAST_SHARE, share)
+
+    async def _run(self, batch: Sequence[Tokens], within_s: float) -> Vectors:
+        """Vectors of a batch. Raises whatever the device raises, and ModelFailed for no vectors."""
+        counters = self.counters
+        try:
+            vectors, seconds = await self._device.run(batch, within_s=within_s)
+        except Lost:
+            counters.lost += 1
+            raise
+        if vectors.shape != (len(batch), self.dimensions) or not np.isfinite(vectors).all():
+            raise ModelFailed("the model gave no finite vector")
+        counters.busy_s += seconds
+        counters.batches += 1
+        counters.texts += len(batch)
+        counters.tokens += sum(map(len, batch))
+        counters.padded_tokens += len(batch) * padded(max(map(len, batch)))
+        return vectors
 
     async def _prove(self) -> None:
         """Raise what the device raises on a text that no model refuses."""
-        await self._device.run(await self._tokenise(["a text that no model refuses"]))
+        tokens = await self._tokenise(["a text that no model refuses"])
+        await self._run(tokens, self._timeout_s * _LEAST_SHARE)
 
     async def _verdict(self, error: Exception) -> InstepError:
         """Whose fault it is that a text failed alone: its own, or the device's."""
@@ -266,21 +323,26 @@ class CoalescingEncoder:
             return EncoderBusy("no memory for a single text")
         try:
             await self._prove()
-        except Stuck:
-            self._give_up()
-            return EncoderBusy("the device is stuck")
-        except Exception:  # noqa: BLE001 - any failure of this text means a sick device
-            return EncoderBusy(f"the device fails on every text: {type(error).__name__}")
-        failed = ModelFailed(f"the model failed on a text alone: {type(error).__name__}")
+        except Exception as sick:  # noqa: BLE001 - any failure of this text means a sick device
+            busy = EncoderBusy(f"the device fails on every text: {_words(sick)}")
+            self._fail_waiting(busy)
+            return busy
+        failed = ModelFailed(f"on a text alone: {_words(error)}")
         failed.__cause__ = error
         return failed
 
 
-def _deliver(row: _Row, vector: Vectors) -> None:
-    row.job.vectors[row.place] = vector
-    row.job.missing -= 1
-    if not row.job.missing and not row.job.future.done():
-        row.job.future.set_result(row.job.vectors)
+def _words(error: Exception) -> str:
+    """What may be shown of it: a library may quote the text."""
+    ours = isinstance(error, InstepError | Lost | Absent)
+    return str(error) if ours else f"the model failed: {type(error).__name__}"
+
+
+def _set(job: _Job, place: int, vector: Vector) -> None:
+    job.vectors[place] = vector
+    job.missing -= 1
+    if not job.missing and not job.future.done():
+        job.future.set_result(job.vectors)
 
 
 def _fail(job: _Job, error: InstepError) -> None:

@@ -1,25 +1,24 @@
-"""The one thread that runs the model, and how long a call of it may take."""
+"""The device that runs the batches of an encoder, and its counters."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
+from typing import Protocol
 
 from shared.encoders.backend import Backend, Tokens
-from shared.encoders.batching import padded
-from shared.errors import ModelFailed
 from shared.ports import Vectors
 
-_LOOK_S: Final = 0.5
-"""How often a call that waits behind another looks whether that one is stuck."""
+
+class Lost(Exception):
+    """The process of the model ended, or had to be ended, before it answered: a text may have
+    caused it. The message is fit for people."""
 
 
-class Stuck(Exception):
-    """A call did not end in time. Its thread cannot be stopped: the device is lost."""
+class Absent(Exception):
+    """There is no model now, and none can be had; no text has caused it. The message is fit for
+    people."""
 
 
 @dataclass(slots=True)
@@ -32,69 +31,56 @@ class Counters:
     tokens: int = 0
     padded_tokens: int = 0
     """Tokens computed, padding included; 1 - tokens / padded_tokens was wasted."""
+    lost: int = 0
+    """Calls that ended without an answer: each cost the model's process."""
 
 
-@dataclass(eq=False, slots=True)
-class _Call:
-    began_at: float | None = None
-    """Set by the thread."""
+class Device(Protocol):
+    """`shared.encoders.backend.Backend` for an event loop."""
+
+    fingerprint: str
+    dimensions: int
+    ahead: int
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Called from one thread at a time."""
+        ...
+
+    async def run(self, batch: Sequence[Tokens], *, within_s: float) -> tuple[Vectors, float]:
+        """Vectors of one call, and the seconds that it took.
+
+        Args:
+            within_s: most seconds of the call, not counting those before it begins; 0: any.
+
+        Raises:
+            Lost: no answer; the next call finds the device ready again.
+            Absent: the device cannot be had now.
+            EncoderBusy: the device has no memory for the batch.
+            Exception: whatever the backend raises.
+        """
+        ...
+
+    async def close(self) -> None: ...
 
 
-class Device:
-    """Calls of a backend, one at a time.
+class ThreadDevice:
+    """Implements `Device` by a thread of this process, for tests and benchmarks: what kills it
+    kills them, and nothing ends a call."""
 
-    Args:
-        timeout_s: most seconds of one call; 0: any.
-    """
-
-    def __init__(self, backend: Backend, *, timeout_s: float = 0.0) -> None:
-        self.counters = Counters()
-        self.is_stuck = False
-        self.timeout_s = timeout_s
+    def __init__(self, backend: Backend) -> None:
+        self.fingerprint, self.dimensions = backend.fingerprint, backend.dimensions
+        self.ahead = backend.ahead
+        self.tokenize = backend.tokenize
         self._backend = backend
         self._thread = ThreadPoolExecutor(1, "encode")
 
-    async def run(self, batch: Sequence[Tokens]) -> Vectors:
-        """Vectors of a batch.
+    async def run(self, batch: Sequence[Tokens], *, within_s: float) -> tuple[Vectors, float]:  # noqa: ARG002
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, batch)
 
-        Raises:
-            Stuck: this call, or the one before it, did not end in time.
-            ModelFailed: the vectors are not finite, or too few.
-            Exception: whatever the backend raised.
-        """
-        call = _Call()
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._thread, self._run, batch, call)
-        while not (await asyncio.wait([running], timeout=self._look_s(call)))[0]:
-            self.is_stuck = self.is_stuck or self._left_s(call) == 0.0
-            if self.is_stuck:
-                raise Stuck
-        vectors, seconds = running.result()
-        counters = self.counters
-        counters.busy_s += seconds
-        counters.batches += 1
-        counters.texts += len(batch)
-        counters.tokens += sum(map(len, batch))
-        counters.padded_tokens += len(batch) * padded(max(map(len, batch)))
-        return vectors
-
-    def close(self) -> None:
+    async def close(self) -> None:
         self._thread.shutdown(wait=False)
 
-    def _look_s(self, call: _Call) -> float | None:
-        return min(_LOOK_S, self._left_s(call)) if self.timeout_s else None
-
-    def _left_s(self, call: _Call) -> float:
-        """Seconds that a call may still take; one that waits behind another has all of them."""
-        began_at = call.began_at
-        gone = 0.0 if began_at is None else time.perf_counter() - began_at
-        return max(0.0, self.timeout_s - gone)
-
-    def _run(self, batch: Sequence[Tokens], call: _Call) -> tuple[Vectors, float]:
-        """In the thread: vectors, and the seconds it took."""
-        call.began_at = started = time.perf_counter()
+    def _run(self, batch: Sequence[Tokens]) -> tuple[Vectors, float]:
+        started = time.perf_counter()
         vectors = self._backend.run(batch)
-        wanted = (len(batch), self._backend.dimensions)
-        if vectors.shape != wanted or not np.isfinite(vectors).all():
-            raise ModelFailed("the model gave no finite vector")
         return vectors, time.perf_counter() - started

@@ -2,25 +2,27 @@
 
 import asyncio
 import re
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from shared.encoders import fake, files, quantise
-from shared.encoders.backend import Backend
-from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.backend import Backend, Tokens
 from shared.encoders.fake import FakeEncoder, FakeTokenizer, FaultyEncoder
 from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
-from shared.encoders.tokens import ModelTokenizer
 from shared.errors import ConfigurationError, ModelMismatch
-from shared.ports import TokenCounter
-from shared.settings import Embedding
+
+if TYPE_CHECKING:  # the process that runs the model imports no more than it needs
+    from shared.encoders.coalesce import CoalescingEncoder
+    from shared.ports import TokenCounter
+    from shared.settings import Embedding
 
 _FAKE: Final = re.compile(r"fake-([1-9]\d{0,4})(?:-faults|-(\d{1,5})ms)?")
 
 
-def describe(settings: Embedding) -> tuple[str, int]:
+def describe(settings: "Embedding") -> tuple[str, int]:
     """Fingerprint and dimensions of the vectors that these settings would make.
 
     At once for the packaged model and for fakes; another model's files are read once for their
@@ -37,7 +39,7 @@ def describe(settings: Embedding) -> tuple[str, int]:
     return fingerprint(spec, settings.numeric, artefact), spec.dimensions
 
 
-def formerly(settings: Embedding) -> str:
+def formerly(settings: "Embedding") -> str:
     """The fingerprint that instep 0.1.0 gave to the vectors of these files; empty where it is
     today's, or where it was that of the packaged model as well.
 
@@ -49,26 +51,33 @@ def formerly(settings: Embedding) -> str:
     return "" if found == fingerprint(MINILM) else found
 
 
-def load_tokenizer(settings: Embedding) -> TokenCounter:
+def load_tokenizer(settings: "Embedding") -> "TokenCounter":
     """The model's tokenizer, without the model; takes less than 50 ms for the packaged one."""
     if _fake(settings):
         return FakeTokenizer()
+    from shared.encoders.tokens import ModelTokenizer
+
     tokenizer = files.tokenizer_file(_folder(settings))
     return ModelTokenizer(tokenizer, window=_spec(settings).window)
 
 
-async def load_encoder(settings: Embedding, stack: AsyncExitStack) -> CoalescingEncoder:
+async def load_encoder(settings: "Embedding", stack: AsyncExitStack) -> "CoalescingEncoder":
     """The model, ready to serve many callers; `stack` closes it.
 
-    Loading happens in a thread: the event loop stays alive.
+    It runs in a process of its own. Raises as `describe`, and:
 
     Raises:
-        ConfigurationError: see `describe`; also int8 on a CPU without avx512_vnni.
+        ConfigurationError: int8 on a CPU without avx512_vnni.
         ModelMismatch: the weights are not those that the fingerprint stands for.
+        EncoderBusy: no process can be had.
     """
-    backend = await asyncio.to_thread(load_backend, settings)
+    from shared.encoders.coalesce import CoalescingEncoder
+    from shared.encoders.process import ProcessDevice
+
+    tokenize = await asyncio.to_thread(_tokenize, settings)
+    device = await ProcessDevice.start(settings, tokenize)
     encoder = CoalescingEncoder(
-        backend,
+        device,
         max_tokens=settings.max_tokens,
         max_items=settings.max_batch,
         timeout_s=settings.timeout,
@@ -76,7 +85,18 @@ async def load_encoder(settings: Embedding, stack: AsyncExitStack) -> Coalescing
     return await stack.enter_async_context(encoder)
 
 
-def load_backend(settings: Embedding) -> Backend:
+def _tokenize(settings: "Embedding") -> Callable[[Sequence[str]], list[Tokens]]:
+    """What the model reads of texts, without the model."""
+    if dimensions := _fake(settings):
+        return FakeEncoder(dimensions).tokenize
+    from shared.encoders.tokens import ModelTokenizer
+
+    spec = _spec(settings)
+    tokenizer = ModelTokenizer(files.tokenizer_file(_folder(settings)), window=spec.window)
+    return lambda texts: tokenizer.encode([spec.prefix + text for text in texts])
+
+
+def load_backend(settings: "Embedding") -> Backend:
     """The bare model; takes half a second for the packaged one. Raises as `load_encoder`."""
     describe(settings)
     if dimensions := _fake(settings):
@@ -95,7 +115,7 @@ def load_backend(settings: Embedding) -> Backend:
     )
 
 
-def _openvino(settings: Embedding) -> Backend:
+def _openvino(settings: "Embedding") -> Backend:
     try:
         from shared.encoders.openvino import OpenVinoEncoder
     except ImportError as error:
@@ -106,32 +126,32 @@ def _openvino(settings: Embedding) -> Backend:
     return OpenVinoEncoder(_folder(settings), numeric=settings.numeric, threads=settings.threads)
 
 
-def _fake(settings: Embedding) -> int:
+def _fake(settings: "Embedding") -> int:
     """Dimensions of the fake that the settings name, or 0."""
     match = _FAKE.fullmatch(settings.model)
     return int(match[1]) if match else 0
 
 
-def _device_s(settings: Embedding) -> float:
+def _device_s(settings: "Embedding") -> float:
     """Seconds that a call of the fake's simulated device takes."""
     match = _FAKE.fullmatch(settings.model)
     return int(match[2] or 0) / 1000 if match else 0.0
 
 
-def _spec(settings: Embedding) -> ModelSpec:
+def _spec(settings: "Embedding") -> ModelSpec:
     if settings.model in PACKAGED:
         return PACKAGED[settings.model]
     return files.inspect(_folder(settings))
 
 
-def _folder(settings: Embedding) -> Path:
+def _folder(settings: "Embedding") -> Path:
     if settings.model in PACKAGED:
         return files.packaged_folder()
     folder = Path(settings.model)
     return folder if folder.is_dir() else files.downloaded(settings.model)
 
 
-def _check(settings: Embedding, spec: ModelSpec) -> None:
+def _check(settings: "Embedding", spec: ModelSpec) -> None:
     """Raise ConfigurationError for settings that exclude each other."""
     if settings.backend == "openvino" and (spec is not MINILM or settings.device == "cuda"):
         raise ConfigurationError(
@@ -144,7 +164,7 @@ def _check(settings: Embedding, spec: ModelSpec) -> None:
         )
 
 
-def _backend(settings: Embedding) -> Literal["openvino", "sentence-transformers"]:
+def _backend(settings: "Embedding") -> Literal["openvino", "sentence-transformers"]:
     """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
     if settings.backend != "auto":
         return settings.backend

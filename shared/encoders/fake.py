@@ -15,6 +15,7 @@ a word of its own, does to its process or call:
     faultbusyN       the same for the first N device calls with it alone, N from 1 to 9
     faultmemory      takes all memory that the process may have (its limit is lowered for the
                      moment), until MemoryError
+    faultleak        64 MB that the process never frees
     faultnan         a vector that is not finite
 
 The word must stand in the body, not in the path: context lines carry the headings, not the path.
@@ -30,15 +31,16 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from shared.encoders.backend import Tokens
-from shared.encoders.tokens import encodable
+from shared.encoders.backend import Tokens, encodable
 from shared.errors import EncoderBusy, ModelFailed
 from shared.identity import short_digest
-from shared.ports import Vector, Vectors
+
+if TYPE_CHECKING:
+    from shared.ports import Vector, Vectors
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
@@ -67,17 +69,15 @@ class FakeEncoder:
         self._device_s = device_s
         self._poison = _token(poison.lower()) if poison else None
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+    async def encode(self, texts: Sequence[str]) -> "Vectors":
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
-        if alone:
-            return np.concatenate([self.run([tokens]) for tokens in self.tokenize(texts)])
         return self.run(self.tokenize(texts))
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         return [[_token(word) for word in _WORD.findall(text.lower())] for text in texts]
 
-    def run(self, batch: Sequence[Tokens]) -> Vectors:
+    def run(self, batch: Sequence[Tokens]) -> "Vectors":
         ready_at = time.perf_counter() + self._device_s
         self.batches.append(len(batch))
         if any(self._poison in tokens for tokens in batch):
@@ -87,7 +87,7 @@ class FakeEncoder:
         time.sleep(max(0.0, ready_at - time.perf_counter()))
         return vectors
 
-    def _vector(self, tokens: Tokens) -> Vector:
+    def _vector(self, tokens: Tokens) -> "Vector":
         total = 0.01 * _direction(0, self.dimensions)  # so that the empty text has a vector too
         for token in tokens:
             total = total + _direction(token, self.dimensions)
@@ -100,13 +100,16 @@ class FaultyEncoder(FakeEncoder):
     def __init__(self, dimensions: int = 64) -> None:
         super().__init__(dimensions)
         self._busy: Counter[tuple[int, ...]] = Counter()
+        self._leaked: list[bytes] = []
 
-    def run(self, batch: Sequence[Tokens]) -> Vectors:
+    def run(self, batch: Sequence[Tokens]) -> "Vectors":
         words = {word for tokens in batch for token in tokens if (word := _FAULTS.get(token))}
         if "faultkill" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         if "faultsegv" in words:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if "faultleak" in words:
+            self._leaked.append(b"x" * _LEAK_BYTES)
         while "faulthang" in words:
             time.sleep(3600)
         if "faultslow" in words:
@@ -151,7 +154,7 @@ def _token(word: str) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def _direction(token: int, dimensions: int) -> Vector:
+def _direction(token: int, dimensions: int) -> "Vector":
     return np.random.default_rng(token).standard_normal(dimensions).astype(np.float32)
 
 
@@ -170,6 +173,7 @@ def _take_all_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+_LEAK_BYTES: Final = 64 * 1024**2
 _MOST_MEMORY_BYTES: Final = 128 * 1024**2
 _FAULTS: Final = {
     _token(word): word
@@ -180,6 +184,7 @@ _FAULTS: Final = {
         "faultslow",
         "faultrefuse",
         "faultmemory",
+        "faultleak",
         "faultnan",
         "faultbusy",
         *(f"faultbusy{times}" for times in range(1, 10)),

@@ -1,17 +1,20 @@
 """Any sentence-transformers model, on CPU or GPU; torch is imported when one is loaded."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from shared.encoders import files
 from shared.encoders.backend import Tokens, pack
 from shared.encoders.models import ModelSpec, fingerprint
-from shared.encoders.tokens import ModelTokenizer
 from shared.errors import ConfigurationError, EncoderBusy, ModelFailed
-from shared.ports import Vectors
+
+if TYPE_CHECKING:
+    from shared.encoders.tokens import ModelTokenizer
+    from shared.ports import Vectors
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -49,14 +52,20 @@ class SentenceTransformersEncoder:
                 f"embedding.model: {folder.name} cannot be loaded: {type(error).__name__}"
             ) from error
         self._model.max_seq_length = spec.window
-        tokenizer = files.tokenizer_file(folder)
-        self._tokenizer = ModelTokenizer(tokenizer, window=spec.window)
+        self._folder, self._window = folder, spec.window
         self._pad = int(getattr(self._model.tokenizer, "pad_token_id", None) or 0)
+
+    @cached_property
+    def _tokenizer(self) -> "ModelTokenizer":
+        """Where texts are tokenised elsewhere, none is loaded."""
+        from shared.encoders.tokens import ModelTokenizer
+
+        return ModelTokenizer(files.tokenizer_file(self._folder), window=self._window)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         return self._tokenizer.encode([self._prefix + text for text in texts])
 
-    def run(self, batch: Sequence[Tokens]) -> Vectors:
+    def run(self, batch: Sequence[Tokens]) -> "Vectors":
         torch = self._torch
         ids, mask = pack(batch, pad=self._pad)
         try:

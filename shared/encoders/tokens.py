@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from shared.encoders.backend import Tokens
+from shared.encoders.backend import Tokens, encodable
 from shared.errors import ConfigurationError
 
 
@@ -47,15 +47,6 @@ class ModelTokenizer:
         """What the model reads of each text: special tokens included, cut to the window."""
         found = self._encoding.encode_batch_fast([encodable(text) for text in texts])
         return [encoding.ids for encoding in found]
-
-
-def encodable(text: str) -> str:
-    """The text with lone surrogates replaced, which no tokenizer takes; equally long."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
-    return text
 
 
 def _load(path: Path) -> Tokenizer:

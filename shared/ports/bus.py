@@ -118,13 +118,6 @@ class Delivery:
     subject: str = ""
     """The subject it was published on."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    together: bool = False
-    """It was in hand when a process ended, as many were, and nothing else is held against it."""
-
-    @property
-    def suspect(self) -> bool:
-        """Delivered before, without an end: it may have killed its process, so it goes alone."""
-        return self.attempt > 1 and not self.together
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,11 @@ class Encoder(Protocol):
     """Digest of everything that decides a vector; never the device, the path or the batch size."""
     dimensions: int
 
-    async def encode(self, texts: Sequence[str], *, alone: bool = False) -> Vectors:
+    async def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode `texts`, keeping their order; text beyond the model's window is cut.
 
         Args:
             texts: any number of strings.
-            alone: share no device call with other callers: a text may kill the process.
 
         Returns:
             float32, shape (len(texts), dimensions), each row of L2 norm 1 within 1e-4.

@@ -118,7 +118,7 @@ class Embedding(SettingsGroup):
     threads: int = Field(default=0, ge=0, le=256)
     """Inference threads; 0: one per core."""
     timeout: Seconds = 120.0
-    """Most seconds of one device call, after which the process ends; 0: any."""
+    """Most seconds of one device call, after which the model is started again; 0: any."""
 
 
 class Bus(SettingsGroup):

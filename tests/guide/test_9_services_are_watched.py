@@ -20,7 +20,7 @@ TELLS_ALL = MetricsSnapshot(
     model="m",
     stages={"embedder": StageNumbers(0, 0, 0, 0, 0, Distribution((1.0,)), Distribution((1.0,)))},
     backlog={"embedder": 0},
-    device=DeviceNumbers(0, 0, 0, 0, 0),
+    device=DeviceNumbers(0, 0, 0, 0, 0, 0),
 )
 
 

@@ -109,7 +109,7 @@ COUNTED = (
     "recreations",
     "folder renames",
     "worker kills",
-    "kills by poison",
+    "models killed by poison",
     "server kills",
     "stops",
     "full disks",

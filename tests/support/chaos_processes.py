@@ -190,10 +190,8 @@ class Workers:
             )
 
     def _note(self, worker: Worker, code: int, said: str) -> None:
-        """An end that the gremlin did not bring: by poison, for want of a bus, or wrong."""
-        if worker.service == "embedder" and code == -signal.SIGKILL and self._plan.poison:
-            self.tally.counts["kills by poison"] += 1
-        elif "BusUnavailable" in said[-300:] and time.monotonic() - self._server.down_at < 20:
+        """An end that the gremlin did not bring: for want of a bus, or wrong."""
+        if "BusUnavailable" in said[-300:] and time.monotonic() - self._server.down_at < 20:
             self.tally.counts["ends for want of a bus"] += 1
         else:
             self.tally.counts["unexpected ends"] += 1
@@ -212,6 +210,11 @@ class Workers:
         """Since when the process that watches the folder has been there without a break."""
         started = [worker.started_at for worker in self.all if worker.service == "producer"]
         return max(started) + STARTS_WITHIN_S
+
+    def models_lost(self) -> int:
+        """How often the process of a model died with a text, by all logs."""
+        logs = self.folder.glob("*.log")
+        return sum(log.read_text(errors="replace").count("model_process_lost") for log in logs)
 
     def show_tasks(self) -> None:
         """Have every worker write into its log what it waits for."""

@@ -81,6 +81,7 @@ class Run:
             for disk in self.disks:
                 disk.close()
         self.tally.counts.update(self.author.counts)
+        self.tally.counts["models killed by poison"] = self.workers.models_lost()
         return self.tally
 
     def _searcher(self) -> Searcher:

@@ -115,7 +115,7 @@ class Echo:
 
     async def _hear(self, subject: str, message: Msg) -> None:
         heard = self._heard[subject]
-        if KILLER in message.data:  # each copy of it would cost several processes more
+        if KILLER in message.data:  # each copy of it would cost the model its process, too
             return
         if len(heard) < REMEMBERED:
             heard.append(message)

@@ -36,7 +36,7 @@ class WordsEncoder:
     def __init__(self):
         self.texts = []
 
-    async def encode(self, texts, *, alone=False):
+    async def encode(self, texts):
         self.texts += texts
         return np.stack([self.vector(text) for text in texts])
 

@@ -256,16 +256,16 @@ async def test_whatever_a_look_raises_the_message_comes_again_and_a_stop_is_a_st
     await ensure_consumer(provisioned, stage)
     worker = await open_session()
     worker.subscribe(stage, handler)
-    pull = worker.stages[stage.name].pull
-    look = pull._look
+    consumer = worker.stages[stage.name]
+    pull, get = consumer.pull, consumer._troubles.get
 
-    async def broken(message):
+    async def broken(name):
         if not raised:
-            raised.append(message)
+            raised.append(name)
             raise ValueError("whatever")
-        return await look(message)
+        return await get(name)
 
-    pull._look = broken
+    consumer._troubles.get = broken
     await worker.start()
     await session.publish(part())
     await eventually(lambda: handler.seen)

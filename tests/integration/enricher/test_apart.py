@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from instep_process import wait_until
 
-from services.enricher import child as child_process
 from services.enricher.apart import ReadApart
-from services.enricher.child import Allowed, Child, Died
+from services.enricher.child import Allowed, Reader
 from services.enricher.load import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.wire import Question
@@ -24,6 +23,8 @@ from shared.encoders.factory import load_tokenizer
 from shared.errors import DocumentRefused, TransientError
 from shared.events import Batch, Document, DocumentChanged, Stored
 from shared.identity import content_hash, doc_key
+from shared.sandbox import child as child_process
+from shared.sandbox.child import Died
 from shared.settings import Chunking, Embedding
 from shared.wiring import utc_now
 
@@ -257,7 +258,7 @@ time.sleep(60)
 
 async def test_a_process_that_announces_a_gigabyte_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(child_process, "_BOOT", BOASTFUL)
-    child = await Child.start(Allowed(512 * MB, cpu_s=2.0, patience=30.0))
+    child = await Reader.start(Allowed(512 * MB, cpu_s=2.0, patience=30.0))
     try:
         with pytest.raises(Died):
             await child.ask(question(), b"<p>word</p>")
@@ -271,7 +272,7 @@ async def test_a_process_that_announces_a_gigabyte_is_not_waited_for(monkeypatch
 @linux
 async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
     monkeypatch.setenv("SECRET", "hunter2")
-    child = await Child.start(Allowed(512 * MB, 30.0))
+    child = await Reader.start(Allowed(512 * MB, 30.0))
     try:
         proc = Path(f"/proc/{child.pid}")
         environ, limits = (proc / "environ").read_text(), (proc / "limits").read_text()
@@ -293,10 +294,10 @@ async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
 def test_it_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
-        "from services.enricher.child import Allowed, Child\n"
+        "from services.enricher.child import Allowed, Reader\n"
         "from services.enricher.wire import Question\n"
         "async def main():\n"
-        "    child = await Child.start(Allowed(2**29, 30.0))\n"
+        "    child = await Reader.start(Allowed(2**29, 30.0))\n"
         "    print(child.pid, flush=True)\n"
         "    page = b'<p ' + b' '.join(b'a%d' % n for n in range(100_000)) + b'>'\n"
         "    await child.ask(Question('a.html', None, None, 10**7), page)\n"

@@ -83,10 +83,10 @@ def test_what_returned_is_done():
 
 
 def test_a_letter_that_kills_is_neither_opened_nor_buried_for_nobody_would_hear_of_it():
-    killer = Known(Trouble(killed=3), seen_to_end=False, noted=True)
+    killer = Known(Trouble(killed=5), seen_to_end=False, noted=True)
     letter = before(RECORDER, killer, delivery=9)
     other = before(ACCEPT, killer, delivery=9)
 
     assert letter == Retry(60.0)
     assert isinstance(other, Bury)
-    assert before(ACCEPT, Known(Trouble(killed=2)), delivery=9) is None
+    assert before(ACCEPT, Known(Trouble(killed=4)), delivery=9) is None

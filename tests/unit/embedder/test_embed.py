@@ -25,9 +25,9 @@ class Asked(FakeEncoder):
         super().__init__(8)
         self.calls = []
 
-    async def encode(self, texts, *, alone=False):
-        self.calls.append((len(texts), alone))
-        return await super().encode(texts, alone=alone)
+    async def encode(self, texts):
+        self.calls.append(len(texts))
+        return await super().encode(texts)
 
 
 def part(lane=EXPRESS):
@@ -71,22 +71,12 @@ async def test_a_part_of_an_overtaken_revision_is_left_out_unless_it_is_young(de
     assert (progress.encoded, progress.overtaken) == (texts, 3 - texts)
 
 
-@pytest.mark.parametrize(
-    ("delivery", "calls"),
-    [
-        (Delivery(1), [(3, False)]),
-        (Delivery(1, attempt=2, together=True), [(3, False)]),
-        (Delivery(1, attempt=2), [(3, True)]),
-        (Delivery(1, attempt=3), [(3, True)]),
-        (Delivery(1, attempt=4), [(1, True)] * 3),
-    ],
-    ids=["new", "in hand when a process died", "failed once", "accused", "accused twice"],
-)
-async def test_a_part_that_is_accused_goes_without_others_and_then_text_by_text(delivery, calls):
-    made, event = await embedded(delivery)
+@pytest.mark.parametrize("attempt", [1, 2, 9])
+async def test_the_texts_of_a_part_go_together_however_often_it_was_delivered(attempt):
+    made, event = await embedded(Delivery(1, attempt=attempt))
     _, first = await embedded(Delivery(1))
 
-    assert made == calls
+    assert made == [3]
     assert event.vectors == first.vectors
 
 

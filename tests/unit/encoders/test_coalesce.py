@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.device import ThreadDevice
 from shared.encoders.fake import FakeEncoder
 from shared.errors import EncoderBusy, ModelFailed
 
@@ -50,7 +51,7 @@ async def until(condition):
 
 async def test_work_that_arrives_during_a_device_call_shares_the_next_one():
     device = Gated()
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         first = asyncio.create_task(encoder.encode(["first"]))
         await device.busy()
         others = [asyncio.create_task(encoder.encode([f"text {n}"])) for n in range(20)]
@@ -63,7 +64,7 @@ async def test_work_that_arrives_during_a_device_call_shares_the_next_one():
 
 async def test_a_lone_text_does_not_wait_for_company():
     device = FakeEncoder(8)
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         await encoder.encode(["lonely"])
 
     assert device.batches == [1]
@@ -71,7 +72,7 @@ async def test_a_lone_text_does_not_wait_for_company():
 
 async def test_batches_keep_to_the_budget():
     device = FakeEncoder(8)
-    async with CoalescingEncoder(device, max_tokens=64, max_items=4) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device), max_tokens=64, max_items=4) as encoder:
         await encoder.encode([f"{n} " * (1 + n % 30) for n in range(100)])
 
     assert max(device.batches) <= 4
@@ -82,24 +83,10 @@ async def test_batches_keep_to_the_budget():
     assert encoder.counters.busy_s > 0
 
 
-async def test_a_suspect_gets_device_calls_of_its_own():
-    device = Gated()
-    async with CoalescingEncoder(device) as encoder:
-        first = asyncio.create_task(encoder.encode(["first"]))
-        await device.busy()
-        fresh = [asyncio.create_task(encoder.encode(["a b"])) for _ in range(3)]
-        suspects = asyncio.create_task(encoder.encode(["c d e", "f g h"], alone=True))
-        await until(lambda: encoder.waiting == 5)
-        device.open()
-        await asyncio.gather(first, suspects, *fresh)
-
-    assert sorted(device.seen) == sorted([[1], [2, 2, 2], [3, 3]])
-
-
 @pytest.mark.parametrize("size", [1, 2, 7, 32])
 async def test_a_text_that_the_model_refuses_fails_its_own_caller_only(size):
     device = FakeEncoder(8, poison="xyzzy")
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         texts = [f"text {n}" for n in range(size)]
         texts[size // 2] = "say XYZZY"
         found = await asyncio.gather(
@@ -117,14 +104,14 @@ async def test_a_device_that_fails_on_every_text_is_busy_and_the_text_is_not_bla
         def run(self, batch):
             raise RuntimeError("unspecified launch failure")
 
-    async with CoalescingEncoder(Sick(8)) as encoder:
+    async with CoalescingEncoder(ThreadDevice(Sick(8))) as encoder:
         with pytest.raises(EncoderBusy):
             await encoder.encode(["innocent", "too"])
 
 
 async def test_a_batch_too_large_for_the_memory_is_halved():
     device = Small(8)
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         vectors = await encoder.encode([f"text {n}" for n in range(16)])
 
     assert vectors.shape == (16, 8)
@@ -134,7 +121,7 @@ async def test_a_batch_too_large_for_the_memory_is_halved():
 async def test_no_memory_even_for_one_text_is_for_later():
     device = Small(8)
     device.room = 0
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         with pytest.raises(EncoderBusy):
             await encoder.encode(["text"])
 
@@ -146,7 +133,7 @@ async def test_a_vector_that_is_not_finite_is_a_failure():
             vectors[[len(tokens) == 2 for tokens in batch]] = np.nan
             return vectors
 
-    async with CoalescingEncoder(Broken(8)) as encoder:
+    async with CoalescingEncoder(ThreadDevice(Broken(8))) as encoder:
         good, bad = await asyncio.gather(
             encoder.encode(["one"]), encoder.encode(["one two"]), return_exceptions=True
         )
@@ -157,10 +144,10 @@ async def test_a_vector_that_is_not_finite_is_a_failure():
 
 async def test_a_cancelled_callers_texts_never_reach_the_device():
     device = Gated()
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         first = asyncio.create_task(encoder.encode(["first"]))
         await device.busy()
-        doomed = asyncio.create_task(encoder.encode(["a b"] * 10))
+        doomed = asyncio.create_task(encoder.encode([f"a b{n}" for n in range(10)]))
         kept = asyncio.create_task(encoder.encode(["c d"]))
         await until(lambda: encoder.waiting == 11)
         doomed.cancel()
@@ -174,7 +161,7 @@ async def test_a_cancelled_callers_texts_never_reach_the_device():
 
 async def test_a_caller_cancelled_during_its_device_call_harms_nobody():
     device = Gated()
-    async with CoalescingEncoder(device) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
         first = asyncio.create_task(encoder.encode(["a"]))
         await device.busy()
         first.cancel()
@@ -186,8 +173,8 @@ async def test_a_caller_cancelled_during_its_device_call_harms_nobody():
 
 async def test_a_huge_job_does_not_starve_an_edit():
     device = Gated()
-    async with CoalescingEncoder(device, max_items=4) as encoder:
-        huge = asyncio.create_task(encoder.encode(["word"] * 64))
+    async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
+        huge = asyncio.create_task(encoder.encode([f"word{n}" for n in range(64)]))
         await device.busy()
         edit = asyncio.create_task(encoder.encode(["a word"]))
         await until(lambda: encoder.waiting == 61)
@@ -203,8 +190,11 @@ async def test_a_huge_job_does_not_starve_an_edit():
 @pytest.mark.parametrize("call", [1, 2])
 async def test_an_edit_comes_along_in_the_next_call_whosever_turn_it_is(call):
     device = Gated()
-    async with CoalescingEncoder(device, max_items=4) as encoder:
-        huge = [asyncio.create_task(encoder.encode(["some words"] * 64)) for _ in range(3)]
+    async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
+        huge = [
+            asyncio.create_task(encoder.encode([f"some{n} words{m}" for m in range(64)]))
+            for n in range(3)
+        ]
         await until(lambda: encoder.waiting == 3 * 64 - 4)
         await device.busy()
         for _ in range(call - 1):
@@ -221,14 +211,16 @@ async def test_an_edit_comes_along_in_the_next_call_whosever_turn_it_is(call):
 async def test_a_stream_of_edits_does_not_starve_a_huge_job():
     device = FakeEncoder(8)
     edits = 0
-    async with CoalescingEncoder(device, max_items=4) as encoder:
-        huge = asyncio.create_task(encoder.encode(["some words of a document"] * 64))
+    async with CoalescingEncoder(ThreadDevice(device), max_items=4) as encoder:
+        huge = asyncio.create_task(
+            encoder.encode([f"some words of a document{n}" for n in range(64)])
+        )
 
         async def edit():
             nonlocal edits
             while not huge.done():
-                await encoder.encode(["x"])
                 edits += 1
+                await encoder.encode([f"x{edits}"])
 
         await asyncio.gather(huge, edit(), edit())
 
@@ -238,10 +230,10 @@ async def test_a_stream_of_edits_does_not_starve_a_huge_job():
 
 async def test_callers_wait_to_come_in_when_too_much_waits():
     device = Gated()
-    async with CoalescingEncoder(device, max_waiting=10, max_items=1) as encoder:
+    async with CoalescingEncoder(ThreadDevice(device), max_waiting=10, max_items=1) as encoder:
         first = asyncio.create_task(encoder.encode(["first"]))
         await device.busy()
-        jobs = [asyncio.create_task(encoder.encode(["a", "b"])) for _ in range(5)]
+        jobs = [asyncio.create_task(encoder.encode([f"a{n}", f"b{n}"])) for n in range(5)]
         await until(lambda: encoder.waiting == 10)
         late = asyncio.create_task(encoder.encode(["late"]))
         for _ in range(20):
@@ -256,7 +248,7 @@ async def test_callers_wait_to_come_in_when_too_much_waits():
 
 async def test_closing_fails_what_waits_and_finishes_the_call_under_way():
     device = Gated()
-    encoder = CoalescingEncoder(device, max_items=1)
+    encoder = CoalescingEncoder(ThreadDevice(device), max_items=1)
     running = asyncio.create_task(encoder.encode(["running"]))
     await device.busy()
     waiting = asyncio.create_task(encoder.encode(["waiting"]))
@@ -278,7 +270,7 @@ async def test_a_tokenizer_that_fails_fails_its_own_caller_only():
                 raise TypeError
             return super().tokenize(texts)
 
-    async with CoalescingEncoder(Fussy(8)) as encoder:
+    async with CoalescingEncoder(ThreadDevice(Fussy(8))) as encoder:
         good, bad = await asyncio.gather(
             encoder.encode(["good"]), encoder.encode(["bad"]), return_exceptions=True
         )
@@ -289,9 +281,62 @@ async def test_a_tokenizer_that_fails_fails_its_own_caller_only():
 
 async def test_two_hundred_callers_each_get_their_own_vectors():
     plain = FakeEncoder(32)
-    async with CoalescingEncoder(FakeEncoder(32), max_tokens=100) as encoder:
+    async with CoalescingEncoder(ThreadDevice(FakeEncoder(32)), max_tokens=100) as encoder:
         texts = [[f"text {n} {m}" * (1 + n % 5) for m in range(n % 4)] for n in range(200)]
         found = await asyncio.gather(*(encoder.encode(t) for t in texts))
 
     for given, vectors in zip(texts, found, strict=True):
         assert np.array_equal(vectors, await plain.encode(given))
+
+
+async def test_a_text_that_several_callers_wait_for_is_encoded_once():
+    device = Gated()
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        first = asyncio.create_task(encoder.encode(["same"]))
+        await device.busy()
+        twins = asyncio.create_task(encoder.encode(["same", "other", "same"]))
+        await until(lambda: encoder.waiting == 3)
+        device.open()
+        found = await asyncio.gather(first, twins)
+        again = await encoder.encode(["same"])
+
+    assert device.texts_encoded == 3  # the last time nobody waited any more
+    same, other = await FakeEncoder(8).encode(["same", "other"])
+    assert np.array_equal(found[0], [same])
+    assert np.array_equal(found[1], [same, other, same])
+    assert np.array_equal(again, [same])
+    assert encoder._wanted == {}
+
+
+async def test_texts_of_one_call_that_are_the_same_share_a_vector():
+    device = FakeEncoder(8)
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        found = await encoder.encode(["a", "b", "a", "a", "b"])
+
+    assert device.texts_encoded == 2
+    assert np.array_equal(found, await FakeEncoder(8).encode(["a", "b", "a", "a", "b"]))
+
+
+async def test_a_caller_that_leaves_takes_nothing_from_those_who_wait_for_the_same_text():
+    device = Gated()
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        first = asyncio.create_task(encoder.encode(["same"]))
+        await device.busy()
+        second = asyncio.create_task(encoder.encode(["same"]))
+        await until(lambda: encoder.waiting == 1)
+        first.cancel()
+        device.open()
+        vectors = await second
+
+    assert vectors.shape == (1, 8)
+    assert encoder._wanted == {}
+
+
+async def test_a_text_that_the_model_refuses_is_refused_to_everybody_who_waits_for_it():
+    device = Gated(poison="xyzzy")
+    async with CoalescingEncoder(ThreadDevice(device)) as encoder:
+        calls = [asyncio.create_task(encoder.encode(["say xyzzy"])) for _ in range(3)]
+        device.open()
+        found = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(one) for one in found] == [ModelFailed] * 3

@@ -1,89 +1,139 @@
-"""A device that does not come back: nobody waits for ever, and it is told whose fault it was."""
+"""A device that is lost again and again: one text pays for it, and only if it is to blame."""
 
 import asyncio
-import threading
 
+import numpy as np
 import pytest
 
 from shared.encoders.coalesce import CoalescingEncoder
+from shared.encoders.device import Absent, Lost
 from shared.encoders.fake import FakeEncoder
 from shared.errors import EncoderBusy, ModelFailed
 
 
-class Hangs(FakeEncoder):
-    """Never comes back from a text with the word `hangs`, until the test ends."""
+class Mortal:
+    """Is lost with every call that holds the word `kills`, or with every call."""
+
+    ahead, dimensions = 0, 8
 
     def __init__(self):
-        super().__init__(8)
-        self.over = threading.Event()
-        self._hangs = self.tokenize(["hangs"])[0][0]
+        self._fake = FakeEncoder(8)
+        self.fingerprint, self.tokenize = self._fake.fingerprint, self._fake.tokenize
+        self._kills = self.tokenize(["kills"])[0][0]
+        self.sick = self.absent = False
+        self.calls, self.limits = [], []
+        self.open = asyncio.Event()
+        self.open.set()
 
-    def run(self, batch):
-        if any(self._hangs in tokens for tokens in batch):
-            self.over.wait(30)
-        return super().run(batch)
+    async def run(self, batch, *, within_s):
+        self.calls.append(len(batch))
+        self.limits.append(within_s)
+        await asyncio.sleep(0)
+        await self.open.wait()
+        if self.absent:
+            raise Absent("no process can be had")
+        if self.sick or any(self._kills in tokens for tokens in batch):
+            raise Lost("the process of the model ended by SIGKILL")
+        return self._fake.run(batch), 0.001
+
+    async def close(self):
+        pass
 
 
 @pytest.fixture
 def device():
-    made = Hangs()
-    yield made
-    made.over.set()
+    return Mortal()
 
 
-@pytest.fixture
-async def encoder(device):
-    async with CoalescingEncoder(device, timeout_s=60.0) as made:
-        made.told = []
-        made.on_stuck = made.told.append
-        yield made
+async def outcomes(encoder, *calls):
+    return await asyncio.gather(*(encoder.encode(texts) for texts in calls), return_exceptions=True)
 
 
-def impatient(encoder):
-    """From now on; a call that only waits for the processor must not count as one that hangs."""
-    encoder._device.timeout_s = 0.2
-
-
-async def test_a_text_that_hangs_alone_on_a_device_that_worked_is_to_blame(encoder):
-    await encoder.encode(["fine"])
-    impatient(encoder)
-    with pytest.raises(ModelFailed, match="did not end within"):
-        await encoder.encode(["hangs"])
-
-    assert len(encoder.told) == 1
-
-
-async def test_a_suspect_is_blamed_though_it_is_the_first_text_of_its_process(encoder):
-    impatient(encoder)
-    with pytest.raises(ModelFailed):
-        await encoder.encode(["hangs"], alone=True)
-
-
-async def test_texts_beside_one_that_hangs_are_not_to_blame(encoder):
-    await encoder.encode(["fine"])
-    impatient(encoder)
-    with pytest.raises(EncoderBusy):
-        await encoder.encode(["hangs", "innocent"])
-
-    assert len(encoder.told) == 1
-
-
-async def test_nobody_waits_behind_a_device_that_is_stuck(encoder):
-    impatient(encoder)
-    calls = [asyncio.create_task(encoder.encode([text])) for text in ("fine", "hangs", "late")]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    with pytest.raises(EncoderBusy):
-        await encoder.encode(["later"])
-
-    assert all(not isinstance(result, asyncio.CancelledError) for result in results)
-    assert len(encoder.told) == 1
-
-
-async def test_without_a_limit_a_slow_call_is_waited_for(device):
+async def test_of_a_call_that_is_lost_only_the_text_that_kills_has_failed(device):
     async with CoalescingEncoder(device) as encoder:
-        call = asyncio.create_task(encoder.encode(["hangs"]))
-        done, _ = await asyncio.wait([call], timeout=0.3)
-        device.over.set()
+        texts = [[f"text {n}"] for n in range(9)]
+        found = await outcomes(encoder, *texts[:4], ["it kills"], *texts[4:])
 
-        assert not done
-        assert (await call).shape == (1, 8)
+    assert [n for n, one in enumerate(found) if isinstance(one, ModelFailed)] == [4]
+    assert "SIGKILL" in str(found[4])
+    plain = FakeEncoder(8)
+    for texts_of, one in zip([*texts[:4], None, *texts[4:]], found, strict=True):
+        assert texts_of is None or np.array_equal(one, await plain.encode(texts_of))
+
+
+async def test_a_text_is_blamed_for_its_second_death_and_never_for_its_first(device):
+    async with CoalescingEncoder(device) as encoder:
+        (found,) = await outcomes(encoder, ["it kills"])
+
+    assert isinstance(found, ModelFailed)
+    assert device.calls == [1, 1, 1]  # the last one asks whether the device is well
+    assert encoder.counters.lost == 2
+
+
+async def test_when_a_harmless_text_is_lost_too_nobody_is_blamed_and_nobody_waits(device):
+    device.sick = True
+    async with CoalescingEncoder(device, max_items=2) as encoder:
+        device.open.clear()
+        calls = asyncio.create_task(outcomes(encoder, *([f"text {n}"] for n in range(6))))
+        while encoder.waiting < 5:  # one is in the first call
+            await asyncio.sleep(0)
+        device.open.set()
+        found, tried = await calls, len(device.calls)
+        device.sick = False
+        later = await encoder.encode(["later"])
+
+    assert {type(one) for one in found} == {EncoderBusy}
+    assert tried <= 6  # not three times for each of them
+    assert later.shape == (1, 8)
+
+
+async def test_without_a_device_everything_is_for_later(device):
+    device.absent = True
+    async with CoalescingEncoder(device) as encoder:
+        found = await outcomes(encoder, [f"text {n}" for n in range(6)])
+
+    assert {type(one) for one in found} == {EncoderBusy}
+    assert device.calls == [6]
+
+
+async def test_a_question_does_not_wait_until_every_suspect_has_gone_alone(device):
+    async with CoalescingEncoder(device, max_items=16) as encoder:
+        device.open.clear()
+        suspects = asyncio.create_task(
+            outcomes(encoder, [*(f"beside it {n}" for n in range(15)), "it kills"])
+        )
+        while not device.calls:
+            await asyncio.sleep(0)
+        question = asyncio.create_task(encoder.encode(["a question"]))
+        while encoder.waiting != 1:
+            await asyncio.sleep(0)
+        device.open.set()
+        await question
+        calls = len(device.calls)
+        await suspects
+
+    assert calls <= 4
+    assert len(device.calls) >= 18
+
+
+async def test_a_text_alone_has_a_share_of_the_time_of_a_call(device):
+    async with CoalescingEncoder(device, max_tokens=256, timeout_s=100.0) as encoder:
+        found = await outcomes(encoder, ["it kills"], ["word " * 128], ["word " * 512])
+
+    assert [type(one) for one in found] == [ModelFailed, np.ndarray, np.ndarray]
+    assert set(device.limits) <= {100.0, 25.0, 50.0, 200.0}
+    assert 25.0 in device.limits
+
+
+async def test_closing_does_not_wait_for_suspects(device):
+    encoder = CoalescingEncoder(device)
+    device.open.clear()
+    calls = asyncio.create_task(outcomes(encoder, ["it kills", "beside it"]))
+    while not device.calls:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(encoder.close())
+    await asyncio.sleep(0)
+    device.open.set()
+    await closing
+
+    assert {type(one) for one in await calls} == {EncoderBusy}

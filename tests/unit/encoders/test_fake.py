@@ -21,10 +21,10 @@ async def test_texts_that_share_words_have_like_vectors():
 async def test_the_fake_counts_what_it_encodes():
     fake = FakeEncoder(8)
     await fake.encode(["a", "b"])
-    await fake.encode(["c", "d"], alone=True)
+    await fake.encode(["c"])
 
-    assert fake.texts_encoded == 4
-    assert fake.batches == [2, 1, 1]
+    assert fake.texts_encoded == 3
+    assert fake.batches == [2, 1]
 
 
 def test_fakes_of_another_dimension_have_another_fingerprint():

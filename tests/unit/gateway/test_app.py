@@ -119,7 +119,7 @@ async def test_foreign_hosts_and_origins_are_refused(client, index):
 
 
 async def test_a_busy_model_is_503_with_a_time_to_come_back(client, index):
-    async def busy(texts, *, alone=False):
+    async def busy(texts):
         raise EncoderBusy("queue is full")
 
     index.encoder.encode = busy
@@ -147,7 +147,7 @@ async def test_a_question_that_the_store_cannot_take_is_the_fault_of_the_questio
 
 
 async def test_a_bug_shows_its_kind_and_nothing_of_itself(client, index):
-    async def broken(texts, *, alone=False):
+    async def broken(texts):
         raise RuntimeError("secret text of a document")
 
     index.encoder.encode = broken

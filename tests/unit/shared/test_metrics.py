@@ -42,7 +42,7 @@ def full() -> MetricsSnapshot:
         stages={"embedder": StageNumbers(10, 2, 1, 6, 3, seconds, waited)},
         backlog={"embedder": 100},
         progress=progress,
-        device=DeviceNumbers(1.5, 8, 20, 400, 450),
+        device=DeviceNumbers(1.5, 8, 20, 400, 450, 2),
     )
 
 

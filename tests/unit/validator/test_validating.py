@@ -56,7 +56,7 @@ class FewVectors:
 
     fingerprint, dimensions = "f", 64
 
-    async def encode(self, texts, *, alone=False):
+    async def encode(self, texts):
         return np.stack([direction(int(text.split()[-1])) for text in texts])
 
 

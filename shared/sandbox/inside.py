@@ -1,0 +1,49 @@
+"""The child's side: limits and pipes. It imports next to nothing."""
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from shared.sandbox import frames
+
+KILLED_FIRST: Final = "1000"
+
+
+@contextlib.contextmanager
+def pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Standard input and output for us alone: what a library prints goes nowhere."""
+    with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nowhere, standard)
+        os.close(nowhere)
+        yield questions, answers
+
+
+def confine(limits: Mapping[int, int]) -> None:
+    """Set limits, by `resource.RLIMIT_…`, and leave no core dump; and when the kernel is out of
+    memory, let it end this process before its parent.
+
+    Limits that the system does not support are skipped.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(KILLED_FIRST, encoding="ascii")
+    for what, most in ({resource.RLIMIT_CORE: 0} | dict(limits)).items():
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (most, most))
+
+
+def hear(questions: BinaryIO) -> bytes | None:
+    """The next frame; None: the parent has nothing more to say."""
+    head = questions.read(frames.HEAD.size)
+    if len(head) < frames.HEAD.size:
+        return None
+    return questions.read(frames.length(head))
+
+
+def say(answers: BinaryIO, frame: bytes) -> None:
+    answers.write(frames.framed(frame))
+    answers.flush()
