@@ -51,8 +51,10 @@ def set_aside() -> None:
     """Have the garbage collector leave alone what is here now; call it once.
 
     Now and then it looks at every object of the process, which are modules and their parts almost
-    all, and nothing else runs meanwhile: 150 ms, and 15 ms after this. What is new it looks at
-    after every 700 allocations that were not freed, which is often where messages are many.
+    all, and nothing else runs meanwhile: 150 ms, and 15 ms after this; on two busy cores 490 ms,
+    the median of five `gc.collect()` with all services imported, 190,000 objects. What is new it
+    looks at after every 700 allocations that were not freed, which is often where messages are
+    many.
     """
     gc.collect()
     gc.freeze()

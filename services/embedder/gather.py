@@ -1,7 +1,9 @@
 """Look-ups and writes of parts that are in hand together share their requests to the bus.
 
 A part may be of one text only, and then a request for each would cost more than its vector. A call
-that comes while nothing is under way goes at once; those that come meanwhile go together.
+that comes while nothing is under way goes at once; those that come meanwhile go together. Without,
+the bus has 37 messages an edit instead of 30 (`bench/edit.py --beside 50 --model fake-384`, the sum
+of the server's `in_msgs` and `out_msgs`, one run each).
 """
 
 from collections.abc import Collection, Mapping, Sequence

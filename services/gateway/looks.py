@@ -23,12 +23,14 @@ Observe = Callable[[], Awaitable[Observation]]
 """Reads the stages one after another in the order of the flow, not all at once."""
 
 SHORTEST_S: Final = 0.5
-"""How long all who ask share a look."""
+"""How long all who ask share a look. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms
+of the event loop in the hour after they settled, 7 ms later (median of 30)."""
 PATIENCE_S: Final = 0.02
 """How long a search waits for a new look while there is a recent one."""
 RECENT_S: Final = 30.0
 GLANCE_S: Final = 0.1
-"""How long searches share one reading of the queues."""
+"""How long searches share one reading of the queues. Without, a status at rest takes 8.0 ms instead
+of 2.1 and 10.0 ms of processor instead of 4.6 (p50 of 360 requests, 15 ms apart, in turns)."""
 
 
 @dataclass(frozen=True, slots=True)

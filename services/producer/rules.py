@@ -91,7 +91,7 @@ def _one(pattern: str, i: int) -> tuple[str, int]:
     if pattern[i] == "?":
         return "[^/]", i + 1
     if (end := _set_end(pattern, i)) > 0:
-        body = re.sub(r"([\\\[&~|])", r"\\\1", pattern[i + 1 : end])
+        body = re.sub(r"([\\\[&~|]|(?<=-)-)", r"\\\1", pattern[i + 1 : end])
         return f"(?!/)[{'^' + body[1:] if body[0] == '!' else body}]", end + 1
     return re.escape(pattern[i]), i + 1
 

@@ -3,6 +3,8 @@
 Such a question costs the store a search and the bus a vector, which is little for a batch of
 thousands, of which a few are asked for, and much for thousands of edits of one document each. So
 there is an allowance, too; what is above it is judged by its rows alone, like the rest of a batch.
+Without it, an edit takes 27.4 ms of processor instead of 23.8 (`bench/edit.py --beside 50 --model
+fake-384 --count 400`, one run each).
 """
 
 import math

@@ -4,7 +4,7 @@ import contextlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.producer.rules import Rules, glob_to_regex, is_ignored
@@ -59,6 +59,8 @@ def test_a_set_is_one_character_of_a_name():
     assert not regex.fullmatch("a/c")
 
 
+@example("[?--]")
+@example("[---]")
 @given(st.text("ab*?[]!/.\\^-&~|", max_size=12))
 def test_any_text_is_a_glob_or_an_error_of_the_settings(pattern):
     with contextlib.suppress(ConfigurationError):
