@@ -33,7 +33,8 @@ class Checkout(Instep):
     """The command line of another checkout, by this interpreter."""
 
     def __init__(self, tree: Path, data: Path, **env: str) -> None:
-        super().__init__(data, **env, PYTHONPATH=str(tree.resolve()))
+        # the working directory must not come first: it may be one of the two
+        super().__init__(data, **env, PYTHONPATH=str(tree.resolve()), PYTHONSAFEPATH="1")
 
     def command(self, *args: object) -> list[str]:
         return [sys.executable, "-m", "services", *map(str, args), "--data", str(self.data)]
