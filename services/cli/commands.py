@@ -48,10 +48,12 @@ class Command:
     handler: str
     """`module:function` below `services.cli`; called with the arguments and the `Options`."""
     args: tuple[Arg, ...] = ()
+    actions: tuple["Command", ...] = ()
+    """What else it does, by a second word; without one, the handler does its work."""
 
 
 _CHOOSE: Final = (
-    arg("ids", nargs="*", metavar="ID", help="as `instep failed` shows it, or SOURCE/PATH"),
+    arg("ids", nargs="*", metavar="ID", help="as `instep failures` shows it, or SOURCE/PATH"),
     arg("--code", default="", metavar="C", help="all with this reason"),
     arg("--source", default="", metavar="S", help="only of this source"),
     arg("--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"),
@@ -59,6 +61,8 @@ _CHOOSE: Final = (
     flag("--all", help="all of them"),
     flag("--dry-run", help="say what would be done"),
 )
+
+_WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` shows it"),)
 
 COMMANDS: Final = (
     Command(
@@ -149,9 +153,9 @@ COMMANDS: Final = (
         ),
     ),
     Command(
-        "failed",
+        "failures",
         "refused and failed documents, and what to do",
-        "instep failed\ninstep failed --code encrypted",
+        "instep failures\ninstep failures --code encrypted\ninstep failures dismiss d_17",
         "failures:run_list",
         (
             arg("--source", default="", metavar="S", help="only of this source"),
@@ -162,6 +166,15 @@ COMMANDS: Final = (
             arg("--path", default="", metavar="GLOB", help="only with such a path"),
             arg("--state", default="", metavar="S", help="only refused, failed or dropped ones"),
         ),
+        (
+            Command(
+                "dismiss",
+                "stop listing failures; nothing leaves the index",
+                "instep failures dismiss d_17\ninstep failures dismiss --all --dry-run",
+                "failures:run_dismiss",
+                (*_CHOOSE, flag("--yes", help="do not ask")),
+            ),
+        ),
     ),
     Command(
         "retry",
@@ -171,26 +184,25 @@ COMMANDS: Final = (
         _CHOOSE,
     ),
     Command(
-        "drop",
-        "let failures be; nothing leaves the index",
-        "instep drop d_17\ninstep drop --all --dry-run",
-        "failures:run_drop",
-        (*_CHOOSE, flag("--yes", help="do not ask")),
-    ),
-    Command(
-        "holds",
+        "removals",
         "removals that wait for a person",
-        "instep holds\ninstep holds release docs\ninstep holds keep docs",
-        "holds:run",
-        (
-            arg(
-                "action",
-                nargs="?",
-                metavar="release|keep",
-                choices=("release", "keep"),
-                help="release: take the documents out; keep: leave them until the files are back",
+        "instep removals\ninstep removals approve docs\ninstep removals reject docs",
+        "holds:run_list",
+        actions=(
+            Command(
+                "approve",
+                "take the documents out of the index",
+                "instep removals approve docs",
+                "holds:run_approve",
+                _WAITING,
             ),
-            arg("source", nargs="?", metavar="SOURCE", help="as the list shows it"),
+            Command(
+                "reject",
+                "leave the documents in the index until their files are back",
+                "instep removals reject docs",
+                "holds:run_reject",
+                _WAITING,
+            ),
         ),
     ),
     Command(
@@ -308,3 +320,12 @@ COMMANDS: Final = (
     ),
     Command("version", "print the version", "instep version", "completion:run_version"),
 )
+
+OLD_WORDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("failed",): ("failures",),
+    ("drop",): ("failures", "dismiss"),
+    ("holds",): ("removals",),
+    ("holds", "release"): ("removals", "approve"),
+    ("holds", "keep"): ("removals", "reject"),
+}
+"""Commands as the version before named them: they still work, and nothing lists them."""

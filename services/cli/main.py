@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from services.cli import exits
 from services.cli.exits import Stop
 from services.cli.options import Options, common
-from services.cli.parser import build, parse
+from services.cli.parser import build, parse, renamed
 
 Run = Callable[[Namespace, Options], int]
 
@@ -68,6 +68,9 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _run(argv: Sequence[str]) -> int:
+    argv, name_of_today = renamed(argv)
+    if name_of_today:
+        _say(name_of_today, exits.DONE)
     args = parse(argv)
     if args.version:
         args.handler = "completion:run_version"

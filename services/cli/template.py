@@ -18,7 +18,7 @@ TEMPLATE: Final = """\
 # chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
 
 # hold_share = 0.5                # more of the files gone than this, and at least hold_count,
-# hold_count = 20                 # wait for a person: instep holds
+# hold_count = 20                 # wait for a person: instep removals
 
 # [chunking]                      # another value is another index
 # kind = "document"               # document | recursive | fixed

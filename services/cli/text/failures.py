@@ -20,7 +20,7 @@ def lines(
     """
     if not answer["failures"]:
         all_of_them = "nothing is refused, nothing has failed"
-        return ["nothing fits; instep failed shows all" if picked else all_of_them]
+        return ["nothing fits; instep failures shows all" if picked else all_of_them]
     found: list[str] = []
     for group in answer["groups"]:
         members = [

@@ -215,7 +215,7 @@ def _troubles(report: Mapping[str, Any], terminal: Terminal) -> list[str]:
         for t in troubles[:TROUBLES_SHOWN]
     ]
     more = len(troubles) - TROUBLES_SHOWN + report["troubles_more"]
-    tail = [f"and {more:,} more: instep failed, or --json"] if more > 0 else []
+    tail = [f"and {more:,} more: instep failures, or --json"] if more > 0 else []
     return ["", *table(rows, width=terminal.width), *tail]
 
 

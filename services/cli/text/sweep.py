@@ -61,7 +61,7 @@ def _audit(audit: Mapping[str, Any], answer: Mapping[str, Any], terminal: Termin
     parts = [
         f"{plural(audit['submitted'], 'file')} {would}read again" if audit["submitted"] else "",
         f"{plural(audit['removed'], 'document')} {would}removed" if audit["removed"] else "",
-        f"{plural(audit['held'], 'removal')} held: instep holds" if audit["held"] else "",
+        f"{plural(audit['held'], 'removal')} held: instep removals" if audit["held"] else "",
     ]
     said = ", ".join(filter(None, parts))
     return [f"  {source}: {said}"] if said else []
@@ -76,7 +76,7 @@ def _end(answer: Mapping[str, Any], terminal: Terminal) -> str:
     rest = sent - done - failed
     rows = [
         (f"{plural(done, 'document')} put right", done),
-        (f"{plural(failed, 'document')} failed: instep failed", failed),
+        (f"{plural(failed, 'document')} failed: instep failures", failed),
         (f"{plural(rest, 'document')} sent again, not done yet: instep status", rest),
     ]
     said = "; ".join(text for text, count in rows if count)

@@ -149,7 +149,7 @@ def test_what_differed_is_told_with_some_paths():
         "    docs/2.md",
         "    and 2 more",
         "  docs: 1 file read again, 2 documents removed",
-        "2 documents put right; 1 document failed: instep failed; "
+        "2 documents put right; 1 document failed: instep failures; "
         "1 document sent again, not done yet: instep status",
     ]
 
