@@ -17,11 +17,11 @@ GLOBALS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (("--data",), {"metavar": "DIR", "help": "data folder (INSTEP_DATA; default .instep)"}),
     (("--config",), {"metavar": "FILE", "help": "settings (INSTEP_CONFIG; default instep.toml)"}),
     (("--url",), {"metavar": "URL", "help": "gateway to ask (INSTEP_URL)"}),
-    (("--key-file",), {"metavar": "FILE", "help": "key to show it (INSTEP_KEY_FILE)"}),
+    (("--key-file",), {"metavar": "FILE", "help": "key for that gateway (INSTEP_KEY_FILE)"}),
     (("--json",), {"action": "store_true", "help": "print the answer as JSON"}),
-    (("--quiet",), {"action": "store_true", "help": "no progress"}),
-    (("--debug",), {"action": "store_true", "help": "tracebacks"}),
-    (("--no-color",), {"action": "store_true", "help": "no colour (NO_COLOR)"}),
+    (("--quiet",), {"action": "store_true", "help": "print no progress"}),
+    (("--debug",), {"action": "store_true", "help": "print tracebacks"}),
+    (("--no-color",), {"action": "store_true", "help": "print no colour (NO_COLOR)"}),
 )
 DESCRIPTION: Final = """keeps a vector index in step with changing documents
 
@@ -55,7 +55,7 @@ class Parser(ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> Namespace:
-    """Read the arguments; `handler` names who does the work.
+    """Read the arguments; `handler` names the function that does the work.
 
     Raises:
         Stop: they cannot be understood; says what was meant.

@@ -65,7 +65,7 @@ TEMPLATE: Final = """\
 # [gateway]
 # host = "127.0.0.1"
 # port = 8765                     # a taken port: the next free one
-# key_file = "gateway.key"        # one line that everybody shows who asks
+# key_file = "gateway.key"        # one line: the key that every request shows
 
 # [telemetry]
 # log = "auto"                    # auto | text | json

@@ -27,7 +27,7 @@ async def test_the_running_instance_is_found_and_url_overrides_it(served, cli):
 
     elsewhere = await cli("status", "--url", "http://127.0.0.1:9")
     assert elsewhere.status == 3
-    assert "nobody answers at http://127.0.0.1:9" in elsewhere.err
+    assert "no gateway answers at http://127.0.0.1:9" in elsewhere.err
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ def lines(
 
 def _what_to_do(group: Mapping[str, Any]) -> str:
     if group["state"] == "refused":
-        return f"{group['fix']}; it is read again by itself when it changes"
+        return f"{group['fix']}; instep reads it again when it changes"
     if group["state"] == "dropped":
-        return "nothing; a change of the document, or instep retry ID, begins anew"
+        return "nothing; a change of the document, or instep retry ID, tries again"
     return f"{group['fix']}; then: instep retry --code {group['code']}"
 
 

@@ -40,7 +40,7 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
         *table(
             [
                 (f"  instep removals approve {source}", "take the documents out of the index"),
-                (f"  instep removals reject {source}", "leave them there, and ask no more"),
+                (f"  instep removals reject {source}", "leave them in the index, and ask no more"),
             ]
         ),
     ]
