@@ -14,7 +14,7 @@ def generate_embeddings(batch_size: int = 100, *, data: str | Path | None = None
 
     Returns:
         `{"processed": n, "failed": m}`: documents that were sent again and are right by now, and
-        those that ended as failed (`instep failed` says why). Both 0: everything was right.
+        those that ended as failed (`instep failures` says why). Both 0: everything was right.
 
     Raises:
         BusUnavailable: no instance runs; says what to do.

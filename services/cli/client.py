@@ -54,7 +54,7 @@ def ask(
         timeout_s: how long it may load, and how long each answer may take.
 
     Raises:
-        Stop: nobody answers there (status 3), or the answer is no, with its reason.
+        Stop: no gateway answers there (status 3), or the answer is no, with its reason.
     """
     method, target, body = request_of(operation, fields)
     parts = urlsplit(url)
@@ -78,7 +78,7 @@ def ask(
         ) from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise unreachable(f"nobody answers at {url} ({reason})", "instep up PATH") from None
+        raise unreachable(f"no gateway answers at {url} ({reason})", "instep up PATH") from None
     return read(url, status, text)
 
 
@@ -112,7 +112,7 @@ def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, byt
     target = template + (f"?{query}" if query else "")
     if len(target) > ADDRESS_CHARACTERS:
         longest = max(fields, key=lambda name: len(_text(fields[name])))
-        raise Stop(f"{longest}: is too long to be asked for; shorten it")
+        raise Stop(f"{longest}: is too long for an address; shorten it")
     return method, target, None
 
 
@@ -121,7 +121,7 @@ def read(url: str, status: int, text: bytes) -> dict[str, Any]:
     try:
         body = json.loads(text)
     except ValueError:
-        raise unreachable(f"what answers at {url} is not instep (HTTP {status})") from None
+        raise unreachable(f"the program at {url} is not instep (HTTP {status})") from None
     if status < 400 or (status == 503 and "ready" in body):
         return dict(body)
     raise refusal(status, str(body.get("detail", f"HTTP {status}")), str(body.get("fix", "")))

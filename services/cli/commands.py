@@ -48,17 +48,21 @@ class Command:
     handler: str
     """`module:function` below `services.cli`; called with the arguments and the `Options`."""
     args: tuple[Arg, ...] = ()
+    actions: tuple["Command", ...] = ()
+    """Commands that a second word names; without it, the handler of this one is called."""
 
 
 _CHOOSE: Final = (
-    arg("ids", nargs="*", metavar="ID", help="as `instep failed` shows it, or SOURCE/PATH"),
-    arg("--code", default="", metavar="C", help="all with this reason"),
+    arg("ids", nargs="*", metavar="ID", help="as `instep failures` shows it, or SOURCE/PATH"),
+    arg("--code", default="", metavar="C", help="all failures with this reason"),
     arg("--source", default="", metavar="S", help="only of this source"),
     arg("--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"),
     arg("--path", default="", metavar="GLOB", help="only with such a path, as 'guide/*.md'"),
-    flag("--all", help="all of them"),
-    flag("--dry-run", help="say what would be done"),
+    flag("--all", help="all failures"),
+    flag("--dry-run", help="show the plan; change nothing"),
 )
+
+_WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` shows it"),)
 
 COMMANDS: Final = (
     Command(
@@ -67,13 +71,13 @@ COMMANDS: Final = (
         "instep up ./docs\ninstep up ./docs ./wiki --once --json",
         "up:run",
         (
-            arg("paths", nargs="*", metavar="PATH", help="folders; none: those of instep.toml"),
-            arg("--source", metavar="NAME", help="name of the folder's documents"),
+            arg("paths", nargs="*", metavar="PATH", help="folders; default: those of instep.toml"),
+            arg("--source", metavar="NAME", help="name for the folder as a source"),
             arg("--include", action="append", default=[], metavar="G", help="only these files"),
             arg("--exclude", action="append", default=[], metavar="G", help="not these files"),
             flag("--once", help="end when everything is in step"),
             flag("--strict", help="with --once: status 1 when a document was refused"),
-            arg("--port", type=int, metavar="N", help="of the gateway; 0: any"),
+            arg("--port", type=int, metavar="N", help="port of the gateway; 0: any free one"),
         ),
     ),
     Command(
@@ -97,7 +101,7 @@ COMMANDS: Final = (
     ),
     Command(
         "search",
-        "ask the index",
+        "search the index",
         'instep search "how do I rotate a key" -n 3 --explain\n'
         'instep search backup --filter "source:docs -path:old/"',
         "search:run",
@@ -114,17 +118,17 @@ COMMANDS: Final = (
     ),
     Command(
         "status",
-        "how far the index is behind",
+        "show how far the index is behind",
         "instep status\ninstep status --watch\ninstep status --pending",
         "status:run",
         (
-            flag("--watch", help="again every second"),
+            flag("--watch", help="show it again every second"),
             flag("--pending", help="list the documents that are not searchable yet"),
         ),
     ),
     Command(
         "show",
-        "one document: state, why, times, chunks",
+        "show one document: state, reason, times, chunks",
         "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
         "show:run",
         (
@@ -142,16 +146,21 @@ COMMANDS: Final = (
         (
             arg("files", nargs="+", metavar="FILE", help="- is standard input"),
             arg("--source", required=True, metavar="S", help="source of the documents"),
-            arg("--path", metavar="P", help="path of the document; the file's as typed without"),
-            arg("--wait", type=float, metavar="S", help="until searchable, at most S seconds"),
-            flag("--delete", help="take the documents out"),
+            arg("--path", metavar="P", help="path of the document; default: FILE as typed"),
+            arg(
+                "--wait",
+                type=float,
+                metavar="S",
+                help="wait at most S seconds for search to find them",
+            ),
+            flag("--delete", help="remove the documents from the index"),
             flag("--jsonl", help="FILE holds submissions, one JSON object a line"),
         ),
     ),
     Command(
-        "failed",
-        "refused and failed documents, and what to do",
-        "instep failed\ninstep failed --code encrypted",
+        "failures",
+        "list refused and failed documents, and how to mend them",
+        "instep failures\ninstep failures --code encrypted\ninstep failures dismiss d_17",
         "failures:run_list",
         (
             arg("--source", default="", metavar="S", help="only of this source"),
@@ -162,6 +171,15 @@ COMMANDS: Final = (
             arg("--path", default="", metavar="GLOB", help="only with such a path"),
             arg("--state", default="", metavar="S", help="only refused, failed or dropped ones"),
         ),
+        (
+            Command(
+                "dismiss",
+                "stop listing failures; nothing leaves the index",
+                "instep failures dismiss d_17\ninstep failures dismiss --all --dry-run",
+                "failures:run_dismiss",
+                (*_CHOOSE, flag("--yes", help="do not ask")),
+            ),
+        ),
     ),
     Command(
         "retry",
@@ -171,31 +189,30 @@ COMMANDS: Final = (
         _CHOOSE,
     ),
     Command(
-        "drop",
-        "let failures be; nothing leaves the index",
-        "instep drop d_17\ninstep drop --all --dry-run",
-        "failures:run_drop",
-        (*_CHOOSE, flag("--yes", help="do not ask")),
-    ),
-    Command(
-        "holds",
-        "removals that wait for a person",
-        "instep holds\ninstep holds release docs\ninstep holds keep docs",
-        "holds:run",
-        (
-            arg(
-                "action",
-                nargs="?",
-                metavar="release|keep",
-                choices=("release", "keep"),
-                help="release: take the documents out; keep: leave them until the files are back",
+        "removals",
+        "list removals that wait for your decision",
+        "instep removals\ninstep removals approve docs\ninstep removals reject docs",
+        "holds:run_list",
+        actions=(
+            Command(
+                "approve",
+                "take the documents out of the index",
+                "instep removals approve docs",
+                "holds:run_approve",
+                _WAITING,
             ),
-            arg("source", nargs="?", metavar="SOURCE", help="as the list shows it"),
+            Command(
+                "reject",
+                "leave the documents in the index until their files are back",
+                "instep removals reject docs",
+                "holds:run_reject",
+                _WAITING,
+            ),
         ),
     ),
     Command(
         "validate",
-        "check that the index holds what it should",
+        "compare the index with the ledger, and ask sample questions",
         "instep validate\ninstep validate --queries golden.jsonl",
         "validate:run",
         (
@@ -206,16 +223,16 @@ COMMANDS: Final = (
     ),
     Command(
         "report",
-        "what a batch did, and how it was checked",
+        "show the outcome of a batch and of its checks",
         "instep report\ninstep report last --source docs --html report.html\n"
         "instep report --list\ninstep report --history --source docs",
         "report:run",
         (
-            arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; last (default)"),
+            arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; default: last"),
             arg("--source", default="", metavar="S", help="only of this source"),
-            arg("--html", metavar="FILE", help="write it as a page; - is standard output"),
-            flag("--list", help="the last batches"),
-            flag("--history", help="how batches and `validate` were judged over time"),
+            arg("--html", metavar="FILE", help="write an HTML page; - is standard output"),
+            flag("--list", help="list the last batches"),
+            flag("--history", help="list the verdicts on batches and of `validate`"),
             arg("-n", "--limit", type=int, default=20, metavar="N", help="lines of a list"),
         ),
     ),
@@ -231,32 +248,32 @@ COMMANDS: Final = (
                 type=int,
                 default=100,
                 metavar="N",
-                help="documents sent again at a time; 100 is the default",
+                help="documents sent again at a time; default: 100",
             ),
-            flag("--force", help="take out rows that nobody knows, however many"),
+            flag("--force", help="remove the rows of unknown documents, however many"),
         ),
     ),
     Command(
         "doctor",
-        "look at everything that instep stands on",
+        "check settings, data folder, bus, store, model and sources",
         "instep doctor\ninstep doctor --format json",
         "doctor:run",
-        (arg("--format", choices=("text", "json"), default="text", help="of the report"),),
+        (arg("--format", choices=("text", "json"), default="text", help="format of the report"),),
     ),
     Command(
         "settings",
-        "the settings in force, and from where",
+        "show the settings in force, and their origins",
         "instep settings\ninstep settings --check instep.toml\ninstep settings --init",
         "settings:run",
         (
-            arg("--check", nargs="?", const="", metavar="FILE", help="tell every fault of a file"),
+            arg("--check", nargs="?", const="", metavar="FILE", help="list every fault of FILE"),
             flag("--schema", help="print the JSON Schema, for editors"),
             flag("--init", help="write a commented instep.toml"),
         ),
     ),
     Command(
         "provision",
-        "create what instep needs on the bus",
+        "create the streams and buckets of instep on the bus",
         "instep provision",
         "up:run_provision",
     ),
@@ -268,7 +285,7 @@ COMMANDS: Final = (
         "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
         "keys:run",
         (
-            arg("folder", metavar="DIR", help="where keys and nats.conf go; keys there are kept"),
+            arg("folder", metavar="DIR", help="folder for keys and nats.conf; keys in it are kept"),
             arg(
                 "--source",
                 action="append",
@@ -276,11 +293,11 @@ COMMANDS: Final = (
                 metavar="S",
                 help="also a key that may only publish documents of this source",
             ),
-            flag("--force", help="make every key anew; services need the new ones"),
-            arg("--owner", type=int, metavar="UID", help="user id that the files shall belong to"),
-            arg("--store", default="/data", metavar="DIR", help="where the server keeps its data"),
-            arg("--listen", default="0.0.0.0:4222", metavar="H:P", help="of the server"),
-            arg("--http", default="0.0.0.0:8222", metavar="H:P", help="of its monitoring"),
+            flag("--force", help="replace every key; services need the new ones"),
+            arg("--owner", type=int, metavar="UID", help="user id of the owner of the files"),
+            arg("--store", default="/data", metavar="DIR", help="data folder of the server"),
+            arg("--listen", default="0.0.0.0:4222", metavar="H:P", help="address of the server"),
+            arg("--http", default="0.0.0.0:8222", metavar="H:P", help="address of its monitoring"),
             arg(
                 "--cluster",
                 default="nats-1,nats-2,nats-3",
@@ -295,8 +312,8 @@ COMMANDS: Final = (
         "instep contracts\ninstep contracts --check",
         "contracts:run",
         (
-            flag("--check", help="change nothing; status 1 when a file is not as it should be"),
-            arg("--out", default="docs/contracts", metavar="DIR", help="where they are"),
+            flag("--check", help="only compare; status 1 when a file differs"),
+            arg("--out", default="docs/contracts", metavar="DIR", help="folder of the schemas"),
         ),
     ),
     Command(
@@ -308,3 +325,12 @@ COMMANDS: Final = (
     ),
     Command("version", "print the version", "instep version", "completion:run_version"),
 )
+
+OLD_WORDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("failed",): ("failures",),
+    ("drop",): ("failures", "dismiss"),
+    ("holds",): ("removals",),
+    ("holds", "release"): ("removals", "approve"),
+    ("holds", "keep"): ("removals", "reject"),
+}
+"""Commands as the version before named them: they still work, and nothing lists them."""

@@ -1,4 +1,4 @@
-"""`instep failed`, `retry` and `drop`."""
+"""`instep failures`, `failures dismiss` and `retry`."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from services.cli.terminal import Terminal, plural, print_json
 from services.cli.text import failures as text
 
 AT_ONCE: Final = 200
-"""Failures of one request: each is answered long before anybody gives up waiting."""
+"""Failures of one request: an answer to so many comes long before the request times out."""
 PICKS: Final = ("code", "source", "stage", "path")
 
 
@@ -36,14 +36,14 @@ def run_retry(args: Namespace, options: Options) -> int:
     return _act(args, options, "retry", "retried")
 
 
-def run_drop(args: Namespace, options: Options) -> int:
-    """Let the failures be, after asking."""
+def run_dismiss(args: Namespace, options: Options) -> int:
+    """Stop listing the failures, after asking."""
     if not args.dry_run and not args.yes and sys.stdin.isatty() and not options.json:
         found = ask(options, "drop", _fields(args, dry_run=True))
-        print(f"{plural(found['done'], 'failure')} will be dropped. Go on? [y/N] ", end="")
+        print(f"{plural(found['done'], 'failure')} will be dismissed. Go on? [y/N] ", end="")
         if input().strip().lower() not in ("y", "yes"):
-            raise Stop("nothing was dropped")
-    return _act(args, options, "drop", "dropped")
+            raise Stop("nothing was dismissed")
+    return _act(args, options, "drop", "dismissed")
 
 
 def _act(args: Namespace, options: Options, operation: str, verb: str) -> int:
@@ -79,6 +79,6 @@ def _fields(args: Namespace, *, dry_run: bool) -> dict[str, object]:
     picks = {name: getattr(args, name) for name in PICKS}
     if not (args.ids or args.all or any(picks.values())):
         raise Stop(
-            "nothing is chosen", fix="give an ID (instep failed), --code C, --path GLOB or --all"
+            "nothing is chosen", fix="give an ID (instep failures), --code C, --path GLOB or --all"
         )
     return {"ids": args.ids, "all": args.all, "dry_run": dry_run, **picks}

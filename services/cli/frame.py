@@ -70,9 +70,9 @@ def in_step_line(summary: Mapping[str, Any]) -> str:
     text = f"{word} after {seconds(summary['elapsed_s'])}: {found}, {rows} searchable"
     bad = [f"{documents[name]:,} {name}" for name in ("refused", "failed") if documents.get(name)]
     if bad:
-        text += f"; {', '.join(bad)} (instep failed)"
+        text += f"; {', '.join(bad)} (instep failures)"
     if documents.get("held"):
-        text += f"; {documents['held']:,} removals held (instep holds)"
+        text += f"; {documents['held']:,} removals held (instep removals)"
     if summary.get("problem_count"):
         text += f"; {plural(summary['problem_count'], 'path')} cannot be read or named"
     return text

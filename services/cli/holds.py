@@ -1,4 +1,4 @@
-"""`instep holds`: removals that wait for a person."""
+"""`instep removals`: removals that wait for a person."""
 
 import sys
 import time
@@ -7,19 +7,16 @@ from typing import Final
 
 from services.cli import exits
 from services.cli.ask import ask
-from services.cli.exits import Stop
 from services.cli.options import Options
 from services.cli.terminal import Terminal, print_json
 from services.cli.text import holds as text
 
 TIMEOUT_S: Final = 600.0
-"""A release lists the whole folder first."""
+"""An approval lists the whole folder first."""
 
 
-def run(args: Namespace, options: Options) -> int:
-    """List what waits, or decide about one source; status 1 when nothing was done."""
-    if args.action is not None:
-        return _decide(args, options)
+def run_list(_: Namespace, options: Options) -> int:
+    """Print the removals that wait, and how to decide about them."""
     answer = ask(options, "holds", {})
     if options.json:
         print_json(answer)
@@ -29,15 +26,20 @@ def run(args: Namespace, options: Options) -> int:
     return exits.DONE
 
 
-def _decide(args: Namespace, options: Options) -> int:
-    if not args.source:
-        raise Stop(
-            f"holds {args.action}: of which source?",
-            fix=f"instep holds lists them; then: instep holds {args.action} SOURCE",
-        )
-    answer = ask(options, args.action, {"source": args.source}, timeout_s=TIMEOUT_S)
+def run_approve(args: Namespace, options: Options) -> int:
+    """Take the documents of a source out of the index; status 1 when nothing was done."""
+    return _decide(args.source, options, "release")
+
+
+def run_reject(args: Namespace, options: Options) -> int:
+    """Leave the documents of a source in the index; status 1 when nothing was done."""
+    return _decide(args.source, options, "keep")
+
+
+def _decide(source: str, options: Options, operation: str) -> int:
+    answer = ask(options, operation, {"source": source}, timeout_s=TIMEOUT_S)
     if options.json:
         print_json(answer)
     else:
-        print(text.decided(answer, args.action))
+        print(text.decided(answer, operation))
     return exits.DONE if answer["done"] else exits.NEEDS_YOU

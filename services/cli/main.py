@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from services.cli import exits
 from services.cli.exits import Stop
 from services.cli.options import Options, common
-from services.cli.parser import build, parse
+from services.cli.parser import build, parse, renamed
 
 Run = Callable[[Namespace, Options], int]
 
@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
-        # whoever read has enough; the interpreter's own flush would complain again
+        # the reader has enough; the interpreter's own flush would complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.DONE
     except Exception as error:
@@ -64,10 +64,13 @@ def explain(error: Exception) -> tuple[str, int]:
             return str(error), exits.CHANGE_SOMETHING
         case _:
             kind = type(error).__name__
-            return f"a fault of instep ({kind}); the same with --debug says where", exits.BUG
+            return f"a fault of instep ({kind}). Fix: report what --debug prints", exits.BUG
 
 
 def _run(argv: Sequence[str]) -> int:
+    argv, name_of_today = renamed(argv)
+    if name_of_today:
+        _say(name_of_today, exits.DONE)
     args = parse(argv)
     if args.version:
         args.handler = "completion:run_version"

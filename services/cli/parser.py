@@ -2,23 +2,26 @@
 
 import re
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from services.cli import suggest
-from services.cli.commands import COMMANDS, Command
+from services.cli.commands import COMMANDS, OLD_WORDS, Command
 from services.cli.exits import Stop
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
 
 GLOBALS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (("--data",), {"metavar": "DIR", "help": "data folder (INSTEP_DATA; default .instep)"}),
     (("--config",), {"metavar": "FILE", "help": "settings (INSTEP_CONFIG; default instep.toml)"}),
     (("--url",), {"metavar": "URL", "help": "gateway to ask (INSTEP_URL)"}),
-    (("--key-file",), {"metavar": "FILE", "help": "key to show it (INSTEP_KEY_FILE)"}),
+    (("--key-file",), {"metavar": "FILE", "help": "key for that gateway (INSTEP_KEY_FILE)"}),
     (("--json",), {"action": "store_true", "help": "print the answer as JSON"}),
-    (("--quiet",), {"action": "store_true", "help": "no progress"}),
-    (("--debug",), {"action": "store_true", "help": "tracebacks"}),
-    (("--no-color",), {"action": "store_true", "help": "no colour (NO_COLOR)"}),
+    (("--quiet",), {"action": "store_true", "help": "print no progress"}),
+    (("--debug",), {"action": "store_true", "help": "print tracebacks"}),
+    (("--no-color",), {"action": "store_true", "help": "print no colour (NO_COLOR)"}),
 )
 DESCRIPTION: Final = """keeps a vector index in step with changing documents
 
@@ -52,7 +55,7 @@ class Parser(ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> Namespace:
-    """Read the arguments; `handler` names who does the work.
+    """Read the arguments; `handler` names the function that does the work.
 
     Raises:
         Stop: they cannot be understood; says what was meant.
@@ -60,28 +63,82 @@ def parse(argv: Sequence[str]) -> Namespace:
     """
     parser = build()
     first = argv[0].partition("=")[0] if argv else ""
-    if first.startswith("--") and first not in _options_of(None):
-        raise Stop(suggest.unknown_options([first], _options_of(None), "instep"))
+    if first.startswith("--") and first not in _options_of(()):
+        raise Stop(suggest.unknown_options([first], _options_of(()), "instep"))
     try:
         args, unknown = parser.parse_known_args(argv)
     except Missing:
         # a question that begins with a dash is read as an option, and missed as a question
-        command = next((c for word in argv for c in COMMANDS if c.name == word), None)
-        if command and (words := _no_options(argv, _options_of(command.name))):
-            raise _unknown(words, command) from None
+        named = _named([argv[at] for at in _plain(argv)])
+        if named and (words := _no_options(argv, _options_of(named))):
+            raise _unknown(words, named) from None
         raise
-    if unknown:
-        raise _unknown(unknown, next(c for c in COMMANDS if c.name == args.command))
+    named = _named([word for word in (args.command, args.action) if word])
+    if words := unknown or _misplaced(args, named):
+        raise _unknown(words, named)
     return args
 
 
-def _unknown(words: Sequence[str], command: Command) -> Stop:
+def renamed(argv: Sequence[str]) -> tuple[list[str], str]:
+    """Replace the words that the version before used for a command. Pure.
+
+    Returns:
+        The arguments, and a line that names the new words; empty where nothing was replaced.
+    """
+    places = _plain(argv)[:2]
+    words = [argv[place] for place in places]
+    old = next((tuple(words[:n]) for n in (2, 1) if tuple(words[:n]) in OLD_WORDS), ())
+    if not old:
+        return list(argv), ""
+    new, first = OLD_WORDS[old], places[0]
+    rest = [w for place, w in enumerate(argv) if place > first and place not in places[: len(old)]]
+    said = f"{' '.join(old)!r} is now called {' '.join(new)!r}; the next version takes only the new"
+    return [*argv[:first], *new, *rest], f"{said} name"
+
+
+def _plain(argv: Sequence[str]) -> list[int]:
+    """Places of the words that are neither options for every command nor their values."""
+    takes_value = {flags[0] for flags, options in GLOBALS if "metavar" in options}
+    found, is_value = [], False
+    for place, word in enumerate(argv):
+        if not (is_value or word.startswith("-")):
+            found.append(place)
+        is_value = not is_value and word in takes_value
+    return found
+
+
+def _named(words: Sequence[str]) -> list[Command]:
+    """The command that the first word names, and its action that the second one names."""
+    named: list[Command] = []
+    for word in words:
+        commands = named[-1].actions if named else COMMANDS
+        found = next((command for command in commands if command.name == word), None)
+        if found is None:
+            break
+        named.append(found)
+    return named
+
+
+def _misplaced(args: Namespace, named: Sequence[Command]) -> list[str]:
+    """Options that were given to a command, and that its action does not take."""
+    known = _options_of(named)
+    outer = (argument for command in named[:-1] for argument in command.args)
+    return [
+        argument.flags[0]
+        for argument in outer
+        if argument.flags[0] not in known and getattr(args, _name(argument.flags))
+    ]
+
+
+def _unknown(words: Sequence[str], named: Sequence[Command]) -> Stop:
     takes_words = any(
         not argument.flags[0].startswith("-") and "choices" not in argument.options
+        for command in named[-1:]
         for argument in command.args
     )
-    known = _options_of(command.name)
-    return Stop(suggest.unknown_options(words, known, command.name, takes_words=takes_words))
+    name = " ".join(command.name for command in named) or "instep"
+    known = _options_of(named)
+    return Stop(suggest.unknown_options(words, known, name, takes_words=takes_words))
 
 
 def _no_options(argv: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -104,25 +161,39 @@ def build() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    defaults = {"command": None, "handler": None, "version": False}
+    defaults = {"command": None, "action": None, "handler": None, "version": False}
     parser.set_defaults(**defaults, **{_name(flags): None for flags, _ in GLOBALS[:3]})
     parser.set_defaults(**{_name(flags): False for flags, _ in GLOBALS[3:]})
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=command.help,
-            epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.split("\n")),
-            formatter_class=RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        sub.set_defaults(handler=command.handler)
-        for argument in command.args:
-            sub.add_argument(*argument.flags, **argument.options)
-        _add_globals(sub)
+        _add(commands, command)
     _add_globals(parser)
     return parser
+
+
+def _add(
+    commands: "_SubParsersAction[Parser]",
+    command: Command,
+    given: Collection[tuple[str, ...]] = (),
+) -> None:
+    """`given`: options that may stand before the command, too; an absent one undoes none."""
+    parser = commands.add_parser(
+        command.name,
+        help=command.help,
+        description=command.help,
+        epilog="example:\n" + "\n".join(f"  {line}" for line in command.example.split("\n")),
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(handler=command.handler)
+    for argument in command.args:
+        absent = {"default": SUPPRESS} if argument.flags in given else {}
+        parser.add_argument(*argument.flags, **{**argument.options, **absent})
+    if command.actions:
+        actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+        for action in command.actions:
+            _add(actions, action, given={argument.flags for argument in command.args})
+    _add_globals(parser)
 
 
 def _add_globals(parser: ArgumentParser) -> None:
@@ -132,8 +203,8 @@ def _add_globals(parser: ArgumentParser) -> None:
         group.add_argument(*flags, **options, default=SUPPRESS)
 
 
-def _options_of(command: str | None) -> list[str]:
-    own = next((c.args for c in COMMANDS if c.name == command), ())
+def _options_of(named: Sequence[Command]) -> list[str]:
+    own = named[-1].args if named else ()
     flags = [flag for argument in own for flag in argument.flags if flag.startswith("-")]
     return [*flags, *(flag for names, _ in GLOBALS for flag in names), "--help", "--version"]
 

@@ -45,7 +45,7 @@ class Faulty:
 def of_args(args: Namespace) -> list[Submission | Faulty]:
     """What the command names, in order. Raises Stop when a file cannot be sent at all."""
     if args.path and (len(args.files) > 1 or args.jsonl):
-        raise Stop("--path names one document, and there are several")
+        raise Stop("--path names one document, and several were given")
     found: list[Submission | Faulty] = []
     for name in args.files:
         found += _lines(name) if args.jsonl else [_file(name, args)]

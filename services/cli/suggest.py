@@ -1,4 +1,4 @@
-"""What somebody may have meant. Pure."""
+"""Suggestions for mistyped words. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def unknown_command(word: str, known: Iterable[str]) -> str:
 def unknown_options(
     words: Iterable[str], known: Iterable[str], command: str, *, takes_words: bool = False
 ) -> str:
-    """One line for arguments that nobody takes.
+    """One line for arguments that the command does not take.
 
     Args:
         takes_words: the command asks for words of the person's own, which may begin with a dash.

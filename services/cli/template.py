@@ -18,7 +18,7 @@ TEMPLATE: Final = """\
 # chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
 
 # hold_share = 0.5                # more of the files gone than this, and at least hold_count,
-# hold_count = 20                 # wait for a person: instep holds
+# hold_count = 20                 # wait for a person: instep removals
 
 # [chunking]                      # another value is another index
 # kind = "document"               # document | recursive | fixed
@@ -65,7 +65,7 @@ TEMPLATE: Final = """\
 # [gateway]
 # host = "127.0.0.1"
 # port = 8765                     # a taken port: the next free one
-# key_file = "gateway.key"        # one line that everybody shows who asks
+# key_file = "gateway.key"        # one line: the key that every request shows
 
 # [telemetry]
 # log = "auto"                    # auto | text | json

@@ -37,5 +37,5 @@ def _room(tight: list[StreamCapacity]) -> CheckView:
         level="FAIL" if full else "WARN",
         text=f"{'full' if full else 'nearly full'}: {named}; "
         f"{'work waits, nothing is lost' if full else 'work will wait when it is full'}",
-        fix="instep status shows which stage is behind: start more of it, or drop dead letters",
+        fix="instep status shows which stage is behind: start more of it, or dismiss dead letters",
     )

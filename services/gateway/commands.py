@@ -94,10 +94,10 @@ class InstanceCommands:
 
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
-            return False, "it is no document's: see what to do; then drop it"
+            return False, "it is no document's: see what to do; then dismiss it"
         entry = await self.ledger.get(failure.doc_key)  # the list may be a moment old
         if failure.state != "dropped" and entry and state(entry.record).word == "dropped":
-            return False, "it has just been dropped; say it again to try it all the same"
+            return False, "it has just been dismissed; say it again to try it all the same"
         newest = await self.changes.newest(failure.source, failure.doc_key)
         if newest and newest.readable is None:
             return await self._read_again(failure.source)
@@ -127,7 +127,7 @@ class InstanceCommands:
         if entry is None or failed is None or state(entry.record).word not in ("failed", "dropped"):
             return False, "it is over already"
         if failed.dropped:
-            return False, "it is dropped already"
+            return False, "it is dismissed already"
         try:
             dropped = replace(entry.record, failed=replace(failed, dropped=True))
             await self.ledger.update(failure.doc_key, dropped, expect=entry.at)

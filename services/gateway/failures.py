@@ -90,7 +90,7 @@ def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool
 def _letter_fix(letter: DeadLetter) -> str:
     of_document = letter.document is not None and letter.document.path
     first = "instep validate" if of_document else "send it again, put right"
-    return f"{first}; then: instep drop {letter_id(letter.id)}"
+    return f"{first}; then: instep failures dismiss {letter_id(letter.id)}"
 
 
 def _title(letter: DeadLetter) -> str:

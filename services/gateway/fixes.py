@@ -19,7 +19,7 @@ def fix(state: State, document: str) -> str:
     """
     first = explained(state.reason.code).fix if state.reason else "instep doctor"
     if state.word == "refused":
-        return f"{first}; it is read again by itself when it changes"
+        return f"{first}; instep reads it again when it changes"
     if state.word == "failed" and is_unread(state):
         return f"{first}; a file is read again by: instep retry {document}; else send it anew"
     if state.word == "failed":

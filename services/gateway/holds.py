@@ -47,7 +47,7 @@ async def keep(watched: Watched, source: str) -> HoldAnswer:
     await _find(holds, source)
     kept = await holds.keep(source)
     detail = (
-        "they are found by search until their files come back, or until they are released; "
+        "they are found by search until their files come back, or until their removal is approved; "
         "removals that come on top will wait and ask again"
     )
     return HoldAnswer(
@@ -80,5 +80,5 @@ def _why_not(left: Hold | None) -> str:
         return "the files are back: there is nothing to remove"
     return (
         f"much more has vanished by now, {left.vanished:,} of {left.of:,}: "
-        "look at instep holds, and release again"
+        "look at instep removals, and approve again"
     )

@@ -207,7 +207,7 @@ class InstanceQueries:
         if not count:
             return ()
         text = f"the newest change, or the record, of {count:,} documents cannot be read"
-        fix = "instep sweep; what it cannot put right is listed by: instep failed"
+        fix = "instep sweep; what it cannot put right is listed by: instep failures"
         return (CheckView(name="changes", level="WARN", text=text, fix=fix),)
 
     async def _lag(self) -> Sequence[CheckView]:

@@ -139,7 +139,7 @@ class Guard:
         self._set(held)
         if held and waiting(held) and not waiting(before):
             many = f"{held.vanished:,} of {held.of:,}"
-            self._say("held", f"{many} vanished, nothing is removed: instep holds")
+            self._say("held", f"{many} vanished, nothing is removed: instep removals")
 
     def _set(self, held: Held | None) -> None:
         self.progress.held += waiting(held) - waiting(self.held)

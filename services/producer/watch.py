@@ -144,7 +144,7 @@ class FolderWatch:
             self._asked.refuse(error)
             if self._sync.health.error != str(error):
                 self._sync.health.error = str(error)
-                self._say("notice", f"{error}; nothing is removed, it is tried again")
+                self._say("notice", f"{error}; no document is removed; the folder is tried again")
         except BusUnavailable as error:
             self._when.list_in(RETRY_S)
             log.warning("listing_interrupted", reason=str(error))

@@ -78,7 +78,7 @@ def test_nothing_is_lost_when_containers_are_killed_in_the_middle(compose):
     assert compose.encoded() == 0
     assert len(compose.found("zebra")) == 200
     assert compose.found("lantern") == ["first.md"]
-    assert compose.json("failed")["total"] == 0
+    assert compose.json("failures")["total"] == 0
 
 
 @pytest.mark.slow

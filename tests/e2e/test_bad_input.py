@@ -167,7 +167,7 @@ def test_bad_files_and_messages_harm_nobody_and_are_told_without_their_content(i
     wait_until(lambda: "forged.md" in instep.found("Forged"), within_s=180)
 
     def all_listed():
-        found = instep.json("failed", status=(0, 1))
+        found = instep.json("failures", status=(0, 1))
         known = {failure["path"] for failure in found["failures"]}
         return found if known >= FILES.keys() else None
 

@@ -27,7 +27,7 @@ async def test_the_running_instance_is_found_and_url_overrides_it(served, cli):
 
     elsewhere = await cli("status", "--url", "http://127.0.0.1:9")
     assert elsewhere.status == 3
-    assert "nobody answers at http://127.0.0.1:9" in elsewhere.err
+    assert "no gateway answers at http://127.0.0.1:9" in elsewhere.err
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_the_running_instance_is_found_and_url_overrides_it(served, cli):
         (["search", "x", "--filter", "sorce:docs"], "did you mean source:docs?"),
         (["search", "x", "-n", "900"], "limit"),
         (["retry", "f_nosuch"], "is no failure"),
-        (["drop"], "nothing is chosen"),
+        (["failures", "dismiss"], "nothing is chosen"),
     ],
 )
 async def test_no_is_one_line_and_status_2(served, cli, args, said):
@@ -62,18 +62,18 @@ async def test_show_finds_a_document_by_the_file_it_comes_from(served, cli):
         assert (done.status, done.json()["doc_key"]) == (0, key), name
 
 
-async def test_failures_are_listed_retried_and_dropped(served, cli):
+async def test_failures_are_listed_retried_and_dismissed(served, cli):
     await served.begin("big.csv", ["big"])
     await served.fail("big.csv")
 
-    listed = (await cli("failed", "--json")).json()["failures"]
+    listed = (await cli("failures", "--json")).json()["failures"]
     plan = await cli("retry", "--all", "--dry-run")
-    dropped = await cli("drop", listed[0]["id"])
+    dismissed = await cli("failures", "dismiss", listed[0]["id"])
 
     assert listed[0]["document"] == "docs/big.csv"
     assert listed[0]["code"] == "exhausted"
     assert "nothing was done: 1 failure would be retried" in plan.out
-    assert (dropped.status, dropped.out.splitlines()[-1]) == (0, "1 failure dropped")
+    assert (dismissed.status, dismissed.out.splitlines()[-1]) == (0, "1 failure dismissed")
 
 
 async def test_doctor_asks_the_instance(served, cli):

@@ -25,7 +25,7 @@ def instep(instep):
 
 
 def failures_of(instep):
-    listed = instep.json("failed", status=(0, 1))["failures"]
+    listed = instep.json("failures", status=(0, 1))["failures"]
     return {row["path"]: row for row in listed}
 
 
@@ -66,9 +66,9 @@ def test_each_failure_has_a_reason_and_a_retry_and_harms_nobody(instep, notes):
     assert instep.json("status")["documents"]["failed"] == 2
     assert instep.json("show", "refused.md")["state"] == "failed"
 
-    dropped = instep.json("drop", "nan.md", "--yes")
+    dismissed = instep.json("failures", "dismiss", "nan.md", "--yes")
     retried = instep.json("retry", "--code", "model_failed", status=(0, 1))
     wait_until(lambda: set(failures_of(instep)) == {"refused.md"}, within_s=180)
 
-    assert (dropped["done"], retried["done"]) == (1, 1)
+    assert (dismissed["done"], retried["done"]) == (1, 1)
     assert instep.json("show", "nan.md")["state"] == "dropped"

@@ -30,24 +30,24 @@ def test_most_of_a_folder_vanishes_and_a_person_releases_it(instep, docs, tmp_pa
     (docs / "guide").rename(tmp_path / "gone")
     wait_until(lambda: held(instep) == 25)
     status = instep.json("status")
-    listed = instep.json("holds")
-    shown = instep("holds")
+    listed = instep.json("removals")
+    shown = instep("removals")
 
     assert status["in_step"] is False
     assert len(instep.found("lantern")) == 30
     assert [(h["source"], h["vanished"], h["of"]) for h in listed["holds"]] == [("docs", 25, 30)]
     assert shown.returncode == 0
-    assert "instep holds release docs" in shown.stdout
-    assert "instep holds" in instep.logs()
+    assert "instep removals approve docs" in shown.stdout
+    assert "instep removals" in instep.logs()
 
-    wrong = instep("holds", "release", "dcos")
+    wrong = instep("removals", "approve", "dcos")
     assert (wrong.returncode, "did you mean 'docs'?" in wrong.stderr) == (2, True)
 
-    released = instep("holds", "release", "docs")
+    released = instep("removals", "approve", "docs")
     assert (released.returncode, released.stdout) == (0, "docs: 25 documents removed\n")
     wait_until(lambda: len(instep.found("lantern")) == 5)
     wait_until(lambda: held(instep) == 0)
-    assert instep("holds").stdout == "no removal is held\n"
+    assert instep("removals").stdout == "no removal is held\n"
     wait_until(lambda: instep.json("status")["in_step"])
 
 
@@ -60,7 +60,7 @@ def test_once_ends_with_status_1_while_removals_wait_and_0_when_they_are_kept(
     waiting = instep.json("up", docs, "--once", status=(1,))
     instep.up(docs)
     wait_until(lambda: held(instep) == 25)
-    kept = instep.json("holds", "keep", "docs")
+    kept = instep.json("removals", "reject", "docs")
     in_step = wait_until(lambda: instep.json("status")["in_step"])
     instep.stop()
     after = instep.json("up", docs, "--once")
@@ -69,7 +69,7 @@ def test_once_ends_with_status_1_while_removals_wait_and_0_when_they_are_kept(
     assert waiting["documents"]["searchable"] == 30
     assert (kept["done"], kept["documents"], in_step) == (True, 25, True)
     assert (after["documents"]["held"], after["documents"]["searchable"]) == (0, 30)
-    listed = instep.json("holds")  # no instance is running
+    listed = instep.json("removals")  # no instance is running
     assert [(h["kept"], h["vanished"]) for h in listed["holds"]] == [(True, 25)]
 
 
@@ -109,27 +109,27 @@ def test_more_on_top_of_what_is_kept_asks_again(instep, docs, tmp_path):
     wait_until(lambda: searchable(instep) == 30)
     (docs / "old").rename(tmp_path / "old")  # together: few at a time would not be held
     wait_until(lambda: held(instep) == 6)
-    instep.json("holds", "keep", "docs")
+    instep.json("removals", "reject", "docs")
     wait_until(lambda: held(instep) == 0)
     (docs / "n29.md").unlink()
     wait_until(lambda: held(instep) == 7)
-    released = instep.json("holds", "release", "docs")
+    released = instep.json("removals", "approve", "docs")
     wait_until(lambda: len(instep.found("lantern")) == 23)
 
     assert (released["done"], released["documents"]) == (True, 7)
 
 
-@pytest.mark.parametrize(("word", "left"), [("release", 5), ("keep", 30)], ids=["released", "kept"])
+@pytest.mark.parametrize(("word", "left"), [("approve", 5), ("reject", 30)])
 def test_what_is_decided_between_two_runs_is_done_by_the_next(instep, docs, tmp_path, word, left):
     instep.json("up", docs, "--once")
     (docs / "guide").rename(tmp_path / "gone")
     instep.json("up", docs, "--once", status=(1,))
 
-    listed = instep.json("holds")
+    listed = instep.json("removals")
     status = instep.json("status")
-    wrong = instep("holds", word, "dcos")
-    decided = instep.json("holds", word, "docs")
-    after = instep.json("holds")
+    wrong = instep("removals", word, "dcos")
+    decided = instep.json("removals", word, "docs")
+    after = instep.json("removals")
     found = len(instep.found("lantern"))
     done = instep.json("up", docs, "--once")
 
@@ -139,7 +139,7 @@ def test_what_is_decided_between_two_runs_is_done_by_the_next(instep, docs, tmp_
     assert (wrong.returncode, "did you mean 'docs'?" in wrong.stderr) == (2, True)
     assert (decided["done"], decided["documents"]) == (True, 25)
     assert [(h["kept"], h["released"]) for h in after["holds"]] == [
-        (word == "keep", word == "release")
+        (word == "reject", word == "approve")
     ]
     assert after["total"] == 0
     assert found == 30
@@ -151,7 +151,7 @@ def test_a_release_between_two_runs_takes_out_nothing_that_is_back_by_then(inste
     instep.json("up", docs, "--once")
     (docs / "guide").rename(tmp_path / "gone")
     instep.json("up", docs, "--once", status=(1,))
-    instep.json("holds", "release", "docs")
+    instep.json("removals", "approve", "docs")
     (tmp_path / "gone").rename(docs / "guide")
 
     back = instep.json("up", docs, "--once")

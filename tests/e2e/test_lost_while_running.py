@@ -47,7 +47,7 @@ def test_a_store_that_is_deleted_under_a_running_instance_is_filled_again(instep
     wait_until(lambda: found(instep, "marmalade") == {"n1.md"})
 
     assert instep.json("validate")["passed"] is True
-    assert instep.json("failed")["failures"] == []
+    assert instep.json("failures")["failures"] == []
 
 
 def test_a_data_folder_that_is_deleted_ends_the_instance_and_no_answer_pretends(instep, tmp_path):
@@ -59,7 +59,7 @@ def test_a_data_folder_that_is_deleted_ends_the_instance_and_no_answer_pretends(
     url = DataFolder(instep.data).read_instance().gateway_url
     shutil.rmtree(instep.data)
 
-    asked = ("search", "lantern"), ("status",), ("show", "a.md"), ("failed",)
+    asked = ("search", "lantern"), ("status",), ("show", "a.md"), ("failures",)
     at_once = [instep(*words) for words in asked]
     ended = process.wait(120)
     later = [instep(*words) for words in asked]

@@ -21,15 +21,18 @@ ASKS = {
     "status": [(0, "status"), (0, "status", "--pending")],
     "show": [(0, "show", "docs/a.md", "--chunks")],
     "publish": [(1, "publish", "-", "--source", "inbox", "--path", "sent.md")],
-    "failed": [(0, "failed")],
+    "failures": [(0, "failures"), (1, "failures", "dismiss", "--all", "--yes")],
     "retry": [(0, "retry", "--all")],
-    "drop": [(1, "drop", "--all", "--yes")],
-    "holds": [(0, "holds"), (2, "holds", "release", "docs"), (2, "holds", "keep", "docs")],
+    "removals": [
+        (0, "removals"),
+        (2, "removals", "approve", "docs"),
+        (2, "removals", "reject", "docs"),
+    ],
     "validate": [(0, "validate")],
     "report": [(0, "report", "--list"), (0, "report", "--history")],
     "sweep": [(0, "sweep", "--dry-run")],
 }
-"""Exit status and arguments. `publish`: nothing takes it yet; `drop`: what is refused stays."""
+"""Exit status and arguments. `publish`: nothing takes it yet; `dismiss`: what is refused stays."""
 
 
 @pytest.fixture
@@ -95,3 +98,17 @@ def test_what_is_published_meanwhile_is_taken_by_the_next_run(instep, left):
     assert (status["pending_documents"], status["in_step_as_of"]) == (2, None)
     assert set(instep.found("beacon")) & set(instep.found("lantern")) >= {"sent.md"}
     assert sent["batch"] in reported
+
+
+def test_the_words_of_the_version_before_still_answer_and_name_the_new_ones(instep, left):
+    for old, new, status in [
+        (("holds",), ("removals",), 0),
+        (("holds", "release", "docs"), ("removals", "approve", "docs"), 2),
+        (("failed", "--code", "typo"), ("failures", "--code", "typo"), 0),
+        (("drop", "--all", "--yes"), ("failures", "dismiss", "--all", "--yes"), 1),
+    ]:
+        said, told = instep(*new), instep(*old)
+
+        first, _, rest = told.stderr.partition("\n")
+        assert (told.returncode, told.stdout, rest) == (status, said.stdout, said.stderr)
+        assert f"is now called '{' '.join(new[: 1 + (status > 0)])}'" in first

@@ -54,7 +54,7 @@ def test_odd_names_are_searchable_and_never_break_the_terminal(instep, docs):
     wait_until(lambda: ODD_NAMES[2] in instep.found("edited"))
     outputs = [
         instep("search", "lantern", "-n", 20).stdout,
-        instep("failed").stdout,
+        instep("failures").stdout,
         instep("status").stdout,
         instep("show", f"docs/{ODD_NAMES[2]}").stdout,
         instep("show", f"docs/{ODD_NAMES[6]}").stdout,
@@ -124,7 +124,7 @@ def test_links_pipes_sockets_devices_and_large_files_harm_nobody(instep, docs, t
         (docs / "folder.md" / "in.md").write_text("lantern in a folder\n")
         summary = instep.json("up", docs, "--once", status=(1,))
         instep.up(docs)
-        refused = instep.json("failed")["failures"]
+        refused = instep.json("failures")["failures"]
         found = set(instep.found("lantern"))
 
     assert (summary["documents"]["refused"], summary["problem_count"]) == (1, 1)  # loop.md

@@ -200,7 +200,7 @@ def test_a_refused_file_is_listed_with_its_reason_and_harms_nobody(instep, notes
 
     assert summary["documents"]["refused"] == 2
     assert summary["documents"]["inserted"] == 6
-    listed = instep.json("failed", status=(0, 1))
+    listed = instep.json("failures", status=(0, 1))
     assert {row["document"].split("/")[-1] for row in listed["failures"]} == {
         "broken.md",
         "empty.md",

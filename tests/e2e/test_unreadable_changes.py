@@ -45,7 +45,7 @@ def write(instep, **documents):
 
 
 def failures(instep):
-    return {f["document"]: f for f in instep.json("failed", status=(0, 1))["failures"]}
+    return {f["document"]: f for f in instep.json("failures", status=(0, 1))["failures"]}
 
 
 def in_step(instep):
@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_told_and_replaced_by_the_folder_by_an_edit_and_b
     instep.json(
         "publish", "-", "--source", "inbox", "--path", "sent.md", "--wait", "60", stdin="# Sent\n"
     )
-    instep.json("drop", nobodys)
+    instep.json("failures", "dismiss", nobodys)
     wait_until(lambda: in_step(instep))
 
     assert failures(instep) == {}

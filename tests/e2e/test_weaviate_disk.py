@@ -104,4 +104,4 @@ def test_a_server_whose_disk_is_full_loses_nothing_and_goes_on_when_there_is_roo
 
     assert meanwhile == ({"n0.md"}, {"n3.md"}, False)
     assert instep.json("validate")["passed"] is True
-    assert instep.json("failed")["failures"] == []
+    assert instep.json("failures")["failures"] == []

@@ -255,6 +255,14 @@ def test_every_command_is_in_the_manual_and_no_other():
     assert commands_told() == {command.name for command in COMMANDS}
 
 
+def test_every_action_of_a_command_is_in_its_row():
+    text = (MANUAL / "reference/commands.md").read_text()
+    rows = {line.split()[1].strip("`"): line for line in text.split("\n") if line.startswith("| `")}
+
+    told = {c.name: {a.name for a in c.actions if f"`{a.name} " in rows[c.name]} for c in COMMANDS}
+    assert told == {c.name: {action.name for action in c.actions} for c in COMMANDS}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_command_in_the_manual_is_a_command(page):
     known = {command.name: command for command in COMMANDS}
@@ -262,6 +270,9 @@ def test_a_command_in_the_manual_is_a_command(page):
         r"^\s*instep ([a-z]+)(.*)$", "\n".join(blocks(page, "sh")), re.MULTILINE
     ):
         command, rest = known[line[0]], re.sub(r'"[^"]*"|#.*', "", line[1])
+        if command.actions and rest.strip() and not rest.strip().startswith("-"):
+            word, _, rest = rest.strip().partition(" ")
+            command = {action.name: action for action in command.actions}[word]
         flags = {flag for arg in command.args for flag in arg.flags} | {"--json", "--data"}
 
         assert {word for word in rest.split() if word.startswith("-") and word != "-"} <= flags

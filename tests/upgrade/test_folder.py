@@ -96,7 +96,7 @@ def test_what_the_last_release_knew_is_found_and_goes_on(release, instep):
     }.items():
         assert path in instep.found(words), words
     assert not {"deleted.md", "old/moved.md"} & set(instep.found("a page about zeppelins"))
-    (hold,), (then,) = instep.json("holds")["holds"], said_before(release)["holds"]["holds"]
+    (hold,), (then,) = instep.json("removals")["holds"], said_before(release)["holds"]["holds"]
     assert [hold[k] for k in ("source", "vanished", "of")] == [
         then[k] for k in ("source", "vanished", "of")
     ]

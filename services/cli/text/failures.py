@@ -20,7 +20,7 @@ def lines(
     """
     if not answer["failures"]:
         all_of_them = "nothing is refused, nothing has failed"
-        return ["nothing fits; instep failed shows all" if picked else all_of_them]
+        return ["nothing fits; instep failures shows all" if picked else all_of_them]
     found: list[str] = []
     for group in answer["groups"]:
         members = [
@@ -42,9 +42,9 @@ def lines(
 
 def _what_to_do(group: Mapping[str, Any]) -> str:
     if group["state"] == "refused":
-        return f"{group['fix']}; it is read again by itself when it changes"
+        return f"{group['fix']}; instep reads it again when it changes"
     if group["state"] == "dropped":
-        return "nothing; a change of the document, or instep retry ID, begins anew"
+        return "nothing; a change of the document, or instep retry ID, tries again"
     return f"{group['fix']}; then: instep retry --code {group['code']}"
 
 

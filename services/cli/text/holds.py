@@ -39,8 +39,8 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
         "The files are gone; search still finds their documents.",
         *table(
             [
-                (f"  instep holds release {source}", "take the documents out of the index"),
-                (f"  instep holds keep {source}", "leave them there, and ask no more"),
+                (f"  instep removals approve {source}", "take the documents out of the index"),
+                (f"  instep removals reject {source}", "leave them in the index, and ask no more"),
             ]
         ),
     ]
@@ -53,7 +53,7 @@ def decided(answer: Mapping[str, Any], action: str) -> str:
         return f"{source}: nothing was done; {answer['detail']}"
     if action == "release":
         if answer["detail"]:
-            return f"{source}: {plural(count, 'document')} released; {answer['detail']}"
+            return f"{source}: {plural(count, 'document')} approved; {answer['detail']}"
         return f"{source}: {plural(count, 'document')} removed"
     return f"{source}: {plural(count, 'document')} kept; {answer['detail']}"
 
@@ -61,8 +61,8 @@ def decided(answer: Mapping[str, Any], action: str) -> str:
 def _word(hold: Mapping[str, Any]) -> str:
     """What was decided. An older gateway tells of no release that is still to be made."""
     if hold["kept"]:
-        return "kept"
-    return "released: instep up" if hold.get("released") else WAITS
+        return "rejected"
+    return "approved: instep up" if hold.get("released") else WAITS
 
 
 def _sample(hold: Mapping[str, Any], width: int) -> str:

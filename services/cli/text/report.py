@@ -35,7 +35,7 @@ SLOWEST_SHOWN: Final = 3
 
 
 def is_well(report: Mapping[str, Any]) -> bool:
-    """Whether nobody needs to look: complete, and no check has failed."""
+    """Whether the batch is complete, and no check has failed."""
     return bool(report["complete"]) and report["validation_passed"] is not False
 
 
@@ -176,7 +176,7 @@ def bar_length(value: int, most: int) -> int:
 
 
 def _checks(found: Sequence[Mapping[str, Any]], terminal: Terminal) -> list[str]:
-    """Each check, what to do about it on a line of its own, and how many need somebody."""
+    """Each check, what to do about it on a line of its own, and how many have failed."""
     rows = []
     for check in found:
         word = terminal.paint(f"{check['level']:<4}", checks.STYLES[check["level"]])
@@ -215,7 +215,7 @@ def _troubles(report: Mapping[str, Any], terminal: Terminal) -> list[str]:
         for t in troubles[:TROUBLES_SHOWN]
     ]
     more = len(troubles) - TROUBLES_SHOWN + report["troubles_more"]
-    tail = [f"and {more:,} more: instep failed, or --json"] if more > 0 else []
+    tail = [f"and {more:,} more: instep failures, or --json"] if more > 0 else []
     return ["", *table(rows, width=terminal.width), *tail]
 
 

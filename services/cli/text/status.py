@@ -135,7 +135,8 @@ def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
     """What is wrong with a source: of itself, and of some of its paths."""
     found = []
     if source.get("error"):
-        text = f"{source['name']}: {source['error']}; nothing is removed, it is tried again"
+        wrong = f"{source['name']}: {source['error']}"
+        text = f"{wrong}; no document is removed; the folder is tried again"
         found.append(terminal.paint(visible(text), "red"))
     problems = source.get("problems") or {}
     for path, problem in problems.items():

@@ -8,14 +8,14 @@ from services.cli.terminal import Terminal, plural, seconds, shorten_path, visib
 SHOWN: Final = 3
 """Paths of each kind."""
 KINDS: Final = (
-    ("missing", "row", "promised, and not in the store"),
-    ("extra", "row", "in the store, and promised by nobody"),
-    ("damaged", "row", "not what was written, or there twice"),
-    ("lost", "document", "whose newest change was forgotten on its way"),
+    ("missing", "row", "in the ledger, and missing in the store"),
+    ("extra", "row", "in the store, and unknown to the ledger"),
+    ("damaged", "row", "changed in the store, or there twice"),
+    ("lost", "document", "whose newest change got lost on its way"),
     ("stuck", "document", "pending for too long"),
-    ("unknown", "document", "with rows, and known to nobody"),
-    ("beyond_repair", "document", "with damaged rows whose content is not there any more"),
-    ("held", "document", "known to nobody, whose rows wait for you: instep sweep --force"),
+    ("unknown", "document", "with rows, and unknown to the bus and the ledger"),
+    ("beyond_repair", "document", "with damaged rows, and without content to write them again"),
+    ("held", "document", "unknown, with rows that wait for you: instep sweep --force"),
 )
 
 
@@ -61,7 +61,7 @@ def _audit(audit: Mapping[str, Any], answer: Mapping[str, Any], terminal: Termin
     parts = [
         f"{plural(audit['submitted'], 'file')} {would}read again" if audit["submitted"] else "",
         f"{plural(audit['removed'], 'document')} {would}removed" if audit["removed"] else "",
-        f"{plural(audit['held'], 'removal')} held: instep holds" if audit["held"] else "",
+        f"{plural(audit['held'], 'removal')} held: instep removals" if audit["held"] else "",
     ]
     said = ", ".join(filter(None, parts))
     return [f"  {source}: {said}"] if said else []
@@ -76,7 +76,7 @@ def _end(answer: Mapping[str, Any], terminal: Terminal) -> str:
     rest = sent - done - failed
     rows = [
         (f"{plural(done, 'document')} put right", done),
-        (f"{plural(failed, 'document')} failed: instep failed", failed),
+        (f"{plural(failed, 'document')} failed: instep failures", failed),
         (f"{plural(rest, 'document')} sent again, not done yet: instep status", rest),
     ]
     said = "; ".join(text for text, count in rows if count)

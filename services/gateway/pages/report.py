@@ -191,7 +191,7 @@ def _troubles(report: BatchReport) -> Markup:
     if codes:
         parts.insert(0, table("By reason", ("code", "state", "documents"), codes, right=(2,)))
     if report.troubles_more:
-        parts.append(paragraph(f"and {report.troubles_more:,} more: instep failed"))
+        parts.append(paragraph(f"and {report.troubles_more:,} more: instep failures"))
     return Markup(
         section("Not as it should be", *parts).replace("<section>", '<section class="long">', 1)
     )

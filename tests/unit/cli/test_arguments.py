@@ -15,9 +15,12 @@ def stopped(*argv):
     return stop.value
 
 
-@pytest.mark.parametrize("command", [c.name for c in COMMANDS])
+NAMES = [c.name for c in COMMANDS] + [f"{c.name} {a.name}" for c in COMMANDS for a in c.actions]
+
+
+@pytest.mark.parametrize("command", NAMES)
 def test_every_command_has_help_with_an_example(command, capsys):
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
 
     shown = capsys.readouterr().out
     assert "example:" in shown
@@ -56,6 +59,13 @@ def test_an_option_before_the_command_is_not_undone_after_it():
         (["search", "x", "-y"], "write: instep search -- -y"),
         (["--json", "show", "--a.md"], "write: instep show -- --a.md"),
         (["--data", "x", "search", "--json"], "the following arguments are required: Q"),
+        (["--data", "x", "--jsn"], "--jsn is no option of instep; did you mean --json?"),
+        (["removals", "aprove", "docs"], "'aprove' is not possible; did you mean approve?"),
+        (["removals", "approve", "--foo"], "write: instep removals approve -- --foo"),
+        (["removals", "approve", "a", "b"], "one argument too many for removals approve"),
+        (["failures", "dismiss", "--al"], "no option of failures dismiss; did you mean --all?"),
+        (["failures", "--all"], "--all is no option of failures"),
+        (["failures", "--state=refused", "dismiss", "--all"], "--state is no option of failures d"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_with_what_was_meant(argv, said):
@@ -74,6 +84,21 @@ def test_what_stands_after_two_dashes_is_the_question():
     assert parse(["search", "--json", "--", "--replicas", "-n"]).query == ["--replicas", "-n"]
     assert parse(["search", "-v means what"]).query == ["-v means what"]
     assert parse(["search", "-5"]).query == ["-5"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "source", "ids"),
+    [
+        (["failures", "--source", "x", "dismiss", "f_1"], "x", ["f_1"]),
+        (["failures", "dismiss", "f_1", "--source", "x"], "x", ["f_1"]),
+        (["failures", "--source", "y", "dismiss", "--source", "x"], "x", []),
+        (["failures", "dismiss", "f_1"], "", ["f_1"]),
+    ],
+)
+def test_options_stand_before_and_after_an_action(argv, source, ids):
+    args = parse(argv)
+
+    assert (args.handler, args.source, args.ids) == ("failures:run_dismiss", source, ids)
 
 
 def test_no_command_prints_the_help(capsys):
@@ -101,7 +126,7 @@ def test_completion_knows_the_commands(shell, capsys):
 def test_handlers_exist():
     import importlib
 
-    for command in COMMANDS:
+    for command in [*COMMANDS, *(action for c in COMMANDS for action in c.actions)]:
         module, _, function = command.handler.partition(":")
         assert callable(getattr(importlib.import_module(f"services.cli.{module}"), function))
     assert build().prog == "instep"

@@ -48,7 +48,7 @@ def test_debug_lets_the_error_through(ending):
 def test_nothing_here_is_not_reachable_and_says_what_to_do(tmp_path, capsys):
     data = str(tmp_path / "none")
 
-    statuses = [main.run([name, "--data", data]) for name in ("status", "failed", "validate")]
+    statuses = [main.run([name, "--data", data]) for name in ("status", "failures", "validate")]
 
     assert statuses == [3, 3, 3]
     assert capsys.readouterr().err.count("Fix: instep up PATH") == 3

@@ -1,4 +1,4 @@
-"""`retry` and `drop` of many failures: in parts, with progress, and honest about what is over."""
+"""`retry` and `dismiss` of many failures: in parts, with progress, honest about what is over."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_what_is_over_by_then_is_left_out(ask, capsys):
 def test_few_named_failures_need_one_request(ask):
     instance = ask(Instance(0))
 
-    failures.run_drop(args(ids=["d_1", "d_2"]), OPTIONS)
+    failures.run_dismiss(args(ids=["d_1", "d_2"]), OPTIONS)
 
     assert len(instance.requests) == 1
 
@@ -79,7 +79,7 @@ def test_few_named_failures_need_one_request(ask):
 def test_a_dry_run_asks_once_and_changes_nothing(ask, capsys):
     instance = ask(Instance(3))
 
-    failures.run_drop(args(all=True, dry_run=True), OPTIONS)
+    failures.run_dismiss(args(all=True, dry_run=True), OPTIONS)
 
     assert [request["dry_run"] for request in instance.requests] == [True]
     assert "nothing was done" in capsys.readouterr().out
@@ -89,8 +89,8 @@ def test_a_dry_run_asks_once_and_changes_nothing(ask, capsys):
     ("picks", "said"),
     [
         ({}, "nothing is refused, nothing has failed\n"),
-        ({"code": "typo"}, "nothing fits; instep failed shows all\n"),
-        ({"state": "failed"}, "nothing fits; instep failed shows all\n"),
+        ({"code": "typo"}, "nothing fits; instep failures shows all\n"),
+        ({"state": "failed"}, "nothing fits; instep failures shows all\n"),
     ],
 )
 def test_a_list_without_what_was_asked_for_is_not_called_a_clean_one(

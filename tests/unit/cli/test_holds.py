@@ -1,4 +1,4 @@
-"""`instep holds`: what is shown, and what cannot be asked."""
+"""`instep removals`: what is shown, and what cannot be asked."""
 
 from datetime import UTC, datetime
 
@@ -27,13 +27,13 @@ def test_each_source_has_a_row_with_paths_and_the_commands_are_named():
     shown = lines({"holds": [KEPT, DOCS], "total": 1198}, Terminal(80), now=NOW)
 
     assert shown[0].split() == ["SOURCE", "SINCE", "VANISHED", "OF"]
-    assert shown[1].split() == ["archive", "4", "min", "2", "1,202", "kept"]
+    assert shown[1].split() == ["archive", "4", "min", "2", "1,202", "rejected"]
     assert shown[2] == "    x.md, y.md"
     assert shown[3].split()[:5] == ["docs", "4", "min", "1,198", "1,202"]
     assert shown[3].endswith("waits for you")
     assert shown[4] == "    guide/a.md, guide/b.md, guide/c.md, and 1,195 more"
-    assert any("instep holds release docs" in line for line in shown)
-    assert any("instep holds keep docs" in line for line in shown)
+    assert any("instep removals approve docs" in line for line in shown)
+    assert any("instep removals reject docs" in line for line in shown)
     assert all(len(line) <= 80 for line in shown)
 
 
@@ -54,17 +54,21 @@ def test_a_decision_is_told_in_one_line(action, fields, said):
 
 
 def test_a_decision_needs_a_source(tmp_path, capsys):
-    assert run(["holds", "release", "--data", str(tmp_path)]) == 2
+    assert run(["removals", "approve", "--data", str(tmp_path)]) == 2
 
-    assert "instep holds release SOURCE" in capsys.readouterr().err
+    assert (
+        "removals approve: the following arguments are required: SOURCE" in capsys.readouterr().err
+    )
 
 
 def test_a_word_that_is_no_decision_is_answered_with_what_was_meant():
-    with pytest.raises(Stop, match="did you mean release"):
-        parse(["holds", "relese", "docs"])
+    with pytest.raises(Stop, match="did you mean approve"):
+        parse(["removals", "aprove", "docs"])
 
 
-@pytest.mark.parametrize("argv", [["holds"], ["holds", "release", "docs"], ["holds", "keep", "x"]])
+@pytest.mark.parametrize(
+    "argv", [["removals"], ["removals", "approve", "docs"], ["removals", "reject", "x"]]
+)
 def test_without_an_instance_it_is_not_reachable_and_says_what_to_do(argv, tmp_path, capsys):
     (tmp_path / "data").mkdir()
 
@@ -78,4 +82,4 @@ def test_without_an_instance_it_is_not_reachable_and_says_what_to_do(argv, tmp_p
 def test_the_end_of_up_names_the_command():
     summary = {"in_step": True, "elapsed_s": 1.0, "documents": {"held": 25}, "chunks": {}}
 
-    assert in_step_line(summary).endswith("; 25 removals held (instep holds)")
+    assert in_step_line(summary).endswith("; 25 removals held (instep removals)")

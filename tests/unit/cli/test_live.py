@@ -135,7 +135,8 @@ def test_a_restart_without_changes_shows_no_bar():
 
 def test_the_line_of_being_in_step():
     assert in_step_line(SUMMARY) == (
-        "in step after 47.2 s: 1,202 documents, 9,876 chunks searchable; 2 refused (instep failed)"
+        "in step after 47.2 s: 1,202 documents, 9,876 chunks searchable; "
+        "2 refused (instep failures)"
     )
 
 
@@ -145,7 +146,7 @@ def test_what_is_not_in_step_is_not_called_so():
 
     assert in_step_line(summary) == (
         "not in step after 47.2 s: 1,202 documents, 9,876 chunks searchable; "
-        "3 removals held (instep holds); 1 path cannot be read or named"
+        "3 removals held (instep removals); 1 path cannot be read or named"
     )
 
 

@@ -12,7 +12,7 @@ from services.folder import DataFolder, FolderInUse, Instance
 from shared import logs
 
 RUNS = Instance(os.getpid(), "nats://x", "http://127.0.0.1:9", "now", "0")
-ASKING = [["status"], ["holds"], ["holds", "keep", "docs"], ["search", "x"]]
+ASKING = [["status"], ["removals"], ["removals", "reject", "docs"], ["search", "x"]]
 PUBLISHING = ["publish", "-", "--source", "inbox", "--path", "a.md"]
 
 

@@ -15,10 +15,12 @@ ASKING = {
     "search": ["x"],
     "status": [],
     "show": ["a.md"],
-    "failed": [],
+    "failures": [],
+    "failures dismiss": ["--all", "--yes"],
     "retry": ["--all"],
-    "drop": ["--all", "--yes"],
-    "holds": [],
+    "removals": [],
+    "removals approve": [],
+    "removals reject": [],
     "validate": [],
     "report": [],
     "sweep": [],
@@ -44,11 +46,13 @@ WRONG = (
 )
 FOREIGN = re.compile(r"pydantic|[Ss]hould|Value error|unable to|invalid (int|float)|a fault of")
 """Words of the libraries that check values, and of bugs."""
+NAMED = {c.name: c for c in COMMANDS} | {
+    f"{c.name} {a.name}": a for c in COMMANDS for a in c.actions
+}
 CASES = [
-    (command.name, argument)
-    for command in COMMANDS
-    if command.name in ASKING
-    for argument in command.args
+    (name, argument)
+    for name in ASKING
+    for argument in NAMED[name].args
     if argument.options.get("action") != "store_true"
 ]
 
@@ -65,7 +69,7 @@ def with_value(command, argument, value):
     flag = argument.flags[0]
     least = ASKING[command] if flag.startswith("-") else []
     given = [f"{argument.flags[-1]}={value}"] if flag.startswith("-") else ["--", value]
-    return [command, *least, *given]
+    return [*command.split(), *least, *given]
 
 
 @pytest.mark.parametrize(

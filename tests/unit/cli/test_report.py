@@ -48,7 +48,7 @@ def test_long_names_and_long_lists_fit_too():
     found = shown(report(records, id="b" * 200, declined=("!1 invalid_path",)))
 
     assert max(len(line) for line in "\n".join(found).split("\n")) <= 80
-    assert "and 41 more: instep failed, or --json" in found
+    assert "and 41 more: instep failures, or --json" in found
     assert any(line.endswith("/0.md") for line in found)
 
 
@@ -71,7 +71,7 @@ def test_an_empty_batch_is_short():
     [
         (report([record("a.md")]), True),
         (report([]), True),
-        (report([failed("a.md")]), True),  # `instep failed` is for that
+        (report([failed("a.md")]), True),  # `instep failures` is for that
         (mixed(), False),
         (report([record("a.md")], count=2, whole=False), False),
     ],

@@ -124,7 +124,7 @@ async def test_failures_have_the_remedy_beside_or_below(index):
     empty = {"failures": [], "groups": [], "total": 0}
     assert failures.lines(empty, NARROW, now=NOW) == ["nothing is refused, nothing has failed"]
     some = failures.lines(empty, NARROW, now=NOW, picked=True)
-    assert some == ["nothing fits; instep failed shows all"]
+    assert some == ["nothing fits; instep failures shows all"]
 
 
 async def test_pending_documents_are_listed(index):

@@ -80,7 +80,7 @@ async def test_what_the_validator_could_not_judge_is_listed_though_the_document_
 
     assert failure.id == "d_9"
     assert "docs/x" in failure.document
-    assert "instep drop d_9" in failure.fix
+    assert "instep failures dismiss d_9" in failure.fix
 
 
 async def test_retry_publishes_the_newest_change_again_as_a_repair(troubled):

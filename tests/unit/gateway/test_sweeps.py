@@ -143,13 +143,13 @@ def test_what_differed_is_told_with_some_paths():
     )  # fmt: skip
 
     assert shown[1:] == [
-        "  5 rows promised, and not in the store",
+        "  5 rows in the ledger, and missing in the store",
         "    docs/0.md",
         "    docs/1.md",
         "    docs/2.md",
         "    and 2 more",
         "  docs: 1 file read again, 2 documents removed",
-        "2 documents put right; 1 document failed: instep failed; "
+        "2 documents put right; 1 document failed: instep failures; "
         "1 document sent again, not done yet: instep status",
     ]
 
@@ -158,7 +158,7 @@ def test_a_dry_run_says_that_nothing_was_changed():
     shown = lines(extra=1, dry_run=True, audits=[AUDIT | {"removed": 2}])
 
     assert shown[1:] == [
-        "  1 row in the store, and promised by nobody",
+        "  1 row in the store, and unknown to the ledger",
         "  docs: 2 documents would be removed",
         "nothing was changed (--dry-run)",
     ]

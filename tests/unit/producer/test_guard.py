@@ -57,7 +57,7 @@ async def test_what_waits_is_counted_and_the_news_name_the_command():
     assert world.progress.held == 30
     assert world.kinds == ["held"]
     assert "30 of 40" in world.news[0].detail
-    assert "instep holds" in world.news[0].detail
+    assert "instep removals" in world.news[0].detail
 
 
 async def test_few_removals_are_made_and_not_counted():
