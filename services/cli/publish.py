@@ -107,7 +107,7 @@ async def _stored(
     runtime: Any = importlib.import_module("services.runtime")
     settings = options.settings()
     logs.configure(settings.telemetry)
-    async with runtime.bus(settings, options.data, runtime.Stop(), briefly=True) as url:
+    async with runtime.bus(settings, options.data, runtime.Shutdown(), briefly=True) as url:
         return await send(url, access, source, items, name, wait_s=0.0)
 
 
