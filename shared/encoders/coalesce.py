@@ -120,7 +120,7 @@ class CoalescingEncoder:
         """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
         self._closed = True
         self._fail_waiting(EncoderBusy("the encoder is stopping"))
-        if not self._jobs:  # the caller of the call under way is gone
+        if all(job.future.done() for job in self._jobs):  # the call under way is nobody's
             await self._device.close()
         await asyncio.gather(*self._pumps)
         await self._device.close()

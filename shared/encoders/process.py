@@ -156,7 +156,8 @@ class ProcessDevice:
                 raise EncoderBusy("the encoder is stopping")
             if self._child is not None and not self._child.alive:
                 log.warning("model_process_gone")
-                await self._end()
+                async with self._hearing:  # a call under way hears of the death first
+                    await self._end()
             if self._child is None:
                 self._child = await self._start()
             return self._child

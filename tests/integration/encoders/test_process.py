@@ -20,6 +20,7 @@ from shared.encoders.device import Lost
 from shared.encoders.fake import FakeEncoder
 from shared.encoders.process import ProcessDevice
 from shared.errors import ConfigurationError, EncoderBusy, ModelFailed
+from shared.sandbox.child import Child
 from shared.sandbox.frames import Garbled
 from shared.settings import Embedding
 
@@ -140,6 +141,25 @@ async def test_a_call_written_ahead_is_asked_again_when_the_one_before_it_dies(s
     second = asyncio.create_task(device.run(fine, within_s=60.0))
 
     assert (await second)[0].shape == (1, 64)
+    with pytest.raises(Lost):
+        await first
+
+
+async def test_a_death_that_is_known_before_the_call_under_way_hears_of_it_costs_no_text(
+    started, monkeypatch
+):
+    """The kernel tells of the end of a process and of its pipes in any order."""
+    _, device = await started()
+    hangs, fine = (device.tokenize([text]) for text in ("a faulthang text", "fine"))
+    first = asyncio.create_task(device.run(hangs, within_s=60.0))
+    while not device._hearing.locked():
+        await asyncio.sleep(0.01)
+    dead = device._child
+    monkeypatch.setattr(Child, "alive", property(lambda child: child is not dead))
+    os.kill(dead.pid, signal.SIGKILL)
+    vectors, _ = await device.run(fine, within_s=60.0)
+
+    assert vectors.shape == (1, 64)
     with pytest.raises(Lost):
         await first
 

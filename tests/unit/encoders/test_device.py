@@ -75,7 +75,7 @@ async def test_when_a_harmless_text_is_lost_too_nobody_is_blamed_and_nobody_wait
     async with CoalescingEncoder(device, max_items=2) as encoder:
         device.open.clear()
         calls = asyncio.create_task(outcomes(encoder, *([f"text {n}"] for n in range(6))))
-        while encoder.waiting < 5:  # one is in the first call
+        while sum(device.calls) + encoder.waiting < 6:
             await asyncio.sleep(0)
         device.open.set()
         found, tried = await calls, len(device.calls)
@@ -137,3 +137,27 @@ async def test_closing_does_not_wait_for_suspects(device):
     await closing
 
     assert {type(one) for one in await calls} == {EncoderBusy}
+
+
+async def test_closing_waits_for_no_call_that_nobody_waits_for_though_others_wait(device):
+    device.open.clear()
+
+    async def close():
+        device.sick = True
+        device.open.set()
+
+    device.close = close
+    encoder = CoalescingEncoder(device)
+    gone = asyncio.create_task(encoder.encode(["its caller leaves"]))
+    while not device.calls:
+        await asyncio.sleep(0)
+    waits = asyncio.create_task(encoder.encode(["it waits"]))
+    while not encoder.waiting:
+        await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await encoder.close()
+
+    with pytest.raises(EncoderBusy):
+        await waits
