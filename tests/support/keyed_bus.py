@@ -26,6 +26,7 @@ from services.runtime import Connection, Shutdown, serve, wired
 from shared.bus.connect import access_of
 from shared.bus.session import BusSession
 from shared.progress import Progress
+from shared.services import service_of
 from shared.settings import Settings
 from shared.wiring import Wiring
 
@@ -205,7 +206,7 @@ class Crew:
         async with wired(settings, self.data, to, progress=Progress(), stop=stop) as (wiring, _):
             await self._share(wiring)
             self.wirings[name] = wiring
-            await serve([name], wiring, stop, ready.set)
+            await serve([service_of(name)], wiring, stop, ready.set)
 
     async def _share(self, wiring: Wiring) -> None:
         async def given() -> Any:

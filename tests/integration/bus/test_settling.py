@@ -416,7 +416,8 @@ async def test_a_killer_is_found_though_the_server_forgot_what_it_had_delivered(
         await died(worker)
         ended += 1
 
-    assert ended == LIVES
+    # copies that one process has open side by side are noted one each
+    assert ACCUSED <= ended <= LIVES if copies else ended == LIVES
     assert set(kills) == {1}
     assert {letter.code for letter in await letters(provisioned)} == {"poison"}
 

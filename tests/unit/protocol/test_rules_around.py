@@ -536,7 +536,7 @@ async def test_a_deletion_that_comes_in_pieces_is_one():
 
 @dies_without(
     exchanged=altered(
-        Guard._may_remove, ("replace(self.threshold, count=1) if exchanged else ", "")
+        Guard._strict, ("replace(self.threshold, count=1) if exchanged else ", "")
     )
 )
 async def test_another_folder_under_the_name_of_a_small_one_removes_nothing():
