@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,7 +31,7 @@ from shared.bus import deadletters, watchers
 from shared.bus.flow import capacities, flow, unrecorded
 from shared.bus.session import BusSession
 from shared.bus.watchers import RemoteWatchers
-from shared.errors import BusUnavailable, ConfigurationError
+from shared.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Shelf
 from shared.progress import SourceHealth
 from shared.services import stages
@@ -40,6 +41,8 @@ from shared.watching import Watched, all_listed
 from shared.wiring import Wiring
 
 PORTS_TRIED: Final = 20
+AGAIN_S: Final = 5.0
+"""Between two tries to load the model."""
 SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
 
@@ -60,9 +63,6 @@ async def build(wiring: Wiring, everything: Callable[[], Awaitable[Faces]]) -> P
     shown = await everything()
     app = build_app(shown.queries, shown.commands, key=key)
 
-    async def load() -> None:  # what fails is told to those that ask
-        await asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
-
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
         await runner.setup()
@@ -74,7 +74,26 @@ async def build(wiring: Wiring, everything: Callable[[], Awaitable[Faces]]) -> P
         finally:
             await runner.cleanup()
 
-    return Part(loops=(listen, load, shown.queries.keep_up))
+    return Part(loops=(listen, partial(load, wiring), shown.queries.keep_up))
+
+
+async def load(wiring: Wiring) -> None:
+    """Load what is asked for; what fails is told to those that ask.
+
+    A model whose process died while it loaded is tried again: no other part of a gateway asks for
+    it, and one that is not ready is not asked either.
+    """
+
+    async def model() -> None:
+        while True:
+            try:
+                await wiring.encoder()
+            except TransientError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                return
+
+    await asyncio.gather(model(), wiring.store(), return_exceptions=True)
 
 
 def read_key(file: Path) -> str:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from services.cli import main
@@ -58,3 +62,15 @@ def test_a_settings_file_that_is_named_must_be_there(tmp_path, capsys):
     assert main.run(["settings", "--config", str(tmp_path / "no.toml")]) == 2
 
     assert "no such settings file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("status", "command"), [(0, "version"), (3, "status --data nowhere")])
+def test_a_command_whose_output_is_closed_ends_with_its_own_status(
+    monkeypatch, tmp_path, closed, status, command
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(main.__file__).parents[2]))
+    script = f'"$0" -m services {command} {closed}'
+    done = subprocess.run(["sh", "-c", script, sys.executable], check=False, cwd=tmp_path)
+
+    assert done.returncode == status
