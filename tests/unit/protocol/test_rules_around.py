@@ -535,9 +535,7 @@ async def test_a_deletion_that_comes_in_pieces_is_one():
 
 
 @dies_without(
-    exchanged=altered(
-        Guard._strict, ("replace(self.threshold, count=1) if exchanged else ", "")
-    )
+    exchanged=altered(Guard._strict, ("replace(self.threshold, count=1) if exchanged else ", ""))
 )
 async def test_another_folder_under_the_name_of_a_small_one_removes_nothing():
     assert await Removals(known=10).vanish(paths(10), exchanged=True) == 0
@@ -557,7 +555,7 @@ async def test_while_removals_wait_for_a_person_a_partial_look_removes_nothing()
 
 
 @dies_without(
-    asked=altered(Guard._still, ("if self.asked and gone and ", "if gone and ")),
+    asked=altered(Guard._still, ("if asked and gone and ", "if gone and ")),
 )
 async def test_what_waits_for_a_person_is_not_removed_by_the_next_listing():
     removals = Removals()
@@ -567,7 +565,9 @@ async def test_what_waits_for_a_person_is_not_removed_by_the_next_listing():
 
 
 @dies_without(
-    shown=altered(Guard._still, (" and self.threshold.may_release(shown, len(gone), known)", "")),
+    shown=altered(
+        Guard._still, (" and self._strict(exchanged).may_release(shown, len(gone), known)", "")
+    ),
 )
 async def test_a_release_covers_what_the_person_has_seen():
     removals = Removals(known=400)
