@@ -1,6 +1,7 @@
 """A file is read when it has come to rest."""
 
 import math
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,10 @@ from services.producer.patience import FIRST_S, LONGEST_S, OVERDUE_S, Blocked, R
 from services.producer.settling import (
     EMPTIED_S,
     PATIENCE_S,
+    RUSH,
+    RUSH_S,
     TOGETHER_S,
+    WAVE_S,
     Settling,
 )
 
@@ -69,6 +73,65 @@ def test_a_file_that_never_rests_is_looked_at_in_the_end(gaps):
         now += gap
         settling.touch({"a": stat(0)}, now, CLOCK)
         assert settling.next_due() <= max(PATIENCE_S, now) + TOGETHER_S
+
+
+def rushed(gap_s: float, count: int) -> list[tuple[float, list[str]]]:
+    """When files are taken, as soon as that may be, that are saved one after the other."""
+    settling, taken, now = Settling(SETTLE), [], 0.0
+    saves = [(n * gap_s, f"f{n}") for n in range(count)]
+    while saves or settling.next_due() < math.inf:
+        now = min([settling.next_due(), *(at for at, _ in saves[:1])])
+        if saves and saves[0][0] <= now:
+            settling.touch({saves.pop(0)[1]: stat(0)}, now, CLOCK)
+        elif some := settling.take(now):
+            taken.append((now, some))
+    return taken
+
+
+def test_edits_now_and_then_are_taken_one_by_one_without_delay():
+    taken = rushed(1.05 * RUSH_S / (RUSH - 1), 100)
+
+    assert [len(some) for _, some in taken] == [1] * 100
+    assert all(math.isclose(b - a, taken[1][0] - taken[0][0]) for (a, _), (b, _) in pairwise(taken))
+
+
+def test_edits_that_rush_in_are_taken_in_waves():
+    taken = rushed(0.01, 200)
+    waves = taken[RUSH + 1 :]
+
+    assert sorted(path for _, some in taken for path in some) == sorted(f"f{n}" for n in range(200))
+    assert all(b - a >= WAVE_S - 1e-9 for (a, _), (b, _) in pairwise(waves))
+    assert max(len(some) for _, some in waves) <= WAVE_S / 0.01 + 1
+
+
+def test_files_that_are_always_busy_delay_no_other():
+    settling, now, delays = Settling(SETTLE), 0.0, []
+    while now < 20:
+        now += 0.04
+        settling.touch({f"log{n}": stat(1) for n in range(RUSH - 2)}, now, CLOCK)
+        assert len(settling.take(now)) == RUSH - 2
+        if round(now / 0.04) % 50 == 0:
+            settling.touch({f"edit{now}": stat(1)}, now, CLOCK)
+            delays.append(settling.next_due() - now)
+            settling.take(now)
+
+    assert len(delays) >= 9
+    assert max(delays) <= 0
+
+
+def test_the_first_edit_after_a_rush_is_not_delayed():
+    settling = Settling(SETTLE)
+    for n in range(RUSH):
+        settling.touch({f"f{n}": stat(1)}, 0.0, CLOCK)
+    assert len(settling.take(0.0)) == RUSH
+    settling.touch({"in the rush": stat(1)}, 0.01, CLOCK)
+    assert settling.take(0.01) == []
+    assert settling.next_due() == WAVE_S
+    assert settling.take(WAVE_S) == ["in the rush"]
+
+    settling.touch({"later": stat(1)}, 3.0, CLOCK)
+
+    assert settling.take(3.0) == ["later"]
 
 
 def test_what_was_not_accepted_comes_again():
