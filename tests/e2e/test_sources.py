@@ -210,5 +210,5 @@ def test_what_may_not_be_read_is_told_and_keeps_its_documents(docs, tmp_path):
 
     assert error == f"{docs}: permission denied"
     assert (status["in_step"], status["documents"]["held"]) == (False, 0)
-    assert "nothing is removed" in text
+    assert "no document is removed" in text
     assert still == everything
