@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ def run(args: Namespace, options: Options) -> int:
         return _init(Path(CONFIG))
     if args.check is not None:
         return _check(args.check, options)
+    from shared.settings import leaves
+
     loaded = options.load()
     values = dict(leaves(loaded.settings.model_dump(mode="json")))
     if options.json:
@@ -55,15 +57,6 @@ def lines(values: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]:
 def public(value: Any) -> Any:
     """The value without what an address says of user and password. Pure."""
     return re.sub(r"://[^/@]*@", "://***@", value) if isinstance(value, str) else value
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values. Pure."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _check(name: str, options: Options) -> int:

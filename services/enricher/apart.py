@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from services.enricher.blocks import Extracted
-from services.enricher.child import Allowed, Reader, is_from_outside, is_out_of_time
+from services.enricher.child import Allowed, ExtractionProcess, is_from_outside, is_out_of_time
 from services.enricher.wire import Answer, Question
 from shared.errors import DocumentRefused, TransientError
 from shared.sandbox.child import Died
@@ -27,8 +27,8 @@ class ReadApart:
 
     def __init__(self, allowed: Allowed, processes: int = PROCESSES) -> None:
         self._allowed = allowed
-        self._idle: list[Reader] = []
-        self._all: set[Reader] = set()
+        self._idle: list[ExtractionProcess] = []
+        self._all: set[ExtractionProcess] = set()
         self._turn = asyncio.Semaphore(processes)
 
     @property
@@ -81,7 +81,7 @@ class ReadApart:
             return answer
 
     @asynccontextmanager
-    async def _child(self) -> AsyncIterator[Reader]:
+    async def _child(self) -> AsyncIterator[ExtractionProcess]:
         """A process for one question; it is ended unless it was put among the idle ones."""
         child = await self._living()
         try:
@@ -90,17 +90,17 @@ class ReadApart:
             if child not in self._idle:
                 await self._end(child)
 
-    async def _living(self) -> Reader:
+    async def _living(self) -> ExtractionProcess:
         while self._idle:
             child = self._idle.pop()
             if child.alive:
                 return child
             await self._end(child)
-        child = await Reader.start(self._allowed)
+        child = await ExtractionProcess.start(self._allowed)
         self._all.add(child)
         return child
 
-    async def _end(self, child: Reader) -> None:
+    async def _end(self, child: ExtractionProcess) -> None:
         await child.end()
         self._all.discard(child)
 

@@ -30,7 +30,7 @@ class Allowed:
     """Times `cpu_s` that an answer may take: other programs want the processor, too."""
 
 
-class Reader:
+class ExtractionProcess:
     """Answers one question at a time. Start it from the main thread."""
 
     def __init__(self, child: Child, allowed: Allowed) -> None:
@@ -45,7 +45,7 @@ class Reader:
         return self._child.alive
 
     @classmethod
-    async def start(cls, allowed: Allowed) -> "Reader":
+    async def start(cls, allowed: Allowed) -> "ExtractionProcess":
         """A process that is ready. Raises TransientError when none can be had."""
         program = Program(
             _MAIN,

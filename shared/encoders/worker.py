@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.settings import Embedding
 
 
-class Chosen:
+class ModelSettings:
     """Of the settings of the model what loading reads."""
 
     def __init__(self, told: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def main(settings: dict[str, Any]) -> None:
     with pipes() as (questions, answers):
         confine({})
         try:
-            backend = load_backend(cast("Embedding", Chosen(settings)))
+            backend = load_backend(cast("Embedding", ModelSettings(settings)))
         except Exception as error:  # noqa: BLE001 - the outermost frame: its parent decides
             say(answers, wire.failed_to_load(error))
             return

@@ -14,7 +14,7 @@ import pytest
 from instep_process import wait_until
 
 from services.enricher.apart import ReadApart
-from services.enricher.child import Allowed, Reader
+from services.enricher.child import Allowed, ExtractionProcess
 from services.enricher.load import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.wire import Question
@@ -258,7 +258,7 @@ time.sleep(60)
 
 async def test_a_process_that_announces_a_gigabyte_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(child_process, "_BOOT", BOASTFUL)
-    child = await Reader.start(Allowed(512 * MB, cpu_s=2.0, patience=30.0))
+    child = await ExtractionProcess.start(Allowed(512 * MB, cpu_s=2.0, patience=30.0))
     try:
         with pytest.raises(Died):
             await child.ask(question(), b"<p>word</p>")
@@ -272,7 +272,7 @@ async def test_a_process_that_announces_a_gigabyte_is_not_waited_for(monkeypatch
 @linux
 async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
     monkeypatch.setenv("SECRET", "hunter2")
-    child = await Reader.start(Allowed(512 * MB, 30.0))
+    child = await ExtractionProcess.start(Allowed(512 * MB, 30.0))
     try:
         proc = Path(f"/proc/{child.pid}")
         environ, limits = (proc / "environ").read_text(), (proc / "limits").read_text()
@@ -294,10 +294,10 @@ async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
 def test_it_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
-        "from services.enricher.child import Allowed, Reader\n"
+        "from services.enricher.child import Allowed, ExtractionProcess\n"
         "from services.enricher.wire import Question\n"
         "async def main():\n"
-        "    child = await Reader.start(Allowed(2**29, 30.0))\n"
+        "    child = await ExtractionProcess.start(Allowed(2**29, 30.0))\n"
         "    print(child.pid, flush=True)\n"
         "    page = b'<p ' + b' '.join(b'a%d' % n for n in range(100_000)) + b'>'\n"
         "    await child.ask(Question('a.html', None, None, 10**7), page)\n"
