@@ -24,9 +24,12 @@ from shared.encoders import cpu, files
 from shared.encoders.backend import Backend
 from shared.encoders.batching import padded, plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.device import ThreadDevice
 from shared.encoders.factory import load_backend
 from shared.settings import Embedding
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from thread_device import ThreadDevice
 
 Run = Callable[[], object]
 DOCS = Path(__file__).parents[1] / "examples" / "docs"

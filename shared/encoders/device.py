@@ -1,13 +1,10 @@
 """The device that runs the batches of an encoder, and its counters."""
 
-import asyncio
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.encoders.backend import Backend, Tokens
+from shared.encoders.backend import Tokens
 from shared.ports import Vectors
 
 
@@ -61,26 +58,3 @@ class Device(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class ThreadDevice:
-    """Implements `Device` by a thread of this process, for tests and benchmarks: what kills it
-    kills them, and nothing ends a call."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.fingerprint, self.dimensions = backend.fingerprint, backend.dimensions
-        self.ahead = backend.ahead
-        self.tokenize = backend.tokenize
-        self._backend = backend
-        self._thread = ThreadPoolExecutor(1, "encode")
-
-    async def run(self, batch: Sequence[Tokens], *, within_s: float) -> tuple[Vectors, float]:  # noqa: ARG002
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, batch)
-
-    async def close(self) -> None:
-        self._thread.shutdown(wait=False)
-
-    def _run(self, batch: Sequence[Tokens]) -> tuple[Vectors, float]:
-        started = time.perf_counter()
-        vectors = self._backend.run(batch)
-        return vectors, time.perf_counter() - started

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from thread_device import ThreadDevice
 
 from shared.encoders import bert, cpu, files, quantise
 from shared.encoders.batching import plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.device import ThreadDevice
 from shared.encoders.factory import describe, load_backend, load_encoder, load_tokenizer
 from shared.encoders.fake import FakeEncoder
 from shared.encoders.openvino import OpenVinoEncoder

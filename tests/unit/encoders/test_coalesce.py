@@ -3,9 +3,9 @@ import threading
 
 import numpy as np
 import pytest
+from thread_device import ThreadDevice
 
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.device import ThreadDevice
 from shared.encoders.fake import FakeEncoder
 from shared.errors import EncoderBusy, ModelFailed
 
