@@ -5,10 +5,10 @@ import pytest
 
 from services.cli import main
 from services.cli.exits import Stop
-from services.cli.settings import leaves, lines, public
+from services.cli.settings import lines, public
 from services.cli.template import TEMPLATE
 from services.cli.validate import read_queries
-from shared.settings import Settings, load
+from shared.settings import Settings, leaves, load
 
 
 @pytest.fixture
