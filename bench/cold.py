@@ -18,9 +18,9 @@ import lancedb
 from harness import Instep, arguments, workplace
 from on_weaviate import weaviate
 
-from shared.encoders import cpu
-from shared.errors import ConfigurationError
-from shared.events import with_context
+from shared.domain.errors import ConfigurationError
+from shared.domain.events import with_context
+from shared.encoders.local import cpu
 
 
 def texts_of(data) -> list[str]:

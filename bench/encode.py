@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.encoders import cpu, files
-from shared.encoders.backend import Backend
 from shared.encoders.batching import padded, plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.factory import load_backend
+from shared.encoders.local import cpu, files
+from shared.encoders.local.backend import Backend
+from shared.encoders.registry import load_backend
 from shared.settings import Embedding
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))

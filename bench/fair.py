@@ -28,7 +28,7 @@ from fleet import Fleet, fleet, load
 from harness import spread, wait_until
 from tap import Tap, table, taken
 
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
 
 CHUNKS_PER_FILE = 64
 GIVE_UP_S = 120.0

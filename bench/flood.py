@@ -21,7 +21,7 @@ from fleet import fleet, load
 from harness import wait_until
 from tap import Tap, table, taken
 
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
 
 IN_FLIGHT = 256
 

@@ -1,4 +1,4 @@
-"""Make `shared/encoders/minilm_int8.npz`: what int8 needs to know of the packaged model.
+"""Make `minilm_int8.npz` beside `quantise.py`: what int8 needs to know of the packaged model.
 
     python bench/make_int8.py [--texts FOLDER] [--out FILE]
 
@@ -22,11 +22,12 @@ import numpy as np
 import openvino as ov
 from safetensors.numpy import load_file
 
-from shared.encoders import bert, files, quantise
-from shared.encoders.backend import pack
 from shared.encoders.batching import plan_batches
+from shared.encoders.local import files
+from shared.encoders.local.backend import pack
+from shared.encoders.local.minilm import bert, quantise
+from shared.encoders.local.tokens import ModelTokenizer
 from shared.encoders.models import MINILM
-from shared.encoders.tokens import ModelTokenizer
 
 EXPONENTS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 CLIPS = (1.0, 0.9, 0.8)
@@ -41,7 +42,9 @@ def main() -> int:
     )
     parser.add_argument("--texts", type=Path, help="folder of .md and .txt files")
     parser.add_argument("--number", type=int, default=500, help="texts used (default 500)")
-    parser.add_argument("--out", type=Path, default=Path("shared/encoders/minilm_int8.npz"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("shared/encoders/local/minilm/minilm_int8.npz")
+    )
     options = parser.parse_args()
     documents = _read(options.texts) if options.texts else _at_hand()
     texts = sample(list(documents), options.number) + odd_texts()

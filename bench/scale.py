@@ -26,16 +26,16 @@ from pathlib import Path
 
 from fleet import Fleet, Service, cpu_s, fleet, load
 
-from services.provisioning import wanted_generation
+from services.host.provisioning import wanted_generation
+from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.session import BusSession
-from shared.events import Batch, Document, DocumentEnriched, PartRow
-from shared.generations import Generation
-from shared.identity import doc_key, row_id, short_digest
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Revision, revise
+from shared.domain.events import Batch, Document, DocumentEnriched, PartRow
+from shared.domain.ids import doc_key, row_id, short_digest
+from shared.domain.ordering import Revision, revise
+from shared.domain.topology import embed_stage
+from shared.generation import Generation
 from shared.settings import load as load_settings
-from shared.stores.lance import LanceStore
-from shared.topology import embed_stage
+from shared.stores.lance.store import LanceStore
 
 AT_ONCE = 16
 LOOK_S = 0.05

@@ -23,17 +23,17 @@ from typing import Final
 import nats
 
 from bench.sweep_store import Watch, resident_mb
-from services.gateway import documents, failures
 from services.gateway.build import flow_stages
-from services.gateway.looks import Looks
-from services.gateway.status import Observation, StageSeen, status
-from shared.bus.flow import flow
-from shared.bus.provision import provision
-from shared.identity import doc_key
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Record, Revision, revise, settle
-from shared.record_codec import to_bytes
-from shared.topology import ledger_bucket
+from services.gateway.documents import documents, failures
+from services.gateway.status.looks import Looks
+from services.gateway.status.status import Observation, StageSeen, status
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.ledger import KvLedger
+from shared.bus.monitor.flow import flow
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record, Revision, revise, settle
+from shared.domain.record_codec import to_bytes
+from shared.domain.topology import ledger_bucket
 
 GENERATION: Final = "gbench"
 ROUNDS: Final = 200

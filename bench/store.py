@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.identity import doc_key, row_id
+from shared.domain.ids import doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores.coalesce import CoalescingStore
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 DIMENSIONS = 384
 DICE = np.random.default_rng(0)

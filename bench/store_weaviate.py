@@ -22,7 +22,7 @@ from bench.on_weaviate import server
 from bench.store import Maker
 from services.indexer.confirm import next_look_s
 from shared.ports import Probe, Row
-from shared.stores.weaviate import Address, WeaviateStore, collection_name
+from shared.stores.weaviate.store import Address, WeaviateStore, collection_name
 
 DIMENSIONS = 384
 BATCHES = (1, 64, 256)

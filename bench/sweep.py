@@ -27,18 +27,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from services.local import find_server
-from services.validator.sweep import Sweep
-from shared.bus.changes import JetChangeLog
-from shared.bus.provision import provision
-from shared.bus.road import JetRoad
-from shared.events import Batch, Document, DocumentChanged, Inline
-from shared.identity import doc_key
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Revision, revise, settle
+from services.host.nats_server.local import find_server
+from services.validator.sweep.sweep import Sweep
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.ledger import KvLedger
+from shared.bus.monitor.in_flight import JetRoad
+from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Revision, revise, settle
+from shared.domain.record_codec import to_bytes
 from shared.ports import Row
-from shared.record_codec import to_bytes
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 GENERATION = "gbench"
 DIMENSIONS = 384

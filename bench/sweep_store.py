@@ -19,7 +19,7 @@ from typing import Final
 
 from bench.store import DIMENSIONS, Maker
 from shared.ports import Filter, Row
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 MB: Final = 1024 * 1024
 BATCH: Final = 4000

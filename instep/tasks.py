@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from services.cli import exits
-from services.cli.ask import find
-from services.cli.client import ask
+from services.cli.api.ask import find
+from services.cli.api.client import ask
+from services.cli.commands.sweep import TIMEOUT_S
 from services.cli.exits import Stop
-from services.cli.options import DATA, Options, Surroundings
-from services.cli.sweep import TIMEOUT_S
-from shared.errors import BusUnavailable, ConfigurationError
+from services.cli.options import DATA, Surroundings
+from services.host.options import Options
+from shared.domain.errors import BusUnavailable, ConfigurationError
 
 HOW: Final = "start one: instep up PATH"
 

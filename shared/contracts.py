@@ -1,7 +1,7 @@
 """The contracts of the bus as files: JSON Schema per event, one AsyncAPI document.
 
-Everything comes from `shared.events` and `shared.topology`; the same code gives the same bytes.
-Only `write` and `differences` touch files.
+Everything comes from `shared.domain.events` and `shared.domain.topology`; the same code gives the
+same bytes. Only `write` and `differences` touch files.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from shared.events import (
+from shared.domain.events import (
     EVENTS,
     RESULTS,
     BatchCompleted,
@@ -22,9 +22,9 @@ from shared.events import (
     Event,
     Receipt,
 )
-from shared.identity import SOURCE_PATTERN
-from shared.schemas import definitions, json_schema
-from shared.topology import ACCEPT, DAY_S, GB, STREAMS, Stream
+from shared.domain.ids import SOURCE_PATTERN
+from shared.domain.schemas import definitions, json_schema
+from shared.domain.topology import ACCEPT, DAY_S, GB, STREAMS, Stream
 
 Json = dict[str, Any]
 

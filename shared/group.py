@@ -2,9 +2,9 @@
 
 Calls that arrive while a group is under way wait for it and then go together, and while many come
 one after the other, a group waits for more of them; a lone call never waits. What is express
-(`shared.lanes`) waits for nothing but the group under way, and shortly for others of its kind.
-Each caller keeps its own result and its own error. Without these waits, an edit takes 76 ms of
-processor instead of 67 (`bench/edit.py --beside 25 --model fake-384`) and 29.6 instead of 23.8
+(`shared.domain.priority`) waits for nothing but the group under way, and shortly for others of its
+kind. Each caller keeps its own result and its own error. Without these waits, an edit takes 76 ms
+of processor instead of 67 (`bench/edit.py --beside 25 --model fake-384`) and 29.6 instead of 23.8
 (`--beside 50 --count 400`; one run each).
 """
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.errors import GARBAGE, ConfigurationError, NotProvisioned
-from shared.generations import Generation, differences
+from shared.domain.errors import GARBAGE, ConfigurationError, NotProvisioned
+from shared.generation import Generation, differences
 from shared.ports import Shelf
 
 LIVE: Final = "live"

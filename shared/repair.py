@@ -5,8 +5,8 @@ revision and names the generation whose rows are to be written anew. Of a docume
 not know there is nothing to copy: its rows go by an ordinary deletion.
 """
 
-from shared.errors import ChangeLogConflict
-from shared.events import Batch, Document, DocumentChanged
+from shared.domain.errors import ChangeLogConflict
+from shared.domain.events import Batch, Document, DocumentChanged
 from shared.ports import ChangeLog, Newest
 
 

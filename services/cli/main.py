@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from services.cli import exits
 from services.cli.exits import Stop
-from services.cli.options import Options, common
+from services.cli.options import common
 from services.cli.parser import build, parse, renamed
+from services.host.options import Options
 
 Run = Callable[[Namespace, Options], int]
 
@@ -42,8 +43,8 @@ def run(argv: Sequence[str]) -> int:
 
 def explain(error: Exception) -> tuple[str, int]:
     """One line and the status for an error that no command has foreseen."""
-    from services.folder import FolderInUse
-    from shared.errors import (
+    from services.host.data_folder import FolderInUse
+    from shared.domain.errors import (
         BusUnavailable,
         ConfigurationError,
         EncoderBusy,

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from services.cli import suggest
-from services.cli.commands import COMMANDS, OLD_WORDS, Command
+from services.cli.command_table import COMMANDS, OLD_WORDS, Command
 from services.cli.exits import Stop
 
 if TYPE_CHECKING:

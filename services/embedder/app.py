@@ -2,10 +2,10 @@
 
 from services.embedder.embed import Embed
 from services.embedder.gather import GatheredCache, GatheredLedger
-from services.part import Part
+from services.host.service import Part
+from services.host.wiring import Wiring
 from shared.bus.session import BusSession
-from shared.topology import embed_stage
-from shared.wiring import Wiring
+from shared.domain.topology import embed_stage
 
 
 async def build(wiring: Wiring) -> Part:

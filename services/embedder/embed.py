@@ -7,11 +7,11 @@ from typing import Final, Protocol
 import numpy as np
 import structlog
 
-from shared.errors import MalformedEvent, PermanentError
-from shared.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
-from shared.ordering import is_over
+from shared.domain.errors import MalformedEvent, PermanentError
+from shared.domain.events import DocumentEnriched, EmbeddingsReady, Event, cache_keys
+from shared.domain.ordering import is_over
+from shared.observe.progress import Progress
 from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, is_made
-from shared.progress import Progress
 
 log = structlog.get_logger()
 

@@ -8,8 +8,8 @@ of the server's `in_msgs` and `out_msgs`, one run each).
 
 from collections.abc import Collection, Mapping, Sequence
 
+from shared.domain.ordering import Record
 from shared.group import Group, Size
-from shared.ordering import Record
 from shared.ports import Entry, Ledger, Vector, VectorCache
 
 

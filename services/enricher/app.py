@@ -1,16 +1,16 @@
 """The enricher, built from a process's adapters."""
 
-from services.enricher.apart import ReadApart
-from services.enricher.child import Allowed
 from services.enricher.enrich import Enrich
-from services.enricher.load import Load
+from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.recut import Recut
-from services.part import Part
+from services.enricher.sandbox.child import Allowed
+from services.enricher.sandbox.pool import ReadApart
+from services.host.service import Part
+from services.host.wiring import Wiring, utc_now
 from shared.bus.session import BusSession
-from shared.lanes import BULK, EXPRESS
-from shared.topology import INSTANCE, enrich_stage
-from shared.wiring import Wiring, utc_now
+from shared.domain.priority import BULK, EXPRESS
+from shared.domain.topology import INSTANCE, enrich_stage
 
 
 async def build(wiring: Wiring) -> Part:

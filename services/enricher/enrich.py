@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.enricher.plan import Prepared, is_same_plan, parts, revision_of
-from shared.change_codec import check_identity
-from shared.errors import DocumentRefused, LedgerConflict
-from shared.events import DocumentChanged, DocumentNotTaken, Event
-from shared.lanes import Allowance, lane_of_message
-from shared.ordering import (
+from services.enricher.parts import Prepared, is_same_plan, parts, revision_of
+from shared.domain.change_codec import check_identity
+from shared.domain.errors import DocumentRefused, LedgerConflict
+from shared.domain.events import DocumentChanged, DocumentNotTaken, Event
+from shared.domain.ordering import (
     Pending,
     Record,
     is_pending,
@@ -19,8 +18,9 @@ from shared.ordering import (
     revise,
     settled_seq,
 )
+from shared.domain.priority import Allowance, lane_of_message
+from shared.observe.progress import Activity, Progress
 from shared.ports import ChangeLog, Delivery, Ledger, Now
-from shared.progress import Activity, Progress
 from shared.repair import resubmit
 
 log = structlog.get_logger()

@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.enricher.blocks import Extracted, too_large
-from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
-from services.enricher.extract import extract, format_of, is_harmless
-from services.enricher.load import Load
-from services.enricher.plan import KeyedChunk, Prepared, check_rows
+from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
+from services.enricher.fetch import Load
+from services.enricher.formats.blocks import Extracted, too_large
+from services.enricher.formats.extract import extract, format_of, is_harmless
+from services.enricher.parts import KeyedChunk, Prepared, check_rows
 from services.enricher.quality import judge
-from services.enricher.wire import Question
-from shared.events import DocumentChanged, Metadata, Ready
-from shared.ordering import MAX_ROWS
+from services.enricher.sandbox.protocol import Question
+from shared.domain.events import DocumentChanged, Metadata, Ready
+from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from services.enricher.blocks import Extracted, too_large
-from services.enricher.charset import MAX_DAMAGE
-from services.enricher.chunk import Chunk
-from shared.errors import DocumentRefused
-from shared.ordering import MAX_ROWS
+from services.enricher.chunking.chunk import Chunk
+from services.enricher.formats.blocks import Extracted, too_large
+from services.enricher.formats.charset import MAX_DAMAGE
+from shared.domain.errors import DocumentRefused
+from shared.domain.ordering import MAX_ROWS
 
 
 def judge(extracted: Extracted, chunks: Sequence[Chunk]) -> DocumentRefused | None:

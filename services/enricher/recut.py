@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.errors import GARBAGE
-from shared.ordering import Record
+from shared.domain.errors import GARBAGE
+from shared.domain.ordering import Record
+from shared.observe.progress import Activity, Progress
 from shared.ports import ChangeLog, Ledger, Shelf
-from shared.progress import Activity, Progress
 from shared.repair import resubmit
 from shared.settings import Chunking, SourceChunking
 

@@ -8,10 +8,10 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from services.gateway.auth import OPEN, check_request
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
-from services.gateway.faces import Faces
-from services.gateway.guard import OPEN, check_request
+from services.gateway.operations import Faces
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
 from services.gateway.routes import ANY, FACES, Handler, routes

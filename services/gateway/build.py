@@ -13,32 +13,33 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from services.gateway.alerts import alerts
 from services.gateway.app import build_app, refused
+from services.gateway.auth import is_loopback
 from services.gateway.commands import InstanceCommands, Validate
-from services.gateway.faces import Faces
-from services.gateway.failures import is_nobodys
-from services.gateway.guard import is_loopback
-from services.gateway.looks import Looks
+from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView
+from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
-from services.gateway.search import Search
-from services.gateway.status import Observation, StageSeen
-from services.gateway.sweeps import Sweeps
-from services.http_server import LimitedRunner
-from services.part import Part
-from shared.bus import deadletters, watchers
-from shared.bus.flow import capacities, flow, unrecorded
+from services.gateway.search.search import Search
+from services.gateway.status.alerts import alerts
+from services.gateway.status.looks import Looks
+from services.gateway.status.status import Observation, StageSeen
+from services.gateway.status.sweeps import Sweeps
+from services.host.http_server import LimitedRunner
+from services.host.service import Part
+from services.host.wiring import Wiring
+from shared.bus.delivery import dead_letters
+from shared.bus.monitor import watchers
+from shared.bus.monitor.flow import capacities, flow, unrecorded
+from shared.bus.monitor.watched import Watched, all_listed
+from shared.bus.monitor.watchers import RemoteWatchers
 from shared.bus.session import BusSession
-from shared.bus.watchers import RemoteWatchers
-from shared.errors import BusUnavailable, ConfigurationError, TransientError
+from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
+from shared.domain.services import stages
+from shared.domain.topology import INSTANCE
+from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Shelf
-from shared.progress import SourceHealth
-from shared.services import stages
 from shared.settings import Settings
-from shared.topology import INSTANCE
-from shared.watching import Watched, all_listed
-from shared.wiring import Wiring
 
 PORTS_TRIED: Final = 20
 AGAIN_S: Final = 5.0
@@ -290,7 +291,7 @@ class _Letters:
 
     async def list(self, *, limit: int) -> Sequence[DeadLetter]:
         """Those that the ledger does not tell of."""
-        return await deadletters.letters(self.session.js, limit=limit, wanted=is_nobodys)
+        return await dead_letters.letters(self.session.js, limit=limit, wanted=is_nobodys)
 
     async def drop(self, id: int) -> bool:
-        return await deadletters.drop(self.session.js, id)
+        return await dead_letters.drop(self.session.js, id)

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from services.gateway import holds, sweeps
-from services.gateway.failures import choose
+from services.gateway.documents import removals
+from services.gateway.documents.failures import choose
 from services.gateway.models import (
     ChooseRequest,
     HoldRequest,
@@ -14,10 +14,16 @@ from services.gateway.models import (
     ValidateRequest,
 )
 from services.gateway.queries import DeadLetters, InstanceQueries
-from services.gateway.sweeps import GenerateAnswer, GenerateRequest, SweepAnswer, SweepRequest
+from services.gateway.status import sweeps
+from services.gateway.status.sweeps import (
+    GenerateAnswer,
+    GenerateRequest,
+    SweepAnswer,
+    SweepRequest,
+)
 from services.gateway.views import Chosen, ChosenAnswer, FailureView, HoldAnswer
-from shared.errors import LedgerConflict
-from shared.ordering import state
+from shared.domain.errors import LedgerConflict
+from shared.domain.ordering import state
 from shared.ports import ChangeLog, Ledger
 from shared.repair import resubmit_newest
 
@@ -49,7 +55,7 @@ class InstanceCommands:
     generation: str
     validation: Validate
     dead_letters: DeadLetters | None = None
-    watched: holds.Watched = holds.nobody
+    watched: removals.Watched = removals.nobody
     sweeper: sweeps.Sweeps | None = None
 
     async def retry(self, request: ChooseRequest) -> ChosenAnswer:
@@ -62,11 +68,11 @@ class InstanceCommands:
 
     async def release(self, request: HoldRequest) -> HoldAnswer:
         """Make the removals of a source that wait."""
-        return await holds.release(self.watched, request.source)
+        return await removals.release(self.watched, request.source)
 
     async def keep(self, request: HoldRequest) -> HoldAnswer:
         """Leave the documents of a source whose files are gone."""
-        return await holds.keep(self.watched, request.source)
+        return await removals.keep(self.watched, request.source)
 
     async def validate(self, request: ValidateRequest) -> ValidateAnswer:
         return await self.validation(request)

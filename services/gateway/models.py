@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.ordering import Word
+from shared.domain.ordering import Word
 from shared.ports import Mode
 
 QUESTION_CHARACTERS: Final = 2000

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from shared.errors import (
+from shared.domain.errors import (
     BusUnavailable,
     DocumentRefused,
     EncoderBusy,
@@ -20,7 +20,7 @@ from shared.errors import (
     StillLoading,
     StoreUnavailable,
 )
-from shared.faults import said
+from shared.domain.faults import said
 
 SHOWN: Final = 20
 """Faults of one request that are told one by one."""

@@ -7,10 +7,10 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Final, Protocol
 
-from services.gateway import documents, failures, fixes, holds, reports, status, sweeps
-from services.gateway.documents import DOC_KEY
-from services.gateway.ledger_index import LedgerIndex
-from services.gateway.looks import Looks
+from services.gateway.documents import documents, failures, fixes
+from services.gateway.documents import removals as holds
+from services.gateway.documents.documents import DOC_KEY
+from services.gateway.documents.receipts import read_receipt, receipt_answer, wait_for
 from services.gateway.models import (
     BatchesRequest,
     BatchRequest,
@@ -25,10 +25,12 @@ from services.gateway.models import (
     StatusAnswer,
 )
 from services.gateway.problems import Problem, hint
-from services.gateway.receipts import read_receipt, receipt_answer, wait_for
-from services.gateway.reports import Reports
-from services.gateway.search import Search
-from services.gateway.status import Observation
+from services.gateway.search.search import Search
+from services.gateway.status import reports, status, sweeps
+from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.looks import Looks
+from services.gateway.status.reports import Reports
+from services.gateway.status.status import Observation
 from services.gateway.views import (
     BatchesAnswer,
     ChunkView,
@@ -42,10 +44,10 @@ from services.gateway.views import (
     SearchAnswer,
     ValidationsAnswer,
 )
-from shared.events import DocumentChanged
-from shared.ordering import ENRICH, Record, RowRef, State, state
+from shared.batches.reports import BatchReport
+from shared.domain.events import DocumentChanged
+from shared.domain.ordering import ENRICH, Record, RowRef, State, state
 from shared.ports import ChangeLog, DeadLetter, GetStore, Ledger, Newest, UnreadableChange
-from shared.reports import BatchReport
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
 SLOW_INDEX_S: Final = 0.5

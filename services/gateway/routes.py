@@ -8,15 +8,15 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.gateway.decoding import encoded, fields_of
-from services.gateway.faces import OPERATIONS, Faces, answer
 from services.gateway.models import BatchesRequest, Request
+from services.gateway.operations import OPERATIONS, Faces, answer
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
 from services.gateway.problems import KINDS, Problem
 from services.gateway.views import BatchesAnswer
-from services.http_server import CLIENT_S
-from shared.reports import BatchReport
+from services.host.http_server import CLIENT_S
+from shared.batches.reports import BatchReport
 
 BASE: Final = "/api/v1"
 TREND: Final = 30

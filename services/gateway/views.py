@@ -5,9 +5,9 @@ from datetime import datetime
 from pydantic import Field
 
 from services.gateway.models import Response
-from shared.ordering import Word
+from shared.batches.reports import ReportLine, Validation
+from shared.domain.ordering import Word
 from shared.ports import Mode
-from shared.reports import ReportLine, Validation
 
 
 class ReasonView(Response):

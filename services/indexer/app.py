@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import structlog
 
+from services.host.service import Part
+from services.host.wiring import Wiring, utc_now
 from services.indexer.index import Index
-from services.indexer.turns import InTurn, by_lane
-from services.part import Part
+from services.indexer.per_document_lock import InTurn, by_lane
 from shared.bus.session import BusSession
-from shared.errors import StoreUnavailable
-from shared.topology import index_stage
-from shared.wiring import Wiring, utc_now
+from shared.domain.errors import StoreUnavailable
+from shared.domain.topology import index_stage
 
 log = structlog.get_logger()
 

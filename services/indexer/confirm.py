@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from shared.ordering import RowRef
+from shared.domain.ordering import RowRef
 from shared.ports import Probe, Row
 
 FIRST_LOOK_S = 0.02

@@ -12,18 +12,33 @@ import numpy as np
 import structlog
 
 from services.indexer.confirm import next_look_s, probes
-from shared.errors import (
+from shared.domain.errors import (
     LedgerConflict,
     MalformedEvent,
     NotYetIndexed,
     PermanentError,
     UnknownRevision,
 )
-from shared.events import ChunkCounts, DocumentIndexed, DocumentRemoved, EmbeddingsReady, Event
-from shared.identity import doc_key, row_id
-from shared.ordering import Pending, Record, RowRef, is_pending, keep, newest_seq, settle, written
+from shared.domain.events import (
+    ChunkCounts,
+    DocumentIndexed,
+    DocumentRemoved,
+    EmbeddingsReady,
+    Event,
+)
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import (
+    Pending,
+    Record,
+    RowRef,
+    is_pending,
+    keep,
+    newest_seq,
+    settle,
+    written,
+)
+from shared.observe.progress import Activity, Progress
 from shared.ports import Delivery, Entry, Ledger, Now, Publish, Row, VectorStore
-from shared.progress import Activity, Progress
 
 log = structlog.get_logger()
 

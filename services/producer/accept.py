@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import structlog
 
-from services.producer.snapshot import Body
-from shared.errors import ChangeLogConflict
-from shared.events import (
+from services.producer.sources.folder.snapshot import Body
+from shared.domain.errors import ChangeLogConflict
+from shared.domain.events import (
     Batch,
     Content,
     Document,
@@ -25,9 +25,9 @@ from shared.events import (
     Reference,
     Stored,
 )
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
+from shared.domain.topology import MAX_INLINE_BYTES
 from shared.ports import ChangeLog, ContentStore, Newest, Now
-from shared.topology import MAX_INLINE_BYTES
 
 log = structlog.get_logger()
 

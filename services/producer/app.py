@@ -6,28 +6,28 @@ from functools import partial
 
 from nats.aio.msg import Msg
 
-from services.part import Part
+from services.host.service import Part
+from services.host.wiring import Wiring, utc_now
 from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
 from services.producer.collect import CollectBodies
-from services.producer.folder import Folder
-from services.producer.holds import FolderHolds
-from services.producer.intake import AcceptSubmission
-from services.producer.kept import KeptListing
-from services.producer.notices import Notices
-from services.producer.rules import Rules
-from services.producer.submission import SourceLimits
+from services.producer.publish_status import TellFolders
+from services.producer.removals.holds import FolderHolds
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.folder.notices import Notices
+from services.producer.sources.folder.rules import Rules
+from services.producer.submissions.intake import AcceptSubmission
+from services.producer.submissions.submission import SourceLimits
 from services.producer.sync import Sync
-from services.producer.tell import TellFolders
 from services.producer.watch import FolderWatch
-from shared.batches import BatchBook
-from shared.bus import watchers
+from shared.batches.members import BatchBook
+from shared.bus.monitor import watchers
 from shared.bus.session import BusSession
-from shared.errors import BusUnavailable
-from shared.events import Receipt
+from shared.domain.errors import BusUnavailable
+from shared.domain.events import Receipt
+from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.settings import Source
-from shared.topology import ACCEPT, INSTANCE, LISTINGS
-from shared.wiring import Wiring, utc_now
 
 
 async def build(wiring: Wiring) -> Part:

@@ -23,13 +23,13 @@ from itertools import chain
 from typing import Any, Final
 
 from services.producer.accept import says_the_same
-from services.producer.doubts import Doubts, Gathering, corrected, entered
-from services.producer.folder import SourceUnavailable, Unreadable
-from services.producer.listing import NEVER_READ, Seen, compare, moved
-from services.producer.snapshot import Unsettled
+from services.producer.reconcile import Doubts, Gathering, corrected, entered
+from services.producer.sources.folder.folder import SourceUnavailable, Unreadable
+from services.producer.sources.folder.listing import NEVER_READ, Seen, compare, moved
+from services.producer.sources.folder.snapshot import Unsettled
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
 from shared.ports import Audit, ChangeLog, Ledger
 
 ASKED_AT_ONCE: Final = 32

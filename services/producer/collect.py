@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from shared.errors import GARBAGE, InstepError
+from shared.domain.errors import GARBAGE, InstepError
 from shared.ports import ChangeLog, ContentStore, Now, Shelf
 
 log = structlog.get_logger()

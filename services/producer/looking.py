@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.producer.folder import Folder, Unreadable
-from services.producer.listing import Seen, Stat, is_surely_unchanged
+from services.producer.sources.folder.folder import Folder, Unreadable
+from services.producer.sources.folder.listing import Seen, Stat, is_surely_unchanged
 
 TRIED: Final = 1_000
 """Paths that are tried at once; of more, the others wait for a listing."""

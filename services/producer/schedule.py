@@ -6,11 +6,11 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from services.producer.folder import Folder
-from services.producer.patience import Restless
-from services.producer.settling import Settling
-from services.producer.snapshot import Unsettled
-from shared.errors import BusUnavailable, TransientError
+from services.producer.retry_queue import Restless
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.settling import Settling
+from services.producer.sources.folder.snapshot import Unsettled
+from shared.domain.errors import BusUnavailable, TransientError
 
 RETRY_S: Final = 1.0
 PEEKS: Final = 64

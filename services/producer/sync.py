@@ -12,17 +12,17 @@ from typing import Final
 import structlog
 
 from services.producer.accept import AcceptFile, FileOutcome
-from services.producer.folder import Folder, Unreadable
-from services.producer.kept import KeptListing
-from services.producer.listing import NEVER_READ, Seen, Stat, pair_moves
-from services.producer.patience import Blocked, Restless
-from services.producer.snapshot import Body, Unsettled
-from shared.batches import BatchBook, new_batch_id
-from shared.errors import BusUnavailable, InstepError, TransientError
-from shared.events import Batch
-from shared.identity import doc_key
+from services.producer.retry_queue import Blocked, Restless
+from services.producer.sources.folder.folder import Folder, Unreadable
+from services.producer.sources.folder.listing import NEVER_READ, Seen, Stat, pair_moves
+from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.folder.snapshot import Body, Unsettled
+from shared.batches.members import BatchBook, new_batch_id
+from shared.domain.errors import BusUnavailable, InstepError, TransientError
+from shared.domain.events import Batch
+from shared.domain.ids import doc_key
+from shared.observe.progress import Activity, Progress, SourceHealth
 from shared.ports import Now
-from shared.progress import Activity, Progress, SourceHealth
 
 log = structlog.get_logger()
 

@@ -14,19 +14,19 @@ from typing import Final
 import structlog
 
 from services.producer.asking import Asked, ListingResult, Prepare
-from services.producer.folder import SourceUnavailable
-from services.producer.guard import Guard
-from services.producer.hearing import Hearing
-from services.producer.held import Held, waiting
-from services.producer.kept import Root, Threshold
-from services.producer.listing import compare, moved
 from services.producer.looking import look_at, opened
-from services.producer.notices import Notices
-from services.producer.scan import Scan
+from services.producer.removals.guard import Guard
+from services.producer.removals.held import Held, waiting
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
+from services.producer.sources.folder.folder import SourceUnavailable
+from services.producer.sources.folder.fs_events import Hearing
+from services.producer.sources.folder.listing import compare, moved
+from services.producer.sources.folder.listing_store import Root, Threshold
+from services.producer.sources.folder.notices import Notices
+from services.producer.sources.folder.scan import Scan
 from services.producer.sync import Sync, Synced
-from shared.errors import BusUnavailable
-from shared.progress import Activity
+from shared.domain.errors import BusUnavailable
+from shared.observe.progress import Activity
 from shared.settings import Source
 
 log = structlog.get_logger()

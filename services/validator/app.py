@@ -5,34 +5,29 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from services.part import Part
+from services.host.service import Part
+from services.host.wiring import Wiring, utc_now
+from services.validator.batches.complete import Complete
+from services.validator.batches.tracker import Tracker
 from services.validator.checks import SampleQuery, parse_queries
 from services.validator.checkup import ValidateNow
-from services.validator.complete import Complete
 from services.validator.failures import Failure, RecordFailure
-from services.validator.filled import Filled
 from services.validator.observe import AskSamples, Observe
 from services.validator.sampling import Sampling
-from services.validator.sweep import Sweep
-from services.validator.sweeper import Sweeper
-from services.validator.tracker import Tracker
+from services.validator.sweep.filled import Filled
+from services.validator.sweep.sweep import Sweep
+from services.validator.sweep.sweeper import Sweeper
 from services.validator.validate import Validate
-from shared.bus.deadletters import (
-    exhausted_of,
-    letter_of,
-    mover,
-    recorder,
-)
-from shared.bus.permissions import streams_of
-from shared.bus.provision import ask, provision
-from shared.bus.road import JetRoad
+from shared.bus.access.permissions import streams_of
+from shared.bus.admin.provision import ask, provision
+from shared.bus.delivery.dead_letters import exhausted_of, letter_of, mover, recorder
+from shared.bus.monitor.in_flight import JetRoad
+from shared.bus.monitor.watchers import RemoteWatchers
 from shared.bus.session import BusSession
-from shared.bus.watchers import RemoteWatchers
-from shared.errors import ConfigurationError
-from shared.events import Event
-from shared.ports import Auditor, DeadLetter
-from shared.services import work_of
-from shared.topology import (
+from shared.domain.errors import ConfigurationError
+from shared.domain.events import Event
+from shared.domain.services import work_of
+from shared.domain.topology import (
     BATCHES,
     BODIES,
     BUCKETS,
@@ -43,7 +38,7 @@ from shared.topology import (
     ledger_bucket,
     validate_stage,
 )
-from shared.wiring import Wiring, utc_now
+from shared.ports import Auditor, DeadLetter
 
 
 async def build(wiring: Wiring) -> Part:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.errors import ConfigurationError
-from shared.ordering import Record
-from shared.reports import Counted, FreshnessLine
+from shared.batches.reports import Counted, FreshnessLine
+from shared.domain.errors import ConfigurationError
+from shared.domain.ordering import Record
 
 TOP: Final = 5
 PROBLEMS_SHOWN: Final = 100

@@ -15,14 +15,14 @@ from services.validator.checks import (
     freshness,
     tally,
 )
-from services.validator.differences import Census, groups
 from services.validator.observe import AskSamples, Observe
-from services.validator.sweep import ROWS_AT_ONCE
-from shared.history import History
-from shared.identity import bucket_of
-from shared.ordering import Record
+from services.validator.sweep.differences import Census, groups
+from services.validator.sweep.sweep import ROWS_AT_ONCE
+from shared.batches.history import History
+from shared.batches.reports import FreshnessLine, Validation
+from shared.domain.ids import bucket_of
+from shared.domain.ordering import Record
 from shared.ports import Ledger, Now, VectorStore
-from shared.reports import FreshnessLine, Validation
 
 AT_ONCE: Final = 500
 LOOKS: Final = 3

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import LedgerConflict
-from shared.events import Batch, Document, DocumentFailed, Event
-from shared.ordering import Failed, Reason, fail
+from shared.domain.errors import LedgerConflict
+from shared.domain.events import Batch, Document, DocumentFailed, Event
+from shared.domain.ordering import Failed, Reason, fail
+from shared.observe.progress import Activity, Progress
 from shared.ports import Ledger
-from shared.progress import Activity, Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import Final
 
 from services.validator.checks import Verdict
 from services.validator.observe import Observe
-from shared.errors import StoreUnavailable, TransientError
+from shared.domain.errors import StoreUnavailable, TransientError
+from shared.domain.ordering import Record
 from shared.group import Group, Size
-from shared.ordering import Record
 from shared.ports import Ledger
 
 GATHER_S: Final = 0.1

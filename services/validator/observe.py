@@ -15,9 +15,9 @@ from services.validator.checks import (
     judge,
     judge_sample,
 )
-from shared.events import with_context
-from shared.identity import cache_key
-from shared.ordering import Record
+from shared.domain.events import with_context
+from shared.domain.ids import cache_key
+from shared.domain.ordering import Record
 from shared.ports import (
     Filter,
     GetEncoder,

@@ -8,20 +8,14 @@ from typing import Final
 
 import structlog
 
+from services.validator.batches.tracker import Tracker
 from services.validator.checks import Verdict
 from services.validator.look import Ask, Looks
 from services.validator.observe import Observe
 from services.validator.sampling import Sampling
-from services.validator.tracker import Tracker
-from shared.errors import NotYetIndexed
-from shared.events import (
-    DocumentIndexed,
-    DocumentRemoved,
-    DocumentValidated,
-    Event,
-    Result,
-)
-from shared.ordering import newest_seq, settled_seq
+from shared.domain.errors import NotYetIndexed
+from shared.domain.events import DocumentIndexed, DocumentRemoved, DocumentValidated, Event, Result
+from shared.domain.ordering import newest_seq, settled_seq
 from shared.ports import Delivery, Ledger, Now
 
 log = structlog.get_logger()

@@ -12,18 +12,18 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
-from shared.bus.connect import Access, broker_arguments, checked, is_plain, refusal
-from shared.bus.consume import Consumer, Decode, Handler, T
-from shared.bus.counts import Counts
-from shared.bus.decode import decode
-from shared.bus.denials import watch
-from shared.bus.gate import Gate
-from shared.bus.heartbeat import Heartbeat
-from shared.bus.presence import PREFIX as HERE
-from shared.bus.publish import JetPublisher
-from shared.errors import BusUnavailable, ConfigurationError
-from shared.lanes import Lane, lane_of_message
-from shared.topology import E, Stage
+from shared.bus.access.connect import Access, broker_arguments, checked, is_plain, refusal
+from shared.bus.access.denials import watch
+from shared.bus.delivery.consume import Consumer, Decode, Handler, T
+from shared.bus.delivery.counts import Counts
+from shared.bus.delivery.decode import decode
+from shared.bus.delivery.gate import Gate
+from shared.bus.jetstream.publish import JetPublisher
+from shared.bus.monitor.heartbeat import Heartbeat
+from shared.domain.errors import BusUnavailable, ConfigurationError
+from shared.domain.presence import PREFIX as HERE
+from shared.domain.priority import Lane, lane_of_message
+from shared.domain.topology import E, Stage
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class BusSession:
         """Give the stage's events to a handler, which returns the events that follow.
 
         What it returns is stored before the message is acknowledged; what it raises goes to
-        `shared.bus.settle`. The next `start` begins it.
+        `shared.bus.delivery.settle`. The next `start` begins it.
 
         Args:
             lane: the stage is delivered the messages of both; those of the other one are not
@@ -176,7 +176,7 @@ class BusSession:
     async def start(self) -> None:
         """Begin to consume what was subscribed since the last start.
 
-        The durable consumers must exist (`shared.bus.provision`).
+        The durable consumers must exist (`shared.bus.admin.provision`).
         """
         async with self._starting:
             for subscriber in self._broker.subscribers:

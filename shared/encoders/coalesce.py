@@ -15,10 +15,10 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from shared.encoders.backend import Tokens
+from shared.domain.errors import EncoderBusy, InstepError, ModelFailed, TransientError
 from shared.encoders.batching import SMALL, next_batch, padded, whose_turn, with_guests
-from shared.encoders.device import Absent, Counters, Device, Lost
-from shared.errors import EncoderBusy, InstepError, ModelFailed, TransientError
+from shared.encoders.local.backend import Tokens
+from shared.encoders.local.device import Absent, Counters, Device, Lost
 from shared.ports import Vector, Vectors
 
 _SLICE: Final = 64

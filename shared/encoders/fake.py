@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from shared.encoders.backend import Tokens, encodable
-from shared.errors import EncoderBusy, ModelFailed
-from shared.identity import short_digest
+from shared.domain.errors import EncoderBusy, ModelFailed
+from shared.domain.ids import short_digest
+from shared.encoders.local.backend import Tokens, encodable
 
 if TYPE_CHECKING:
     from shared.ports import Vector, Vectors
@@ -46,7 +46,7 @@ _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
 class FakeEncoder:
-    """Implements `shared.ports.Encoder` and `shared.encoders.backend.Backend`.
+    """Implements `shared.ports.Encoder` and `shared.encoders.local.backend.Backend`.
 
     A vector is the sum of one random direction per word, so texts are as similar as the words they
     share.

@@ -4,12 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.identity import short_digest
+from shared.domain.ids import short_digest
 
 Numeric = Literal["f32", "int8"]
 
 INT8_RECIPE: Final = 1
-"""Grows when `shared.encoders.quantise` would make other int8 weights of the same files."""
+"""Grows when `local.minilm.quantise` would make other int8 weights of the same files."""
 
 
 @dataclass(frozen=True, slots=True)

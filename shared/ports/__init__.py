@@ -1,13 +1,13 @@
 """What the services need from the world. Protocols only; an adapter lives beside its vendor's SDK.
 
 Every adapter, fakes included, passes the contract suite of its port under `tests/contract/`.
-Adapters raise the errors of `shared.errors` only.
+Adapters raise the errors of `shared.domain.errors` only.
 """
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from shared.change_codec import UnreadableChange
+from shared.domain.change_codec import UnreadableChange
 from shared.ports.bus import (
     ChangeLog,
     DeadLetter,

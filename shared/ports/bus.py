@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from shared.change_codec import UnreadableChange
-from shared.events import Batch, Document, DocumentChanged, Event
-from shared.ordering import Record
+from shared.domain.change_codec import UnreadableChange
+from shared.domain.events import Batch, Document, DocumentChanged, Event
+from shared.domain.ordering import Record
 
 
 class Publish(Protocol):

@@ -51,7 +51,7 @@ class Encoder(Protocol):
 
 
 class VectorCache(Protocol):
-    """Vectors by content and fingerprint (`shared.identity.cache_key`); may forget at any time."""
+    """Vectors by content and fingerprint (`domain.ids.cache_key`); may forget at any time."""
 
     async def get_many(self, keys: Collection[str]) -> Mapping[str, Vector]: ...
     async def put_many(self, vectors: Mapping[str, Vector]) -> None: ...

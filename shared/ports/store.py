@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from shared.events import Scalar
+from shared.domain.events import Scalar
 from shared.ports.encoding import Vector
 
 Mode = Literal["vector", "keyword", "hybrid"]
@@ -66,14 +66,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Rows of one bucket of documents (`shared.identity.bucket_of`), for comparing two sides.
+    """Rows of one bucket of documents (`shared.domain.ids.bucket_of`), for comparing two sides.
 
     Two sides hold the same rows when number and total are equal.
     """
 
     rows: int = 0
     total: int = 0
-    """Sum of the marks (`shared.identity.mark_of`) of the rows, modulo 2**64."""
+    """Sum of the marks (`shared.domain.ids.mark_of`) of the rows, modulo 2**64."""
 
     def __add__(self, other: "Digest") -> "Digest":
         return Digest(self.rows + other.rows, (self.total + other.total) % 2**64)

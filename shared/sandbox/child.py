@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from shared.errors import TransientError
+from shared.domain.errors import TransientError
 from shared.sandbox import frames
 from shared.sandbox.frames import Garbled
 

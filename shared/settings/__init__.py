@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from shared.errors import ConfigurationError
-from shared.faults import ALIASES, PREFIX, faults
+from shared.domain.errors import ConfigurationError
+from shared.domain.faults import ALIASES, PREFIX, faults
 from shared.settings.groups import (
     Bus,
     Chunking,

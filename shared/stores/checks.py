@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from shared.errors import GARBAGE, StoreMismatch, VectorsRejected
-from shared.events import Scalar
+from shared.domain.errors import GARBAGE, StoreMismatch, VectorsRejected
+from shared.domain.events import Scalar
 from shared.ports import Filter, Row, Vector
 
 SAME: Final = 1e-3

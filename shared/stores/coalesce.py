@@ -8,7 +8,7 @@ same wherever the rows come from.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from shared.errors import VectorsRejected
+from shared.domain.errors import VectorsRejected
 from shared.group import Group, Size
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, VectorStore
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.identity import bucket_of, mark_of
+from shared.domain.ids import bucket_of, mark_of
 from shared.ports import Digest, Holding
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.identity import bucket_of
+from shared.domain.ids import bucket_of
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
 from shared.stores import checks, seal
 from shared.stores.looks import SweptRow, digested, held

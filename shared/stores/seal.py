@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.events import Scalar
+from shared.domain.events import Scalar
 from shared.ports import Hit, Row, Vectors
 
 MARKS: Final = 5

@@ -11,8 +11,8 @@ from chaos_main import RULES
 from chaos_plan import MUTATIONS, SOURCE, Plan, Tally, acts
 from chaos_processes import STARTS_WITHIN_S, Server, Workers
 
-from shared.identity import doc_key, row_id
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
 
 SEQ = 7
 

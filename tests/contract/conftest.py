@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.bus.configs import bucket_config, object_store_config
-from shared.bus.provision import ensure_stream
-from shared.topology import BODIES, Bucket
+from shared.bus.admin.configs import bucket_config, object_store_config
+from shared.bus.admin.provision import ensure_stream
+from shared.domain.topology import BODIES, Bucket
 
 DeleteStream = Callable[[str], Awaitable[None]]
 MakeBucket = Callable[[Bucket], Awaitable[None]]

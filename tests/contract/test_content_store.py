@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from memory_content import MemoryContent
 
-from shared.content.memory import MemoryContent
-from shared.content.objects import ObjectContent
-from shared.errors import BusUnavailable
+from shared.bus.jetstream.content import ObjectContent
+from shared.domain.errors import BusUnavailable
+from shared.domain.topology import BODIES
 from shared.ports import ContentStore
-from shared.topology import BODIES
 
 SIZES = [0, 1, 128 * 1024, 128 * 1024 + 1, 3_000_000]
 

@@ -12,13 +12,14 @@ import pytest
 from safetensors.numpy import load_file
 from thread_device import ThreadDevice
 
-from shared.encoders import bert, cpu, files, quantise
+from shared.domain.errors import ConfigurationError, ModelMismatch
 from shared.encoders.batching import plan_batches
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.factory import describe, load_backend, load_encoder, load_tokenizer
 from shared.encoders.fake import FakeEncoder
-from shared.encoders.openvino import OpenVinoEncoder
-from shared.errors import ConfigurationError, ModelMismatch
+from shared.encoders.local import cpu, files
+from shared.encoders.local.minilm import bert, quantise
+from shared.encoders.local.minilm.openvino import OpenVinoEncoder
+from shared.encoders.registry import describe, load_backend, load_encoder, load_tokenizer
 from shared.settings import Embedding
 
 TEXTS = [

@@ -9,17 +9,17 @@ from hashlib import sha256
 
 import nats
 import pytest
+from memory_ledger import MemoryLedger
 from nats.js.api import StreamConfig
 from subscribing import in_place
 
-from shared.bus import buckets, reading
-from shared.bus.configs import bucket_config
-from shared.bus.provision import ensure_stream
-from shared.errors import BusUnavailable, ConfigurationError, LedgerConflict, PermanentError
-from shared.identity import doc_key
-from shared.ledgers.kv import KvLedger
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import (
+from shared.bus.admin.configs import bucket_config
+from shared.bus.admin.provision import ensure_stream
+from shared.bus.jetstream import buckets, reading
+from shared.bus.jetstream.ledger import KvLedger
+from shared.domain.errors import BusUnavailable, ConfigurationError, LedgerConflict, PermanentError
+from shared.domain.ids import doc_key
+from shared.domain.ordering import (
     MAX_ROWS,
     Failed,
     Pending,
@@ -31,9 +31,9 @@ from shared.ordering import (
     revise,
     settle,
 )
+from shared.domain.record_codec import to_bytes
+from shared.domain.topology import MAX_MESSAGE_BYTES, ledger_bucket
 from shared.ports import Ledger
-from shared.record_codec import to_bytes
-from shared.topology import MAX_MESSAGE_BYTES, ledger_bucket
 
 KEY, OTHER = doc_key("docs", "a.md"), doc_key("docs", "b.md")
 

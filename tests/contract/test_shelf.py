@@ -1,12 +1,12 @@
 """What every shelf promises."""
 
 import pytest
+from memory_kv import MemoryShelf
 
-from shared.errors import BusUnavailable, ConfigurationError, PermanentError
+from shared.bus.jetstream.kv import KvShelf
+from shared.domain.errors import BusUnavailable, ConfigurationError, PermanentError
+from shared.domain.topology import INSTANCE
 from shared.ports import Shelf
-from shared.shelves.kv import KvShelf
-from shared.shelves.memory import MemoryShelf
-from shared.topology import INSTANCE
 
 
 @pytest.fixture(params=["memory", pytest.param("kv", marks=pytest.mark.nats)])

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from memory_vector_cache import MemoryCache
 from structlog.testing import capture_logs
 
-from shared.caches.kv import KvCache
-from shared.caches.memory import MemoryCache
-from shared.errors import BusUnavailable
-from shared.identity import cache_key
+from shared.bus.jetstream.vector_cache import KvCache
+from shared.domain.errors import BusUnavailable
+from shared.domain.ids import cache_key
+from shared.domain.topology import EMBCACHE
 from shared.ports import Vector, VectorCache
-from shared.topology import EMBCACHE
 
 
 @pytest.fixture(params=["memory", pytest.param("kv", marks=pytest.mark.nats)])

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_ledger import MemoryLedger
 from weaviate_store import open_patient
 
 from services.indexer.index import Index
-from shared.errors import NotYetIndexed, StoreMismatch, VectorsRejected
-from shared.events import Batch, Document, EmbeddingsReady, PartRow
-from shared.identity import bucket_of, doc_key, mark_of, row_id
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Revision, revise
+from shared.domain.errors import NotYetIndexed, StoreMismatch, VectorsRejected
+from shared.domain.events import Batch, Document, EmbeddingsReady, PartRow
+from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
+from shared.domain.ordering import Revision, revise
+from shared.observe.progress import Progress
 from shared.ports import Delivery, Digest, Filter, Holding, Probe, Row, Vector, VectorStore
-from shared.progress import Progress
 from shared.stores.coalesce import CoalescingStore
-from shared.stores.lance import LanceStore
-from shared.stores.lance_upkeep import MANY_COMMITS
+from shared.stores.lance.store import LanceStore
+from shared.stores.lance.upkeep import MANY_COMMITS
 from shared.stores.memory import MemoryStore
 
 DIMENSIONS = 8

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 from gateway_world import Index
 from instep_process import Instep
 
-from services.folder import DataFolder, Instance
 from services.gateway.app import build_app
+from services.host.data_folder import DataFolder, Instance
 
 
 @dataclass(frozen=True)

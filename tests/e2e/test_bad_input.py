@@ -11,10 +11,10 @@ import nats
 import pytest
 from instep_process import wait_until
 
-from services.folder import DataFolder
-from shared.encoders.factory import describe
-from shared.events import Batch, Document, DocumentChanged, EmbeddingsReady, Inline, PartRow
-from shared.identity import doc_key, row_id
+from services.host.data_folder import DataFolder
+from shared.domain.events import Batch, Document, DocumentChanged, EmbeddingsReady, Inline, PartRow
+from shared.domain.ids import doc_key, row_id
+from shared.encoders.registry import describe
 from shared.settings import Embedding
 
 MARK = "zanzibar"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 
 async def test_search_prints_hits_and_json_has_the_same(served, cli):

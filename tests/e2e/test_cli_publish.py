@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
 
 pytestmark = pytest.mark.nats
 

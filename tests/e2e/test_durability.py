@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from instep_process import Instep, wait_until
 
-from services.folder import mark_original
+from services.host.data_folder import mark_original
 
 DOCUMENTS = 8
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from instep_process import wait_until
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 NAMES = {f"n{n}.md" for n in range(6)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.cli.commands import COMMANDS
+from services.cli.command_table import COMMANDS
 
 NEEDS_NONE = {
     "up",

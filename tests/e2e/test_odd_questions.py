@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from instep_process import wait_until
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 WORDS = ("lantern", "harbour", "violin", "granite", "orchard", "copper")
 

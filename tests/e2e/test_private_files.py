@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.folder import LOG, DataFolder
+from services.host.data_folder import LOG, DataFolder
 
 
 @pytest.fixture

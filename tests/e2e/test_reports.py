@@ -7,10 +7,10 @@ import nats
 import pytest
 from instep_process import wait_until
 
-from shared.history import History
-from shared.ledgers.kv import KvLedger
-from shared.shelves.kv import KvShelf
-from shared.topology import BATCHES
+from shared.batches.history import History
+from shared.bus.jetstream.kv import KvShelf
+from shared.bus.jetstream.ledger import KvLedger
+from shared.domain.topology import BATCHES
 
 
 @pytest.fixture

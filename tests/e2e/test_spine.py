@@ -13,7 +13,7 @@ import pytest
 from instep_process import wait_until
 from services_alone import get
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 from shared.live import ANEW
 
 WORDS = ["harbour", "lantern", "orchard", "granite", "violin", "meadow", "copper", "saffron"]

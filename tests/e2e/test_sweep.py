@@ -12,7 +12,7 @@ import pytest
 from instep_process import wait_until
 
 from instep import generate_embeddings
-from shared.errors import BusUnavailable, ConfigurationError
+from shared.domain.errors import BusUnavailable, ConfigurationError
 
 KINDS = ("missing", "extra", "damaged", "lost", "stuck", "unknown", "beyond_repair", "held")
 BROKEN = {"missing": 1, "damaged": 1, "extra": 1}

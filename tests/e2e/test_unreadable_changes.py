@@ -7,8 +7,8 @@ import nats
 import pytest
 from instep_process import wait_until
 
-from services.folder import DataFolder
-from shared.identity import doc_key
+from services.host.data_folder import DataFolder
+from shared.domain.ids import doc_key
 
 PUB_ACK = b'{"stream":"INTAKE","seq":7}'
 NEWER = json.dumps({"schema": 2, "document": "a text by now", "op": "merged"}).encode()

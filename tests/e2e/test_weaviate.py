@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services_alone import get
 from weaviate_store import connected
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 PREFIX = "E2e"
 

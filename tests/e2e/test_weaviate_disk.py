@@ -11,7 +11,7 @@ import weaviate_server
 from instep_process import FAKE, Instep, wait_until
 from services_alone import get
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 EDITED = [{"new.md"}, {"n0.md"}, set(), set()]
 SIZE = 256 * 1024**2

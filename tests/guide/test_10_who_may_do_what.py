@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.keys import GATEWAY_KEY, ROUTE_KEY, WEAVIATE_ENV, WEAVIATE_KEY
-from shared.bus.permissions import IDENTITIES, PUBLISHER, permissions
-from shared.bus.server import AUTH_FILE, CLUSTER_FILE, SERVER_FILE
-from shared.services import served, service_of
-from shared.topology import TROUBLES
+from services.cli.commands.keys import GATEWAY_KEY, ROUTE_KEY, WEAVIATE_ENV, WEAVIATE_KEY
+from shared.bus.access.permissions import IDENTITIES, PUBLISHER, permissions
+from shared.bus.admin.server import AUTH_FILE, CLUSTER_FILE, SERVER_FILE
+from shared.domain.services import served, service_of
+from shared.domain.topology import TROUBLES
 
 PAGE = (Path(__file__).parents[2] / "examples/docs/operate/security.md").read_text()
 GENERATION = "g1"

@@ -1,6 +1,6 @@
 """1. A change passes three stages; after the last of them a searcher finds it, and not before."""
 
-from shared.events import DocumentIndexed
+from shared.domain.events import DocumentIndexed
 
 
 async def test_a_document_is_found_when_all_stages_have_seen_it(house):

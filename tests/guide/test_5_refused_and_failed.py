@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.events import DocumentNotTaken
-from shared.identity import doc_key
-from shared.ordering import Failed, Reason, fail
+from shared.domain.events import DocumentNotTaken
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Reason, fail
 
 
 @pytest.mark.parametrize(

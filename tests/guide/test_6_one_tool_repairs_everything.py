@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.identity import doc_key
-from shared.ordering import Record
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record
 
 
 @pytest.fixture

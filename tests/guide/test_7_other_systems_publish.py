@@ -1,6 +1,6 @@
 """7. Another system sends a message and gets a receipt; the receipt ends in "searchable"."""
 
-from shared.events import DocumentIndexed, DocumentRemoved
+from shared.domain.events import DocumentIndexed, DocumentRemoved
 
 
 async def test_a_submission_is_answered_with_the_revision_that_it_became(house):

@@ -7,29 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.commands import COMMANDS
-from services.disk import ROOM_BYTES, SHORT_BYTES
-from services.enricher import frontmatter, html
-from services.enricher.blocks import MAX_BLOCKS
-from services.enricher.extract import MAX_HARMLESS_BYTES, MAX_HARMLESS_YAML
-from services.gateway.search import DEEPEST
-from services.producer.submission import MAX_METADATA_BYTES, MAX_METADATA_KEYS, MAX_TITLE_BYTES
-from services.validator.sweep import STUCK_S
+from services.cli.command_table import COMMANDS
+from services.enricher.formats import frontmatter, html
+from services.enricher.formats.blocks import MAX_BLOCKS
+from services.enricher.formats.extract import MAX_HARMLESS_BYTES, MAX_HARMLESS_YAML
+from services.gateway.search.search import DEEPEST
+from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
+from services.producer.submissions.submission import (
+    MAX_METADATA_BYTES,
+    MAX_METADATA_KEYS,
+    MAX_TITLE_BYTES,
+)
+from services.validator.sweep.sweep import STUCK_S
 from services.validator.validate import LAST_LOOK_S, SECOND_LOOK_S
-from shared.bus.configs import BODIES_BYTES
-from shared.bus.presence import EVERY_S, GONE_AFTER_S
-from shared.bus.settle import PATIENCE_S
-from shared.events import DocumentSubmitted, Receipt
-from shared.health import WEDGED_AFTER_S
-from shared.history import KEPT_IN_ALL, KEPT_PER_SOURCE
-from shared.identity import MAX_PATH_BYTES
-from shared.lanes import BURST_DOCUMENTS, BURST_ROWS, EXPRESS_DOCUMENTS, EXPRESS_ROWS, PER_S
-from shared.ordering import MAX_ROWS
-from shared.reports import MOST_BYTES
-from shared.services import NAMES
-from shared.settings import load, names
-from shared.settings.groups import Chunking, Source
-from shared.topology import (
+from shared.batches.history import KEPT_IN_ALL, KEPT_PER_SOURCE
+from shared.batches.reports import MOST_BYTES
+from shared.bus.admin.configs import BODIES_BYTES
+from shared.bus.delivery.settle import PATIENCE_S
+from shared.domain.events import DocumentSubmitted, Receipt
+from shared.domain.ids import MAX_PATH_BYTES
+from shared.domain.ordering import MAX_ROWS
+from shared.domain.presence import EVERY_S, GONE_AFTER_S
+from shared.domain.priority import (
+    BURST_DOCUMENTS,
+    BURST_ROWS,
+    EXPRESS_DOCUMENTS,
+    EXPRESS_ROWS,
+    PER_S,
+)
+from shared.domain.services import NAMES
+from shared.domain.topology import (
     ACCEPT,
     DAY_S,
     EMBCACHE,
@@ -39,6 +46,9 @@ from shared.topology import (
     STREAMS,
     embed_stage,
 )
+from shared.observe.health import WEDGED_AFTER_S
+from shared.settings import load, names
+from shared.settings.groups import Chunking, Source
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"

@@ -38,7 +38,7 @@ class FaultyStore:
             return found
 
         async def call(*args: Any) -> Any:
-            from shared.errors import StoreUnavailable
+            from shared.domain.errors import StoreUnavailable
 
             kind = drawn(self._chance)
             if kind == "fails before":
@@ -64,7 +64,7 @@ def drawn(chance: random.Random) -> str:
 
 
 def store_faults(chance: random.Random) -> None:
-    from shared.wiring import Wiring
+    from services.host.wiring import Wiring
 
     opened = Wiring._inner_store
 
@@ -76,8 +76,8 @@ def store_faults(chance: random.Random) -> None:
 
 def model_faults(chance: random.Random) -> None:
     """Slow calls, and devices without memory for a moment."""
+    from shared.domain.errors import EncoderBusy
     from shared.encoders import fake
-    from shared.errors import EncoderBusy
 
     run = fake.FakeEncoder.run
 
@@ -105,18 +105,18 @@ def clock_jumps(chance: random.Random) -> None:
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(seconds=offset_s())
 
-    import shared.bus.consume
-    import shared.wiring
+    import services.host.wiring
+    import shared.bus.delivery.consume
 
     time.time = lambda: true_time() + offset_s()
     time.time_ns = lambda: true_time_ns() + int(offset_s() * 1e9)
-    shared.bus.consume.datetime = Jumping  # type: ignore[misc]
-    shared.wiring.utc_now = lambda: Jumping.now(UTC)
+    shared.bus.delivery.consume.datetime = Jumping  # type: ignore[misc]
+    services.host.wiring.utc_now = lambda: Jumping.now(UTC)
 
 
 def shorter_ack_wait(seconds: float) -> None:
     """For stages that are declared from now on; all processes of a run say the same."""
-    from shared.topology import Stage
+    from shared.domain.topology import Stage
 
     defaults = tuple(seconds if d == 15.0 else d for d in Stage.__init__.__defaults__ or ())
     Stage.__init__.__defaults__ = defaults
@@ -128,8 +128,8 @@ def shorter_ack_wait(seconds: float) -> None:
 def no_second_look() -> None:
     """The indexer goes on as if the record it read before the upsert were still the newest."""
     from services.indexer.index import Index
-    from shared import ordering
-    from shared.errors import LedgerConflict
+    from shared.domain import ordering
+    from shared.domain.errors import LedgerConflict
 
     async def call(self: Any, part: Any, delivery: Any) -> Any:
         try:
@@ -148,8 +148,8 @@ def no_second_look() -> None:
 
 def no_compare_and_set() -> None:
     """The ledger takes every record, whatever was read before."""
-    from shared.errors import LedgerConflict
-    from shared.ledgers.kv import KvLedger
+    from shared.bus.jetstream.ledger import KvLedger
+    from shared.domain.errors import LedgerConflict
 
     update = KvLedger.update
 
@@ -166,7 +166,7 @@ def no_compare_and_set() -> None:
 
 def ack_before_publish() -> None:
     """A delivery is acknowledged when it is opened; what follows from it may die with us."""
-    from shared.bus.consume import Consumer
+    from shared.bus.delivery.consume import Consumer
 
     handle = Consumer._handle
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from chaos_plan import SOURCE, WORKERS, Plan, Tally
 from ports import free_port
 
-from services.local import find_server, server_config
+from services.host.nats_server.local import find_server, server_config
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parent.parent

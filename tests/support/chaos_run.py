@@ -30,8 +30,8 @@ from chaos_witness import Echo, Searcher
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from services.provisioning import wanted_generation
-from shared.errors import InstepError
+from services.host.provisioning import wanted_generation
+from shared.domain.errors import InstepError
 from shared.settings import Embedding, Settings
 
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")

@@ -17,12 +17,12 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from shared.bus.changes import JetChangeLog
-from shared.bus.deadletters import letters
-from shared.errors import InstepError
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Record
-from shared.stores import lance_rows
+from shared.bus.delivery.dead_letters import letters
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.ledger import KvLedger
+from shared.domain.errors import InstepError
+from shared.domain.ordering import Record
+from shared.stores.lance import rows as lance_rows
 
 BUSY = ("INTAKE", "DOCS", "CHUNKS", "VECTORS", "RESULTS", "DLQ")
 ASKED = 300

@@ -6,20 +6,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+from memory_change_log import MemoryChangeLog
+from memory_ledger import MemoryLedger
 
 from services.gateway.commands import InstanceCommands
-from services.gateway.looks import Looks
 from services.gateway.models import CheckView, SourceView, ValidateAnswer
 from services.gateway.queries import InstanceQueries
-from services.gateway.search import Search
-from services.gateway.status import Observation, StageSeen
-from services.producer.memory_log import MemoryChangeLog
-from shared.events import Batch, Document, DocumentChanged, Inline
-from shared.identity import doc_key, row_id
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Failed, Reason, Revision, revise, settle, written
+from services.gateway.search.search import Search
+from services.gateway.status.looks import Looks
+from services.gateway.status.status import Observation, StageSeen
+from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Failed, Reason, Revision, revise, settle, written
+from shared.domain.services import stages
 from shared.ports import Row
-from shared.services import stages
 from shared.settings import SearchSettings
 from shared.stores.memory import MemoryStore
 

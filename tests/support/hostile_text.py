@@ -103,9 +103,9 @@ def given_to_re(module: ModuleType) -> Iterator[tuple[str, re.Pattern[Any] | Non
 
     The pattern is None where it is made of more than constants of the module.
     """
-    from shared import identity
+    from shared.domain import ids
 
-    known = dict(vars(identity))  # some modules import names of it in a function
+    known = dict(vars(ids))  # some modules import names of it in a function
     for node in ast.walk(_tree(module)):
         if not isinstance(node, ast.Call) or not ast.unparse(node.func).startswith("re."):
             continue
@@ -265,7 +265,7 @@ def _forbidden(tree: Any) -> set[str]:
 TEXT_TYPES = {"str": str, "bytes": bytes, "str | None": str, "bytes | None": bytes}
 NO_READERS = {
     "services.cli.main._say",
-    "shared.encoders.files.downloaded",
+    "shared.encoders.local.files.downloaded",
 }
 """They take a text and do what it says."""
 PIECES = (
@@ -323,9 +323,9 @@ def _of_one_text(function: Any) -> type | None:
 
 def _formats() -> dict[str, Callable[[str], object]]:
     """Every format of documents, read and cut as the enricher does it."""
-    from services.enricher.chunk import chunk, chunk_keys
-    from services.enricher.extract import extract
-    from shared.formats import BY_ENDING, Format
+    from services.enricher.chunking.chunk import chunk, chunk_keys
+    from services.enricher.formats.extract import extract
+    from shared.domain.formats import BY_ENDING, Format
     from shared.settings import Chunking
 
     def read(ending: str, text: str) -> None:
@@ -340,15 +340,15 @@ def _formats() -> dict[str, Callable[[str], object]]:
 
 def _others() -> dict[str, Callable[[str], object]]:
     """Readers of text from outside that take more than the text."""
-    from services.enricher.chunk import ready
-    from services.enricher.frontmatter import MAX_CHARS, split
-    from services.gateway.search import highlights
-    from services.producer import submission
-    from services.producer.rules import Rules
-    from shared.bus.bury import outgoing
-    from shared.events import SubmittedChunk
+    from services.enricher.chunking.chunk import ready
+    from services.enricher.formats.frontmatter import MAX_CHARS, split
+    from services.gateway.search.search import highlights
+    from services.producer.sources.folder.rules import Rules
+    from services.producer.submissions import submission
+    from shared.bus.delivery.dead_letter import outgoing
+    from shared.domain.events import SubmittedChunk
     from shared.settings import Chunking
-    from shared.stores.weaviate_errors import fault_of
+    from shared.stores.weaviate.errors import fault_of
 
     def headings(text: str) -> object:
         text = text[:DOCUMENT_CHARS]

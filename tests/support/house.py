@@ -9,20 +9,22 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import numpy as np
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 
 from services.embedder.embed import Embed
 from services.enricher.enrich import Enrich
-from services.enricher.load import Load
+from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
 from services.gateway.models import SearchRequest
-from services.gateway.search import Search
+from services.gateway.search.search import Search
 from services.indexer.index import Index
-from services.producer.intake import AcceptSubmission
-from services.producer.memory_log import MemoryChangeLog
-from shared.batches import BatchBook
-from shared.caches.memory import MemoryCache
-from shared.content.memory import MemoryContent
-from shared.events import (
+from services.producer.submissions.intake import AcceptSubmission
+from shared.batches.members import BatchBook
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -32,14 +34,12 @@ from shared.events import (
     Inline,
     Receipt,
 )
-from shared.identity import content_hash, doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import State, state
+from shared.domain.ids import content_hash, doc_key
+from shared.domain.ordering import State, state
+from shared.observe.progress import Progress
 from shared.ports import Delivery, Encoder, VectorStore
-from shared.progress import Progress
 from shared.repair import resubmit
 from shared.settings import Chunking
-from shared.shelves.memory import MemoryShelf
 from shared.stores.memory import MemoryStore
 
 GENERATION, SOURCE, DIMENSIONS = "gguide", "docs", 64

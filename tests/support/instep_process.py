@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.folder import DataFolder
+from services.host.data_folder import DataFolder
 
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 

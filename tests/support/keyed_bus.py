@@ -19,16 +19,16 @@ from typing import Any
 
 import nkeys
 
-from services.cli import keys
-from services.cli.options import Options
-from services.provisioning import provisioned, wanted_generation
-from services.runtime import Connection, Shutdown, serve, wired
-from shared.bus.connect import access_of
+from services.cli.commands import keys
+from services.host.options import Options
+from services.host.provisioning import provisioned, wanted_generation
+from services.host.runtime import Connection, Shutdown, serve, wired
+from services.host.wiring import Wiring
+from shared.bus.access.connect import access_of
 from shared.bus.session import BusSession
-from shared.progress import Progress
-from shared.services import service_of
+from shared.domain.services import service_of
+from shared.observe.progress import Progress
 from shared.settings import Settings
-from shared.wiring import Wiring
 
 MODEL = "fake-64-faults"
 """Fails as texts ask it to; otherwise `fake-64`."""

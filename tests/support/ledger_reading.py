@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from services.gateway.documents import moment
-from services.gateway.fixes import failure_id
-from services.gateway.ledger_index import LedgerIndex
-from services.gateway.status import WINDOW_S, Board
-from shared.identity import doc_key
-from shared.ordering import is_unread, state
+from services.gateway.documents.documents import moment
+from services.gateway.documents.fixes import failure_id
+from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.status import WINDOW_S, Board
+from shared.domain.ids import doc_key
+from shared.domain.ordering import is_unread, state
 
 
 def index_of(*records):

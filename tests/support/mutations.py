@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from shared.errors import InstepError
+from shared.domain.errors import InstepError
 
 DEATHS: Final = (AssertionError, pytest.fail.Exception, InstepError)
 """Not every error: a mutation that cannot run at all proves nothing."""

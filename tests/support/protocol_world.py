@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from services.embedder.embed import Embed
-from services.enricher import plan
+from services.enricher import parts
 from services.enricher.enrich import Enrich
-from services.enricher.plan import KeyedChunk, Prepared
+from services.enricher.parts import KeyedChunk, Prepared
 from services.indexer.index import Index
-from shared.errors import (
+from shared.domain.errors import (
     BusUnavailable,
     ChangeLogConflict,
     DocumentRefused,
     LedgerConflict,
     TransientError,
 )
-from shared.events import (
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -40,11 +40,11 @@ from shared.events import (
     Event,
     Inline,
 )
-from shared.identity import doc_key
-from shared.ordering import Record, keep, newest_seq, settled_seq
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record, keep, newest_seq, settled_seq
+from shared.domain.record_codec import from_bytes, to_bytes
+from shared.observe.progress import Progress
 from shared.ports import Delivery, Entry, Newest, Probe, Row
-from shared.progress import Progress
-from shared.record_codec import from_bytes, to_bytes
 from shared.repair import resubmit
 
 GENERATION, SOURCE, PATH = "gtest", "docs", "a.md"
@@ -544,4 +544,4 @@ class _Now:
 
 def with_parts_of(rows: int, monkeypatch: Any) -> None:
     """Cut revisions into parts of so many rows."""
-    monkeypatch.setattr(plan, "MAX_PART_ROWS", rows)
+    monkeypatch.setattr(parts, "MAX_PART_ROWS", rows)

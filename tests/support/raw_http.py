@@ -9,7 +9,7 @@ from gateway_world import Index
 
 from services.gateway.app import build_app, refused
 from services.gateway.build import _site
-from services.http_server import LimitedRunner
+from services.host.http_server import LimitedRunner
 
 KEY = "k" * 32
 

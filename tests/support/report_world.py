@@ -4,13 +4,13 @@ import hashlib
 from base64 import b32encode
 from datetime import UTC, datetime, timedelta
 
+from services.validator.batches.outcomes import outcome_of
+from services.validator.batches.report import Judged, build
 from services.validator.checks import SampleResult, Verdict
-from services.validator.outcomes import outcome_of
-from services.validator.report import Judged, build
-from shared.batches import OpenBatch
-from shared.events import Batch
-from shared.ordering import Failed, Reason, Record, RowRef, Settled
-from shared.reports import line_of
+from shared.batches.members import OpenBatch
+from shared.batches.reports import line_of
+from shared.domain.events import Batch
+from shared.domain.ordering import Failed, Reason, Record, RowRef, Settled
 
 START = datetime(2026, 11, 21, 12, 3, 5, 250000, tzinfo=UTC)
 AT = START.timestamp()

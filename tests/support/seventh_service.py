@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.part import Part
-from shared.events import DocumentIndexed
-from shared.services import Service, Use
-from shared.topology import Stage
+from services.host.service import Part
+from shared.domain.events import DocumentIndexed
+from shared.domain.services import Service, Use
+from shared.domain.topology import Stage
 
 
 def stage(generation: str) -> Stage[Any]:

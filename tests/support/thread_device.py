@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.encoders.backend import Backend, Tokens
+from shared.encoders.local.backend import Backend, Tokens
 from shared.ports import Vectors
 
 
 class ThreadDevice:
-    """Implements `shared.encoders.device.Device` by a thread of this process: what kills it
+    """Implements `shared.encoders.local.device.Device` by a thread of this process: what kills it
     kills its callers, and nothing ends a call."""
 
     def __init__(self, backend: Backend) -> None:

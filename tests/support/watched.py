@@ -6,23 +6,24 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+
 from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
-from services.producer.folder import Folder
-from services.producer.kept import KeptListing
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.notices import Notices
-from services.producer.rules import Rules
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.folder.notices import Notices
+from services.producer.sources.folder.rules import Rules
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch
-from shared.batches import BatchBook
-from shared.content.memory import MemoryContent
-from shared.events import Linked, Stored
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Record, RowRef, Settled
-from shared.progress import Activity, Progress
+from shared.batches.members import BatchBook
+from shared.domain.events import Linked, Stored
+from shared.domain.ordering import Record, RowRef, Settled
+from shared.observe.progress import Activity, Progress
 from shared.settings import Source
-from shared.shelves.memory import MemoryShelf
 
 SOURCE = "docs"
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from weaviate_server import Reached
 
-from shared.errors import VectorsRejected
+from shared.domain.errors import VectorsRejected
 from shared.ports import Probe, Row
-from shared.stores.weaviate import WeaviateStore
-from shared.stores.weaviate_open import Address, connect
-from shared.stores.weaviate_schema import collection_name
+from shared.stores.weaviate.open import Address, connect
+from shared.stores.weaviate.schema import collection_name
+from shared.stores.weaviate.store import WeaviateStore
 
 PATIENCE_S: Final = 300.0
 

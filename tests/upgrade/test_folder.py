@@ -15,7 +15,7 @@ from instep_process import Instep, wait_until
 from upgrade_folder import on
 from weaviate_server import WeaviateServer, own_executable
 
-from services.folder import mark_original
+from services.host.data_folder import mark_original
 
 RELEASES = sorted((Path(__file__).parent / "releases").glob("*.tar.gz"))
 """`RELEASE.tar.gz` with the embedded store, `RELEASE-weaviate.tar.gz` with a Weaviate server."""

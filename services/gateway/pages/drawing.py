@@ -6,7 +6,7 @@ from typing import Final
 
 from services.gateway.pages.charts import columns, edge, nice_top, polyline, shares
 from services.gateway.pages.markup import Markup, number, text
-from shared.reports import BINS_S, Bin, Documents
+from shared.batches.reports import BINS_S, Bin, Documents
 
 WIDTH: Final = 360.0
 """Of every viewBox: a phone shows it about as it is."""

@@ -16,7 +16,7 @@ from services.gateway.pages.markup import (
     text,
 )
 from services.gateway.pages.report import documents_changed, history_section, verdict
-from shared.reports import ReportLine, Validation
+from shared.batches.reports import ReportLine, Validation
 
 BASE = "/api/v1/batches"
 

@@ -27,7 +27,7 @@ from services.gateway.pages.markup import (
     table,
     text,
 )
-from shared.reports import BatchReport, ReportLine
+from shared.batches.reports import BatchReport, ReportLine
 
 MEANS: Final[Mapping[str, str]] = {
     "inserted": "new in the index",

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from nats.js import JetStreamContext
 
-from shared.bus.provision import ensure_consumer, provision
+from shared.bus.admin.provision import ensure_consumer, provision
 from shared.bus.session import BusSession
-from shared.errors import InstepError
-from shared.events import Batch, Document, DocumentChanged, DocumentEnriched, Inline, PartRow
-from shared.identity import doc_key
-from shared.topology import Stage
+from shared.domain.errors import InstepError
+from shared.domain.events import Batch, Document, DocumentChanged, DocumentEnriched, Inline, PartRow
+from shared.domain.ids import doc_key
+from shared.domain.topology import Stage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = Batch(id="b", count=1, source="docs", started_at=NOW)

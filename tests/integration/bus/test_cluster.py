@@ -6,9 +6,9 @@ import pytest
 from nats.errors import Error as NatsError
 from ports import free_ports
 
-from shared.bus.provision import provision
+from shared.bus.admin.provision import provision
 from shared.bus.session import BusSession
-from shared.errors import BusUnavailable
+from shared.domain.errors import BusUnavailable
 
 pytestmark = pytest.mark.nats
 

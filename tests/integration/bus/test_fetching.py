@@ -8,10 +8,10 @@ from dataclasses import replace
 import nats
 import pytest
 
-from shared.bus.provision import ensure_consumer, provision
+from shared.bus.admin.provision import ensure_consumer, provision
 from shared.bus.session import BusSession
-from shared.errors import BusUnavailable, ConfigurationError
-from shared.topology import embed_stage
+from shared.domain.errors import BusUnavailable, ConfigurationError
+from shared.domain.topology import embed_stage
 
 pytestmark = pytest.mark.nats
 

@@ -9,16 +9,16 @@ import nats
 import pytest
 from nats.js.errors import NotFoundError
 
-from services.gateway import documents
-from services.gateway.ledger_watch import LedgerWatch
-from shared.bus.buckets import KvBucket
-from shared.bus.configs import bucket_config
-from shared.bus.provision import ensure_stream
-from shared.errors import BusUnavailable
-from shared.identity import doc_key
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Failed, Reason, Revision, fail, revise, settle
-from shared.topology import ledger_bucket
+from services.gateway.documents import documents
+from services.gateway.status.ledger_watch import LedgerWatch
+from shared.bus.admin.configs import bucket_config
+from shared.bus.admin.provision import ensure_stream
+from shared.bus.jetstream.buckets import KvBucket
+from shared.bus.jetstream.ledger import KvLedger
+from shared.domain.errors import BusUnavailable
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Reason, Revision, fail, revise, settle
+from shared.domain.topology import ledger_bucket
 
 pytestmark = pytest.mark.nats
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.bus import changes
-from shared.bus.changes import JetChangeLog
-from shared.bus.flow import flow
-from shared.bus.road import JetRoad
-from shared.lanes import BULK, BURST_DOCUMENTS, EXPRESS, lane_of_message
-from shared.topology import embed_stage, enrich_stage
+from shared.bus.jetstream import change_log
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.monitor.flow import flow
+from shared.bus.monitor.in_flight import JetRoad
+from shared.domain.priority import BULK, BURST_DOCUMENTS, EXPRESS, lane_of_message
+from shared.domain.topology import embed_stage, enrich_stage
 
 pytestmark = pytest.mark.nats
 BACKLOG = 300
@@ -116,7 +116,7 @@ async def test_each_change_is_handled_by_one_of_the_lanes_that_are_delivered_all
 async def test_a_burst_of_changes_without_a_batch_is_bulk_above_the_allowance_of_its_source(
     provisioned, changed, monkeypatch
 ):
-    monkeypatch.setattr(changes, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(change_log, "time", SimpleNamespace(monotonic=lambda: 0.0))
     log = JetChangeLog(provisioned)
     for number in range(BURST_DOCUMENTS + 2):
         await log.append(changed(f"{number}.md"), expect=0, message_id=f"{number}")

@@ -5,8 +5,8 @@ import contextlib
 import pytest
 
 from shared.bus.session import BusSession
-from shared.errors import InstepError
-from shared.topology import ACCEPT, embed_stage
+from shared.domain.errors import InstepError
+from shared.domain.topology import ACCEPT, embed_stage
 
 STAGE = embed_stage("g1")
 NEVER_S = 1e9

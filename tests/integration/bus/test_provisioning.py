@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
-from shared.bus import provision as provisioning
-from shared.bus.provision import provision
-from shared.errors import ConfigurationError
-from shared.services import consumers
-from shared.topology import BUCKETS, STREAMS, embed_stage
+from shared.bus.admin import provision as provisioning
+from shared.bus.admin.provision import provision
+from shared.domain.errors import ConfigurationError
+from shared.domain.services import consumers
+from shared.domain.topology import BUCKETS, STREAMS, embed_stage
 
 pytestmark = pytest.mark.nats
 

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from shared.bus.changes import JetChangeLog
-from shared.bus.publish import JetPublisher, Outgoing, store, wire_bytes
-from shared.errors import (
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.publish import JetPublisher, Outgoing, store, wire_bytes
+from shared.domain.errors import (
     BusUnavailable,
     ChangeLogConflict,
     ConfigurationError,
     PermanentError,
 )
-from shared.events import DocumentIndexed
-from shared.topology import MAX_MESSAGE_BYTES
+from shared.domain.events import DocumentIndexed
+from shared.domain.topology import MAX_MESSAGE_BYTES
 
 pytestmark = pytest.mark.nats
 
@@ -51,7 +51,7 @@ async def test_a_result_sent_twice_is_stored_once_with_its_cloud_headers(provisi
 
 
 async def test_a_missing_stream_is_an_error_and_not_silence(js, part, monkeypatch):
-    monkeypatch.setattr("shared.bus.publish.PAUSES_S", (0.01,))
+    monkeypatch.setattr("shared.bus.jetstream.publish.PAUSES_S", (0.01,))
 
     with pytest.raises(BusUnavailable):
         await JetPublisher(js)(part())

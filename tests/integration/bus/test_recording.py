@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from services.validator.failures import Failure, RecordFailure
-from shared.bus.changes import JetChangeLog
-from shared.bus.deadletters import letter_of, letters, recorder
+from shared.bus.delivery.dead_letters import letter_of, letters, recorder
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.session import BusSession
-from shared.errors import BusUnavailable, PermanentError
-from shared.events import DocumentEnriched, EmbeddingsReady
-from shared.ledgers.kv import KvLedger
-from shared.ordering import state
-from shared.progress import Progress
+from shared.domain.errors import BusUnavailable, PermanentError
+from shared.domain.events import DocumentEnriched, EmbeddingsReady
+from shared.domain.ordering import state
+from shared.domain.topology import RECORDER, embed_stage, enrich_stage, index_stage
+from shared.observe.progress import Progress
 from shared.repair import resubmit
-from shared.topology import RECORDER, embed_stage, enrich_stage, index_stage
 
 pytestmark = pytest.mark.nats
 

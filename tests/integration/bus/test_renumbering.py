@@ -5,12 +5,12 @@ import time
 import pytest
 from nats.errors import TimeoutError as NatsTimeout
 
-from shared.bus import renumber
-from shared.bus.configs import stream_config
-from shared.bus.provision import ensure_consumer, ensure_stream
-from shared.bus.renumber import DOCS, INTAKE, raise_intake, renumber_docs
-from shared.errors import BusUnavailable, ConfigurationError
-from shared.topology import ACCEPT, STREAMS
+from shared.bus.admin import renumber
+from shared.bus.admin.configs import stream_config
+from shared.bus.admin.provision import ensure_consumer, ensure_stream
+from shared.bus.admin.renumber import DOCS, INTAKE, raise_intake, renumber_docs
+from shared.domain.errors import BusUnavailable, ConfigurationError
+from shared.domain.topology import ACCEPT, STREAMS
 
 pytestmark = pytest.mark.nats
 

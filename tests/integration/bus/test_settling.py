@@ -6,18 +6,18 @@ import contextlib
 import pytest
 import structlog
 
-from shared.bus.deadletters import letters
-from shared.bus.provision import ensure_consumer, provision
-from shared.bus.trouble import ACCUSED, LIVES, WORK, Trouble
-from shared.bus.troubles import Troubles
-from shared.errors import (
+from shared.bus.admin.provision import ensure_consumer, provision
+from shared.bus.delivery.dead_letters import letters
+from shared.bus.delivery.failure_notes import ACCUSED, LIVES, WORK, Trouble
+from shared.bus.delivery.notes_bucket import Troubles
+from shared.domain.errors import (
     BusUnavailable,
     DocumentRefused,
     NotYetIndexed,
     PermanentError,
     TransientError,
 )
-from shared.topology import embed_stage, enrich_stage, validate_stage
+from shared.domain.topology import embed_stage, enrich_stage, validate_stage
 
 pytestmark = pytest.mark.nats
 
@@ -647,7 +647,7 @@ async def test_a_handler_slower_than_ack_wait_keeps_its_messages_and_those_behin
 async def test_a_stage_with_several_subjects_gets_all_of_them(
     provisioned, open_session, eventually, part
 ):
-    from shared.events import DocumentNotTaken, DocumentRemoved
+    from shared.domain.events import DocumentNotTaken, DocumentRemoved
 
     stage = validate_stage("g1")
     base = part()
@@ -670,7 +670,7 @@ async def test_a_note_about_a_message_of_a_deleted_stream_accuses_no_later_one(
     provisioned, open_session, part, eventually, quick
 ):
     """A stream that is made anew gives its sequences again; the note of the first one is left."""
-    from shared.events import DocumentNotTaken
+    from shared.domain.events import DocumentNotTaken
 
     stage, base = quick(validate_stage("g1"), attempts=2), part()
     fact = DocumentNotTaken(

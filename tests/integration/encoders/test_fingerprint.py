@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.encoders.factory import describe, load_backend
+from shared.encoders.registry import describe, load_backend
 from shared.settings import Embedding
 
 pytestmark = [

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from instep_process import wait_until
 
-from shared.encoders import factory, process, wire
+from shared.domain.errors import ConfigurationError, EncoderBusy, ModelFailed
+from shared.encoders import registry
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.device import Lost
 from shared.encoders.fake import FakeEncoder
-from shared.encoders.process import ProcessDevice
-from shared.errors import ConfigurationError, EncoderBusy, ModelFailed
+from shared.encoders.local import process, protocol
+from shared.encoders.local.device import Lost
+from shared.encoders.local.process import ProcessDevice
 from shared.sandbox.child import Child
 from shared.sandbox.frames import Garbled
 from shared.settings import Embedding
@@ -198,7 +199,7 @@ async def test_a_model_whose_files_have_changed_makes_no_vectors_under_the_old_n
 async def test_closing_waits_for_no_call_that_nobody_waits_for():
     """Else a model that hangs would hold up the stop of its service."""
     async with AsyncExitStack() as stack:
-        encoder = await factory.load_encoder(FAULTY, stack)
+        encoder = await registry.load_encoder(FAULTY, stack)
         call = asyncio.create_task(encoder.encode(["a faulthang text"]))
         while not encoder._device._hearing.locked():
             await asyncio.sleep(0.01)
@@ -226,7 +227,7 @@ async def test_a_folder_is_found_from_where_its_service_was_started(tmp_path, mo
 
 async def test_closing_leaves_no_process():
     async with AsyncExitStack() as stack:
-        encoder = await factory.load_encoder(FAULTY, stack)
+        encoder = await registry.load_encoder(FAULTY, stack)
         pid = encoder._device.pid
         await encoder.encode(["one"])
 
@@ -246,7 +247,7 @@ def test_the_model_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
         "from shared.encoders.fake import FakeEncoder\n"
-        "from shared.encoders.process import ProcessDevice\n"
+        "from shared.encoders.local.process import ProcessDevice\n"
         "from shared.settings import Embedding\n"
         "async def main():\n"
         "    tokenize = FakeEncoder(64).tokenize\n"
@@ -271,7 +272,7 @@ def test_only_the_process_of_the_model_loads_its_library():
     """This one has it from other tests: so another one is asked."""
     program = (
         "import asyncio, contextlib, sys\n"
-        "from shared.encoders.factory import load_encoder\n"
+        "from shared.encoders.registry import load_encoder\n"
         "from shared.settings import Embedding\n"
         "async def main():\n"
         "    async with contextlib.AsyncExitStack() as stack:\n"
@@ -296,17 +297,17 @@ def test_only_the_process_of_the_model_loads_its_library():
 )
 def test_an_answer_of_another_form_is_not_believed(frame):
     with pytest.raises((Garbled, ModelFailed)):
-        wire.answered(frame, 1, 8)
+        protocol.answered(frame, 1, 8)
 
 
 @pytest.mark.parametrize("batch", [[[1, 2, 3]], [[], [2**48], [0] * 300]])
 def test_a_batch_comes_as_it_was_asked(batch):
-    assert wire.asked(wire.question(batch)) == batch
+    assert protocol.asked(protocol.question(batch)) == batch
 
 
 def test_the_text_of_a_foreign_error_stays_in_its_process():
     with pytest.raises(ModelFailed) as caught:
-        wire.answered(wire.failure(IndexError("the secret text")), 1, 8)
+        protocol.answered(protocol.failure(IndexError("the secret text")), 1, 8)
 
     assert re.search("IndexError", str(caught.value))
     assert "secret" not in str(caught.value)

@@ -2,7 +2,7 @@
 
 import openvino as ov
 
-from shared.encoders.factory import load_backend
+from shared.encoders.registry import load_backend
 from shared.settings import Embedding
 
 

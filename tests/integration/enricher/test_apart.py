@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 from instep_process import wait_until
+from memory_content import MemoryContent
 
-from services.enricher.apart import ReadApart
-from services.enricher.child import Allowed, ExtractionProcess
-from services.enricher.load import Load
+from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
-from services.enricher.wire import Question
-from shared.content.memory import MemoryContent
-from shared.encoders.factory import load_tokenizer
-from shared.errors import DocumentRefused, TransientError
-from shared.events import Batch, Document, DocumentChanged, Stored
-from shared.identity import content_hash, doc_key
+from services.enricher.sandbox.child import Allowed, ExtractionProcess
+from services.enricher.sandbox.pool import ReadApart
+from services.enricher.sandbox.protocol import Question
+from services.host.wiring import utc_now
+from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.events import Batch, Document, DocumentChanged, Stored
+from shared.domain.ids import content_hash, doc_key
+from shared.encoders.registry import load_tokenizer
 from shared.sandbox import child as child_process
 from shared.sandbox.child import Died
 from shared.settings import Chunking, Embedding
-from shared.wiring import utc_now
 
 MB = 1024**2
 MANUAL = Path(__file__).parents[3] / "examples/docs/guide/bad-input.md"
@@ -294,8 +294,8 @@ async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
 def test_it_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
-        "from services.enricher.child import Allowed, ExtractionProcess\n"
-        "from services.enricher.wire import Question\n"
+        "from services.enricher.sandbox.child import Allowed, ExtractionProcess\n"
+        "from services.enricher.sandbox.protocol import Question\n"
         "async def main():\n"
         "    child = await ExtractionProcess.start(Allowed(2**29, 30.0))\n"
         "    print(child.pid, flush=True)\n"

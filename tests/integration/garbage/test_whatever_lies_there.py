@@ -13,33 +13,40 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 from structlog.testing import capture_logs
 
 from services.embedder.embed import Embed
 from services.enricher.recut import Recut
-from services.folder import DataFolder, Instance, is_original, mark_original
+from services.host.data_folder import DataFolder, Instance, is_original, mark_original
 from services.producer.accept import AcceptFile, says_the_same
 from services.producer.collect import NOTE, CollectBodies
-from services.producer.held import HeldNote, about
-from services.producer.kept import KeptListing
-from services.producer.listing import Seen, Stat, shard_of
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.snapshot import Body
-from services.validator.filled import PREFIX, SWEPT, Filled
-from services.validator.sweeper import Sweeper
-from shared.batches import BatchBook
-from shared.bus import deadletters, watchers
-from shared.bus.changes import JetChangeLog
-from shared.bus.provision import provision
-from shared.bus.trouble import Trouble
-from shared.bus.troubles import Troubles
-from shared.caches.kv import KvCache
-from shared.caches.memory import MemoryCache
-from shared.content.memory import MemoryContent
-from shared.content.objects import ObjectContent
-from shared.encoders.fake import FakeEncoder
-from shared.errors import ConfigurationError, LedgerConflict, MalformedEvent
-from shared.events import (
+from services.producer.removals.held import HeldNote, about
+from services.producer.sources.folder.listing import Seen, Stat, shard_of
+from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.folder.snapshot import Body
+from services.validator.sweep.filled import PREFIX, SWEPT, Filled
+from services.validator.sweep.sweeper import Sweeper
+from shared.batches.history import History, _done, _line
+from shared.batches.members import BatchBook
+from shared.batches.reports import BatchReport, Documents
+from shared.bus.admin.provision import provision
+from shared.bus.delivery import dead_letters
+from shared.bus.delivery.failure_notes import Trouble
+from shared.bus.delivery.notes_bucket import Troubles
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.content import ObjectContent
+from shared.bus.jetstream.kv import KvShelf
+from shared.bus.jetstream.ledger import KvLedger
+from shared.bus.jetstream.vector_cache import KvCache
+from shared.bus.monitor import watchers
+from shared.bus.monitor.watched import Watched, all_listed
+from shared.domain.errors import ConfigurationError, LedgerConflict, MalformedEvent
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -48,23 +55,17 @@ from shared.events import (
     PartRow,
     cache_keys,
 )
-from shared.generations import Generation
-from shared.history import History, _done, _line
-from shared.identity import content_hash, doc_key
-from shared.ledgers.kv import KvLedger
-from shared.ledgers.memory import MemoryLedger
+from shared.domain.ids import content_hash, doc_key
+from shared.domain.ordering import Revision, revise
+from shared.domain.record_codec import to_bytes
+from shared.domain.topology import BATCHES, INSTANCE, LISTINGS
+from shared.encoders.fake import FakeEncoder
+from shared.generation import Generation
 from shared.live import LIVE, live_generation
-from shared.ordering import Revision, revise
+from shared.observe.progress import Progress
 from shared.ports import Delivery, UnreadableChange
-from shared.progress import Progress
-from shared.record_codec import to_bytes
 from shared.repair import resubmit
-from shared.reports import BatchReport, Documents
 from shared.settings import Chunking, SourceChunking
-from shared.shelves.kv import KvShelf
-from shared.shelves.memory import MemoryShelf
-from shared.topology import BATCHES, INSTANCE, LISTINGS
-from shared.watching import Watched, all_listed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY, OTHER = doc_key("docs", "a.md"), doc_key("docs", "b.md")
@@ -638,7 +639,7 @@ async def test_a_dead_letter_that_cannot_be_read_is_listed_by_itself(nats_world,
     await js.publish("dlq.CHUNKS.embedder_g1", spoilt(how, good, packed=False), headers=headers)
     await js.publish("dlq.DOCS.enricher_g1", spoilt(how, good, packed=False))
 
-    found = await deadletters.letters(js)
+    found = await dead_letters.letters(js)
     assert [(letter.document, letter.batch) for letter in found] == [(None, None)] * 2
 
 
@@ -649,7 +650,7 @@ async def test_a_number_in_a_dead_letter_that_none_can_be_counts_as_none(nats_wo
     headers = {"Dlq-Seq": number, "Dlq-Deliveries": number, "Dlq-Subject": subject}
     await nats_world.js.publish("dlq.DOCS.enricher_g1", b"", headers=headers)
 
-    (found,) = await deadletters.letters(nats_world.js)
+    (found,) = await dead_letters.letters(nats_world.js)
     assert (found.sequence, found.deliveries, found.document.revision) == (0, 0, 0)
 
 
@@ -658,7 +659,7 @@ def test_an_advisory_that_cannot_be_read_is_malformed(how):
     data = spoilt(how, b'{"stream": "DOCS"}', packed=False)
 
     with pytest.raises(MalformedEvent):
-        deadletters.exhausted_of(SimpleNamespace(data=data))
+        dead_letters.exhausted_of(SimpleNamespace(data=data))
 
 
 # -- files -----------------------------------------------------------------------------------------

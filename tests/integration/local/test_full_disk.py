@@ -13,8 +13,8 @@ import pytest
 import structlog
 from nats.errors import Error as NatsError
 
-from services import disk, local
-from services.local import LocalServer
+from services.host.nats_server import disk, local
+from services.host.nats_server.local import LocalServer
 from shared.settings import Bus
 
 pytestmark = pytest.mark.nats

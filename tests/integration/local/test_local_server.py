@@ -16,14 +16,14 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
-from services import local
-from services.local import DataFolder, Instance, LocalServer, restart_delay_s
-from shared.bus import renumber
-from shared.bus.configs import stream_config
-from shared.bus.provision import ensure_consumer, ensure_stream
-from shared.errors import ConfigurationError
+from services.host.nats_server import local
+from services.host.nats_server.local import DataFolder, Instance, LocalServer, restart_delay_s
+from shared.bus.admin import renumber
+from shared.bus.admin.configs import stream_config
+from shared.bus.admin.provision import ensure_consumer, ensure_stream
+from shared.domain.errors import ConfigurationError
+from shared.domain.topology import ACCEPT, STREAMS
 from shared.settings import Bus
-from shared.topology import ACCEPT, STREAMS
 
 pytestmark = pytest.mark.nats
 

@@ -10,15 +10,15 @@ import pytest
 from nats.errors import NoRespondersError
 from watched import SOURCE, Watched
 
-from services.producer.holds import FolderHolds
-from services.producer.tell import TellFolders
-from shared.bus import watchers
-from shared.bus.provision import provision
-from shared.bus.watchers import RemoteWatchers
-from shared.errors import TransientError
+from services.producer.publish_status import TellFolders
+from services.producer.removals.holds import FolderHolds
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.kv import KvShelf
+from shared.bus.monitor import watchers
+from shared.bus.monitor.watchers import RemoteWatchers
+from shared.domain.errors import TransientError
+from shared.domain.topology import INSTANCE
 from shared.ports import Audit
-from shared.shelves.kv import KvShelf
-from shared.topology import INSTANCE
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from watched import SOURCE, Watched
 
-from services.producer.intake import AcceptSubmission
-from shared.identity import doc_key
-from shared.ordering import Record, RowRef, Settled
+from services.producer.submissions.intake import AcceptSubmission
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record, RowRef, Settled
 from shared.ports import Audit, Delivery
 from shared.repair import resubmit
 
@@ -235,7 +235,7 @@ async def test_a_folder_that_cannot_be_listed_is_told_and_nothing_is_done(docs, 
 
 
 async def test_a_bus_that_is_away_ends_the_audit_with_its_error(docs):
-    from shared.errors import BusUnavailable
+    from shared.domain.errors import BusUnavailable
 
     async with docs.running():
 

@@ -6,8 +6,8 @@ import os
 import pytest
 from watched import SOURCE, Watched
 
-from services.producer.folder import Folder, SourceUnavailable
-from services.producer.holds import FolderHolds
+from services.producer.removals.holds import FolderHolds
+from services.producer.sources.folder.folder import Folder, SourceUnavailable
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import time
 import pytest
 from watched import Watched
 
-from services.producer.folder import Folder
-from services.producer.listing import Seen, Stat, compare
-from services.producer.rules import Rules
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.listing import Seen, Stat, compare
+from services.producer.sources.folder.rules import Rules
 
 FILES = 20_000
 

@@ -6,20 +6,20 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 from watched import Watched
 
-from services.producer.intake import AcceptSubmission
-from shared.batches import BatchBook
-from shared.bus.changes import JetChangeLog
-from shared.bus.provision import provision
-from shared.content.memory import MemoryContent
-from shared.events import Receipt
-from shared.identity import doc_key
+from services.producer.submissions.intake import AcceptSubmission
+from shared.batches.members import BatchBook
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.kv import KvShelf
+from shared.domain.events import Receipt
+from shared.domain.ids import doc_key
+from shared.domain.topology import LISTINGS
 from shared.ports import Delivery
 from shared.repair import resubmit
-from shared.shelves.kv import KvShelf
-from shared.shelves.memory import MemoryShelf
-from shared.topology import LISTINGS
 
 pytestmark = pytest.mark.nats
 KEY = doc_key("inbox", "a.md")

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from memory_change_log import MemoryChangeLog
+from memory_kv import MemoryShelf
 from watched import Watched
 
-from services.producer.folder import Folder, SourceUnavailable
-from services.producer.hearing import Hearing
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.notices import Notices
-from services.producer.reading import content
+from services.producer.sources.folder.folder import Folder, SourceUnavailable
+from services.producer.sources.folder.fs_events import Hearing
+from services.producer.sources.folder.notices import Notices
+from services.producer.sources.folder.reading import content
 from services.producer.sync import GROWS, RESTLESS
-from shared.errors import BusUnavailable
-from shared.shelves.memory import MemoryShelf
+from shared.domain.errors import BusUnavailable
 
 
 @pytest.fixture(params=["auto", "poll"])
@@ -477,7 +477,7 @@ async def test_a_file_that_changes_alone_is_accepted_without_a_list_of_its_batch
 @pytest.fixture
 def growing(docs, monkeypatch):
     """A log: while it grows, somebody writes a line during every reading."""
-    monkeypatch.setattr("services.producer.patience.OVERDUE_S", 0.2)
+    monkeypatch.setattr("services.producer.retry_queue.OVERDUE_S", 0.2)
     docs.write("log.txt", "line\n")
     docs.write("other.md", "other")
     readings = []
@@ -492,7 +492,7 @@ def growing(docs, monkeypatch):
         return data
 
     docs.grows = True
-    monkeypatch.setattr("services.producer.snapshot.content", grows)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", grows)
     return readings
 
 
@@ -517,7 +517,7 @@ async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, e
 async def test_a_file_that_is_rewritten_all_the_time_is_told_and_never_mixed(
     docs, monkeypatch, eventually
 ):
-    monkeypatch.setattr("services.producer.patience.OVERDUE_S", 0.2)
+    monkeypatch.setattr("services.producer.retry_queue.OVERDUE_S", 0.2)
     docs.write("a.md", "0" * 10)
     rests, count = [], iter(range(1, 10**6))
 
@@ -527,7 +527,7 @@ async def test_a_file_that_is_rewritten_all_the_time_is_told_and_never_mixed(
             docs.write("a.md", str(next(count) % 10) * 10)
         return data
 
-    monkeypatch.setattr("services.producer.snapshot.content", changes)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", changes)
     async with docs.running():
         await eventually(lambda: docs.progress.sources["docs"].problems)
         before, told = docs.held(), dict(docs.progress.sources["docs"].problems)

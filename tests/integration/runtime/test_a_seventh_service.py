@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from seventh_service import TAGGER, stage
 
-from services.runtime import Shutdown, serve
-from shared.bus.permissions import permissions
-from shared.bus.provision import provision
+from services.host.runtime import Shutdown, serve
+from shared.bus.access.permissions import permissions
+from shared.bus.admin.provision import provision
 from shared.bus.session import BusSession
-from shared.events import Batch, Document, DocumentIndexed
-from shared.identity import doc_key
-from shared.services import NAMES, SERVICES, consumers, in_flight, stages, work_of
+from shared.domain.events import Batch, Document, DocumentIndexed
+from shared.domain.ids import doc_key
+from shared.domain.services import NAMES, SERVICES, consumers, in_flight, stages, work_of
 
 GENERATION, NOW = "g1", datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = (*SERVICES, TAGGER)

@@ -14,16 +14,16 @@ import aiohttp
 import pytest
 import structlog
 
-from services import alone, runtime
-from services.health import health_app
-from services.joining import Stopped, Waits, load_first
-from services.runtime import Connection, Shutdown, serve, wired
-from services.vitals import Vitals
-from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
-from shared.progress import Progress
-from shared.services import EMBEDDER, service_of
+from services.host import run, runtime
+from services.host.health.endpoint import health_app
+from services.host.health.vitals import Vitals
+from services.host.runtime import Connection, Shutdown, serve, wired
+from services.host.startup import Stopped, Waits, load_first
+from services.host.wiring import Wiring
+from shared.domain.errors import BusUnavailable, ConfigurationError, StoreUnavailable
+from shared.domain.services import EMBEDDER, service_of
+from shared.observe.progress import Progress
 from shared.settings import load
-from shared.wiring import Wiring
 
 pytestmark = pytest.mark.nats
 
@@ -71,7 +71,7 @@ async def test_a_bus_that_goes_away_while_the_services_start_is_waited_for(
 
     monkeypatch.setattr(runtime, "_build", away_once)
     monkeypatch.setattr(Vitals, "begin", begin_and(begun))
-    running = asyncio.create_task(alone.run(["embedder"], options))
+    running = asyncio.create_task(run.run(["embedder"], options))
     await eventually(lambda: begun.is_set() or running.done())
     serving = tries[-1].healthy()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -98,10 +98,10 @@ async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch)
         begun()
         raise BusUnavailable("closed for good")
 
-    monkeypatch.setattr(alone, "serve", away_later)
+    monkeypatch.setattr(run, "serve", away_later)
 
     with pytest.raises(BusUnavailable, match="for good"):
-        await alone.run(["embedder"], options)
+        await run.run(["embedder"], options)
 
 
 async def test_a_fetch_loop_that_no_longer_turns_is_told(
@@ -172,10 +172,10 @@ async def status(client: "aiohttp.ClientSession", address: str) -> int:
 
 async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
     left = threading.Event()
-    monkeypatch.setattr(alone, "LEAVE_S", -options.settings().bus.drain)
-    monkeypatch.setattr(alone, "_leave", lambda _: left.set())
+    monkeypatch.setattr(run, "LEAVE_S", -options.settings().bus.drain)
+    monkeypatch.setattr(run, "_leave", lambda _: left.set())
     stop = Shutdown()
-    async with alone._leaving_in_time(options.settings(), stop):
+    async with run._leaving_in_time(options.settings(), stop):
         early = left.is_set()
         stop.event.set()
         ended = await asyncio.to_thread(left.wait, 60)

@@ -12,11 +12,11 @@ from keyed_bus import KeyedServer, server_executable
 from nats.errors import Error as NatsError
 from ports import free_ports
 
-from services.provisioning import provisioned
-from shared.bus.connect import access_of, connect
-from shared.bus.permissions import inbox_of
+from services.host.provisioning import provisioned
+from shared.bus.access.connect import access_of, connect
+from shared.bus.access.permissions import inbox_of
 from shared.bus.session import BusSession
-from shared.errors import BusUnavailable, NotProvisioned
+from shared.domain.errors import BusUnavailable, NotProvisioned
 
 SUBJECT = "documents.submitted.wiki"
 COPIES = {"bus": {"replicas": 3}}

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from keyed_bus import Crew, KeyedServer
 
-from services.assembly import faces
-from services.cli.intake import send
-from services.cli.submissions import Submission
-from services.gateway.faces import answer
+from services.cli.publish.intake import send
+from services.cli.publish.submissions import Submission
+from services.gateway.operations import answer
 from services.gateway.problems import Problem
+from services.host.assembly import faces
+from services.host.wiring import utc_now
 from services.producer.collect import CollectBodies
 from services.validator.app import sweeper
-from shared.bus.connect import access_of
-from shared.bus.deadletters import letters
+from shared.bus.access.connect import access_of
+from shared.bus.delivery.dead_letters import letters
+from shared.domain.topology import INSTANCE
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
-from shared.topology import INSTANCE
-from shared.wiring import utc_now
 
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 DIMENSIONS = 64

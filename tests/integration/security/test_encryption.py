@@ -6,9 +6,9 @@ import pytest
 import trustme
 from keyed_bus import KeyedServer
 
-from services.provisioning import provisioned
-from shared.bus.connect import access_of, connect
-from shared.errors import ConfigurationError
+from services.host.provisioning import provisioned
+from shared.bus.access.connect import access_of, connect
+from shared.domain.errors import ConfigurationError
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """The client leaves a connection that it gave up to the collector of garbage."""

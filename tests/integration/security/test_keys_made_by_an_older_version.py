@@ -6,9 +6,9 @@ import pytest
 from keyed_bus import Crew, KeyedServer
 from structlog.testing import capture_logs
 
-from services.assembly import faces
-from services.gateway.faces import answer
-from shared.bus.presence import PREFIX
+from services.gateway.operations import answer
+from services.host.assembly import faces
+from shared.domain.presence import PREFIX
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 

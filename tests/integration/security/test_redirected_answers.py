@@ -13,13 +13,13 @@ from keyed_bus import KeyedServer
 from nats.errors import Error as NatsError
 from subscribing import in_place
 
-from services.provisioning import wanted_generation
-from shared.bus.connect import access_of, connect
-from shared.bus.permissions import ADMIN, IDENTITIES, PUBLISHER, inbox_of, permissions
-from shared.bus.provision import ask
-from shared.errors import ConfigurationError
-from shared.services import NAMES
-from shared.topology import ledger_bucket
+from services.host.provisioning import wanted_generation
+from shared.bus.access.connect import access_of, connect
+from shared.bus.access.permissions import ADMIN, IDENTITIES, PUBLISHER, inbox_of, permissions
+from shared.bus.admin.provision import ask
+from shared.domain.errors import ConfigurationError
+from shared.domain.services import NAMES
+from shared.domain.topology import ledger_bucket
 
 SOURCES = ("wiki", "docs")
 OUTSIDE = [

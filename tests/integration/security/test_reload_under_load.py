@@ -3,9 +3,9 @@
 import pytest
 from keyed_bus import Crew
 
-from services.assembly import faces
-from services.gateway.faces import answer
-from shared.bus.provision import ask
+from services.gateway.operations import answer
+from services.host.assembly import faces
+from shared.bus.admin.provision import ask
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from keyed_bus import Crew, KeyedServer
 
-from services.assembly import faces
-from services.cli.intake import send
-from services.cli.submissions import Submission
-from services.gateway.faces import answer
-from services.provisioning import provisioned
-from shared.bus.connect import access_of
-from shared.bus.provision import ask
-from shared.bus.server import ACCOUNT, BEFORE, DEFAULT_ACCOUNT
-from shared.errors import NotProvisioned
-from shared.identity import doc_key
+from services.cli.publish.intake import send
+from services.cli.publish.submissions import Submission
+from services.gateway.operations import answer
+from services.host.assembly import faces
+from services.host.provisioning import provisioned
+from shared.bus.access.connect import access_of
+from shared.bus.admin.provision import ask
+from shared.bus.admin.server import ACCOUNT, BEFORE, DEFAULT_ACCOUNT
+from shared.domain.errors import NotProvisioned
+from shared.domain.ids import doc_key
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
 

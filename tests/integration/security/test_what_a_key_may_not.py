@@ -8,17 +8,17 @@ from pathlib import Path
 import nats
 import pytest
 
-from services.provisioning import provisioned
-from services.runtime import Connection, Shutdown, wired
-from shared.bus.buckets import KvBucket
-from shared.bus.changes import JetChangeLog
-from shared.bus.denials import watch
-from shared.bus.provision import ask
-from shared.bus.publish import Outgoing, store
-from shared.errors import ConfigurationError
-from shared.ledgers.kv import KvLedger
-from shared.progress import Progress
-from shared.topology import embed_stage, ledger_bucket
+from services.host.provisioning import provisioned
+from services.host.runtime import Connection, Shutdown, wired
+from shared.bus.access.denials import watch
+from shared.bus.admin.provision import ask
+from shared.bus.jetstream.buckets import KvBucket
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.ledger import KvLedger
+from shared.bus.jetstream.publish import Outgoing, store
+from shared.domain.errors import ConfigurationError
+from shared.domain.topology import embed_stage, ledger_bucket
+from shared.observe.progress import Progress
 
 PUBLISHING = (Path(__file__).parents[3] / "docs/publish-from-your-system.md").read_text()
 leaky = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

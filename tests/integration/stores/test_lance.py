@@ -18,12 +18,15 @@ import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import StoreMismatch, StoreUnavailable
-from shared.identity import bucket_of, doc_key, mark_of, row_id
+from shared.domain.errors import StoreMismatch, StoreUnavailable
+from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
-from shared.stores import lance, lance_rows, lance_sweep, lance_upkeep
-from shared.stores.lance import LanceStore
-from shared.stores.lance_table import MARK
+from shared.stores.lance import rows as lance_rows
+from shared.stores.lance import store as lance
+from shared.stores.lance import sweep as lance_sweep
+from shared.stores.lance import upkeep as lance_upkeep
+from shared.stores.lance.store import LanceStore
+from shared.stores.lance.table import MARK
 
 DIMENSIONS = 16
 KILLS = 4
@@ -444,7 +447,7 @@ async def test_nothing_is_printed(tmp_path):
     script = (
         "import asyncio, sys; from pathlib import Path; import numpy as np\n"
         "from shared.ports import Filter\n"
-        "from shared.stores.lance import LanceStore\n"
+        "from shared.stores.lance.store import LanceStore\n"
         "async def main():\n"
         "    s = await LanceStore.open(Path(sys.argv[1]), table='t', dimensions=4)\n"
         "    await s.search(np.ones(4, np.float32), limit=1, where=Filter())\n"

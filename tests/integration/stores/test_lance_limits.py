@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from shared.ports import Row
-from shared.stores import lance_limits
-from shared.stores.lance import LanceStore
+from shared.stores.lance import limits as lance_limits
+from shared.stores.lance.store import LanceStore
 
 DIMENSIONS = 16
 COMMITS = 60

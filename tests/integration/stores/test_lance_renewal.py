@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shared.ports import Filter, Row
-from shared.stores import lance
-from shared.stores.lance import LanceStore
+from shared.stores.lance import store as lance
+from shared.stores.lance.store import LanceStore
 
 DIMENSIONS = 16
 ROUNDS = 6

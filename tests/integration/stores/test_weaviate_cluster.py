@@ -10,10 +10,10 @@ import weaviate_server
 from weaviate_cluster import WeaviateCluster
 from weaviate_store import address, connected
 
-from shared.errors import StoreUnavailable
-from shared.identity import doc_key, row_id
+from shared.domain.errors import StoreUnavailable
+from shared.domain.ids import doc_key, row_id
 from shared.ports import Probe, Row
-from shared.stores.weaviate import WeaviateStore
+from shared.stores.weaviate.store import WeaviateStore
 
 DIMENSIONS = 16
 SOON = {
@@ -85,7 +85,7 @@ async def until_agreed(stores):
 async def test_what_one_node_took_is_found_at_each_and_a_lost_node_gets_what_it_missed(
     cluster, monkeypatch
 ):
-    monkeypatch.setattr("shared.stores.weaviate_calls.INSERT_S", 5.0)
+    monkeypatch.setattr("shared.stores.weaviate.calls.INSERT_S", 5.0)
     name = f"Three{uuid.uuid4().hex[:12]}"
     first, missed = rows(20, "first.md"), rows(20, "missed.md")
     async with contextlib.AsyncExitStack() as stack:

@@ -18,11 +18,16 @@ import pytest
 import weaviate_server
 from weaviate_store import address, connected, drop, until_searchable
 
-from shared.errors import ConfigurationError, StoreMismatch, StoreUnavailable, VectorsRejected
-from shared.identity import bucket_of, doc_key, row_id
+from shared.domain.errors import (
+    ConfigurationError,
+    StoreMismatch,
+    StoreUnavailable,
+    VectorsRejected,
+)
+from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
-from shared.stores.weaviate import WeaviateStore
-from shared.stores.weaviate_lag import GIVE_UP_S, SUFFIX
+from shared.stores.weaviate.lag import GIVE_UP_S, SUFFIX
+from shared.stores.weaviate.store import WeaviateStore
 
 DIMENSIONS = 16
 NEVER = {"QUEUE_SCHEDULER_INTERVAL": "1h"}
@@ -264,7 +269,7 @@ async def test_nothing_acknowledged_is_lost_by_a_kill(own, eventually, monkeypat
         safe = list(acknowledged)
         with monkeypatch.context() as quick:
             for name in ("QUERY_S", "INSERT_S"):
-                quick.setattr(f"shared.stores.weaviate_calls.{name}", 1.0)
+                quick.setattr(f"shared.stores.weaviate.calls.{name}", 1.0)
             ended = await asyncio.gather(*every_call(store), return_exceptions=True)
         with pytest.raises(StoreUnavailable):
             await WeaviateStore.open(address(server), name="Away", dimensions=DIMENSIONS)
@@ -314,7 +319,7 @@ async def test_a_frozen_server_is_given_up_in_time(own, monkeypatch, eventually)
         try:
             with monkeypatch.context() as quick:
                 for name in ("QUERY_S", "INSERT_S"):
-                    quick.setattr(f"shared.stores.weaviate_calls.{name}", 0.3)
+                    quick.setattr(f"shared.stores.weaviate.calls.{name}", 0.3)
                 with pytest.raises(StoreUnavailable, match="did not answer within"):
                     await store.count()
                 with pytest.raises(StoreUnavailable, match="did not answer within"):
@@ -403,7 +408,7 @@ async def test_a_collection_that_a_write_made_instead_of_the_deleted_one_is_refu
     """As a server does it that AUTOSCHEMA_ENABLED is not off for."""
     from weaviate.classes.config import Configure
 
-    monkeypatch.setattr("shared.stores.weaviate.LOOK_S", 0.0)
+    monkeypatch.setattr("shared.stores.weaviate.store.LOOK_S", 0.0)
     name = f"Fault{uuid.uuid4().hex[:12]}"
     async with opened(weaviate, name, api_key=weaviate.key) as store:
         await drop(weaviate, name)
@@ -416,7 +421,7 @@ async def test_a_collection_that_a_write_made_instead_of_the_deleted_one_is_refu
 
 
 async def test_the_indexer_makes_a_collection_anew_while_it_maintains(weaviate, monkeypatch):
-    monkeypatch.setattr("shared.stores.weaviate.LOOK_S", 0.0)
+    monkeypatch.setattr("shared.stores.weaviate.store.LOOK_S", 0.0)
     name = f"Fault{uuid.uuid4().hex[:12]}"
     async with opened(weaviate, name, api_key=weaviate.key) as store:
         await drop(weaviate, name)

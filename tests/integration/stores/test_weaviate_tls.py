@@ -12,15 +12,15 @@ import weaviate_server
 from ports import free_port
 from weaviate_store import until_searchable
 
-from shared.errors import ConfigurationError, StoreUnavailable
-from shared.generations import Generation
-from shared.identity import doc_key, row_id
+from services.host.wiring import Wiring
+from shared.domain.errors import ConfigurationError, StoreUnavailable
+from shared.domain.ids import doc_key, row_id
+from shared.generation import Generation
+from shared.observe.progress import Progress
 from shared.ports import Row
-from shared.progress import Progress
 from shared.settings import Settings
-from shared.stores.weaviate import Address, WeaviateStore
-from shared.stores.weaviate_tls import shake_hands
-from shared.wiring import Wiring
+from shared.stores.weaviate.store import Address, WeaviateStore
+from shared.stores.weaviate.tls import shake_hands
 
 DIMENSIONS = 8
 

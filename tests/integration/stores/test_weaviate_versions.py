@@ -4,8 +4,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from shared.errors import ConfigurationError, StoreUnavailable
-from shared.stores.weaviate import Address, WeaviateStore
+from shared.domain.errors import ConfigurationError, StoreUnavailable
+from shared.stores.weaviate.store import Address, WeaviateStore
 
 
 async def open_at(port: int, key: str | None = None) -> None:

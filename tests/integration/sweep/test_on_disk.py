@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from services.validator.sweep import Sweep, SweepLimits
-from shared.bus.changes import JetChangeLog
-from shared.bus.provision import provision
-from shared.bus.road import JetRoad
-from shared.events import Batch, Document, DocumentChanged, Inline
-from shared.identity import doc_key, row_id
-from shared.ledgers.kv import KvLedger
-from shared.ordering import Revision, revise, settle, written
+from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.jetstream.ledger import KvLedger
+from shared.bus.monitor.in_flight import JetRoad
+from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Revision, revise, settle, written
 from shared.ports import Row
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 pytestmark = pytest.mark.nats
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

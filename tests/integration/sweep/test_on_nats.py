@@ -8,12 +8,12 @@ import nats
 import pytest
 
 from services.validator.app import all_streams, restore
-from shared.bus.changes import JetChangeLog
-from shared.bus.connect import Access
-from shared.bus.provision import provision
-from shared.bus.road import JetRoad
-from shared.errors import BusUnavailable, ConfigurationError
-from shared.events import (
+from shared.bus.access.connect import Access
+from shared.bus.admin.provision import provision
+from shared.bus.jetstream.change_log import JetChangeLog
+from shared.bus.monitor.in_flight import JetRoad
+from shared.domain.errors import BusUnavailable, ConfigurationError
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -21,8 +21,8 @@ from shared.events import (
     EmbeddingsReady,
     Inline,
 )
-from shared.identity import doc_key
-from shared.topology import embed_stage, enrich_stage
+from shared.domain.ids import doc_key
+from shared.domain.topology import embed_stage, enrich_stage
 
 pytestmark = pytest.mark.nats
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.encoders import cpu
+from shared.encoders.local import cpu
 
 BENCH = Path(__file__).parents[3] / "bench"
 SUMMARY = {"in_step": True, "encode_s": 1.0, "documents": {"found": 4}}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.configs import bucket_config, consumer_config, difference, stream_config
-from shared.services import consumers
-from shared.topology import BUCKETS, STREAMS, ledger_bucket
+from shared.bus.admin.configs import bucket_config, consumer_config, difference, stream_config
+from shared.domain.services import consumers
+from shared.domain.topology import BUCKETS, STREAMS, ledger_bucket
 
 STAGES = consumers("g1")
 

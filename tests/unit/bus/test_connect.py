@@ -5,7 +5,7 @@ from pathlib import Path
 import nkeys
 import pytest
 
-from shared.bus.connect import (
+from shared.bus.access.connect import (
     Access,
     access_of,
     arguments,
@@ -13,7 +13,7 @@ from shared.bus.connect import (
     identity_of,
     role_of,
 )
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 from shared.settings import Bus
 
 SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.decode import decode
-from shared.errors import MalformedEvent
-from shared.events import (
+from shared.bus.delivery.decode import decode
+from shared.domain.errors import MalformedEvent
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -18,8 +18,8 @@ from shared.events import (
     DocumentRemoved,
     Inline,
 )
-from shared.identity import doc_key
-from shared.topology import ACCEPT, embed_stage, enrich_stage, validate_stage
+from shared.domain.ids import doc_key
+from shared.domain.topology import ACCEPT, embed_stage, enrich_stage, validate_stage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOCUMENT = Document(source="docs", path="a.md", doc_key=doc_key("docs", "a.md"), changed_at=NOW)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from nats.errors import Error
 
-from shared.bus.denials import Denials, denial, denied
-from shared.errors import ConfigurationError
+from shared.bus.access.denials import Denials, denial, denied
+from shared.domain.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.bus import gate as gates
-from shared.bus.gate import Gate
+from shared.bus.delivery import gate as gates
+from shared.bus.delivery.gate import Gate
 
 
 class Work:

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.judge import UNNOTED_POLLS, after, before
-from shared.bus.settle import Ack, Bury, Retry
-from shared.bus.trouble import Known, Trouble
-from shared.errors import NotYetIndexed, TransientError
-from shared.topology import ACCEPT, RECORDER, index_stage
+from shared.bus.delivery.failure_notes import Known, Trouble
+from shared.bus.delivery.outcome import UNNOTED_POLLS, after, before
+from shared.bus.delivery.settle import Ack, Bury, Retry
+from shared.domain.errors import NotYetIndexed, TransientError
+from shared.domain.topology import ACCEPT, RECORDER, index_stage
 
 STAGE = index_stage("g1", patience_s=3600.0)
 

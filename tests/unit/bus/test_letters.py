@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.bus.deadletters import _letter
-from shared.identity import doc_key
+from shared.bus.delivery.dead_letters import _letter
+from shared.domain.ids import doc_key
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 KEY, OTHER = doc_key("docs", "a.md"), doc_key("docs", "b.md")

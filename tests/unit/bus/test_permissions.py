@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.bus.permissions import (
+from shared.bus.access.permissions import (
     IDENTITIES,
     PUBLISHER,
     permissions,
@@ -10,15 +10,9 @@ from shared.bus.permissions import (
     stages_of,
     streams_of,
 )
-from shared.bus.presence import subject_of
-from shared.services import NAMES, consumers, served, service_of
-from shared.topology import (
-    BATCHES,
-    BODIES,
-    BUCKETS,
-    STREAMS,
-    ledger_bucket,
-)
+from shared.domain.presence import subject_of
+from shared.domain.services import NAMES, consumers, served, service_of
+from shared.domain.topology import BATCHES, BODIES, BUCKETS, STREAMS, ledger_bucket
 
 MINE, OTHER = "gmine", "gother"
 OTHERS = [name for name in IDENTITIES if name != "admin"]

@@ -12,7 +12,8 @@ from nats.js import JetStreamContext
 
 import shared.bus
 
-SOURCES = sorted(Path(p) for p in Path(shared.bus.__path__[0]).glob("*.py"))
+BUS = Path(shared.bus.__path__[0])
+SOURCES = sorted(BUS.rglob("*.py"))
 
 
 @pytest.mark.parametrize("name", ["_create_subscription", "_consume_pull", "add_task", "consume"])
@@ -37,7 +38,7 @@ def test_the_context_still_knows_its_client():
     assert "_nc" in inspect.getsource(JetStreamContext.__init__)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(BUS).as_posix())
 def test_nothing_is_published_without_an_acknowledgement_in_sight(source):
     calls = [
         node.func

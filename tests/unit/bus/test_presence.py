@@ -2,9 +2,16 @@
 
 import pytest
 
-from shared.bus.presence import EVERY_S, EVERYBODY, GONE_AFTER_S, Present, sender, subject_of
-from shared.services import consumers
-from shared.topology import embed_stage
+from shared.domain.presence import (
+    EVERY_S,
+    EVERYBODY,
+    GONE_AFTER_S,
+    Present,
+    sender,
+    subject_of,
+)
+from shared.domain.services import consumers
+from shared.domain.topology import embed_stage
 
 STAGE = embed_stage("g1")
 LANES = [lane.name for lane in STAGE.lanes]

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from shared.bus.bury import Origin, outgoing
-from shared.bus.publish import Outgoing, cloud_headers
-from shared.events import Batch, BatchCompleted, Document, DocumentEnriched, DocumentIndexed
-from shared.identity import doc_key
+from shared.bus.delivery.dead_letter import Origin, outgoing
+from shared.bus.jetstream.publish import Outgoing, cloud_headers
+from shared.domain.events import Batch, BatchCompleted, Document, DocumentEnriched, DocumentIndexed
+from shared.domain.ids import doc_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATH = "übung/ein plan.md"

@@ -5,7 +5,7 @@ import ssl
 import pytest
 from nats.errors import Error, NoServersError
 
-from shared.bus.connect import refusal
+from shared.bus.access.connect import refusal
 
 
 @pytest.mark.parametrize(

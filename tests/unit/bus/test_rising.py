@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.rising import above
-from shared.errors import ConfigurationError
+from shared.bus.admin.clock_sequence import above
+from shared.domain.errors import ConfigurationError
 
 micros = st.integers(0, 2**53)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import errors
-from shared.bus.settle import Ack, Bury, Retry, Tried, backoff_s, one_line, poison, settle
-from shared.errors import (
+from shared.bus.delivery.settle import Ack, Bury, Retry, Tried, backoff_s, one_line, poison, settle
+from shared.domain import errors
+from shared.domain.errors import (
     DocumentRefused,
     InstepError,
     MalformedEvent,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.trouble import WORK, Ended, Known, Trouble, decode, name_of
+from shared.bus.delivery.failure_notes import WORK, Ended, Known, Trouble, decode, name_of
 
 troubles = st.builds(
     Trouble,

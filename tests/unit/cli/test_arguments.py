@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from services.cli.commands import COMMANDS
+from services.cli.command_table import COMMANDS
 from services.cli.exits import Stop
 from services.cli.main import run
 from services.cli.parser import build, parse

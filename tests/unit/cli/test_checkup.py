@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.cli.checkup import DoctorObservations, FolderSeen, findings
-from services.cli.doctor import count_folders
+from services.cli.commands.checkup import DoctorObservations, FolderSeen, findings
+from services.cli.commands.doctor import count_folders
 
 GOOD = DoctorObservations(
     data=".instep",

@@ -1,9 +1,9 @@
 import pytest
 
-from services.cli import client
-from services.cli.client import ADDRESSES, ask, read, request_of
+from services.cli.api import client
+from services.cli.api.client import ADDRESSES, ask, read, request_of
 from services.cli.exits import Stop
-from services.gateway.faces import OPERATIONS
+from services.gateway.operations import OPERATIONS
 from services.gateway.routes import ANY, routes
 
 URL = "http://127.0.0.1:1"

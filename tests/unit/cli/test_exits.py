@@ -6,7 +6,7 @@ import pytest
 
 from services.cli import main
 from services.cli.exits import Stop, unreachable
-from shared.errors import BusUnavailable, ConfigurationError, DocumentRefused
+from shared.domain.errors import BusUnavailable, ConfigurationError, DocumentRefused
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def ending(monkeypatch, tmp_path):
         def command(args, options):
             raise error
 
-        monkeypatch.setattr("services.cli.status.run", command)
+        monkeypatch.setattr("services.cli.commands.status.run", command)
         return main.run(["status", "--data", str(tmp_path), *more])
 
     return end

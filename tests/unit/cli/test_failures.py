@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.cli import exits, failures
+from services.cli import exits
+from services.cli.commands import failures
 from services.cli.exits import Stop
-from services.cli.options import Options
+from services.host.options import Options
 
 
 class Instance:

@@ -8,12 +8,12 @@ from argparse import Namespace
 import nkeys
 import pytest
 
-from services.cli import keys
+from services.cli.commands import keys
 from services.cli.exits import Stop
-from services.cli.options import Options
 from services.cli.parser import parse
-from shared.bus.permissions import IDENTITIES
-from shared.bus.server import generations_of
+from services.host.options import Options
+from shared.bus.access.permissions import IDENTITIES
+from shared.bus.admin.server import generations_of
 
 
 @pytest.fixture

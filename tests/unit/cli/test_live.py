@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.eta import Estimate
-from services.cli.frame import Throttle, exit_needs_you, frame, in_step_line, news
-from services.cli.live import LiveView
-from shared.progress import Activity, Progress
+from services.cli.up.eta import Estimate
+from services.cli.up.frame import Throttle, exit_needs_you, frame, in_step_line, news
+from services.cli.up.live import LiveView
+from shared.observe.progress import Activity, Progress
 
 SUMMARY = {
     "in_step": True,

@@ -5,11 +5,13 @@ import os
 
 import pytest
 
-from services import runtime
-from services.cli import client, intake, offline, publish
+from services.cli.api import client, offline
 from services.cli.main import run
-from services.folder import DataFolder, FolderInUse, Instance
-from shared import logs
+from services.cli.publish import command as publish
+from services.cli.publish import intake
+from services.host import runtime
+from services.host.data_folder import DataFolder, FolderInUse, Instance
+from shared.observe import logs
 
 RUNS = Instance(os.getpid(), "nats://x", "http://127.0.0.1:9", "now", "0")
 ASKING = [["status"], ["removals"], ["removals", "reject", "docs"], ["search", "x"]]
@@ -21,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "server" / "store" / "jetstream").mkdir(parents=True)
     monkeypatch.setattr(logs, "configure", lambda _: None)
-    monkeypatch.setattr("services.folder._LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr("services.host.data_folder._LOCK_WAIT_S", 0.0)
     monkeypatch.setattr(runtime, "TURN_S", 0.0)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"# Sent")))
     monkeypatch.chdir(tmp_path)

@@ -7,12 +7,12 @@ from gateway_world import NOW, Index
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.frame import news
 from services.cli.terminal import Terminal, shorten_path, tame, visible
-from services.cli.text import failures, holds, search, show, status
+from services.cli.text import failures, removals, search, show, status
+from services.cli.up.frame import news
 from services.gateway.models import DocumentRequest, FailuresRequest, SearchRequest
-from shared.ordering import Reason
-from shared.progress import Activity
+from shared.domain.ordering import Reason
+from shared.observe.progress import Activity
 
 NAME = "a\n\x1b[2J\u202ex\u2028.md"
 SHOWN = r"a\n\x1b[2J\u202ex\u2028.md"
@@ -65,7 +65,7 @@ def test_holds_sources_and_news_are_not_broken():
     chosen = {"items": [item], "dry_run": False, "done": 1, "skipped": 0}
     lines = [
         *failures.chosen(chosen, "retried"),
-        *holds.lines({"holds": [hold | {"sample": [NAME]}]}, WIDE, now=NOW),
+        *removals.lines({"holds": [hold | {"sample": [NAME]}]}, WIDE, now=NOW),
         *status._wrong(source, WIDE),
         news(Activity("notice", NAME, f"{NAME}: denied"), "12:00:00", 200),
         news(Activity("moved", NAME, f"{NAME} -> {NAME}"), "12:00:00", 200),

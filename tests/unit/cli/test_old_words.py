@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from gateway_world import Index
 
-from services.cli.commands import COMMANDS, OLD_WORDS
+from services.cli.command_table import COMMANDS, OLD_WORDS
 from services.cli.exits import Stop
 from services.cli.main import run
 from services.cli.parser import build, parse, renamed

@@ -5,10 +5,11 @@ import pytest
 
 from services.cli import main
 from services.cli.exits import Stop
-from services.cli.live import LiveView
-from services.cli.options import FolderArgument, Options, Surroundings, UpOptions, common
+from services.cli.options import Surroundings, common
 from services.cli.parser import parse
-from shared.progress import Progress
+from services.cli.up.live import LiveView
+from services.host.options import FolderArgument, Options, UpOptions
+from shared.observe.progress import Progress
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from gateway_world import Index
 
-from services.cli.commands import COMMANDS
+from services.cli.command_table import COMMANDS
 from services.cli.main import run
 from services.gateway.app import build_app
 

@@ -6,18 +6,18 @@ import pytest
 from gateway_world import Index
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_kv import MemoryShelf
 from report_world import START, failed, many, mixed, record, report
 
-from services.cli import report as command
+from services.cli.commands import report as command
 from services.cli.exits import Stop
-from services.cli.options import Options
 from services.cli.parser import parse
 from services.cli.terminal import Terminal
 from services.cli.text.report import BAR, bar_length, history, is_well, lines, listed
-from services.gateway.faces import Faces, answer
-from shared.history import History
-from shared.reports import Validation
-from shared.shelves.memory import MemoryShelf
+from services.gateway.operations import Faces, answer
+from services.host.options import Options
+from shared.batches.history import History
+from shared.batches.reports import Validation
 
 NARROW = Terminal(width=80)
 NOW = START.timestamp() + 60

@@ -4,10 +4,10 @@ import tomllib
 import pytest
 
 from services.cli import main
+from services.cli.commands.settings import lines, public
+from services.cli.commands.template import TEMPLATE
+from services.cli.commands.validate import read_queries
 from services.cli.exits import Stop
-from services.cli.settings import lines, public
-from services.cli.template import TEMPLATE
-from services.cli.validate import read_queries
 from shared.settings import Settings, leaves, load
 
 
@@ -92,7 +92,7 @@ def test_questions_of_a_file_are_read_and_bad_lines_named(here):
 
 
 def test_show_asks_for_the_name_and_the_file_it_may_mean(here):
-    from services.cli.show import fields_of
+    from services.cli.commands.show import fields_of
 
     assert fields_of("docs/a.md", here) == {"name": "docs/a.md", "file": f"{here}/docs/a.md"}
     assert fields_of("../x.md", here)["file"] == str(here.parent / "x.md")

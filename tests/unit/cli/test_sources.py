@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.exits import Stop
-from services.cli.sources import name_folders, remembered, slug
-from shared.identity import SOURCE_PATTERN
+from services.cli.up.sources import name_folders, remembered, slug
+from shared.domain.ids import SOURCE_PATTERN
 
 
 def names(*paths, given=None, known=None):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.exits import Stop
-from services.cli.publish import Outcome, status, summary
-from services.cli.submissions import (
+from services.cli.publish.command import Outcome, status, summary
+from services.cli.publish.submissions import (
     FIELDS,
     Faulty,
     Submission,
@@ -20,7 +20,7 @@ from services.cli.submissions import (
     of_line,
     with_batch,
 )
-from shared.events import DocumentSubmitted
+from shared.domain.events import DocumentSubmitted
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from services.gateway.models import (
     FailuresRequest,
     SearchRequest,
 )
-from services.gateway.status import StageSeen
-from shared.ordering import Reason
+from services.gateway.status.status import StageSeen
+from shared.domain.ordering import Reason
 
 NARROW = Terminal(width=80)
 COLOR = Terminal(width=80, color=True)

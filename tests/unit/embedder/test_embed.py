@@ -3,17 +3,17 @@
 from datetime import UTC, datetime
 
 import pytest
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 
 from services.embedder.embed import YOUNG_S, Embed
-from shared.caches.memory import MemoryCache
+from shared.domain.events import Batch, Document, DocumentEnriched, PartRow
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Revision, revise
+from shared.domain.priority import BULK, EXPRESS
 from shared.encoders.fake import FakeEncoder
-from shared.events import Batch, Document, DocumentEnriched, PartRow
-from shared.identity import doc_key
-from shared.lanes import BULK, EXPRESS
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Revision, revise
+from shared.observe.progress import Progress
 from shared.ports import Delivery
-from shared.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

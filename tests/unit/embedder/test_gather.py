@@ -2,11 +2,12 @@
 
 import asyncio
 
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
+
 from services.embedder.gather import GatheredCache, GatheredLedger
-from shared.caches.memory import MemoryCache
+from shared.domain.ordering import Revision, revise
 from shared.encoders.fake import FakeEncoder
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Revision, revise
 
 
 def record(seq):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shared.encoders import bert, quantise
-from shared.encoders.quantise import Calibration
+from shared.encoders.local.minilm import bert, quantise
+from shared.encoders.local.minilm.quantise import Calibration
 
 WIDTH, INNER, WORDS = 8, 16, 20
 SHAPE = bert.Shape(layers=2, heads=2)

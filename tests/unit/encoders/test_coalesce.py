@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from thread_device import ThreadDevice
 
+from shared.domain.errors import EncoderBusy, ModelFailed
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.encoders.fake import FakeEncoder
-from shared.errors import EncoderBusy, ModelFailed
 
 
 class Gated(FakeEncoder):

@@ -1,7 +1,7 @@
 import pytest
 
-from shared.encoders import cpu
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
+from shared.encoders.local import cpu
 
 
 def test_flags_are_read_from_the_first_processor(tmp_path):

@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
+from shared.domain.errors import EncoderBusy, ModelFailed
 from shared.encoders.coalesce import CoalescingEncoder
-from shared.encoders.device import Absent, Lost
 from shared.encoders.fake import FakeEncoder
-from shared.errors import EncoderBusy, ModelFailed
+from shared.encoders.local.device import Absent, Lost
 
 
 class Mortal:

@@ -7,21 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.encoders import files
-from shared.encoders.factory import (
-    describe,
-    formerly,
-    load_backend,
-    load_encoder,
-    load_tokenizer,
-)
+from shared.domain.errors import ConfigurationError, EncoderBusy, ModelMismatch
+from shared.encoders.local import files
 from shared.encoders.models import MINILM, fingerprint
-from shared.errors import ConfigurationError, EncoderBusy, ModelMismatch
+from shared.encoders.registry import describe, formerly, load_backend, load_encoder, load_tokenizer
 from shared.settings import Embedding
 
 
 def test_the_packaged_model_is_described_without_looking_at_its_files(monkeypatch):
-    monkeypatch.setattr("shared.encoders.files.packaged_folder", None)
+    monkeypatch.setattr("shared.encoders.local.files.packaged_folder", None)
 
     assert describe(Embedding()) == (fingerprint(MINILM), 384)
     assert describe(Embedding(model="sentence-transformers/all-MiniLM-L6-v2")) == describe(
@@ -30,7 +24,7 @@ def test_the_packaged_model_is_described_without_looking_at_its_files(monkeypatc
 
 
 def test_int8_is_described_as_another_kind_of_vector(monkeypatch):
-    monkeypatch.setattr("shared.encoders.files.packaged_folder", None)
+    monkeypatch.setattr("shared.encoders.local.files.packaged_folder", None)
 
     assert describe(Embedding(numeric="int8"))[0] != describe(Embedding())[0]
 
@@ -51,7 +45,7 @@ def test_int8_is_for_openvino_only(change):
 @pytest.mark.parametrize("change", [{"backend": "openvino"}, {"numeric": "int8"}], ids=str)
 def test_another_model_is_not_for_openvino(monkeypatch, change):
     other = replace(MINILM, name="other", weights_sha256="0" * 64)
-    monkeypatch.setattr("shared.encoders.files.inspect", lambda _: other)
+    monkeypatch.setattr("shared.encoders.local.files.inspect", lambda _: other)
     settings = {"model": str(Path(__file__).parent)}
 
     assert describe(Embedding(**settings))[0] == fingerprint(other)
@@ -83,7 +77,7 @@ def test_the_packaged_model_runs_where_the_settings_and_the_machine_allow(
         monkeypatch.setattr(
             f"shared.encoders.{name}", lambda *args, kind=kind, **how: made.append((kind, how))
         )
-    monkeypatch.setattr("shared.encoders.sentence_transformers.cuda_at_hand", lambda: gpu)
+    monkeypatch.setattr("shared.encoders.local.sentence_transformers.cuda_at_hand", lambda: gpu)
     load_backend(Embedding(**settings))
 
     assert [kind for kind, _ in made] == [chosen]
@@ -120,7 +114,7 @@ def test_the_fingerprint_of_the_release_before_is_known_for_the_same_files(local
 
 
 def test_the_packaged_model_and_fakes_are_called_as_ever(monkeypatch):
-    monkeypatch.setattr("shared.encoders.files.packaged_folder", None)
+    monkeypatch.setattr("shared.encoders.local.files.packaged_folder", None)
 
     assert formerly(Embedding()) == formerly(Embedding(model="fake-8")) == ""
     assert formerly(Embedding(numeric="int8")) == ""
@@ -176,7 +170,7 @@ def test_the_packaged_model_with_another_configuration_is_another_model(
     assert formerly(Embedding(model=str(folder))) != fingerprint(MINILM)
     with pytest.raises(ConfigurationError, match="openvino"):
         describe(Embedding(model=str(folder), backend="openvino"))
-    monkeypatch.setattr("shared.encoders.files.packaged_folder", lambda: folder)
+    monkeypatch.setattr("shared.encoders.local.files.packaged_folder", lambda: folder)
     with pytest.raises(ModelMismatch, match="were changed"):
         load_backend(Embedding(backend="sentence-transformers", device="cpu"))
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from shared.domain.errors import EncoderBusy, ModelFailed
 from shared.encoders.fake import FakeEncoder, FakeTokenizer, FaultyEncoder
-from shared.errors import EncoderBusy, ModelFailed
 
 
 async def test_texts_that_share_words_have_like_vectors():

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.encoders import files
+from shared.domain.errors import ConfigurationError, ModelMismatch
+from shared.encoders.local import files
 from shared.encoders.models import fingerprint
-from shared.errors import ConfigurationError, ModelMismatch
 
 MODULES = [
     {"path": "", "type": "sentence_transformers.models.Transformer"},

@@ -2,7 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from shared.encoders import quantise
+from shared.encoders.local.minilm import quantise
 from shared.encoders.models import MINILM, PACKAGED, ModelSpec, fingerprint
 
 DECIDES = {

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.encoders import quantise
-from shared.encoders.quantise import Calibration
+from shared.encoders.local.minilm import quantise
+from shared.encoders.local.minilm.quantise import Calibration
 
 
 def weights(outputs=6, inputs=16):

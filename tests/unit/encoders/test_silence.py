@@ -12,7 +12,7 @@ import os, sys
 def refuse():
     raise SystemExit("something forked")
 os.register_at_fork(before=refuse)
-import shared.encoders.openvino
+import shared.encoders.local.minilm.openvino
 assert sys.modules["openvino_telemetry"] is None
 print("quiet")
 """

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.encoders.backend import pack
-from shared.encoders.tokens import ModelTokenizer, encodable
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
+from shared.encoders.local.backend import pack
+from shared.encoders.local.tokens import ModelTokenizer, encodable
 
 SURROGATES = st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010))
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.enricher.blocks import Block, Extracted, with_paths
-from services.enricher.chunk import Chunk, chunk, chunk_keys, fit_title, ready
-from services.enricher.extract import extract
-from shared.errors import DocumentRefused
-from shared.events import SubmittedChunk, with_context
+from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, ready
+from services.enricher.formats.blocks import Block, Extracted, with_paths
+from services.enricher.formats.extract import extract
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import SubmittedChunk, with_context
 from shared.settings import Chunking
 
 KINDS = ["document", "recursive", "fixed"]

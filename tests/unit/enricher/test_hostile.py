@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.blocks import MAX_BLOCKS, Block, Extracted
-from services.enricher.chunk import chunk
-from services.enricher.extract import (
+from services.enricher.chunking.chunk import chunk
+from services.enricher.formats.blocks import MAX_BLOCKS, Block, Extracted
+from services.enricher.formats.extract import (
     MAX_HARMLESS_BYTES,
     MAX_HARMLESS_YAML,
     extract,
@@ -20,8 +20,8 @@ from services.enricher.extract import (
     is_harmless,
 )
 from services.enricher.quality import judge
-from shared.errors import DocumentRefused
-from shared.ordering import MAX_ROWS
+from shared.domain.errors import DocumentRefused
+from shared.domain.ordering import MAX_ROWS
 from shared.settings import Chunking
 
 MANUAL = Path(__file__).parents[3] / "examples/docs/guide/bad-input.md"
@@ -238,7 +238,7 @@ def test_more_blocks_than_any_document_has_are_refused_unread(words):
     "text", ["word " * 40_000, "word\n" * 40_000, "word" * 50_000, "漢" * 200_000]
 )
 def test_a_long_text_is_counted_in_slices_as_it_is_in_one(text, words, monkeypatch):
-    from services.enricher import measure
+    from services.enricher.chunking import measure
 
     sliced = measure.token_starts(text, words).tolist()
     monkeypatch.setattr(measure, "SLICE_CHARS", 10**9)
@@ -274,7 +274,7 @@ def test_only_what_cannot_hurt_is_read_beside_other_work(data, path, harmless):
 
 
 def test_a_text_that_is_harmless_never_reaches_the_parser_of_html(monkeypatch):
-    from services.enricher import html
+    from services.enricher.formats import html
 
     def reached(text):
         raise AssertionError

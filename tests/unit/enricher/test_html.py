@@ -1,7 +1,7 @@
 import pytest
 
-from services.enricher.html import MAX_DEPTH, read
-from shared.errors import DocumentRefused
+from services.enricher.formats.html import MAX_DEPTH, read
+from shared.domain.errors import DocumentRefused
 
 
 def kinds(text):

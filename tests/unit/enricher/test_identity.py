@@ -3,17 +3,17 @@
 from datetime import UTC, datetime
 
 import pytest
+from memory_change_log import MemoryChangeLog
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 
 from services.embedder.embed import Embed
 from services.enricher.enrich import Enrich
-from services.producer.memory_log import MemoryChangeLog
-from shared.caches.memory import MemoryCache
-from shared.errors import MalformedEvent
-from shared.events import Batch, Document, DocumentChanged, DocumentEnriched
-from shared.identity import doc_key
-from shared.ledgers.memory import MemoryLedger
+from shared.domain.errors import MalformedEvent
+from shared.domain.events import Batch, Document, DocumentChanged, DocumentEnriched
+from shared.domain.ids import doc_key
+from shared.observe.progress import Progress
 from shared.ports import Delivery
-from shared.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = Batch(id="b", count=1, source="docs", started_at=NOW)

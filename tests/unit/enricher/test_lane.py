@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from memory_change_log import MemoryChangeLog
+from memory_ledger import MemoryLedger
 
 from services.enricher.enrich import Enrich
-from services.producer.memory_log import MemoryChangeLog
-from shared.events import Batch, Document, DocumentChanged
-from shared.identity import doc_key
-from shared.lanes import BULK, BURST_ROWS, EXPRESS, HEADER
-from shared.ledgers.memory import MemoryLedger
+from shared.domain.events import Batch, Document, DocumentChanged
+from shared.domain.ids import doc_key
+from shared.domain.priority import BULK, BURST_ROWS, EXPRESS, HEADER
+from shared.observe.progress import Progress
 from shared.ports import Delivery
-from shared.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXPRESSLY, IN_BULK = Delivery(1), Delivery(1, headers={HEADER: BULK})

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from exchange import again_and_again, at_its_opening
 
-from services.enricher.load import Load, read_reference
-from shared.errors import DocumentRefused, TransientError
-from shared.events import (
+from services.enricher.fetch import Load, read_reference
+from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -20,7 +20,7 @@ from shared.events import (
     Stored,
     SubmittedChunk,
 )
-from shared.identity import doc_key
+from shared.domain.ids import doc_key
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -1,7 +1,7 @@
 import pytest
 
-from services.enricher.blocks import clean
-from services.enricher.markdown import plain, read
+from services.enricher.formats.blocks import clean
+from services.enricher.formats.markdown import plain, read
 
 
 def kinds(text):

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_world import chunk_key
 
-from services.enricher.plan import KeyedChunk, Prepared, cut, is_same_plan, parts, revision_of
-from shared.errors import DocumentRefused
-from shared.events import (
+from services.enricher.parts import KeyedChunk, Prepared, cut, is_same_plan, parts, revision_of
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import (
     Batch,
     Document,
     DocumentChanged,
@@ -17,9 +17,9 @@ from shared.events import (
     Inline,
     PartRow,
 )
-from shared.identity import doc_key
-from shared.ordering import Revision, RowRef, base, keep, revise, settle, written
-from shared.topology import MAX_PART_BYTES, MAX_PART_ROWS
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Revision, RowRef, base, keep, revise, settle, written
+from shared.domain.topology import MAX_PART_BYTES, MAX_PART_ROWS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DOCUMENT = Document(source="docs", path="a.md", doc_key=doc_key("docs", "a.md"), changed_at=NOW)

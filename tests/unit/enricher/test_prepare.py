@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from memory_content import MemoryContent
 
-from services.enricher.blocks import Block, Extracted
-from services.enricher.load import Load
+from services.enricher.fetch import Load
+from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, in_a_thread
-from shared.content.memory import MemoryContent
-from shared.errors import DocumentRefused
-from shared.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
-from shared.identity import doc_key
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
+from shared.domain.ids import doc_key
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,9 +1,9 @@
 import pytest
 
-from services.enricher.blocks import Block, Extracted
-from services.enricher.chunk import Chunk
+from services.enricher.chunking.chunk import Chunk
+from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.quality import judge
-from shared.ordering import MAX_ROWS
+from shared.domain.ordering import MAX_ROWS
 
 
 def extracted(text):

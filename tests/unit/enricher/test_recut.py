@@ -2,15 +2,16 @@
 
 from datetime import UTC, datetime
 
+from memory_change_log import MemoryChangeLog
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+
 from services.enricher.recut import Recut, changed, in_force
-from services.producer.memory_log import MemoryChangeLog
-from shared.events import Batch, Document, DocumentChanged, Inline
-from shared.identity import doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Record, Settled
-from shared.progress import Progress
+from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record, Settled
+from shared.observe.progress import Progress
 from shared.settings import Chunking, SourceChunking
-from shared.shelves.memory import MemoryShelf
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DEFAULT = Chunking()

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.enricher import wire, worker
-from services.enricher.blocks import Block, Extracted
-from services.enricher.extract import extract
-from services.enricher.wire import Answer, Question
-from shared.errors import DocumentRefused
+from services.enricher.formats.blocks import Block, Extracted
+from services.enricher.formats.extract import extract
+from services.enricher.sandbox import protocol, worker
+from services.enricher.sandbox.protocol import Answer, Question
+from shared.domain.errors import DocumentRefused
 from shared.sandbox.frames import HEAD, Garbled, length
 
 QUESTION = Question("a.md", None, None, max_chars=100_000)
@@ -50,7 +50,7 @@ def test_a_question_keeps_names_that_are_not_utf8():
 
 def test_a_long_document_is_told_in_several_frames():
     blocks = tuple(Block("paragraph", "x" * 1000) for _ in range(1000))
-    frames = list(wire.told(Extracted("", blocks, {})))
+    frames = list(protocol.told(Extracted("", blocks, {})))
 
     assert len(frames) > 3
     assert answered(frames, Question("a", None, None, 10**6)).extracted().blocks == blocks
@@ -89,7 +89,7 @@ def test_want_of_memory_is_left_to_the_caller(monkeypatch):
     monkeypatch.setattr(worker, "extract", greedy)
     with pytest.raises(MemoryError):
         list(worker.answer(QUESTION, b"word"))
-    assert answered([wire.MEMORY]).memory
+    assert answered([protocol.MEMORY]).memory
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_anything_else_is_garbled(frame):
 
 
 def test_more_blocks_than_any_document_has_are_garbled(monkeypatch):
-    monkeypatch.setattr(wire, "MAX_BLOCKS", 3)
+    monkeypatch.setattr(protocol, "MAX_BLOCKS", 3)
     answer = Answer(QUESTION)
     answer.add(say({"blocks": [["paragraph", "", 0]] * 3}))
 
@@ -133,8 +133,8 @@ def test_more_blocks_than_any_document_has_are_garbled(monkeypatch):
 
 def test_a_frame_without_measure_is_not_waited_for():
     with pytest.raises(Garbled):
-        length(HEAD.pack(wire.MAX_FRAME_BYTES + 1), wire.MAX_FRAME_BYTES)
-    assert length(HEAD.pack(wire.MAX_FRAME_BYTES), wire.MAX_FRAME_BYTES) == 4 * 1024**2
+        length(HEAD.pack(protocol.MAX_FRAME_BYTES + 1), protocol.MAX_FRAME_BYTES)
+    assert length(HEAD.pack(protocol.MAX_FRAME_BYTES), protocol.MAX_FRAME_BYTES) == 4 * 1024**2
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_no_frame_of_any_document_is_larger_than_the_parent_reads(texts):
     """A process that is somebody else's by now could have it read and parse 1 GB."""
     blocks = tuple(Block("heading", text, 2) for text in texts)
     blocks += (Block("paragraph", "the last"),)
-    frames = list(wire.told(Extracted("", blocks, {})))
+    frames = list(protocol.told(Extracted("", blocks, {})))
     answer = answered(frames, Question("a", None, None, 10**8))
 
-    assert max(map(len, frames)) <= wire.MAX_FRAME_BYTES
+    assert max(map(len, frames)) <= protocol.MAX_FRAME_BYTES
     assert [(b.kind, b.text, b.level) for b in answer.extracted().blocks] == [
         (b.kind, b.text, b.level) for b in blocks
     ]

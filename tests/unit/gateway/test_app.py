@@ -5,7 +5,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway.app import build_app
 from services.gateway.models import CheckView
-from shared.errors import EncoderBusy, QuestionRefused, StillLoading
+from shared.domain.errors import EncoderBusy, QuestionRefused, StillLoading
 
 
 @pytest.fixture

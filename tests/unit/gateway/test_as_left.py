@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 from gateway_world import NOW
+from memory_kv import MemoryShelf
 
 from services.gateway.build import _as_left
-from services.gateway.status import EMPTY, Observation, StageSeen, status
-from shared.bus import watchers
+from services.gateway.status.status import EMPTY, Observation, StageSeen, status
+from shared.bus.monitor import watchers
+from shared.bus.monitor.watched import FORGOTTEN_S, Watched
 from shared.ports import Hold
-from shared.shelves.memory import MemoryShelf
-from shared.watching import FORGOTTEN_S, Watched
 
 LATER = NOW + 7 * 86_400.0
 """Long after the last process has ended."""

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from raw_http import KEY, check, raw_gateway
 
-from services import http_server
 from services.gateway import routes as routes_module
-from services.gateway.documents import write_cursor
-from services.gateway.faces import OPERATIONS
+from services.gateway.documents.documents import write_cursor
+from services.gateway.operations import OPERATIONS
 from services.gateway.routes import routes
+from services.host import http_server
 
 ROUTES = [(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "some", route.path)) for route in routes()]
 GETS = [path.encode() for method, path in ROUTES if method == "GET"]

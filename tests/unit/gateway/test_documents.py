@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from ledger_reading import index_of
 
 from services.gateway import problems, queries
-from services.gateway.documents import candidates, read_cursor, write_cursor
+from services.gateway.documents.documents import candidates, read_cursor, write_cursor
 from services.gateway.models import DocumentRequest, DocumentsRequest
 from services.gateway.problems import Problem
-from shared.ordering import Reason, Record
+from shared.domain.ordering import Reason, Record
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
 

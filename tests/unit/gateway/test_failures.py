@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from gateway_world import NOW
 
-from services.gateway.fixes import failure_id
+from services.gateway.documents.fixes import failure_id
 from services.gateway.models import (
     ChooseRequest,
     DocumentRequest,
@@ -12,9 +12,9 @@ from services.gateway.models import (
     FailuresRequest,
 )
 from services.gateway.problems import Problem
-from shared.events import Document
-from shared.identity import doc_key
-from shared.ordering import Reason, state
+from shared.domain.events import Document
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Reason, state
 
 AT = datetime.fromtimestamp(NOW, UTC)
 

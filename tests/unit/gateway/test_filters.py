@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.filters import Condition, parse
 from services.gateway.problems import Problem
+from services.gateway.search.filters import Condition, parse
 from shared.ports import Filter
 
 sources = st.from_regex(r"[a-z0-9][a-z0-9-]{0,8}", fullmatch=True)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.search import highlights
+from services.gateway.search.search import highlights
 
 
 def marked(question, text):

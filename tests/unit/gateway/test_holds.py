@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.gateway.app import build_app
-from shared.errors import TransientError
+from shared.domain.errors import TransientError
 from shared.ports import Hold
 
 

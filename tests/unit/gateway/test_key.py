@@ -1,7 +1,7 @@
 import pytest
 
 from services.gateway.build import read_key
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 
 
 def test_the_key_is_one_line(tmp_path):

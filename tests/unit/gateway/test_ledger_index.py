@@ -8,18 +8,19 @@ import ledger_reading as reading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_ledger import MemoryLedger
 
-from services.gateway import documents, failures, ledger_index
-from services.gateway.ledger_index import LedgerIndex
-from services.gateway.ledger_watch import LedgerWatch
+from services.gateway.documents import documents, failures
 from services.gateway.models import STATES
-from shared.bus.buckets import Value
-from shared.errors import BusUnavailable
-from shared.identity import doc_key
-from shared.ledgers.kv import KvLedger, KvLedgerFeed
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
-from shared.record_codec import to_bytes
+from services.gateway.status import ledger_index
+from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.ledger_watch import LedgerWatch
+from shared.bus.jetstream.buckets import Value
+from shared.bus.jetstream.ledger import KvLedger, KvLedgerFeed
+from shared.domain.errors import BusUnavailable
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.domain.record_codec import to_bytes
 
 NOW = 1_800_000_000.0
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from services.gateway.build import build
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 from shared.settings import Gateway
 
 

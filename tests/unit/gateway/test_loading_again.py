@@ -3,7 +3,7 @@
 import asyncio
 
 from services.gateway import build
-from shared.errors import ConfigurationError, EncoderBusy
+from shared.domain.errors import ConfigurationError, EncoderBusy
 
 
 class Adapters:

@@ -2,12 +2,12 @@ import asyncio
 
 import pytest
 from gateway_world import NOW
+from memory_ledger import MemoryLedger
 
-from services.gateway import looks as module
-from services.gateway.looks import Looks
-from services.gateway.status import Observation, StageSeen
-from shared.errors import BusUnavailable
-from shared.ledgers.memory import MemoryLedger
+from services.gateway.status import looks as module
+from services.gateway.status.looks import Looks
+from services.gateway.status.status import Observation, StageSeen
+from shared.domain.errors import BusUnavailable
 
 BUSY = (StageSeen("indexer", 1, 0, oldest_at=NOW - 3),)
 

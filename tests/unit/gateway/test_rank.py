@@ -4,12 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.gateway.rank import (
-    best_per_chunk,
-    best_per_document,
-    fuse,
-    weights_for,
-)
+from services.gateway.search.rank import best_per_chunk, best_per_document, fuse, weights_for
 from shared.ports import Hit
 
 names = st.sampled_from("abcdefgh")

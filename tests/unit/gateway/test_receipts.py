@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.gateway.documents.receipts import receipt_answer
 from services.gateway.models import ReceiptRequest
 from services.gateway.problems import Problem
-from services.gateway.receipts import receipt_answer
-from shared.ordering import Reason
+from shared.domain.ordering import Reason
 
 
 async def ask(index, receipt, wait=0.0):
@@ -64,7 +64,7 @@ async def test_waiting_ends_as_soon_as_the_revision_is_settled(index):
 
 
 def test_an_update_that_only_removes_is_an_update():
-    from shared.ordering import Record, Settled
+    from shared.domain.ordering import Record, Settled
 
     settled = Settled(5, "indexed", (), 0.0, 1.0, removed=2)
     record = Record("docs", "a.md", settled=settled)

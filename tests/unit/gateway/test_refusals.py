@@ -8,9 +8,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from services.cli.client import ADDRESSES, BASE
+from services.cli.api.client import ADDRESSES, BASE
 from services.gateway.app import build_app
-from services.gateway.faces import OPERATIONS
+from services.gateway.operations import OPERATIONS
 
 FOREIGN = re.compile(
     r"pydantic|Input should|String should|Field required|Extra inputs|Value error|unable to|"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from services.gateway.pages.charts import columns, edge, nice_top, polyline, shares
 from services.gateway.pages.drawing import About, labels, trend
-from services.validator.report import histogram
-from shared.reports import BINS_S
+from services.validator.batches.report import histogram
+from shared.batches.reports import BINS_S
 
 counts = st.lists(st.integers(0, 10**6), min_size=1, max_size=20)
 amounts = st.lists(st.none() | st.floats(0, 1e6), min_size=1, max_size=40)

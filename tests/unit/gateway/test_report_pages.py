@@ -12,7 +12,7 @@ from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.markup import text
 from services.gateway.pages.report import report_page
-from shared.reports import Validation, validation_of
+from shared.batches.reports import Validation, validation_of
 
 VOID = {"meta", "br", "rect", "line", "circle", "polyline"}
 EVIL = '<script>alert("x")</script>\n\u202egpj.exe\'"&'

@@ -7,14 +7,14 @@ import shlex
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from memory_kv import MemoryShelf
 from report_world import START, mixed, record, report
 from yarl import URL
 
-from services.cli.client import ask
+from services.cli.api.client import ask
 from services.gateway.app import build_app
-from shared.history import History
-from shared.reports import BatchReport, Validation
-from shared.shelves.memory import MemoryShelf
+from shared.batches.history import History
+from shared.batches.reports import BatchReport, Validation
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 

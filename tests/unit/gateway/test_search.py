@@ -5,9 +5,9 @@ from gateway_world import chunk_key, given
 
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
-from services.gateway.status import StageSeen
-from shared.identity import doc_key
-from shared.ordering import Reason
+from services.gateway.status.status import StageSeen
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Reason
 
 
 async def ask(index, q, **fields):

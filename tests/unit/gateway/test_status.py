@@ -8,7 +8,7 @@ from ledger_reading import index_of
 
 from services.cli.text.status import WORDS
 from services.gateway.models import STATES, SourceView
-from services.gateway.status import (
+from services.gateway.status.status import (
     EMPTY,
     Observation,
     StageSeen,
@@ -16,8 +16,8 @@ from services.gateway.status import (
     percentile,
     status,
 )
-from shared.ordering import Failed, Reason, Revision, RowRef, revise, settle
-from shared.progress import SourceHealth
+from shared.domain.ordering import Failed, Reason, Revision, RowRef, revise, settle
+from shared.observe.progress import SourceHealth
 
 STAGES = (
     StageSeen("accept", 0, 0, "submissions", 5),

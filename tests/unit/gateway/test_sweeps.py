@@ -9,7 +9,7 @@ from services.cli.terminal import Terminal
 from services.cli.text import status as status_text
 from services.cli.text import sweep as text
 from services.gateway.app import build_app
-from services.gateway.sweeps import answer
+from services.gateway.status.sweeps import answer
 
 NOTE = {
     "at": "2026-01-01T12:00:00+00:00", "took_s": 0.4, "dry_run": False, "documents": 3, "rows": 6,

@@ -12,9 +12,9 @@ from services.gateway.models import (
     DocumentRequest,
     FailuresRequest,
 )
-from shared.events import Document
-from shared.identity import doc_key
-from shared.ordering import Failed, fail
+from shared.domain.events import Document
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, fail
 
 AT = datetime.fromtimestamp(NOW, UTC)
 KEY = doc_key("docs", "a.md")

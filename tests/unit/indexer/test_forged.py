@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from memory_ledger import MemoryLedger
 
 from services.indexer.index import Index
-from shared.errors import MalformedEvent, PermanentError, UnknownRevision, VectorsRejected
-from shared.events import Batch, Document, EmbeddingsReady, PartRow
-from shared.identity import doc_key, row_id
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Revision, revise
+from shared.domain.errors import MalformedEvent, PermanentError, UnknownRevision, VectorsRejected
+from shared.domain.events import Batch, Document, EmbeddingsReady, PartRow
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Revision, revise
+from shared.observe.progress import Progress
 from shared.ports import Delivery
-from shared.progress import Progress
 from shared.stores.memory import MemoryStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.indexer.turns import InTurn, by_lane
-from shared.events import Batch, Document, EmbeddingsReady
-from shared.identity import doc_key
-from shared.lanes import BULK
+from services.indexer.per_document_lock import InTurn, by_lane
+from shared.domain.events import Batch, Document, EmbeddingsReady
+from shared.domain.ids import doc_key
+from shared.domain.priority import BULK
 from shared.ports import Delivery
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

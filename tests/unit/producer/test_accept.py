@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 
 from services.producer.accept import AcceptFile, changed_at
-from services.producer.kept import KeptListing, Threshold
-from services.producer.listing import Seen, Stat, to_bytes
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.snapshot import Body
-from shared.content.memory import MemoryContent
-from shared.events import Batch
-from shared.identity import doc_key
+from services.producer.sources.folder.listing import Seen, Stat, to_bytes
+from services.producer.sources.folder.listing_store import KeptListing, Threshold
+from services.producer.sources.folder.snapshot import Body
+from shared.domain.events import Batch
+from shared.domain.ids import doc_key
 from shared.repair import resubmit
-from shared.shelves.memory import MemoryShelf
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = Batch(id="b", count=1, source="docs", started_at=NOW)

@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 
 from services.producer.collect import APART, OLD_AFTER, CollectBodies, unneeded
-from services.producer.memory_log import MemoryChangeLog
-from shared.content.memory import MemoryContent
-from shared.events import Batch, Document, DocumentChanged, Stored
-from shared.identity import content_hash, doc_key
-from shared.shelves.memory import MemoryShelf
+from shared.domain.events import Batch, Document, DocumentChanged, Stored
+from shared.domain.ids import content_hash, doc_key
 
 START = datetime.now(UTC)
 

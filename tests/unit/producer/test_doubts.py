@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.producer.doubts import Gathering, corrected, entered
-from services.producer.listing import NEVER_READ, Seen, Stat
-from shared.events import Batch, Document, DocumentChanged, Inline
-from shared.identity import doc_key
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from services.producer.reconcile import Gathering, corrected, entered
+from services.producer.sources.folder.listing import NEVER_READ, Seen, Stat
+from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
 from shared.ports import Newest
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from exchange import again_and_again, at_its_opening
 
-from services.producer.folder import Folder, SourceUnavailable, Unreadable
-from services.producer.hearing import needs_polling
-from services.producer.listing import Stat
 from services.producer.looking import look_at
-from services.producer.reading import content, digest
-from services.producer.rules import Rules
-from services.producer.snapshot import Unsettled, whole_lines
+from services.producer.sources.folder.folder import Folder, SourceUnavailable, Unreadable
+from services.producer.sources.folder.fs_events import needs_polling
+from services.producer.sources.folder.listing import Stat
+from services.producer.sources.folder.reading import content, digest
+from services.producer.sources.folder.rules import Rules
+from services.producer.sources.folder.snapshot import Unsettled, whole_lines
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_a_device_is_never_opened(root, folder):
 def test_a_sparse_file_of_2_gb_is_refused_by_its_size(root, folder, monkeypatch):
     with (root / "a.md").open("wb") as file:
         file.truncate(2 * 1024**3)
-    monkeypatch.setattr("services.producer.snapshot.content", None)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", None)
     body = folder.read("a.md")
 
     assert (body.data, body.stat.size) == (None, 2 * 1024**3)
@@ -370,7 +370,8 @@ def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, mo
     (root / "a.md").write_text("before")
     now = time.time_ns()
     monkeypatch.setattr(
-        "services.producer.snapshot.stat_of", lambda found: Stat(found.st_size, now, now, 1)
+        "services.producer.sources.folder.snapshot.stat_of",
+        lambda found: Stat(found.st_size, now, now, 1),
     )
     reads = []
 
@@ -379,7 +380,7 @@ def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, mo
         (root / "a.md").write_text("after!")
         return reads[-1]
 
-    monkeypatch.setattr("services.producer.snapshot.content", torn)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", torn)
     with pytest.raises(Unsettled):
         folder.read("a.md")
     assert folder.read("a.md").data == b"after!"
@@ -390,7 +391,8 @@ def test_a_file_at_rest_is_read_once_only(root, folder, monkeypatch):
     calls = []
     monkeypatch.setattr(time, "time_ns", lambda: 2**62)
     monkeypatch.setattr(
-        "services.producer.snapshot.digest", lambda *args: calls.append(args) or digest(*args)
+        "services.producer.sources.folder.snapshot.digest",
+        lambda *args: calls.append(args) or digest(*args),
     )
     folder.read("a.md")
 
@@ -434,7 +436,7 @@ def growing(root, monkeypatch):
         return data
 
     (root / "a.md").write_text("one\nhalf")
-    monkeypatch.setattr("services.producer.snapshot.content", grows)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", grows)
 
 
 def test_a_file_that_only_grows_is_taken_up_to_a_line_where_that_is_asked_for(folder, growing):
@@ -458,7 +460,7 @@ def test_a_file_that_changes_otherwise_is_never_taken_as_if_it_grew(root, folder
         return data
 
     (root / "a.md").write_text("before")
-    monkeypatch.setattr("services.producer.snapshot.content", changes)
+    monkeypatch.setattr("services.producer.sources.folder.snapshot.content", changes)
     with pytest.raises(Unsettled):
         folder.read("a.md", growing=True)
 

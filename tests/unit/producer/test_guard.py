@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from memory_kv import MemoryShelf
 
-from services.producer.guard import Guard
-from services.producer.held import PART_BYTES, Held, HeldNote, about
-from services.producer.holds import NotedHolds
-from services.producer.kept import KeptListing, Threshold
-from services.producer.listing import Seen, Stat
-from shared.errors import BusUnavailable, TransientError
-from shared.progress import Progress
-from shared.shelves.memory import MemoryShelf
+from services.producer.removals.guard import Guard
+from services.producer.removals.held import PART_BYTES, Held, HeldNote, about
+from services.producer.removals.holds import NotedHolds
+from services.producer.sources.folder.listing import Seen, Stat
+from services.producer.sources.folder.listing_store import KeptListing, Threshold
+from shared.domain.errors import BusUnavailable, TransientError
+from shared.observe.progress import Progress
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 
-from services.producer.intake import AcceptSubmission, stale
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.submission import SourceLimits
-from shared.batches import BatchBook
-from shared.content.memory import MemoryContent
-from shared.errors import BusUnavailable, MalformedEvent
-from shared.events import Receipt
-from shared.identity import doc_key
+from services.producer.submissions.intake import AcceptSubmission, stale
+from services.producer.submissions.submission import SourceLimits
+from shared.batches.members import BatchBook
+from shared.domain.errors import BusUnavailable, MalformedEvent
+from shared.domain.events import Receipt
+from shared.domain.ids import doc_key
 from shared.ports import Delivery
 from shared.repair import resubmit
-from shared.shelves.memory import MemoryShelf
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("inbox", "a.md")
@@ -231,7 +231,7 @@ def test_a_submission_is_never_stale_after_itself_was_overtaken_and_back(
 
 
 def _change(version, intake):
-    from shared.events import Batch, Document, DocumentChanged, Inline
+    from shared.domain.events import Batch, Document, DocumentChanged, Inline
 
     return DocumentChanged(
         document=Document(source="inbox", path="a.md", doc_key=KEY, changed_at=EPOCH),

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.listing import (
+from services.producer.sources.folder.listing import (
     RACY_NS,
     Seen,
     Stat,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.producer.rules import Rules, glob_to_regex, is_ignored
-from shared.errors import ConfigurationError
+from services.producer.sources.folder.rules import Rules, glob_to_regex, is_ignored
+from shared.domain.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

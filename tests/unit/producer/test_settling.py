@@ -6,9 +6,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.listing import Stat
-from services.producer.patience import FIRST_S, LONGEST_S, OVERDUE_S, Blocked, Restless
-from services.producer.settling import (
+from services.producer.retry_queue import FIRST_S, LONGEST_S, OVERDUE_S, Blocked, Restless
+from services.producer.sources.folder.listing import Stat
+from services.producer.sources.folder.settling import (
     EMPTIED_S,
     PATIENCE_S,
     RUSH,

@@ -5,9 +5,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from services.producer import submission
-from shared.errors import DocumentRefused
-from shared.events import DocumentChanged, DocumentSubmitted, EmbeddingsReady, malformed
+from services.producer.submissions import submission
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import DocumentChanged, DocumentSubmitted, EmbeddingsReady, malformed
 
 MANY = 40_000
 WRONG = {

@@ -4,7 +4,7 @@ import pytest
 from watched import Watched
 
 from services.producer.sync import TOLD_AT_ONCE, Problems
-from shared.progress import Progress
+from shared.observe.progress import Progress
 
 
 @pytest.fixture

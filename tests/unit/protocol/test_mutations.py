@@ -14,9 +14,9 @@ from protocol_world import GENERATION, Broken, World, with_parts_of
 from services.enricher.enrich import Enrich
 from services.indexer import index
 from services.indexer.index import Index
-from shared import identity, ordering
-from shared.errors import LedgerConflict
-from shared.events import DocumentIndexed
+from shared.domain import ids, ordering
+from shared.domain.errors import LedgerConflict
+from shared.domain.events import DocumentIndexed
 from shared.ports import Entry
 
 Fault = Callable[[World], None]
@@ -55,7 +55,7 @@ def test_the_unmutated_protocol_survives_the_same_search():
 
 
 def test_m01_ids_of_content_alone(monkeypatch):
-    by_content = identity.row_id
+    by_content = ids.row_id
     for module in (ordering, index):
         monkeypatch.setattr(module, "row_id", lambda doc, key, born: by_content(doc, key, 0))
 

@@ -12,33 +12,43 @@ import chaos_main
 import numpy as np
 import pytest
 from house import SOURCE, House
+from memory_change_log import MemoryChangeLog
+from memory_content import MemoryContent
+from memory_ledger import MemoryLedger
 from mutations import altered, dies_without
 from nats.aio.msg import Msg
 from protocol_world import CONTENTS, KEY, World, with_parts_of
 
 from services.embedder.embed import Embed
-from services.enricher import plan
+from services.enricher import parts
 from services.enricher.enrich import Enrich
 from services.indexer.index import Index
 from services.producer.accept import AcceptFile
-from services.producer.intake import AcceptSubmission, stale
-from services.producer.listing import Stat
-from services.producer.memory_log import MemoryChangeLog
-from services.producer.snapshot import Body
-from shared import ordering, repair
-from shared.bus.consume import Consumer
-from shared.bus.trouble import Ended
-from shared.content.memory import MemoryContent
-from shared.errors import MalformedEvent, PermanentError
-from shared.events import Batch, DocumentChanged, DocumentRemoved, EmbeddingsReady, PartRow
-from shared.identity import content_hash, doc_key, row_id
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Failed, Reason, Revision, fail, is_over, is_pending, revise, settled_seq
+from services.producer.sources.folder.listing import Stat
+from services.producer.sources.folder.snapshot import Body
+from services.producer.submissions.intake import AcceptSubmission, stale
+from shared import repair
+from shared.bus.delivery.consume import Consumer
+from shared.bus.delivery.failure_notes import Ended
+from shared.domain import ordering
+from shared.domain.errors import MalformedEvent, PermanentError
+from shared.domain.events import Batch, DocumentChanged, DocumentRemoved, EmbeddingsReady, PartRow
+from shared.domain.ids import content_hash, doc_key, row_id
+from shared.domain.ordering import (
+    Failed,
+    Reason,
+    Revision,
+    fail,
+    is_over,
+    is_pending,
+    revise,
+    settled_seq,
+)
+from shared.domain.topology import embed_stage
+from shared.observe.progress import Progress
 from shared.ports import Delivery
-from shared.progress import Progress
 from shared.repair import resubmit
 from shared.stores.memory import MemoryStore
-from shared.topology import embed_stage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AGAIN = Delivery(1, attempt=2)
@@ -339,7 +349,7 @@ def test_the_parts_of_an_enricher_that_died_are_published_by_the_next():
 
 @dies_without(
     compare=altered(
-        plan.is_same_plan,
+        parts.is_same_plan,
         ("tuple(row.chunk_key for row in pending.rows) == revision.keys", "True"),
     ),
     submit_again=altered(
@@ -367,7 +377,7 @@ def test_a_change_whose_content_is_another_at_its_second_delivery_becomes_a_new_
 
 @dies_without(
     empty_part=altered(
-        plan.parts,
+        parts.parts,
         (
             "return [EmbeddingsReady(document=document, batch=batch, generation=generation)]",
             "return []",
@@ -383,7 +393,7 @@ def test_a_revision_with_nothing_to_write_has_one_empty_part():
     assert [part.rows for part in world.vectors.values()] == [()]
 
 
-@dies_without(all=altered(plan.parts, ("if row in pending.todo]", "if row in pending.todo][:1]")))
+@dies_without(all=altered(parts.parts, ("if row in pending.todo]", "if row in pending.todo][:1]")))
 def test_every_row_that_is_to_be_written_is_in_a_part():
     world = World()
     settled(world, "C")
@@ -906,7 +916,7 @@ def test_rows_that_no_version_needs_are_deleted():
 
 @dies_without(
     mark=altered(repair.resubmit_newest, ('update={"repair": generation}', "update={}")),
-    heard=altered(plan.revision_of, ("event.repair == generation", "False")),
+    heard=altered(parts.revision_of, ("event.repair == generation", "False")),
     anew=altered(ordering.revise, ("{} if revision.repair else ", "")),
 )
 def test_a_repair_writes_every_row_anew():
@@ -920,7 +930,9 @@ def test_a_repair_writes_every_row_anew():
 
 
 @dies_without(
-    generation=altered(plan.revision_of, ("event.repair == generation", "event.repair is not None"))
+    generation=altered(
+        parts.revision_of, ("event.repair == generation", "event.repair is not None")
+    )
 )
 def test_the_repair_of_another_generation_writes_nothing_anew():
     world = World()

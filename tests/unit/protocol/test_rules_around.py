@@ -11,32 +11,32 @@ from pathlib import Path
 
 from gateway_world import Index, given
 from house import GENERATION, SOURCE, House
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 from mutations import altered, dies_without, replaced
 
-from services.enricher.chunk import Chunk, chunk_keys
-from services.folder import is_original, mark_original
-from services.gateway import search
+from services.enricher.chunking.chunk import Chunk, chunk_keys
 from services.gateway.models import SearchRequest
-from services.gateway.search import Search
+from services.gateway.search import search
+from services.gateway.search.search import Search
+from services.host.data_folder import is_original, mark_original
 from services.producer import collect
 from services.producer.collect import CollectBodies, unneeded
-from services.producer.guard import Guard
-from services.producer.kept import KeptListing, Threshold
-from services.producer.listing import Seen, Stat
-from services.validator import differences
-from services.validator.differences import Census, is_failed, rows_amiss
-from services.validator.repairs import Repairs
-from services.validator.sweep import Sweep, SweepLimits
-from shared.bus import configs
-from shared.bus.rising import above
-from shared.content.memory import MemoryContent
-from shared.identity import doc_key, row_id
-from shared.ordering import Failed, Reason, fail
+from services.producer.removals.guard import Guard
+from services.producer.sources.folder.listing import Seen, Stat
+from services.producer.sources.folder.listing_store import KeptListing, Threshold
+from services.validator.sweep import differences
+from services.validator.sweep.differences import Census, is_failed, rows_amiss
+from services.validator.sweep.repairs import Repairs
+from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.bus.admin import configs
+from shared.bus.admin.clock_sequence import above
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Failed, Reason, fail
+from shared.domain.topology import STREAMS, ledger_bucket
+from shared.observe.progress import Progress
 from shared.ports import Hit
-from shared.progress import Progress
 from shared.repair import remove_unknown
-from shared.shelves.memory import MemoryShelf
-from shared.topology import STREAMS, ledger_bucket
 
 NAMES = ("one.md", "two.md")
 TEXT = "# One\n\nthe {name} lantern\n\n# Two\n\nthe granite {name}\n"

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from protocol_world import EPOCH, GENERATION, KEY, SOURCE, Broken, World, _Now, chunk_key
 
-from services.validator.sweep import Sweep, SweepLimits
-from shared.identity import bucket_of, row_id
-from shared.ordering import keep
+from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.domain.ids import bucket_of, row_id
+from shared.domain.ordering import keep
+from shared.domain.record_codec import from_bytes
 from shared.ports import Entry, Row
-from shared.record_codec import from_bytes
 from shared.stores.looks import SweptRow, digested, held
 
 HISTORIES = 400
@@ -194,7 +194,9 @@ def test_without_the_second_look_healthy_work_is_taken_for_a_fault(runner, monke
     resubmitted = {False: 0, True: 0}
     for hasty in (False, True):
         if hasty:
-            monkeypatch.setattr("services.validator.sweep.confirm", lambda first, second: first)
+            monkeypatch.setattr(
+                "services.validator.sweep.sweep.confirm", lambda first, second: first
+            )
         for seed in range(150):
             chance = random.Random(seed)
             world, left = World(), list(chance.choices("ABCDEF", k=4))

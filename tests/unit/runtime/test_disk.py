@@ -5,8 +5,8 @@ import errno
 
 import pytest
 
-from services import disk
-from services.disk import (
+from services.host.nats_server import disk
+from services.host.nats_server.disk import (
     ROOM_BYTES,
     SHORT_BYTES,
     FullDisk,

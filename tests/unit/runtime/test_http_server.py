@@ -7,8 +7,8 @@ import socket
 import pytest
 from aiohttp import web
 
-from services import http_server
-from services.http_server import LimitedRunner
+from services.host import http_server
+from services.host.http_server import LimitedRunner
 
 SMALLEST = 1
 """Asks for the smallest buffer that the system gives."""

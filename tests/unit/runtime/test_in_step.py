@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from services import up
-from services.up import is_behind
-from shared.bus.flow import StageFlow
-from shared.errors import BusUnavailable, ModelMismatch, StoreMismatch
-from shared.generations import Generation
+from services.host import up
+from services.host.up import is_behind
+from services.host.wiring import check_fingerprint
+from shared.bus.monitor.flow import StageFlow
+from shared.domain.errors import BusUnavailable, ModelMismatch, StoreMismatch
+from shared.generation import Generation
 from shared.live import ANEW
-from shared.progress import Progress, SourceHealth
+from shared.observe.progress import Progress, SourceHealth
 from shared.settings import Chunking
-from shared.wiring import check_fingerprint
 
 
 def stage(oldest_at: float | None, *, running: int = 0) -> StageFlow:

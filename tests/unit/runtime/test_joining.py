@@ -6,15 +6,23 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from services import joining
-from services.joining import LONGEST_PAUSE_S, Stopped, Waits, load_first, patiently, pause_s, unless
-from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
-from shared.services import service_of
+from services.host import startup
+from services.host.startup import (
+    LONGEST_PAUSE_S,
+    Stopped,
+    Waits,
+    load_first,
+    patiently,
+    pause_s,
+    unless,
+)
+from shared.domain.errors import BusUnavailable, ConfigurationError, StoreUnavailable
+from shared.domain.services import service_of
 
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(joining, "pause_s", lambda _: 0.0)
+    monkeypatch.setattr(startup, "pause_s", lambda _: 0.0)
 
 
 def test_pauses_double_up_to_a_limit():
@@ -42,7 +50,7 @@ async def test_a_reason_is_logged_when_it_changes_and_when_it_is_over(at_once):
 
 async def test_what_was_waited_for_once_begins_with_short_pauses_again(monkeypatch):
     tries = []
-    monkeypatch.setattr(joining, "pause_s", lambda n: tries.append(n) or 0.0)
+    monkeypatch.setattr(startup, "pause_s", lambda n: tries.append(n) or 0.0)
     waits = Waits()
     await waits.pause("bus", "away")
     await waits.pause("bus", "away")

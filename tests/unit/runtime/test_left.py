@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.up import Left
-from shared.ordering import Failed, Reason, Revision, fail, revise, settle, written
+from services.host.up import Left
+from shared.domain.ordering import Failed, Reason, Revision, fail, revise, settle, written
 
 KEYS = ("k1", "k2", "k3")
 

@@ -5,12 +5,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from shared.errors import ModelMismatch, StillLoading, StoreUnavailable
-from shared.generations import Generation
-from shared.progress import Progress
+from services.host.wiring import Wiring
+from shared.domain.errors import ModelMismatch, StillLoading, StoreUnavailable
+from shared.generation import Generation
+from shared.observe.progress import Progress
 from shared.settings import Chunking, Settings
 from shared.stores.memory import MemoryStore
-from shared.wiring import Wiring
 
 
 @pytest.fixture

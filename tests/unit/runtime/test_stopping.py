@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services import runtime
+from services.host import runtime
 
 
 async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch):

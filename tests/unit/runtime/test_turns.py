@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from services import runtime
-from services.folder import DataFolder, FolderInUse, Instance
+from services.host import runtime
+from services.host.data_folder import DataFolder, FolderInUse, Instance
 from shared.settings import Settings
 
 ELSEWHERE = Settings.model_validate({"bus": {"url": "nats://127.0.0.1:1"}})
@@ -15,7 +15,7 @@ ELSEWHERE = Settings.model_validate({"bus": {"url": "nats://127.0.0.1:1"}})
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("services.folder._LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr("services.host.data_folder._LOCK_WAIT_S", 0.0)
     monkeypatch.setattr(runtime, "TURN_LOOK_S", 0.0)
     monkeypatch.setattr(runtime, "TURN_S", 3_600.0)
     return DataFolder(tmp_path)

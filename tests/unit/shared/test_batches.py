@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_kv import MemoryShelf
 
-from shared import batches
-from shared.batches import BatchBook, OpenBatch, merge, new_batch_id
-from shared.events import Batch
-from shared.identity import batch_key
-from shared.shelves.memory import MemoryShelf
+from shared.batches import members as batches
+from shared.batches.members import BatchBook, OpenBatch, merge, new_batch_id
+from shared.domain.events import Batch
+from shared.domain.ids import batch_key
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

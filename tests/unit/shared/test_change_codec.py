@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.intake import stale
-from services.producer.submission import MAX_VERSION
-from shared.bus.settle import code_of
-from shared.change_codec import UnreadableChange, from_bytes
-from shared.errors import MalformedEvent, NewerSchema
-from shared.events import Batch, Document, DocumentChanged
-from shared.identity import doc_key
-from shared.ordering import (
+from services.producer.submissions.intake import stale
+from services.producer.submissions.submission import MAX_VERSION
+from shared.bus.delivery.settle import code_of
+from shared.domain.change_codec import UnreadableChange, from_bytes
+from shared.domain.errors import MalformedEvent, NewerSchema
+from shared.domain.events import Batch, Document, DocumentChanged
+from shared.domain.ids import doc_key
+from shared.domain.ordering import (
     MALFORMED,
     NEWER_SCHEMA,
     Failed,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared import contracts
-from shared.bus.publish import cloud_headers
-from shared.events import EVENTS, Document, DocumentIndexed, DocumentSubmitted, Event
-from shared.schemas import field_descriptions
-from shared.topology import STREAMS
+from shared.bus.jetstream.publish import cloud_headers
+from shared.domain.events import EVENTS, Document, DocumentIndexed, DocumentSubmitted, Event
+from shared.domain.schemas import field_descriptions
+from shared.domain.topology import STREAMS
 
 ROOT = Path(__file__).parents[3]
 CHECKED_IN = ROOT / "docs/contracts"

@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.distribution import Distribution
+from shared.observe.distribution import Distribution
 
 
 def test_a_value_at_a_bound_does_not_exceed_it():

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
 from shared.contracts import event_name
-from shared.events import (
+from shared.domain.events import (
     EVENTS,
     RESULTS,
     Batch,
@@ -28,7 +28,7 @@ from shared.events import (
     parse_result,
     with_context,
 )
-from shared.identity import cache_key
+from shared.domain.ids import cache_key
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1"
 MODELS = {event_name(kind): kind for kind in EVENTS} | {"receipt": Receipt}

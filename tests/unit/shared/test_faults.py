@@ -5,9 +5,9 @@ import re
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from shared.errors import ConfigurationError
-from shared.events import DocumentChanged, DocumentSubmitted
-from shared.faults import of_event, said
+from shared.domain.errors import ConfigurationError
+from shared.domain.events import DocumentChanged, DocumentSubmitted
+from shared.domain.faults import of_event, said
 from shared.settings import load, names
 
 FOREIGN = re.compile(

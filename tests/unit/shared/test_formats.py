@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.enricher.extract import extract
-from services.producer.rules import Rules
-from shared.formats import BY_ENDING
+from services.enricher.formats.extract import extract
+from services.producer.sources.folder.rules import Rules
+from shared.domain.formats import BY_ENDING
 
 ROOT = Path(__file__).parents[3]
 READ_AS = {
@@ -42,7 +42,7 @@ def test_endings_are_listed_in_one_place():
     known = set(BY_ENDING) | {ending.removeprefix(".") for ending in BY_ENDING}
     places = {file for file, _, strings in literals() if len(strings & known) > 1}
 
-    assert places == {"shared/formats.py"}
+    assert places == {"shared/domain/formats.py"}
 
 
 def test_the_manual_names_every_ending_that_a_folder_lists():

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from shared.generations import Generation, differences
+from shared.generation import Generation, differences
 from shared.settings import Chunking
 
 LIVE = Generation("all-MiniLM-L6-v2", "f32", "abc", 384, Chunking())

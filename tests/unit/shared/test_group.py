@@ -5,7 +5,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from shared.errors import BusUnavailable
+from shared.domain.errors import BusUnavailable
 from shared.group import ROWS, Group, Size
 
 WHO = ContextVar("WHO", default="nobody")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shared.health import WEDGED_AFTER_S, Sight, StageSight, alive, passed, ready
+from shared.observe.health import WEDGED_AFTER_S, Sight, StageSight, alive, passed, ready
 
 FETCHES = StageSight("embedder", open=True, receives=True, turned_s=1.0)
 WELL = Sight(serving=True, connected=True, stages=[FETCHES])

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_kv import MemoryShelf
 from report_world import START, lines, record, report
 
-from shared import history as keeping
-from shared.history import History, page, surplus
-from shared.reports import Validation, line_of, pack
-from shared.shelves.memory import MemoryShelf
+from shared.batches import history as keeping
+from shared.batches.history import History, page, surplus
+from shared.batches.reports import Validation, line_of, pack
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.errors import DocumentRefused
-from shared.identity import (
+from shared.domain.errors import DocumentRefused
+from shared.domain.ids import (
     MAX_PATH_BYTES,
     cache_key,
     check_path,

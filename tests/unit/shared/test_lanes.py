@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.lanes import (
+from shared.domain.priority import (
     BULK,
     BURST_DOCUMENTS,
     BURST_ROWS,

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from memory_kv import MemoryShelf
 
-from shared.errors import ConfigurationError, NotProvisioned
-from shared.generations import Generation
+from shared.domain.errors import ConfigurationError, NotProvisioned
+from shared.generation import Generation
 from shared.live import ANEW, LIVE, known_generation, live_generation
 from shared.settings import Chunking
-from shared.shelves.memory import MemoryShelf
 
 WANTED = Generation("/models/m", "f32", "new", 384, Chunking())
 BY_OLD = {

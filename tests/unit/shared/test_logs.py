@@ -6,7 +6,7 @@ import logging
 import pytest
 import structlog
 
-from shared import logs
+from shared.observe import logs
 from shared.settings import Telemetry
 
 
@@ -113,6 +113,6 @@ def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path, capsys):
 
 def test_a_level_that_is_set_counts_for_the_file_too(tmp_path):
     logs.configure_file(Telemetry(level="info"), tmp_path / "log", lambda event, reason: None)
-    structlog.get_logger("services.up").info("begun")
+    structlog.get_logger("services.host.up").info("begun")
 
     assert "begun" in (tmp_path / "log").read_text()

@@ -13,25 +13,27 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from memory_content import MemoryContent
+from memory_kv import MemoryShelf
 
-from services.bundled import MAX_PAYLOAD_BYTES
-from services.enricher import wire
-from services.enricher.blocks import Block, Extracted
-from services.enricher.chunk import max_chars
-from services.enricher.frontmatter import MAX_CHARS, scalars
-from services.enricher.load import Load
-from services.enricher.plan import parts, revision_of
+from services.enricher.chunking.chunk import max_chars
+from services.enricher.fetch import Load
+from services.enricher.formats.blocks import Block, Extracted
+from services.enricher.formats.frontmatter import MAX_CHARS, scalars
+from services.enricher.parts import parts, revision_of
 from services.enricher.prepare import PrepareDocument
+from services.enricher.sandbox import protocol
+from services.host.nats_server.bundled import MAX_PAYLOAD_BYTES
 from services.indexer.index import counts
-from services.producer import submission
 from services.producer.accept import place
-from services.producer.kept import KeptListing
-from services.producer.submission import SourceLimits
-from shared.bus.bury import Origin, outgoing
-from shared.bus.publish import Outgoing, cloud_headers, wire_bytes
-from shared.content.memory import MemoryContent
-from shared.errors import DocumentRefused
-from shared.events import (
+from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.submissions import submission
+from services.producer.submissions.submission import SourceLimits
+from shared.bus.delivery.dead_letter import Origin, outgoing
+from shared.bus.jetstream.publish import Outgoing, cloud_headers, wire_bytes
+from shared.bus.monitor.watched import Watched
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import (
     Batch,
     BatchCompleted,
     Document,
@@ -44,13 +46,11 @@ from shared.events import (
     EmbeddingsReady,
     Receipt,
 )
-from shared.identity import doc_key
-from shared.ordering import Failed, Reason, fail, revise, settle, written
-from shared.record_codec import to_bytes
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Reason, fail, revise, settle, written
+from shared.domain.record_codec import to_bytes
+from shared.domain.topology import MAX_MESSAGE_BYTES, MAX_PART_BYTES
 from shared.settings import Chunking
-from shared.shelves.memory import MemoryShelf
-from shared.topology import MAX_MESSAGE_BYTES, MAX_PART_BYTES
-from shared.watching import Watched
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DIMENSIONS = 384
@@ -298,9 +298,9 @@ def test_metadata_counts_as_it_is_sent():
 def test_all_metadata_that_is_read_of_a_document_is_told_by_the_process_that_reads_it(character):
     keys = {f"{character * 60}{n}": character * 500 for n in range(29)}
     found = Extracted(character * 120, (Block("paragraph", "a"),), scalars(keys))
-    answer = wire.Answer(wire.Question("a.md", None, None, max_chars(Chunking(), Words())))
+    answer = protocol.Answer(protocol.Question("a.md", None, None, max_chars(Chunking(), Words())))
 
-    for frame in wire.told(found):
+    for frame in protocol.told(found):
         answer.add(frame)
 
     assert sum(map(len, found.metadata.values())) > MAX_CHARS * 0.8

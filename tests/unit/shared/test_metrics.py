@@ -5,9 +5,9 @@ import re
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from shared.distribution import Distribution
-from shared.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
-from shared.progress import Progress
+from shared.observe.distribution import Distribution
+from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
+from shared.observe.progress import Progress
 
 LABELS = {
     "stage",

@@ -7,30 +7,30 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
 from report_world import record, report
 
 from services.enricher.recut import Recut
-from services.producer.held import about
-from services.producer.kept import KeptListing
-from services.producer.listing import NEVER_READ
-from services.validator.filled import Filled
-from services.validator.sweeper import Sweeper
-from shared.batches import BatchBook
-from shared.bus.buckets import check_key
-from shared.bus.permissions import inbox_of, source_of
-from shared.bus.watchers import tell
-from shared.events import Batch, BatchCompleted
-from shared.history import History
-from shared.identity import cache_key, doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.progress import Progress
-from shared.reports import Validation
-from shared.services import lanes, stages
+from services.producer.removals.held import about
+from services.producer.sources.folder.listing import NEVER_READ
+from services.producer.sources.folder.listing_store import KeptListing
+from services.validator.sweep.filled import Filled
+from services.validator.sweep.sweeper import Sweeper
+from shared.batches.history import History
+from shared.batches.members import BatchBook
+from shared.batches.reports import Validation
+from shared.bus.access.permissions import inbox_of, source_of
+from shared.bus.jetstream.buckets import check_key
+from shared.bus.monitor.watched import Watched
+from shared.bus.monitor.watchers import tell
+from shared.domain.events import Batch, BatchCompleted
+from shared.domain.ids import cache_key, doc_key
+from shared.domain.services import lanes, stages
+from shared.domain.topology import ledger_bucket
+from shared.observe.progress import Progress
 from shared.settings import Chunking, SourceChunking
-from shared.shelves.memory import MemoryShelf
-from shared.stores.weaviate_schema import alias_name, collection_name
-from shared.topology import ledger_bucket
-from shared.watching import Watched
+from shared.stores.weaviate.schema import alias_name, collection_name
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCES = ("a", "a-b", "a-b-c", "ab", "b", "v", "new", "root", "held", "g1", "0", "a" * 40)

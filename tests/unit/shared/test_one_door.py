@@ -49,7 +49,7 @@ def saying(text):
 def test_only_accepting_and_repairing_append_to_docs():
     assert calling("append", keyword="message_id") == {
         "services/producer/accept.py",
-        "services/producer/intake.py",
+        "services/producer/submissions/intake.py",
         "shared/repair.py",
     }
 
@@ -57,17 +57,17 @@ def test_only_accepting_and_repairing_append_to_docs():
 def test_only_these_make_a_change():
     assert calling("DocumentChanged") == {
         "services/producer/accept.py",
-        "services/producer/intake.py",
+        "services/producer/submissions/intake.py",
         "shared/repair.py",
     }
 
 
 def test_only_the_change_log_spells_the_compare_and_set_of_a_subject_of_docs():
     assert saying("documents.changed.") == {
-        "shared/bus/changes.py",  # reads, and appends by the subject of the change
-        "shared/services.py",  # what keys may do
-        "shared/events/changes.py",  # the subject of a change
-        "shared/topology.py",  # what the stream takes
+        "shared/bus/jetstream/change_log.py",  # reads, and appends by the subject of the change
+        "shared/domain/services.py",  # what keys may do
+        "shared/domain/events/changes.py",  # the subject of a change
+        "shared/domain/topology.py",  # what the stream takes
     }
 
 
@@ -78,4 +78,4 @@ def test_only_the_change_log_publishes_changes_with_an_expected_sequence():
         if any(isinstance(node, ast.Name) and node.id == "EXPECTED" for node in nodes)
     }
 
-    assert expecting == {"shared/bus/changes.py", "shared/content/objects.py"}
+    assert expecting == {"shared/bus/jetstream/change_log.py", "shared/bus/jetstream/content.py"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ordering import (
+from shared.domain.ordering import (
     MAX_ROWS,
     Failed,
     Pending,
@@ -24,8 +24,8 @@ from shared.ordering import (
     revise,
     state,
 )
-from shared.record_codec import from_bytes, read, to_bytes
-from shared.topology import MAX_MESSAGE_BYTES
+from shared.domain.record_codec import from_bytes, read, to_bytes
+from shared.domain.topology import MAX_MESSAGE_BYTES
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"
 

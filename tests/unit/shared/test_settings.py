@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 from shared.settings import Settings, load, names
 
 

@@ -5,12 +5,11 @@ from itertools import combinations
 
 import pytest
 
-from shared.bus.configs import BODIES_BYTES
+from shared.bus.admin.configs import BODIES_BYTES
 from shared.contracts import address
-from shared.events import EVENTS, Result
-from shared.services import lanes, stages
-from shared.settings import Bus
-from shared.topology import (
+from shared.domain.events import EVENTS, Result
+from shared.domain.services import lanes, stages
+from shared.domain.topology import (
     BUCKETS,
     KB,
     MAX_INLINE_BYTES,
@@ -20,6 +19,7 @@ from shared.topology import (
     STREAMS,
     ledger_bucket,
 )
+from shared.settings import Bus
 
 GENERATION = "gabcdefgh"
 STAGES = lanes(stages(GENERATION))

@@ -3,8 +3,15 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.bus.monitor.watched import (
+    FORGOTTEN_S,
+    SILENT_S,
+    Watched,
+    all_listed,
+    decode,
+    remembered,
+)
 from shared.ports import Hold
-from shared.watching import FORGOTTEN_S, SILENT_S, Watched, all_listed, decode, remembered
 
 holds = st.builds(
     Hold,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import StoreMismatch
+from shared.domain.errors import StoreMismatch
 from shared.ports import Filter, Row
 from shared.stores import checks
 

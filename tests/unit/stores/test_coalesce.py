@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.host.wiring import Wiring
 from shared import group
-from shared.errors import StoreUnavailable, VectorsRejected
-from shared.generations import Generation
+from shared.domain.errors import StoreUnavailable, VectorsRejected
+from shared.generation import Generation
 from shared.group import Rush, Size, fitting
+from shared.observe.progress import Progress
 from shared.ports import Digest, Probe, Row
-from shared.progress import Progress
 from shared.settings import Chunking, Settings
 from shared.stores.coalesce import CoalescingStore, agreeing_runs
 from shared.stores.memory import MemoryStore
-from shared.wiring import Wiring
 
 GOOD = np.array([1, 0], np.float32)
 BAD = np.zeros(2, np.float32)

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from shared.errors import QuestionRefused, StoreUnavailable
-from shared.stores import lance_limits
-from shared.stores.lance_limits import QuerySlots, queries_at_once
+from shared.domain.errors import QuestionRefused, StoreUnavailable
+from shared.stores.lance import limits as lance_limits
+from shared.stores.lance.limits import QuerySlots, queries_at_once
 
 
 @pytest.mark.parametrize(("cores", "queries"), [(None, 2), (1, 2), (2, 2), (4, 4), (8, 8), (64, 8)])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.ports import Filter
-from shared.stores.lance_rows import among, condition, literal
+from shared.stores.lance.rows import among, condition, literal
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))

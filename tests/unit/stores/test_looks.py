@@ -1,4 +1,4 @@
-from shared.identity import doc_key, mark_of, row_id
+from shared.domain.ids import doc_key, mark_of, row_id
 from shared.ports import Digest, Holding
 from shared.stores.looks import SweptRow, digested, held
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.identity import doc_key, mark_of, row_id
+from shared.domain.ids import doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row
 from shared.stores.memory import MemoryStore
 

@@ -7,7 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.ports import Row
-from shared.stores import lance_rows, lance_sweep, seal
+from shared.stores import seal
+from shared.stores.lance import rows as lance_rows
+from shared.stores.lance import sweep as lance_sweep
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALAR = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(width=64) | TEXT

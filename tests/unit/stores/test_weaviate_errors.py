@@ -2,9 +2,14 @@
 
 import pytest
 
-from shared.errors import ConfigurationError, QuestionRefused, StoreMismatch, StoreUnavailable
-from shared.stores.weaviate_answers import halves, refused
-from shared.stores.weaviate_errors import shown, sorted_error
+from shared.domain.errors import (
+    ConfigurationError,
+    QuestionRefused,
+    StoreMismatch,
+    StoreUnavailable,
+)
+from shared.stores.weaviate.answers import halves, refused
+from shared.stores.weaviate.errors import shown, sorted_error
 
 RECORDED = [
     ("WeaviateInsertManyAllFailedError", "store is read-only due to: resource pressure", "full"),

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError
 from shared.ports import Row
-from shared.stores import weaviate, weaviate_rows, weaviate_schema
-from shared.stores.weaviate_open import Address
-from shared.stores.weaviate_schema import WANTED_SCHEMA, differences, judge_version
+from shared.stores.weaviate import rows as weaviate_rows
+from shared.stores.weaviate import schema as weaviate_schema
+from shared.stores.weaviate import store as weaviate
+from shared.stores.weaviate.open import Address
+from shared.stores.weaviate.schema import WANTED_SCHEMA, differences, judge_version
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
 ROW = Row(

@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime
 
-from services.validator.complete import Complete
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
+
+from services.validator.batches.complete import Complete
+from services.validator.batches.tracker import Tracker
 from services.validator.observe import Observe
-from services.validator.tracker import Tracker
-from shared.batches import BatchBook
-from shared.caches.memory import MemoryCache
-from shared.errors import BusUnavailable
-from shared.events import Batch
-from shared.history import History
-from shared.ledgers.memory import MemoryLedger
-from shared.shelves.memory import MemoryShelf
+from shared.batches.history import History
+from shared.batches.members import BatchBook
+from shared.domain.errors import BusUnavailable
+from shared.domain.events import Batch
 from shared.stores.memory import MemoryStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

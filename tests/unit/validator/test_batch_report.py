@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_world import failed, judged, key, lines, many, mixed, record, report
 
+from services.validator.batches.report import event_of
 from services.validator.checks import SampleResult, Verdict
-from services.validator.report import event_of
-from shared.reports import (
+from shared.batches.reports import (
     MEMBERS_KEPT,
     MOST_BYTES,
     SLOWEST,

@@ -16,8 +16,8 @@ from services.validator.checks import (
     parse_queries,
     tally,
 )
-from shared.errors import ConfigurationError
-from shared.ordering import Pending, Record, RowRef, Settled
+from shared.domain.errors import ConfigurationError
+from shared.domain.ordering import Pending, Record, RowRef, Settled
 
 KEY = "a" * 26
 ids = st.frozensets(st.sampled_from("abcdef"))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from protocol_world import chunk_key
 
-from services.validator.differences import (
+from services.validator.sweep.differences import (
     Census,
     Difference,
     confirm,
@@ -17,8 +17,8 @@ from services.validator.differences import (
     judge,
     unrepaired,
 )
-from shared.identity import bucket_of, doc_key, mark_of
-from shared.ordering import Failed, Reason, Record, Revision, revise, settle, written
+from shared.domain.ids import bucket_of, doc_key, mark_of
+from shared.domain.ordering import Failed, Reason, Record, Revision, revise, settle, written
 from shared.ports import Digest, Holding
 
 KEY = doc_key("docs", "a.md")

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
+from memory_ledger import MemoryLedger
 from protocol_world import chunk_key
 
 from services.validator.failures import Failure, RecordFailure
-from shared.events import Batch, Document
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Revision, revise, settle, state
-from shared.progress import Progress
+from shared.domain.events import Batch, Document
+from shared.domain.ordering import Revision, revise, settle, state
+from shared.observe.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "a" * 26

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 
 from services.validator import look as looking
 from services.validator.look import Ask, Look, Looks
 from services.validator.observe import Observe
-from shared.caches.memory import MemoryCache
-from shared.errors import BusUnavailable, StoreUnavailable
-from shared.identity import cache_key, doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Pending, Record, RowRef, Settled
+from shared.domain.errors import BusUnavailable, StoreUnavailable
+from shared.domain.ids import cache_key, doc_key
+from shared.domain.ordering import Pending, Record, RowRef, Settled
 from shared.ports import Row
 from shared.stores.memory import MemoryStore
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.validator.outcomes import (
+from services.validator.batches.outcomes import (
     LEAST_WATCH_S,
     Listed,
     Rest,
@@ -15,7 +15,7 @@ from services.validator.outcomes import (
     outcome_of,
     summarise,
 )
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
 
 FAILED = Failed(5, "embed", Reason("x", "y"))
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from house import GENERATION, House
 
-from services.validator.sweep import Sweep, SweepLimits
-from shared.identity import doc_key, row_id
-from shared.ordering import Failed, Reason, fail
+from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.domain.ids import doc_key, row_id
+from shared.domain.ordering import Failed, Reason, fail
 from shared.ports import Row
 
 NAMES = ("one.md", "two.md", "three.md")

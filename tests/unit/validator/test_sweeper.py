@@ -5,14 +5,14 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from memory_kv import MemoryShelf
 
-from services.validator import sweeper as sweeping
-from services.validator.filled import Filled
-from services.validator.sweeper import KEPT, LONGEST_REST_S, Sweeper, rest_s
-from services.validator.swept import Swept
-from shared.errors import BusUnavailable, ConfigurationError, StoreUnavailable
+from services.validator.sweep import sweeper as sweeping
+from services.validator.sweep.filled import Filled
+from services.validator.sweep.sweeper import KEPT, LONGEST_REST_S, Sweeper, rest_s
+from services.validator.sweep.swept import Swept
+from shared.domain.errors import BusUnavailable, ConfigurationError, StoreUnavailable
 from shared.ports import Audit
-from shared.shelves.memory import MemoryShelf
 
 
 class Sweeps:

@@ -7,22 +7,22 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 
-from services.validator import complete as completing
-from services.validator import tracker as tracking
+from services.validator.batches import complete as completing
+from services.validator.batches import tracker as tracking
+from services.validator.batches.complete import Complete
+from services.validator.batches.tracker import Poll, Tracker, next_poll, one_of_each
 from services.validator.checks import SampleQuery
-from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
 from services.validator.sampling import Sampling
-from services.validator.tracker import Poll, Tracker, next_poll, one_of_each
-from shared.batches import BatchBook
-from shared.caches.memory import MemoryCache
-from shared.events import Batch, BatchCompleted
-from shared.history import History
-from shared.identity import doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Record, Settled
-from shared.shelves.memory import MemoryShelf
+from shared.batches.history import History
+from shared.batches.members import BatchBook
+from shared.domain.events import Batch, BatchCompleted
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Record, Settled
 from shared.stores.memory import MemoryStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from house import GENERATION, House
 
-from services.validator.differences import Census
 from services.validator.failures import Failure, RecordFailure
-from services.validator.sweep import Sweep, SweepLimits
-from shared.events import Document
-from shared.identity import doc_key
-from shared.ordering import Failed, Reason, Record, Settled, fail, state
-from shared.progress import Progress
+from services.validator.sweep.differences import Census
+from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.domain.events import Document
+from shared.domain.ids import doc_key
+from shared.domain.ordering import Failed, Reason, Record, Settled, fail, state
+from shared.observe.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("docs", "two.md")

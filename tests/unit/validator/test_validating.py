@@ -9,17 +9,20 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from memory_kv import MemoryShelf
+from memory_ledger import MemoryLedger
+from memory_vector_cache import MemoryCache
 from structlog.testing import capture_logs
 
-from services.validator import complete as completing
-from services.validator import tracker as tracking
 from services.validator import validate as validating
+from services.validator.batches import complete as completing
+from services.validator.batches import tracker as tracking
+from services.validator.batches.complete import Complete
+from services.validator.batches.tracker import Tracker
 from services.validator.checks import SampleQuery
 from services.validator.checkup import ValidateNow
-from services.validator.complete import Complete
 from services.validator.observe import AskSamples, Observe
 from services.validator.sampling import Sampling
-from services.validator.tracker import Tracker
 from services.validator.validate import (
     LAST_LOOK_S,
     LOOKS,
@@ -28,10 +31,10 @@ from services.validator.validate import (
     linger_s,
     next_look_s,
 )
-from shared.batches import BatchBook
-from shared.caches.memory import MemoryCache
-from shared.errors import BusUnavailable, NotYetIndexed
-from shared.events import (
+from shared.batches.history import History
+from shared.batches.members import BatchBook
+from shared.domain.errors import BusUnavailable, NotYetIndexed
+from shared.domain.events import (
     Batch,
     BatchCompleted,
     Document,
@@ -39,12 +42,9 @@ from shared.events import (
     DocumentNotTaken,
     DocumentRemoved,
 )
-from shared.history import History
-from shared.identity import cache_key, doc_key
-from shared.ledgers.memory import MemoryLedger
-from shared.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.domain.ids import cache_key, doc_key
+from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
 from shared.ports import Delivery, Row
-from shared.shelves.memory import MemoryShelf
 from shared.stores.memory import MemoryStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,62 @@
+"""Ask the instance: the running one over HTTP, or, where none runs, what it left in its folder."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from services.cli.api import client
+from services.cli.exits import unreachable
+from services.cli.options import Surroundings
+from services.host.data_folder import DataFolder, FolderInUse
+from services.host.options import Options
+
+
+def ask(
+    options: Options,
+    operation: str,
+    fields: Mapping[str, Any],
+    *,
+    timeout_s: float = client.TIMEOUT_S,
+) -> dict[str, Any]:
+    """Do an operation of the instance.
+
+    Raises:
+        Stop: no instance answers (status 3), or the answer is no.
+    """
+    url = find(options)
+    if url is None:
+        try:
+            return _offline(options, operation, fields)
+        except FolderInUse:
+            url = find(options)  # it has just started
+            if url is None:
+                raise
+    return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
+
+
+def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not options.data.is_dir():
+        raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
+    from services.cli.api.offline import answer_offline
+
+    return answer_offline(options, operation, fields)
+
+
+def find(options: Options) -> str | None:
+    """Address of the gateway: `--url`, else the instance of the data folder, else INSTEP_URL.
+
+    Raises:
+        Stop: an instance runs, without a gateway.
+    """
+    if options.url:
+        return options.url
+    instance = DataFolder(options.data).read_instance()
+    if instance and instance.gateway_url:
+        return instance.gateway_url
+    around = Surroundings.of(os.environ).url
+    if instance and not around:
+        raise unreachable(
+            f"the instance of {options.data} (pid {instance.pid}) has no gateway",
+            "instep run gateway",
+        )
+    return around

@@ -1,0 +1,336 @@
+"""Every command: its arguments, an example, and where its work is. Data only; nothing is imported.
+
+`{command}` lines of the example are shown by `--help`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+MODES: Final = ("hybrid", "vector", "keyword")
+
+
+class _ServiceNames:
+    """The services of the table, read when a person names one: events take long to import."""
+
+    def __iter__(self) -> Iterator[str]:
+        from shared.domain.services import NAMES
+
+        return iter(NAMES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in tuple(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """An argument, as `ArgumentParser.add_argument` takes it."""
+
+    flags: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def arg(*flags: str, **options: Any) -> Arg:
+    return Arg(flags, options)
+
+
+def flag(*flags: str, help: str) -> Arg:
+    return Arg(flags, {"action": "store_true", "help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the command line."""
+
+    name: str
+    help: str
+    example: str
+    handler: str
+    """`module:function` below `services.cli`; called with the arguments and the `Options`."""
+    args: tuple[Arg, ...] = ()
+    actions: tuple["Command", ...] = ()
+    """Commands that a second word names; without it, the handler of this one is called."""
+
+
+_CHOOSE: Final = (
+    arg("ids", nargs="*", metavar="ID", help="as `instep failures` shows it, or SOURCE/PATH"),
+    arg("--code", default="", metavar="C", help="all failures with this reason"),
+    arg("--source", default="", metavar="S", help="only of this source"),
+    arg("--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"),
+    arg("--path", default="", metavar="GLOB", help="only with such a path, as 'guide/*.md'"),
+    flag("--all", help="all failures"),
+    flag("--dry-run", help="show the plan; change nothing"),
+)
+
+_WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` shows it"),)
+
+COMMANDS: Final = (
+    Command(
+        "up",
+        "index folders, then watch them",
+        "instep up ./docs\ninstep up ./docs ./wiki --once --json",
+        "up:run",
+        (
+            arg("paths", nargs="*", metavar="PATH", help="folders; default: those of instep.toml"),
+            arg("--source", metavar="NAME", help="name for the folder as a source"),
+            arg("--include", action="append", default=[], metavar="G", help="only these files"),
+            arg("--exclude", action="append", default=[], metavar="G", help="not these files"),
+            flag("--once", help="end when everything is in step"),
+            flag("--strict", help="with --once: status 1 when a document was refused"),
+            arg("--port", type=int, metavar="N", help="port of the gateway; 0: any free one"),
+        ),
+    ),
+    Command(
+        "run",
+        "run some of the services in this process",
+        "instep run embedder\n"
+        "instep run producer enricher\n"
+        "INSTEP_BUS__URL=nats://nats:4222 instep run indexer       # waits for it, in any order\n"
+        "INSTEP_HEALTH__HOST=0.0.0.0 INSTEP_HEALTH__PORT=9464 instep run embedder\n"
+        "curl localhost:9464/livez; curl localhost:9464/readyz; curl localhost:9464/metrics",
+        "up:run_services",
+        (
+            arg(
+                "services",
+                nargs="+",
+                metavar="SERVICE",
+                choices=_ServiceNames(),
+                help="%(choices)s",
+            ),
+        ),
+    ),
+    Command(
+        "search",
+        "search the index",
+        'instep search "how do I rotate a key" -n 3 --explain\n'
+        'instep search backup --filter "source:docs -path:old/"',
+        "search:run",
+        (
+            arg("query", nargs="+", metavar="Q", help="the question"),
+            arg("-n", "--limit", type=int, metavar="N", help="at most so many documents"),
+            arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
+            arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
+            arg("--source", action="append", default=[], metavar="S", help="only of this source"),
+            flag("--explain", help="show the parts of every score"),
+            flag("--chunks", help="one hit for each chunk, not for each document"),
+            arg("--after", metavar="RECEIPT", help="wait for this submission first"),
+        ),
+    ),
+    Command(
+        "status",
+        "show how far the index is behind",
+        "instep status\ninstep status --watch\ninstep status --pending",
+        "status:run",
+        (
+            flag("--watch", help="show it again every second"),
+            flag("--pending", help="list the documents that are not searchable yet"),
+        ),
+    ),
+    Command(
+        "show",
+        "show one document: state, reason, times, chunks",
+        "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
+        "show:run",
+        (
+            arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
+            flag("--chunks", help="with the text of its chunks"),
+        ),
+    ),
+    Command(
+        "publish",
+        "send documents from anywhere",
+        "instep publish notes.md --source inbox --wait 10\n"
+        "echo '# Hello' | instep publish - --source inbox --path hello.md\n"
+        "instep publish changes.jsonl --jsonl --source inbox",
+        "publish:run",
+        (
+            arg("files", nargs="+", metavar="FILE", help="- is standard input"),
+            arg("--source", required=True, metavar="S", help="source of the documents"),
+            arg("--path", metavar="P", help="path of the document; default: FILE as typed"),
+            arg(
+                "--wait",
+                type=float,
+                metavar="S",
+                help="wait at most S seconds for search to find them",
+            ),
+            flag("--delete", help="remove the documents from the index"),
+            flag("--jsonl", help="FILE holds submissions, one JSON object a line"),
+        ),
+    ),
+    Command(
+        "failures",
+        "list refused and failed documents, and how to mend them",
+        "instep failures\ninstep failures --code encrypted\ninstep failures dismiss d_17",
+        "failures:run_list",
+        (
+            arg("--source", default="", metavar="S", help="only of this source"),
+            arg("--code", default="", metavar="C", help="only with this reason"),
+            arg(
+                "--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"
+            ),
+            arg("--path", default="", metavar="GLOB", help="only with such a path"),
+            arg("--state", default="", metavar="S", help="only refused, failed or dropped ones"),
+        ),
+        (
+            Command(
+                "dismiss",
+                "stop listing failures; nothing leaves the index",
+                "instep failures dismiss d_17\ninstep failures dismiss --all --dry-run",
+                "failures:run_dismiss",
+                (*_CHOOSE, flag("--yes", help="do not ask")),
+            ),
+        ),
+    ),
+    Command(
+        "retry",
+        "try failed documents again",
+        "instep retry f_k3vqm2tz\ninstep retry --code exhausted --path 'guide/*'",
+        "failures:run_retry",
+        _CHOOSE,
+    ),
+    Command(
+        "removals",
+        "list removals that wait for your decision",
+        "instep removals\ninstep removals approve docs\ninstep removals reject docs",
+        "holds:run_list",
+        actions=(
+            Command(
+                "approve",
+                "take the documents out of the index",
+                "instep removals approve docs",
+                "holds:run_approve",
+                _WAITING,
+            ),
+            Command(
+                "reject",
+                "leave the documents in the index until their files are back",
+                "instep removals reject docs",
+                "holds:run_reject",
+                _WAITING,
+            ),
+        ),
+    ),
+    Command(
+        "validate",
+        "compare the index with the ledger, and ask sample questions",
+        "instep validate\ninstep validate --queries golden.jsonl",
+        "validate:run",
+        (
+            arg("--batch", metavar="B", help="only this batch"),
+            arg("--source", default="", metavar="S", help="source of the batch"),
+            arg("--queries", metavar="FILE", help='JSON Lines of {"q": …, "expect": "docs/a.md"}'),
+        ),
+    ),
+    Command(
+        "report",
+        "show the outcome of a batch and of its checks",
+        "instep report\ninstep report last --source docs --html report.html\n"
+        "instep report --list\ninstep report --history --source docs",
+        "report:run",
+        (
+            arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; default: last"),
+            arg("--source", default="", metavar="S", help="only of this source"),
+            arg("--html", metavar="FILE", help="write an HTML page; - is standard output"),
+            flag("--list", help="list the last batches"),
+            flag("--history", help="list the verdicts on batches and of `validate`"),
+            arg("-n", "--limit", type=int, default=20, metavar="N", help="lines of a list"),
+        ),
+    ),
+    Command(
+        "sweep",
+        "compare files, ledger and store, and repair",
+        "instep sweep\ninstep sweep --dry-run",
+        "sweep:run",
+        (
+            flag("--dry-run", help="change nothing"),
+            arg(
+                "--batch-size",
+                type=int,
+                default=100,
+                metavar="N",
+                help="documents sent again at a time; default: 100",
+            ),
+            flag("--force", help="remove the rows of unknown documents, however many"),
+        ),
+    ),
+    Command(
+        "doctor",
+        "check settings, data folder, bus, store, model and sources",
+        "instep doctor\ninstep doctor --format json",
+        "doctor:run",
+        (arg("--format", choices=("text", "json"), default="text", help="format of the report"),),
+    ),
+    Command(
+        "settings",
+        "show the settings in force, and their origins",
+        "instep settings\ninstep settings --check instep.toml\ninstep settings --init",
+        "settings:run",
+        (
+            arg("--check", nargs="?", const="", metavar="FILE", help="list every fault of FILE"),
+            flag("--schema", help="print the JSON Schema, for editors"),
+            flag("--init", help="write a commented instep.toml"),
+        ),
+    ),
+    Command(
+        "provision",
+        "create the streams and buckets of instep on the bus",
+        "instep provision",
+        "up:run_provision",
+    ),
+    Command(
+        "keys",
+        "make keys for a bus and a store of your own",
+        "instep keys ./keys\ninstep keys ./keys --source wiki --store /var/lib/nats\n"
+        "nats-server -c ./keys/nats.conf\n"
+        "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
+        "keys:run",
+        (
+            arg("folder", metavar="DIR", help="folder for keys and nats.conf; keys in it are kept"),
+            arg(
+                "--source",
+                action="append",
+                default=[],
+                metavar="S",
+                help="also a key that may only publish documents of this source",
+            ),
+            flag("--force", help="replace every key; services need the new ones"),
+            arg("--owner", type=int, metavar="UID", help="user id of the owner of the files"),
+            arg("--store", default="/data", metavar="DIR", help="data folder of the server"),
+            arg("--listen", default="0.0.0.0:4222", metavar="H:P", help="address of the server"),
+            arg("--http", default="0.0.0.0:8222", metavar="H:P", help="address of its monitoring"),
+            arg(
+                "--cluster",
+                default="nats-1,nats-2,nats-3",
+                metavar="HOSTS",
+                help="servers of a cluster, for nats-cluster.conf",
+            ),
+        ),
+    ),
+    Command(
+        "contracts",
+        "write the schemas of all events",
+        "instep contracts\ninstep contracts --check",
+        "contracts:run",
+        (
+            flag("--check", help="only compare; status 1 when a file differs"),
+            arg("--out", default="docs/contracts", metavar="DIR", help="folder of the schemas"),
+        ),
+    ),
+    Command(
+        "completion",
+        "print a completion script for your shell",
+        'eval "$(instep completion bash)"',
+        "completion:run",
+        (arg("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),),
+    ),
+    Command("version", "print the version", "instep version", "completion:run_version"),
+)
+
+OLD_WORDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("failed",): ("failures",),
+    ("drop",): ("failures", "dismiss"),
+    ("holds",): ("removals",),
+    ("holds", "release"): ("removals", "approve"),
+    ("holds", "keep"): ("removals", "reject"),
+}
+"""Commands as the version before named them: they still work, and nothing lists them."""

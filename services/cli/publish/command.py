@@ -1,0 +1,197 @@
+"""`instep publish`."""
+
+import asyncio
+import importlib
+import time
+import uuid
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from services.cli import exits
+from services.cli.api import client
+from services.cli.api.ask import find
+from services.cli.exits import unreachable
+from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
+from services.cli.terminal import note, plural, print_json, seconds
+from services.host.data_folder import DataFolder, FolderInUse
+from services.host.options import Options
+
+if TYPE_CHECKING:  # the bus's client comes in only when something is sent
+    from services.cli.publish.intake import Sent
+    from shared.bus.access.connect import Access
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a `publish`, as `--json` prints it."""
+
+    batch: str
+    accepted: int = 0
+    refused: int = 0
+    waiting: int = 0
+    """Stored on the bus, but no service has taken them yet."""
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    timed_out: bool = False
+
+
+def run(args: Namespace, options: Options) -> int:
+    """Send documents, print receipts, and with `--wait` wait until they are searchable."""
+    items = of_args(args)
+    good = [item for item in items if isinstance(item, Submission)]
+    outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
+    for faulty in items:
+        if isinstance(faulty, Faulty):
+            _refuse(outcome, faulty.where, faulty.path, "invalid_request", faulty.detail, options)
+    if good:
+        gateway = find(options) if args.wait is not None else None
+        sent = _send(good, args.source, outcome.batch, options)
+        for one in sent:
+            _record(one, outcome, options)
+        if gateway is not None:
+            _wait(gateway, outcome, args.wait, options)
+    if options.json:
+        print_json(_body(outcome))
+    else:
+        note(summary(outcome))
+    return status(outcome)
+
+
+def status(outcome: Outcome) -> int:
+    """Refusals need somebody; so does a submission that nobody takes."""
+    if outcome.timed_out:
+        return exits.TIMED_OUT
+    return exits.NEEDS_YOU if outcome.refused or outcome.waiting else exits.DONE
+
+
+def summary(outcome: Outcome) -> str:
+    """`3 documents accepted, 1 refused`."""
+    parts = [f"{plural(outcome.accepted, 'document')} accepted"]
+    if outcome.refused:
+        parts.append(f"{outcome.refused:,} refused")
+    if outcome.waiting:
+        parts.append(f"{outcome.waiting:,} stored on the bus, but no producer runs")
+    if outcome.timed_out:
+        left = sum(not receipt.get("final") for receipt in outcome.receipts)
+        parts.append(f"{left:,} not searchable yet")
+    return ", ".join(parts)
+
+
+def _send(items: Sequence[Submission], source: str, batch: str, options: Options) -> "list[Sent]":
+    from services.cli.publish.intake import send
+    from shared.bus.access.connect import access_of
+    from shared.bus.access.permissions import PUBLISHER
+
+    numbered = with_batch(items, source, batch, datetime.now(UTC))
+    access, name = access_of(options.settings().bus, PUBLISHER), uuid.uuid4().hex
+    url = _bus_url(options)
+    if url is None:
+        try:
+            return asyncio.run(_stored(options, access, source, numbered, name))
+        except FolderInUse:
+            url = _bus_url(options)  # it has just started
+            if url is None:
+                raise
+    return asyncio.run(send(url, access, source, numbered, name))
+
+
+async def _stored(
+    options: Options, access: "Access", source: str, items: Sequence[Submission], name: str
+) -> "list[Sent]":
+    """Put submissions on the bundled bus, where the next instance finds them."""
+    from services.cli.publish.intake import send
+    from shared.observe import logs
+
+    runtime: Any = importlib.import_module("services.host.runtime")
+    settings = options.settings()
+    logs.configure(settings.telemetry)
+    async with runtime.bus(settings, options.data, runtime.Shutdown(), briefly=True) as url:
+        return await send(url, access, source, items, name, wait_s=0.0)
+
+
+def _bus_url(options: Options) -> str | None:
+    """The server of the settings, else that of the running instance; None where none runs.
+
+    Raises:
+        Stop: no instance has ever run here, or a gateway is named whose bus is not.
+    """
+    url = options.settings().bus.url
+    if url is None:
+        folder = DataFolder(options.data)
+        instance = folder.read_instance()
+        url = instance.nats_url if instance else None
+        if url is None and (gateway := find(options)) is not None:
+            raise unreachable(
+                f"no instance runs in {options.data}, and documents reach that of {gateway} over "
+                "its bus only",
+                "set INSTEP_BUS__URL",
+            )
+        if url is None and not folder.holds_an_index():
+            raise unreachable(f"nothing is indexed here: {options.data}", "instep up PATH")
+    return url
+
+
+def _record(sent: "Sent", outcome: Outcome, options: Options) -> None:
+    item, receipt = sent.submission, sent.receipt
+    if sent.error:
+        _refuse(outcome, item.where, item.path, "bus_unavailable", sent.error, options)
+    elif receipt is None:
+        outcome.waiting += 1
+        outcome.receipts.append({"path": item.path, "state": "submitted", "final": False})
+    elif receipt.get("state") == "refused":
+        code, detail = receipt.get("code") or "refused", receipt.get("detail") or ""
+        _refuse(outcome, item.where, item.path, code, detail, options)
+    else:
+        outcome.accepted += 1
+        line = {"path": item.path, "final": False, **_known(receipt)}
+        outcome.receipts.append(line)
+        if not options.json and not options.quiet:
+            detail = f"   {line['detail']}" if line.get("detail") else ""
+            print(f"{line['state']}  {item.path}  {line['receipt']}{detail}")
+
+
+def _refuse(
+    outcome: Outcome, where: str, path: str, code: str, detail: str, options: Options
+) -> None:
+    outcome.refused += 1
+    outcome.errors.append({"where": where, "path": path, "code": code, "detail": detail})
+    if not options.json:
+        print(f"refused  {where}  {code}: {detail}")
+
+
+def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in receipt.items() if value is not None}
+
+
+def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> None:
+    """Ask for every receipt until it is final or the time is over."""
+    deadline = time.monotonic() + wait_s
+    for line in outcome.receipts:
+        if not line.get("receipt"):
+            outcome.timed_out = True
+            continue
+        while not line["final"]:
+            left = max(0.0, deadline - time.monotonic())
+            fields = {"receipt": line["receipt"], "wait": round(min(left, 30.0), 2)}
+            line.update(client.ask(gateway, "receipt", fields, key=options.key(), timeout_s=60.0))
+            if left <= 0:
+                break
+        outcome.timed_out |= not line["final"]
+        if not options.json and not options.quiet:
+            took = f" in {seconds(line['freshness_s'])}" if line.get("freshness_s") else ""
+            print(f"{line['outcome'] or line['state']}  {line['path']}{took}")
+
+
+def _body(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "batch": outcome.batch,
+        "accepted": outcome.accepted,
+        "refused": outcome.refused,
+        "waiting": outcome.waiting,
+        "timed_out": outcome.timed_out,
+        "receipts": outcome.receipts,
+        "errors": outcome.errors,
+    }

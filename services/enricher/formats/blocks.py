@@ -1,0 +1,106 @@
+"""What every format becomes: a title and a run of blocks. Pure."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from shared.domain.errors import DocumentRefused
+from shared.domain.ordering import MAX_ROWS
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.domain.events import Metadata
+
+Kind = Literal["heading", "paragraph", "code", "table", "list", "quote"]
+
+MAX_LINE_TITLE: Final = 120
+"""Characters of a title or heading that are kept: they are context, not content."""
+MAX_BLOCKS: Final = 20 * MAX_ROWS
+"""Blocks of a document. A row holds many, but each costs memory, however little it says."""
+
+_LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A unit of text that a person would not tear apart.
+
+    The text of a table is one row a line, cells between ` | `, the header first.
+    """
+
+    kind: Kind
+    text: str
+    level: int = 0
+    """Of a heading, 1 to 6; else 0."""
+    path: tuple[str, ...] = ()
+    """Headings above the block, outermost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A document without its format. Texts are clean: `\\n` only, no control characters."""
+
+    title: str
+    """Explicit, or found in the document; never made from its path, so a move changes nothing."""
+    blocks: tuple[Block, ...]
+    metadata: "Metadata"
+
+
+def clean(text: str) -> str:
+    """One spelling of what looks the same: line ends, trailing blanks, runs of blank lines.
+
+    Control characters and zero-width marks are dropped; lone surrogates become U+FFFD.
+    """
+    text = _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
+    kept: list[str] = []
+    blank = True
+    for raw in text.split("\n"):
+        line = raw.rstrip()
+        if line or not blank:
+            kept.append(line)
+        blank = not line
+    return "\n".join(kept).rstrip("\n")
+
+
+def one_line(text: str, limit: int = MAX_LINE_TITLE) -> str:
+    """Text as a title: white space collapsed, cut at a word after `limit` characters."""
+    flat = " ".join(clean(text[: limit * 20]).split())
+    if len(flat) <= limit:
+        return flat
+    head = flat[:limit]
+    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
+
+
+def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """The blocks with their heading paths; a heading's own path ends with itself."""
+    path: list[tuple[int, str]] = []
+    placed: list[Block] = []
+    for block in blocks:
+        if block.kind == "heading":
+            while path and path[-1][0] >= block.level:
+                path.pop()
+            path.append((block.level, block.text))
+        above = tuple(text for _, text in path)
+        placed.append(Block(block.kind, block.text, block.level, above))
+    return tuple(placed)
+
+
+def first_heading(blocks: Sequence[Block]) -> str:
+    """The first heading of level 1, or an empty string."""
+    return next((b.text for b in blocks if b.kind == "heading" and b.level == 1), "")
+
+
+def check_amount(blocks: Sequence[Block], max_chars: int) -> None:
+    """Refuse what can never be cut into MAX_ROWS pieces, before it costs memory and time.
+
+    Raises:
+        DocumentRefused: `too_large`.
+    """
+    if len(blocks) > MAX_BLOCKS or sum(len(block.text) for block in blocks) > max_chars:
+        raise too_large()
+
+
+def too_large() -> DocumentRefused:
+    return DocumentRefused("too_large", f"the document would have more than {MAX_ROWS:,} chunks")

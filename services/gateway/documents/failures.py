@@ -1,0 +1,171 @@
+"""Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+from services.gateway.documents.documents import Summary, moment
+from services.gateway.documents.fixes import failure_id, fix
+from services.gateway.documents.reasons import explained
+from services.gateway.models import ChooseRequest, Pick
+from services.gateway.problems import Problem
+from services.gateway.views import FailureGroup, FailureView
+from shared.domain.ordering import Reason
+from shared.ports import DeadLetter
+
+NEED_SOMEBODY: Final = ("refused", "failed", "dropped")
+
+
+def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
+    """The refused, failed and dropped documents, newest first."""
+    found = []
+    for one in seen:
+        at = one.state
+        reason = at.reason or Reason("unknown", "no reason was recorded")
+        since = one.settled_at if at.word == "refused" else one.changed_at
+        found.append(
+            FailureView(
+                id=failure_id(one.key),
+                document=f"{one.source}/{one.path or one.key}",
+                source=one.source,
+                path=one.path,
+                doc_key=one.key,
+                state=at.word,
+                code=reason.code,
+                reason=reason.text,
+                stage=at.stage,
+                since=moment(since),
+                fix=fix(at, failure_id(one.key)),
+            )
+        )
+    return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
+
+
+def of_letters(
+    letters: Iterable[DeadLetter], source_of: Callable[[str], str | None]
+) -> list[FailureView]:
+    """Dead letters of no known document, as lines of the same list; the ledger has the others.
+
+    Args:
+        source_of: the source of the document with a doc_key, None where the ledger has none.
+    """
+    return [
+        FailureView(
+            id=letter_id(letter.id),
+            document=_title(letter),
+            source=letter.subject.rsplit(".", 1)[-1] if letter.stream == "INTAKE" else "",
+            path="",
+            doc_key=None,
+            state="failed",
+            code=letter.code,
+            reason=letter.reason,
+            stage=letter.consumer,
+            since=letter.at,
+            tries=letter.deliveries,
+            fix=_letter_fix(letter),
+        )
+        for letter in letters
+        if is_nobodys(letter) and not _is_told(letter, source_of)
+    ]
+
+
+def is_nobodys(letter: DeadLetter) -> bool:
+    """Whether the ledger may not tell of it: no document is known, or the document itself is well.
+
+    What the validator cannot judge is no failure of the document: it is searchable.
+    """
+    about = letter.document
+    return about is None or not about.path or letter.consumer.startswith("validator")
+
+
+def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool:
+    """Whether the ledger tells of a change that did not say its path."""
+    about = letter.document
+    if about is None or about.path:
+        return False
+    return source_of(about.doc_key) == about.source
+
+
+def _letter_fix(letter: DeadLetter) -> str:
+    of_document = letter.document is not None and letter.document.path
+    first = "instep validate" if of_document else "send it again, put right"
+    return f"{first}; then: instep failures dismiss {letter_id(letter.id)}"
+
+
+def _title(letter: DeadLetter) -> str:
+    about = letter.document
+    named = f" about {about.source}/{about.path}" if about and about.path else ""
+    return f"message {letter.id} of {letter.subject}{named}"
+
+
+def letter_id(id: int) -> str:
+    """The short name of a dead letter."""
+    return f"d_{id}"
+
+
+def groups(failures: Iterable[FailureView]) -> tuple[FailureGroup, ...]:
+    """Failures counted by state and code, with what each code means; the largest first."""
+    counted = Counter((f.state, f.code) for f in failures)
+    return tuple(
+        FailureGroup(
+            code=code,
+            state=word,
+            count=count,
+            meaning=explained(code).meaning,
+            fix=explained(code).fix,
+        )
+        for (word, code), count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def select(failures: Iterable[FailureView], pick: Pick, state: str = "") -> list[FailureView]:
+    """Those that fit everything that is asked for; dropped ones only where they are asked for."""
+    return [
+        f for f in failures if _fits(f, pick) and (f.state == state or (not state and _open(f)))
+    ]
+
+
+def _open(failure: FailureView) -> bool:
+    return failure.state != "dropped"
+
+
+def _fits(failure: FailureView, pick: Pick) -> bool:
+    asked = (
+        (pick.source, failure.source),
+        (pick.code, failure.code),
+        (pick.stage, failure.stage),
+    )
+    fits = all(not wanted or wanted == have for wanted, have in asked)
+    return fits and (not pick.path or fnmatchcase(failure.path, pick.path))
+
+
+def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[FailureView]:
+    """The failures to act on.
+
+    An id may be the short one, a doc_key, `source/path`, or a path that is there once; what was
+    dropped is chosen in this way only.
+
+    Raises:
+        Problem: nothing was chosen, or an id names no failure.
+    """
+    picked = request.code or request.stage or request.path or request.source
+    if not (request.ids or picked or request.all):
+        raise Problem("invalid_request", "nothing is chosen", "give ids, --code CODE or --all")
+    if not request.ids:
+        return select(failures, request)
+    named: dict[str, list[FailureView]] = {}
+    for failure in failures:
+        for name in {failure.id, failure.doc_key, failure.document, failure.path} - {None, ""}:
+            named.setdefault(str(name), []).append(failure)
+    wanted = [name for name in dict.fromkeys(request.ids) if name in named or not request.lenient]
+    return [_one(named, name) for name in wanted]
+
+
+def _one(named: Mapping[str, list[FailureView]], name: str) -> FailureView:
+    found = named.get(name, [])
+    if not found:
+        raise Problem("failure_not_found", f"{name[:80]!r} is no failure, or it is over already")
+    if len(found) > 1:
+        raise Problem("ambiguous_path", f"{name[:80]!r} is in more than one source")
+    return found[0]

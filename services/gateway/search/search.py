@@ -1,0 +1,278 @@
+"""Ask the index: vector and keyword lists, fused, showing only what documents are promised."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from services.gateway.documents.documents import moment, reason_view
+from services.gateway.documents.receipts import read_receipt, wait_for
+from services.gateway.models import SearchRequest
+from services.gateway.problems import Problem
+from services.gateway.search.filters import Condition, parse
+from services.gateway.search.rank import (
+    Ranked,
+    Weights,
+    best_per_chunk,
+    best_per_document,
+    fuse,
+    weights_for,
+)
+from services.gateway.views import (
+    Freshness,
+    HitChunk,
+    HitDocument,
+    HitView,
+    PartView,
+    SearchAnswer,
+    Total,
+)
+from shared.domain.ordering import Record, RowRef, State, settled_seq, state
+from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
+from shared.settings import SearchSettings
+
+DEPTH: Final = 100
+"""Rows taken from each list."""
+DEPTH_FILTERED: Final = 500
+"""The same where the store cannot decide the whole filter."""
+DEEPER: Final = 4
+DEEPEST: Final = 8_000
+"""No list is longer, whatever stands in front of what is wanted."""
+REMEMBERED: Final = 256
+"""Questions whose vectors are kept."""
+
+ASKED_AGAIN: Final = 2
+
+Behind = Callable[[], Awaitable[Freshness]]
+Promised = Mapping[str, Mapping[RowRef, int]]
+"""Each document's settled rows and their positions, counting from 1."""
+
+
+class _Found(NamedTuple):
+    by_vector: Sequence[Hit]
+    by_text: Sequence[Hit]
+    records: Mapping[str, Record]
+    promised: Promised
+
+
+async def _unknown() -> Freshness:
+    return Freshness(watermark=None, pending_documents=0)
+
+
+@dataclass
+class Search:
+    """One index generation, asked. Safe to call concurrently."""
+
+    store: GetStore
+    ledger: Ledger
+    encoder: GetEncoder
+    generation: str
+    defaults: SearchSettings = field(default_factory=SearchSettings)
+    behind: Behind = _unknown
+    _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
+
+    async def __call__(self, request: SearchRequest) -> SearchAnswer:
+        """Answer a question.
+
+        Raises:
+            Problem: the filter, the weights or the receipt of `after` cannot be understood.
+            StillLoading: the model or the store is.
+            EncoderBusy, StoreUnavailable, BusUnavailable: nothing can be answered now.
+        """
+        started = time.perf_counter()
+        condition = parse(request.filter, request.source)
+        mode = request.mode or self.defaults.mode
+        weights = self._weights(request, mode)
+        met = await self._after(request)
+        behind = await self.behind()  # first: what it says is known shall be in the answer
+        limit = request.limit or self.defaults.limit
+        depth = DEPTH_FILTERED if condition.beyond_store else DEPTH
+        while True:
+            found = await self._found(request.q, condition, mode, depth)
+            ranked = _ranked(found, condition, weights)
+            if request.group_by == "document":
+                ranked = best_per_document(ranked)
+            whole = max(len(found.by_vector), len(found.by_text)) < depth
+            if whole or len(ranked) >= limit or depth >= DEEPEST:
+                break
+            depth = min(DEEPER * depth, DEEPEST)  # rows that nobody is promised stand in front
+        return SearchAnswer(
+            hits=tuple(
+                self._hit(one, found.records, found.promised, request) for one in ranked[:limit]
+            ),
+            total=Total(value=len(ranked), exact=whole),
+            mode=mode,
+            took_ms=round(1000 * (time.perf_counter() - started), 1),
+            generation=self.generation,
+            freshness=behind.model_copy(update={"after_met": met}),
+        )
+
+    def _weights(self, request: SearchRequest, mode: Mode) -> Weights:
+        given = request.weights
+        vector = self.defaults.vector_weight if given.vector is None else given.vector
+        keyword = self.defaults.keyword_weight if given.keyword is None else given.keyword
+        try:
+            return weights_for(mode, vector, keyword)
+        except ValueError as error:
+            raise Problem("invalid_request", str(error)) from None
+
+    async def _after(self, request: SearchRequest) -> bool | None:
+        if request.after is None:
+            return None
+        doc_key, revision = read_receipt(request.after)
+        return await wait_for(self.ledger, doc_key, revision, request.wait)
+
+    async def _found(self, q: str, condition: Condition, mode: Mode, depth: int) -> "_Found":
+        """What the store has, and what the ledger promises of it.
+
+        The store is asked first. A document that settles between the two was found by rows that
+        are promised no more, so it is asked again: its new rows were searchable before it settled.
+        """
+        before: set[str] = set()
+        for _ in range(1 + ASKED_AGAIN):
+            by_vector, by_text = await asyncio.gather(
+                self._by_vector(q, condition, depth if mode != "keyword" else 0),
+                self._by_text(q, condition, depth if mode != "vector" else 0),
+            )
+            hits = (*by_vector, *by_text)
+            keys = {hit.doc_key for hit in hits}
+            records = await self.ledger.get_many(keys) if keys else {}
+            found = _Found(by_vector, by_text, records, _promised(records))
+            overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
+            if overtaken <= before:  # none, or such as nobody has cleaned up yet
+                break
+            before = overtaken
+        return found
+
+    async def _by_vector(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
+        if not depth:
+            return ()
+        store, where = await self.store(), condition.where()
+        return await store.search(await self._vector(q), limit=depth, where=where)
+
+    async def _by_text(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
+        if not depth:
+            return ()
+        store = await self.store()
+        return await store.search_text(q, limit=depth, where=condition.where())
+
+    async def _vector(self, q: str) -> Vector:
+        known = self._vectors.get(q)
+        if known is None:
+            encoder = await self.encoder()
+            known = np.asarray((await encoder.encode([q]))[0], np.float32)
+            self._vectors[q] = known
+            if len(self._vectors) > REMEMBERED:
+                self._vectors.popitem(last=False)
+        return known
+
+    def _hit(
+        self,
+        ranked: Ranked,
+        records: Mapping[str, Record],
+        promised: Promised,
+        request: SearchRequest,
+    ) -> HitView:
+        hit, record = ranked.hit, records[ranked.hit.doc_key]
+        at = state(record)
+        parts = {
+            name: PartView(raw=p.raw, normalised=p.normalised, weight=p.weight, adds=p.adds)
+            for name, p in ranked.parts.items()
+        }
+        return HitView(
+            document=_document(hit, record, at),
+            chunk=HitChunk(
+                id=hit.id,
+                n=promised[hit.doc_key][RowRef(hit.chunk_key, hit.born)],
+                heading=tuple(hit.heading),
+                text=hit.text,
+            ),
+            score=ranked.score,
+            parts=parts if request.explain else None,
+            highlights=tuple(highlights(request.q, hit.text)) if request.highlight else None,
+        )
+
+
+def _ranked(found: _Found, condition: Condition, weights: Weights) -> list[Ranked]:
+    """What may be shown, best first, one hit for each chunk."""
+    by_vector, by_text = (
+        [hit for hit in hits if _may_show(hit, found.promised, condition)]
+        for hits in (found.by_vector, found.by_text)
+    )
+    return best_per_chunk(fuse(by_vector, by_text, weights))
+
+
+def _promised(records: Mapping[str, Record]) -> Promised:
+    return {
+        key: {row: n for n, row in enumerate(record.settled.rows, 1)}
+        for key, record in records.items()
+        if record.settled
+    }
+
+
+def _is_overtaken(hit: Hit, records: Mapping[str, Record], promised: Promised) -> bool:
+    """Whether the row belongs to a version before the one that is promised now."""
+    rows, record = promised.get(hit.doc_key), records.get(hit.doc_key)
+    if not rows or RowRef(hit.chunk_key, hit.born) in rows:
+        return False
+    return record is not None and hit.born < settled_seq(record)
+
+
+def _may_show(hit: Hit, promised: Promised, condition: Condition) -> bool:
+    rows = promised.get(hit.doc_key, {})
+    return RowRef(hit.chunk_key, hit.born) in rows and condition.admits(hit.source, hit.path)
+
+
+def _document(hit: Hit, record: Record, at: State) -> HitDocument:
+    since = None
+    if at.stale:
+        newest = record.pending or record.settled
+        since = moment(newest.changed_at) if newest else None
+    return HitDocument(
+        source=hit.source,
+        path=hit.path,
+        doc_key=hit.doc_key,
+        title=hit.title,
+        state=at.word,
+        stale=at.stale,
+        stale_since=since,
+        reason=reason_view(at.reason),
+    )
+
+
+_WORD = re.compile(r"\w+")
+_ENDINGS: Final = ("ings", "ing", "ions", "ion", "ies", "es", "ed", "s", "e")
+_SMALL: Final = frozenset(
+    {"all", "and", "any", "are", "can", "did", "does", "for", "from", "has", "have", "how", "into"}
+    | {"its", "not", "our", "out", "that", "the", "this", "was", "were", "what", "when", "where"}
+    | {"which", "who", "why", "with", "you", "your"}
+)
+
+
+def stem(word: str) -> str:
+    """A rough common form: `rotating`, `rotates` and `rotate` meet."""
+    folded = word.casefold()
+    for ending in _ENDINGS:
+        if folded.endswith(ending) and len(folded) - len(ending) >= 3:
+            return folded.removesuffix(ending)
+    return folded
+
+
+def highlights(question: str, text: str, limit: int = 50) -> list[tuple[int, int]]:
+    """Start and end (characters) of the words of `text` that the question has, at most `limit`."""
+    words = [w for w in _WORD.findall(question) if len(w) > 2 and w.casefold() not in _SMALL]
+    wanted = {stem(word) for word in words}
+    if not wanted:
+        return []
+    found = []
+    for word in _WORD.finditer(text):
+        if stem(word[0]) in wanted:
+            found.append(word.span())
+            if len(found) == limit:
+                break
+    return found

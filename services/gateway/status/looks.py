@@ -1,0 +1,125 @@
+"""Looks at the whole instance: the flow first, the ledger after it, never the other way round.
+
+A change leaves a queue only after the ledger, or the next queue, has it. So a look that reads the
+queues in the order of the flow and then the ledger sees every pending change at least once, and
+"nothing pending" is true at the moment of the look.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+
+from services.gateway.status import status
+from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.ledger_watch import LedgerWatch
+from services.gateway.status.status import Board, Observation
+from services.gateway.views import Freshness
+from shared.domain.errors import BusUnavailable
+from shared.ports import Ledger
+
+Observe = Callable[[], Awaitable[Observation]]
+"""Reads the stages one after another in the order of the flow, not all at once."""
+
+SHORTEST_S: Final = 0.5
+"""How long all who ask share a look. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms
+of the event loop in the hour after they settled, 7 ms later (median of 30)."""
+PATIENCE_S: Final = 0.02
+"""How long a search waits for a new look while there is a recent one."""
+RECENT_S: Final = 30.0
+GLANCE_S: Final = 0.1
+"""How long searches share one reading of the queues. Without, a status at rest takes 8.0 ms instead
+of 2.1 and 10.0 ms of processor instead of 4.6 (p50 of 360 requests, 15 ms apart, in turns)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The flow, and what the ledger said after it."""
+
+    seen: Observation
+    index: LedgerIndex
+    """As it is now, not as it was."""
+    board: Board
+    ended: float
+    """Monotonic time."""
+
+
+@dataclass
+class Looks:
+    """Takes looks, and keeps the last one for a moment.
+
+    The first one, and one after an outage, reads the whole ledger.
+    """
+
+    observe: Observe
+    ledger: Ledger
+    watch: LedgerWatch = field(init=False)
+    _last: Look | None = None
+    _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
+    _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
+    _glanced_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.watch = LedgerWatch(self.ledger)
+
+    async def latest(self) -> Look:
+        """A look that is at most SHORTEST_S old.
+
+        One that says that all is at rest is not given out when work has come since, nor one after
+        which something was held or released.
+        """
+        last = self._last
+        if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):
+            return last
+        return await asyncio.shield(self._refresh())
+
+    async def _overtaken(self, last: Look) -> bool:
+        then = last.seen
+        try:
+            seen = await self._glanced()
+        except BusUnavailable:  # the last look is what is known
+            return False
+        return seen.held != then.held or (status.busy(seen) and not status.busy(then))
+
+    async def freshness(self) -> Freshness:
+        """How far answers given from now on may be behind; cheap while nothing is in flight.
+
+        Looks at rest serve for GLANCE_S: what they say is true of the moment they name.
+        """
+        seen = await self._glanced()
+        if not status.busy(seen):
+            return status.freshness(status.EMPTY, seen)
+        look = await self._soon()
+        return status.freshness(look.board, look.seen)
+
+    async def _glanced(self) -> Observation:
+        if self._glance is None or monotonic() > self._glanced_at + GLANCE_S:
+            self._glanced_at = monotonic()
+            self._glance = asyncio.create_task(self._observed(), name="glance")
+        return await asyncio.shield(self._glance)
+
+    async def _observed(self) -> Observation:
+        return await self.observe()
+
+    async def _soon(self) -> Look:
+        """The latest look, or one some seconds old when a new one takes long."""
+        last = self._last
+        if last is None or monotonic() > last.ended + RECENT_S:
+            return await self.latest()
+        try:
+            return await asyncio.wait_for(self.latest(), PATIENCE_S)
+        except TimeoutError:
+            return last
+
+    def _refresh(self) -> asyncio.Task[Look]:
+        if self._taking is None or self._taking.done():
+            self._taking = asyncio.create_task(self._take(), name="look")
+        return self._taking
+
+    async def _take(self) -> Look:
+        seen = await self.observe()
+        index = await self.watch.current()
+        board = index.board(seen.at)
+        self._last = Look(seen, index, board, monotonic())
+        return self._last

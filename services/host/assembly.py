@@ -1,0 +1,160 @@
+"""What needs more than one service: the gateway's faces with the validator behind `validate`."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from services.gateway import build as gateway
+from services.gateway.commands import Validate
+from services.gateway.models import CheckView, ValidateAnswer, ValidateRequest
+from services.gateway.operations import Faces
+from services.gateway.status.reports import only_one, source_name
+from services.gateway.status.sweeps import GenerateRequest, SweepAnswer, SweepRequest
+from services.gateway.status.sweeps import answer as sweep_answer
+from services.host.service import Part
+from services.host.wiring import Wiring
+from services.validator.app import sweeper, validate_now
+from services.validator.checks import SampleQuery
+from services.validator.checkup import Checkup
+from services.validator.sweep.sweeper import Sweeper
+from shared.domain.errors import GARBAGE, StillLoading, StoreUnavailable
+from shared.ports import GetEncoder, GetStore
+
+
+async def gateway_part(wiring: Wiring) -> Part:
+    """It answers before model and store are loaded."""
+    return await gateway.build(
+        wiring, partial(_faces, wiring, wiring.store_now, wiring.encoder_now)
+    )
+
+
+async def faces(wiring: Wiring) -> Faces:
+    """What needs the model or the store waits until it is loaded."""
+    return await _faces(wiring, wiring.store, wiring.encoder)
+
+
+async def _faces(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Faces:
+    validate = await validation(wiring, store, encoder)
+    return await gateway.faces(wiring, store, encoder, validate, ValidatorSweeps(wiring, store))
+
+
+async def validation(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Validate:
+    history = await wiring.history()
+
+    async def validate(request: ValidateRequest) -> ValidateAnswer:
+        started = time.perf_counter()
+        queries = [SampleQuery(query.q, query.expect) for query in request.queries]
+        members = None
+        if request.batch is not None:
+            source = source_name(request.source)
+            found = await history.members(request.batch, source)
+            members = only_one(found, request.batch, source)
+        await store()
+        if queries or wiring.settings.validation.queries:
+            await encoder()
+        checkup = await (await validate_now(wiring))(members, queries)
+        return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
+
+    return validate
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorSweeps:
+    """Implements the gateway's `Sweeps` by the validator's sweeper."""
+
+    wiring: Wiring
+    store: GetStore
+
+    async def now(self, request: SweepRequest) -> SweepAnswer:
+        sweep = await self._sweeper()
+        done = await sweep(
+            dry_run=request.dry_run, force=request.force, batch_size=request.batch_size
+        )
+        return sweep_answer(done.note())
+
+    async def start(self, request: GenerateRequest) -> str:
+        return (await self._sweeper()).start(batch_size=request.batch_size)
+
+    async def last(self) -> SweepAnswer | None:
+        try:
+            note = await (await self._sweeper()).last()
+        except (StillLoading, StoreUnavailable):
+            return None
+        try:
+            return sweep_answer(note) if note else None
+        except GARBAGE:  # no sweep wrote that
+            return None
+
+    async def _sweeper(self) -> Sweeper:
+        await self.store()
+        return await sweeper(self.wiring)
+
+
+def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:
+    """The checkup as people and programs read it. Pure."""
+    checked = checkup.checked
+    return ValidateAnswer(
+        passed=checkup.passed,
+        checks=tuple(_checks(checkup)),
+        generation=checkup.generation,
+        took_ms=took_ms,
+        documents=checkup.documents,
+        rows=checked.found_rows if checkup.rows is None else checkup.rows,
+        expected_rows=checked.expected_rows,
+    )
+
+
+def _checks(checkup: Checkup) -> list[CheckView]:
+    checked, fresh = checkup.checked, checkup.freshness
+    found = [
+        _check(
+            "count",
+            not checked.failed and not checkup.orphans,
+            f"{checked.found_rows:,} rows of {checked.documents:,} documents, "
+            f"{checked.expected_rows:,} expected, {checkup.orphans:,} of nobody",
+            _remedy(checkup),
+        ),
+        _check(
+            "self-query",
+            checked.self_queries_passed == checked.self_queries,
+            f"{checked.self_queries_passed} of {checked.self_queries} documents "
+            "are found by their own vector",
+            "instep retry SOURCE/PATH of what is not found",
+        ),
+    ]
+    if checkup.samples:
+        passed = sum(sample.passed for sample in checkup.samples)
+        found.append(
+            _check(
+                "samples",
+                passed == len(checkup.samples),
+                f"{passed} of {len(checkup.samples)} questions find their document in the top 5",
+                "instep search each question with --explain",
+            )
+        )
+    if fresh.p95_s is not None:
+        slow = fresh.over > 0
+        text = f"change to searchable p50 {fresh.p50_s:.2f} s, p95 {fresh.p95_s:.2f} s"
+        found.append(CheckView(name="freshness", level="WARN" if slow else "ok", text=text))
+    if checkup.pending:
+        found.append(
+            CheckView(
+                name="pending",
+                level="WARN",
+                text=f"{checkup.pending:,} documents are not settled yet",
+                fix="instep status --pending",
+            )
+        )
+    return found
+
+
+def _remedy(checkup: Checkup) -> str:
+    if checkup.orphans and not checkup.checked.failed:
+        return "instep sweep; rows of a source that is not watched here: instep sweep --force"
+    return "instep sweep: it writes anew what differs"
+
+
+def _check(name: str, passed: bool, text: str, fix: str) -> CheckView:
+    return CheckView(
+        name=name, level="ok" if passed else "FAIL", text=text, fix="" if passed else fix
+    )

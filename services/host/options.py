@@ -1,0 +1,142 @@
+"""What a command gives to the host: where the data is, and which settings are in force.
+
+Settings are imported when they are read, for pydantic costs every command its start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from shared.observe.progress import Progress
+    from shared.settings import LoadedSettings, Settings
+
+
+class View(Protocol):
+    """Where people watch a run of `up`."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a person reads it, and no line of a log may come between."""
+        ...
+
+    def ready(self, *, url: str | None, model: str, device: str = "") -> None:
+        """The gateway answers at `url`."""
+        ...
+
+    async def update(self) -> None:
+        """Show what happens until it is cancelled."""
+        ...
+
+    def in_step(self, summary: Mapping[str, Any]) -> None:
+        """Everything that was found at the start has an outcome."""
+        ...
+
+    def warn(self, event: str, reason: str) -> None:
+        """A warning of the log, in short."""
+        ...
+
+    def stopping(self) -> None:
+        """A person has asked for the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options that every command takes, before or after its name."""
+
+    data: Path
+    """The data folder; it may not exist yet."""
+    config: Path | None = None
+    """The settings file, if there is one."""
+    url: str | None = None
+    """A gateway to ask, whatever the data folder says."""
+    key_file: Path | None = None
+    """Holds the key that such a gateway asks for."""
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+    color: bool = False
+    """Whether both output streams may show colour, as far as the person wishes."""
+
+    def load(self) -> "LoadedSettings":
+        """Read the settings. Raises ConfigurationError, one fault a line."""
+        from shared.settings import load
+
+        return load(config=self.config, options=self.overrides())
+
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        return self.load().settings
+
+    def key(self) -> str | None:
+        """The key to show to a gateway. Raises ConfigurationError when its file cannot be read."""
+        from shared.domain.errors import ConfigurationError
+
+        if self.key_file is None:
+            return None
+        try:
+            return self.key_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            what = f"{self.key_file}: no such key file, or not readable"
+            raise ConfigurationError(what) from None
+
+    def overrides(self) -> Mapping[str, Any]:
+        """Settings given as options: dotted name to value."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderArgument:
+    """A folder to watch, under the name of its source."""
+
+    name: str
+    path: Path
+    """Absolute."""
+    typed: str
+    """As the person wrote it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions(Options):
+    """Options of `up`."""
+
+    folders: tuple[FolderArgument, ...] = ()
+    """Empty: the sources of the settings."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    once: bool = False
+    """End when everything found at the start is searchable, refused or failed."""
+    strict: bool = False
+    """With `once`: a refused document is status 1. The command line sees to it."""
+    port: int | None = None
+    progress: "Progress"
+    """The counters that the view shows; hand it to the services."""
+    view: "View"
+    """Where people watch; `start` has been called already."""
+
+    def overrides(self) -> Mapping[str, Any]:
+        """The port, and the folders as sources."""
+        given: dict[str, Any] = {"gateway.port": self.port}
+        for folder in self.folders:
+            given[f"sources.{folder.name}.kind"] = "folder"
+            given[f"sources.{folder.name}.path"] = str(folder.path)
+            given[f"sources.{folder.name}.include"] = self.include or None
+            given[f"sources.{folder.name}.exclude"] = self.exclude or None
+        return given
+
+    def load(self) -> "LoadedSettings":
+        """Read the settings; folders given on the command line are then the only ones."""
+        from shared.settings import LoadedSettings, load
+
+        loaded = load(config=self.config, options=self.overrides())
+        if not self.folders:
+            return loaded
+        names = {folder.name for folder in self.folders}
+        kept = {
+            name: source
+            for name, source in loaded.settings.sources.items()
+            if name in names or source.kind != "folder"
+        }
+        return LoadedSettings(loaded.settings.model_copy(update={"sources": kept}), loaded.origins)

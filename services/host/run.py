@@ -1,0 +1,116 @@
+"""`instep run`: some services in a process of their own, as in a container.
+
+They start in any order: whatever a service needs is waited for. What is wrong for good ends the
+process at once, and so does a part that fails: a supervisor starts it again.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from services.host.data_folder import DataFolder
+from services.host.health.endpoint import listening
+from services.host.health.vitals import Vitals
+from services.host.runtime import Connection, Shutdown, running_bus, serve, wired
+from services.host.startup import Stopped, load_first, unless, until_ended
+from shared.bus.access.connect import role_of
+from shared.domain.errors import BusUnavailable
+from shared.domain.services import service_of
+from shared.observe import logs
+from shared.observe.progress import Progress
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from services.host.options import Options
+
+log = structlog.get_logger()
+
+DONE: Final = 0
+BUG: Final = 70
+INTERRUPTED: Final = 130
+LEAVE_S: Final = 8.0
+"""What follows the drain, e.g. a call of the model under way, may take so long."""
+
+
+async def run(names: Sequence[str], options: "Options") -> int:
+    """Run services until a signal; they join the instance of the data folder, or `bus.url`.
+
+    Raises:
+        InstepError: what ended them.
+    """
+    settings = options.settings()
+    logs.configure(settings.telemetry, service=" ".join(names))
+    stop = Shutdown()
+    stop.on_signals(at_once=lambda: os._exit(INTERRUPTED))
+    vitals = Vitals(names, stop)
+    DataFolder(options.data).close_to_others()
+    async with listening(settings.health, vitals, port=0), _leaving_in_time(settings, stop):
+        try:
+            while not vitals.serving:
+                await _serve(options, settings, vitals)
+        except Stopped:
+            log.info("stopped_before_it_served")
+        if stop.error is not None:
+            raise stop.error
+    return DONE
+
+
+async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None:
+    """Serve until the stop; return earlier when the bus went away while the services started."""
+    stop, waits, own_bus = vitals.stop, vitals.waits, settings.bus.url is not None
+    url, name = running_bus(options, settings), f"instep {' '.join(vitals.names)}"
+    to = Connection(url, name, role_of(vitals.names), waits if own_bus else None)
+    try:
+        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (w, live):
+            vitals.wiring = w
+            for line in live.differences:
+                log.warning("setting_not_in_force", what=line)
+            if live.upgraded:
+                log.warning("index_of_an_older_version", what=live.upgraded)
+            w.gateway_url.add_done_callback(_say_where)
+            if not own_bus:
+                joined = asyncio.create_task(until_ended(DataFolder(options.data), url))
+                joined.add_done_callback(stop.ended)
+            load = partial(load_first, wiring=w, waits=waits)
+            services = [service_of(name) for name in vitals.names]
+            await serve(services, w, stop, partial(vitals.begin, w), load)
+            log.info("served", texts_encoded=w.progress.encoded, texts_cached=w.progress.cached)
+    except BusUnavailable as error:
+        if vitals.serving or not own_bus:
+            raise
+        vitals.wiring = None
+        await unless(stop.event, waits.pause("bus", str(error)))
+
+
+def _say_where(gateway_url: "asyncio.Future[str]") -> None:
+    if not gateway_url.cancelled():
+        log.info("gateway_listening", url=gateway_url.result())
+
+
+@asynccontextmanager
+async def _leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
+    """End the process when a stop takes longer than it may: what it holds is delivered again."""
+    timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
+    timer.daemon = True
+
+    async def wait() -> None:
+        await stop.event.wait()
+        timer.start()
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        timer.cancel()
+
+
+def _leave(stop: Shutdown) -> None:
+    log.error("stop_took_too_long")
+    os._exit(BUG if stop.error else DONE)

@@ -1,0 +1,143 @@
+"""What a process waits for before it joins an instance, and what it has to leave after."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from services.host.data_folder import DataFolder
+from services.host.wiring import Wiring
+from shared.domain.errors import (
+    BusUnavailable,
+    ConfigurationError,
+    NotProvisioned,
+    StoreUnavailable,
+)
+from shared.domain.services import Service
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LOOK_S: Final = 1.0
+FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 8.0
+JITTER: Final = 0.25
+"""Replicas that lost the same server must not all come back in one moment."""
+GIVE_UP_S: Final = 2.0
+"""How long a stop waits for a start to notice that it was cancelled."""
+
+
+class Stopped(Exception):
+    """The process was asked to end before it served."""
+
+
+def pause_s(tries: int) -> float:
+    """Seconds to wait after so many tries that failed: they double, up to LONGEST_PAUSE_S. Pure."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries - 1, 16))
+
+
+@dataclass
+class Waits:
+    """What a process waits for. A reason is logged when it changes, not at every try."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+    """What, and why, e.g. `{"bus": "no NATS server answers at nats:4222"}`."""
+    _tries: dict[str, int] = field(default_factory=dict)
+
+    async def pause(self, what: str, why: str) -> None:
+        """Note that a try for it failed, and sleep until the next one."""
+        if self.reasons.get(what) != why:
+            log.warning("waiting", what=what, reason=why)
+        self.reasons[what] = why
+        self._tries[what] = tries = self._tries.get(what, 0) + 1
+        await asyncio.sleep(pause_s(tries) * random.uniform(1 - JITTER, 1.0))
+
+    def over(self, what: str) -> None:
+        """It is there."""
+        self._tries.pop(what, None)
+        if self.reasons.pop(what, None) is not None:
+            log.warning("waited", what=what)
+
+
+async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns, or raises.
+
+    Raises:
+        Stopped: `stopping` was set before it ended; it is cancelled.
+    """
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Stopped
+    finally:
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=GIVE_UP_S)
+
+
+async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) -> T:
+    """What `call` returns, however long the bus is away, or lacks what the admin makes."""
+    while True:
+        try:
+            done = await call()
+        except (BusUnavailable, NotProvisioned) as error:
+            await waits.pause("bus", str(error))
+        else:
+            waits.over("bus")
+            return done
+
+
+async def load_first(service: Service, wiring: Wiring, waits: Waits) -> None:
+    """Check the model that a service cuts text for, and wait for the store that it needs.
+
+    What is wrong for good shows before the first message is taken: a process that is started again
+    and again would use up the attempts of documents.
+    """
+    if service.cuts_text:
+        await wiring.check_model()
+    while service.opens_store:
+        try:
+            await wiring.store()
+        except StoreUnavailable as error:
+            await waits.pause("store", str(error))
+        else:
+            waits.over("store")
+            break
+
+
+async def until_ended(folder: DataFolder, url: str) -> None:
+    """Wait while the instance that was joined runs.
+
+    Raises:
+        BusUnavailable: it has ended; the next one will have another address.
+    """
+    missing = 0
+    while missing < 2:
+        await asyncio.sleep(LOOK_S)
+        instance = await asyncio.to_thread(folder.read_instance)
+        missing = 0 if instance and instance.nats_url == url else missing + 1
+    raise BusUnavailable(f"the instance of {folder.path} has ended: start this again after it")
+
+
+async def until_lost(folder: DataFolder) -> None:
+    """Wait while the data folder that this process holds is there.
+
+    What was in it is lost for the next process already, and this one would answer as if all were
+    well; so it ends, and the files are indexed again by the next.
+
+    Raises:
+        ConfigurationError: the folder was deleted, moved or replaced.
+    """
+    while not await asyncio.to_thread(folder.is_lost):
+        await asyncio.sleep(LOOK_S)
+    raise ConfigurationError(
+        f"the data folder {folder.path} was deleted, moved or replaced while instep ran; start "
+        "instep again: no watched file is lost, and all are indexed again"
+    )

@@ -1,0 +1,368 @@
+"""`instep up`: everything in one process, with the bundled server and the embedded store."""
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from services.host import runtime
+from services.host.data_folder import LOG, DataFolder, Instance
+from services.host.health.endpoint import listening
+from services.host.health.vitals import Vitals
+from services.host.startup import Stopped
+from services.host.wiring import MODEL, Wiring
+from services.validator.app import sweeper, track
+from services.validator.sweep.differences import is_failed, unrepaired
+from services.validator.sweep.swept import Swept
+from shared.bus.monitor.flow import flow
+from shared.bus.monitor.in_flight import JetRoad, is_behind
+from shared.domain.errors import ConfigurationError, TransientError
+from shared.domain.ordering import Record, is_unread, settled_seq, state
+from shared.domain.services import NAMES, SERVICES, in_flight
+from shared.domain.topology import ACCEPT, Stage
+from shared.encoders.coalesce import CoalescingEncoder
+from shared.live import ANEW, Live
+from shared.observe import logs
+from shared.observe.progress import Activity, Progress
+from shared.settings import Embedding, Telemetry
+
+if TYPE_CHECKING:
+    from services.host.options import UpOptions
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LOOK_S = 0.01
+RETRY_S = 0.5
+AT_START = 1_000
+"""Repairs that are on their way at a time; nothing else goes on yet."""
+
+
+@dataclass
+class Clock:
+    """Moments of this run, in seconds since the process began to work."""
+
+    started: float
+    serving: float = 0.0
+
+
+async def up(options: "UpOptions") -> int:
+    """Index the folders, then watch them until a signal; with `once` end when in step."""
+    settings = options.settings()
+    _log(options, settings.telemetry)
+    if not settings.sources:
+        raise ConfigurationError("nothing to watch: name a folder, as `instep up ./docs`")
+    clock = Clock(time.perf_counter())
+    stop = runtime.Shutdown(asked=options.view.stopping)
+    stop.on_signals(at_once=lambda: os._exit(130))
+    vitals = Vitals(NAMES, stop)
+    watching = [s.path.resolve() for s in settings.sources.values() if s.path]
+    async with (
+        listening(settings.health, vitals, port=None),
+        runtime.bus(settings, options.data, stop, watching) as url,
+        runtime.wired(
+            settings,
+            options.data,
+            runtime.Connection(url, "instep up"),
+            progress=options.progress,
+            stop=stop,
+        ) as (wiring, live),
+    ):
+        await _say_differences(live, wiring)
+        updating = asyncio.create_task(options.view.update())
+        following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
+        try:
+            loading = asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
+            await _note_left(wiring)
+            with suppress(Stopped):
+                await runtime.serve(SERVICES, wiring, stop, partial(vitals.begin, wiring))
+        finally:
+            for task in (following, updating, loading):
+                task.cancel()
+            await asyncio.gather(following, updating, loading, return_exceptions=True)
+    return 0
+
+
+def _log(options: "UpOptions", telemetry: Telemetry) -> None:
+    """No line of a log comes between those that a person reads, unless it was asked for."""
+    view = options.view
+    if view.is_read and telemetry.log == "auto" and not options.debug:
+        logs.configure_file(telemetry, options.data / LOG, view.warn)
+    else:
+        logs.configure(telemetry)
+
+
+async def _say_differences(live: Live, wiring: Wiring) -> None:
+    lines = list(filter(None, [live.upgraded]))
+    if live.differences:
+        today = await _texts(wiring)
+        plan = f"the index stays as it was built: undo the change to keep it, or {ANEW}{today}"
+        lines = [*(f"{line}; {plan}" for line in live.differences), *lines]
+    for line in lines:
+        wiring.progress.say(Activity("notice", "settings", line))
+
+
+async def _texts(wiring: Wiring) -> str:
+    """How many texts the index has, in brackets; empty while the bus is away."""
+    try:
+        return f" ({(await _count(wiring)).chunks:,} today)"
+    except TransientError:
+        return ""
+
+
+async def _follow(
+    options: "UpOptions", wiring: Wiring, stop: runtime.Shutdown, clock: Clock, url: str
+) -> None:
+    """Announce the instance, heal the store, tell when everything is in step."""
+    try:
+        gateway_url = await wiring.gateway_url
+        DataFolder(options.data).announce(
+            Instance(
+                pid=os.getpid(),
+                nats_url=url,
+                gateway_url=gateway_url,
+                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                version=version("instep"),
+            )
+        )
+        embedding = wiring.embedding
+        options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
+        await wiring.store()
+        clock.serving = time.perf_counter() - clock.started
+        before = await _patiently(lambda: _count(wiring))
+        swept = await _patiently(lambda: _compare(wiring, before))
+        if swept and swept.resubmitted:
+            what = f"{len(swept.resubmitted):,} documents were not as promised: written again"
+            options.progress.say(Activity("notice", "store", what))
+        await _patiently(lambda: _in_step(wiring, swept.resubmitted if swept else {}))
+        if before.pending:
+            freed = await _patiently(lambda: _free_stuck(wiring))
+            await _patiently(lambda: _in_step(wiring, freed.resubmitted))
+        sweeping = await sweeper(wiring)
+        if options.once and before.is_older_than(wiring.settings.sweep.every):
+            await _patiently(sweeping.if_due)
+        options.view.in_step(await _patiently(lambda: summary(wiring, clock, before)))
+        if options.once:
+            stop.event.set()
+        else:
+            sweeping.ask()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost frame of a task
+        stop.fail(error)
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat while the bus or the store is away: that ends by itself, or ends the process."""
+    while True:
+        try:
+            return await call()
+        except TransientError as error:
+            log.warning("in_step_unknown", reason=str(error))
+            await asyncio.sleep(RETRY_S)
+
+
+@dataclass(slots=True)
+class Count:
+    """The ledger, counted once."""
+
+    documents: int = 0
+    pending: int = 0
+    searchable: int = 0
+    chunks: int = 0
+    """That search is promised."""
+    refused: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    """Documents whose newest change, or whose record, cannot be read."""
+    oldest_at: float = math.inf
+    """Unix time at which the oldest of them settled."""
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Whether the index is; a young one has just been made by this process, or by the last."""
+        return time.time() - self.oldest_at > seconds
+
+    def add(self, record: Record | None) -> None:
+        """One document; None: its record cannot be read."""
+        if record is None:
+            self.unreadable += 1
+            return
+        at = state(record)
+        word = at.word
+        rows = len(record.settled.rows) if record.settled else 0
+        self.documents += 1
+        self.pending += record.pending is not None
+        self.searchable += rows > 0
+        self.chunks += rows
+        if record.settled:
+            self.oldest_at = min(self.oldest_at, record.settled.settled_at)
+        self.refused += word == "refused"
+        self.failed += word == "failed"
+        self.unreadable += word == "failed" and is_unread(at)
+
+
+@dataclass(slots=True)
+class Left:
+    """What is not done of the newest changes. `change` for all of DOCS first, then `record`."""
+
+    rows: int = 0
+    """Of revisions that are planned: their rows that are not surely written."""
+    _newest: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def documents(self) -> int:
+        return len(self._newest)
+
+    def change(self, doc_key: str, sequence: int) -> None:
+        self._newest[doc_key] = sequence
+
+    def record(self, doc_key: str, record: Record) -> None:
+        newest = self._newest.get(doc_key, 0)
+        if settled_seq(record) >= newest or is_failed(record, newest):
+            self._newest.pop(doc_key, None)
+        elif record.pending and record.pending.seq == newest:
+            self.rows += len(record.pending.todo)
+
+
+async def _count(wiring: Wiring) -> Count:
+    count = Count()
+    async for _, record in (await wiring.ledger()).entries():
+        count.add(record)
+    return count
+
+
+async def _note_left(wiring: Wiring) -> None:
+    """Count what an earlier process has left undone, before anybody goes on with it.
+
+    Where nothing waits on the bus, as after a run that ended in step, nothing else is read. A bus
+    that is away holds up nothing: only people read these numbers.
+    """
+    road, left = JetRoad(wiring.session.js, wiring.generation.id), Left()
+    try:
+        if not await road.waiting():
+            return
+        async for _, doc_key, sequence in wiring.changes.sequences():
+            left.change(doc_key, sequence)
+        async for doc_key, record in (await wiring.ledger()).entries():
+            if record:
+                left.record(doc_key, record)
+    except TransientError as error:
+        log.warning("left_unknown", reason=str(error))
+        return
+    wiring.progress.left, wiring.progress.rows_left = left.documents, left.rows
+
+
+async def _compare(wiring: Wiring, count: Count) -> Swept | None:
+    """Sweep at once if so much as the number of rows is wrong; what is subtle has time.
+
+    Nothing is taken for stuck here: an instance that was stopped for long has old work to do.
+    """
+    if not count.pending and count.chunks == await (await wiring.store()).count():
+        return None
+    return await _sweep(wiring, stuck_s=math.inf)
+
+
+async def _free_stuck(wiring: Wiring) -> Swept:
+    """Send again what is still being made although all that was on the road has passed.
+
+    A server that lost its last writes remembers a revision as pending whose messages are done.
+    """
+    return await _sweep(wiring, stuck_s=0.0)
+
+
+async def _sweep(wiring: Wiring, *, stuck_s: float) -> Swept:
+    """What is written anew belongs to the totals that people see."""
+
+    def expect(documents: int) -> None:
+        wiring.progress.left += documents
+
+    sweep = (await sweeper(wiring)).sweep
+    limits = replace(sweep.limits, stuck_s=stuck_s)
+    return await replace(sweep, limits=limits, expect=expect)(batch_size=AT_START)
+
+
+async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
+    """Return when every folder was listed, every batch has ended, every repair is done.
+
+    And every older change: a process that was killed may have accepted documents that are in no
+    batch, because it had not announced it yet.
+    """
+    tracker, ledger = await track(wiring), await wiring.ledger()
+    while not wiring.progress.listed:
+        await asyncio.sleep(LOOK_S)
+    await _passed(wiring, ACCEPT)  # submissions open batches, too
+    while tracker.open_count():
+        await asyncio.sleep(LOOK_S)
+    generation = wiring.generation.id
+    for stage in in_flight(generation):
+        await _passed(wiring, stage)
+    while repairs := unrepaired(repairs, await ledger.get_many(repairs)):
+        await asyncio.sleep(10 * LOOK_S)
+
+
+async def _passed(wiring: Wiring, stage: Stage[Any]) -> None:
+    """Return when the stage has finished every message that it had when this was called."""
+    since = time.time()  # what it publishes for an older message is younger
+    while is_behind(await flow(wiring.session.js, [stage]), since):
+        await asyncio.sleep(10 * LOOK_S)
+
+
+async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, Any]:
+    """What this run did, and what the ledger promises now.
+
+    Args:
+        before: the ledger at the start; it serves where nothing has changed since.
+    """
+    progress, now = wiring.progress, before
+    if before.pending or progress.indexed + progress.removed + progress.refused + progress.failed:
+        now = await _count(wiring)
+    elapsed = time.perf_counter() - clock.started
+    return {
+        "in_step": follows_the_folders(progress) and not now.unreadable,
+        "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
+        "elapsed_s": round(elapsed, 3),
+        "work_s": round(elapsed - clock.serving, 3),
+        "encode_s": round(_encode_s(wiring), 3),
+        "documents": {
+            "found": progress.found,
+            "searchable": now.searchable,
+            "inserted": progress.inserted,
+            "updated": progress.updated,
+            "removed": progress.removed,
+            "unchanged": progress.unchanged,
+            "refused": now.refused,
+            "failed": now.failed,
+            "held": progress.held,
+        },
+        "chunks": {
+            "searchable": now.chunks,
+            "embedded": progress.encoded,
+            "cached": progress.cached,
+        },
+    }
+
+
+def follows_the_folders(progress: Progress) -> bool:
+    """Whether the index may be called in step: no removal waits, and every folder can be listed."""
+    return not progress.held and not any(folder.error for folder in progress.sources.values())
+
+
+def _encode_s(wiring: Wiring) -> float:
+    """Seconds that the model of this process was busy."""
+    encoder = wiring.built(MODEL)
+    return encoder.counters.busy_s if isinstance(encoder, CoalescingEncoder) else 0.0
+
+
+def _device(embedding: Embedding) -> str:
+    where = "cpu" if embedding.device == "auto" else embedding.device
+    return where if embedding.numeric == "f32" else f"{where}, {embedding.numeric}"

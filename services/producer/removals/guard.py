@@ -1,0 +1,149 @@
+"""P7 for one source: removals are made, or all of them wait for a person."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from services.producer.removals.held import Held, about, missing, waiting
+from services.producer.sources.folder.listing_store import KeptListing, Lately, Threshold
+from shared.observe.progress import Activity, Progress
+from shared.ports import Now
+
+
+@dataclass(slots=True)
+class Guard:
+    """Knows what is held, and what a person has said about it.
+
+    What is held stays held, however large the rest grows, until a person releases it or all of it
+    was seen to be back. Moments are of one monotonic clock.
+    """
+
+    root: str
+    listing: KeptListing
+    progress: Progress
+    now: Now
+    threshold: Threshold
+    held: Held | None = None
+    """Removals that wait, also those that a person has decided to keep."""
+    asked: bool = False
+    """A person waits for the release: the next whole listing may make it."""
+    released: int = 0
+    """Removals that the last release let through."""
+    _lately: Lately = field(default_factory=Lately)
+    _forgiven: int = 0
+    """Removals that a person allowed: they do not make the next ones suspect."""
+    _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def load(self) -> None:
+        """Take over what waited when the last process ended. Raises BusUnavailable."""
+        self._set(await self.listing.held())
+
+    async def allow(
+        self,
+        gone: Collection[str],
+        *,
+        whole: bool,
+        at: float,
+        exchanged: bool = False,
+        unseen: Collection[str] = (),
+    ) -> list[str]:
+        """The removals that are made now: all of them, or none. Raises BusUnavailable.
+
+        Args:
+            whole: `gone` is all that is missing from the source, not what is known of a part.
+            exchanged: another folder has the name of the root, as when a disk is not mounted.
+            unseen: paths that a whole listing could not look for.
+        """
+        async with self._deciding:
+            if whole and self.held is not None:
+                return await self._still(self.held, gone, unseen, exchanged)
+            if whole:
+                return await self._judge(gone, at, exchanged)
+            may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
+            return list(gone) if may and self.held is None else []  # a listing counts them
+
+    def forecast(
+        self,
+        gone: Collection[str],
+        unseen: Collection[str] = (),
+        *,
+        known: int,
+        at: float,
+        exchanged: bool,
+    ) -> tuple[int, int]:
+        """How many removals of a whole listing would be made, and how many would wait.
+
+        Nothing is noted.
+        """
+        if self.held is None:
+            may = self._may_remove(len(gone), at, known, exchanged)
+            return (len(gone), 0) if may else (0, len(gone))
+        is_kept = self.held.kept and self.held.paths.issuperset(gone)
+        return 0, 0 if is_kept else len(missing(self.held, gone, unseen))
+
+    async def keep(self) -> int:
+        """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""
+        async with self._deciding:
+            if self.held is None:
+                return 0
+            await self._hold(replace(self.held, kept=True, released=False))
+            return self.held.vanished
+
+    def removed(self, count: int, at: float) -> None:
+        """So many documents have been removed."""
+        forgiven = min(count, self._forgiven)
+        self._forgiven -= forgiven
+        if count > forgiven:
+            self._lately.add(count - forgiven, at)
+
+    async def _still(
+        self, held: Held, gone: Collection[str], unseen: Collection[str], exchanged: bool
+    ) -> list[str]:
+        """The removals that are made though something is held: those that a person released."""
+        known, self._forgiven = len(self.listing.entries), 0
+        paths = missing(held, gone, unseen)
+        if not paths:
+            await self._hold(None)
+            self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
+            return []
+        shown = len(held.paths.intersection(gone))
+        asked = self.asked or held.released
+        if asked and gone and self._strict(exchanged).may_release(shown, len(gone), known):
+            rest = paths.difference(gone)  # nobody can see whether these are gone
+            await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
+            self.asked, self.released, self._forgiven = False, len(gone), len(gone)
+            return list(gone)
+        kept = held.kept and held.paths.issuperset(gone)  # what nobody has decided about: ask
+        await self._hold(about(held.since, paths, known, kept=kept))
+        return []
+
+    def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
+        return self._strict(exchanged).may_remove(gone, self._lately.count(at), known)
+
+    def _strict(self, exchanged: bool) -> Threshold:
+        # few documents are no excuse for believing the empty folder below a missing mount
+        return replace(self.threshold, count=1) if exchanged else self.threshold
+
+    async def _judge(self, gone: Collection[str], at: float, exchanged: bool) -> list[str]:
+        known, self._forgiven = len(self.listing.entries), 0
+        if not gone or self._may_remove(len(gone), at, known, exchanged):
+            return list(gone)
+        await self._hold(about(self.now().isoformat(), gone, known))
+        return []
+
+    async def _hold(self, held: Held | None) -> None:
+        before = self.held
+        if held == before:
+            return
+        await self.listing.hold(held)
+        self._set(held)
+        if held and waiting(held) and not waiting(before):
+            many = f"{held.vanished:,} of {held.of:,}"
+            self._say("held", f"{many} vanished, nothing is removed: instep removals")
+
+    def _set(self, held: Held | None) -> None:
+        self.progress.held += waiting(held) - waiting(self.held)
+        self.held = held
+
+    def _say(self, kind: str, detail: str) -> None:
+        self.progress.say(Activity(kind, self.root, detail))

@@ -1,0 +1,335 @@
+"""A folder as a source of documents: what it holds, and the content of one file.
+
+Blocking calls, to be made in a thread. A folder that cannot be read is an error of the source and
+never looks like an empty one: an empty listing means that the documents were deleted.
+"""
+
+# os and os.path, because a Path per file would double the time of a large listing
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120
+
+import errno
+import os
+import stat as stats
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from services.producer.sources.folder.listing import Stat
+from services.producer.sources.folder.reading import printable, words
+from services.producer.sources.folder.rules import Rules, is_ignored
+from services.producer.sources.folder.scan import Scan
+from services.producer.sources.folder.snapshot import Body, Unsettled, snapshot, stat_of
+from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.ids import check_path
+from shared.openat import open_below
+
+LISTINGS: Final = 5
+"""Most listings for one scan, while folders go as soon as they were seen."""
+
+
+class SourceUnavailable(TransientError):
+    """The root is missing or cannot be read; nothing is known about its documents."""
+
+
+class Unreadable(TransientError):
+    """The file is there and cannot be read: permissions, or an error of the disk."""
+
+
+class Names:
+    """Names on disk that are not in NFC, as they were met.
+
+    A path is in NFC. Names on disk may be in other Unicode forms, and then two names can be one
+    path. Which of them counts depends on nothing but what is on the disk: the composed one, else
+    the first that exists, in the order of their characters.
+    """
+
+    def __init__(self) -> None:
+        self._others: dict[str, frozenset[str]] = {}
+
+    def remember(self, relative: str) -> str:
+        """The path of a name on disk, both below the root.
+
+        Raises:
+            DocumentRefused: it cannot be one.
+        """
+        if relative.isascii() and len(relative) <= 1000:
+            return relative
+        path = check_path(relative)
+        if path != relative:
+            self._others[path] = self._others.get(path, frozenset()) | {relative}
+        return path
+
+    def of(self, path: str) -> tuple[str, ...]:
+        """All names that a path may have, the one that counts first, if it exists."""
+        others = self._others.get(path)
+        return (path, *sorted(others)) if others else (path,)
+
+    def on_disk(self, path: str, root: str) -> str:
+        """The name that counts now."""
+        names = self.of(path)
+        if len(names) > 1:
+            for name in names:
+                if os.path.lexists(os.path.join(root, name)):
+                    return name
+        return path
+
+
+class Folder:
+    """The documents below one root. Paths are relative to it, with '/', in NFC.
+
+    Args:
+        never: folders that are not entered wherever they lie, such as instep's own data.
+    """
+
+    def __init__(
+        self, root: Path, rules: Rules, *, max_bytes: int, never: Collection[Path] = ()
+    ) -> None:
+        self.root = root
+        self.rules = rules
+        self.max_bytes = max_bytes
+        self._never = frozenset(os.path.realpath(path) for path in never)
+        self._real = os.path.realpath(root)
+        self._names = Names()
+        self._links: dict[str, set[str]] = {}
+
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the root. Raises SourceUnavailable."""
+        try:
+            found = os.stat(self.root)
+            with os.scandir(self.root):
+                pass
+        except OSError as error:
+            raise SourceUnavailable(f"{self.root}: {words(error)}") from None
+        if not stats.S_ISDIR(found.st_mode):
+            raise SourceUnavailable(f"{self.root}: not a folder")
+        self._real = os.path.realpath(self.root)
+        return found.st_dev, found.st_ino
+
+    def scan(self, below: str = "") -> Scan:
+        """Everything that is a document, in the whole folder or below one of its folders.
+
+        It is listed again when a folder goes before it is listed itself: under its new name, which
+        may not have been seen, its documents would be there; without it they look deleted.
+
+        Raises:
+            SourceUnavailable: the root is missing, unreadable, or was exchanged meanwhile.
+        """
+        before = self.identity()
+        for _ in range(LISTINGS):
+            result = Scan()
+            went = self._list_below(below, result)
+            if not went:
+                break
+        for path in went:  # what they hold is not known, if they are somewhere
+            result.closed.add(path)
+            result.problems[path] = "cannot be listed: it is named, and gone whenever it is opened"
+        if self.identity() != before:
+            raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
+        return result
+
+    def is_root(self, name: str) -> bool:
+        return name in (str(self.root), self._real)
+
+    def path_of(self, name: str) -> str | None:
+        """The path of a file system name below the root (absolute), or None if it is no business
+        of ours: outside, hidden, temporary, or not valid Unicode."""
+        for root in (str(self.root), self._real):
+            if name.startswith(root + os.sep):
+                relative = name[len(root) + 1 :].replace(os.sep, "/")
+                break
+        else:
+            return None
+        try:
+            hidden = any(is_ignored(part) for part in relative.split("/"))
+            return None if hidden else self._names.remember(relative)
+        except DocumentRefused:
+            return None
+
+    def look(self, path: str) -> Stat | None:
+        """The file's stat, or None when no document has this path now."""
+        if not self.rules.wants(path) or not self._folders_are_entered(path):
+            return None
+        try:
+            found = os.lstat(self._on_disk(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise Unreadable(f"{path}: {words(error)}") from None
+        if stats.S_ISLNK(found.st_mode):
+            return self._target(path)
+        return stat_of(found) if stats.S_ISREG(found.st_mode) else None
+
+    def peek(self, path: str) -> Stat | None:
+        """The file's stat as one system call can tell it: for its age, not for deciding."""
+        try:
+            return stat_of(os.lstat(self._on_disk(path)))
+        except OSError:
+            return None
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder that is listed has this path now."""
+        full = self._on_disk(path)
+        return os.path.isdir(full) and not os.path.islink(full) and self._may_enter(path)
+
+    def links_to(self, path: str) -> frozenset[str]:
+        """Links, seen by the last scan, that lead to the file."""
+        return frozenset(self._links.get(path, ()))
+
+    def read(self, path: str, *, growing: bool = False) -> Body | None:
+        """Content and stat of one moment, or None when no document has this path now.
+
+        Args:
+            growing: a file that only grows is taken as it was when the reading began.
+
+        Raises:
+            Unsettled: it changed meanwhile.
+            Unreadable: it is there and cannot be read.
+        """
+        if self.look(path) is None:
+            return None
+        full = self._on_disk(path)
+        try:
+            real = os.path.realpath(full) if os.path.islink(full) else full
+            if not self._is_inside(real):
+                return None
+            with open_below(self._real, real[len(self._real) + 1 :]) as file:
+                return snapshot(path, file, full, max_bytes=self.max_bytes, growing=growing)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # what was looked at is a link by now
+                raise Unsettled(f"{path}: exchanged before it was read") from None
+            raise Unreadable(f"{path}: {words(error)}") from None
+
+    def opens(self, path: str) -> bool:
+        """Whether a file or folder can be read by now; what is not there any more can, too."""
+        try:
+            real = os.path.realpath(self._on_disk(path))
+            mode = os.stat(real).st_mode
+            if stats.S_ISDIR(mode):
+                with os.scandir(real) as entries:
+                    next(entries, None)
+            elif stats.S_ISREG(mode) and self._is_inside(real):
+                with open_below(self._real, real[len(self._real) + 1 :]) as file:
+                    os.read(file, 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return True
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _list_below(self, below: str, result: Scan) -> set[str]:
+        """Folders that were seen on the way, and were gone when it was their turn."""
+        first = self._names.of(below) if self._may_enter(below) else ()
+        waiting, went = list(first), set[str]()
+        while waiting:
+            folder = waiting.pop()
+            if not self._list(folder, waiting, result) and folder not in first:
+                went.add(self._names.remember(folder))
+        return went
+
+    def _list(self, folder: str, waiting: list[str], result: Scan) -> bool:
+        """List a folder, by its name on disk; those in it that are entered wait.
+
+        Returns:
+            Whether it is still there.
+        """
+        prefix = f"{folder}/" if folder else ""
+        try:
+            with os.scandir(os.path.join(self._real, folder)) as entries:
+                for entry in entries:
+                    if not is_ignored(entry.name):
+                        self._take(entry, prefix, waiting, result)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if not folder:
+                raise SourceUnavailable(f"{self.root}: {words(error)}") from None
+            path = self._names.remember(folder)
+            result.closed.add(path)
+            result.problems[path] = f"cannot be listed: {words(error)}"
+        return True
+
+    def _take(self, entry: os.DirEntry[str], prefix: str, waiting: list[str], result: Scan) -> None:
+        try:
+            path = self._names.remember(prefix + entry.name)
+        except DocumentRefused as refusal:
+            if self.rules.wants_in_listed_folder(entry.name) or entry.is_dir(follow_symlinks=False):
+                result.problems[printable(prefix + entry.name)] = str(refusal)
+            return
+        try:
+            if entry.is_symlink():
+                found = self._target(path) if self.rules.wants_in_listed_folder(path) else None
+            elif entry.is_dir(follow_symlinks=False):
+                if self._may_enter(path):
+                    waiting.append(prefix + entry.name)
+                return
+            elif not self.rules.wants_in_listed_folder(path):
+                return
+            else:
+                regular = entry.is_file(follow_symlinks=False)
+                found = stat_of(entry.stat(follow_symlinks=False)) if regular else None
+        except FileNotFoundError:
+            return
+        except (OSError, Unreadable) as error:
+            result.closed.add(path)
+            result.problems[path] = str(error)
+            return
+        if found is not None and self._counts(path, prefix + entry.name, result):
+            result.files[path] = found
+
+    def _counts(self, path: str, name: str, result: Scan) -> bool:
+        """Whether it is this name on disk that has the path, of two in different forms."""
+        if path not in result.files:
+            return True
+        result.problems[path] = "two files have this name in different Unicode forms"
+        return name == self._names.on_disk(path, self._real)
+
+    def _target(self, path: str) -> Stat | None:
+        """Stat of what a link leads to, if that is a file inside the root."""
+        try:
+            real = os.path.realpath(self._on_disk(path))
+            if not self._is_inside(real):
+                return None
+            found = os.stat(real)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise Unreadable(f"{path}: {words(error)}") from None
+        if not stats.S_ISREG(found.st_mode):
+            return None
+        self._links.setdefault(real[len(self._real) + 1 :].replace(os.sep, "/"), set()).add(path)
+        return stat_of(found)
+
+    def _on_disk(self, path: str) -> str:
+        return os.path.join(self._real, self._names.on_disk(path, self._real))
+
+    def _may_enter(self, path: str) -> bool:
+        if path and any(is_ignored(part) for part in path.split("/")):
+            return False
+        return self.rules.enters(path) and not self._is_never(self._on_disk(path))
+
+    def _folders_are_entered(self, path: str) -> bool:
+        """Whether a listing would come to the file: no link, no excluded folder on the way."""
+        parent = path.rpartition("/")[0]
+        parts = parent.split("/") if parent else []
+        if not all(self.rules.enters("/".join(parts[:n])) for n in range(1, len(parts) + 1)):
+            return False
+        full = os.path.dirname(self._on_disk(path))
+        return not self._is_never(full) and not self._leads_through_a_link(full)
+
+    def _leads_through_a_link(self, folder: str) -> bool:
+        """Whether a link lies on the way from the root to a folder below it, or is that folder."""
+        while len(folder) > len(self._real):
+            if os.path.islink(folder):
+                return True
+            folder = os.path.dirname(folder)
+        return False
+
+    def _is_inside(self, real: str) -> bool:
+        return real.startswith(self._real + os.sep) and not self._is_never(real)
+
+    def _is_never(self, full: str) -> bool:
+        return any(full == never or full.startswith(never + os.sep) for never in self._never)

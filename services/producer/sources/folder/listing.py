@@ -1,0 +1,140 @@
+"""What a folder held when it was last looked at, and what differs now. Pure.
+
+Content decides what has changed, not time stamps: an equal stat only saves the reading, and only
+when the file was read long enough after its last change that a later edit must show in the stat.
+"""
+
+import json
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from shared.domain.errors import GARBAGE
+
+RACY_NS: Final = 2_000_000_000
+"""A file read less than this after its last change is read again: the coarsest file systems count
+in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
+SHARDS: Final = 256
+
+
+class Stat(NamedTuple):
+    """What a file system says about a file without reading it. Times in ns since 1970."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @property
+    def changed_ns(self) -> int:
+        return max(self.mtime_ns, self.ctime_ns)
+
+
+class Seen(NamedTuple):
+    """A file whose content was accepted."""
+
+    stat: Stat
+    read_at_ns: int
+    """Just before it was read."""
+    content_hash: str
+    revision: int
+    whole: bool = True
+    """False: larger than the limit, so its content was not read."""
+
+
+NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
+"""In place of a file that may have been accepted, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Paths by what is to be done about them, each sorted."""
+
+    unchanged: int
+    suspects: tuple[str, ...]
+    """To be read: new, or with another stat, or read too soon after their last change."""
+    vanished: tuple[str, ...]
+
+
+def compare(before: Mapping[str, Seen], after: Mapping[str, Stat], *, max_bytes: int) -> Comparison:
+    """What must be read, and what is gone, when a folder that held `before` holds `after`."""
+    suspects = [
+        path
+        for path, stat in after.items()
+        if not is_surely_unchanged(before.get(path), stat, max_bytes)
+    ]
+    return Comparison(
+        unchanged=len(after) - len(suspects),
+        suspects=tuple(sorted(suspects)),
+        vanished=tuple(sorted(before.keys() - after.keys())),
+    )
+
+
+def moved(
+    before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Stat | None]
+) -> frozenset[str]:
+    """Those of the vanished paths whose very file is now at a path that was not known."""
+    new = {
+        (stat.inode, stat.size, stat.mtime_ns)
+        for path, stat in found.items()
+        if stat is not None and path not in before
+    }
+    return frozenset(
+        path
+        for path in vanished
+        if (stat := before[path].stat) and (stat.inode, stat.size, stat.mtime_ns) in new
+    )
+
+
+def is_surely_unchanged(seen: Seen | None, stat: Stat, max_bytes: int) -> bool:
+    """Whether reading the file could not show anything else than what was accepted."""
+    if seen is None or seen.stat != stat or seen.whole != (stat.size <= max_bytes):
+        return False
+    return stat.changed_ns + RACY_NS <= seen.read_at_ns
+
+
+def pair_moves(gone: Mapping[str, str], appeared: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Files that only changed their name, old and new; for telling people, nothing depends on it.
+
+    Args:
+        gone: path to content hash of what vanished.
+        appeared: the same of what is new.
+    """
+    by_hash: dict[str, list[str]] = {}
+    for path in sorted(appeared, reverse=True):
+        by_hash.setdefault(appeared[path], []).append(path)
+    return [(path, by_hash[gone[path]].pop()) for path in sorted(gone) if by_hash.get(gone[path])]
+
+
+# -- the listing as the values of a shelf ----------------------------------------------------------
+
+
+def shard_of(path: str) -> int:
+    """Which of the 256 shards keeps a path."""
+    return zlib.crc32(path.encode()) % SHARDS
+
+
+def to_bytes(entries: Mapping[str, Seen]) -> bytes:
+    """One shard: compressed JSON."""
+    rows = [
+        [path, *seen.stat, seen.read_at_ns, seen.content_hash, seen.revision, int(seen.whole)]
+        for path, seen in sorted(entries.items())
+    ]
+    return zlib.compress(json.dumps([1, rows], separators=(",", ":")).encode(), 1)
+
+
+def from_bytes(data: bytes) -> dict[str, Seen] | None:
+    """Entries of a shard; None when it cannot be read."""
+    try:
+        version, rows = json.loads(zlib.decompress(data))
+        return dict(_entries(rows)) if version == 1 else None
+    except GARBAGE:
+        return None
+
+
+def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:
+    for path, size, mtime, ctime, inode, read_at, content_hash, revision, whole in rows:
+        stat = Stat(int(size), int(mtime), int(ctime), int(inode))
+        path.encode()  # which no number can, and no text that is no path
+        yield path, Seen(stat, int(read_at), str(content_hash), int(revision), bool(whole))

@@ -1,0 +1,91 @@
+"""An open file as it was at one moment: its content, and the stat that goes with it.
+
+Blocking calls, to be made in a thread.
+"""
+
+# ruff: noqa: PTH116 - as in folder.py
+
+import hashlib
+import os
+import stat as stats
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.producer.sources.folder.listing import RACY_NS, Stat
+from services.producer.sources.folder.reading import content, digest
+from shared.domain.errors import TransientError
+
+LONGEST_LINE: Final = 64 * 1024
+
+
+class Unsettled(TransientError):
+    """The file changed while it was read; somebody is still writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A file at one moment. `data`: None when it is larger than the limit."""
+
+    stat: Stat
+    read_at_ns: int
+    content_hash: str
+    data: bytes | None
+    url: str
+    grows: bool = False
+    """It is being written: `data` is what it held a moment ago, up to the end of a line."""
+
+
+def snapshot(
+    path: str, file: int, full: str, *, max_bytes: int, growing: bool = False
+) -> Body | None:
+    """What an open file holds; None when it is no plain file.
+
+    Args:
+        path: for errors. full: the name that it has on disk.
+        growing: a file that only grows is taken as it was when the reading began.
+
+    Raises:
+        Unsettled: it changed meanwhile.
+        OSError: it cannot be read.
+    """
+    read_at_ns = time.time_ns()
+    before = os.fstat(file)
+    if not stats.S_ISREG(before.st_mode):
+        return None
+    found, url = stat_of(before), Path(full).as_uri()
+    if found.size > max_bytes:
+        instead = hashlib.sha256(f"{found.size}\n{found.mtime_ns}".encode()).hexdigest()
+        return Body(found, read_at_ns, instead, None, url)
+    data = content(file, found.size)
+    # two writes within one tick of the file system's clock leave the same stat
+    content_hash = hashlib.sha256(data).hexdigest()
+    torn = read_at_ns - found.changed_ns < RACY_NS and digest(file, found.size) != content_hash
+    named = stat_of(os.stat(full))
+    if not torn and stat_of(os.fstat(file)) == found == named and len(data) == found.size:
+        return Body(found, read_at_ns, content_hash, data, url)
+    if growing and named.inode == found.inode and _only_grew(file, data[: found.size], found.size):
+        data = whole_lines(data[: found.size])
+        # this is nobody's stat, so the file differs from it for as long as it is larger
+        shown = found._replace(size=len(data))
+        return Body(shown, read_at_ns, hashlib.sha256(data).hexdigest(), data, url, grows=True)
+    raise Unsettled(f"{path}: changed while it was read")
+
+
+def whole_lines(data: bytes) -> bytes:
+    """Without a last line that may be half written. Text in two bytes a character stays whole."""
+    end = data.rfind(b"\n", max(0, len(data) - LONGEST_LINE)) + 1
+    return data[:end] if end and b"\0" not in data else data
+
+
+def stat_of(found: os.stat_result) -> Stat:
+    return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+def _only_grew(file: int, data: bytes, size: int) -> bool:
+    """Whether what was read is still the beginning of the file.
+
+    Two equal readings of the same bytes: between them, the file held just these.
+    """
+    return len(data) == size and digest(file, size) == hashlib.sha256(data).hexdigest()

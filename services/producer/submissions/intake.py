@@ -1,0 +1,225 @@
+"""The door for submissions: messages of INTAKE from NATS clients and the gateway."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal, Protocol
+
+import structlog
+from pydantic import Field
+
+from services.producer.accept import place
+from services.producer.submissions import submission
+from services.producer.submissions.submission import SourceLimits, SubmittedContent
+from shared.batches.members import DECLINED, BatchBook
+from shared.domain.errors import ChangeLogConflict, DocumentRefused, MalformedEvent
+from shared.domain.events import (
+    Batch,
+    Document,
+    DocumentChanged,
+    DocumentNotTaken,
+    DocumentSubmitted,
+    Event,
+    Receipt,
+)
+from shared.domain.ids import doc_key
+from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChange
+
+log = structlog.get_logger()
+
+REPLY_TO: Final = "instep-reply-to"
+INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
+"""Inboxes of publishers, with the source of those that publish for one source only."""
+
+
+class Reply(Protocol):
+    """Answers who sent a submission."""
+
+    async def __call__(self, inbox: str, receipt: Receipt) -> None:
+        """Send the receipt; best effort, raises nothing: nobody may be waiting any more."""
+        ...
+
+
+class Declined(DocumentNotTaken):
+    """A submission that was refused at the door, so its document got no revision by it."""
+
+    intake: int = Field(exclude=True)
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.word}:{self.generation}:{self.document.doc_key}:i{self.intake}"
+
+
+def stale(
+    version: int | None, intake: int, last: DocumentChanged | UnreadableChange | None
+) -> bool:
+    """Whether a submission must not follow the newest change.
+
+    Args:
+        version: the publisher's `source_version`, if given.
+        intake: its INTAKE sequence.
+    """
+    if last is None:
+        return False
+    if version is not None and last.source_version is not None and version != last.source_version:
+        return version < last.source_version
+    return intake <= last.intake
+
+
+def may_answer(inbox: str, source: str) -> bool:
+    """Whether a receipt may go where a submission asks for it. Pure.
+
+    Not into a stream, to a service, or to the publisher of another source.
+    """
+    found = INBOX.fullmatch(inbox)
+    return found is not None and found[1] in (None, source)
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSubmission:
+    """Handles INTAKE: check, compare, publish, answer.
+
+    The same content again, and the deletion of what is not there, are published too: they carry
+    the INTAKE number, without which an older submission that is still waiting would win.
+    """
+
+    generation: str
+    changes: ChangeLog
+    bodies: ContentStore
+    batches: BatchBook
+    reply: Reply
+    now: Now
+    limits: Mapping[str, SourceLimits] = field(default_factory=dict)
+    """By source; others have the defaults."""
+
+    async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
+        """
+        Raises:
+            MalformedEvent: no document can be told from it.
+            BusUnavailable: deliver it again.
+        """
+        source = delivery.subject.rpartition(".")[2]
+        try:
+            event = submission.read(data, delivery.headers)
+            source, path = submission.check_identity(event, source)
+        except DocumentRefused as refusal:
+            await self._answer(delivery, _refused(refusal, None))
+            raise MalformedEvent(f"{refusal.code}: {refusal}") from None
+        document = Document(
+            source=source,
+            path=path,
+            doc_key=doc_key(source, path),
+            changed_at=self.now() - timedelta(seconds=delivery.age_s),
+        )
+        batch = self._batch(event, document, delivery)
+        try:
+            submission.check_attributes(event)
+            checked = submission.check_content(event, self.limits.get(source, SourceLimits()))
+        except DocumentRefused as refusal:
+            return await self._decline(
+                refusal, document, batch, delivery, of_batch=bool(event.batch)
+            )
+        receipt = await self._publish(event, document, batch, checked, delivery.sequence)
+        if event.batch is not None and receipt.document is not None:
+            await self.batches.join(batch, document.doc_key, receipt.document.revision)
+        await self._answer(delivery, receipt)
+        return []
+
+    async def _publish(
+        self,
+        event: DocumentSubmitted,
+        document: Document,
+        batch: Batch,
+        checked: SubmittedContent | None,
+        intake: int,
+    ) -> Receipt:
+        content = checked.content if checked else None
+        while True:
+            last = await self.changes.newest(document.source, document.doc_key)
+            known = last.change if last else None
+            if last and stale(event.source_version, intake, known):
+                mine = last.change.intake == intake  # accepted before; the answer was lost
+                return _receipt("queued" if mine else "stale", document, last.sequence)
+            if checked and checked.data is not None and content is None:
+                content = await place(checked.data, self.bodies)
+            version = event.source_version
+            change = DocumentChanged(
+                document=document,
+                batch=batch,
+                op="deleted" if event.op == "delete" else "upserted",
+                content=content,
+                content_hash=checked.content_hash if checked else None,
+                size=checked.size if checked else 0,
+                media_type=event.media_type,
+                title=event.title,
+                metadata=event.metadata,
+                source_version=known.source_version if version is None and known else version,
+                intake=intake,
+            )
+            try:
+                sequence = await self.changes.append(
+                    change, expect=last.sequence if last else 0, message_id=f"i:{intake}"
+                )
+            except ChangeLogConflict:
+                continue
+            return _receipt("queued", document, sequence)
+
+    async def _decline(
+        self,
+        refusal: DocumentRefused,
+        document: Document,
+        batch: Batch,
+        delivery: Delivery,
+        *,
+        of_batch: bool,
+    ) -> Sequence[Event]:
+        log.info(
+            "submission_refused",
+            doc_key=document.doc_key,
+            intake=delivery.sequence,
+            code=refusal.code,
+        )
+        if of_batch:
+            await self.batches.join(batch, f"{DECLINED}{delivery.sequence} {refusal.code}", 0)
+        await self._answer(delivery, _refused(refusal, document))
+        return [
+            Declined(
+                document=document,
+                batch=batch,
+                generation=self.generation,
+                code=refusal.code,
+                reason=str(refusal),
+                intake=delivery.sequence,
+            )
+        ]
+
+    def _batch(self, event: DocumentSubmitted, document: Document, delivery: Delivery) -> Batch:
+        if event.batch is not None:
+            return event.batch.model_copy(update={"source": document.source})
+        return Batch(
+            id=f"i_{delivery.sequence}",
+            count=1,
+            source=document.source,
+            started_at=document.changed_at,
+        )
+
+    async def _answer(self, delivery: Delivery, receipt: Receipt) -> None:
+        inbox = next((v for k, v in delivery.headers.items() if k.lower() == REPLY_TO), "")
+        source = delivery.subject.rpartition(".")[2]
+        if may_answer(inbox, source):
+            await self.reply(inbox, receipt)
+
+
+def _receipt(state: Literal["queued", "stale"], document: Document, sequence: int) -> Receipt:
+    return Receipt(
+        state=state,
+        receipt=f"{document.doc_key}-{sequence}",
+        document=document.model_copy(update={"revision": sequence}),
+        code="stale_version" if state == "stale" else None,
+        detail="a newer change was accepted before" if state == "stale" else None,
+    )
+
+
+def _refused(refusal: DocumentRefused, document: Document | None) -> Receipt:
+    return Receipt(state="refused", document=document, code=refusal.code, detail=str(refusal))

@@ -1,0 +1,180 @@
+"""What a submission must be, and what it becomes. Pure.
+
+Refusals name fields and rules, never the values: a receipt may be read by others.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from pydantic import ValidationError
+
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import Content, DocumentSubmitted, Linked, Ready, Reference, json_bytes
+from shared.domain.faults import of_event
+from shared.domain.ids import check_path, check_source, content_hash
+from shared.domain.topology import KB, MAX_MESSAGE_BYTES
+
+EVENT_TYPE: Final = "instep.document.submitted.v1"
+STRUCTURED: Final = "application/cloudevents"
+MAX_METADATA_KEYS: Final = 64
+MAX_METADATA_BYTES: Final = 8 * KB
+MAX_TITLE_BYTES: Final = 1 * KB
+MAX_MEDIA_TYPE: Final = 200
+MAX_CONTENT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
+"""Of chunks or a reference: they stay inside the event, and all else there takes below 64 KB."""
+MAX_VERSION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLimits:
+    """What a source allows."""
+
+    max_bytes: int = 100 * 1024**2
+    allow_references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedContent:
+    """The content of an upsert: bytes that are still to be placed, or ready for the event."""
+
+    data: bytes | None
+    content: Content | None
+    content_hash: str
+    size: int
+
+
+def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
+    """The submission in a message: plain JSON, or a CloudEvent in binary or structured mode.
+
+    Raises:
+        DocumentRefused: `invalid_request`.
+    """
+    names = {name.lower(): value for name, value in headers.items()}
+    if names.get("content-type", "").lower().startswith(STRUCTURED):
+        data = _unwrap(data)
+    elif names.get("ce-type", EVENT_TYPE) != EVENT_TYPE:
+        raise DocumentRefused("invalid_request", f"ce-type: only {EVENT_TYPE} is taken")
+    try:
+        return DocumentSubmitted.model_validate_json(data)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        raise DocumentRefused("invalid_request", of_event(found)) from None
+
+
+def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
+    """Source and path in NFC. Raises DocumentRefused `invalid_source`, `invalid_path`."""
+    return check_source(source), check_path(event.path)
+
+
+def check_attributes(event: DocumentSubmitted) -> None:
+    """Title, metadata, version, batch. Raises DocumentRefused `invalid_request`."""
+    if event.title is not None and len(_utf8("title", event.title)) > MAX_TITLE_BYTES:
+        raise DocumentRefused("invalid_request", f"title: more than {MAX_TITLE_BYTES} bytes")
+    if len(event.media_type or "") > MAX_MEDIA_TYPE:
+        raise DocumentRefused(
+            "invalid_request", f"media_type: more than {MAX_MEDIA_TYPE} characters"
+        )
+    _check_metadata(event)
+    if event.source_version is not None and abs(event.source_version) > MAX_VERSION:
+        raise DocumentRefused("invalid_request", "source_version: more than 64 bits")
+    if event.batch is not None and not 0 < len(event.batch.id) <= 200:
+        raise DocumentRefused("invalid_request", "batch.id: 1 to 200 characters")
+    if event.batch is not None and len(event.batch.format) > MAX_MEDIA_TYPE:
+        raise DocumentRefused(
+            "invalid_request", f"batch.format: more than {MAX_MEDIA_TYPE} characters"
+        )
+
+
+def _check_metadata(event: DocumentSubmitted) -> None:
+    if len(event.metadata) > MAX_METADATA_KEYS:
+        raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_KEYS} keys")
+    if any(isinstance(v, float) and not math.isfinite(v) for v in event.metadata.values()):
+        raise DocumentRefused("invalid_request", "metadata: numbers must be finite")
+    if json_bytes(event.metadata) > MAX_METADATA_BYTES:
+        raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_BYTES} bytes")
+
+
+def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedContent | None:
+    """What the document will hold; None for a deletion.
+
+    Raises:
+        DocumentRefused: `too_large`, `reference_not_allowed`, `invalid_request`.
+    """
+    if event.op == "delete":
+        return None
+    if event.ref is not None:
+        return _reference(event.ref, limits)
+    if event.chunks is not None:
+        data = json.dumps([[c.heading, c.text] for c in event.chunks]).encode()
+        content = Ready(chunks=event.chunks)
+        size = json_bytes(content)
+        _fits(size, min(limits.max_bytes, MAX_CONTENT_BYTES))
+        return SubmittedContent(None, content, content_hash(data), size)
+    text, encoded = event.text, event.data_base64 or ""
+    data = _utf8("text", text) if text is not None else _base64(encoded)
+    _fits(len(data), limits.max_bytes)
+    return SubmittedContent(data, None, content_hash(data), len(data))
+
+
+def _reference(ref: Reference, limits: SourceLimits) -> SubmittedContent:
+    if not any(_lies_below(ref.url, prefix) for prefix in limits.allow_references):
+        raise DocumentRefused(
+            "reference_not_allowed",
+            "ref.url: the source does not allow it; add its folder to allow_references",
+        )
+    _fits(ref.size or 0, limits.max_bytes)
+    content = Linked(ref=ref)
+    _fits(json_bytes(content), MAX_CONTENT_BYTES)
+    digest = content_hash(f"{ref.url}\n{ref.etag}\n{ref.size}".encode())
+    return SubmittedContent(None, content, digest, ref.size or 0)
+
+
+def _lies_below(url: str, prefix: str) -> bool:
+    parts = urlsplit(url)
+    names = unquote(parts.path).split("/")
+    if parts.scheme != "file" or parts.query or parts.fragment or ".." in names or "\0" in url:
+        return False
+    return url.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+
+
+def _fits(size: int, limit: int) -> None:
+    if size > limit:
+        raise DocumentRefused("too_large", f"{size} bytes; the limit is {limit}")
+
+
+def _utf8(field: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise DocumentRefused("invalid_request", f"{field}: not valid Unicode") from None
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise DocumentRefused("invalid_request", "data_base64: not base64") from None
+
+
+def _unwrap(data: bytes) -> bytes:
+    """The data of a CloudEvent in structured mode."""
+    try:
+        envelope: dict[str, Any] = json.loads(data)
+        kind, version = envelope["type"], envelope["specversion"]
+        if "data_base64" in envelope:
+            body = base64.b64decode(envelope["data_base64"], validate=True)
+        else:
+            body = json.dumps(envelope["data"]).encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise DocumentRefused(
+            "invalid_request", "a structured CloudEvent is an object with specversion, type, data"
+        ) from None
+    if version != "1.0" or kind != EVENT_TYPE:
+        raise DocumentRefused("invalid_request", f"only CloudEvents 1.0 of type {EVENT_TYPE}")
+    return body

@@ -1,0 +1,276 @@
+"""When the sweep runs, one at a time, and the notes about it."""
+
+import asyncio
+import contextlib
+import json
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from services.validator.sweep.filled import SWEPT, Filled
+from services.validator.sweep.sweep import BATCH, Sweep
+from services.validator.sweep.swept import Swept
+from shared.domain.errors import GARBAGE, ConfigurationError, InstepError, TransientError
+from shared.ports import Audit, Auditor, Now, Shelf
+
+log = structlog.get_logger()
+
+KEPT: Final = 100
+FIRST_S: Final = 60.0
+"""A process that starts does not sweep at once: the pipeline has other things to do."""
+WATCH_S: Final = 5.0
+"""How soon a stream or bucket that somebody deleted is noticed."""
+BUSY_S: Final = 10.0
+BUSY_MESSAGES: Final = 256
+"""While more wait on the road, a sweep by the clock waits, for as long as one interval."""
+
+LONGEST_REST_S: Final = 60.0
+"""Most that passes between a sweep that failed and the next try."""
+
+Restore = Callable[[], Awaitable[bool]]
+"""Make anew what is missing on the bus; whether something was.
+
+Raises ConfigurationError when something is, and this process may not make it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One sweep with all its sides: the sources' files, then DOCS, ledger and store."""
+
+    at: datetime
+    swept: Swept
+    audits: Sequence[Audit] = ()
+
+    @property
+    def needs_you(self) -> bool:
+        return self.swept.needs_you or any(audit.error or audit.held for audit in self.audits)
+
+    def note(self) -> dict[str, Any]:
+        """As JSON; which documents were sent again is too much to keep."""
+        swept = asdict(self.swept) | {"resubmitted": len(self.swept.resubmitted)}
+        audits = [asdict(audit) for audit in self.audits]
+        return swept | {"at": self.at.isoformat(), "audits": audits}
+
+
+def read_note(value: bytes) -> Mapping[str, Any] | None:
+    """The note about a sweep as it is kept; None where it cannot be read. Pure."""
+    try:
+        note: Mapping[str, Any] = json.loads(value)
+        return note if datetime.fromisoformat(note["at"]).tzinfo else None
+    except GARBAGE:
+        return None
+
+
+def rest_s(failed: int) -> float:
+    """Seconds until the next try, after so many sweeps in a row have failed. Pure."""
+    return min(LONGEST_REST_S, WATCH_S * 2.0 ** min(failed - 1, 16))
+
+
+@dataclass
+class Sweeper:
+    """Runs sweeps. `run` until cancelled.
+
+    every_s: 0: never by itself.
+    auditor: asked at each sweep, for the producer may be built later; None: no folder here.
+    settled_in: whether the process is past its start, so that a sweep by the clock makes sense.
+    """
+
+    sweep: Sweep
+    shelf: Shelf
+    now: Now
+    every_s: float
+    restore: Restore
+    backlog: Callable[[], Awaitable[int]]
+    consumed: Callable[[], Awaitable[bool]]
+    """Whether anybody works; else repairs are left for later, not waited for."""
+    auditor: Callable[[], Auditor | None] = lambda: None
+    settled_in: Callable[[], bool] = lambda: True
+    filled: Filled | None = None
+    """None: nobody tells of the index whether it was lost."""
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _owed: bool = False
+    """Asked for, or needed since something was made anew, and not done yet."""
+    _task: "tuple[str, asyncio.Task[None]] | None" = None
+    _last: Mapping[str, Any] | None = None
+    _read_at: float = 0.0
+
+    async def __call__(
+        self, *, dry_run: bool = False, force: bool = False, batch_size: int = BATCH
+    ) -> Round:
+        """Sweep now, after the sweep that runs, if one does.
+
+        Raises:
+            BusUnavailable, StoreUnavailable: start again.
+        """
+        async with self._one:
+            if dry_run:
+                return await self._round(dry_run=True, force=force, batch_size=batch_size)
+            index = await self._make_anew()
+            owed, self._owed = self._owed, False  # who asks from here on wants another one
+            try:
+                done = await self._round(dry_run=False, force=force, batch_size=batch_size)
+                await self._keep(done)
+                if self.filled and not done.swept.unsent:
+                    await self.filled.note(index)
+            except BaseException:
+                self._owed |= owed
+                raise
+            return done
+
+    async def _round(self, *, dry_run: bool, force: bool, batch_size: int) -> Round:
+        at, auditor = self.now(), self.auditor()
+        audits = await auditor(dry_run=dry_run) if auditor else ()
+        size = batch_size if await self.consumed() else 0
+        swept = await self.sweep(dry_run=dry_run, force=force, batch_size=size)
+        return Round(at, swept, audits)
+
+    def start(self, *, batch_size: int) -> str:
+        """Sweep in the background; the name of the task, or of the one that runs already."""
+        if self._task is None or self._task[1].done():
+            name = secrets.token_hex(8)
+            task = asyncio.create_task(self._in_background(batch_size), name=f"sweep {name}")
+            self._task = name, task
+        return self._task[0]
+
+    def ask(self) -> None:
+        """Let `run` sweep now."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Sweep every so often and whenever asked; make anew what somebody deleted on the bus."""
+        clock = asyncio.get_running_loop().time
+        due, rests_until, failed = clock() + await self._due_in_s(), -math.inf, 0
+        while True:
+            await self._watch()
+            try:
+                await self._make_anew()
+                if clock() < rests_until or not await self._is_wanted(due):
+                    continue
+            except InstepError as error:
+                log.warning("bus_not_watched", reason=str(error))
+                continue
+            try:
+                done = await self()
+            except InstepError as error:
+                log.warning("not_swept", reason=str(error))
+            else:
+                due = clock() + (self.every_s or math.inf)
+                if not done.swept.unsent:
+                    failed = 0
+                    continue
+            failed += 1
+            rests_until = clock() + rest_s(failed)
+
+    async def if_due(self) -> Round | None:
+        """Sweep if none was noted for `every_s`. Raises as a sweep does."""
+        due = self.every_s and await self._since_last_s() >= self.every_s
+        return await self() if due else None
+
+    async def last(self) -> Mapping[str, Any] | None:
+        """The note about the newest sweep, of any process. Raises BusUnavailable."""
+        time = asyncio.get_running_loop().time()
+        if self._last is None or time - self._read_at > FIRST_S:
+            self._last, self._read_at = await self._newest_note(), time
+        return self._last
+
+    async def _newest_note(self) -> Mapping[str, Any] | None:
+        for name in reversed(await self._names()):
+            value = await self.shelf.get(name)
+            if note := read_note(value or b""):
+                return note
+        return None
+
+    async def history(self) -> list[Mapping[str, Any]]:
+        """The notes, newest first. Raises BusUnavailable."""
+        names = (await self._names())[: -KEPT - 1 : -1]
+        values = await self.shelf.get_many(names)
+        notes = (read_note(values[name]) for name in names if name in values)
+        return [note for note in notes if note]
+
+    async def _in_background(self, batch_size: int) -> None:
+        try:
+            await self(batch_size=batch_size)
+        except InstepError as error:
+            log.warning("not_swept", reason=str(error))
+
+    async def _watch(self) -> None:
+        """Wait until it is time to look at the bus, or until somebody asks."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WATCH_S):
+                await self._asked.wait()
+        if self._asked.is_set():
+            self._asked.clear()
+            self._owed = True
+
+    async def _make_anew(self) -> str | None:
+        """A sweep is owed from now on if anything was missing.
+
+        Returns:
+            Which making of the index there is; None: nothing is known of it.
+        """
+        try:
+            restored = await self.restore()
+        except ConfigurationError:  # whoever puts it right does not tell us
+            self._owed = True
+            raise
+        if restored:
+            log.warning("bus_restored")
+            self._owed = True
+        index = await self.filled.now() if self.filled else None
+        if self.filled and not self._owed and await self.filled.is_another(index):
+            log.warning("index_is_another", incarnation=index)
+            self._owed = True
+        return index
+
+    async def _is_wanted(self, due: float) -> bool:
+        if self._owed:
+            return True
+        return asyncio.get_running_loop().time() >= due and await self._is_calm(due)
+
+    async def _is_calm(self, due: float) -> bool:
+        late_s = asyncio.get_running_loop().time() - due
+        if not self.settled_in():
+            return False
+        return late_s > self.every_s or await self.backlog() <= BUSY_MESSAGES
+
+    async def _due_in_s(self) -> float:
+        if not self.every_s:
+            return math.inf
+        try:
+            return max(FIRST_S, self.every_s - await self._since_last_s())
+        except TransientError:
+            return FIRST_S
+
+    async def _since_last_s(self) -> float:
+        last = await self.last()
+        if last is None:
+            return math.inf
+        since_s = (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
+        # a time to come: the clock has jumped, or the note is wrong
+        return since_s if since_s >= 0 else math.inf
+
+    async def _keep(self, done: Round) -> None:
+        note = done.note()
+        ms = int(done.at.astimezone(UTC).timestamp() * 1000)
+        name = f"{SWEPT}{self.sweep.generation}.{ms:013d}"
+        await self.shelf.put(name, json.dumps(note).encode())
+        self._last, self._read_at = note, asyncio.get_running_loop().time()
+        for old in (await self._names())[:-KEPT]:
+            await self.shelf.delete(old)
+
+    async def _names(self) -> list[str]:
+        """Keys of the notes about sweeps of this generation, oldest first.
+
+        `sweep.<generation>.<ms>`; version 0.1.0 wrote `sweep.<ms>`.
+        """
+        mine = f"{SWEPT}{self.sweep.generation}."
+        names = await self.shelf.keys(SWEPT)
+        own = [name for name in names if name.startswith(mine) or name.count(".") == 1]
+        return sorted(own, key=lambda name: name.rpartition(".")[2])

@@ -1,0 +1,248 @@
+"""The configuration of a NATS server of one's own, as `instep keys` writes it. Pure."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shared.bus.access.permissions import (
+    ADMIN,
+    PUBLISHER,
+    Permissions,
+    inbox_of,
+    permissions,
+    source_of,
+)
+from shared.domain.topology import MAX_MESSAGE_BYTES, MB
+
+AUTH_FILE: Final = "auth.conf"
+SERVER_FILE: Final = "nats.conf"
+CLUSTER_FILE: Final = "nats-cluster.conf"
+ROUTES: Final = "0.0.0.0:6222"
+MAX_MEMORY_BYTES: Final = 64 * MB
+GENERATIONS: Final = "# generations:"
+ACCOUNT: Final = "INSTEP"
+"""Of the services. Its streams lie below this name in the server's store."""
+DEFAULT_ACCOUNT: Final = "$G"
+"""Of users that are in no account, as those of older versions were."""
+BEFORE: Final = "# streams before:"
+MARK: Final = "instep.streams.before"
+"""The admin may not publish to this subject with the account of an older version at its end: a
+server tells its clients nothing of its configuration but their permissions."""
+ENCRYPTION: Final = "# Encryption:"
+
+
+def accounts(
+    public: Mapping[str, str], generations: Sequence[str], *, before: str | None = None
+) -> str:
+    """Who may connect, and do what: `auth.conf`.
+
+    The services share one account. The server publishes its answers to whatever subject a client
+    names for them, and checks no permission for that, so each publisher has an account of its own:
+    answers to it stay there.
+
+    Args:
+        public: public nkeys by identity.
+        generations: ids of the generations that the services work on.
+        before: account that an older version kept the streams in, if there was one.
+    """
+    publishers = {name: key for name, key in public.items() if source_of(name) is not None}
+    may = {
+        name: permissions(name, generations, publishers=publishers)
+        for name in public
+        if name not in publishers
+    }
+    if before:
+        may[ADMIN] = replace(may[ADMIN], not_publish=(f"{MARK}.{before}",))
+    services = [_user(name, public[name], allowed) for name, allowed in may.items()]
+    return "\n".join(
+        [
+            "# Written by `instep keys`: who may do what. Only public keys: no secret is here.",
+            f"{GENERATIONS} {' '.join(generations)}",
+            *([f"{BEFORE} {before}"] if before else []),
+            "accounts {",
+            f"  {ACCOUNT} {{",
+            "    jetstream: enabled",
+            *_block("users", services),
+            *_block("exports", [line for name in publishers for line in _exports(name)]),
+            "  }",
+            *(line for name, key in publishers.items() for line in _publisher(name, key)),
+            "}",
+            "",
+        ]
+    )
+
+
+def account_before(auth: str) -> str | None:
+    """The account that an older version kept the streams in, as an `auth.conf` notes it. Pure."""
+    found = re.search(rf"^{BEFORE} *(\S+)", auth, re.MULTILINE)
+    return found[1] if found else None
+
+
+def has_one_account(auth: str) -> bool:
+    """Whether an older version wrote this `auth.conf`, with publishers beside services. Pure."""
+    return re.search(r"^authorization \{", auth, re.MULTILINE) is not None
+
+
+def publishers_of(auth: str) -> frozenset[str]:
+    """Publishers that an `auth.conf` gives an account. Pure."""
+    return frozenset(re.findall(rf'^  "({PUBLISHER}[^"]*)" {{', auth, re.MULTILINE))
+
+
+def how_to_move(before: str) -> str:
+    """What an operator does with the streams of an older version. Pure."""
+    return (
+        f"stop the server, rename the folder jetstream/{before} below its store_dir to "
+        f"jetstream/{ACCOUNT}, and start it again (a cluster needs a backup instead: see Security "
+        "in the manual)"
+    )
+
+
+def generations_of(auth: str) -> tuple[str, ...]:
+    """The generations that an `auth.conf` was written for."""
+    found = re.search(rf"^{GENERATIONS}(.*)$", auth, re.MULTILINE)
+    return tuple(found[1].split()) if found else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is.
+
+    folder: where its configuration lies, as it sees it; `store`: where it keeps its data.
+    listen: address and port for clients; `http`: for monitoring.
+    """
+
+    folder: str
+    store: str
+    listen: str
+    http: str
+    max_file_bytes: int
+
+
+def server(place: Place, before: str = "") -> str:
+    """`nats.conf`: one server.
+
+    Args:
+        before: the file that is there, of which the operator's lines about encryption stay.
+    """
+    return _server(place, 'server_name: "instep"') + _encryption(place, before)
+
+
+def cluster(place: Place, hosts: Sequence[str], password: str, before: str = "") -> str:
+    """`nats-cluster.conf`: each of several servers, with `--name` on its command line.
+
+    Args:
+        hosts: their names, for each other.
+        password: what they show each other; who knew it could read and write everything.
+        before: as for `server`.
+    """
+    routes = "\n".join(f"    {json.dumps(_route(host, password))}" for host in hosts)
+    one = _server(
+        place,
+        f"""cluster {{
+  name: "instep"
+  listen: {json.dumps(ROUTES)}
+  authorization {{ user: "route", password: {json.dumps(password)} }}
+  routes: [
+{routes}
+  ]
+}}""",
+    )
+    return one + _encryption(place, before)
+
+
+def _route(host: str, password: str) -> str:
+    return f"nats://route:{password}@{host}:{ROUTES.rpartition(':')[2]}"
+
+
+def _server(place: Place, itself: str) -> str:
+    quoted = json.dumps
+    return f"""# Written by `instep keys`, and again by its next run.
+# What you write at its end, below the word Encryption, stays.
+# For other settings of your own take another file, and have it include {AUTH_FILE}.
+{itself}
+listen: {quoted(place.listen)}
+http: {quoted(place.http)} # monitoring, for everybody who reaches it: keep it inside your network
+max_payload: {MAX_MESSAGE_BYTES}
+jetstream {{
+  store_dir: {quoted(place.store)}
+  sync_interval: always # an acknowledged message is on the disk
+  max_file: {place.max_file_bytes}
+  max_mem: {MAX_MEMORY_BYTES}
+}}
+feature_flags {{ js_ack_fc_v2: false }}
+include {quoted("./" + AUTH_FILE)}
+
+"""
+
+
+def _encryption(place: Place, before: str) -> str:
+    """The end of the file: as the operator has it, if anything of it is in force."""
+    kept = before.partition(ENCRYPTION)[2].partition("\n")[2]
+    if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
+        return f"{ENCRYPTION} what is below stays at the next run of `instep keys`.\n{kept}"
+    quoted = json.dumps
+    return f"""{ENCRYPTION} put a certificate and its key here and uncomment three lines; they stay.
+#tls {{ cert_file: {quoted(place.folder + "/server.pem")}
+#      key_file: {quoted(place.folder + "/server.key")}
+#      timeout: 5 }}
+"""
+
+
+def _exports(publisher: str) -> list[str]:
+    """What the services' account lets one publisher's account use."""
+    only = f"accounts: [{json.dumps(publisher)}]"
+    return [
+        f"      {{ {kind}: {json.dumps(subject)}, {only} }}"
+        for kind, subject in _shared(publisher).items()
+    ]
+
+
+def _publisher(name: str, key: str) -> list[str]:
+    """The account of one publisher: submissions go out of it, receipts come in."""
+    imports = [
+        f"      {{ {kind}: {{ account: {ACCOUNT}, subject: {json.dumps(subject)} }} }}"
+        for kind, subject in _shared(name).items()
+    ]
+    return [
+        f"  {json.dumps(name)} {{",
+        *_block("users", [_user(name, key, permissions(name, ()))]),
+        *_block("imports", imports),
+        "  }",
+    ]
+
+
+def _shared(publisher: str) -> dict[str, str]:
+    """Subjects that cross the border between a publisher and the services, by kind."""
+    return {
+        "service": f"documents.submitted.{source_of(publisher)}",
+        "stream": f"{inbox_of(publisher)}.>",
+    }
+
+
+def _block(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"    {name}: [", *lines, "    ]"]
+
+
+def _user(name: str, key: str, may: Permissions) -> str:
+    publish = f"allow: {_list(may.publish)}"
+    if may.not_publish:
+        publish += f"\n            deny: {_list(may.not_publish)}"
+    return f"""      {{ # {name}
+        nkey: {key}
+        permissions: {{
+          publish: {{
+            {publish}
+          }}
+          subscribe: {{ allow: {_list(may.subscribe)} }}
+        }}
+      }}"""
+
+
+def _list(subjects: Iterable[str]) -> str:
+    shown = [json.dumps(subject) for subject in subjects]
+    if len(shown) < 2:
+        return "[" + ", ".join(shown) + "]"
+    gap = "\n" + " " * 14
+    return "[" + gap + gap.join(shown) + gap[:-2] + "]"

@@ -1,0 +1,232 @@
+"""The dead letters: list, drop, record, and catch what the server gave up by itself.
+
+Nothing here sends a part again: a document is repaired by submitting its newest change anew.
+"""
+
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+from pydantic import ValidationError
+
+from shared.bus.delivery.dead_letter import DEAD_LETTERS, Origin, outgoing
+from shared.bus.jetstream.publish import store
+from shared.bus.jetstream.reading import scan
+from shared.domain.change_codec import check_identity
+from shared.domain.errors import GARBAGE, BusUnavailable, MalformedEvent
+from shared.domain.events import Batch, Document, Event
+from shared.ports import DeadLetter, Delivery
+
+OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
+
+
+async def letters(
+    js: JetStreamContext,
+    *,
+    after: int = 0,
+    limit: int = 1000,
+    wanted: Callable[[DeadLetter], bool] = lambda _: True,
+) -> Sequence[DeadLetter]:
+    """Dead letters with `id` above `after`, oldest first; bodies are not read.
+
+    Raises:
+        BusUnavailable: no answer.
+    """
+    found: list[DeadLetter] = []
+    async with contextlib.aclosing(scan(js, DEAD_LETTERS, "dlq.*.*", values=False)) as messages:
+        async for message in messages:
+            letter = letter_of(message)
+            if letter.id > after and wanted(letter):
+                found.append(letter)
+    return found[:limit]
+
+
+async def drop(js: JetStreamContext, id: int) -> bool:
+    """Forget a dead letter; False: there is none with this id. Raises BusUnavailable."""
+    try:
+        return bool(await js.delete_msg(DEAD_LETTERS, id))
+    except APIError as error:
+        if error.err_code in NO_SUCH_MESSAGE or isinstance(error, NotFoundError):
+            return False
+        raise BusUnavailable(f"DLQ: {error.description}") from None
+    except (NatsError, TimeoutError) as error:
+        raise BusUnavailable(f"DLQ: not reachable ({type(error).__name__})") from None
+
+
+NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST: Final = 2**53
+_DIGITS: Final = 20
+"""Python refuses to read a number of thousands of them."""
+
+
+def letter_of(message: Msg) -> DeadLetter:
+    """The dead letter that a message of RECORDER carries."""
+    seen = message.metadata
+    return _letter(
+        seen.sequence.stream, message.subject, message.headers or {}, message.data, seen.timestamp
+    )
+
+
+def recorder(on_dead: OnDead) -> Callable[[DeadLetter, Delivery], Awaitable[Sequence[Event]]]:
+    """Handler of RECORDER: `session.subscribe_raw(RECORDER, letter_of, recorder(on_dead))`."""
+
+    async def record(letter: DeadLetter, _: Delivery) -> Sequence[Event]:
+        return await on_dead(letter)
+
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The server's word that it delivers a message no more."""
+
+    stream: str
+    consumer: str
+    sequence: int
+    deliveries: int
+    at: datetime
+
+
+def exhausted_of(message: Msg) -> Exhausted:
+    """The advisory that a message of MOVER carries. Raises MalformedEvent."""
+    try:
+        told = json.loads(message.data)
+        return Exhausted(
+            str(told["stream"]),
+            str(told["consumer"]),
+            int(told["stream_seq"]),
+            int(told["deliveries"]),
+            _moment(str(told["timestamp"])),
+        )
+    except GARBAGE:
+        raise MalformedEvent("not an advisory of exhausted deliveries") from None
+
+
+def mover(
+    js: JetStreamContext,
+) -> Callable[[Exhausted, Delivery], Awaitable[Sequence[Event]]]:
+    """Handler of MOVER: `session.subscribe_raw(MOVER, exhausted_of, mover(session.js))`."""
+
+    async def move(told: Exhausted, _: Delivery) -> Sequence[Event]:
+        try:
+            raw = await js.get_msg(told.stream, seq=told.sequence)
+        except NotFoundError:
+            return ()
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"{told.stream}: not readable ({type(error).__name__})") from None
+        assert raw.time is not None  # the server always says
+        if raw.time > told.at:
+            return ()  # the stream was made anew, and has given the number to another message
+        letter = outgoing(
+            Origin(told.stream, told.consumer, told.sequence, _microseconds(raw.time)),
+            subject=raw.subject or "",
+            data=raw.data or b"",
+            headers={
+                "Dlq-Deliveries": str(told.deliveries),
+                "Dlq-Code": "exhausted",
+                "Dlq-Reason": f"the server gave up after {told.deliveries} deliveries",
+            },
+        )
+        await store(js, letter)
+        if await _is_work_queue(js, told.stream):
+            await js.delete_msg(told.stream, told.sequence)
+        return ()
+
+    return move
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def _moment(text: str) -> datetime:
+    """A time of the server, to the microsecond. Raises ValueError."""
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{seconds}.{fraction[:6]:0<6}+00:00")
+
+
+async def _is_work_queue(js: JetStreamContext, stream: str) -> bool:
+    """Only there is the message nobody else's: DOCS and RESULTS have other readers."""
+    try:
+        return (await js.stream_info(stream)).config.retention == "workqueue"
+    except (NatsError, APIError, TimeoutError) as error:
+        raise BusUnavailable(f"{stream}: no answer ({type(error).__name__})") from None
+
+
+def _letter(
+    id: int, subject: str, headers: Mapping[str, str], data: bytes, at: datetime
+) -> DeadLetter:
+    _, stream, consumer = subject.split(".", 2)
+    sequence = _number(headers, "Dlq-Seq")
+    return DeadLetter(
+        id=id,
+        stream=stream,
+        consumer=consumer,
+        subject=headers.get("Dlq-Subject", ""),
+        sequence=sequence,
+        document=_changed(headers, data, sequence, at)
+        if stream == "DOCS"
+        else _document(_named(headers, "Document", data)),
+        code=headers.get("Dlq-Code", "unknown"),
+        reason=headers.get("Dlq-Reason", ""),
+        deliveries=_number(headers, "Dlq-Deliveries"),
+        at=at,
+        batch=_batch(_named(headers, "Batch", data)),
+    )
+
+
+def _number(headers: Mapping[str, str], name: str) -> int:
+    text = headers.get(name, "")
+    number = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+    return number if number < _MOST else 0
+
+
+def _named(headers: Mapping[str, str], field: str, data: bytes) -> object:
+    """What the letter says about its document or batch: in a header, or in the event itself."""
+    try:
+        if told := headers.get(f"Dlq-{field}"):
+            return json.loads(told)
+        return json.loads(data)[field.lower()]
+    except GARBAGE:
+        return None
+
+
+def _batch(told: object) -> Batch | None:
+    try:
+        return Batch.model_validate(told)
+    except ValidationError:
+        return None
+
+
+def _document(told: object) -> Document | None:
+    """Which document a dead event was about."""
+    try:
+        return Document.model_validate(told)
+    except ValidationError:
+        return None
+
+
+def _changed(
+    headers: Mapping[str, str], data: bytes, sequence: int, at: datetime
+) -> Document | None:
+    """Whose change it was, with the sequence as its revision; None: no document has the subject.
+
+    The subject decides, for the bytes may claim to be of any document; without a path that fits,
+    the path is empty.
+    """
+    *_, source, key = ["", *headers.get("Dlq-Subject", "").split(".")]
+    told = _document(_named(headers, "Document", data))
+    if told is not None and (told.source, told.doc_key) == (source, key):
+        with contextlib.suppress(MalformedEvent):
+            check_identity(told)
+            return told.model_copy(update={"revision": sequence})
+    fields = {"source": source, "doc_key": key, "path": "", "revision": sequence, "changed_at": at}
+    return _document(fields)

@@ -1,0 +1,85 @@
+"""DOCS: the newest change of every document."""
+
+import base64
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
+from shared.domain.events.intake import Reference, SubmittedChunk
+
+
+class Inline(Model):
+    """Content inside the event, at most 256 KB."""
+
+    kind: Literal["inline"] = "inline"
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    data: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "Inline":
+        try:
+            return cls(data=data.decode("utf-8"))
+        except UnicodeDecodeError:
+            return cls(encoding="base64", data=base64.b64encode(data).decode())
+
+    def bytes(self) -> bytes:
+        return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
+
+
+class Stored(Model):
+    """Content in the object store `bodies`, under its hash."""
+
+    kind: Literal["stored"] = "stored"
+    hash: str
+
+
+class Linked(Model):
+    """Content behind a reference."""
+
+    kind: Literal["linked"] = "linked"
+    ref: Reference
+
+
+class Ready(Model):
+    """Chunks that the publisher has cut already."""
+
+    kind: Literal["chunks"] = "chunks"
+    chunks: Listed[SubmittedChunk]
+
+
+Content = Annotated[Inline | Stored | Linked | Ready, Field(discriminator="kind")]
+
+
+class DocumentChanged(Event):
+    """The newest state of a document at its source; the stream keeps one per document."""
+
+    stream: ClassVar[str] = "DOCS"
+
+    document: Document
+    batch: Batch
+    op: Literal["upserted", "deleted"]
+    content: Content | None = None
+    content_hash: str | None = None
+    """sha256 of the content; what decides that nothing has changed."""
+    size: int = Field(default=0, ge=0)
+    media_type: str | None = None
+    title: str | None = None
+    metadata: Metadata = Field(default={})
+    source_version: int | None = None
+    intake: int = Field(default=0, ge=0)
+    """INTAKE sequence of the submission that this, or the change before it, came from."""
+    of_folder: bool = False
+    """Made by the watch of a folder; `intake` is then only carried along."""
+    repair: str | None = None
+    """Generation whose rows of this document are all written anew."""
+
+    @property
+    def subject(self) -> str:
+        return f"documents.changed.{self.document.source}.{self.document.doc_key}"
+
+    @model_validator(mode="after")
+    def _content_matches_op(self) -> Self:
+        if (self.content is None) == (self.op == "upserted"):
+            raise ValueError("content is required for 'upserted' and forbidden for 'deleted'")
+        return self

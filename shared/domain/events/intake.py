@@ -1,0 +1,63 @@
+"""What outside systems send, and what they are answered."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
+
+
+class SubmittedChunk(Model):
+    """A chunk that its publisher has cut already."""
+
+    text: str
+    heading: Listed[str] = ()
+
+
+class Reference(Model):
+    """Content that stays where it is until the enricher reads it."""
+
+    url: str
+    """`file:///…`; buckets follow."""
+    etag: str | None = None
+    size: int | None = Field(default=None, ge=0)
+
+
+class DocumentSubmitted(Event):
+    """A command to instep: put this document into the index, or take it out."""
+
+    stream: ClassVar[str] = "INTAKE"
+
+    op: Literal["upsert", "delete"] = "upsert"
+    path: str
+    text: str | None = None
+    data_base64: str | None = None
+    """Bytes of any format, for what is not text."""
+    chunks: Listed[SubmittedChunk] | None = None
+    ref: Reference | None = None
+    media_type: str | None = None
+    """Default: by the ending of the path."""
+    title: str | None = None
+    metadata: Metadata = Field(default={})
+    source_version: int | None = None
+    """A number that grows with every change of the document, if the publisher has one."""
+    batch: Batch | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        given = [x for x in (self.text, self.data_base64, self.chunks, self.ref) if x is not None]
+        if self.op == "upsert" and len(given) != 1:
+            raise ValueError("an upsert has exactly one of text, data_base64, chunks and ref")
+        if self.op == "delete" and given:
+            raise ValueError("a delete has no content")
+        return self
+
+
+class Receipt(Model):
+    """The answer to a submission: `doc_key-sequence`, or why it was not taken."""
+
+    state: Literal["queued", "unchanged", "stale", "refused"]
+    receipt: str | None = None
+    document: Document | None = None
+    code: str | None = None
+    detail: str | None = None

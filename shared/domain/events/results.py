@@ -1,0 +1,148 @@
+"""RESULTS: what has become of documents and batches."""
+
+from typing import ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from shared.domain.events.base import Batch, Document, Event, Listed, Model
+from shared.domain.ids import batch_key, short_digest
+
+
+class ChunkCounts(Model):
+    """What a revision did to the rows of its document (C2)."""
+
+    total: int = 0
+    inserted: int = 0
+    kept: int = 0
+    removed: int = 0
+    encoded: int = 0
+    """Texts that the model read for it; the rest of `inserted` came from the cache."""
+
+
+class Result(Event):
+    """An event for the world: what became of a revision."""
+
+    stream: ClassVar[str] = "RESULTS"
+    word: ClassVar[str]
+
+    document: Document
+    batch: Batch
+    generation: str
+
+    @property
+    def subject(self) -> str:
+        return f"documents.{self.word}.{self.generation}.{self.document.source}"
+
+    @property
+    def message_id(self) -> str:
+        return f"{self.word}:{self.generation}:{self.document.doc_key}:{self.document.revision}"
+
+
+class DocumentIndexed(Result):
+    """The whole revision is searchable: the store, asked as a searcher would, has found it."""
+
+    word: ClassVar[str] = "indexed"
+
+    indexed_at: AwareDatetime
+    freshness_s: float
+    document_count: int = 1
+    vector_count: int
+    chunks: ChunkCounts = ChunkCounts()
+
+
+class DocumentRemoved(Result):
+    """No row of the document is left in the index."""
+
+    word: ClassVar[str] = "removed"
+
+    removed_at: AwareDatetime
+    chunks: ChunkCounts = ChunkCounts()
+
+
+class DocumentNotTaken(Result):
+    """The revision was refused; the last good version, if any, stays searchable."""
+
+    word: ClassVar[str] = "refused"
+
+    code: str
+    reason: str
+
+
+class DocumentFailed(Result):
+    """No retry helped: the event is in the dead letters, `instep retry` sends it again."""
+
+    word: ClassVar[str] = "failed"
+
+    stage: str
+    code: str
+    reason: str
+
+
+class DocumentValidated(Result):
+    """What a searcher gets was compared with what the ledger promises (F1-F3)."""
+
+    word: ClassVar[str] = "validated"
+
+    validated_at: AwareDatetime
+    validation_passed: bool
+    expected_count: int
+    vector_count: int
+    self_query_passed: bool | None = None
+    """None: not sampled."""
+    freshness_s: float | None = None
+    warnings: Listed[str] = ()
+
+
+class BatchSummary(Model):
+    """Documents of a batch by outcome, and what they cost."""
+
+    indexed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    refused: int = 0
+    failed: int = 0
+    chunks: ChunkCounts = ChunkCounts()
+
+
+class BatchCompleted(Event):
+    """Every document of the batch has an outcome; or it was given up, and `complete` is false."""
+
+    stream: ClassVar[str] = "RESULTS"
+
+    batch: Batch
+    generation: str
+    completed_at: AwareDatetime
+    summary: BatchSummary = BatchSummary()
+    validation_passed: bool | None = None
+    complete: bool = True
+    """False: nothing of the batch moved for `validation.batch_timeout`. Should the rest come after
+    all, the event comes again."""
+    missing: int = Field(default=0, ge=0)
+    """Documents that were announced and never sent, and documents without an outcome."""
+
+    @property
+    def subject(self) -> str:
+        return f"batches.completed.{self.generation}.{self.batch.source}"
+
+    @property
+    def message_id(self) -> str:
+        short = "" if self.complete else f":{self.missing} missing"
+        batch = batch_key(self.generation, self.batch.source, self.batch.id)
+        return f"completed:{batch}:{short_digest(self.batch.started_at.isoformat())}{short}"
+
+
+RESULTS: dict[str, type[Result]] = {
+    kind.word: kind
+    for kind in (
+        DocumentIndexed,
+        DocumentRemoved,
+        DocumentNotTaken,
+        DocumentFailed,
+        DocumentValidated,
+    )
+}
+
+
+def parse_result(subject: str, data: bytes) -> Result:
+    """The event of a RESULTS message about a document. Raises ValidationError, KeyError."""
+    return RESULTS[subject.split(".")[1]].model_validate_json(data)

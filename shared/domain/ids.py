@@ -1,0 +1,104 @@
+"""Names that everything else is keyed by. Pure."""
+
+import hashlib
+import re
+import unicodedata
+import uuid
+from base64 import b32encode
+from typing import Final
+
+from shared.domain.errors import DocumentRefused
+
+SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
+MAX_PATH_BYTES: Final = 1024
+_ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
+_DOC_KEY: Final = re.compile(r"[a-z2-7]{26}")
+_CONTROL = re.compile(r"[\x00]")
+
+
+def _b32(digest: bytes) -> str:
+    return b32encode(digest).decode().rstrip("=").lower()
+
+
+def doc_key(source: str, path: str) -> str:
+    """The 26 characters that subjects and KV keys carry for a document.
+
+    Equal paths in other Unicode normalisation forms are one document (NFC).
+    """
+    text = f"{source}\n{unicodedata.normalize('NFC', path)}"
+    return _b32(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest())[:26]
+
+
+def is_source(text: str) -> bool:
+    """Whether it could be the name of a source."""
+    return bool(re.fullmatch(SOURCE_PATTERN[1:-1], text))
+
+
+def is_doc_key(text: str) -> bool:
+    """Whether it could be the key of a document."""
+    return bool(_DOC_KEY.fullmatch(text))
+
+
+def row_id(doc_key: str, chunk_key: str, born: int) -> str:
+    """UUID of a row: the document, what the row holds, and the revision that introduced it."""
+    return str(uuid.uuid5(_ROW_NAMESPACE, f"{doc_key}\n{chunk_key}\n{born}"))
+
+
+def bucket_of(doc_key: str) -> str:
+    """The bucket of a document in digests: one of 1,024."""
+    return doc_key[:2]
+
+
+def mark_of(row_id: str) -> int:
+    """What a row adds to the digest of its bucket: 64 bits of its id."""
+    return int(row_id[:18].replace("-", ""), 16)
+
+
+def content_hash(data: bytes) -> str:
+    """sha256 of the bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def cache_key(fingerprint: str, text: str) -> str:
+    """Key of the vector of `text` made by the model of `fingerprint`; 52 base32 characters."""
+    return _b32(hashlib.sha256(f"{fingerprint}\n{text}".encode()).digest())
+
+
+def batch_key(generation: str, source: str, batch_id: str) -> str:
+    """Three parts of a KV key, and the name of a batch in one generation.
+
+    An id is free text that its source chose: two sources may choose the same one.
+    """
+    return f"{generation}.{source}.{short_digest(batch_id, 26)}"
+
+
+def short_digest(text: str, length: int = 8) -> str:
+    return _b32(hashlib.sha256(text.encode()).digest())[:length]
+
+
+def check_source(source: str) -> str:
+    """Return `source`, or raise DocumentRefused `invalid_source`."""
+    if not is_source(source):
+        raise DocumentRefused(
+            "invalid_source",
+            "a source name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",
+        )
+    return source
+
+
+def check_path(path: str) -> str:
+    """Return the path in NFC, or raise DocumentRefused `invalid_path`.
+
+    Relative, '/' between parts, no empty, '.' or '..' part, no NUL, at most 1,024 bytes of UTF-8.
+    """
+    normal = unicodedata.normalize("NFC", path)
+    try:
+        size = len(normal.encode())
+    except UnicodeEncodeError:
+        raise DocumentRefused("invalid_path", "the path is not valid Unicode") from None
+    parts = normal.split("/")
+    if not normal or _CONTROL.search(normal) or any(p in ("", ".", "..") for p in parts):
+        raise DocumentRefused("invalid_path", "a path is relative and has no '', '.' or '..' part")
+    if size > MAX_PATH_BYTES:
+        raise DocumentRefused("invalid_path", f"the path is longer than {MAX_PATH_BYTES} bytes")
+    return normal

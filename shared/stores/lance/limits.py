@@ -1,0 +1,100 @@
+"""How much of the process Lance may take: threads and caches; and what its errors become."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.errors import QuestionRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from lancedb import Session
+
+INDEX_CACHE_BYTES: Final = 128 * 1024**2
+METADATA_CACHE_BYTES: Final = 16 * 1024**2
+"""Every commit leaves about 70 KB of its version here, which nobody asks for again. What is asked
+for of a table of 100,000 rows takes 7 MB, and no call is slower than with 128. Lance's own limits
+are gigabytes."""
+IO_THREADS: Final = 4
+"""Reads that one call of Lance has under way. Each is done by a thread of a pool of up to 512 that
+keeps as many as were ever busy at one moment, for as long as there is work. Lance's own number is
+8; with 1 it blocks for ever. The cost of few is told by readers of slow disks, who may set it."""
+MOST_QUERIES: Final = 8
+
+
+def configure() -> None:
+    """Tell Lance and Arrow by their environment, which they read when they are imported.
+
+    Arrow's own allocator keeps what its threads once had: 93 MB after 15 minutes of edits.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr about its own defaults
+    os.environ.setdefault("LANCE_IO_THREADS", str(IO_THREADS))
+
+
+def session() -> "Session":
+    """Caches for one connection."""
+    import lancedb
+
+    return lancedb.Session(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES)
+
+
+def queries_at_once(cores: int | None) -> int:
+    """How many queries may run together. Pure. More than cores only wait for one another.
+
+    Args:
+        cores: of the machine, None when not known.
+    """
+    return min(MOST_QUERIES, max(2, cores or 0))
+
+
+class QuerySlots:
+    """Lets so many queries run at once; a burst of searches would take hundreds of threads."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(queries_at_once(os.cpu_count()))
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Raises StoreUnavailable for what Lance raises meanwhile."""
+        async with self._places:
+            with translated():
+                yield
+
+    @asynccontextmanager
+    async def question(self) -> AsyncIterator[None]:
+        """The same for a query that a person words: QuestionRefused where that is the fault."""
+        async with self._places:
+            with translated(refuses=True):
+                yield
+
+
+@contextmanager
+def translated(*, refuses: bool = False) -> Iterator[None]:
+    """Make the errors of Lance ours.
+
+    Args:
+        refuses: a value that Lance cannot take came with the question.
+
+    Raises:
+        QuestionRefused: such a value, if `refuses`.
+        StoreUnavailable: Lance raises these four, told apart by text only; all may pass.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError, TimeoutError) as error:
+        if refuses and is_refusal(error):
+            raise QuestionRefused("the vector store cannot take this question") from error
+        raise StoreUnavailable(f"LanceDB: {str(error)[:300]}") from error
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether Lance refuses a value, so that another question may be answered. Pure.
+
+    A table of other columns is told in the same way, and is no fault of the question.
+    """
+    if isinstance(error, UnicodeError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, ValueError) and "invalid" in said and "schema error" not in said

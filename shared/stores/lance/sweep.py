@@ -1,0 +1,165 @@
+"""Looking at every row of a LanceDB table: does it hold what was written under its id?
+
+A scan of Lance reads far ahead of its consumer (285 MB for 100,000 rows), so the rows come in
+pages of one pinned version: memory is that of a page, and writes may go on. What is computed for
+a page runs in a thread, column by column where it can.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.domain.ids import bucket_of
+from shared.ports import Digest, Holding
+from shared.stores import seal
+from shared.stores.lance import rows as lance_rows
+from shared.stores.looks import SweptRow, digested, held
+
+if TYPE_CHECKING:
+    from lancedb import AsyncConnection
+    from lancedb.table import AsyncTable
+
+PAGE: Final = 1024
+BUCKETS_PER_QUERY: Final = 32
+"""Above it, reading everything is cheaper than a condition."""
+COLUMNS: Final = [*lance_rows.COLUMNS, "words", "vector", *lance_rows.SEALS]
+
+
+async def digests(connection: "AsyncConnection", name: str) -> dict[str, Digest]:
+    """See `shared.ports.VectorStore.digests`; raises what Lance raises."""
+    found: dict[str, Digest] = {}
+    async with _pinned(connection, name) as table:
+        async for page in _pages(table):
+            for bucket, digest in (await asyncio.to_thread(_digests, page)).items():
+                found[bucket] = found.get(bucket, Digest()) + digest
+    return found
+
+
+async def holdings(
+    connection: "AsyncConnection", name: str, buckets: Collection[str]
+) -> dict[str, Holding]:
+    """See `shared.ports.VectorStore.holdings`; raises what Lance raises."""
+    wanted = frozenset(buckets)
+    if not wanted:
+        return {}
+    looks: list[SweptRow] = []
+    async with _pinned(connection, name) as table:
+        few = len(wanted) <= BUCKETS_PER_QUERY
+        pages = _matching(table, wanted) if few else _pages(table)
+        async for page in pages:
+            looks += await asyncio.to_thread(_looks, page, wanted)
+    return await asyncio.to_thread(held, looks)
+
+
+@asynccontextmanager
+async def _pinned(connection: "AsyncConnection", name: str) -> AsyncIterator["AsyncTable"]:
+    """The table as it is now, whatever is written meanwhile."""
+    table = await connection.open_table(name)
+    try:
+        await table.checkout(await table.version())
+        yield table
+    finally:
+        table.close()  # type: ignore[no-untyped-call]  # lancedb leaves it untyped
+
+
+async def _pages(table: "AsyncTable") -> AsyncIterator[Any]:
+    """All rows as record batches."""
+    start = 0
+    while True:
+        page = await table.query().select(COLUMNS).offset(start).limit(PAGE).to_arrow()
+        if not page.num_rows:
+            return
+        start += page.num_rows
+        for batch in page.to_batches():
+            yield batch
+
+
+async def _matching(table: "AsyncTable", buckets: Collection[str]) -> AsyncIterator[Any]:
+    """The rows of a few buckets as record batches."""
+    query = table.query().select(COLUMNS).where(lance_rows.starting_with("doc_key", buckets))
+    async for batch in await query.to_batches(max_batch_length=PAGE):
+        yield batch
+
+
+def _digests(page: Any) -> dict[str, Digest]:
+    ids, keys = (page[name].to_pylist() for name in ("id", "doc_key"))
+    return digested(zip(ids, keys, intact(page).tolist(), strict=True))
+
+
+def _looks(page: Any, buckets: Collection[str]) -> list[SweptRow]:
+    columns = (page[name].to_pylist() for name in ("id", "doc_key", "source", "path"))
+    looks = map(SweptRow, *columns, intact(page).tolist())
+    return [look for look in looks if bucket_of(look.doc_key) in buckets]
+
+
+def intact(page: Any) -> NDArray[np.bool_]:
+    """Which rows of a record batch hold what was written under their ids. Shape (rows,)."""
+    sealed = page["seal"].to_numpy() == seal.digests(packed(page))
+    marks = seal.marks_of(_matrix(page["vector"]))
+    near = seal.agree(marks, _matrix(page["marks"]))
+    return np.asarray(sealed & near & _worded(page))
+
+
+def packed(page: Any) -> Iterator[bytes]:
+    """Every row of a record batch as `shared.stores.seal.packed` packs it.
+
+    100,000 rows of ten fields are too many Python strings: the bytes are cut from the columns.
+    """
+    texts = [TextColumn.of(page[name]) for name in seal.TEXTS]
+    parts = TextColumn.of(page["heading"].values)
+    bounds = page["heading"].offsets.to_numpy()
+    header = np.empty(len(page), [("born", "<i8"), ("lengths", "<u4", (1 + len(texts),))])
+    header["born"] = page["born"].to_numpy()
+    header["lengths"] = np.column_stack([np.diff(b) for b in (bounds, *(t.bounds for t in texts))])
+    columns = [
+        _cut(header.tobytes(), np.arange(len(page) + 1) * header.itemsize),
+        *(text.cut() for text in texts),
+        _cut(np.diff(parts.bounds).astype("<u4").tobytes(), 4 * bounds),
+        _cut(parts.data, parts.bounds[bounds]),
+    ]
+    return map(b"".join, zip(*columns, strict=True))
+
+
+def _worded(page: Any) -> NDArray[np.bool_]:
+    """Which rows are matched by keywords of what they hold. Shape (rows,)."""
+    titles, texts, words = (TextColumn.of(page[name]).cut() for name in ("title", "text", "words"))
+    parts = list(TextColumn.of(page["heading"].values).cut())
+    bounds = page["heading"].offsets.to_numpy().tolist()
+    headings = map(parts.__getitem__, map(slice, bounds, bounds[1:]))
+    columns = zip(words, titles, headings, texts, strict=True)
+    same = (word == b"\n".join((title, *heading, text)) for word, title, heading, text in columns)
+    return np.fromiter(same, np.bool_, len(page))
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A column of strings: their UTF-8 in one piece, and where each begins; one bound more."""
+
+    data: bytes
+    bounds: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, column: Any) -> "TextColumn":
+        """Of a `pyarrow.StringArray` without nulls, which may be a slice of a larger one."""
+        _, offsets, data = column.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+        piece = memoryview(data)[bounds[0] : bounds[-1]] if data else b""
+        return cls(bytes(piece), bounds - bounds[0])
+
+    def cut(self) -> Iterator[bytes]:
+        return _cut(self.data, self.bounds)
+
+
+def _cut(data: bytes, bounds: NDArray[np.integer[Any]]) -> Iterator[bytes]:
+    places = bounds.tolist()
+    return map(data.__getitem__, map(slice, places, places[1:]))
+
+
+def _matrix(column: Any) -> NDArray[np.float32]:
+    """A column of fixed-size lists as float32, shape (rows, size)."""
+    return np.asarray(column.flatten().to_numpy().reshape(len(column), column.type.list_size))

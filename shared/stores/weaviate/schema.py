@@ -1,0 +1,150 @@
+"""What a Weaviate collection of ours looks like, and what differs in one that is found. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from shared.domain.errors import ConfigurationError, StoreMismatch
+
+if TYPE_CHECKING:
+    from weaviate.collections.classes.config import _CollectionConfig as Config
+
+OLDEST: Final = (1, 32)
+WANTED: Final = (1, 38)
+
+Kind = Literal["text", "text[]", "int", "number[]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A property. whole: matched as one word, not as words."""
+
+    name: str
+    kind: Kind
+    filtered: bool = False
+    ranged: bool = False
+    searched: bool = False
+    whole: bool = False
+
+
+COLUMNS: Final = (
+    Column("row_id", "text", whole=True),
+    Column("doc_key", "text", filtered=True, whole=True),
+    Column("source", "text", filtered=True, whole=True),
+    Column("path", "text", filtered=True, whole=True),
+    Column("bucket", "text", filtered=True, whole=True),
+    Column("slot", "int", filtered=True),
+    Column("born", "int", filtered=True, ranged=True),
+    Column("chunk_key", "text", whole=True),
+    Column("title", "text", searched=True),
+    Column("heading", "text[]", searched=True),
+    Column("text", "text", searched=True),
+    Column("metadata", "text", whole=True),
+    Column("seal", "text", whole=True),
+    Column("marks", "number[]"),
+)
+NAMES: Final = tuple(column.name for column in COLUMNS)
+
+
+def collection_name(prefix: str, generation: str) -> str:
+    """The name of a generation's collection, e.g. `Instep_g3k7m2qxa`.
+
+    Raises:
+        ConfigurationError: no name of a collection begins like this.
+    """
+    name = f"{prefix}_{generation}"
+    if not re.fullmatch(r"[A-Z][A-Za-z0-9_]{0,200}", name):
+        raise ConfigurationError(
+            "store.weaviate.prefix begins with a capital letter and holds letters, digits and _"
+        )
+    return name
+
+
+def alias_name(prefix: str) -> str:
+    """The alias of the live generation's collection."""
+    return f"{prefix}_live"
+
+
+def judge_version(version: str) -> str:
+    """What to say of a server's version; empty when it is new enough. Pure.
+
+    Raises:
+        ConfigurationError: it lacks what is needed.
+    """
+    match = re.match(r"(\d+)\.(\d+)", version)
+    found = (int(match[1]), int(match[2])) if match else (0, 0)
+    wanted = ".".join(map(str, WANTED))
+    if found < OLDEST:
+        raise ConfigurationError(
+            f"Weaviate {version or 'of an unknown version'} is too old: "
+            f"instep needs {'.'.join(map(str, OLDEST))} or higher, {wanted} is better"
+        )
+    return "" if found >= WANTED else f"Weaviate {version} is old: instep asks for {wanted}"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What of a collection's schema decides how rows are kept and found."""
+
+    columns: Mapping[str, Column]
+    vectors: Sequence[str]
+    index: str
+    distance: str
+    vectorizer: str
+
+
+WANTED_SCHEMA: Final = Described(
+    {column.name: column for column in COLUMNS}, ("default",), "hnsw", "cosine", "none"
+)
+
+
+def other_dimensions(found: int, wanted: int) -> StoreMismatch:
+    return StoreMismatch(
+        f"the collection holds vectors of {found} dimensions, the model makes {wanted}: "
+        "set another store.weaviate.prefix, which fills another and keeps this one"
+    )
+
+
+def differences(found: Described) -> list[str]:
+    """What is not as it should be, e.g. `no property born`. Pure."""
+    said = [f"no property {name}" for name in WANTED_SCHEMA.columns.keys() - found.columns.keys()]
+    said += [
+        f"property {name} of another kind"
+        for name, column in WANTED_SCHEMA.columns.items()
+        if name in found.columns and found.columns[name] != column
+    ]
+    said += [
+        f"{name} is {getattr(found, name)}, not {getattr(WANTED_SCHEMA, name)}"
+        for name in ("vectors", "index", "distance", "vectorizer")
+        if getattr(found, name) != getattr(WANTED_SCHEMA, name)
+    ]
+    return sorted(said)
+
+
+def described(config: "Config") -> Described:
+    """The schema as the client reads it, in our words. Pure."""
+    columns = {}
+    for found in config.properties:
+        wanted = WANTED_SCHEMA.columns.get(found.name)
+        if wanted is None:
+            continue  # an addition changes nothing that we keep
+        whole = getattr(found.tokenization, "value", None) == "field"
+        columns[found.name] = Column(
+            found.name,
+            found.data_type.value,  # type: ignore[arg-type]  # any kind may be found
+            filtered=found.index_filterable,
+            ranged=found.index_range_filters,
+            searched=found.index_searchable,
+            whole=whole,
+        )
+    vectors = config.vector_config or {}
+    first: Any = vectors.get("default")
+    index = first.vector_index_config if first else None
+    return Described(
+        columns,
+        tuple(vectors),
+        index.vector_index_type() if index else "",
+        str(getattr(getattr(index, "distance_metric", None), "value", "")),
+        str(getattr(first.vectorizer.vectorizer, "value", "")) if first else "",
+    )

@@ -1,0 +1,262 @@
+"""Rows in a Weaviate collection: a server for many machines, which indexes vectors later.
+
+Three things here are not obvious; each was measured. A row that is there by its id, and found by
+keywords, may be missing from the vector index: for milliseconds as a rule, and for ever after some
+crashes. So presence is asked of the vector index, never of the objects alone. A vector that is not
+finite is taken without a word and spoils its neighbours, so every one is checked before it is
+sent. Where nobody listens, the client tries for a minute: every call here has its own end.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from shared.domain.errors import StoreUnavailable
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
+from shared.stores import checks
+from shared.stores.weaviate import answers as weaviate_answers
+from shared.stores.weaviate import calls as weaviate_calls
+from shared.stores.weaviate import lag as weaviate_lag
+from shared.stores.weaviate import open as weaviate_open
+from shared.stores.weaviate import rows as weaviate_rows
+from shared.stores.weaviate import schema as weaviate_schema
+from shared.stores.weaviate import searching as weaviate_searching
+from shared.stores.weaviate import sweep as weaviate_sweep
+from shared.stores.weaviate.answers import Found
+from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND
+from shared.stores.weaviate.open import Address, CollectionPlace, OpenCollection
+from shared.stores.weaviate.schema import alias_name, collection_name
+
+__all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
+
+if TYPE_CHECKING:
+    from weaviate import WeaviateAsyncClient
+
+ROWS_PER_CALL: Final = 256
+BYTES_PER_CALL: Final = 8 * 1024 * 1024
+MISSING_MOST: Final = 10_000
+IDLE_S: Final = 2.0
+"""A row that is missing for so long, while nothing waits to be indexed, is torn."""
+BUSY_S: Final = 120.0
+"""The same while much waits; writing it again does no harm, only work."""
+CLOSE_S: Final = 5.0
+LOOK_S: Final = 5.0
+"""How soon it is noticed that somebody deleted the collection."""
+TRIES_AT_START: Final = 10
+TRY_AGAIN_S: Final = 0.1
+
+
+class WeaviateStore:
+    """Implements `shared.ports.VectorStore`; made by `open`.
+
+    Attributes:
+        created: the collection was not there; the index is empty and has to be filled.
+        notice: what a person should know of the server; empty: nothing.
+    """
+
+    def __init__(
+        self,
+        client: "WeaviateAsyncClient",
+        place: CollectionPlace,
+        opened: OpenCollection,
+        dimensions: int,
+    ) -> None:
+        self.dimensions = dimensions
+        self.created = opened.created
+        self.notice = opened.notice
+        self._client, self._place, name = client, place, place.name
+        self._looked_at = time.monotonic()
+        self._rows = weaviate_calls.Collection(client, name)
+        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
+        self._searching = weaviate_searching.Searching(self._rows, dimensions)
+        self._missing: dict[str, float] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        address: Address,
+        *,
+        name: str,
+        dimensions: int,
+        api_key: str | None = None,
+        replicas: int = 1,
+        alias: str | None = None,
+    ) -> "WeaviateStore":
+        """Connect; open or create the collection.
+
+        Args:
+            alias: another name that shall lead to the collection.
+
+        Raises:
+            StoreMismatch: the collection was made otherwise, or changed by hand.
+            ConfigurationError: the key is refused, or the server is too old.
+            StoreUnavailable: the server cannot be used at the moment.
+        """
+        await asyncio.to_thread(__import__, "weaviate")
+        client = await weaviate_open.connect(address, api_key)
+        place = CollectionPlace(name, replicas, alias)
+        try:
+            opened = await weaviate_open.open_collection(client, name, replicas=replicas)
+            store = cls(client, place, opened, dimensions)
+            await store._check_dimensions()
+            await weaviate_open.point(client, place)
+        except BaseException:
+            await client.close()
+            raise
+        return store
+
+    async def upsert(self, rows: Sequence[Row]) -> None:
+        good, bad = checks.vet(rows, self.dimensions)
+        for batch in weaviate_rows.batches(good, ROWS_PER_CALL, BYTES_PER_CALL):
+            bad |= await self._insert(batch)
+        if bad:
+            raise checks.refusal(bad)
+
+    async def delete(self, ids: Collection[str]) -> None:
+        for batch in checks.slices(_objects(ids), IDS_PER_CALL):
+            await self._rows.delete(batch)
+
+    async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
+        keys = {weaviate_rows.encoded(key): key for key in documents}
+        found: dict[str, set[str]] = {key: set() for key in documents}
+        columns = ("row_id", "doc_key", "born")
+        async for row in self._rows.among("doc_key", sorted(keys), columns):
+            key = keys.get(row.properties["doc_key"])
+            if key is not None and row.properties["born"] <= documents[key]:
+                found[key].add(row.properties["row_id"])
+        return {key: frozenset(ids) for key, ids in found.items()}
+
+    async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
+        lost, known = await self._searching.unsearchable(probes)
+        self._note({probe.id for probe in probes}, known)
+        return lost
+
+    async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
+        asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
+        if not asks or limit < 1 or rest is None:
+            return []
+        most = min(limit, MOST_FOUND)
+        found = await self._rows.near(vector, most, weaviate_rows.SHOWN, rest)
+        return [weaviate_rows.to_hit(one.properties, _cosine(one.distance)) for one in found]
+
+    async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
+        query, rest = checks.clean_query(text), checks.possible(where)
+        if not weaviate_rows.asks(query) or limit < 1 or rest is None:
+            return []
+        most = min(limit, MOST_FOUND)
+        found = await self._rows.keywords(query, most, weaviate_rows.SHOWN, rest)
+        return [weaviate_rows.to_hit(one.properties, one.score) for one in found]
+
+    async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
+        found: dict[str, Hit] = {}
+        for batch in checks.slices(_objects(ids), IDS_PER_CALL):
+            for one in await self._rows.by_ids(batch, weaviate_rows.SHOWN):
+                hit = weaviate_rows.to_hit(one.properties, 0.0)
+                found[hit.id] = hit
+        return found
+
+    async def count(self) -> int:
+        return await self._rows.count()
+
+    async def digests(self) -> Mapping[str, Digest]:
+        """See the port; a row that the vector index will not know is damaged, too."""
+        return await self._sweeping.digests()
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        return await self._sweeping.holdings(buckets)
+
+    async def lag_s(self) -> float:
+        return await weaviate_lag.lag_s(self._client, self._rows.name)
+
+    async def incarnation(self) -> str:
+        found = await weaviate_open.incarnation(self._client, self._place.name)
+        if found and found != weaviate_open.UNNAMED:
+            return found
+        opened = await weaviate_open.make_anew(self._client, self._place)
+        if opened.created:
+            self._missing.clear()
+        return opened.incarnation
+
+    async def maintain(self) -> None:
+        """Make a collection anew that somebody deleted; have rows indexed that are torn.
+
+        After a crash of the server, or a call that was cut off, rows that it did not acknowledge
+        may be there and never be found, and sending them again does not help. Only rows that were
+        asked for in vain are looked at.
+        """
+        if time.monotonic() - self._looked_at >= LOOK_S:
+            self._looked_at = time.monotonic()
+            await self.incarnation()
+        if not self._missing:
+            return
+        idle = await self._rows.queued() == 0
+        due = overdue(self._missing, time.monotonic(), idle=idle)
+        if not due:
+            return
+        self._note(due, await self._searching.indexed(due))
+        torn = [weaviate_rows.object_id(key) for key in due if key in self._missing]
+        await self._rows.write_again(await self._rows.alone(torn))
+        for key in due:
+            self._missing.pop(key, None)
+
+    async def close(self) -> None:
+        async with asyncio.timeout(CLOSE_S):
+            await self._client.close()
+
+    def _note(self, asked: Collection[str], known: Collection[str]) -> None:
+        """Remember since when rows are missing from the vector index."""
+        for key in known:
+            self._missing.pop(key, None)
+        now = time.monotonic()
+        for key in set(asked).difference(known):
+            if len(self._missing) < MISSING_MOST:
+                self._missing.setdefault(key, now)
+
+    async def _check_dimensions(self) -> None:
+        """Raises StoreMismatch where the index holds vectors of another length."""
+        found = await self._first_row()
+        if found and len(found[0].vector) != self.dimensions:
+            raise weaviate_schema.other_dimensions(len(found[0].vector), self.dimensions)
+
+    async def _first_row(self) -> Sequence[Found]:
+        """At most one row, once the collection answers: it may have been made this moment."""
+        for _ in range(TRIES_AT_START):
+            try:
+                return await self._rows.page(None, 1, ("row_id",))
+            except StoreUnavailable:
+                await asyncio.sleep(TRY_AGAIN_S)
+        return await self._rows.page(None, 1, ("row_id",))
+
+    async def _insert(self, rows: Sequence[Row]) -> frozenset[str]:
+        """Write rows; those that the server refuses once more, alone.
+
+        Returns:
+            The ids of rows that it refuses for what they hold.
+        """
+        messages = await self._rows.insert(rows)
+        again = [row for row in rows if row.id in messages]
+        alone: dict[str, str] = {}
+        for row in again:
+            alone |= await self._rows.insert([row])
+        return weaviate_answers.refused(alone)
+
+
+def overdue(missing: Mapping[str, float], now: float, *, idle: bool) -> list[str]:
+    """The rows that should have been indexed by now, at most so many as one call takes. Pure.
+
+    Args:
+        missing: since when each is known to be missing, on the clock of `now`, in seconds.
+        idle: no vector waits to be indexed.
+    """
+    patience_s = IDLE_S if idle else BUSY_S
+    return [key for key, since in missing.items() if now - since >= patience_s][:ROWS_PER_CALL]
+
+
+def _objects(ids: Collection[str]) -> list[str]:
+    """The object ids of rows, each once, in order."""
+    return sorted({weaviate_rows.object_id(key) for key in ids})
+
+
+def _cosine(distance: float) -> float:
+    return max(-1.0, min(1.0, 1.0 - distance))
