@@ -69,7 +69,7 @@ COMMANDS: Final = (
         "up",
         "index folders, then watch them",
         "instep up ./docs\ninstep up ./docs ./wiki --once --json",
-        "up:run",
+        "up.command:run",
         (
             arg("paths", nargs="*", metavar="PATH", help="folders; default: those of instep.toml"),
             arg("--source", metavar="NAME", help="name for the folder as a source"),
@@ -88,7 +88,7 @@ COMMANDS: Final = (
         "INSTEP_BUS__URL=nats://nats:4222 instep run indexer       # waits for it, in any order\n"
         "INSTEP_HEALTH__HOST=0.0.0.0 INSTEP_HEALTH__PORT=9464 instep run embedder\n"
         "curl localhost:9464/livez; curl localhost:9464/readyz; curl localhost:9464/metrics",
-        "up:run_services",
+        "up.command:run_services",
         (
             arg(
                 "services",
@@ -104,7 +104,7 @@ COMMANDS: Final = (
         "search the index",
         'instep search "how do I rotate a key" -n 3 --explain\n'
         'instep search backup --filter "source:docs -path:old/"',
-        "search:run",
+        "commands.search:run",
         (
             arg("query", nargs="+", metavar="Q", help="the question"),
             arg("-n", "--limit", type=int, metavar="N", help="at most so many documents"),
@@ -120,7 +120,7 @@ COMMANDS: Final = (
         "status",
         "show how far the index is behind",
         "instep status\ninstep status --watch\ninstep status --pending",
-        "status:run",
+        "commands.status:run",
         (
             flag("--watch", help="show it again every second"),
             flag("--pending", help="list the documents that are not searchable yet"),
@@ -130,7 +130,7 @@ COMMANDS: Final = (
         "show",
         "show one document: state, reason, times, chunks",
         "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
-        "show:run",
+        "commands.show:run",
         (
             arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
             flag("--chunks", help="with the text of its chunks"),
@@ -142,7 +142,7 @@ COMMANDS: Final = (
         "instep publish notes.md --source inbox --wait 10\n"
         "echo '# Hello' | instep publish - --source inbox --path hello.md\n"
         "instep publish changes.jsonl --jsonl --source inbox",
-        "publish:run",
+        "publish.command:run",
         (
             arg("files", nargs="+", metavar="FILE", help="- is standard input"),
             arg("--source", required=True, metavar="S", help="source of the documents"),
@@ -161,7 +161,7 @@ COMMANDS: Final = (
         "failures",
         "list refused and failed documents, and how to mend them",
         "instep failures\ninstep failures --code encrypted\ninstep failures dismiss d_17",
-        "failures:run_list",
+        "commands.failures:run_list",
         (
             arg("--source", default="", metavar="S", help="only of this source"),
             arg("--code", default="", metavar="C", help="only with this reason"),
@@ -176,7 +176,7 @@ COMMANDS: Final = (
                 "dismiss",
                 "stop listing failures; nothing leaves the index",
                 "instep failures dismiss d_17\ninstep failures dismiss --all --dry-run",
-                "failures:run_dismiss",
+                "commands.failures:run_dismiss",
                 (*_CHOOSE, flag("--yes", help="do not ask")),
             ),
         ),
@@ -185,27 +185,27 @@ COMMANDS: Final = (
         "retry",
         "try failed documents again",
         "instep retry f_k3vqm2tz\ninstep retry --code exhausted --path 'guide/*'",
-        "failures:run_retry",
+        "commands.failures:run_retry",
         _CHOOSE,
     ),
     Command(
         "removals",
         "list removals that wait for your decision",
         "instep removals\ninstep removals approve docs\ninstep removals reject docs",
-        "holds:run_list",
+        "commands.removals:run_list",
         actions=(
             Command(
                 "approve",
                 "take the documents out of the index",
                 "instep removals approve docs",
-                "holds:run_approve",
+                "commands.removals:run_approve",
                 _WAITING,
             ),
             Command(
                 "reject",
                 "leave the documents in the index until their files are back",
                 "instep removals reject docs",
-                "holds:run_reject",
+                "commands.removals:run_reject",
                 _WAITING,
             ),
         ),
@@ -214,7 +214,7 @@ COMMANDS: Final = (
         "validate",
         "compare the index with the ledger, and ask sample questions",
         "instep validate\ninstep validate --queries golden.jsonl",
-        "validate:run",
+        "commands.validate:run",
         (
             arg("--batch", metavar="B", help="only this batch"),
             arg("--source", default="", metavar="S", help="source of the batch"),
@@ -226,7 +226,7 @@ COMMANDS: Final = (
         "show the outcome of a batch and of its checks",
         "instep report\ninstep report last --source docs --html report.html\n"
         "instep report --list\ninstep report --history --source docs",
-        "report:run",
+        "commands.report:run",
         (
             arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; default: last"),
             arg("--source", default="", metavar="S", help="only of this source"),
@@ -240,7 +240,7 @@ COMMANDS: Final = (
         "sweep",
         "compare files, ledger and store, and repair",
         "instep sweep\ninstep sweep --dry-run",
-        "sweep:run",
+        "commands.sweep:run",
         (
             flag("--dry-run", help="change nothing"),
             arg(
@@ -257,14 +257,14 @@ COMMANDS: Final = (
         "doctor",
         "check settings, data folder, bus, store, model and sources",
         "instep doctor\ninstep doctor --format json",
-        "doctor:run",
+        "commands.doctor:run",
         (arg("--format", choices=("text", "json"), default="text", help="format of the report"),),
     ),
     Command(
         "settings",
         "show the settings in force, and their origins",
         "instep settings\ninstep settings --check instep.toml\ninstep settings --init",
-        "settings:run",
+        "commands.settings:run",
         (
             arg("--check", nargs="?", const="", metavar="FILE", help="list every fault of FILE"),
             flag("--schema", help="print the JSON Schema, for editors"),
@@ -275,7 +275,7 @@ COMMANDS: Final = (
         "provision",
         "create the streams and buckets of instep on the bus",
         "instep provision",
-        "up:run_provision",
+        "up.command:run_provision",
     ),
     Command(
         "keys",
@@ -283,7 +283,7 @@ COMMANDS: Final = (
         "instep keys ./keys\ninstep keys ./keys --source wiki --store /var/lib/nats\n"
         "nats-server -c ./keys/nats.conf\n"
         "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
-        "keys:run",
+        "commands.keys:run",
         (
             arg("folder", metavar="DIR", help="folder for keys and nats.conf; keys in it are kept"),
             arg(
@@ -310,7 +310,7 @@ COMMANDS: Final = (
         "contracts",
         "write the schemas of all events",
         "instep contracts\ninstep contracts --check",
-        "contracts:run",
+        "commands.contracts:run",
         (
             flag("--check", help="only compare; status 1 when a file differs"),
             arg("--out", default="docs/contracts", metavar="DIR", help="folder of the schemas"),
@@ -320,10 +320,10 @@ COMMANDS: Final = (
         "completion",
         "print a completion script for your shell",
         'eval "$(instep completion bash)"',
-        "completion:run",
+        "commands.completion:run",
         (arg("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),),
     ),
-    Command("version", "print the version", "instep version", "completion:run_version"),
+    Command("version", "print the version", "instep version", "commands.completion:run_version"),
 )
 
 OLD_WORDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {

@@ -74,7 +74,7 @@ def _run(argv: Sequence[str]) -> int:
         _say(name_of_today, exits.DONE)
     args = parse(argv)
     if args.version:
-        args.handler = "completion:run_version"
+        args.handler = "commands.completion:run_version"
     if args.handler is None:
         build().print_help()
         return exits.DONE

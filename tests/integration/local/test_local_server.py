@@ -30,7 +30,7 @@ pytestmark = pytest.mark.nats
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from services.local import DataFolder, Instance, LocalServer
+from services.host.nats_server.local import DataFolder, Instance, LocalServer
 from shared.settings import Bus
 
 async def main(path):

@@ -98,7 +98,7 @@ def test_what_stands_after_two_dashes_is_the_question():
 def test_options_stand_before_and_after_an_action(argv, source, ids):
     args = parse(argv)
 
-    assert (args.handler, args.source, args.ids) == ("failures:run_dismiss", source, ids)
+    assert (args.handler, args.source, args.ids) == ("commands.failures:run_dismiss", source, ids)
 
 
 def test_no_command_prints_the_help(capsys):
@@ -136,7 +136,13 @@ HEAVY = ("pydantic", "numpy", "nats", "rich", "asyncio", "aiohttp", "structlog",
 
 
 @pytest.mark.parametrize(
-    "module", ["main", "search", "status", "show", "failures", "holds", "validate"]
+    "module",
+    [
+        "main",
+        *map(
+            "commands.{}".format, ("search", "status", "show", "failures", "removals", "validate")
+        ),
+    ],
 )
 def test_what_everybody_waits_for_imports_nothing_heavy(module):
     code = (

@@ -9,6 +9,7 @@ from services.cli.options import Surroundings, common
 from services.cli.parser import parse
 from services.cli.up.live import LiveView
 from services.host.options import FolderArgument, Options, UpOptions
+from shared.domain.errors import ConfigurationError
 from shared.observe.progress import Progress
 
 
@@ -118,5 +119,5 @@ def test_the_key_is_read_from_its_file_and_a_missing_one_is_said(here):
 
     assert Options(**common(args(), Surroundings())).key() is None
     assert Options(**common(args(), around)).key() == "secret-of-many-letters"
-    with pytest.raises(Stop, match="nowhere"):
+    with pytest.raises(ConfigurationError, match="nowhere"):
         Options(**common(args(key_file="nowhere"), around)).key()

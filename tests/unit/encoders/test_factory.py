@@ -72,10 +72,15 @@ def test_the_packaged_model_runs_where_the_settings_and_the_machine_allow(
     monkeypatch, settings, gpu, chosen
 ):
     made = []
-    for name in ("openvino.OpenVinoEncoder", "sentence_transformers.SentenceTransformersEncoder"):
+    encoders = (
+        "minilm.openvino.OpenVinoEncoder",
+        "sentence_transformers.SentenceTransformersEncoder",
+    )
+    for name in encoders:
         kind = name.rsplit(".", 1)[-1]
         monkeypatch.setattr(
-            f"shared.encoders.{name}", lambda *args, kind=kind, **how: made.append((kind, how))
+            f"shared.encoders.local.{name}",
+            lambda *args, kind=kind, **how: made.append((kind, how)),
         )
     monkeypatch.setattr("shared.encoders.local.sentence_transformers.cuda_at_hand", lambda: gpu)
     load_backend(Embedding(**settings))

@@ -5,7 +5,7 @@ import sys
 
 COLLECTED = """
 import gc, sys
-from services.memory import set_aside
+from services.host.memory import set_aside
 
 class Node:
     def __init__(self):

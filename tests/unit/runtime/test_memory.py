@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(
 
 THREADS = """
 import ctypes, sys, threading
-from services.memory import tame_heap
+from services.host.memory import tame_heap
 
 libc = ctypes.CDLL(None)
 if sys.argv[1] == "few":
@@ -50,7 +50,7 @@ def test_all_threads_share_two_heaps():
 HOLES = """
 import ctypes
 from pathlib import Path
-from services.memory import hand_back
+from services.host.memory import hand_back
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -79,7 +79,7 @@ def test_what_is_free_between_what_is_used_is_handed_back():
 LARGE = """
 import ctypes, sys
 from pathlib import Path
-from services.memory import tame_heap
+from services.host.memory import tame_heap
 
 libc = ctypes.CDLL(None)
 if sys.argv[1] == "tame":
