@@ -26,7 +26,7 @@ from pathlib import Path
 
 from fleet import Fleet, Service, cpu_s, fleet, load
 
-from services.host.provisioning import wanted_generation
+from services.host.startup import wanted_generation
 from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.session import BusSession
 from shared.domain.events import Batch, Document, DocumentEnriched, PartRow

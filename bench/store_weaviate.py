@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.on_weaviate import server
 from bench.store import Maker
-from services.indexer.confirm import next_look_s
+from services.indexer.index import next_look_s
 from shared.ports import Probe, Row
 from shared.stores.weaviate.store import Address, WeaviateStore, collection_name
 

@@ -4,8 +4,7 @@ from services.enricher.enrich import Enrich
 from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.recut import Recut
-from services.enricher.sandbox.child import Allowed
-from services.enricher.sandbox.pool import ReadApart
+from services.enricher.sandbox.pool import Allowed, ReadApart
 from services.host.service import Part
 from services.host.wiring import Wiring, utc_now
 from shared.bus.session import BusSession

@@ -1,6 +1,7 @@
 """From a change to its pieces: load, extract, judge, cut.
 
-What is small and harmless is read here. All else is read apart, and cut in a thread.
+The enricher reads small and harmless documents itself. A child process reads all others, and a
+thread cuts them. A document whose text is not worth indexing is refused.
 """
 
 import asyncio
@@ -12,14 +13,35 @@ from typing import Final
 from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Extracted, too_large
+from services.enricher.formats.charset import MAX_DAMAGE
 from services.enricher.formats.extract import extract, format_of, is_harmless
 from services.enricher.parts import KeyedChunk, Prepared, check_rows
-from services.enricher.quality import judge
 from services.enricher.sandbox.protocol import Question
+from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
 from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
+
+
+def judge(extracted: Extracted, chunks: Sequence[Chunk]) -> DocumentRefused | None:
+    """Why the document is refused, or None.
+
+    `no_text`: nothing to embed. `too_large`: more rows than a ledger record holds.
+    `wrong_encoding`: more than MAX_DAMAGE of the characters are replacements of broken ones.
+    """
+    if not chunks:
+        return DocumentRefused("no_text", "there is no text to search; images alone are not read")
+    if len(chunks) > MAX_ROWS:
+        return too_large()
+    length = sum(len(block.text) for block in extracted.blocks)
+    broken = sum(block.text.count("\ufffd") for block in extracted.blocks)
+    if broken > max(1, length * MAX_DAMAGE):
+        return DocumentRefused(
+            "wrong_encoding", "many characters are broken; save the file as UTF-8"
+        )
+    return None
+
 
 SMALL_CHARS: Final = 16 * 1024
 """Below this cutting takes less time than handing it to a thread would delay others."""

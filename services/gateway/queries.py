@@ -7,7 +7,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Final, Protocol
 
-from services.gateway.documents import documents, failures, fixes
+from services.gateway.documents import documents, failures, reasons
 from services.gateway.documents import removals as holds
 from services.gateway.documents.documents import DOC_KEY
 from services.gateway.documents.receipts import read_receipt, receipt_answer, wait_for
@@ -156,8 +156,8 @@ class InstanceQueries:
             served=documents.settled_view(settled) if settled else None,
             pending=documents.pending_view(shown.pending) if shown.pending else None,
             newest=_newest_view(newest.readable) if newest and newest.readable else None,
-            why=fixes.why(at),
-            fix=fixes.fix(at, fixes.failure_id(key)),
+            why=reasons.why(at),
+            fix=reasons.fix(at, reasons.failure_id(key)),
             chunks=await self._chunks(key, settled.rows if settled else ())
             if request.chunks
             else None,

@@ -20,9 +20,8 @@ import structlog
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.memory import keep_small
 from services.host.nats_server.local import LocalServer
-from services.host.provisioning import provisioned
 from services.host.service import Loop, Part
-from services.host.startup import Stopped, Waits, patiently, unless, until_lost
+from services.host.startup import Stopped, Waits, patiently, provisioned, unless, until_lost
 from services.host.wiring import Wiring
 from shared.bus.access.connect import access_of
 from shared.bus.access.permissions import ADMIN, CLI

@@ -5,13 +5,12 @@ breaks otherwise (ARCHITECTURE.md, "The protocol"). The store needs no condition
 single-use, so a late upsert or a late delete can never hurt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import structlog
 
-from services.indexer.confirm import next_look_s, probes
 from shared.domain.errors import (
     LedgerConflict,
     MalformedEvent,
@@ -38,7 +37,26 @@ from shared.domain.ordering import (
     written,
 )
 from shared.observe.progress import Activity, Progress
-from shared.ports import Delivery, Entry, Ledger, Now, Publish, Row, VectorStore
+from shared.ports import Delivery, Entry, Ledger, Now, Probe, Publish, Row, VectorStore
+
+FIRST_LOOK_S = 0.02
+
+
+def probes(doc_key: str, wanted: Sequence[RowRef], in_hand: Mapping[RowRef, Row]) -> list[Probe]:
+    """All rows of the revision must be there; one that we hold the vector of is asked for by it.
+
+    Rows carried from an older revision were found by their own vector when they were new.
+    """
+    sample = next((ref for ref in wanted if ref in in_hand), None)
+    return [
+        Probe(ref.id(doc_key), in_hand[ref].vector if ref == sample else None) for ref in wanted
+    ]
+
+
+def next_look_s(age_s: float, longest_s: float) -> float:
+    """Seconds until the next look at the store: half the age so far, 20 ms at first."""
+    return min(longest_s, max(FIRST_LOOK_S, age_s / 2))
+
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ from services.producer.collect import CollectBodies
 from services.producer.publish_status import TellFolders
 from services.producer.removals.holds import FolderHolds
 from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.fs_events import Notices
 from services.producer.sources.folder.listing_store import KeptListing
-from services.producer.sources.folder.notices import Notices
 from services.producer.sources.folder.rules import Rules
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits

@@ -1,16 +1,115 @@
-"""When a watch looks at what: the whole folder, or paths that something happened to."""
+"""When a watch looks at what: the whole folder, or paths that something happened to.
+
+A file is read once it has come to rest. All times are seconds of one monotonic clock, but for the
+file's own time stamps.
+"""
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Collection, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from services.producer.retry_queue import Restless
 from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.settling import Settling
+from services.producer.sources.folder.listing import Stat
 from services.producer.sources.folder.snapshot import Unsettled
 from shared.domain.errors import BusUnavailable, TransientError
+
+PATIENCE_S: Final = 1.0
+"""A file that never comes to rest is read all the same after this long."""
+EMPTIED_S: Final = 0.25
+"""A file that has just become empty is being rewritten: it gets this much longer."""
+TOGETHER_S: Final = 0.005
+"""Files that come to rest within this time are looked at together."""
+RUSH: Final = 20
+RUSH_S: Final = 1.0
+"""Changes of so many files within this time are a rush."""
+WAVE_S: Final = 0.1
+"""Time from one look to the next during a rush. What goes through all stages together costs each
+of them, the bus and the store much less than the same files one by one."""
+
+
+class Settling:
+    """Paths that wait to be looked at."""
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._due: dict[str, float] = {}
+        self._first: dict[str, float] = {}
+        self._alone: dict[str, float] = {}
+        self._touched: OrderedDict[str, float] = OrderedDict()
+        """The last files that something happened to: one that is always busy is no rush."""
+        self._next_wave = -math.inf
+
+    def touch(self, files: Mapping[str, Stat | None], now: float, clock_ns: int) -> None:
+        """Something happened to these paths, together: a move is told as two of them.
+
+        Args:
+            files: each as it is now, or None when it is not there or not known.
+            clock_ns: the wall clock, for the age of a file's last change.
+        """
+        wait = max((self._wait(stat, clock_ns) for stat in files.values()), default=0.0)
+        for path, stat in files.items():
+            if stat is None:
+                self._alone.pop(path, None)  # it may be gone
+            self._touched.pop(path, None)
+            self._touched[path] = now
+            if len(self._touched) > RUSH:
+                self._touched.popitem(last=False)
+            latest = self._first.setdefault(path, now) + PATIENCE_S
+            due = min(now + wait, max(latest, now))
+            self._due[path] = max(due, self._alone.get(path, due))
+
+    def _wait(self, stat: Stat | None, clock_ns: int) -> float:
+        if stat is None:
+            return self._settle_s / 2
+        return self.rest_of(stat, clock_ns) + (EMPTIED_S if stat.size == 0 else 0.0)
+
+    def rest_of(self, stat: Stat, clock_ns: int) -> float:
+        """Seconds until the file has not changed for the settling time, never more than that."""
+        age_s = (clock_ns - stat.changed_ns) / 1e9
+        return min(self._settle_s, max(0.0, self._settle_s - age_s))
+
+    def longest_rest(self, files: Iterable[Stat | None], clock_ns: int) -> float:
+        """Seconds until every file of a listing has come to rest; 0 for none."""
+        return max((self.rest_of(stat, clock_ns) for stat in files if stat), default=0.0)
+
+    def again(self, paths: Collection[str], now: float, wait_s: float) -> None:
+        """Look at the paths once more, later; what happens to them may make it sooner."""
+        for path in paths:
+            self._due[path] = now + wait_s
+            self._first.setdefault(path, now)
+
+    def leave_alone(self, path: str, now: float, wait_s: float) -> None:
+        """Look at the path once more, and not before, whatever happens to it."""
+        self.again([path], now, wait_s)
+        self._alone[path] = now + wait_s
+
+    def is_left_alone(self, path: str) -> bool:
+        return path in self._alone
+
+    def take(self, now: float) -> list[str]:
+        """The paths that are due; they are forgotten here."""
+        due = [path for path, at in self._due.items() if at <= now + TOGETHER_S]
+        if now < self._next_wave or not any(self._due[path] <= now for path in due):
+            return []
+        if self._is_rush(now):
+            self._next_wave = now + WAVE_S
+        for path in due:
+            del self._due[path], self._first[path]
+            self._alone.pop(path, None)
+        return due
+
+    def _is_rush(self, now: float) -> bool:
+        return len(self._touched) == RUSH and now - min(self._touched.values()) <= RUSH_S
+
+    def next_due(self) -> float:
+        """When `take` has something; infinity when nothing waits."""
+        return max(self._next_wave, min(self._due.values(), default=math.inf))
+
 
 RETRY_S: Final = 1.0
 PEEKS: Final = 64

@@ -14,9 +14,8 @@ from services.validator.checkup import ValidateNow
 from services.validator.failures import Failure, RecordFailure
 from services.validator.observe import AskSamples, Observe
 from services.validator.sampling import Sampling
-from services.validator.sweep.filled import Filled
 from services.validator.sweep.sweep import Sweep
-from services.validator.sweep.sweeper import Sweeper
+from services.validator.sweep.sweeper import Filled, Sweeper
 from services.validator.validate import Validate
 from shared.bus.access.permissions import streams_of
 from shared.bus.admin.provision import ask, provision

@@ -14,8 +14,7 @@ from nats.js import JetStreamContext
 
 from shared.bus.access.connect import Access, broker_arguments, checked, is_plain, refusal
 from shared.bus.access.denials import watch
-from shared.bus.delivery.consume import Consumer, Decode, Handler, T
-from shared.bus.delivery.counts import Counts
+from shared.bus.delivery.consume import Consumer, Counts, Decode, Handler, T
 from shared.bus.delivery.decode import decode
 from shared.bus.delivery.gate import Gate
 from shared.bus.jetstream.publish import JetPublisher
@@ -142,7 +141,7 @@ class BusSession:
         """Give the stage's events to a handler, which returns the events that follow.
 
         What it returns is stored before the message is acknowledged; what it raises goes to
-        `shared.bus.delivery.settle`. The next `start` begins it.
+        `shared.bus.delivery.outcome`. The next `start` begins it.
 
         Args:
             lane: the stage is delivered the messages of both; those of the other one are not

@@ -154,7 +154,7 @@ class Stage(Generic[E]):
     replicas: int = 8
     """Replicas that `max_ack_pending` leaves room for."""
     paced: bool = False
-    """Hold no more than what was done lately (`shared.bus.delivery.pace`): others may be idle."""
+    """Hold no more than what was done lately (`shared.bus.delivery.pull`): others may be idle."""
     bulk: "Stage[E] | None" = None
     """The consumer of what can wait (`shared.domain.priority`); this one is for what is express."""
     takes: Literal["submissions", "changes", "parts", "results", "letters"] = "parts"

@@ -23,7 +23,7 @@ from shared.observe.progress import Progress
 from shared.ports import Delivery, Digest, Filter, Holding, Probe, Row, Vector, VectorStore
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance.store import LanceStore
-from shared.stores.lance.upkeep import MANY_COMMITS
+from shared.stores.lance.table import MANY_COMMITS
 from shared.stores.memory import MemoryStore
 
 DIMENSIONS = 8

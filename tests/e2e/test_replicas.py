@@ -14,7 +14,7 @@ import pytest
 from instep_process import wait_until
 from services_alone import Page, Service, Services, get
 
-from shared.bus.delivery.pace import LATELY_S, LEAST
+from shared.bus.delivery.pull import LATELY_S, LEAST
 
 pytestmark = pytest.mark.nats
 DEVICE_MS = 200

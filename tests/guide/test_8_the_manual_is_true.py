@@ -23,7 +23,7 @@ from services.validator.validate import LAST_LOOK_S, SECOND_LOOK_S
 from shared.batches.history import KEPT_IN_ALL, KEPT_PER_SOURCE
 from shared.batches.reports import MOST_BYTES
 from shared.bus.admin.configs import BODIES_BYTES
-from shared.bus.delivery.settle import PATIENCE_S
+from shared.bus.delivery.outcome import PATIENCE_S
 from shared.domain.events import DocumentSubmitted, Receipt
 from shared.domain.ids import MAX_PATH_BYTES
 from shared.domain.ordering import MAX_ROWS

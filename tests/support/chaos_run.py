@@ -30,7 +30,7 @@ from chaos_witness import Echo, Searcher
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from services.host.provisioning import wanted_generation
+from services.host.startup import wanted_generation
 from shared.domain.errors import InstepError
 from shared.settings import Embedding, Settings
 

@@ -345,10 +345,10 @@ def _others() -> dict[str, Callable[[str], object]]:
     from services.gateway.search.search import highlights
     from services.producer.sources.folder.rules import Rules
     from services.producer.submissions import submission
-    from shared.bus.delivery.dead_letter import outgoing
+    from shared.bus.delivery.dead_letters import outgoing
     from shared.domain.events import SubmittedChunk
     from shared.settings import Chunking
-    from shared.stores.weaviate.errors import fault_of
+    from shared.stores.weaviate.answers import fault_of
 
     def headings(text: str) -> object:
         text = text[:DOCUMENT_CHARS]

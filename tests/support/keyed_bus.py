@@ -21,8 +21,8 @@ import nkeys
 
 from services.cli.commands import keys
 from services.host.options import Options
-from services.host.provisioning import provisioned, wanted_generation
 from services.host.runtime import Connection, Shutdown, serve, wired
+from services.host.startup import provisioned, wanted_generation
 from services.host.wiring import Wiring
 from shared.bus.access.connect import access_of
 from shared.bus.session import BusSession

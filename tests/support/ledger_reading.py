@@ -3,7 +3,7 @@
 from collections import Counter
 
 from services.gateway.documents.documents import moment
-from services.gateway.documents.fixes import failure_id
+from services.gateway.documents.reasons import failure_id
 from services.gateway.status.ledger_index import LedgerIndex
 from services.gateway.status.status import WINDOW_S, Board
 from shared.domain.ids import doc_key

@@ -14,8 +14,8 @@ from memory_ledger import MemoryLedger
 from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
 from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.fs_events import Notices
 from services.producer.sources.folder.listing_store import KeptListing
-from services.producer.sources.folder.notices import Notices
 from services.producer.sources.folder.rules import Rules
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch

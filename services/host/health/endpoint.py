@@ -1,20 +1,96 @@
 """/livez, /readyz and /metrics of a process, on a small port of its own.
 
-It listens before anything else is there, so that a process that waits for the bus can say so, and
-until the end, so that one that drains can say that, too.
+The endpoint listens before anything else is there, so that a process that waits for the bus can
+say so, and until the end, so that one that drains can say that, too. `/metrics` reads each number
+where its owner keeps it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
 
 import structlog
 from aiohttp import hdrs, web
 
 from services.host.health.vitals import Vitals
 from services.host.http_server import LimitedRunner
-from shared.domain.errors import ConfigurationError
+from services.host.wiring import MODEL, Wiring
+from shared.bus.delivery.consume import Consumer
+from shared.bus.monitor.flow import waiting
+from shared.domain.errors import BusUnavailable, ConfigurationError
+from shared.domain.services import lanes, stages
+from shared.domain.topology import Stage
+from shared.encoders.coalesce import CoalescingEncoder
 from shared.observe.health import HealthCheck, alive, passed, ready
+from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers
 from shared.settings import Health
+
+BACKLOG_WITHIN_S: Final = 1.0
+"""How long a scrape waits for the bus; then it goes without the backlog."""
+
+
+async def sample(vitals: Vitals) -> MetricsSnapshot:
+    """What `shared.observe.metrics` renders."""
+    is_ready, services = passed(ready(vitals.sight())), " ".join(vitals.names)
+    wiring = vitals.wiring
+    if wiring is None:
+        return MetricsSnapshot(version("instep"), services, is_ready)
+    return MetricsSnapshot(
+        version=version("instep"),
+        services=services,
+        ready=is_ready,
+        generation=wiring.generation.id,
+        model=wiring.generation.model,
+        connected=wiring.session.client.is_connected,
+        reconnects=wiring.session.reconnects,
+        stages={name: _numbers(one) for name, one in vitals.consumers().items()},
+        backlog=await _backlog(wiring, everything="gateway" in vitals.names),
+        progress=wiring.progress,
+        device=_device(wiring),
+    )
+
+
+async def _backlog(wiring: Wiring, *, everything: bool) -> dict[str, int]:
+    """Of the stages of this process, or of the whole flow; nothing while the bus is away."""
+    session, generation = wiring.session, wiring.generation.id
+    seen: list[Stage[Any]] = [one.stage for one in session.stages.values()]
+    if everything:
+        known = {stage.name for stage in seen}
+        seen += [lane for lane in lanes(stages(generation)) if lane.name not in known]
+    if not session.client.is_connected:
+        return {}
+    try:
+        async with asyncio.timeout(BACKLOG_WITHIN_S):
+            found = await waiting(session.js, seen)
+    except (BusUnavailable, TimeoutError):
+        return {}
+    return {name.removesuffix(f"_{generation}"): many for name, many in found.items()}
+
+
+def _numbers(consumer: Consumer[Any]) -> StageNumbers:
+    counts, pull = consumer.counts, consumer.pull
+    return StageNumbers(
+        done=counts.acked,
+        retried=counts.retried,
+        buried=counts.buried,
+        in_hand=pull.held,
+        restarts=pull.stalls,
+        seconds=counts.seconds,
+        waited=counts.waited,
+    )
+
+
+def _device(wiring: Wiring) -> DeviceNumbers | None:
+    encoder = wiring.built(MODEL)
+    if not isinstance(encoder, CoalescingEncoder):
+        return None
+    seen = encoder.counters
+    return DeviceNumbers(
+        seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens, seen.lost
+    )
+
 
 log = structlog.get_logger()
 
@@ -29,7 +105,7 @@ def health_app(vitals: Vitals) -> web.Application:
         return _told("ready", ready(vitals.sight()))
 
     async def metrics(request: web.Request) -> web.Response:
-        from services.host.health.metering import sample  # its library loads when somebody asks
+        from services.host.health.endpoint import sample  # its library loads when somebody asks
         from shared.observe.metrics import render
 
         text, kind = render(await sample(vitals), request.headers.get(hdrs.ACCEPT, ""))

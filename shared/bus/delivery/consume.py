@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
@@ -23,19 +23,34 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig
 
-from shared.bus.delivery.counts import Counts
-from shared.bus.delivery.dead_letter import bury
+from shared.bus.delivery.dead_letters import bury
 from shared.bus.delivery.failure_notes import ACCUSED, Ended, Known, Trouble, name_of
 from shared.bus.delivery.gate import Gate
 from shared.bus.delivery.notes_bucket import Troubles
-from shared.bus.delivery.outcome import Verdict, after, before
+from shared.bus.delivery.outcome import Ack, Bury, Retry, Verdict, after, before, one_line
 from shared.bus.delivery.pull import Pull
-from shared.bus.delivery.settle import Ack, Bury, Retry, one_line
 from shared.bus.jetstream.reading import stored_us
 from shared.domain.errors import BusUnavailable, InstepError
 from shared.domain.events import Event
 from shared.domain.topology import Stage
+from shared.observe.distribution import HANDLING_S, WAITING_S, Distribution
 from shared.ports import Delivery, Publish
+
+
+@dataclass(slots=True)
+class Counts:
+    """Deliveries of one stage by their end, since the process started."""
+
+    acked: int = 0
+    retried: int = 0
+    buried: int = 0
+    passed: int = 0
+    """Acknowledged without being opened, beside those: the consumer of another stage has them."""
+    seconds: Distribution = field(default_factory=lambda: Distribution(HANDLING_S))
+    """From the start of a delivery to its settlement."""
+    waited: Distribution = field(default_factory=lambda: Distribution(WAITING_S))
+    """From the first storing of a message to the start of its first delivery, in seconds."""
+
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The dead letters: list, drop, record, and catch what the server gave up by itself.
+"""The dead letters: move a message there, list, dismiss, and record what the server gave up itself.
 
 Nothing here sends a part again: a document is repaired by submitting its newest change anew.
 """
@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -16,13 +16,88 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 from pydantic import ValidationError
 
-from shared.bus.delivery.dead_letter import DEAD_LETTERS, Origin, outgoing
-from shared.bus.jetstream.publish import store
-from shared.bus.jetstream.reading import scan
+from shared.bus.delivery.outcome import MAX_REASON_CHARS
+from shared.bus.jetstream.publish import HEADER_ROOM_BYTES, Outgoing, store
+from shared.bus.jetstream.reading import scan, stored_us
 from shared.domain.change_codec import check_identity
 from shared.domain.errors import GARBAGE, BusUnavailable, MalformedEvent
 from shared.domain.events import Batch, Document, Event
+from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 from shared.ports import DeadLetter, Delivery
+
+DEAD_LETTERS: Final = "DLQ"
+MAX_NAMED_BYTES: Final = 8 * KB
+"""Of a document or a batch in the headers; a path of 1,024 bytes may need 6 KB when escaped."""
+
+
+async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) -> None:
+    """Publish to `dlq.<stream>.<consumer>`, wait for the acknowledgement, only then `term`.
+
+    Raises:
+        BusUnavailable: it is not in the dead letters and still unacknowledged: it comes back.
+    """
+    seen = message.metadata
+    if seen.stream != DEAD_LETTERS:  # what buries the buried would go round for ever
+        letter = outgoing(
+            Origin(seen.stream, seen.consumer, seen.sequence.stream, stored_us(message.reply)),
+            subject=message.subject,
+            data=message.data,
+            headers={
+                "Dlq-Deliveries": str(seen.num_delivered),
+                "Dlq-Code": code,
+                "Dlq-Reason": " ".join(reason.split())[:MAX_REASON_CHARS],
+            },
+        )
+        await store(js, letter)
+    await message.term()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which message a dead letter is of, and who could not handle it.
+
+    stored_us: when the stream stored it (`reading.stored_us`): a stream that was made anew gives
+        the sequence again, and the letter must not be taken for the earlier one.
+    """
+
+    stream: str
+    consumer: str
+    sequence: int
+    stored_us: int
+
+    @property
+    def message_id(self) -> str:
+        return f"dlq:{self.stream}:{self.consumer}:{self.sequence}:{self.stored_us}"
+
+
+def outgoing(origin: Origin, *, subject: str, data: bytes, headers: dict[str, str]) -> Outgoing:
+    """The dead letter of a message; a body that leaves no room for the headers stays behind."""
+    fits = len(data) + HEADER_ROOM_BYTES <= MAX_MESSAGE_BYTES
+    return Outgoing(
+        stream=DEAD_LETTERS,
+        subject=f"dlq.{origin.stream}.{origin.consumer}",
+        data=data if fits else b"",
+        message_id=origin.message_id,
+        headers={
+            "Dlq-Subject": subject,
+            "Dlq-Seq": str(origin.sequence),
+            "Dlq-Size": str(len(data)),
+            "Dlq-Document": _named(data, "document"),
+            "Dlq-Batch": _named(data, "batch"),
+            **headers,
+        },
+    )
+
+
+def _named(data: bytes, field: str) -> str:
+    """An object of the event as a header, so that a list of letters needs no bodies; else ""."""
+    try:
+        told: Any = json.loads(data)[field]
+    except GARBAGE:
+        return ""
+    text = json.dumps(told) if isinstance(told, dict) else ""
+    return text if len(text) <= MAX_NAMED_BYTES else ""
+
 
 OnDead = Callable[[DeadLetter], Awaitable[Sequence[Event]]]
 
@@ -174,12 +249,12 @@ def _letter(
         sequence=sequence,
         document=_changed(headers, data, sequence, at)
         if stream == "DOCS"
-        else _document(_named(headers, "Document", data)),
+        else _document(_told_of(headers, "Document", data)),
         code=headers.get("Dlq-Code", "unknown"),
         reason=headers.get("Dlq-Reason", ""),
         deliveries=_number(headers, "Dlq-Deliveries"),
         at=at,
-        batch=_batch(_named(headers, "Batch", data)),
+        batch=_batch(_told_of(headers, "Batch", data)),
     )
 
 
@@ -189,7 +264,7 @@ def _number(headers: Mapping[str, str], name: str) -> int:
     return number if number < _MOST else 0
 
 
-def _named(headers: Mapping[str, str], field: str, data: bytes) -> object:
+def _told_of(headers: Mapping[str, str], field: str, data: bytes) -> object:
     """What the letter says about its document or batch: in a header, or in the event itself."""
     try:
         if told := headers.get(f"Dlq-{field}"):
@@ -223,7 +298,7 @@ def _changed(
     the path is empty.
     """
     *_, source, key = ["", *headers.get("Dlq-Subject", "").split(".")]
-    told = _document(_named(headers, "Document", data))
+    told = _document(_told_of(headers, "Document", data))
     if told is not None and (told.source, told.doc_key) == (source, key):
         with contextlib.suppress(MalformedEvent):
             check_identity(told)

@@ -1,21 +1,153 @@
-"""What a delivery adds to what is known of its message, and what becomes of it. Pure."""
+"""The outcome of a delivery: from what its handler raised to what JetStream is told. Pure.
 
-from dataclasses import replace
+`judge` adds the delivery to the notes about its message, and `settle` decides.
+"""
+
+import re
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from shared.bus.delivery.failure_notes import Known
-from shared.bus.delivery.settle import (
-    LONGEST_RETRY_S,
-    Ack,
-    Bury,
-    Retry,
-    Tried,
-    backoff_s,
-    poison,
-    settle,
+from shared.bus.delivery.failure_notes import LIVES, Known
+from shared.domain.errors import (
+    ConfigurationError,
+    DocumentRefused,
+    InstepError,
+    NotYetIndexed,
+    PermanentError,
+    TransientError,
 )
-from shared.domain.errors import NotYetIndexed
 from shared.domain.topology import RECORDER, Stage
+
+FIRST_RETRY_S: Final = 0.5
+GROWTH: Final = 4.0
+LONGEST_RETRY_S: Final = 60.0
+FIRST_POLL_S: Final = 0.1
+FEWEST_POLLS: Final = 3
+"""However short the patience is."""
+FEWEST_ATTEMPTS: Final = 3
+PATIENCE_S: Final = 900.0
+"""How long a busy device or a store that is away may last before its messages are dead letters."""
+LONGEST_GAP_S: Final = 2 * LONGEST_RETRY_S
+"""Most that a failure adds to the time of failing: a clock that jumps must not end the patience."""
+MAX_REASON_CHARS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Done: what follows from the event is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Deliver again, not sooner than `after_s` seconds from now."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """No retry can help: to the dead letters, under a stable `code`."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried so far, the delivery that has just ended included."""
+
+    polls: int = 0
+    """Deliveries that found rows not searchable yet."""
+    polled_s: float = 0.0
+    """What they took, with the pauses between them."""
+    failures: int = 0
+    """Deliveries whose handler raised; polls are none."""
+    failing_s: float = 0.0
+    """Since the first of the failures."""
+
+
+def poison(killed: int) -> Bury | None:
+    """Whether a message is buried unopened: it ended the processes that opened it.
+
+    Args:
+        killed: how often it was opened without an outcome.
+    """
+    if killed < LIVES:
+        return None
+    return Bury("poison", f"the process that worked on it died, {killed} times")
+
+
+def settle(
+    error: Exception | None, tried: Tried, *, attempts: int | None, patience_s: float | None
+) -> Ack | Retry | Bury:
+    """Decide what follows a delivery.
+
+    Args:
+        error: what the handler raised; None: it returned, and its events are stored.
+        attempts: failures after which the stage gives up; None: only `patience_s` ends it.
+        patience_s: how long a message is polled for, and how long it is tried while what it meets
+            may pass by itself; None: `PATIENCE_S`, or for ever where `attempts` is None too.
+    """
+    if error is None:
+        return Ack()
+    if isinstance(error, PermanentError | DocumentRefused):
+        return Bury(code_of(error), one_line(error))
+    if isinstance(error, NotYetIndexed):
+        if _polled_long_enough(tried, patience_s):
+            waited = f"not searchable after {tried.polled_s:.0f} s"
+            return Bury("not_searchable", f"{waited}: {one_line(error)}")
+        after_s = backoff_s(tried.polls, FIRST_POLL_S)
+    else:
+        if _tried_enough(error, tried, attempts, patience_s):
+            times = f"{tried.failures} failures in {tried.failing_s:.0f} s"
+            return Bury("exhausted", f"gave up after {times}: {one_line(error)}")
+        after_s = backoff_s(tried.failures)
+    asked_s = error.after_s if isinstance(error, TransientError) else None
+    return Retry(after_s if asked_s is None else asked_s)
+
+
+def _polled_long_enough(tried: Tried, patience_s: float | None) -> bool:
+    enough = tried.polls >= FEWEST_POLLS
+    return patience_s is not None and tried.polled_s >= patience_s and enough
+
+
+def _tried_enough(
+    error: Exception, tried: Tried, attempts: int | None, patience_s: float | None
+) -> bool:
+    """A fault of our own is given up after some attempts; what may pass by itself is given time.
+
+    A store or a device that is away for minutes must not turn a whole queue into dead letters.
+    """
+    if attempts is None and patience_s is None:
+        return False
+    if tried.failures < (attempts or FEWEST_ATTEMPTS):
+        return False
+    may_pass = attempts is None or isinstance(error, TransientError | ConfigurationError)
+    failing_s = min(tried.failing_s, tried.failures * LONGEST_GAP_S)
+    return not may_pass or failing_s >= (PATIENCE_S if patience_s is None else patience_s)
+
+
+def backoff_s(times: int, first_s: float = FIRST_RETRY_S) -> float:
+    """Seconds before the next delivery: `first_s`, then four times as long each time, to 60."""
+    return float(min(LONGEST_RETRY_S, first_s * GROWTH ** min(max(times, 1) - 1, 20)))
+
+
+def code_of(error: Exception) -> str:
+    """The stable code of an error, e.g. `malformed_event`."""
+    if isinstance(error, DocumentRefused):
+        return error.code
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def one_line(error: Exception | None) -> str:
+    """What may be shown of an error: our own words, and of foreign ones the type only.
+
+    A library may quote the document in its message; ours never do.
+    """
+    ours = isinstance(error, InstepError | ConfigurationError)
+    text = f"{type(error).__name__}: {error}" if ours else type(error).__name__
+    return " ".join(text.split())[:MAX_REASON_CHARS]
+
 
 Verdict = Ack | Retry | Bury
 

@@ -3,6 +3,13 @@
 FastStream's own loop waits for the slowest of a batch, notices neither a deleted consumer nor a
 closed connection, and drops what it had fetched when it stops. This one keeps messages at hand,
 asks for more meanwhile, and gives back what it will not handle.
+
+`Pace` says how many messages a process holds; it is pure. What one replica holds, no other can
+handle: at the end of a backlog that is idle time of others, and after a death the server delivers
+it again. But messages may be small, and many of them fill one call of the device. So a process
+holds about as many as it has lately handled. Where a call takes long, that alone would keep it
+small for ever, so messages that end at one moment count as one shared call, and three times as
+many are held: one call is under way, the next is at hand, and it may be larger.
 """
 
 import asyncio
@@ -11,6 +18,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import takewhile
 from typing import Any, Final
 
 import structlog
@@ -19,9 +27,50 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 
-from shared.bus.delivery.pace import Pace
 from shared.domain.errors import BusUnavailable, ConfigurationError
 from shared.domain.topology import MB, Stage
+
+LATELY_S: Final = 2.0
+LEAST: Final = 8
+"""Messages held however slow they are: the next must be there when one has ended."""
+
+MOMENT_S: Final = 0.1
+"""Messages that end within it may have shared a call of the device."""
+CALLS_HELD: Final = 3
+
+
+class Pace:
+    """Messages done lately.
+
+    Args:
+        most: messages ever held.
+        paced: otherwise it is always `most`.
+    """
+
+    def __init__(self, most: int, *, paced: bool) -> None:
+        self._most = most
+        self._paced = paced
+        self._ended: deque[float] = deque(maxlen=most)
+        self._shared = 0
+        """Most that ended at one moment, lately."""
+        self._shared_at = 0.0
+
+    def end(self, now_s: float) -> None:
+        """A message is done."""
+        self._ended.append(now_s)
+        shared = sum(1 for _ in takewhile(lambda at: now_s - at <= MOMENT_S, reversed(self._ended)))
+        if shared >= self._shared or now_s - self._shared_at > LATELY_S:
+            self._shared, self._shared_at = shared, now_s
+
+    def room(self, now_s: float) -> int:
+        """Messages to be held now."""
+        while self._ended and now_s - self._ended[0] > LATELY_S:
+            self._ended.popleft()
+        if not self._paced:
+            return self._most
+        shared = self._shared if now_s - self._shared_at <= LATELY_S else 0
+        return min(self._most, max(LEAST, len(self._ended), CALLS_HELD * shared))
+
 
 log = structlog.get_logger(__name__)
 

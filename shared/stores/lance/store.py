@@ -23,7 +23,7 @@ from shared.stores import checks
 from shared.stores.lance import limits as lance_limits
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import sweep as lance_sweep
-from shared.stores.lance import upkeep as lance_upkeep
+from shared.stores.lance import table as lance_table
 from shared.stores.lance.limits import translated
 from shared.stores.lance.table import LanceTable
 
@@ -196,10 +196,8 @@ class LanceStore:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""
         async with self._upkeep:
             now = time.monotonic()
-            wear = lance_upkeep.Wear(
-                self._commits, now - self._written_at, now - self._compacted_at
-            )
-            if lance_upkeep.compaction_due(wear):
+            wear = lance_table.Wear(self._commits, now - self._written_at, now - self._compacted_at)
+            if lance_table.compaction_due(wear):
                 await self.compact()
                 await self._index()
 
@@ -246,10 +244,10 @@ class LanceStore:
             table = await self._table.now()
             names = [i.name for i in await table.list_indices() if i.columns == ["vector"]]
             rows = await table.count_rows()
-            built_for = max(map(lance_upkeep.rows_at_build, names), default=None)
-            if not lance_upkeep.index_due(rows, built_for, self._index_from):
+            built_for = max(map(lance_table.rows_at_build, names), default=None)
+            if not lance_table.index_due(rows, built_for, self._index_from):
                 return
-            fresh = lance_upkeep.index_name(rows)
+            fresh = lance_table.index_name(rows)
             config: Any = IvfSq(distance_type="cosine")  # missing in the type of `config`
             await table.create_index("vector", config=config, name=fresh, replace=True)
             for name in names:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from shared.domain.errors import StoreUnavailable
-from shared.stores.weaviate.errors import sorted_error
+from shared.stores.weaviate.answers import sorted_error
 
 CONNECT_S: Final = 10.0
 SCHEMA_S: Final = 30.0

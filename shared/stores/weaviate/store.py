@@ -10,6 +10,7 @@ sent. Where nobody listens, the client tries for a minute: every call here has i
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared.domain.errors import StoreUnavailable
@@ -21,17 +22,75 @@ from shared.stores.weaviate import lag as weaviate_lag
 from shared.stores.weaviate import open as weaviate_open
 from shared.stores.weaviate import rows as weaviate_rows
 from shared.stores.weaviate import schema as weaviate_schema
-from shared.stores.weaviate import searching as weaviate_searching
 from shared.stores.weaviate import sweep as weaviate_sweep
 from shared.stores.weaviate.answers import Found
-from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND
+from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND, at_once
 from shared.stores.weaviate.open import Address, CollectionPlace, OpenCollection
 from shared.stores.weaviate.schema import alias_name, collection_name
 
-__all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
-
 if TYPE_CHECKING:
     from weaviate import WeaviateAsyncClient
+
+
+NEIGHBOURS: Final = 20
+"""Rows among which a row has to be when it is asked for by its own vector."""
+FEW: Final = 2
+"""Rows that are asked for first: almost always the row itself is the first of them, and an answer
+costs by its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """Asks one collection, whose vectors have so many dimensions."""
+
+    rows: weaviate_calls.Collection
+    dimensions: int
+
+    async def unsearchable(self, probes: Sequence[Probe]) -> tuple[frozenset[str], set[str]]:
+        """Ids of the probes that a searcher would not find now, and of those that the index knows.
+
+        Proven for every probe: the vector index knows the row. Asked as a searcher asks, for
+        every probe with a vector: the plain search by it, without a filter (one with a filter
+        finds rows that a searcher does not yet), has the row among the nearest, or nothing but
+        rows of the same vector.
+        """
+        ids = {probe.id for probe in probes}
+        asked = {probe.id: probe for probe in probes if probe.vector is not None}
+        shown, known = await asyncio.gather(
+            self._found(asked.values(), FEW), self.indexed(ids - asked.keys())
+        )
+        doubted = asked.keys() - shown
+        known |= shown | await self.indexed(doubted)
+        shown |= await self._found([asked[key] for key in doubted & known], NEIGHBOURS)
+        return frozenset((ids - known) | (asked.keys() - shown)), known
+
+    async def indexed(self, ids: Collection[str]) -> set[str]:
+        """The ids of rows that the vector index knows."""
+        named = {weaviate_rows.object_id(key): key for key in ids}
+        known: set[str] = set()
+        for batch in checks.slices(sorted(named), IDS_PER_CALL):
+            known |= await self.rows.indexed(batch, weaviate_answers.any_vector(self.dimensions))
+        return {named[key] for key in known}
+
+    async def _found(self, probes: Collection[Probe], most: int) -> set[str]:
+        """Ids of the probes whose row is among the nearest to their vector.
+
+        Where all of `NEIGHBOURS` have that vector, the row may be one more of them.
+        """
+
+        async def finds(probe: Probe) -> bool:
+            if probe.vector is None or not checks.sound(probe.vector, self.dimensions):
+                return False
+            found = await self.rows.near(probe.vector, most, (), Filter())
+            same = {one.id for one in found if one.distance < checks.SAME}
+            return len(same) == NEIGHBOURS or weaviate_rows.object_id(probe.id) in same
+
+        found = await at_once(list(probes), finds)
+        return {probe.id for probe, is_found in zip(probes, found, strict=True) if is_found}
+
+
+__all__ = ["Address", "WeaviateStore", "alias_name", "collection_name"]
+
 
 ROWS_PER_CALL: Final = 256
 BYTES_PER_CALL: Final = 8 * 1024 * 1024
@@ -69,7 +128,7 @@ class WeaviateStore:
         self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
         self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
-        self._searching = weaviate_searching.Searching(self._rows, dimensions)
+        self._searching = Searching(self._rows, dimensions)
         self._missing: dict[str, float] = {}
 
     @classmethod

@@ -7,8 +7,15 @@ import pytest
 from nats.errors import ConnectionClosedError
 
 from shared.bus.admin.provision import ensure_consumer, provision
-from shared.bus.delivery.dead_letter import bury
-from shared.bus.delivery.dead_letters import drop, exhausted_of, letter_of, letters, mover, recorder
+from shared.bus.delivery.dead_letters import (
+    bury,
+    drop,
+    exhausted_of,
+    letter_of,
+    letters,
+    mover,
+    recorder,
+)
 from shared.bus.monitor.flow import capacities, unrecorded
 from shared.bus.session import BusSession
 from shared.domain.errors import PermanentError
@@ -119,7 +126,7 @@ async def test_the_same_change_may_die_in_two_generations(
 async def test_every_letter_is_recorded_even_when_recording_fails_at_first(
     provisioned, nats_url, open_session, part, eventually, monkeypatch
 ):
-    monkeypatch.setattr("shared.bus.delivery.settle.FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr("shared.bus.delivery.outcome.FIRST_RETRY_S", 0.01)
     calls = []
 
     async def on_dead(letter):

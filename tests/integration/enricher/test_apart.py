@@ -16,8 +16,7 @@ from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
-from services.enricher.sandbox.child import Allowed, ExtractionProcess
-from services.enricher.sandbox.pool import ReadApart
+from services.enricher.sandbox.pool import Allowed, ExtractionProcess, ReadApart
 from services.enricher.sandbox.protocol import Question
 from services.host.wiring import utc_now
 from shared.domain.errors import DocumentRefused, TransientError
@@ -294,7 +293,7 @@ async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
 def test_it_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
-        "from services.enricher.sandbox.child import Allowed, ExtractionProcess\n"
+        "from services.enricher.sandbox.pool import Allowed, ExtractionProcess\n"
         "from services.enricher.sandbox.protocol import Question\n"
         "async def main():\n"
         "    child = await ExtractionProcess.start(Allowed(2**29, 30.0))\n"

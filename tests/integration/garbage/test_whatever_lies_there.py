@@ -29,8 +29,7 @@ from services.producer.removals.held import HeldNote, about
 from services.producer.sources.folder.listing import Seen, Stat, shard_of
 from services.producer.sources.folder.listing_store import KeptListing
 from services.producer.sources.folder.snapshot import Body
-from services.validator.sweep.filled import PREFIX, SWEPT, Filled
-from services.validator.sweep.sweeper import Sweeper
+from services.validator.sweep.sweeper import PREFIX, SWEPT, Filled, Sweeper
 from shared.batches.history import History, _done, _line
 from shared.batches.members import BatchBook
 from shared.batches.reports import BatchReport, Documents

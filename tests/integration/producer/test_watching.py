@@ -12,9 +12,8 @@ from memory_kv import MemoryShelf
 from watched import Watched
 
 from services.producer.sources.folder.folder import Folder, SourceUnavailable
-from services.producer.sources.folder.fs_events import Hearing
-from services.producer.sources.folder.notices import Notices
-from services.producer.sources.folder.reading import content
+from services.producer.sources.folder.fs_events import Hearing, Notices
+from services.producer.sources.folder.snapshot import content
 from services.producer.sync import GROWS, RESTLESS
 from shared.domain.errors import BusUnavailable
 

@@ -12,7 +12,7 @@ from keyed_bus import KeyedServer, server_executable
 from nats.errors import Error as NatsError
 from ports import free_ports
 
-from services.host.provisioning import provisioned
+from services.host.startup import provisioned
 from shared.bus.access.connect import access_of, connect
 from shared.bus.access.permissions import inbox_of
 from shared.bus.session import BusSession

@@ -6,7 +6,7 @@ import pytest
 import trustme
 from keyed_bus import KeyedServer
 
-from services.host.provisioning import provisioned
+from services.host.startup import provisioned
 from shared.bus.access.connect import access_of, connect
 from shared.domain.errors import ConfigurationError
 

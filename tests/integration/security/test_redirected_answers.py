@@ -13,7 +13,7 @@ from keyed_bus import KeyedServer
 from nats.errors import Error as NatsError
 from subscribing import in_place
 
-from services.host.provisioning import wanted_generation
+from services.host.startup import wanted_generation
 from shared.bus.access.connect import access_of, connect
 from shared.bus.access.permissions import ADMIN, IDENTITIES, PUBLISHER, inbox_of, permissions
 from shared.bus.admin.provision import ask

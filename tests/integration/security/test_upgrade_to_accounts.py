@@ -12,7 +12,7 @@ from services.cli.publish.intake import send
 from services.cli.publish.submissions import Submission
 from services.gateway.operations import answer
 from services.host.assembly import faces
-from services.host.provisioning import provisioned
+from services.host.startup import provisioned
 from shared.bus.access.connect import access_of
 from shared.bus.admin.provision import ask
 from shared.bus.admin.server import ACCOUNT, BEFORE, DEFAULT_ACCOUNT

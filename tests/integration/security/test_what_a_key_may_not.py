@@ -8,8 +8,8 @@ from pathlib import Path
 import nats
 import pytest
 
-from services.host.provisioning import provisioned
 from services.host.runtime import Connection, Shutdown, wired
+from services.host.startup import provisioned
 from shared.bus.access.denials import watch
 from shared.bus.admin.provision import ask
 from shared.bus.jetstream.buckets import KvBucket

@@ -24,7 +24,7 @@ from shared.ports import Digest, Filter, Probe, Row, Vector
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import store as lance
 from shared.stores.lance import sweep as lance_sweep
-from shared.stores.lance import upkeep as lance_upkeep
+from shared.stores.lance import table as lance_upkeep
 from shared.stores.lance.store import LanceStore
 from shared.stores.lance.table import MARK
 

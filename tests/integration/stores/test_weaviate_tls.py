@@ -19,8 +19,8 @@ from shared.generation import Generation
 from shared.observe.progress import Progress
 from shared.ports import Row
 from shared.settings import Settings
+from shared.stores.weaviate.open import shake_hands
 from shared.stores.weaviate.store import Address, WeaviateStore
-from shared.stores.weaviate.tls import shake_hands
 
 DIMENSIONS = 8
 

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.bus.delivery.failure_notes import Known, Trouble
-from shared.bus.delivery.outcome import UNNOTED_POLLS, after, before
-from shared.bus.delivery.settle import Ack, Bury, Retry
+from shared.bus.delivery.outcome import UNNOTED_POLLS, Ack, Bury, Retry, after, before
 from shared.domain.errors import NotYetIndexed, TransientError
 from shared.domain.topology import ACCEPT, RECORDER, index_stage
 

@@ -1,6 +1,6 @@
 """How many messages a process holds: as many as it has lately done."""
 
-from shared.bus.delivery.pace import CALLS_HELD, LATELY_S, LEAST, Pace
+from shared.bus.delivery.pull import CALLS_HELD, LATELY_S, LEAST, Pace
 
 
 def test_without_a_pace_it_holds_all_it_may():

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from shared.bus.delivery.dead_letter import Origin, outgoing
+from shared.bus.delivery.dead_letters import Origin, outgoing
 from shared.bus.jetstream.publish import Outgoing, cloud_headers
 from shared.domain.events import Batch, BatchCompleted, Document, DocumentEnriched, DocumentIndexed
 from shared.domain.ids import doc_key

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.delivery.settle import Ack, Bury, Retry, Tried, backoff_s, one_line, poison, settle
+from shared.bus.delivery.outcome import Ack, Bury, Retry, Tried, backoff_s, one_line, poison, settle
 from shared.domain import errors
 from shared.domain.errors import (
     DocumentRefused,

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.cli.commands.checkup import DoctorObservations, FolderSeen, findings
-from services.cli.commands.doctor import count_folders
+from services.cli.commands.doctor import DoctorObservations, FolderSeen, count_folders, findings
 
 GOOD = DoctorObservations(
     data=".instep",

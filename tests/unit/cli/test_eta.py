@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.up.eta import FIRST_S, MEMORY_S, Estimate, describe
+from services.cli.up.frame import FIRST_S, MEMORY_S, Estimate, describe
 
 
 def run(samples):

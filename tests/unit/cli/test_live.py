@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.up.eta import Estimate
-from services.cli.up.frame import Throttle, exit_needs_you, frame, in_step_line, news
+from services.cli.up.frame import Estimate, Throttle, exit_needs_you, frame, in_step_line, news
 from services.cli.up.live import LiveView
 from shared.observe.progress import Activity, Progress
 

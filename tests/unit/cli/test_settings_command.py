@@ -4,8 +4,7 @@ import tomllib
 import pytest
 
 from services.cli import main
-from services.cli.commands.settings import lines, public
-from services.cli.commands.template import TEMPLATE
+from services.cli.commands.settings import TEMPLATE, lines, public
 from services.cli.commands.validate import read_queries
 from services.cli.exits import Stop
 from shared.settings import Settings, leaves, load

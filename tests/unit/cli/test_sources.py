@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.exits import Stop
-from services.cli.up.sources import name_folders, remembered, slug
+from services.cli.up.command import name_folders, remembered, slug
 from shared.domain.ids import SOURCE_PATTERN
 
 

@@ -19,7 +19,7 @@ from services.enricher.formats.extract import (
     format_of,
     is_harmless,
 )
-from services.enricher.quality import judge
+from services.enricher.prepare import judge
 from shared.domain.errors import DocumentRefused
 from shared.domain.ordering import MAX_ROWS
 from shared.settings import Chunking

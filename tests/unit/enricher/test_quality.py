@@ -2,7 +2,7 @@ import pytest
 
 from services.enricher.chunking.chunk import Chunk
 from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.quality import judge
+from services.enricher.prepare import judge
 from shared.domain.ordering import MAX_ROWS
 
 

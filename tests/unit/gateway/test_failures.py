@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from gateway_world import NOW
 
-from services.gateway.documents.fixes import failure_id
+from services.gateway.documents.reasons import failure_id
 from services.gateway.models import (
     ChooseRequest,
     DocumentRequest,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.gateway.documents.reasons import CODES, explained
-from shared.bus.delivery.settle import code_of
+from shared.bus.delivery.outcome import code_of
 from shared.domain import errors
 from shared.domain.errors import PermanentError
 

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.pages.charts import columns, edge, nice_top, polyline, shares
-from services.gateway.pages.drawing import About, labels, trend
+from services.gateway.pages.drawing import (
+    About,
+    columns,
+    edge,
+    labels,
+    nice_top,
+    polyline,
+    shares,
+    trend,
+)
 from services.validator.batches.report import histogram
 from shared.batches.reports import BINS_S
 

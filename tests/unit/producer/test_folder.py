@@ -16,9 +16,8 @@ from services.producer.looking import look_at
 from services.producer.sources.folder.folder import Folder, SourceUnavailable, Unreadable
 from services.producer.sources.folder.fs_events import needs_polling
 from services.producer.sources.folder.listing import Stat
-from services.producer.sources.folder.reading import content, digest
 from services.producer.sources.folder.rules import Rules
-from services.producer.sources.folder.snapshot import Unsettled, whole_lines
+from services.producer.sources.folder.snapshot import Unsettled, content, digest, whole_lines
 
 
 @pytest.fixture

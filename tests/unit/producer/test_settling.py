@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.retry_queue import FIRST_S, LONGEST_S, OVERDUE_S, Blocked, Restless
-from services.producer.sources.folder.listing import Stat
-from services.producer.sources.folder.settling import (
+from services.producer.schedule import (
     EMPTIED_S,
     PATIENCE_S,
     RUSH,
@@ -17,6 +16,7 @@ from services.producer.sources.folder.settling import (
     WAVE_S,
     Settling,
 )
+from services.producer.sources.folder.listing import Stat
 
 SETTLE = 0.03
 CLOCK = 10**18

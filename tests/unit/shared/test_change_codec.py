@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.producer.submissions.intake import stale
 from services.producer.submissions.submission import MAX_VERSION
-from shared.bus.delivery.settle import code_of
+from shared.bus.delivery.outcome import code_of
 from shared.domain.change_codec import UnreadableChange, from_bytes
 from shared.domain.errors import MalformedEvent, NewerSchema
 from shared.domain.events import Batch, Document, DocumentChanged

@@ -8,8 +8,8 @@ import pytest
 
 from shared import contracts
 from shared.bus.jetstream.publish import cloud_headers
+from shared.contracts import field_descriptions
 from shared.domain.events import EVENTS, Document, DocumentIndexed, DocumentSubmitted, Event
-from shared.domain.schemas import field_descriptions
 from shared.domain.topology import STREAMS
 
 ROOT = Path(__file__).parents[3]

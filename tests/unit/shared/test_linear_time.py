@@ -51,4 +51,4 @@ def test_a_pattern_that_is_made_of_what_a_function_is_given_is_tried_as_a_reader
     }
 
     # globs of the settings, and the signs of errors: "a file name" and "an error of Weaviate"
-    assert made == {"services.producer.sources.folder.rules", "shared.stores.weaviate.errors"}
+    assert made == {"services.producer.sources.folder.rules", "shared.stores.weaviate.answers"}

@@ -29,7 +29,7 @@ from services.producer.accept import place
 from services.producer.sources.folder.listing_store import KeptListing
 from services.producer.submissions import submission
 from services.producer.submissions.submission import SourceLimits
-from shared.bus.delivery.dead_letter import Origin, outgoing
+from shared.bus.delivery.dead_letters import Origin, outgoing
 from shared.bus.jetstream.publish import Outgoing, cloud_headers, wire_bytes
 from shared.bus.monitor.watched import Watched
 from shared.domain.errors import DocumentRefused

@@ -15,8 +15,7 @@ from services.enricher.recut import Recut
 from services.producer.removals.held import about
 from services.producer.sources.folder.listing import NEVER_READ
 from services.producer.sources.folder.listing_store import KeptListing
-from services.validator.sweep.filled import Filled
-from services.validator.sweep.sweeper import Sweeper
+from services.validator.sweep.sweeper import Filled, Sweeper
 from shared.batches.history import History
 from shared.batches.members import BatchBook
 from shared.batches.reports import Validation

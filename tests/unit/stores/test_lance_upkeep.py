@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.stores.lance.upkeep import (
+from shared.stores.lance.table import (
     Wear,
     compaction_due,
     index_due,

@@ -8,8 +8,7 @@ from shared.domain.errors import (
     StoreMismatch,
     StoreUnavailable,
 )
-from shared.stores.weaviate.answers import halves, refused
-from shared.stores.weaviate.errors import shown, sorted_error
+from shared.stores.weaviate.answers import halves, refused, shown, sorted_error
 
 RECORDED = [
     ("WeaviateInsertManyAllFailedError", "store is read-only due to: resource pressure", "full"),

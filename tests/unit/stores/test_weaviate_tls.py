@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from shared.domain.errors import ConfigurationError
-from shared.stores.weaviate.tls import context_of, refusal
+from shared.stores.weaviate.open import context_of, refusal
 
 
 def test_the_certificates_of_the_file_are_trusted_and_no_others(tmp_path):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from memory_ledger import MemoryLedger
 from memory_vector_cache import MemoryCache
 
-from services.validator import look as looking
-from services.validator.look import Ask, Look, Looks
+from services.validator import validate as looking
 from services.validator.observe import Observe
+from services.validator.validate import Ask, Look, Looks
 from shared.domain.errors import BusUnavailable, StoreUnavailable
 from shared.domain.ids import cache_key, doc_key
 from shared.domain.ordering import Pending, Record, RowRef, Settled

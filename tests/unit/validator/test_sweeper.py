@@ -8,8 +8,7 @@ import pytest
 from memory_kv import MemoryShelf
 
 from services.validator.sweep import sweeper as sweeping
-from services.validator.sweep.filled import Filled
-from services.validator.sweep.sweeper import KEPT, LONGEST_REST_S, Sweeper, rest_s
+from services.validator.sweep.sweeper import KEPT, LONGEST_REST_S, Filled, Sweeper, rest_s
 from services.validator.sweep.swept import Swept
 from shared.domain.errors import BusUnavailable, ConfigurationError, StoreUnavailable
 from shared.ports import Audit

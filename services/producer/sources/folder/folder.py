@@ -14,11 +14,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from services.producer.sources.folder.listing import Stat
-from services.producer.sources.folder.reading import printable, words
+from services.producer.sources.folder.listing import Scan, Stat
 from services.producer.sources.folder.rules import Rules, is_ignored
-from services.producer.sources.folder.scan import Scan
-from services.producer.sources.folder.snapshot import Body, Unsettled, snapshot, stat_of
+from services.producer.sources.folder.snapshot import (
+    Body,
+    Unsettled,
+    printable,
+    snapshot,
+    stat_of,
+    words,
+)
 from shared.domain.errors import DocumentRefused, TransientError
 from shared.domain.ids import check_path
 from shared.openat import open_below

@@ -1,21 +1,17 @@
-"""What a folder held when it was last looked at, and what differs now. Pure.
+"""What a folder held when it was last listed, and what differs now. Pure.
 
 Content decides what has changed, not time stamps: an equal stat only saves the reading, and only
 when the file was read long enough after its last change that a later edit must show in the stat.
+A `Scan` says for which missing paths the listing is evidence.
 """
 
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from shared.domain.errors import GARBAGE
-
-RACY_NS: Final = 2_000_000_000
-"""A file read less than this after its last change is read again: the coarsest file systems count
-in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
-SHARDS: Final = 256
 
 
 class Stat(NamedTuple):
@@ -138,3 +134,34 @@ def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:
         stat = Stat(int(size), int(mtime), int(ctime), int(inode))
         path.encode()  # which no number can, and no text that is no path
         yield path, Seen(stat, int(read_at), str(content_hash), int(revision), bool(whole))
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a folder, or a part of it, holds."""
+
+    files: dict[str, Stat] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    """Path to what is wrong with it, in words for people."""
+    closed: set[str] = field(default_factory=set)
+    """Folders that could not be listed: nothing is known about what they hold."""
+
+    def knows(self, path: str) -> bool:
+        """Whether the absence of a path from `files` means that it is not there."""
+        if not self.closed:
+            return True
+        parts = path.split("/")
+        return not any("/".join(parts[:n]) in self.closed for n in range(1, len(parts) + 1))
+
+    def judge(self, missing: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Of paths that are not in `files`: those that are gone, and those not known about."""
+        gone, unseen = list[str](), list[str]()
+        for path in missing:
+            (gone if self.knows(path) else unseen).append(path)
+        return gone, unseen
+
+
+RACY_NS: Final = 2_000_000_000
+"""A file read less than this after its last change is read again: the coarsest file systems count
+in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
+SHARDS: Final = 256

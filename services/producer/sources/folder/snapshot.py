@@ -1,9 +1,7 @@
 """An open file as it was at one moment: its content, and the stat that goes with it.
 
-Blocking calls, to be made in a thread.
+Blocking calls, to be made in a thread. `words` puts errors of the system in words for people.
 """
-
-# ruff: noqa: PTH116 - as in folder.py
 
 import hashlib
 import os
@@ -14,8 +12,40 @@ from pathlib import Path
 from typing import Final
 
 from services.producer.sources.folder.listing import RACY_NS, Stat
-from services.producer.sources.folder.reading import content, digest
 from shared.domain.errors import TransientError
+
+_AT_ONCE: Final = 1024**2
+
+
+def content(file: int, size: int) -> bytes:
+    """The bytes of an open file from its start, one more than `size` where it has grown."""
+    os.lseek(file, 0, os.SEEK_SET)
+    with open(file, "rb", closefd=False) as reader:
+        return reader.read(size + 1)
+
+
+def digest(file: int, size: int) -> str:
+    """sha256 of the first bytes of an open file, never more than 1 MB of it in memory."""
+    os.lseek(file, 0, os.SEEK_SET)
+    found = hashlib.sha256()
+    with open(file, "rb", closefd=False) as reader:
+        while size > 0 and (some := reader.read(min(size, _AT_ONCE))):
+            found.update(some)
+            size -= len(some)
+    return found.hexdigest()
+
+
+def words(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def printable(name: str) -> str:
+    """A name that is no valid Unicode, with its odd bytes spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+# ruff: noqa: PTH116 - as in folder.py
+
 
 LONGEST_LINE: Final = 64 * 1024
 
