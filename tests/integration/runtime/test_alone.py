@@ -264,10 +264,10 @@ async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after
 ):
     build = runtime._build
 
-    async def broken(name, wiring):
-        if name == "indexer":
+    async def broken(service, wiring):
+        if service.name == "indexer":
             raise ConfigurationError("the store is another one")
-        return await build(name, wiring)
+        return await build(service, wiring)
 
     monkeypatch.setattr(runtime, "_build", broken)
     async with serving("embedder", "indexer") as one:
