@@ -1,14 +1,16 @@
 """Edit one paragraph of one file while `up` runs: texts encoded, and save to searchable.
 
     python bench/edit.py [--docs FOLDER] [--edits 60] [--beside 50] [--apart]
-                         [--every 0.015] [--weaviate [URL --grpc H:P]]
+                         [--every 0.015] [--steps] [--weaviate [URL --grpc H:P]]
 
 An edit replaces one paragraph by a new one with a word of its own. Searchable means that a keyword
 search over HTTP returns the document by that word; it is asked every 15 ms, or with --every so
 many seconds apart: an answer costs processor time, too. With --beside, other files are edited
 meanwhile, so many a second; with --weaviate the index is on that server, or on one that is
 started for it as for the tests (`tests/support/weaviate_server.py`); with --apart every service
-is a process of its own, as with compose, instead of one `up`.
+is a process of its own, as with compose, instead of one `up`. With --steps nothing is asked while
+an edit is under way: a tap on the bus hears when it passes each stage, and the figures are those
+from the save to `documents.indexed`, whole and less the time in which the text was encoded.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from urllib.parse import quote, urlsplit
 import on_weaviate
 from fleet import fleet
 from harness import Instep, arguments, resident_mb, spread, wait_until, workplace
+from tap import Tap, table, taken
+
+from shared.domain.ids import doc_key
 
 OWN = "own"
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
@@ -74,6 +79,7 @@ def main() -> None:
     )
     parser.add_argument("--grpc", metavar="H:P", help="of that server")
     parser.add_argument("--model", help="e.g. fake-384")
+    parser.add_argument("--steps", action="store_true", help="where the time goes, by the bus")
     parser.add_argument("--apart", action="store_true", help="every service in its own process")
     args = parser.parse_args()
     chance = random.Random(5)
@@ -84,6 +90,9 @@ def main() -> None:
         running = apart(docs, data, env) if args.apart else together(docs, data, env)
         with running as (url, pids), editing(others, args.beside) as done:
             asker = Asker(url)
+            if args.steps:
+                steps(Instep(data).nats(), files, docs, args.edits, args.pause)
+                return
             print(f"memory after the first pass: {memory_mb(pids):.0f} MB")
             for n in range(args.edits):
                 file = chance.choice(files)
@@ -99,6 +108,27 @@ def main() -> None:
     if done:
         print(f"beside {len(done) / (done[-1] - done[0]):.1f} other edits a second")
     print(f"texts encoded per edit: {dict(sorted(encoded.items()))}")
+
+
+def steps(bus: str, files: list[Path], docs: Path, edits: int, pause_s: float) -> None:
+    """Edit, and print the time from the save to the announcement, by step."""
+    chance, found = random.Random(5), []
+    with Tap(bus) as tap:
+        for n in range(edits):
+            file = chance.choice(files)
+            tap.follow(doc_key("docs", str(file.relative_to(docs))))
+            began = time.perf_counter()
+            replace_paragraph(file, f"quux{n}zyx{chance.randrange(10**6)}", chance)
+            wait_until(lambda: "settled" in tap.times(), 30, 0.01)
+            found.append(taken(began, tap.times()))
+            time.sleep(pause_s)
+    until_told = [{k: v for k, v in one.items() if k != "settled"} for one in found]
+    print(table(until_told))
+    whole = [1000 * sum(one.values()) for one in until_told]
+    print(f"save -> documents.indexed, ms: {spread(whole)}")
+    encoding = [1000 * one.get("ready", 0.0) for one in until_told]
+    rest = [all_of - of for all_of, of in zip(whole, encoding, strict=True)]
+    print(f"the same less encoding, ms: {spread(rest)}")
 
 
 def memory_mb(pids: list[int]) -> float:
@@ -170,17 +200,21 @@ def edit(
     file: Path, word: str, chance: random.Random, asker: Asker, docs: Path, every_s: float = 0.015
 ) -> float:
     """Milliseconds from the save to the first answer that holds the edit."""
-    blocks = file.read_text().split("\n\n")
-    at = chance.choice(paragraphs(file.read_text()))
-    blocks[at] = f"This paragraph was written anew and names {word}, which nothing else does."
-    text, path = "\n\n".join(blocks), str(file.relative_to(docs))
-    started = time.perf_counter()
-    file.write_text(text)
+    path, started = str(file.relative_to(docs)), time.perf_counter()
+    replace_paragraph(file, word, chance)
     while not asker.finds(word, path):
         if time.perf_counter() - started > 30:
             raise SystemExit(f"{path}: not searchable within 30 s")
         time.sleep(every_s)
     return (time.perf_counter() - started) * 1000
+
+
+def replace_paragraph(file: Path, word: str, chance: random.Random) -> None:
+    """Save the file with one paragraph of prose anew, which names `word`."""
+    blocks = file.read_text().split("\n\n")
+    at = chance.choice(paragraphs("\n\n".join(blocks)))
+    blocks[at] = f"This paragraph was written anew and names {word}, which nothing else does."
+    file.write_text("\n\n".join(blocks))
 
 
 if __name__ == "__main__":

@@ -109,7 +109,15 @@ class Instep:
 
     def gateway(self) -> str:
         """Address of the running instance."""
-        return str(json.loads((self.data / "instance.json").read_text())["gateway_url"])
+        return str(self._instance()["gateway_url"])
+
+    def nats(self) -> str:
+        """Address of its bus."""
+        return str(self._instance()["nats_url"])
+
+    def _instance(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.data / "instance.json").read_text())
+        return found
 
 
 def wait_until(true: Callable[[], bool], within_s: float, every_s: float = 0.05) -> None:

@@ -40,7 +40,7 @@ import asyncio, sys
 from pathlib import Path
 import numpy as np
 from shared.ports import Row
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 async def main(folder, start, step, batches):
     store = await LanceStore.open(Path(folder), table="chunks", dimensions=16)

@@ -20,7 +20,7 @@ import asyncio, sys
 from pathlib import Path
 import numpy as np
 from shared.ports import Filter, Row
-from shared.stores.lance import LanceStore
+from shared.stores.lance.store import LanceStore
 
 def threads():
     names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
