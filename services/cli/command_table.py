@@ -57,7 +57,7 @@ _CHOOSE: Final = (
     arg("--code", default="", metavar="C", help="all failures with this reason"),
     arg("--source", default="", metavar="S", help="only of this source"),
     arg("--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"),
-    arg("--path", default="", metavar="GLOB", help="only with such a path, as 'guide/*.md'"),
+    arg("--path", default="", metavar="GLOB", help="only matching paths, such as 'guide/*.md'"),
     flag("--all", help="all failures"),
     flag("--dry-run", help="show the plan; change nothing"),
 )
@@ -71,12 +71,16 @@ COMMANDS: Final = (
         "instep up ./docs\ninstep up ./docs ./wiki --once --json",
         "up.command:run",
         (
-            arg("paths", nargs="*", metavar="PATH", help="folders; default: those of instep.toml"),
+            arg("paths", nargs="*", metavar="PATH", help="default: the folders of instep.toml"),
             arg("--source", metavar="NAME", help="name for the folder as a source"),
-            arg("--include", action="append", default=[], metavar="G", help="only these files"),
-            arg("--exclude", action="append", default=[], metavar="G", help="not these files"),
+            arg(
+                "--include", action="append", default=[], metavar="GLOB", help="only matching files"
+            ),
+            arg(
+                "--exclude", action="append", default=[], metavar="GLOB", help="skip matching files"
+            ),
             flag("--once", help="end when everything is in step"),
-            flag("--strict", help="with --once: status 1 when a document was refused"),
+            flag("--strict", help="with --once: end with status 1 if a document is refused"),
             arg("--port", type=int, metavar="N", help="port of the gateway; 0: any free one"),
         ),
     ),
@@ -85,7 +89,7 @@ COMMANDS: Final = (
         "run some of the services in this process",
         "instep run embedder\n"
         "instep run producer enricher\n"
-        "INSTEP_BUS__URL=nats://nats:4222 instep run indexer       # waits for it, in any order\n"
+        "INSTEP_BUS__URL=nats://nats:4222 instep run indexer       # waits for the bus\n"
         "INSTEP_HEALTH__HOST=0.0.0.0 INSTEP_HEALTH__PORT=9464 instep run embedder\n"
         "curl localhost:9464/livez; curl localhost:9464/readyz; curl localhost:9464/metrics",
         "up.command:run_services",
@@ -95,7 +99,7 @@ COMMANDS: Final = (
                 nargs="+",
                 metavar="SERVICE",
                 choices=_ServiceNames(),
-                help="%(choices)s",
+                help="services: %(choices)s",
             ),
         ),
     ),
@@ -107,7 +111,7 @@ COMMANDS: Final = (
         "commands.search:run",
         (
             arg("query", nargs="+", metavar="Q", help="the question"),
-            arg("-n", "--limit", type=int, metavar="N", help="at most so many documents"),
+            arg("-n", "--limit", type=int, metavar="N", help="most documents to show"),
             arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
             arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
             arg("--source", action="append", default=[], metavar="S", help="only of this source"),
@@ -133,7 +137,7 @@ COMMANDS: Final = (
         "commands.show:run",
         (
             arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
-            flag("--chunks", help="with the text of its chunks"),
+            flag("--chunks", help="show the text of its chunks, too"),
         ),
     ),
     Command(
@@ -144,7 +148,7 @@ COMMANDS: Final = (
         "instep publish changes.jsonl --jsonl --source inbox",
         "publish.command:run",
         (
-            arg("files", nargs="+", metavar="FILE", help="- is standard input"),
+            arg("files", nargs="+", metavar="FILE", help="files to send; - is standard input"),
             arg("--source", required=True, metavar="S", help="source of the documents"),
             arg("--path", metavar="P", help="path of the document; default: FILE as typed"),
             arg(
@@ -168,7 +172,7 @@ COMMANDS: Final = (
             arg(
                 "--stage", default="", metavar="S", help="only of this stage: enrich, embed, index"
             ),
-            arg("--path", default="", metavar="GLOB", help="only with such a path"),
+            arg("--path", default="", metavar="GLOB", help="only matching paths"),
             arg("--state", default="", metavar="S", help="only refused, failed or dropped ones"),
         ),
         (
@@ -233,7 +237,7 @@ COMMANDS: Final = (
             arg("--html", metavar="FILE", help="write an HTML page; - is standard output"),
             flag("--list", help="list the last batches"),
             flag("--history", help="list the verdicts on batches and of `validate`"),
-            arg("-n", "--limit", type=int, default=20, metavar="N", help="lines of a list"),
+            arg("-n", "--limit", type=int, default=20, metavar="N", help="most lines of a list"),
         ),
     ),
     Command(
@@ -242,7 +246,7 @@ COMMANDS: Final = (
         "instep sweep\ninstep sweep --dry-run",
         "commands.sweep:run",
         (
-            flag("--dry-run", help="change nothing"),
+            flag("--dry-run", help="show the differences; change nothing"),
             arg(
                 "--batch-size",
                 type=int,
@@ -279,13 +283,13 @@ COMMANDS: Final = (
     ),
     Command(
         "keys",
-        "make keys for a bus and a store of your own",
+        "make keys for a NATS and a Weaviate server of your own",
         "instep keys ./keys\ninstep keys ./keys --source wiki --store /var/lib/nats\n"
         "nats-server -c ./keys/nats.conf\n"
         "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
         "commands.keys:run",
         (
-            arg("folder", metavar="DIR", help="folder for keys and nats.conf; keys in it are kept"),
+            arg("folder", metavar="DIR", help="folder for keys and nats.conf; existing keys stay"),
             arg(
                 "--source",
                 action="append",
@@ -312,7 +316,7 @@ COMMANDS: Final = (
         "instep contracts\ninstep contracts --check",
         "commands.contracts:run",
         (
-            flag("--check", help="only compare; status 1 when a file differs"),
+            flag("--check", help="only compare; end with status 1 if a file differs"),
             arg("--out", default="docs/contracts", metavar="DIR", help="folder of the schemas"),
         ),
     ),
