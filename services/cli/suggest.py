@@ -29,13 +29,13 @@ def unknown_options(
     """One line for arguments that the command does not take.
 
     Args:
-        takes_words: the command asks for words of the person's own, which may begin with a dash.
+        takes_words: the command takes free words, which may begin with a dash.
     """
     words, known = list(words), list(known)
     first = next((w for w in words if w.startswith("-")), words[0])
     name = first.partition("=")[0]
     if not name.startswith("-"):
-        return f"{name!r} is one argument too many for {command}; quote what has spaces"
+        return f"{name!r} is one argument too many for {command}; quote words with spaces"
     near = nearest(name, known)
     meant = f"did you mean {near}?" if near else "--help lists them."
     said = f"{name} is no option of {command}; {meant}"
@@ -45,7 +45,7 @@ def unknown_options(
 
 
 def plain(message: str) -> str:
-    """argparse's message in words of ours, with a suggestion in place of a long list of choices."""
+    """argparse's message in our words, with a suggestion in place of a long list of choices."""
     if number := _NUMBER.search(message):
         return f"{message[: number.start()]}{number[1]} is no number"
     if value := _VALUE.search(message):

@@ -167,7 +167,7 @@ def _check(settings: "Embedding", spec: ModelSpec) -> None:
 
 
 def _backend(settings: "Embedding") -> Literal["openvino", "sentence-transformers"]:
-    """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
+    """auto: openvino for the packaged model on a CPU, else sentence-transformers."""
     if settings.backend != "auto":
         return settings.backend
     if _spec(settings) is not MINILM or settings.device == "cuda":

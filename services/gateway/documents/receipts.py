@@ -42,7 +42,7 @@ async def wait_for(ledger: Ledger, doc_key: str, revision: int, wait_s: float) -
 
 
 def receipt_answer(receipt: str, record: Record | None, revision: int) -> ReceiptAnswer:
-    """What became of a revision. Pure."""
+    """The outcome of a revision. Pure."""
     at = state(record, revision)
     if record and record.settled and record.settled.seq == revision:
         return _settled(receipt, record.settled)

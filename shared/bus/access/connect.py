@@ -157,7 +157,7 @@ def _checked_seed(where: str, text: str) -> str:
             return found[0]
     except (nkeys.NkeysError, ValueError):
         pass
-    raise ConfigurationError(f"{where}: no seed of an nkey, as `instep keys` writes it")
+    raise ConfigurationError(f"{where}: not the seed of an nkey, as `instep keys` writes it")
 
 
 def _tls(bus: Bus) -> ssl.SSLContext | None:

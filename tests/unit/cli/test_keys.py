@@ -126,7 +126,7 @@ def test_what_is_no_key_is_named_and_left_alone(run):
     run()
     file = run.folder / "gateway.nk"
     file.write_text("something else\n")
-    with pytest.raises(Stop, match=r"gateway\.nk: no seed"):
+    with pytest.raises(Stop, match=r"gateway\.nk: not the seed"):
         run()
 
     assert file.read_text() == "something else\n"
