@@ -38,7 +38,7 @@ class Died(Exception):
     """The process ended before it had answered.
 
     Args:
-        signum: the signal that ended it; 0: it ended by itself, or said what it may not.
+        signum: the signal that ended it; 0: it ended by itself, or broke the protocol.
     """
 
     def __init__(self, signum: int = 0) -> None:
@@ -98,7 +98,7 @@ class Child:
 
     @classmethod
     async def start(cls, program: Program, *, most_bytes: int) -> "Child":
-        """A process that has greeted. Raises TransientError when none can be had.
+        """A process that has greeted. Raises TransientError when none starts.
 
         Args:
             most_bytes: of the greeting.

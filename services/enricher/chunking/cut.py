@@ -158,8 +158,7 @@ def _header(text: Measured, at: int, limits: ChunkLimits) -> tuple[int, int] | N
 
 
 def _opening(text: Measured, previous: int, start: int, limits: ChunkLimits) -> str:
-    """The text that a piece repeats: its table's header, or the last sentences or lines before
-    it."""
+    """The repeat of a piece: its table's header, or the last sentences or lines before it."""
     if start == 0 or not text.inside(start):
         return ""
     header = _header(text, start, limits)

@@ -62,8 +62,7 @@ class Repairs:
     _batch: Batch | None = None
 
     async def __call__(self, found: Sequence[Difference]) -> None:
-        """Repair the documents that can be repaired. Raises BusUnavailable, StoreUnavailable:
-        repeating is safe."""
+        """Send the repairs. Raises BusUnavailable, StoreUnavailable: repeating is safe."""
         todo = [one for one in found if one.repairable or one.unknown]
         size = self.batch_size or max(1, len(todo))
         for start in range(0, len(todo), size):

@@ -118,7 +118,7 @@ def test_a_key_of_ones_own_stays_and_goes_into_the_servers_environment(run):
 
 @pytest.mark.parametrize("source", ["Wiki", "a.b", "*", "../x", ""])
 def test_a_source_that_is_none_is_refused(run, source):
-    with pytest.raises(Stop, match="a source is named"):
+    with pytest.raises(Stop, match="a source name has"):
         run("--source", source)
 
 
