@@ -171,7 +171,7 @@ def event_name(kind: type[Event]) -> str:
 def address(kind: type[Event]) -> str:
     """The subject with its parameters named, e.g. `documents.indexed.{generation}.{source}`."""
     if kind is DocumentSubmitted:
-        return ACCEPT.subjects[0].replace("*", "{source}")  # the only one not told by the event
+        return ACCEPT.subjects[0].replace("*", "{source}")  # no field of the event has it
     names: Json = {"source": "{source}", "doc_key": "{doc_key}"}
     about = Document.model_construct(**names)
     fields: Json = {"document": about, "batch": about, "generation": "{generation}"}

@@ -20,7 +20,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def unknown_command(word: str, known: Iterable[str]) -> str:
     near = nearest(word, known)
     meant = f"did you mean {near}?" if near else "instep --help lists the commands"
-    return f"{word!r} is no command; {meant}"
+    return f"{word!r} is not a command; {meant}"
 
 
 def unknown_options(
@@ -47,7 +47,7 @@ def unknown_options(
 def plain(message: str) -> str:
     """argparse's message in our words, with a suggestion in place of a long list of choices."""
     if number := _NUMBER.search(message):
-        return f"{message[: number.start()]}{number[1]} is no number"
+        return f"{message[: number.start()]}{number[1]} is not a number"
     if value := _VALUE.search(message):
         return f"{value[1]} needs a value; one that begins with a dash is written {value[1]}=VALUE"
     found = _CHOICE.search(message)

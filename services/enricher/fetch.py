@@ -102,7 +102,7 @@ def read_reference(ref: Reference, prefixes: Sequence[str], limit: int) -> bytes
     try:
         with open_below(root, relative) as descriptor:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _gone("the reference is no regular file; refer to a file")
+                raise _gone("the reference is not to a regular file; refer to a file")
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(limit + 1)
     except OSError as error:

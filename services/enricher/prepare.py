@@ -85,7 +85,7 @@ class PrepareDocument:
         if expected > LARGE_BYTES:
             await turn.enter_async_context(self._large)
         data = (await self.load(event)).data
-        if len(data) > LARGE_BYTES >= expected:  # it was said to be smaller, or has grown
+        if len(data) > LARGE_BYTES >= expected:  # the announced size was smaller, or it has grown
             await turn.enter_async_context(self._large)
         return data
 

@@ -113,7 +113,7 @@ class DocumentsRequest(Request):
     def _states(cls, value: str) -> str:
         for word in filter(None, value.split(",")):
             if word not in STATES:
-                raise ValueError(f"{word[:80]!r} is no state; states are {', '.join(STATES)}")
+                raise ValueError(f"{word[:80]!r} is not a state; states are {', '.join(STATES)}")
         return value
 
 

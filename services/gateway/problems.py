@@ -52,7 +52,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
     "not_found": Kind(404, "No such address", "the addresses start with /api/v1/"),
     "document_not_found": Kind(
-        404, "No such document", "instep status --pending lists what is on its way"
+        404, "No such document", "instep status --pending lists pending documents"
     ),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),

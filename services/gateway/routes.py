@@ -144,11 +144,11 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def problem_page(request: web.Request) -> web.Response:
-    """What an error code means and what to do, in plain text."""
+    """The meaning and the fix of an error code, in plain text."""
     code = request.match_info["code"]
     kind = KINDS.get(code)
     if kind is None:
-        raise Problem("not_found", f"{code[:80]!r} is no error code")
+        raise Problem("not_found", f"{code[:80]!r} is not an error code")
     lines = [f"{code} ({kind.status})", kind.title, f"What to do: {kind.fix}" if kind.fix else ""]
     return web.Response(text="\n".join(filter(None, lines)) + "\n")
 

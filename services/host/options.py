@@ -51,7 +51,7 @@ class Options:
     config: Path | None = None
     """The settings file, if there is one."""
     url: str | None = None
-    """A gateway to ask, whatever the data folder says."""
+    """A gateway to ask, in place of the data folder's."""
     key_file: Path | None = None
     """Holds the key that such a gateway asks for."""
     json: bool = False

@@ -80,7 +80,7 @@ class AcceptFile:
             look: called again whenever another writer was faster.
             known: whether DOCS may hold the document; False only saves asking.
             accepted: DOCS surely held it once. Where it holds nothing now, it was lost, and the
-                end of the document must be told all the same.
+                end of the document must be published all the same.
 
         Raises:
             TransientError: of `look` and of the bus; repeating is safe.

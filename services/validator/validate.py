@@ -128,7 +128,7 @@ class Validate:
         self._look = Looks(ledger, observe, tracker.observe)
         self._looked: OrderedDict[int, tuple[int, bool]] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had, and whether
-        they ask by the document's own vector: what was not found is asked for again."""
+        they ask by the document's own vector: failed searches are repeated."""
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """

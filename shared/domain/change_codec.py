@@ -34,7 +34,7 @@ class UnreadableChange:
 def from_bytes(
     data: bytes, *, source: str, key: str, sequence: int
 ) -> DocumentChanged | UnreadableChange:
-    """The change with its revision, or what is known of an unreadable message.
+    """The change with its revision, or the known parts of an unreadable message.
 
     Args:
         source, key: those of the subject.

@@ -59,7 +59,7 @@ def ask(
     method, target, body = request_of(operation, fields)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Stop(f"{url!r} is no address of a gateway", fix="write http://127.0.0.1:8765")
+        raise Stop(f"{url!r} is not the address of a gateway", fix="write http://127.0.0.1:8765")
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     headers = {"Content-Type": "application/json"} if body else {}
     if key is not None:

@@ -20,7 +20,7 @@ def read_receipt(receipt: str) -> tuple[str, int]:
     """doc_key and revision. Raises Problem `receipt_not_found` when it is no receipt."""
     found = _RECEIPT.fullmatch(receipt)
     if found is None:
-        raise Problem("receipt_not_found", f"{receipt[:80]!r} is no receipt")
+        raise Problem("receipt_not_found", f"{receipt[:80]!r} is not a receipt")
     return found[1], int(found[2])
 
 

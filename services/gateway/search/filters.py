@@ -75,7 +75,7 @@ def parse(text: str, sources: tuple[str, ...] = ()) -> Condition:
 
 def _unknown(name: str | None, value: str) -> str:
     if name is None:
-        return f"{value!r} is no filter: write source:NAME or path:PREFIX"
+        return f"{value!r} is not a filter: write source:NAME or path:PREFIX"
     near = difflib.get_close_matches(name, NAMES, n=1)
     meant = f"; did you mean {near[0]}:{value}?" if near else ""
     return f"{name!r} is not a field to filter by{meant}"

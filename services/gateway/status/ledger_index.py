@@ -59,7 +59,7 @@ class LedgerIndex:
         return len(self._path) + len(self._strange)
 
     def put(self, key: str, record: Record | None, unreadable: bool = False) -> None:
-        """Take note of the newest record under a key; None: it has none any more.
+        """Note the newest record under a key; None: it has none any more.
 
         A record with invalid times or names counts as none: its document cannot be shown.
 

@@ -128,8 +128,8 @@ class Looks:
     async def latest(self) -> Look:
         """A look that is at most SHORTEST_S old.
 
-        One that says that all is at rest is not given out when work has come since, nor one after
-        which something was held or released.
+        A look at rest is not given out when work has come since, nor any look when a hold has
+        changed since.
         """
         last = self._last
         if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):

@@ -77,4 +77,4 @@ def _no_batch(batch: str, source: str) -> str:
     of = f" of {source}" if source else ""
     if batch == "last":
         return f"no batch{of} has ended in the last 30 days"
-    return f"{batch[:80]!r} is no batch{of} that ended in the last 30 days"
+    return f"{batch[:80]!r} is not a batch{of} that ended in the last 30 days"

@@ -36,7 +36,7 @@ class GenerateAnswer(Response):
 
 
 class AuditView(Response):
-    """A source's files against what is known of them."""
+    """A source's files, compared with DOCS and the ledger."""
 
     source: str
     files: int

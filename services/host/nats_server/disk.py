@@ -22,7 +22,7 @@ _FULL: Final = (b"no space left on device", b"disk quota exceeded")
 
 
 def tells_of_full_disk(log: bytes, pid: int | None) -> bool:
-    """Whether the lines of this server say that a message was not written for want of room."""
+    """Whether the lines of this server report a failed write for want of room."""
     head = b"[%d] " % (pid or 0)
     lines = [line for line in log.splitlines() if line.startswith(head) and _FAILED in line]
     return any(sign in line for line in lines for sign in _FULL)

@@ -96,7 +96,7 @@ class AcceptSubmission:
     async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
         """
         Raises:
-            MalformedEvent: no document can be told from it.
+            MalformedEvent: it does not identify a document.
             BusUnavailable: deliver it again.
         """
         source = delivery.subject.rpartition(".")[2]

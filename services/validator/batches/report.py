@@ -54,7 +54,7 @@ def checks_of(
     if checked.self_queries:
         found, asked = checked.self_queries_passed, checked.self_queries
         text = f"{found:,} of {_n(asked, 'document')} found by own vector"
-        fix = "instep retry SOURCE/PATH of what is not found"
+        fix = "instep retry SOURCE/PATH of each missing document"
         yield _check("self-query", found == asked, text, fix, {"asked": asked, "passed": found})
     if samples:
         found, asked = sum(s.passed for s in samples), len(samples)

@@ -5,9 +5,9 @@ server that starts from an older copy of its files would count on from there and
 numbers to other changes. Sequences begin at the clock in microseconds and rise by one for each
 message, so the clock is always ahead of every number that was ever given.
 
-An empty stream can be told to go on at a number. DOCS is not empty: its messages are copied into a
-stream beside it and back into one that is made anew. Every step may be the last one of a process;
-the next start goes on where it stopped.
+The server can let an empty stream go on at a number. DOCS is not empty: its messages are copied
+into a stream beside it and back into one that is made anew. Every step may be the last one of a
+process; the next start goes on where it stopped.
 """
 
 import asyncio

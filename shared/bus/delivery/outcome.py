@@ -61,7 +61,7 @@ class Tried:
     polled_s: float = 0.0
     """Their time, with the pauses between them."""
     failures: int = 0
-    """Deliveries whose handler raised; polls are none."""
+    """Deliveries whose handler raised; polls do not count."""
     failing_s: float = 0.0
     """Since the first of the failures."""
 

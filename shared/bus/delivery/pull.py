@@ -296,7 +296,7 @@ class Pull:
             await message.nak()
 
     async def _beat(self) -> None:
-        """Tell the server that everything held is still ours, the waiting ones too."""
+        """Signal to the server that all held messages are still ours, the waiting ones too."""
         now = time.monotonic()
         if now - self._last_beat < self.stage.beat_s * 0.9 or not self._client.is_connected:
             return

@@ -253,13 +253,13 @@ def check_key(key: str) -> str:
     """Return the key, or raise ValueError when a bucket cannot hold it."""
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(
-            f"{key!r} is no key of a bucket: use a-z, A-Z, 0-9, '-', '_', '/', '=', '.'"
+            f"{key!r} is not a key of a bucket: use a-z, A-Z, 0-9, '-', '_', '/', '=', '.'"
         )
     return key
 
 
 def _is_marker(headers: Mapping[str, str] | None) -> bool:
-    """Whether the message says that its key was deleted."""
+    """Whether the message marks the deletion of its key."""
     return headers is not None and any(name in headers for name in _MARKERS)
 
 

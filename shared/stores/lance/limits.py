@@ -24,7 +24,7 @@ MOST_QUERIES: Final = 8
 
 
 def configure() -> None:
-    """Tell Lance and Arrow by their environment, which they read when they are imported.
+    """Set the environment of Lance and Arrow, which they read when they are imported.
 
     Arrow's own allocator keeps what its threads once had: 93 MB after 15 minutes of edits.
     """

@@ -1,7 +1,7 @@
 """Answers of a Weaviate server and errors of its client, in terms of `shared.domain.errors`. Pure.
 
-The client has some thirty classes whose texts decide: the same class says that the disk is full
-and that a key is wrong. An unknown error counts as one that may pass.
+The client has some thirty classes whose texts decide: the same class stands for a full disk and for
+a wrong key. An unknown error counts as one that may pass.
 """
 
 import re

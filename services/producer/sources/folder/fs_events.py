@@ -29,7 +29,7 @@ RETRY_S: Final = 0.2
 
 
 class Notices:
-    """File system events below a root. A name may be told late, twice, or never."""
+    """File system events below a root. A name may come late, twice, or never."""
 
     def __init__(self, root: Path) -> None:
         self.ready = asyncio.Event()

@@ -103,7 +103,7 @@ def pair_moves(gone: Mapping[str, str], appeared: Mapping[str, str]) -> list[tup
     return [(path, by_hash[gone[path]].pop()) for path in sorted(gone) if by_hash.get(gone[path])]
 
 
-# -- the listing as the values of a shelf ----------------------------------------------------------
+# -- the listing as the values of a bucket ---------------------------------------------------------
 
 
 def shard_of(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The listing of a source, kept on a shelf in 256 shards; only changed shards are written.
+"""The listing of a source, kept in a bucket in 256 shards; only changed shards are written.
 
 Before new files are accepted, their paths are noted: a process that dies in between would else
 leave documents behind that no listing knows, and no watch would notice when their files go.
