@@ -1,7 +1,7 @@
 """The preparation of a change: load, extract, judge, cut.
 
 The enricher reads small and harmless documents itself. A child process reads all others, and a
-thread cuts them. It refuses documents without text that is worth indexing.
+thread cuts them. Documents without text worth indexing are refused.
 """
 
 import asyncio

@@ -105,7 +105,7 @@ class BatchSummary(Model):
 
 
 class BatchCompleted(Event):
-    """Every document of the batch has an outcome, or `complete` is false: it was closed early."""
+    """Every document of the batch has an outcome, or `complete` is false: instep gave up."""
 
     stream: ClassVar[str] = "RESULTS"
 
