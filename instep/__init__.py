@@ -1,10 +1,10 @@
-"""What other programs call. Importing it costs nothing: the rest comes with the first call."""
+"""The functions for other programs. The first call imports the rest of instep."""
 
 from pathlib import Path
 
 
 def generate_embeddings(batch_size: int = 100, *, data: str | Path | None = None) -> dict[str, int]:
-    """Find what has no vectors, or wrong ones, and send it again; wait for the end of it.
+    """Send documents with missing or wrong vectors again, and wait until they are done.
 
     Asks the running instance: that of the data folder, else that of INSTEP_URL.
 

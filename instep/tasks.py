@@ -1,4 +1,4 @@
-"""Work that the running instance is asked to do."""
+"""Requests to the running instance."""
 
 import os
 from pathlib import Path

@@ -47,7 +47,7 @@ def definitions(models: Sequence[type[BaseModel]], template: str) -> dict[str, J
     """Schemas of the models and of all that they hold, by class name.
 
     Args:
-        template: how one refers to another, e.g. `#/$defs/{model}`.
+        template: the form of a reference, e.g. `#/$defs/{model}`.
     """
     _, schema = models_json_schema([(m, "validation") for m in models], ref_template=template)
     made: dict[str, Json] = schema["$defs"]
@@ -58,7 +58,7 @@ def definitions(models: Sequence[type[BaseModel]], template: str) -> dict[str, J
 
 
 def _plain(schema: Any) -> Any:
-    """Without what only repeats other words: field titles, OpenAPI's discriminator."""
+    """Without redundant keys: field titles, OpenAPI's discriminator."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -87,7 +87,7 @@ _RULES: Final[Mapping[str, Json]] = {
         "else": _given("content"),
     },
 }
-"""What the models' validators ask beyond the types of single fields."""
+"""The rules of the models' validators beyond the types of single fields."""
 
 
 def _with_parts(models: Sequence[type[BaseModel]]) -> Iterator[type[BaseModel]]:
@@ -140,7 +140,7 @@ VERSION: Final = 1
 ASYNCAPI_FILE: Final = "asyncapi.json"
 
 OUTCOMES: Final[tuple[type[Event], ...]] = (*RESULTS.values(), BatchCompleted)
-"""What other systems may listen to."""
+"""The subjects that other systems may subscribe to."""
 
 PARAMETERS: Final[Mapping[str, Json]] = {
     "source": {
@@ -155,8 +155,8 @@ PARAMETERS: Final[Mapping[str, Json]] = {
 }
 
 _ABOUT: Final = """\
-What other systems send to instep and hear from it, as seen by such a system: `send` is what it
-publishes, `receive` what it subscribes to. Channels without an operation are internal to instep;
+The messages between instep and other systems, as seen by such a system: it publishes those of
+`send` and subscribes to those of `receive`. Channels without an operation are internal to instep;
 they are listed so that a message met while debugging can be read, and may change with any release.
 
 Fields are only ever added. Readers ignore fields that they do not know.
@@ -171,7 +171,7 @@ def event_name(kind: type[Event]) -> str:
 def address(kind: type[Event]) -> str:
     """The subject with its parameters named, e.g. `documents.indexed.{generation}.{source}`."""
     if kind is DocumentSubmitted:
-        return ACCEPT.subjects[0].replace("*", "{source}")  # the only one not told by the event
+        return ACCEPT.subjects[0].replace("*", "{source}")  # no field of the event has it
     names: Json = {"source": "{source}", "doc_key": "{doc_key}"}
     about = Document.model_construct(**names)
     fields: Json = {"document": about, "batch": about, "generation": "{generation}"}
@@ -211,7 +211,7 @@ def files() -> dict[str, str]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Make the folder hold the contracts; returns the files that changed, removed ones included."""
+    """Write the contracts to the folder; returns the files that changed, removed ones included."""
     wanted, changed = files(), []
     for name, content in wanted.items():
         path = folder / name
@@ -226,7 +226,7 @@ def write(folder: Path) -> list[Path]:
 
 
 def differences(folder: Path) -> list[str]:
-    """What the folder has otherwise than the code, one line each; empty: they agree."""
+    """Differences between folder and code, one line each; empty: they agree."""
     wanted = files()
     lines = []
     for name, content in wanted.items():
@@ -317,7 +317,7 @@ def _submit() -> Json:
         "action": "send",
         "summary": "Put a document into the index, or take it out.",
         "description": "JetStream's acknowledgement says that the submission is stored;"
-        " the receipt says what became of it.",
+        " the receipt says whether it was accepted.",
         "channel": {"$ref": f"#/channels/{_key(DocumentSubmitted)}"},
         "messages": [_of_channel(_key(DocumentSubmitted), DocumentSubmitted.__name__)],
         "reply": {
@@ -360,7 +360,7 @@ def _headers(model: type[BaseModel]) -> Json:
     if model not in OUTCOMES:
         return {"Nats-Msg-Id": _text("Names the publish call, never the work.")}
     return {
-        "Nats-Msg-Id": _text("The fact; equal for the same fact told twice."),
+        "Nats-Msg-Id": _text("The fact; equal for the same fact published twice."),
         "ce-specversion": {"type": "string", "const": "1.0"},
         "ce-id": _text("The same as `Nats-Msg-Id`."),
         "ce-type": {"type": "string", "const": f"instep.{_type_name(model)}.v{VERSION}"},

@@ -13,7 +13,7 @@ CHUNKER: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What decides rows and vectors."""
+    """The settings that decide rows and vectors."""
 
     model: str
     numeric: str
@@ -50,7 +50,7 @@ class Generation:
 
 
 def differences(live: Generation, wanted: Generation) -> list[str]:
-    """What the settings ask for that the live generation is not, e.g. `embedding.numeric is …`."""
+    """Settings that differ from the live generation, e.g. `embedding.numeric is …`."""
     pairs: list[tuple[str, object, object]] = [
         (f"chunking.{name}", getattr(live.chunking, name), getattr(wanted.chunking, name))
         for name in type(live.chunking).model_fields

@@ -1,10 +1,10 @@
 """Concurrent calls that go together, one group at a time. It knows calls, not rows.
 
 Calls that arrive while a group is under way wait for it and then go together, and while many come
-one after the other, a group waits for more of them; a lone call never waits. What is express
-(`shared.domain.priority`) waits for nothing but the group under way, and shortly for others of its
-kind. Each caller keeps its own result and its own error. Without these waits, an edit takes 76 ms
-of processor instead of 67 (`bench/edit.py --beside 25 --model fake-384`) and 29.6 instead of 23.8
+one after the other, a group waits for more of them; a lone call never waits. An express call
+(`shared.domain.priority`) waits only for the group under way, and shortly for others of its kind.
+Each caller keeps its own result and its own error. Without these waits, an edit takes 76 ms of
+processor instead of 67 (`bench/edit.py --beside 25 --model fake-384`) and 29.6 instead of 23.8
 (`--beside 50 --count 400`; one run each).
 """
 
@@ -24,7 +24,7 @@ RUSH: Final = 12
 RUSH_S: Final = 2.0
 """So many calls within this time are a load; edits by hand are fewer."""
 SILENCE_S: Final = 0.25
-"""When no call has come for so long, there is no company to wait for."""
+"""When no call has come for so long, a group waits no more."""
 GLANCE_S: Final = 0.05
 EXPRESS_GATHER_S: Final = 0.1
 """How long a group with an express call may wait for company: so there are about ten of them a
@@ -55,7 +55,7 @@ class _Waiting(Generic[Call, Result]):
 
 
 class Rush:
-    """When the last calls came. Pure: it is told the time, in seconds of any clock."""
+    """The times of the last calls. Pure: time is passed in, in seconds of any clock."""
 
     def __init__(self) -> None:
         self._came: deque[float] = deque(maxlen=RUSH)
@@ -79,9 +79,9 @@ class Group(Generic[Call, Result]):
     """Runs calls together, one group at a time.
 
     Args:
-        together: runs a group; one result or error for each call, in their order. What it
-            raises itself reaches every caller of the group.
-        size: what a call weighs against `ROWS` and `BYTES`.
+        together: runs a group; one result or error for each call, in their order. Its own error
+            reaches every caller of the group.
+        size: the weight of a call against `ROWS` and `BYTES`.
         gather_s: how long a group may wait for company while calls rush in; 0: never.
     """
 
@@ -99,7 +99,7 @@ class Group(Generic[Call, Result]):
         self._runner: asyncio.Task[None] | None = None
 
     async def __call__(self, call: Call, *, express: bool = False) -> Result:
-        """Raises what `together` raises for this call.
+        """Raises the error of `together` for this call.
 
         Args:
             express: goes before those that are not.
@@ -169,7 +169,7 @@ class Group(Generic[Call, Result]):
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return  # only what was called had been cancelled, so others still get their turn
+            return  # only the inner call was cancelled, so others still get their turn
         for one, result in zip(group, results, strict=True):
             if one.result.done():
                 continue  # its caller was cancelled; the others are not concerned
@@ -188,7 +188,7 @@ def _each(results: Sequence[Result | Exception], calls: int) -> Sequence[Result 
 
 
 def fitting(sizes: Sequence[Size]) -> int:
-    """How many of the first calls go together: what fits, and at least one."""
+    """How many of the first calls go together: those that fit, at least one."""
     rows = size = 0
     for count, one in enumerate(sizes):
         rows, size = rows + one.rows, size + one.bytes

@@ -1,4 +1,4 @@
-"""Opening a file below a folder without leaving the folder, whatever is exchanged meanwhile."""
+"""Opens a file below a folder without leaving the folder, even if links are exchanged meanwhile."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Every command: its arguments, an example, and where its work is. Data only; nothing is imported.
+"""Every command: its arguments, an example, and its handler. Data only, without imports.
 
 `{command}` lines of the example are shown by `--help`.
 """
@@ -11,7 +11,7 @@ MODES: Final = ("hybrid", "vector", "keyword")
 
 
 class _ServiceNames:
-    """The services of the table, read when a person names one: events take long to import."""
+    """The services of the table, read on demand: events take long to import."""
 
     def __iter__(self) -> Iterator[str]:
         from shared.domain.services import NAMES
@@ -337,4 +337,4 @@ OLD_WORDS: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
     ("holds", "release"): ("removals", "approve"),
     ("holds", "keep"): ("removals", "reject"),
 }
-"""Commands as the version before named them: they still work, and nothing lists them."""
+"""The commands' names in the version before: they still work, and the help omits them."""

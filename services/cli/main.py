@@ -1,4 +1,4 @@
-"""Start a command, and end it in a way that people and scripts understand."""
+"""The entry point: runs a command, and ends with one line and an exit status."""
 
 import importlib
 import os
@@ -16,7 +16,7 @@ Run = Callable[[Namespace, Options], int]
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do what was asked. Returns the exit status (`services.cli.exits`)."""
+    """Run the command. Returns the exit status (`services.cli.exits`)."""
     debug = "--debug" in argv
     for stream in (sys.stdout, sys.stderr):  # a path may be anything; never die of printing it
         if hasattr(stream, "reconfigure"):
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """One line and the status for an error that no command has foreseen."""
+    """One line and the exit status of an error that the command did not handle."""
     from services.host.data_folder import FolderInUse
     from shared.domain.errors import (
         BusUnavailable,

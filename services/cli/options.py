@@ -15,7 +15,7 @@ CONFIG: Final = "instep.toml"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the command line takes from its environment; the settings read their own."""
+    """The variables that the command line reads; the settings read their own."""
 
     data: str | None = None
     config: str | None = None

@@ -1,4 +1,4 @@
-"""From words to arguments: argparse, with suggestions, and errors in one line."""
+"""The parser of arguments: argparse, with suggestions, and errors in one line."""
 
 import re
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -37,11 +37,11 @@ STATUSES: Final = """exit status:
 
 
 class Missing(Stop):
-    """An argument that the command needs is not there."""
+    """A required argument is missing."""
 
 
 class Parser(ArgumentParser):
-    """Says one line that helps, not the usage of everything."""
+    """Reports an error in one line that helps, without the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("argument COMMAND: invalid choice: "):
@@ -58,7 +58,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     """Read the arguments; `handler` names the function that does the work.
 
     Raises:
-        Stop: they cannot be understood; says what was meant.
+        Stop: they cannot be understood; suggests the likely words.
         SystemExit: help or the version was asked for, and printed.
     """
     parser = build()
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 def renamed(argv: Sequence[str]) -> tuple[list[str], str]:
-    """Replace the words that the version before used for a command. Pure.
+    """Replace the words of the version before for a command. Pure.
 
     Returns:
         The arguments, and a line that names the new words; empty where nothing was replaced.
@@ -142,7 +142,7 @@ def _unknown(words: Sequence[str], named: Sequence[Command]) -> Stop:
 
 
 def _no_options(argv: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The arguments that look like options and are none; numbers and what has spaces do not."""
+    """Unknown options among the arguments; numbers and words with spaces are none."""
     dashed = (
         word
         for word in takewhile(lambda word: word != "--", argv)

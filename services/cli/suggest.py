@@ -20,7 +20,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def unknown_command(word: str, known: Iterable[str]) -> str:
     near = nearest(word, known)
     meant = f"did you mean {near}?" if near else "instep --help lists the commands"
-    return f"{word!r} is no command; {meant}"
+    return f"{word!r} is not a command; {meant}"
 
 
 def unknown_options(
@@ -29,13 +29,13 @@ def unknown_options(
     """One line for arguments that the command does not take.
 
     Args:
-        takes_words: the command asks for words of the person's own, which may begin with a dash.
+        takes_words: the command takes free words, which may begin with a dash.
     """
     words, known = list(words), list(known)
     first = next((w for w in words if w.startswith("-")), words[0])
     name = first.partition("=")[0]
     if not name.startswith("-"):
-        return f"{name!r} is one argument too many for {command}; quote what has spaces"
+        return f"{name!r} is one argument too many for {command}; quote words with spaces"
     near = nearest(name, known)
     meant = f"did you mean {near}?" if near else "--help lists them."
     said = f"{name} is no option of {command}; {meant}"
@@ -45,9 +45,9 @@ def unknown_options(
 
 
 def plain(message: str) -> str:
-    """argparse's message in words of ours, with a suggestion in place of a long list of choices."""
+    """argparse's message in our words, with a suggestion in place of a long list of choices."""
     if number := _NUMBER.search(message):
-        return f"{message[: number.start()]}{number[1]} is no number"
+        return f"{message[: number.start()]}{number[1]} is not a number"
     if value := _VALUE.search(message):
         return f"{value[1]} needs a value; one that begins with a dash is written {value[1]}=VALUE"
     found = _CHOICE.search(message)

@@ -1,4 +1,4 @@
-"""What people read: colour, width, times, numbers. Nothing is told by colour alone."""
+"""Text for people: colour, width, times, numbers. Colour alone never carries a meaning."""
 
 import json
 import re
@@ -20,14 +20,14 @@ _UNSEEN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where text goes to, and how wide and colourful it may be."""
+    """The stream for text, its width, and its use of colour."""
 
     width: int = 80
     color: bool = False
 
     @classmethod
     def of(cls, stream: TextIO, *, color: bool) -> "Terminal":
-        """Colour only where a person looks; 100 columns where nobody does."""
+        """Colour only on a terminal; 100 columns elsewhere."""
         tty = stream.isatty()
         width = shutil.get_terminal_size((100, 24)).columns if tty else 100
         return cls(max(40, width), color and tty)
@@ -105,7 +105,7 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), width: in
 
 
 def visible(text: str) -> str:
-    """The text with everything spelt out that would move the cursor or turn the line around."""
+    """The text with control and direction characters spelt out."""
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

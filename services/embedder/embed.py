@@ -1,4 +1,4 @@
-"""From the texts of a part to vectors: from the cache if ever encoded before, else by the model."""
+"""The embedder's handler: takes a part's vectors from the cache, else from the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from shared.ports import Delivery, Encoder, Entry, Vector, VectorCache, is_made
 log = structlog.get_logger()
 
 YOUNG_S: Final = 1.0
-"""A part that is no older is hardly ever overtaken, so the ledger is not asked for it."""
+"""A younger part is hardly ever overtaken, so the embedder does not ask the ledger."""
 
 
 class Records(Protocol):
-    """Of `shared.ports.Ledger` what this service needs."""
+    """The part of `shared.ports.Ledger` that this service needs."""
 
     async def get(self, doc_key: str) -> Entry | None: ...
 
@@ -38,7 +38,7 @@ class Embed:
             log.info("part_overtaken", doc_key=part.document.doc_key)
             self.progress.overtaken += len(part.rows)
             return []
-        if not part.rows:  # only a forged one: the enricher sends what is empty past the embedder
+        if not part.rows:  # only a forged one: the enricher sends empty parts past the embedder
             raise MalformedEvent("rows: a part without any")
         keys = cache_keys(part, self.encoder.fingerprint)
         vectors, encoded = await self._vectors(part, keys)
@@ -72,7 +72,7 @@ class Embed:
     ) -> tuple[dict[str, Vector], int]:
         """Vectors by cache key, and how many of them the model made.
 
-        What the cache holds and no model has made is made anew, and so replaced.
+        Values of the cache that no model can have made are made anew, and so replaced.
         """
         cached = await self.cache.get_many(set(keys))
         vectors = {k: v for k, v in cached.items() if is_made(v, self.encoder.dimensions)}

@@ -1,9 +1,9 @@
-"""Look-ups and writes of parts that are in hand together share their requests to the bus.
+"""Shared requests to the bus for the look-ups and writes of concurrent parts.
 
 A part may be of one text only, and then a request for each would cost more than its vector. A call
-that comes while nothing is under way goes at once; those that come meanwhile go together. Without,
-the bus has 37 messages an edit instead of 30 (`bench/edit.py --beside 50 --model fake-384`, the sum
-of the server's `in_msgs` and `out_msgs`, one run each).
+goes at once while no request is under way; calls meanwhile go together. Without, the bus has 37
+messages an edit instead of 30 (`bench/edit.py --beside 50 --model fake-384`, the sum of the
+server's `in_msgs` and `out_msgs`, one run each).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -41,7 +41,7 @@ class GatheredLedger:
     """Records by `get_many`, which a replica of the bus may answer that lags.
 
     An embedder only leaves out what a record calls overtaken or settled, and that stays true: an
-    older record costs work, never a part. Nobody may write by what is read here.
+    older record costs work, never a part. Never base a write on these records.
     """
 
     def __init__(self, inner: Ledger) -> None:

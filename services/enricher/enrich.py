@@ -1,4 +1,4 @@
-"""From a changed document to a pending revision and the parts that bring it into the index."""
+"""The enricher's handler: makes a change a pending revision, and publishes its parts."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ Prepare = Callable[[DocumentChanged], Awaitable[Prepared]]
 
 @dataclass(frozen=True, slots=True)
 class Enrich:
-    """Every accepted revision takes this road: edit, deletion, no-op, refusal, repair."""
+    """Handles every accepted revision: edit, deletion, no-op, refusal, repair."""
 
     generation: str
     ledger: Ledger

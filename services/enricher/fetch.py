@@ -1,4 +1,4 @@
-"""From the content of a change to bytes, wherever they lie."""
+"""The loading of a change's content as bytes, from any place."""
 
 import asyncio
 import binascii
@@ -74,7 +74,7 @@ class Load:
     async def size(self, event: DocumentChanged) -> int:
         """Bytes to be loaded, as far as that can be known before. Raises DocumentRefused.
 
-        Of a reference its own event says nothing, or what somebody else has said.
+        The event of a reference gives no size, or one that the publisher claims.
         """
         content = event.content
         if not isinstance(content, Linked):
@@ -102,7 +102,7 @@ def read_reference(ref: Reference, prefixes: Sequence[str], limit: int) -> bytes
     try:
         with open_below(root, relative) as descriptor:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _gone("the reference is no regular file; refer to a file")
+                raise _gone("the reference is not to a regular file; refer to a file")
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(limit + 1)
     except OSError as error:
@@ -114,7 +114,7 @@ def read_reference(ref: Reference, prefixes: Sequence[str], limit: int) -> bytes
 
 
 def size_of_reference(ref: Reference, prefixes: Sequence[str]) -> int:
-    """Bytes; 0 where nothing can be opened: reading tells why. Raises as `allowed_file`."""
+    """Bytes; 0 where the file cannot be opened: reading it tells why. Raises as `allowed_file`."""
     try:
         with open_below(*allowed_file(ref, prefixes)) as descriptor:
             return os.fstat(descriptor).st_size
@@ -125,7 +125,7 @@ def size_of_reference(ref: Reference, prefixes: Sequence[str]) -> int:
 def allowed_file(ref: Reference, prefixes: Sequence[str]) -> tuple[str, str]:
     """A folder, and the path below it that a `file://` reference leads to; links are resolved.
 
-    Nothing need be there: what lies outside looks the same whether it exists or not.
+    The file need not exist: paths outside look the same whether they exist or not.
 
     Raises:
         DocumentRefused: `reference_not_allowed`.

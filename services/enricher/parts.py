@@ -1,4 +1,4 @@
-"""What is published for a pending revision. Pure."""
+"""The parts of a pending revision. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from shared.domain.ordering import Pending, Reason, Revision, RowRef
 from shared.domain.topology import MAX_PART_BYTES, MAX_PART_ROWS
 
 _ROW_OVERHEAD_BYTES = 256
-"""More than the names of a row's fields, its id, key and revision take."""
+"""An upper bound of the names of a row's fields, its id, key and revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def revision_of(
 
 
 def is_same_plan(pending: Pending, revision: Revision) -> bool:
-    """Whether chunks made anew are those that the ledger has pending for this revision."""
+    """Whether chunks made anew equal those that the ledger has pending for this revision."""
     if pending.outcome != revision.outcome:
         return False
     if pending.outcome == "refused":
@@ -77,7 +77,7 @@ def parts(
     *,
     dimensions: int,
 ) -> list[Event]:
-    """What brings the pending rows into the index: parts of `todo`, or one empty part."""
+    """The parts of `todo`, or one empty part."""
     if not pending.todo or not isinstance(prepared, Prepared):
         return [EmbeddingsReady(document=document, batch=batch, generation=generation)]
     pieces = {piece.key: piece for piece in prepared.pieces}
@@ -93,7 +93,7 @@ def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow
     """Rows in parts of at most MAX_PART_ROWS and MAX_PART_BYTES; a larger row goes alone.
 
     Args:
-        vector_bytes: what the vector of a row will take in the same message.
+        vector_bytes: the size of a row's vector in the same message.
     """
     some: list[PartRow] = []
     size = 0
@@ -109,7 +109,7 @@ def cut(rows: Sequence[PartRow], *, vector_bytes: int) -> Iterator[tuple[PartRow
 
 
 def check_rows(prepared: Prepared) -> None:
-    """Refuse what no part has room for: title and metadata are in the row of every chunk.
+    """Refuse rows that fit no part: title and metadata are in the row of every chunk.
 
     Raises:
         DocumentRefused: `too_large`.

@@ -1,7 +1,7 @@
-"""From a change to its pieces: load, extract, judge, cut.
+"""The preparation of a change: load, extract, judge, cut.
 
 The enricher reads small and harmless documents itself. A child process reads all others, and a
-thread cuts them. A document whose text is not worth indexing is refused.
+thread cuts them. Documents without text worth indexing are refused.
 """
 
 import asyncio
@@ -49,11 +49,11 @@ LARGE_BYTES: Final = 2 * 1024**2
 """Documents above this take turns: each needs up to 60 times its size while it is cut."""
 
 ReadApart = Callable[[Question, bytes], Awaitable[Extracted]]
-"""`extract` where it can hurt nobody. Raises DocumentRefused, TransientError."""
+"""`extract`, isolated if need be. Raises DocumentRefused, TransientError."""
 
 
 async def in_a_thread(question: Question, data: bytes) -> Extracted:
-    """`extract` in this process, for those who trust their documents."""
+    """`extract` in this process, for trusted documents."""
     return await asyncio.to_thread(
         extract, data, path=question.path, media_type=question.media_type, title=question.title
     )
@@ -85,7 +85,7 @@ class PrepareDocument:
         if expected > LARGE_BYTES:
             await turn.enter_async_context(self._large)
         data = (await self.load(event)).data
-        if len(data) > LARGE_BYTES >= expected:  # it was said to be smaller, or has grown
+        if len(data) > LARGE_BYTES >= expected:  # the announced size was smaller, or it has grown
             await turn.enter_async_context(self._large)
         return data
 

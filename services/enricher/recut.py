@@ -1,4 +1,4 @@
-"""Sources with chunking of their own: which applies to which, and what a change of it asks for.
+"""Sources with chunking of their own: the values in force, and the effect of a change.
 
 A source's chunking is no part of the generation: a change of it cuts the documents of that source
 anew, each as a repair, so the old chunks stay searchable until the new ones are, and only texts
@@ -27,7 +27,7 @@ def in_force(
     """The chunking of every source that does not use the generation's.
 
     Args:
-        noted: what was in force before; it stays for sources that this process does not know.
+        noted: the values before; they stay for sources that this process does not know.
         own: the settings of the sources that it knows.
     """
     known = {
@@ -40,7 +40,7 @@ def in_force(
 def changed(
     noted: Mapping[str, Chunking], wanted: Mapping[str, Chunking], default: Chunking
 ) -> set[str]:
-    """Sources whose documents were cut otherwise than they are wanted."""
+    """Sources whose documents were cut with other values than the wanted ones."""
     return {
         name
         for name in noted.keys() | wanted.keys()
@@ -91,7 +91,7 @@ class Recut:
         return wanted
 
     async def _noted(self) -> dict[str, Chunking] | None:
-        """None: it cannot be read, so any source may have been cut otherwise than is wanted."""
+        """None: it cannot be read, so any source may have been cut with other values."""
         value = await self.notes.get(self._key)
         if value is None:
             return {}

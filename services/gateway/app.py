@@ -28,7 +28,7 @@ def build_app(queries: Queries, commands: Commands, *, key: str | None = None) -
     """The application, not yet listening.
 
     Args:
-        key: who shows it may ask from anywhere; None: requests with a foreign Host are refused.
+        key: with it, a request may have any Host; None: requests with a foreign Host are refused.
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
     app[FACES] = Faces(queries, commands)
@@ -52,7 +52,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except web.HTTPException as error:
         response = _problem(_of_http(error, request), request_id)
-    except Exception as error:  # the edge: whatever happens, the client is answered
+    except Exception as error:  # the edge: the client gets an answer to every error
         problem = problem_of(error)
         if problem.code == "internal_error":
             log.exception("request_failed", code=problem.code, request_id=request_id)
@@ -81,7 +81,7 @@ def _problem(problem: Problem, request_id: str) -> web.Response:
 
 
 def refused(status: int) -> web.Response:
-    """The answer to bytes that are no request of HTTP, or where no handler could answer."""
+    """The answer to bytes other than an HTTP request, and where no handler could answer."""
     request_id = _request_id("")
     problem = Problem("internal_error", "the log has the details")
     if status == 400:

@@ -1,8 +1,8 @@
-"""Who may talk to a gateway: on the loopback interface anybody, elsewhere who has the key. Pure.
+"""Access to a gateway: free on the loopback interface, elsewhere with the key. Pure.
 
 A page of another site may make a browser send requests here: DNS rebinding shows in the Host
 header, a cross-site request in Origin and Sec-Fetch-Site. A browser keeps the key once it was
-given, so writes are looked at with a key, too; only the Host may then be any.
+given, so writes with a key are checked, too; only the Host is then free.
 """
 
 import base64
@@ -17,7 +17,7 @@ from services.gateway.problems import Problem
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 OPEN: Final = frozenset({"/livez", "/readyz"})
-"""Addresses that supervisors ask without the key."""
+"""Addresses that need no key, for supervisors."""
 
 
 def is_loopback(host: str) -> bool:
@@ -36,11 +36,11 @@ def check_request(method: str, headers: Mapping[str, str], key: str | None = Non
 
     Args:
         headers: looked up as `Host`, `Origin`, `Sec-Fetch-Site`, `Authorization`.
-        key: what has to be shown, as a bearer or as the password of any user.
+        key: the key to compare with, as a bearer or as the password of any user.
     """
     host = _host(headers.get("Host", ""))
     if key is not None and not shows(headers.get("Authorization", ""), key):
-        raise Problem("no_key", "this instance answers to those who show its key")
+        raise Problem("no_key", "this instance answers only requests with its key")
     if key is None and not is_loopback(host):
         raise Problem("bad_host", f"this instance answers to 127.0.0.1 only, not to {host[:100]!r}")
     if method in _SAFE:

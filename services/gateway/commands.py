@@ -1,4 +1,4 @@
-"""What may be done, over the ports: retry, drop, release, keep, validate."""
+"""The commands of the gateway over the ports: retry, drop, release, keep, validate."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +28,7 @@ from shared.ports import ChangeLog, Ledger
 from shared.repair import resubmit_newest
 
 AT_ONCE: Final = 16
-"""Failures that are acted on side by side."""
+"""Failures that a command handles side by side."""
 
 Validate = Callable[[ValidateRequest], Awaitable[ValidateAnswer]]
 
@@ -63,11 +63,11 @@ class InstanceCommands:
         return await self._each(request, self._retry)
 
     async def drop(self, request: ChooseRequest) -> ChosenAnswer:
-        """Let the chosen failures be: `dropped` until the next change; nothing leaves the index."""
+        """Mark the chosen failures `dropped` until the next change; the index stays as it is."""
         return await self._each(request, self._drop)
 
     async def release(self, request: HoldRequest) -> HoldAnswer:
-        """Make the removals of a source that wait."""
+        """Do the removals of a source that wait."""
         return await removals.release(self.watched, request.source)
 
     async def keep(self, request: HoldRequest) -> HoldAnswer:
@@ -100,10 +100,10 @@ class InstanceCommands:
 
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
-            return False, "it is no document's: see what to do; then dismiss it"
+            return False, "it belongs to no document: see what to do; then dismiss it"
         entry = await self.ledger.get(failure.doc_key)  # the list may be a moment old
         if failure.state != "dropped" and entry and state(entry.record).word == "dropped":
-            return False, "it has just been dismissed; say it again to try it all the same"
+            return False, "it has just been dismissed; repeat the command to retry it"
         newest = await self.changes.newest(failure.source, failure.doc_key)
         if newest and newest.readable is None:
             return await self._read_again(failure.source)
@@ -115,12 +115,12 @@ class InstanceCommands:
         return True, f"revision {revision}"
 
     async def _read_again(self, source: str) -> tuple[bool, str]:
-        """Of a change that cannot be read nothing can be sent again, but its file can be read."""
+        """An unreadable change cannot be sent again, but its file can be read again."""
         watched = any(one.name == source and one.path for one in self.queries.sources)
         if not watched or self.sweeper is None:
             return False, "its newest change cannot be read: send the document anew, or delete it"
         await self.sweeper.start(GenerateRequest())
-        return True, "a sweep has begun, which reads its file again"
+        return True, "a sweep has begun and reads its file again"
 
     async def _drop(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
@@ -138,7 +138,7 @@ class InstanceCommands:
             dropped = replace(entry.record, failed=replace(failed, dropped=True))
             await self.ledger.update(failure.doc_key, dropped, expect=entry.at)
         except LedgerConflict:
-            return False, "it has changed in this moment"
+            return False, "it has just changed"
         return True, "it stays as it is until the document changes"
 
     async def _forget_letter(self, id: int) -> bool:

@@ -1,4 +1,4 @@
-"""From the bytes of a request to its fields. Pure."""
+"""The decoding of requests: from bytes to fields. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, Final
 from services.gateway.problems import Problem
 
 MAX_VALUES: Final = 10_000
-"""Values in the body of a request. Each may be wrong, and every fault takes 10 us to tell."""
+"""Values in the body of a request. Each may be wrong, and every fault takes 10 us to report."""
 
 
 def fields_of(body: bytes) -> dict[str, Any]:
@@ -58,4 +58,4 @@ def _check_text(texts: Iterable[str]) -> None:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

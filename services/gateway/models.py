@@ -33,8 +33,8 @@ STATES: tuple[Word, ...] = (
 
 
 class Request(BaseModel):
-    """What may be asked; unknown fields are refused, and halves of characters, which JSON can
-    spell and nothing can store or encode."""
+    """The base of requests. Refuses unknown fields, and lone surrogates: JSON can spell them, but
+    no store or model can take them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Request(BaseModel):
 
 
 class Response(BaseModel):
-    """What is answered; fields are only ever added."""
+    """The base of answers; newer versions only add fields."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,7 +64,7 @@ class WeightsRequest(Request):
 
 
 class SearchRequest(Request):
-    """A question. What is not given comes from the settings."""
+    """A question. The settings give the values of absent fields."""
 
     q: str = Field(default="", validate_default=True)
     """The question: 1 to 2,000 characters."""
@@ -113,7 +113,7 @@ class DocumentsRequest(Request):
     def _states(cls, value: str) -> str:
         for word in filter(None, value.split(",")):
             if word not in STATES:
-                raise ValueError(f"{word[:80]!r} is no state; states are {', '.join(STATES)}")
+                raise ValueError(f"{word[:80]!r} is not a state; states are {', '.join(STATES)}")
         return value
 
 
@@ -127,7 +127,7 @@ class DocumentRequest(Request):
 
 
 class ReceiptRequest(Request):
-    """What became of a submission; `receipt` is DOC_KEY-REVISION."""
+    """The outcome of a submission; `receipt` is DOC_KEY-REVISION."""
 
     receipt: str
     wait: float = Field(default=0.0, ge=0, le=60)
@@ -137,7 +137,7 @@ class ReceiptRequest(Request):
 
 
 class Pick(Request):
-    """Which failures: all that fit everything that is given."""
+    """A filter of failures, which match every given field."""
 
     source: str = ""
     code: str = ""
@@ -148,7 +148,7 @@ class Pick(Request):
 
 class FailuresRequest(Pick):
     state: Literal["", "refused", "failed", "dropped"] = ""
-    """Empty: what needs somebody, so not the dropped ones."""
+    """Empty: refused and failed ones, without the dropped."""
     limit: int = Field(default=200, ge=1, le=1000)
 
 
@@ -176,7 +176,7 @@ class StatusRequest(Request):
 
 
 class ChecksRequest(Request):
-    """What the instance says of itself; `deep` compares the store with the ledger too."""
+    """Checks of the instance; `deep` compares the store with the ledger too."""
 
     deep: bool = False
 
@@ -214,9 +214,9 @@ class SweepView(Response):
 
 class StatusAnswer(Response):
     in_step: bool
-    """False where no instance runs: nobody knows what has changed since."""
+    """False where no instance runs: later changes are not known."""
     runs: bool = True
-    """An instance runs; else the answer is what the last one left, and nothing is watched."""
+    """An instance runs; else the answer is what the last one left, and no folder is watched."""
     in_step_as_of: datetime | None = None
     """Where none runs: until when everything was in step; None: it was not."""
     pending_documents: int
@@ -228,11 +228,11 @@ class StatusAnswer(Response):
     documents: dict[str, int]
     """Documents by state, and `stale`, `held`, `unreadable`: their newest change cannot be read."""
     chunks: int
-    """Chunks that search is promised."""
+    """Searchable chunks."""
     sources: tuple[SourceView, ...] = ()
     last_sweep: SweepView | None = None
     loading: dict[str, str] = {}
-    """What cannot be asked yet, `model` or `store`, and why."""
+    """`model` or `store` while it is not ready, and why."""
     generation: str
     version: str
     at: datetime
@@ -261,7 +261,7 @@ class ValidateRequest(Request):
 
 
 class CheckView(Response):
-    """One check: what was looked at, how it ended, what to do."""
+    """One check: its finding, its level, its fix."""
 
     name: str
     level: Literal["ok", "WARN", "FAIL"]
@@ -270,13 +270,13 @@ class CheckView(Response):
 
 
 class ValidateAnswer(Response):
-    """Whether the index holds what it should."""
+    """Whether the index agrees with the ledger."""
 
     passed: bool
     checks: tuple[CheckView, ...]
     generation: str
     documents: int = 0
-    """Documents that search is promised."""
+    """Searchable documents."""
     rows: int = 0
     """Rows in the store."""
     expected_rows: int = 0

@@ -30,7 +30,7 @@ from services.gateway.status.sweeps import GenerateRequest, SweepRequest
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """An instance as everybody sees it."""
+    """The interface of an instance: its queries and commands."""
 
     queries: Queries
     commands: Commands
@@ -41,7 +41,7 @@ Act = Callable[[Faces, Any], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is asked, and who answers."""
+    """A request, and the function that answers it."""
 
     request: type[Request]
     act: Act

@@ -1,4 +1,4 @@
-"""What goes wrong at the interface: stable codes, one sentence, and what to do. Pure.
+"""Errors of the interface: stable codes, one sentence, and a fix. Pure.
 
 Codes are never renamed. The body is an RFC 9457 problem; the gateway serves
 `/problems/CODE` itself.
@@ -23,9 +23,9 @@ from shared.domain.errors import (
 from shared.domain.faults import said
 
 SHOWN: Final = 20
-"""Faults of one request that are told one by one."""
+"""Faults of one request that its problem lists."""
 MOST_TOLD: Final = 5
-"""How many of them its sentence tells."""
+"""Faults of one request that its sentence names."""
 MAX_DETAIL: Final = 2_000
 """Characters of a sentence; names in it are the client's."""
 MAX_NAME: Final = 80
@@ -52,13 +52,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
     "not_found": Kind(404, "No such address", "the addresses start with /api/v1/"),
     "document_not_found": Kind(
-        404, "No such document", "instep status --pending lists what is on its way"
+        404, "No such document", "instep status --pending lists pending documents"
     ),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
     "batch_not_found": Kind(404, "No such batch", "instep report --list"),
     "failure_not_found": Kind(404, "No such failure", "instep failures lists them"),
-    "hold_not_found": Kind(404, "Nothing is held", "instep removals lists what is"),
+    "hold_not_found": Kind(404, "No removal is held", "instep removals lists held ones"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),
     "nothing_watched": Kind(409, "No folder is watched", "ask the instance with the producer"),
     "request_timeout": Kind(408, "Too slow", "send the whole request at once"),
@@ -73,7 +73,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),
     "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
-    "loading": Kind(503, "Still loading", "ask again in a moment; instep status tells what loads"),
+    "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
     "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
 }
 
@@ -89,7 +89,7 @@ class Fault:
 
 @dataclass(eq=False)
 class Problem(InstepError):
-    """An answer that says no, and what to do about it."""
+    """A refusal, and its fix."""
 
     code: str
     detail: str
@@ -130,7 +130,7 @@ _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem to answer with; what nobody foresaw shows nothing of itself."""
+    """The problem that answers an error; of an unforeseen one it shows the class only."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, DocumentRefused):

@@ -1,4 +1,4 @@
-"""What may be asked, over the ports: every answer that the gateway and the command line give."""
+"""The queries of the gateway over the ports, for HTTP and the command line."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ COMPARED: Final = 2_000
 
 
 class Queries(Protocol):
-    """Everything that can be asked of an instance. Every method may raise Problem."""
+    """The queries of an instance. Every method may raise Problem."""
 
     async def search(self, request: SearchRequest) -> SearchAnswer: ...
     async def status(self) -> StatusAnswer: ...
@@ -70,22 +70,22 @@ class Queries(Protocol):
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
     async def report(self, request: BatchRequest) -> BatchReport: ...
     async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
-        """What `/readyz` and `doctor` show of the instance itself."""
+        """The checks of the instance for `/readyz` and `doctor`."""
         ...
 
     def version(self) -> Mapping[str, str]: ...
 
     async def keep_up(self) -> None:
-        """Keep what lists and counts need as the ledger is, until it is cancelled."""
+        """Keep the index of lists and counts equal to the ledger, until it is cancelled."""
         ...
 
 
 class DeadLetters(Protocol):
-    """Messages that were given up."""
+    """The dead letters of the bus."""
 
     async def list(self, *, limit: int) -> Sequence[DeadLetter]: ...
     async def drop(self, id: int) -> bool:
-        """Forget one; whether it was there."""
+        """Delete one; returns whether it was there."""
         ...
 
 
@@ -108,7 +108,7 @@ class InstanceQueries:
     watched: holds.Watched = holds.nobody
     sweeper: sweeps.Sweeps | None = None
     loading: Callable[[], dict[str, str]] = dict
-    """What is not loaded yet, `model` or `store`, and why."""
+    """`model` or `store` while it is not loaded, and why."""
     _before: Observation | None = None
     _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -209,15 +209,15 @@ class InstanceQueries:
         if not count:
             return ()
         text = f"the newest change, or the record, of {count:,} documents cannot be read"
-        fix = "instep sweep; what it cannot put right is listed by: instep failures"
+        fix = "instep sweep; then instep failures lists those that it could not repair"
         return (CheckView(name="changes", level="WARN", text=text, fix=fix),)
 
     async def _lag(self) -> Sequence[CheckView]:
-        """How long the store takes to find a new row; nothing, where it never takes any time."""
+        """How long the store takes to find a new row; empty where it takes no time."""
         lag_s = await (await self.store()).lag_s()
         if lag_s is None:
             return ()
-        text = f"a new row is found after {1000 * lag_s:,.0f} ms while others are written"
+        text = f"the store finds a new row after {1000 * lag_s:,.0f} ms while others are written"
         if lag_s < SLOW_INDEX_S:
             return (CheckView(name="index lag", level="ok", text=text),)
         fix = "give the store the settings of the manual: operate/weaviate.md"
@@ -281,7 +281,7 @@ class InstanceQueries:
         return pairs
 
     async def _not_found(self, name: str) -> str:
-        """Suggests a name, one question at a time: whoever asks meanwhile goes without."""
+        """Suggests a name, one request at a time; requests meanwhile get no suggestion."""
         known = f"no document {name[:200]!r} is known"
         if self._guessing.locked():
             return known
@@ -311,7 +311,7 @@ def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:
 
 
 def _state(record: Record, newest: Newest | None) -> State:
-    """The state; of a change that cannot be read nobody has to wait for the enricher's word."""
+    """The state; an unreadable change counts as failed before the enricher records it."""
     at = state(record, newest.sequence if newest else 0)
     if newest and isinstance(newest.change, UnreadableChange) and at.word == "queued":
         return State("failed", at.stale, ENRICH, newest.change.reason)

@@ -66,7 +66,7 @@ async def body_fields(request: web.Request) -> dict[str, Any]:
         async with asyncio.timeout(CLIENT_S):
             body = await request.read()
     except web.RequestPayloadError:
-        raise Problem("malformed", "the body cannot be unpacked") from None
+        raise Problem("malformed", "the body cannot be decompressed") from None
     except TimeoutError:
         raise Problem("request_timeout", f"the body did not come within {CLIENT_S:g} s") from None
     return fields_of(body)
@@ -112,7 +112,7 @@ async def reports(request: web.Request) -> web.Response:
 
 
 def page(text: str) -> web.Response:
-    """A page that can do nothing but be read."""
+    """A page that is for reading only."""
     headers = {
         "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
@@ -133,7 +133,7 @@ def _is_page(request: web.Request) -> bool:
 
 
 async def livez(_: web.Request) -> web.Response:
-    """The loop turns."""
+    """Whether the event loop runs."""
     return reply({"live": True})
 
 
@@ -144,11 +144,11 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def problem_page(request: web.Request) -> web.Response:
-    """What an error code means and what to do, in plain text."""
+    """The meaning and the fix of an error code, in plain text."""
     code = request.match_info["code"]
     kind = KINDS.get(code)
     if kind is None:
-        raise Problem("not_found", f"{code[:80]!r} is no error code")
+        raise Problem("not_found", f"{code[:80]!r} is not an error code")
     lines = [f"{code} ({kind.status})", kind.title, f"What to do: {kind.fix}" if kind.fix else ""]
     return web.Response(text="\n".join(filter(None, lines)) + "\n")
 

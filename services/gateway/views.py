@@ -11,7 +11,7 @@ from shared.ports import Mode
 
 
 class ReasonView(Response):
-    """Why: a stable code and one sentence."""
+    """A stable code, and one sentence that explains it."""
 
     code: str
     text: str
@@ -38,7 +38,7 @@ class HitChunk(Response):
 
 
 class PartView(Response):
-    """What one list adds; the parts of a hit sum to its score as displayed."""
+    """The part of one list; the parts of a hit sum to its score as displayed."""
 
     raw: float | None
     normalised: float
@@ -88,7 +88,7 @@ class DocumentLine(Response):
     stale: bool = False
     reason: ReasonView | None = None
     chunk_count: int = 0
-    """Chunks that search is promised."""
+    """Searchable chunks."""
     changed_at: datetime | None = None
     settled_at: datetime | None = None
 
@@ -101,7 +101,7 @@ class DocumentsAnswer(Response):
 
 
 class RevisionView(Response):
-    """A revision of a document: what it came to, and how long that took."""
+    """A revision of a document: its outcome and its times."""
 
     sequence: int
     outcome: str
@@ -140,11 +140,11 @@ class ChunkView(Response):
 
 
 class DocumentAnswer(DocumentLine):
-    """A document, all that is known of it."""
+    """Everything known of a document."""
 
     generation: str
     served: RevisionView | None = None
-    """The revision that search is promised."""
+    """The searchable revision."""
     pending: RevisionView | None = None
     newest: NewestView | None = None
     why: str
@@ -167,7 +167,7 @@ class ReceiptAnswer(Response):
 class FailureView(Response):
     id: str
     document: str
-    """`source/path`, or which message it is."""
+    """`source/path`, or the name of a message."""
     source: str
     path: str
     doc_key: str | None
@@ -188,9 +188,9 @@ class FailureGroup(Response):
     state: Word
     count: int
     meaning: str
-    """What happened, in one sentence."""
+    """The meaning of the code, in one sentence."""
     fix: str
-    """What to do about it."""
+    """The fix."""
 
 
 class FailuresAnswer(Response):
@@ -240,11 +240,11 @@ class HoldView(Response):
 class HoldsAnswer(Response):
     holds: tuple[HoldView, ...]
     total: int
-    """Removals that wait for a word, of all sources; kept ones are not among them."""
+    """Removals of all sources that wait for a decision; without the kept ones."""
 
 
 class HoldAnswer(Response):
-    """What was done about the removals of a source."""
+    """The outcome of a decision about the removals of a source."""
 
     source: str
     done: bool
@@ -254,7 +254,7 @@ class HoldAnswer(Response):
 
 
 class ChosenAnswer(Response):
-    """What was done to which failure."""
+    """The outcome of a command for each failure."""
 
     done: int
     skipped: int

@@ -2,8 +2,8 @@
 
 The lock is the kernel's, so a kill -9 releases it. Light on purpose: every command passes here.
 
-Everything in the folder is for its owner only, for it holds the text of all documents. Files that a
-person asks for by name, as `report --html FILE`, follow the person's own umask.
+Only the owner may read the folder, because it holds the text of all documents. Files that a person
+asks for by name, as `report --html FILE`, follow the person's own umask.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from typing import Any, Final
 from shared.domain.errors import GARBAGE, ConfigurationError
 
 LOG: Final = "instep.log"
-"""What `up` logs while a person reads its lines."""
+"""The log of `up` while a terminal shows its lines."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003
@@ -51,7 +51,7 @@ class FolderInUse(ConfigurationError):
     """Another process holds the data folder.
 
     Args:
-        passes: by itself: a command ends, or an instance that starts is there to be asked.
+        passes: it will be free soon: the holder is a command, or an instance that starts or stops.
     """
 
     def __init__(self, message: str, *, passes: bool) -> None:
@@ -69,7 +69,7 @@ class DataFolder:
         self._held: os.stat_result | None = None
 
     def create(self) -> None:
-        """Make the folder, invisible to git. Raises ConfigurationError when it cannot be."""
+        """Make the folder, invisible to git. Raises ConfigurationError when that fails."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             ignore = self.path / ".gitignore"
@@ -101,14 +101,14 @@ class DataFolder:
 
     @contextlib.contextmanager
     def lock(self, watching: Sequence[Path] = (), *, briefly: bool = False) -> Iterator[None]:
-        """Be the one instance of this folder; whatever the process makes meanwhile is private.
+        """Be the one instance of this folder; files that the process makes meanwhile are private.
 
         Args:
-            watching: folders to name to whoever comes second.
-            briefly: for one command, which whoever comes second may wait for.
+            watching: folders that the error of a second instance names.
+            briefly: for one command, for which a second one may wait.
 
         Raises:
-            FolderInUse: another process is; says which.
+            FolderInUse: another process holds it; names that process.
             ConfigurationError: the folder cannot be made.
         """
         self.create()
@@ -139,13 +139,13 @@ class DataFolder:
     def is_lost(self) -> bool:
         """Whether the lock that this object has taken is in the folder no more.
 
-        Then somebody has deleted, moved or replaced the folder, and another process may lock it.
+        Then the folder was deleted, moved or replaced, and another process may lock it.
         """
         try:
             return self._held is not None and not samestat(self._held, self._lock_file.stat())
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:  # it cannot be said
+        except OSError:  # unknown
             return False
 
     def holds_an_index(self) -> bool:
@@ -175,7 +175,7 @@ def is_original(folder: Path) -> bool:
     """Whether the files of a folder are those that `mark_original` saw, and no copy of them.
 
     A copy has files of its own: another inode, or at least another time of its last change, which
-    nobody can set. A file system that was rolled back as a whole does not show.
+    no program can set. A file system that was rolled back as a whole does not show.
     """
     try:
         seen = json.loads((folder / _ORIGIN_SEEN).read_text())
@@ -197,7 +197,7 @@ def _traits(file: Path) -> Mapping[str, int]:
 
 @contextlib.contextmanager
 def private_files() -> Iterator[None]:
-    """Files and folders that this process and its children make are for their owner only."""
+    """Only the owner may read files and folders that this process and its children make."""
     before = os.umask(_OTHERS)
     try:
         yield
@@ -206,7 +206,7 @@ def private_files() -> Iterator[None]:
 
 
 def _closed(folder: Path) -> bool:
-    """Take the rights of others away; whether they had some, and have none now."""
+    """Take away the rights of others; returns whether they had some and have none now."""
     try:
         if not folder.stat().st_mode & _OTHERS:
             return False

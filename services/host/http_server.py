@@ -15,7 +15,7 @@ SLOWEST: Final = 64 * 1024
 """Bytes a second that a client has to take of an answer; a large one has that much more time."""
 
 Refusal = Callable[[int], web.Response]
-"""The answer with this status to what is no HTTP, or to what the application cannot answer."""
+"""The answer with this status to malformed HTTP, or where the application cannot answer."""
 
 
 def plain(status: int) -> web.Response:
@@ -43,7 +43,7 @@ class LimitedRunner(web.AppRunner):
         return server
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """As the application does, which breaks on an `Expect` of other characters than ASCII."""
+        """As the application, which would break at an `Expect` with characters beyond ASCII."""
         if request.headers.get("Expect", "100-continue").lower() != "100-continue":
             return self._refusal(400)
         return await self.app._handle(cast(web.Request, request))
@@ -94,7 +94,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer in the application's own format; what a client sends does not go into the log."""
+        """Answer in the application's own format; the log does not get the client's bytes."""
         if status != 400:
             super().handle_error(request, status, exc, message)
         assert isinstance(self._manager, _Server)

@@ -1,4 +1,4 @@
-"""Keep a process that lives long from growing."""
+"""Limits on the memory of a process that lives long."""
 
 import asyncio
 import ctypes
@@ -16,7 +16,7 @@ HAND_BACK_EVERY_S: Final = 300.0
 YOUNG: Final = 10_000
 """Allocations, less what was freed, after which new objects are looked at."""
 SETTLED_AFTER_S: Final = 10.0
-"""By then what a process keeps all its life has been loaded."""
+"""By then the process has loaded its lifelong objects."""
 
 
 def tame_heap() -> None:
@@ -26,7 +26,7 @@ def tame_heap() -> None:
     little of them. The store's threads, each of which now and then needs megabytes for a moment,
     make the process grow by that without end. A large block has pages of its own, which go when it
     is freed; but once such a block was freed, the library takes others of its size from a heap.
-    What is free at the end of a heap stays up to 8 MB, else every call would ask for it again.
+    Up to 8 MB at the end of a heap stay free, else every call would ask for them again.
     """
     if mallopt := _of_the_c_library("mallopt"):
         mallopt(M_ARENA_MAX, ARENAS)
@@ -35,10 +35,10 @@ def tame_heap() -> None:
 
 
 async def keep_small() -> None:
-    """Set aside what stays, then return unused memory every five minutes, until cancelled.
+    """Set lifelong objects aside, then return unused memory every five minutes, until cancelled.
 
-    The C library keeps what was free between two blocks that are not, so a moment in which much is
-    encoded at once would stay visible for the rest of the process's life.
+    The C library keeps free memory between two used blocks, so one moment of much encoding would
+    enlarge the process for the rest of its life.
     """
     await asyncio.sleep(SETTLED_AFTER_S)
     set_aside()
@@ -48,13 +48,12 @@ async def keep_small() -> None:
 
 
 def set_aside() -> None:
-    """Have the garbage collector leave alone what is here now; call it once.
+    """Have the garbage collector skip the objects of now; call it once.
 
-    Now and then it looks at every object of the process, which are modules and their parts almost
-    all, and nothing else runs meanwhile: 150 ms, and 15 ms after this; on two busy cores 490 ms,
-    the median of five `gc.collect()` with all services imported, 190,000 objects. What is new it
-    looks at after every 700 allocations that were not freed, which is often where messages are
-    many.
+    Now and then it visits every object of the process, almost all of them parts of modules, and
+    stops the process meanwhile: 150 ms, and 15 ms after this; on two busy cores 490 ms, the median
+    of five `gc.collect()` with all services imported, 190,000 objects. It visits new objects after
+    every 700 allocations that were not freed, which is often where messages are many.
     """
     gc.collect()
     gc.freeze()
@@ -64,7 +63,7 @@ def set_aside() -> None:
 def hand_back() -> None:
     """Return unused memory to the system.
 
-    Who allocates waits meanwhile: 10 ms for 250 MB where little is free, 70 ms where half of it is.
+    Allocations wait meanwhile: 10 ms for 250 MB where little is free, 70 ms where half of it is.
     """
     if trim := _of_the_c_library("malloc_trim"):
         trim(0)

@@ -1,4 +1,4 @@
-"""What a command gives to the host: where the data is, and which settings are in force.
+"""The options that a command gives to the host: the data folder, and the settings.
 
 Settings are imported when they are read, for pydantic costs every command its start.
 """
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """Where people watch a run of `up`."""
+    """The view of a run of `up`."""
 
     @property
     def is_read(self) -> bool:
-        """Whether a person reads it, and no line of a log may come between."""
+        """Whether it fills a terminal, where no line of a log may come between."""
         ...
 
     def ready(self, *, url: str | None, model: str, device: str = "") -> None:
@@ -26,7 +26,7 @@ class View(Protocol):
         ...
 
     async def update(self) -> None:
-        """Show what happens until it is cancelled."""
+        """Show the progress until it is cancelled."""
         ...
 
     def in_step(self, summary: Mapping[str, Any]) -> None:
@@ -38,7 +38,7 @@ class View(Protocol):
         ...
 
     def stopping(self) -> None:
-        """A person has asked for the end."""
+        """A person has stopped the run."""
         ...
 
 
@@ -51,14 +51,14 @@ class Options:
     config: Path | None = None
     """The settings file, if there is one."""
     url: str | None = None
-    """A gateway to ask, whatever the data folder says."""
+    """A gateway to ask, in place of the data folder's."""
     key_file: Path | None = None
     """Holds the key that such a gateway asks for."""
     json: bool = False
     quiet: bool = False
     debug: bool = False
     color: bool = False
-    """Whether both output streams may show colour, as far as the person wishes."""
+    """Whether the person allows colour on both output streams."""
 
     def load(self) -> "LoadedSettings":
         """Read the settings. Raises ConfigurationError, one fault a line."""
@@ -109,12 +109,12 @@ class UpOptions(Options):
     once: bool = False
     """End when everything found at the start is searchable, refused or failed."""
     strict: bool = False
-    """With `once`: a refused document is status 1. The command line sees to it."""
+    """With `once`: the command line ends with status 1 if a document was refused."""
     port: int | None = None
     progress: "Progress"
     """The counters that the view shows; hand it to the services."""
     view: "View"
-    """Where people watch; `start` has been called already."""
+    """The view of the run; `start` has been called already."""
 
     def overrides(self) -> Mapping[str, Any]:
         """The port, and the folders as sources."""

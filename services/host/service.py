@@ -1,4 +1,4 @@
-"""What a service hands to the runtime."""
+"""The parts that services hand to the runtime."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Loop = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One service, built and ready: what it consumes, and what it does in between.
+    """One service, built and ready: its consumers and its loops.
 
     subscribe: binds its stages to the session, before that starts.
     loops: run until they are cancelled, after the stages have drained; each may end by itself.

@@ -1,4 +1,4 @@
-"""What a process waits for and provisions before it joins an instance, and what makes it leave.
+"""How a process joins an instance: waiting, provisioning; and the causes that end it.
 
 An administrator's key prepares the bus; every other process finds it prepared.
 """
@@ -46,7 +46,7 @@ def wanted_generation(settings: Settings) -> Generation:
 
 
 async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, list[str]]:
-    """The live generation, on a bus that has everything it needs; and what had to be done.
+    """The live generation, on a bus that has everything it needs; and the changes made there.
 
     Raises:
         NotProvisioned: something is missing, and this process may not make it.
@@ -124,10 +124,10 @@ def pause_s(tries: int) -> float:
 
 @dataclass
 class Waits:
-    """What a process waits for. A reason is logged when it changes, not at every try."""
+    """The dependencies that a process waits for. Logs changed reasons, not every try."""
 
     reasons: dict[str, str] = field(default_factory=dict)
-    """What, and why, e.g. `{"bus": "no NATS server answers at nats:4222"}`."""
+    """By dependency, the reason, e.g. `{"bus": "no NATS server answers at nats:4222"}`."""
     _tries: dict[str, int] = field(default_factory=dict)
 
     async def pause(self, what: str, why: str) -> None:
@@ -139,14 +139,14 @@ class Waits:
         await asyncio.sleep(pause_s(tries) * random.uniform(1 - JITTER, 1.0))
 
     def over(self, what: str) -> None:
-        """It is there."""
+        """Note that it is there."""
         self._tries.pop(what, None)
         if self.reasons.pop(what, None) is not None:
             log.warning("waited", what=what)
 
 
 async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns, or raises.
+    """The result of `work`.
 
     Raises:
         Stopped: `stopping` was set before it ended; it is cancelled.
@@ -165,7 +165,7 @@ async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) -> T:
-    """What `call` returns, however long the bus is away, or lacks what the admin makes."""
+    """The result of `call`, retried while the bus is away or lacks the admin's streams."""
     while True:
         try:
             done = await call()
@@ -179,8 +179,8 @@ async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) ->
 async def load_first(service: Service, wiring: Wiring, waits: Waits) -> None:
     """Check the model that a service cuts text for, and wait for the store that it needs.
 
-    What is wrong for good shows before the first message is taken: a process that is started again
-    and again would use up the attempts of documents.
+    A lasting fault shows before the process takes its first message: a process that is started
+    again and again would use up the attempts of documents.
     """
     if service.cuts_text:
         await wiring.check_model()
@@ -211,8 +211,8 @@ async def until_ended(folder: DataFolder, url: str) -> None:
 async def until_lost(folder: DataFolder) -> None:
     """Wait while the data folder that this process holds is there.
 
-    What was in it is lost for the next process already, and this one would answer as if all were
-    well; so it ends, and the files are indexed again by the next.
+    The content is lost to the next process, and this one would answer as if all were well; so it
+    ends, and the next one indexes the files again.
 
     Raises:
         ConfigurationError: the folder was deleted, moved or replaced.

@@ -1,8 +1,8 @@
-"""From vectors to a settled revision: upsert, check, confirm, announce, settle, clean.
+"""The indexer's handler: upsert, check, confirm, announce, settle, clean.
 
-The order of these steps is the protocol; each is where it is because a model checker found what
-breaks otherwise (ARCHITECTURE.md, "The protocol"). The store needs no condition: row ids are
-single-use, so a late upsert or a late delete can never hurt.
+The order of these steps is the protocol; a model checker found the failures of any other order
+(ARCHITECTURE.md, "The protocol"). The store needs no condition: row ids are single-use, so a late
+upsert or a late delete can never hurt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ FIRST_LOOK_S = 0.02
 
 
 def probes(doc_key: str, wanted: Sequence[RowRef], in_hand: Mapping[RowRef, Row]) -> list[Probe]:
-    """All rows of the revision must be there; one that we hold the vector of is asked for by it.
+    """All rows of the revision must be there; a row whose vector is at hand is searched for by it.
 
     Rows carried from an older revision were found by their own vector when they were new.
     """
@@ -72,7 +72,7 @@ class Index:
     now: Now
     progress: Progress
     poll_s: float = 30.0
-    """Longest interval between two looks whether the store finds a revision."""
+    """Longest interval between two checks whether the store finds a revision."""
 
     async def __call__(self, part: EmbeddingsReady, delivery: Delivery) -> Sequence[Event]:
         rows = self._rows(part)
@@ -102,7 +102,7 @@ class Index:
         entry: Entry,
         wrote: frozenset[RowRef],
     ) -> tuple[Entry, frozenset[RowRef]]:
-        """Upsert what the pending revision still misses, then account for it: the check."""
+        """Upsert the missing rows of the pending revision, then account for them: the check."""
         assert entry.record.pending is not None
         mine = frozenset(rows) & entry.record.pending.todo
         if not mine:
@@ -235,7 +235,7 @@ class Index:
 
 
 def counts(record: Record, pending: Pending) -> ChunkCounts:
-    """What the pending revision does to the rows of its document."""
+    """The effect of the pending revision on the rows of its document."""
     before = frozenset(record.settled.rows) if record.settled else frozenset()
     return ChunkCounts(
         total=len(pending.rows),

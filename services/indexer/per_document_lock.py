@@ -1,4 +1,4 @@
-"""Who handles a part, and when: one part of a document at a time, in this process."""
+"""The order of parts in this process: one part of a document at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,9 +23,9 @@ def by_lane(express: Handle, bulk: Handle) -> Handle:
 class InTurn:
     """Handles the parts of one document one after the other, of others beside them.
 
-    Only for speed, nothing relies on it: the parts of a large document would else lose the
-    compare-and-set of its record to each other, and read and write that record, which is as large
-    as the document, as often as the square of their number.
+    Only for speed, correctness does not rely on it: the parts of a large document would else lose
+    the compare-and-set of its record to each other, and read and write that record, which is as
+    large as the document, as often as the square of their number.
     """
 
     def __init__(self, handle: Handle) -> None:

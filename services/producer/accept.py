@@ -1,8 +1,8 @@
 """The only way into DOCS besides a repair: compare with the newest change, publish if it still is.
 
-Two doors. A file is its own truth: whoever loses the compare-and-set reads it again. A submission
-is a command with a number: its INTAKE sequence (or the publisher's `source_version`) decides
-whether something newer was accepted already, for ever, not only for the duplicate window.
+Two doors. A file is its own truth: after a lost compare-and-set it is read again. A submission is a
+command with a number: its INTAKE sequence (or the publisher's `source_version`) decides whether
+something newer was accepted already, for ever, not only for the duplicate window.
 """
 
 import uuid
@@ -36,7 +36,7 @@ _CONTROL: Final = bytes(range(32))
 
 
 async def place(data: bytes, bodies: ContentStore) -> Content:
-    """Content for an event: inline while it is small there too, else in the content store.
+    """Content for an event: inline while it is small in JSON too, else in the content store.
 
     Raises:
         BusUnavailable: the content store did not take it.
@@ -49,7 +49,7 @@ async def place(data: bytes, bodies: ContentStore) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What became of a look at a file."""
+    """The outcome of a look at a file."""
 
     word: Literal["accepted", "unchanged", "absent"]
     """absent: it is not there, and DOCS knows."""
@@ -77,10 +77,10 @@ class AcceptFile:
         """Publish the file's state unless the newest change says the same.
 
         Args:
-            look: called again whenever somebody else was faster.
+            look: called again whenever another writer was faster.
             known: whether DOCS may hold the document; False only saves asking.
             accepted: DOCS surely held it once. Where it holds nothing now, it was lost, and the
-                end of the document must be told all the same.
+                end of the document must be published all the same.
 
         Raises:
             TransientError: of `look` and of the bus; repeating is safe.
@@ -116,7 +116,7 @@ class AcceptFile:
         now = self.now()
         content: Content | None = None
         if body is not None and body.data is None:
-            # the enricher refuses it by its size, with a reason that everybody can see
+            # the enricher refuses it by its size, with a reason that every status shows
             etag = f"{body.stat.mtime_ns:x}-{body.stat.size:x}"
             content = Linked(ref=Reference(url=body.url, etag=etag, size=body.stat.size))
         elif body is not None and body.data is not None:
@@ -142,10 +142,10 @@ class AcceptFile:
 def says_the_same(
     newest: Newest | None, body: Body | None, *, accepted: bool = False
 ) -> Literal["unchanged", "absent"] | None:
-    """Whether DOCS holds the file's state already; of what cannot be read nobody knows it.
+    """Whether DOCS surely holds the file's state already; an unreadable change does not count.
 
     A repair with the same content counts: a plain change after it would take its place and leave
-    undone what it was sent for.
+    the repair undone.
     """
     change = newest.readable if newest else None
     if newest and change is None:
@@ -161,7 +161,7 @@ def says_the_same(
 def changed_at(changed_ns: int | None, now: datetime) -> datetime:
     """When a change was made, if that was just now; else it counts from being seen.
 
-    A file that was edited while nobody watched, or moved here, has an old time stamp.
+    A file that was edited while no process watched, or moved here, has an old time stamp.
     """
     if changed_ns is None:
         return now

@@ -1,10 +1,10 @@
-"""The source's side of the sweep: what DOCS and the ledger know of a folder, against its listing.
+"""The source's side of the sweep: DOCS and the ledger, compared with a folder's listing.
 
-A document that is known elsewhere and not in the listing is entered there. The comparison with the
+A document that only DOCS or the ledger knows is entered in the listing. The comparison with the
 folder, and the guard over removals, then treat it as any other: there is one way out of the index.
 
-What is gathered may be out of date at once. So nothing is decided by it: it only says which
-documents are worth a question for their newest change, from the leader of DOCS.
+The gathered state may be out of date at once. So no decision rests on it: it only selects the
+documents whose newest change is worth a question to the leader of DOCS.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class Mending:
 
 @dataclass(frozen=True, slots=True)
 class FolderAudit:
-    """Implements `shared.ports.Auditor`. By source: its watch, and what mends its listing."""
+    """Implements `shared.ports.Auditor`. By source: its watch, and the `Mending` of its listing."""
 
     sources: Mapping[str, tuple[FolderWatch, Mending]]
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -131,7 +131,7 @@ class FolderAudit:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What an audit would do, without doing it."""
+    """The outcome of an audit, without doing it."""
 
     mending: Mending
     watch: FolderWatch
@@ -171,7 +171,7 @@ class Rehearsal:
                 return
             newest = await self.mending.changes.newest(source, doc_key(source, path))
         except Unreadable:
-            return  # nothing would be accepted
+            return  # it would accept nothing
         except Unsettled:
             differing.append(path)
             return

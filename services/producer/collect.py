@@ -1,8 +1,8 @@
-"""Bodies that no document needs any more are deleted.
+"""Deletes bodies that no document needs any more.
 
 A body is put before the change that names it is appended, and is read for as long as a worker has
-that change in hand. So only what was put long ago is looked at, and it goes when two looks, with
-some time between them, have found nobody who names it.
+that change in hand. So the collector looks at old bodies only, and deletes one when two looks, with
+some time between them, have found no change that names it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MOST_NOTED: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class UnneededBodies:
-    """What a look found nobody to need, and when."""
+    """The bodies that a look found unneeded, and its time."""
 
     at: datetime
     names: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ class CollectBodies:
     every_s: float = EVERY_S
 
     async def __call__(self) -> int:
-        """UnneededBodies once. Returns how many bodies were deleted. Raises BusUnavailable."""
+        """Look once. Returns how many bodies were deleted. Raises BusUnavailable."""
         now, last = self.now(), _read(await self.notes.get(NOTE))
         if timedelta(0) <= now - last.at < APART:
             return 0
@@ -84,7 +84,7 @@ class CollectBodies:
 
 
 def _read(note: bytes | None) -> UnneededBodies:
-    """The last look; one that cannot be read never was."""
+    """The last look; None where it cannot be read."""
     try:
         raw = json.loads(note or b"")
         at = datetime.fromisoformat(raw["at"]).astimezone(UTC)

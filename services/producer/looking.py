@@ -1,4 +1,4 @@
-"""What a look at some paths of a folder shows, compared with what was accepted of them.
+"""Looks at some paths of a folder, compared with the accepted state of them.
 
 Blocking calls, to be made in a thread.
 """
@@ -16,7 +16,7 @@ TRIED: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FolderChanges:
-    """What must be read, what is not there any more, and what is wrong."""
+    """Files to read, files that are gone, and faults."""
 
     suspects: dict[str, Stat | None] = field(default_factory=dict)
     vanished: list[str] = field(default_factory=list)
@@ -31,10 +31,10 @@ class FolderChanges:
 
 
 def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -> FolderChanges:
-    """Look at each path, which may be a file, a folder with all below it, or nothing any more.
+    """Look at each path: a file, a folder with all below it, or a path that is gone.
 
     Raises:
-        SourceUnavailable: then nothing has vanished.
+        SourceUnavailable: then no document counts as vanished.
     """
     found = FolderChanges(root=folder.identity())
     absent: set[str] = set()
@@ -70,7 +70,7 @@ def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Fold
 
 
 def opened(folder: Folder, blocked: Collection[str]) -> tuple[bool, bool]:
-    """Whether something that could not be read can be by now, and whether a folder is among it."""
+    """Whether any blocked file or folder can be read by now, and whether one is a folder."""
     opens = [path for path in sorted(blocked)[:TRIED] if folder.opens(path)]
     return bool(opens), any(map(folder.is_folder, opens))
 

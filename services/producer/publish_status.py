@@ -1,4 +1,4 @@
-"""Tell the other processes what the watched folders look like."""
+"""Publishes the state of the watched folders to the other processes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,11 +22,11 @@ LOOK_S: Final = 1.0
 
 @dataclass(slots=True)
 class TellFolders:
-    """Tells what has changed within a second, and now and then that nothing has.
+    """Publishes changes within a second, and the whole state now and then.
 
     Args:
-        folders: by source: its watch, and what is wrong with it.
-        tell: keeps what is told where others find it. Raises BusUnavailable.
+        folders: by source: its watch, and its faults.
+        tell: stores the state where others find it. Raises BusUnavailable.
     """
 
     folders: Mapping[str, tuple[FolderWatch, SourceHealth]]
@@ -43,7 +43,7 @@ class TellFolders:
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Tell what differs from what was told, or was told long ago. Raises BusUnavailable."""
+        """Publish states that differ from the published ones, or are old. Raises BusUnavailable."""
         for source, (watch, health) in self.folders.items():
             seen = _seen(source, watch, health, self.now().timestamp())
             before = self._told.get(source)

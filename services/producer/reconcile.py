@@ -1,4 +1,4 @@
-"""Which documents of a folder DOCS, the ledger and the listing do not agree about. Pure."""
+"""The documents on which DOCS, the ledger and a folder's listing disagree. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Doubts:
     listed: tuple[str, ...]
     """Paths of the listing of which DOCS has no change, or not the one that was accepted."""
     unlisted: Mapping[str, str]
-    """Keys of documents that are known elsewhere, with their paths as far as the ledger tells."""
+    """Keys of documents that are known elsewhere, with their paths if the ledger has them."""
 
 
 class Gathering:
-    """Finds doubts: first every change of DOCS is told, then every record. Pure.
+    """Finds doubts: takes first every change of DOCS, then every record. Pure.
 
     Memory: some 200 bytes for each document of the source, with those that were removed.
     """
@@ -43,7 +43,7 @@ class Gathering:
             self._unlisted[key] = sequence, ""
 
     def record(self, key: str, record: Record) -> None:
-        """What the ledger says of a document, of whatever source."""
+        """The ledger's record of a document, of any source."""
         if record.source != self._source or key in self._keys:
             return
         sequence, _ = self._unlisted.get(key, (0, ""))
@@ -54,12 +54,12 @@ class Gathering:
 
     @property
     def docs_has_lost_some(self) -> bool:
-        """Whether files were accepted of which DOCS told nothing."""
+        """Whether DOCS has no change of some accepted files."""
         return bool(self._left)
 
     @property
     def unlisted(self) -> Sequence[str]:
-        """Keys that DOCS has told and that are not in the listing; removed documents are, too."""
+        """Keys of DOCS that are not in the listing; removed documents are among them."""
         return list(self._unlisted)
 
     def doubts(self) -> Doubts:
@@ -71,7 +71,7 @@ class Gathering:
 
 
 def is_live(record: Record) -> bool:
-    """Whether the newest that the ledger knows of a document is something else than its end."""
+    """Whether the newest revision in the ledger is other than the document's end."""
     newest = record.pending or record.settled
     return newest is None or newest.outcome != "removed"
 
@@ -96,15 +96,15 @@ def entered(newest: Newest | None, path: str) -> tuple[str, Seen] | None:
     """
     if newest is None:
         return (path, NEVER_READ._replace(revision=1)) if path else None
-    change = newest.readable  # without it nobody knows whose it was; a file is found by listing
+    change = newest.readable  # its source is unknown without it; a listing finds files
     if change is None or change.op == "deleted" or _is_submitted(change):
         return None
     return change.document.path, NEVER_READ._replace(revision=newest.sequence)
 
 
 def _is_submitted(change: DocumentChanged | UnreadableChange) -> bool:
-    """Whether somebody else than the folder made it. A file's change carries the number of the
-    submission before it; those of older versions do not say that they are a file's."""
+    """Whether a submission made it. A file's change carries the number of the submission before it;
+    a change of an older version does not say that it is a file's."""
     return change.intake > 0 and not change.of_folder
 
 

@@ -1,4 +1,4 @@
-"""Files that cannot be taken yet: when each is tried again. Pure.
+"""Files that cannot be read yet, and the time of the next try of each. Pure.
 
 All times in seconds of one monotonic clock.
 """
@@ -86,7 +86,7 @@ class Blocked:
         self.add(closed)
 
     def plan(self, now: float, first_s: float) -> None:
-        """See when they are tried next; what is new among them makes that soon."""
+        """Set the time of the next try; new ones among them make it soon."""
         if not self._paths:
             self.next_at = math.inf
         elif self._more:

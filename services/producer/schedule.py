@@ -1,4 +1,4 @@
-"""When a watch looks at what: the whole folder, or paths that something happened to.
+"""The schedule of a watch: when it looks at the whole folder, or at paths with events.
 
 A file is read once it has come to rest. All times are seconds of one monotonic clock, but for the
 file's own time stamps.
@@ -28,8 +28,8 @@ RUSH: Final = 20
 RUSH_S: Final = 1.0
 """Changes of so many files within this time are a rush."""
 WAVE_S: Final = 0.1
-"""Time from one look to the next during a rush. What goes through all stages together costs each
-of them, the bus and the store much less than the same files one by one."""
+"""Time from one look to the next during a rush. Files that go together cost each stage, the bus and
+the store much less than the same files one by one."""
 
 
 class Settling:
@@ -41,11 +41,11 @@ class Settling:
         self._first: dict[str, float] = {}
         self._alone: dict[str, float] = {}
         self._touched: OrderedDict[str, float] = OrderedDict()
-        """The last files that something happened to: one that is always busy is no rush."""
+        """The last files with events: one file that is always busy is no rush."""
         self._next_wave = -math.inf
 
     def touch(self, files: Mapping[str, Stat | None], now: float, clock_ns: int) -> None:
-        """Something happened to these paths, together: a move is told as two of them.
+        """Note events of these paths, together: a move has two of them.
 
         Args:
             files: each as it is now, or None when it is not there or not known.
@@ -78,13 +78,13 @@ class Settling:
         return max((self.rest_of(stat, clock_ns) for stat in files if stat), default=0.0)
 
     def again(self, paths: Collection[str], now: float, wait_s: float) -> None:
-        """Look at the paths once more, later; what happens to them may make it sooner."""
+        """Look at the paths once more, later; their next events may make it sooner."""
         for path in paths:
             self._due[path] = now + wait_s
             self._first.setdefault(path, now)
 
     def leave_alone(self, path: str, now: float, wait_s: float) -> None:
-        """Look at the path once more, and not before, whatever happens to it."""
+        """Look at the path once more, and not before, whatever events it has."""
         self.again([path], now, wait_s)
         self._alone[path] = now + wait_s
 
@@ -107,7 +107,7 @@ class Settling:
         return len(self._touched) == RUSH and now - min(self._touched.values()) <= RUSH_S
 
     def next_due(self) -> float:
-        """When `take` has something; infinity when nothing waits."""
+        """The time at which `take` returns paths; infinity when none waits."""
         return max(self._next_wave, min(self._due.values(), default=math.inf))
 
 
@@ -127,7 +127,7 @@ class Schedule:
         self._wake = asyncio.Event()
 
     def begin(self) -> None:
-        """What is heard from now on ends the next rest."""
+        """Events from now on end the next rest."""
         self._wake.clear()
 
     def list_now(self) -> None:
@@ -151,7 +151,7 @@ class Schedule:
                 self.settling.again([path], now, RETRY_S if is_bus else self._settle_s)
 
     def heard(self, names: Collection[str]) -> bool:
-        """Something happened to these absolute names; whether the root is one of them."""
+        """Note events of these absolute names; returns whether the root is one of them."""
         folder = self._folder
         paths = {path for name in names if (path := folder.path_of(name))}
         if paths:
@@ -164,7 +164,7 @@ class Schedule:
         return is_root
 
     async def rest(self, until: float) -> None:
-        """Until something is due, or heard, but no longer."""
+        """Sleep until a path is due or an event comes, but no longer."""
         until = min(until, self.scan_at, self.settling.next_due())
         # not wait_for: before Python 3.12 it can swallow a cancellation
         with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Bring DOCS in step with some files: read, accept, remember, announce the batch."""
+"""Brings DOCS in step with some files: read, accept, remember, announce the batch."""
 
 import asyncio
 import secrets
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 AT_ONCE: Final = 32
 LARGE_BYTES: Final = 4 * 1024**2
 LARGE_AT_ONCE: Final = 2
-"""So that the files in memory stay below twice the limit of a file, and some."""
+"""Keeps the files in memory below about twice the limit of a file."""
 SAVE_EVERY_S: Final = 5.0
 GROWS: Final = "is written without a pause: taken as it is, now and then"
 RESTLESS: Final = "changes whenever it is read: not taken yet"
@@ -43,17 +43,17 @@ class Problems:
     progress: Progress
     health: SourceHealth = field(default_factory=SourceHealth)
     _listed_wrong: set[str] = field(default_factory=set)
-    """Paths whose problem a listing shows; that they can be read does not end it."""
+    """Paths whose problem a listing shows; reading them does not end it."""
     _noted: str = ""
 
     def note(self, text: str) -> None:
-        """Say something about the whole source, once."""
+        """Log a message about the whole source, once."""
         if self._noted != text:
             self._noted = text
             self.progress.say(Activity("notice", "", text))
 
     def tell(self, path: str, problem: str | None) -> None:
-        """Say what is wrong with a file, once; None: nothing is."""
+        """Log the fault of a file, once; None: it has none."""
         if path in self._listed_wrong:
             return
         problem = problem and problem.removeprefix(f"{path}: ")
@@ -64,11 +64,11 @@ class Problems:
             self.progress.say(Activity("notice", path, problem))
 
     def tell_of_listing(self, problems: Mapping[str, str], files: Container[str] | None) -> None:
-        """Say what a listing shows to be wrong, once each, and of many only some.
+        """Log the faults that a listing shows, once each, and of many only some.
 
         Args:
-            files: all files of the source, when all of it was listed: what is neither there nor
-                listed as wrong any more is over.
+            files: all files of the source, when all of it was listed: the fault of any other path
+                is over.
         """
         shown = self.health.problems
         if files is not None:
@@ -85,12 +85,12 @@ class Problems:
 
 
 class Vanished(TransientError):
-    """A file is not there any more, and nobody has allowed its removal yet."""
+    """A file is gone, and the guard has not allowed its removal yet."""
 
 
 @dataclass(slots=True)
 class Synced:
-    """What became of the files of one call."""
+    """The outcome of one call."""
 
     members: dict[str, int] = field(default_factory=dict)
     unchanged: int = 0
@@ -129,7 +129,7 @@ class Sync:
 
     @property
     def health(self) -> SourceHealth:
-        """What is wrong with the source."""
+        """The faults of the source."""
         return self.problems.health
 
     async def __call__(
@@ -180,11 +180,11 @@ class Sync:
 
     @property
     def behind(self) -> bool:
-        """Whether something is to be written that the bus did not take yet."""
+        """Whether the bus has not taken a change of the listing yet."""
         return self.listing.changed or self._covered or bool(self._unannounced)
 
     async def keep(self) -> None:
-        """Write what is not written yet; what the bus does not take now is tried again."""
+        """Write the changes of the listing; the next call writes those that the bus refuses now."""
         async with self._keeping:
             try:
                 await self.listing.save()
@@ -211,7 +211,7 @@ class Sync:
                 await self.keep()
 
     async def _try(self, path: str, stat: Stat | None, batch: Batch, result: Synced) -> None:
-        """Take a file, or note why not: what is wrong with one never stops the others."""
+        """Accept a file, or note why not: the fault of one never stops the others."""
         error: Exception | None = None
         large = stat is not None and stat.size >= LARGE_BYTES
         try:
@@ -258,7 +258,7 @@ class Sync:
         async def read() -> Body | None:
             body = await asyncio.to_thread(self.folder.read, path, growing=growing)
             if body is None and there and before is not None:
-                # nobody has allowed this removal: a disk may have gone since the look
+                # the guard has not allowed this removal: a disk may have gone since the look
                 raise Vanished(f"{path}: vanished before it was read")
             return body
 

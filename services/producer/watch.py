@@ -1,8 +1,8 @@
-"""Keep DOCS in step with a watched folder: events for speed, listings for truth.
+"""The watch of a folder, which keeps DOCS in step: events for speed, listings for truth.
 
-Events say where to look, never what happened: each path is looked at, and what is found decides.
+Events say where to look, never what happened: the watch looks at each path, and its state decides.
 So a lost, doubled or late event costs time and nothing else. A listing is compared at the start, at
-intervals, and whenever something does not fit; whoever asks for a listing learns what it showed.
+intervals, and whenever the state does not fit; a caller that asks for a listing gets its result.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from shared.observe.progress import Activity
 from shared.settings import Source
 
 Prepare = Callable[[], Awaitable[None]]
-"""Something to be done in the loop of the watch, right before it lists; may be repeated."""
+"""Work for the loop of the watch, right before it lists; may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingResult:
-    """What a whole listing has shown, and what was done about it."""
+    """The outcome of a whole listing."""
 
     files: int
     submitted: int
@@ -45,7 +45,7 @@ class ListingResult:
 
 @dataclass(slots=True)
 class Asked:
-    """Those who want a listing that begins after they asked."""
+    """Callers that wait for a listing begun after their request."""
 
     _waiting: list[tuple["asyncio.Future[ListingResult]", Prepare | None]] = field(
         default_factory=list
@@ -60,7 +60,7 @@ class Asked:
         return asked
 
     def take(self) -> "Asked":
-        """Everybody who waits now; who asks later waits for the listing after."""
+        """The callers that wait now; later ones wait for the listing after."""
         taken, self._waiting = Asked(self._waiting), []
         return taken
 
@@ -69,7 +69,7 @@ class Asked:
         self._waiting = taken._waiting + self._waiting
 
     async def prepare(self) -> None:
-        """Raises what the preparations raise."""
+        """Run the preparations; raises their errors."""
         for asked, prepare in self._waiting:
             if prepare is not None and not asked.done():
                 await prepare()
@@ -80,7 +80,7 @@ class Asked:
                 asked.set_result(listed)
 
     def refuse(self, error: Exception) -> None:
-        """Tell everybody who waits that there is no listing."""
+        """Tell the waiting callers that there is no listing."""
         waiting, self._waiting = self._waiting, []
         for asked, _ in waiting:
             if not asked.done():
@@ -90,7 +90,7 @@ class Asked:
 log = structlog.get_logger()
 
 BLOCKED_S: Final = 0.05
-"""The soonest after which what is blocked is tried again."""
+"""The shortest interval between tries of blocked files."""
 
 
 class FolderWatch:
@@ -105,7 +105,7 @@ class FolderWatch:
         self, sync: Sync, settings: Source, notices: Notices | None, mend: Prepare | None = None
     ) -> None:
         self.listed = asyncio.Event()
-        """Set when the folder has been listed, and what differed accepted, since the start."""
+        """Set when the folder has been listed, and its changes accepted, since the start."""
         threshold = Threshold(settings.hold_share, settings.hold_count)
         self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now, threshold)
         self._sync, self._settings, self._mend = sync, settings, mend
@@ -126,7 +126,7 @@ class FolderWatch:
         return self.guard.held
 
     async def run(self) -> None:
-        """Raises only what is a bug."""
+        """Raises only for bugs."""
         try:
             await self._load()
             await self._hearing.start(self._sync.folder.root, self._heard)
@@ -140,10 +140,10 @@ class FolderWatch:
             await self._hearing.stop()
 
     async def rescan(self, prepare: Prepare | None = None) -> ListingResult:
-        """List the folder now; returns when what differs has been accepted.
+        """List the folder now; returns when its changes have been accepted.
 
         Args:
-            prepare: called right before, while nothing else is accepted from the folder.
+            prepare: called right before, while the watch accepts no other change of the folder.
 
         Raises:
             SourceUnavailable: it cannot be listed.
@@ -157,10 +157,10 @@ class FolderWatch:
         return self._root not in (None, root)
 
     async def release(self) -> int:
-        """Remove what is held: a person said so.
+        """Remove the held documents, as a person decided.
 
         Returns:
-            Documents removed; 0 when nothing is gone any more, or much more than was held.
+            Documents removed; 0 when all files are back, or many more are gone than were held.
 
         Raises:
             SourceUnavailable: the folder cannot be listed; nothing was removed.
@@ -169,7 +169,7 @@ class FolderWatch:
         try:
             await self.rescan()
         finally:
-            self.guard.asked = False  # what vanishes later was not meant
+            self.guard.asked = False  # the release does not cover files that vanish later
         return self.guard.released
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class FolderWatch:
             self._hearing.exchanged = True
 
     async def _try_blocked(self) -> None:
-        """List the folder when something opens that could not be read; that raises no event."""
+        """List the folder when a blocked file or folder opens; that raises no event."""
         blocked = self._sync.blocked
         opens, folders = await asyncio.to_thread(opened, self._sync.folder, set(blocked.paths))
         blocked.tried(time.monotonic(), self._settings.rescan)
@@ -251,7 +251,7 @@ class FolderWatch:
         asked.answer(listed)
 
     async def _compare(self, *, first: bool) -> ListingResult:
-        """List the whole folder, and accept what differs.
+        """List the whole folder, and accept its changes.
 
         Args:
             first: its end is announced though nothing has changed.
@@ -301,7 +301,7 @@ class FolderWatch:
         return allowed + sorted(elsewhere)
 
     async def _remember(self, root: Root) -> None:
-        """The folder was listed, and what waits is noted: this is the root from now on."""
+        """The folder was listed, and its holds are noted: this is the root from now on."""
         self._sync.health.error = ""
         if self._root != root:
             await self._sync.listing.keep_root(root)
@@ -324,7 +324,7 @@ class FolderWatch:
         except SourceUnavailable:
             self._when.settling.again(paths, time.monotonic(), RETRY_S)
             raise
-        if self.is_exchanged(found.root):  # what is not there may be in the other one
+        if self.is_exchanged(found.root):  # a missing file may be in the other one
             self._when.settling.again(paths, time.monotonic(), RETRY_S)
             self._when.list_now()
             return
@@ -336,7 +336,7 @@ class FolderWatch:
         elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
         lost = sorted(set(found.vanished) - elsewhere)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
-        if lost and not gone:  # only a whole listing may hold: what moved may be heard of later
+        if lost and not gone:  # only a whole listing may hold: the events of a move may come later
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere)
         if files := found.suspects | dict.fromkeys(gone):

@@ -1,4 +1,4 @@
-"""Whether the index holds what the ledger promises: counts, own vectors, sample queries, freshness.
+"""Comparison of the index with the ledger: counts, own vectors, sample queries, freshness.
 
 Pure. A document fails when rows are missing or too many, or are not found by their own vectors;
 being slow only warns.
@@ -20,7 +20,7 @@ PROBLEMS_SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the ledger promises of a document. `allowed`: rows of a revision on its way."""
+    """The rows of a document by the ledger. `allowed`: rows of a revision on its way."""
 
     rows: frozenset[str]
     allowed: frozenset[str] = frozenset()
@@ -29,7 +29,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the store says. `self_query`: a row found by its own vector; None: not asked."""
+    """A document in the store. `self_query`: a row found by its own vector; None: not asked."""
 
     rows: frozenset[str]
     self_query: bool | None = None
@@ -55,7 +55,7 @@ class Verdict:
 
 
 def expected_of(doc_key: str, record: Record) -> Expected:
-    """What the store must hold of a document, by its ledger record."""
+    """The rows that the store must hold of a document, by its ledger record."""
     settled, pending = record.settled, record.pending
     return Expected(
         rows=frozenset(ref.id(doc_key) for ref in settled.rows) if settled else frozenset(),
@@ -65,7 +65,7 @@ def expected_of(doc_key: str, record: Record) -> Expected:
 
 
 def judge(observed: Observed, expected: Expected, *, freshness_warn_s: float) -> Verdict:
-    """Compare what a searcher gets with what is promised."""
+    """Compare the rows in the store with the ledger's."""
     warnings = []
     if expected.freshness_s is not None and expected.freshness_s > freshness_warn_s:
         warnings.append(
@@ -192,7 +192,7 @@ class Checked:
 def tally(verdicts: Mapping[str, Verdict], *, extra_fails: bool) -> Checked:
     """
     Args:
-        extra_fails: rows too many are an error; else they may be just about to be cleaned.
+        extra_fails: extra rows are an error; else the indexer may be about to delete them.
     """
     problems, passed, waiting = [], 0, 0
     for doc_key, verdict in verdicts.items():

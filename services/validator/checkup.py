@@ -78,7 +78,7 @@ class ValidateNow:
 
         Args:
             only: doc_keys of a batch; None: every document.
-            queries: asked besides those of the settings.
+            queries: additional to those of the settings.
 
         Raises:
             StoreUnavailable, BusUnavailable, EncoderBusy.
@@ -175,8 +175,8 @@ class ValidateNow:
     async def _orphans(self, checked: Checked, records: Mapping[str, Record]) -> tuple[int, int]:
         """Rows in the store, and how many of them belong to no document of the ledger.
 
-        Documents come and go while the index is looked at, so numbers that differ say only that a
-        closer look is worth while.
+        Documents come and go during the check, so different numbers only mean that a closer look is
+        worth while.
         """
         rows = await self.store.count()
         if rows == checked.found_rows + checked.on_the_way:
@@ -202,7 +202,7 @@ class ValidateNow:
     ) -> dict[str, frozenset[str]]:
         """doc_key to ids of rows in the store, of documents without a record.
 
-        The store is read first: whoever writes rows has written their record before.
+        The store is read first: an indexer writes rows only after their record.
         """
         found: dict[str, frozenset[str]] = {}
         for group in groups(buckets, rows, ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What a dead letter means for its document: the ledger says failed, and the world is told."""
+"""The effect of a dead letter on its document: a failure in the ledger, and an event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from shared.ports import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A document's event that no retry could help.
+    """A document's event in the dead letters.
 
-    document: its path is empty where the event did not tell it.
-    batch: None where the event did not tell it.
+    document: its path is empty where the event has none.
+    batch: None where the event has none.
     """
 
     document: Document
@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RecordFailure:
-    """Notes the failure if no newer revision is known; nothing decides by the note."""
+    """Notes the failure if no newer revision is known; no decision depends on the note."""
 
     generation: str
     ledger: Ledger
@@ -58,7 +58,7 @@ class RecordFailure:
         named = document.path or document.doc_key
         self.progress.say(Activity("failed", named, failure.reason))
         if not document.path:
-            return []  # nobody knows yet which document that is
+            return []  # the document's path is not known yet
         return [
             DocumentFailed(
                 document=document,
@@ -72,7 +72,7 @@ class RecordFailure:
 
 
 def _alone(document: Document) -> Batch:
-    """The batch of a change that did not tell its own."""
+    """The batch of a change without one."""
     return Batch(
         id=f"c_{document.revision}",
         count=1,

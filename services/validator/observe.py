@@ -1,4 +1,4 @@
-"""Ask ledger and store about documents, many in one call."""
+"""Observations of documents in ledger and store, many in one call."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -49,7 +49,7 @@ class Observe:
         """
         Args:
             records: doc_key to the record read just before.
-            sample: documents that are also asked for by the vector of their first row.
+            sample: documents that are also searched for by the vector of their first row.
 
         Raises:
             StoreUnavailable, BusUnavailable.
@@ -90,7 +90,7 @@ class Observe:
 
 
 def embedded_text(hit: Hit) -> str:
-    """What the model read for a row."""
+    """The text that the model read for a row."""
     return with_context(hit.title, hit.heading, hit.text)
 
 

@@ -1,10 +1,10 @@
-"""Which documents are asked for by their own vectors. Pure.
+"""The choice of documents to search for by their own vectors. Pure.
 
-Such a question costs the store a search and the bus a vector, which is little for a batch of
-thousands, of which a few are asked for, and much for thousands of edits of one document each. So
-there is an allowance, too; what is above it is judged by its rows alone, like the rest of a batch.
-Without it, an edit takes 27.4 ms of processor instead of 23.8 (`bench/edit.py --beside 50 --model
-fake-384 --count 400`, one run each).
+Such a question costs the store a search and the bus a vector, which is little for a few documents
+of a batch of thousands, and much for thousands of edits of one document each. So there is an
+allowance, too; documents above it are judged by their rows alone, like the rest of a batch. Without
+it, an edit takes 27.4 ms of processor instead of 23.8 (`bench/edit.py --beside 50 --model fake-384
+--count 400`, one run each).
 """
 
 import math
@@ -31,7 +31,7 @@ class Sampling:
         self._left, self._at_s = float(BURST), math.inf
 
     def takes(self, batch: str, now_s: float) -> bool:
-        """Whether one more document of the batch shall be asked for; it is counted.
+        """Whether to search for one more document of the batch; it is counted.
 
         Args:
             now_s: seconds of any clock.
@@ -44,7 +44,7 @@ class Sampling:
         return take
 
     def some(self, documents: int, now_s: float) -> int:
-        """How many of a batch of so many, of which none was asked for; they are counted."""
+        """How many to search for of a batch of so many, so far without one; they are counted."""
         return self._spend(min(documents, self._per_batch), now_s)
 
     def _spend(self, most: int, now_s: float) -> int:

@@ -1,4 +1,4 @@
-"""Judge every document as soon as its outcome is announced, many by one read."""
+"""The validator's handler: judges documents at their announced outcomes, many by one read."""
 
 import asyncio
 import time
@@ -48,11 +48,11 @@ class Ask:
 class Looks:
     """Answers questions that come while others are being answered all together.
 
-    Every answer is of a reading that began after its question was asked. What is wrong with one
-    document is an error for its caller only; a ledger or store that is away, for all of a group.
+    Every answer is of a reading that began after its question was asked. A fault of one document is
+    an error for its caller only; a ledger or store that is away, for all of a group.
 
     Args:
-        seen: told what every reading has found.
+        seen: called with the finding of every reading.
     """
 
     def __init__(self, ledger: Ledger, observe: Observe, seen: Seen) -> None:
@@ -60,7 +60,7 @@ class Looks:
         self._group: Group[Ask, Look] = Group(self._together, lambda _: ONE, GATHER_S)
 
     async def __call__(self, ask: Ask) -> Look:
-        """Raises StoreUnavailable, BusUnavailable, or what is wrong with this document."""
+        """Raises StoreUnavailable, BusUnavailable, or the fault of this document."""
         return await self._group(ask)
 
     async def _together(self, asks: Sequence[Ask]) -> Sequence[Look | Exception]:
@@ -112,7 +112,7 @@ class Validate:
     """Handles RESULTS.
 
     Args:
-        sampling: says which documents are asked for by their own vectors.
+        sampling: decides which documents are searched for by their own vectors.
     """
 
     def __init__(
@@ -128,12 +128,12 @@ class Validate:
         self._look = Looks(ledger, observe, tracker.observe)
         self._looked: OrderedDict[int, tuple[int, bool]] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had, and whether
-        they ask by the document's own vector: what was not found is asked for again."""
+        they ask by the document's own vector: failed searches are repeated."""
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """
         Raises:
-            NotYetIndexed: look again later; nothing is wrong yet.
+            NotYetIndexed: look again later; this is not a fault yet.
             StoreUnavailable, BusUnavailable.
         """
         document = event.document
@@ -147,7 +147,7 @@ class Validate:
             return []
         seq = document.revision
         if newest_seq(look.record) > seq or settled_seq(look.record) > seq:
-            return []  # what is newer will be judged
+            return []  # the newer one will be judged
         verdict = look.verdict if settled_seq(look.record) == seq else None
         if verdict is None or not verdict.passed:
             after_s = next_look_s(verdict, looked, delivery.age_s)
@@ -162,7 +162,7 @@ class Validate:
         return [self._validated(event, verdict)]
 
     def _remember(self, delivery: Delivery, looks: int, sample: bool) -> None:
-        """The count of deliveries would not do: it holds those that nobody opened, too."""
+        """The count of deliveries would not do: it includes unopened ones."""
         self._looked[delivery.sequence] = looks, sample
         if len(self._looked) > LOOKED_REMEMBERED:
             self._looked.popitem(last=False)
@@ -203,20 +203,20 @@ class Validate:
 def linger_s(age_s: float) -> float:
     """Seconds until an event is looked at first. Pure.
 
-    The indexer tells before it settles, so at once there is nothing to judge yet. What is of a
-    backlog does not wait.
+    The indexer announces before it settles, so at once there is nothing to judge. Events of a
+    backlog do not wait.
     """
     return max(0.0, LINGER_S - age_s)
 
 
 def next_look_s(verdict: Verdict | None, looked: int, age_s: float) -> float | None:
-    """Seconds until an event is looked at again; None: what was seen now is final. Pure.
+    """Seconds until an event is looked at again; None: this look is final. Pure.
 
     Between the reading of ledger and store a newer revision may settle, so one look proves nothing.
-    Rows too many may still be cleaned, and the revision settled, by whoever takes over.
+    A worker that takes over may still clean extra rows and settle the revision.
 
     Args:
-        verdict: that did not pass; None: the revision has not settled.
+        verdict: a failed one; None: the revision has not settled.
         looked: earlier looks of this process.
         age_s: of the event.
     """

@@ -85,11 +85,11 @@ class BusSession:
             drain_s: how long a stop waits for running handlers.
             on_fatal: ends the process; called at most once, when the session can never work again.
             wait: keep trying until a server answers, and do this between the tries.
-            access: who the process is, and what it trusts.
+            access: the identity of the process, and its trust.
 
         Raises:
             BusUnavailable: no `wait`, and no server answers.
-            ConfigurationError: a server answers and refuses us, or does not encrypt.
+            ConfigurationError: a server answers and refuses the key, or does not encrypt.
         """
         session = cls(name=name, drain_s=drain_s, on_fatal=on_fatal, access=access)
         await session._connect(url.split(","), wait=wait)
@@ -140,12 +140,12 @@ class BusSession:
     def subscribe(self, stage: Stage[E], handler: Handler[E], *, lane: Lane | None = None) -> None:
         """Give the stage's events to a handler, which returns the events that follow.
 
-        What it returns is stored before the message is acknowledged; what it raises goes to
+        Its events are stored before the message is acknowledged; its error goes to
         `shared.bus.delivery.outcome`. The next `start` begins it.
 
         Args:
-            lane: the stage is delivered the messages of both; those of the other one are not
-                looked at, for the other one's consumer settles them.
+            lane: the stage is delivered the messages of both; it leaves those of the other lane to
+                that lane's consumer.
         """
 
         def event_of(message: Msg) -> E:
@@ -173,7 +173,7 @@ class BusSession:
         self.stages[consumer.stage.name] = consumer
 
     async def start(self) -> None:
-        """Begin to consume what was subscribed since the last start.
+        """Begin to consume the stages that were subscribed since the last start.
 
         The durable consumers must exist (`shared.bus.admin.provision`).
         """
@@ -184,7 +184,7 @@ class BusSession:
         self.heartbeat.begin(self.stages)
 
     async def drain(self) -> None:
-        """Stop fetching, hand back what is not begun, let handlers end within `drain_s`."""
+        """Stop fetching, hand back waiting messages, let handlers end within `drain_s`."""
         await self.heartbeat.end()
         handed_back = await asyncio.gather(
             *(consumer.pull.drain(self._drain_s) for consumer in self.stages.values())
@@ -221,7 +221,7 @@ class BusSession:
         return {name: consumer.counts for name, consumer in self.stages.items()}
 
     def fail(self, error: BaseException) -> None:
-        """End the process: something can never work again. The first reason counts."""
+        """End the process: the fault cannot pass. The first reason counts."""
         if not self._closing:
             self._closing = True
             self._on_fatal(error)

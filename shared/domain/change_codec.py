@@ -1,4 +1,4 @@
-"""The bytes of a message of DOCS as the change that they hold. Pure: no I/O, no clock."""
+"""The decoding of DOCS messages into changes. Pure: no I/O, no clock."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MOST_VERSION: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class UnreadableChange:
-    """In place of a change: what lies in DOCS is none that this version can read.
+    """Stands for a message of DOCS that this version cannot read.
 
     Its content is lost to this version, so nothing can send it again; any change may replace it.
     """
@@ -34,7 +34,7 @@ class UnreadableChange:
 def from_bytes(
     data: bytes, *, source: str, key: str, sequence: int
 ) -> DocumentChanged | UnreadableChange:
-    """The change, with its revision, or what is known of bytes that are none.
+    """The change with its revision, or the known parts of an unreadable message.
 
     Args:
         source, key: those of the subject.
@@ -55,10 +55,10 @@ def from_bytes(
 
 
 def check_identity(document: Document) -> None:
-    """Whoever may write to DOCS may still be mistaken: one key must never be two documents.
+    """Check a publisher that may be mistaken: one key must never stand for two documents.
 
     Raises:
-        MalformedEvent: the path can be none, or the key is that of another document.
+        MalformedEvent: the path is not valid, or the key is that of another document.
     """
     try:
         path = check_path(document.path)

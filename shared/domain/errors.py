@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what is done about it.
+"""The tree of errors, sorted by how the caller responds.
 
 InstepError
 ├── TransientError          deliver again, later             nak(delay)
@@ -37,8 +37,8 @@ GARBAGE: Final = (
     RecursionError,
     zlib.error,
 )
-"""What the standard library raises of bytes that are not what was once written. Whoever reads what
-is stored catches them all, and answers that nothing which can be read is there."""
+"""Errors that the standard library raises for damaged bytes. A reader of stored values catches them
+all and reports that no readable value is there."""
 
 
 class InstepError(Exception):
@@ -58,7 +58,7 @@ class TransientError(InstepError):
 
 
 class BusUnavailable(TransientError):
-    """The bus did not acknowledge in time, or has no room; nothing is known to be stored."""
+    """The bus did not acknowledge in time, or has no room; the message may not be stored."""
 
 
 class StoreUnavailable(TransientError):
@@ -70,7 +70,7 @@ class EncoderBusy(TransientError):
 
 
 class StillLoading(TransientError):
-    """The process has just started: what the question needs is not loaded yet."""
+    """The process has just started: a component that the question needs is not loaded yet."""
 
 
 class UnknownRevision(TransientError):
@@ -82,7 +82,7 @@ class NotYetIndexed(TransientError):
 
 
 class PermanentError(InstepError):
-    """Give up on the event now and keep it where a person can look at it."""
+    """No retry can help: the event goes to the dead letters."""
 
 
 class MalformedEvent(PermanentError):
@@ -110,7 +110,7 @@ class ModelFailed(PermanentError):
 
 
 class Conflict(InstepError):
-    """Somebody else was faster: read again and decide anew."""
+    """Another writer was faster: read again and decide anew."""
 
 
 class LedgerConflict(Conflict):
@@ -135,15 +135,15 @@ class DocumentRefused(InstepError):
 
 
 class QuestionRefused(InstepError):
-    """The store works, and cannot take the question as it is asked; the text never quotes it."""
+    """The store works, but cannot answer this question; the message never quotes it."""
 
 
 class ConfigurationError(InstepError):
-    """The process was started wrongly; one line that says what to do."""
+    """The settings or the surroundings are wrong; the message is one line that says what to do."""
 
 
 class NotProvisioned(ConfigurationError):
-    """The bus lacks what only the admin may make, at the start of a process with another key."""
+    """The bus lacks streams or buckets that only the admin's key may create."""
 
 
 class StoreMismatch(ConfigurationError):

@@ -1,4 +1,4 @@
-"""What people are told about values that cannot be taken, never in the words of pydantic. Pure."""
+"""Messages about invalid values, in place of pydantic's. Pure."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -7,10 +7,10 @@ from typing import Any, Final
 
 PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
-"""Variables without the prefix, and what they set."""
+"""Variables without the prefix, and the settings that they set."""
 
 SHOWN: Final = 20
-"""Faults that are told one by one."""
+"""Faults that a message lists one by one."""
 _LIKE_ENOUGH: Final = 0.6
 _RULES: Final = {
     "missing": "is missing",
@@ -28,7 +28,7 @@ _RULES: Final = {
     "string_too_short": "must have at least {min_length:,} characters",
     "string_too_long": "must have at most {max_length:,} characters",
     "string_unicode": "must be valid Unicode text",
-    "string_pattern_mismatch": "is not written as it has to be",
+    "string_pattern_mismatch": "does not have the required form",
     "too_short": "must hold at least {min_length:,}",
     "too_long": "must hold at most {max_length:,}",
     "timezone_aware": "must be a time with its offset, as 2026-01-31T12:00:00Z",
@@ -54,7 +54,7 @@ _KINDS: Final = {
     "timezone": "must be a time with its offset, as 2026-01-31T12:00:00Z",
     "union": "must be of a known kind",
 }
-"""By the first word of that type, which is what the value should have been."""
+"""By the first word of that type, which names the expected kind."""
 _GIVEN: Final = (
     (str, "text"),
     (bool, "true or false"),
@@ -64,7 +64,7 @@ _GIVEN: Final = (
     (type(None), "null"),
 )
 _OF_SETTINGS: Final = {
-    "string_pattern_mismatch": "a name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",
+    "string_pattern_mismatch": "a name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start",
     "model_type": "must be a table of settings",
     "model_attributes_type": "must be a table of settings",
     "dict_type": "must be a table of settings",
@@ -75,7 +75,7 @@ def said(error: Mapping[str, Any]) -> str:
     """The rule that a value broke, in words that follow the name of its field.
 
     Args:
-        error: one of pydantic's. With its input, the kind or the length of that is told, never
+        error: one of pydantic's. The message may give the kind or the length of its input, never
             the input itself.
     """
     kind = str(error["type"])
@@ -86,7 +86,7 @@ def said(error: Mapping[str, Any]) -> str:
         return "must not be empty"
     if kind in _RULES:
         return _RULES[kind].format(**limits) + _length(error)
-    rule = _KINDS.get(kind.partition("_")[0], "cannot be taken as it is")
+    rule = _KINDS.get(kind.partition("_")[0], "is not valid")
     return rule + _instead(error)
 
 

@@ -1,4 +1,4 @@
-"""Which endings of files are documents, and how each is read. Pure."""
+"""The file endings of documents, and the format of each. Pure."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""Names that everything else is keyed by. Pure."""
+"""Ids and keys of documents, rows, vectors and batches. Pure."""
 
 import hashlib
 import re
@@ -40,7 +40,7 @@ def is_doc_key(text: str) -> bool:
 
 
 def row_id(doc_key: str, chunk_key: str, born: int) -> str:
-    """UUID of a row: the document, what the row holds, and the revision that introduced it."""
+    """UUID of a row: the document, the content of the row, and the revision that introduced it."""
     return str(uuid.uuid5(_ROW_NAMESPACE, f"{doc_key}\n{chunk_key}\n{born}"))
 
 
@@ -50,7 +50,7 @@ def bucket_of(doc_key: str) -> str:
 
 
 def mark_of(row_id: str) -> int:
-    """What a row adds to the digest of its bucket: 64 bits of its id."""
+    """The share of a row in the digest of its bucket: 64 bits of its id."""
     return int(row_id[:18].replace("-", ""), 16)
 
 
@@ -81,7 +81,7 @@ def check_source(source: str) -> str:
     if not is_source(source):
         raise DocumentRefused(
             "invalid_source",
-            "a source name has 1 to 40 of a-z, 0-9 and '-', and starts with no '-'",
+            "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start",
         )
     return source
 

@@ -1,9 +1,9 @@
 """The ledger record of a document and its transitions. Pure: no I/O, no clock.
 
-One record per document and generation says what the index holds (`settled`) and what is being made
-(`pending`). It changes by compare-and-set only; these functions compute the next record. The rules
-are those that were model-checked: order is the revision alone; rows surely written are carried;
-everything else is new with born = the revision that introduces it; the only delete is `clean`.
+One record per document and generation holds the revision in the index (`settled`) and the one in
+work (`pending`). It changes by compare-and-set only; these functions compute the next record. The
+rules were model-checked: order is the revision alone; rows surely written are carried; everything
+else is new with born = the revision that introduces it; the only delete is `clean`.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ MAX_ROWS: Final = 12_000
 
 @dataclass(frozen=True, slots=True, order=True)
 class RowRef:
-    """A row without its document: what it holds, and the revision that introduced it."""
+    """A row without its document: its content, and the revision that introduced it."""
 
     chunk_key: str
     born: int
@@ -37,7 +37,7 @@ class RowRef:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a stable code and one sentence."""
+    """A stable code, and one sentence that explains it."""
 
     code: str
     text: str
@@ -45,7 +45,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What search is promised. `rows` in the order of the document."""
+    """The searchable revision; `rows` in the order of the document."""
 
     seq: int
     outcome: Outcome
@@ -63,7 +63,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What the index will hold. `todo`: rows of it that are not surely written yet."""
+    """The revision in work. `todo`: its rows that may not be written yet."""
 
     seq: int
     outcome: Outcome
@@ -78,13 +78,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Information only: nothing decides by it."""
+    """Information only: no decision depends on it."""
 
     seq: int
     stage: str
     reason: Reason
     dropped: bool = False
-    """A person has seen it and lets it be; the next change, or a retry, begins anew."""
+    """A person has dismissed it; the next change, or a retry, begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What the enricher found out about a `documents.changed` message."""
+    """The enricher's reading of a `documents.changed` message."""
 
     seq: int
     outcome: Outcome
@@ -110,7 +110,7 @@ class Revision:
     changed_at: float
     version: int | None = None
     repair: bool = False
-    """Write every row anew, whatever the ledger says is there."""
+    """Write every row anew, also those that the ledger lists."""
     reason: Reason | None = None
 
 
@@ -131,7 +131,7 @@ def is_pending(record: Record | None, seq: int) -> bool:
 
 
 def is_over(record: Record | None, seq: int) -> bool:
-    """Whether nothing is left to do for a revision: overtaken, or settled already."""
+    """Whether the work for a revision is over: it is overtaken, or settled already."""
     return newest_seq(record) > seq or settled_seq(record) == seq
 
 
@@ -143,7 +143,7 @@ def keep(record: Record) -> frozenset[RowRef]:
 
 
 def base(record: Record | None) -> frozenset[RowRef]:
-    """Rows surely written and surely kept: what a new revision may carry."""
+    """Rows surely written and surely kept, which a new revision may carry."""
     if record is None:
         return frozenset()
     if record.pending:
@@ -251,7 +251,7 @@ def _unread_since(record: Record | None, seq: int) -> Failed | None:
 def is_unread(at: "Failed | State") -> bool:
     """Whether the failure is that the change itself could not be read.
 
-    Nothing of such a change can be sent again; only another one takes its place.
+    Such a change cannot be sent again; only another one takes its place.
     """
     codes = (MALFORMED, NEWER_SCHEMA)
     return at.stage == ENRICH and at.reason is not None and at.reason.code in codes
@@ -259,7 +259,7 @@ def is_unread(at: "Failed | State") -> bool:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The one word for a document, and whether search serves something older than the newest."""
+    """The one word for a document, and whether search serves an older version."""
 
     word: Word
     stale: bool = False
@@ -268,7 +268,7 @@ class State:
 
 
 def _says_otherwise(record: Record) -> bool:
-    """Whether what is being made differs from what is served; a repair writes the same anew."""
+    """Whether the pending content differs from the served one; a repair writes the same anew."""
     settled, pending = record.settled, record.pending
     if settled is None or pending is None:
         return True

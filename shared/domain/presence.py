@@ -1,9 +1,9 @@
-"""Which processes consume a stage, as they say themselves. Pure: time is passed in.
+"""The processes that serve a stage, by their own announcements. Pure: time is passed in.
 
-The server does not know. What it counts are open requests for messages: an idle process has several
-of them, a busy one none. So every process says every few seconds that it serves a durable consumer,
-and at last that it leaves. No stream keeps that. Who is silent counts as gone: it was killed, or
-its event loop hangs.
+The server does not know them: it counts open requests for messages, and an idle process has several
+of them, a busy one none. So every process announces every few seconds that it serves a durable
+consumer, and at the end that it leaves. No stream keeps the announcements. A silent process counts
+as gone: it was killed, or its event loop hangs.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ EVERYBODY: Final = f"{PREFIX}.*.*"
 EVERY_S: Final = 5.0
 GONE_AFTER_S: Final = 15.0
 BYE: Final = b"bye"
-"""What a process says when it leaves; anything else says that it is there."""
+"""The announcement of a process that leaves; any other says that it is there."""
 
 
 def subject_of(consumer: str, process: str = "*") -> str:
-    """Where a process says that it serves a durable consumer; of all processes without one."""
+    """The subject on which a process announces a consumer; by default, of all processes."""
     return f"{PREFIX}.{consumer}.{process}"
 
 
@@ -37,11 +37,11 @@ class Present:
         self._heard: dict[str, dict[str, float]] = {}
 
     def listens(self, since: float | None) -> None:
-        """From when on whatever is said is heard; None: it is not."""
+        """The time since which announcements arrive here; None: they do not."""
         self._since = since
 
     def heard(self, consumer: str, process: str, now: float, *, bye: bool = False) -> None:
-        """A process has said that it serves a consumer, or that it leaves."""
+        """Note that a process serves a consumer, or that it leaves."""
         known = {
             p: at for p, at in self._heard.get(consumer, {}).items() if self._is_fresh(at, now)
         }
@@ -54,7 +54,7 @@ class Present:
     def count(self, consumers: Iterable[str], now: float) -> int | None:
         """Processes that serve any of these consumers, each once.
 
-        None: nobody was heard, and it was not listened for long enough to say that nobody is there.
+        None: no process was heard, and listening was too short to say that none is there.
         """
         found = {
             process

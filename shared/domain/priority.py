@@ -1,13 +1,13 @@
-"""Which of two lanes work takes, so that a small edit does not wait behind a huge batch. Pure.
+"""The choice of two lanes, so that a small edit does not wait behind a huge batch. Pure.
 
 Between the stages there are two queues instead of one, each with consumers of its own: `express`
 for what is small, `bulk` for all else. A lane is about waiting only: while nothing waits both are
 equally fast, nothing relies on the order between them, and neither can starve the other, because
 every replica always takes from both.
 
-So that express stays short, a source may send no more than an allowance that way; what is above it
-goes with the bulk. It is counted by each process for itself: documents by the producers, for a
-burst may be thousands of submissions that belong to no batch, and rows by the enrichers.
+So that express stays short, each source has an allowance there; its other work goes with the bulk.
+Each process counts for itself: producers count documents, because a burst may be thousands of
+submissions without a batch, and enrichers count rows.
 """
 
 from collections.abc import Mapping
@@ -40,10 +40,10 @@ def lane_of_message(headers: Mapping[str, str]) -> Lane:
 
 
 class Allowance:
-    """What each source may still send express. Time is passed in, in seconds of any clock.
+    """The work that each source may still send express. Time is passed in, in seconds of any clock.
 
     Args:
-        burst: what a source may send at once, after a rest.
+        burst: the work that a source may send at once, after a rest.
     """
 
     def __init__(self, burst: int = BURST_ROWS) -> None:
@@ -66,7 +66,7 @@ class Allowance:
 
         Args:
             change: the lane that its change came by.
-            rows: that are still to be written.
+            rows: the number that is still to be written.
         """
         if change == BULK or rows > EXPRESS_ROWS:
             return BULK

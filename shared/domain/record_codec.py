@@ -60,7 +60,7 @@ def to_bytes(record: Record) -> bytes:
 
 
 def from_bytes(data: bytes) -> Record:
-    """The record of a KV value. Raises ValueError, KeyError when it is none of this version."""
+    """The record of a KV value. Raises ValueError, KeyError when this version cannot read it."""
     raw = json.loads(data)
     if raw["schema"] != SCHEMA:
         raise ValueError("a record of another schema")
@@ -77,7 +77,7 @@ def from_bytes(data: bytes) -> Record:
 
 
 def read(data: bytes) -> Record | None:
-    """The same; None where it is none."""
+    """The same; None where this version cannot read it."""
     try:
         return from_bytes(data)
     except GARBAGE:

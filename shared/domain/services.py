@@ -1,8 +1,8 @@
-"""Every service, declared once: what it takes from the bus, uses there, and how it is built. Pure.
+"""Every service, declared once: its consumers, its uses of the bus, and its builder. Pure.
 
-What depends on the services is derived from this table: the choices of the command line, keys and
-their permissions, the durable consumers, the order of the flow, what counts as in flight, and the
-words of status and failures. A new service is one row here and one package.
+Other modules derive from this table: the choices of the command line, keys and their permissions,
+the durable consumers, the order of the flow, what counts as in flight, and the words of status and
+failures. A new service is one row here and one package.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,13 +31,13 @@ from shared.domain.topology import (
 
 ALL: Final = (">",)
 ASKED: Final = "instep.sources.*.*"
-"""What those who watch folders are asked (`shared.bus.monitor.watchers`)."""
+"""Requests to the processes that watch folders (`shared.bus.monitor.watchers`)."""
 AUDITED: Final = "instep.sources.audit.*"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a service does with one stream or bucket. It may always see the stream's numbers."""
+    """The use of one stream or bucket by a service. It may always see the stream's numbers."""
 
     stream: str
     read: bool = False
@@ -67,7 +67,7 @@ class Service:
     serves: tuple[Stage[Any], ...] = ()
     """Stages beside the flow that it serves: of dead letters."""
     uses: Callable[[str], tuple[Use, ...]] = lambda _: ()
-    """What else it does on the bus while a generation is live."""
+    """Its other uses of the bus while a generation is live."""
     watches: Literal["none", "in flight", "all"] = "none"
     """Stages of others whose numbers it looks at."""
     counts_streams: bool = False
@@ -81,7 +81,7 @@ class Service:
     cuts_text: bool = False
     """It needs the model's tokenizer, which decides where text is cut."""
     answers_while_loading: bool = False
-    """It begins at once, and says what it cannot answer yet."""
+    """It begins at once, and refuses questions that it cannot answer yet."""
     opens_store: bool = False
 
 
@@ -243,7 +243,7 @@ def consumers(generation: str, services: Sequence[Service] = SERVICES) -> tuple[
 
 
 def work_of(consumer: str, services: Sequence[Service] = SERVICES) -> str:
-    """What failures call the work of a durable consumer, whatever generation and lane it is of."""
+    """The name of a durable consumer's work in failures, for every generation and lane."""
     word = consumer.partition("_")[0]
     return next((s.work for s in stages("", services) if s.word == word and s.work), consumer)
 

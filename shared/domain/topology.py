@@ -112,7 +112,7 @@ class Bucket:
     direct: bool = False
     """Reads of many keys may be answered by any replica; a single `get` asks the leader."""
     lossy: bool = False
-    """The server may acknowledge before it writes: for what can be had again."""
+    """The server may acknowledge before it writes: for data that can be made again."""
 
 
 INSTANCE: Final = Bucket("instance", 16 * MB)
@@ -122,7 +122,7 @@ EMBCACHE: Final = Bucket(
     "embcache", 3 * GB, discard="old", max_age_s=30 * DAY_S, direct=True, lossy=True
 )
 TROUBLES: Final = Bucket("troubles", 128 * MB, discard="old", max_age_s=7 * DAY_S)
-"""What messages did to those who worked on them; written only for the few that made trouble."""
+"""Troubles of handlers with single messages; most messages have none here."""
 BUCKETS: Final = (INSTANCE, LISTINGS, BATCHES, EMBCACHE, TROUBLES)
 BODIES: Final = "bodies"
 
@@ -133,7 +133,7 @@ def ledger_bucket(generation: str) -> Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[E]):
-    """One hop: who reads which events, how many at once, and how patiently."""
+    """One hop: its consumer, its events, its concurrency and its patience."""
 
     name: str
     """Durable consumer; replicas share it and so share the work."""
@@ -149,23 +149,23 @@ class Stage(Generic[E]):
     attempts: int | None = 5
     """Failed deliveries before the dead letters; None: only `patience_s` ends it."""
     patience_s: float | None = None
-    """How long what may pass by itself is tried; None: `PATIENCE_S` of the delivery's outcome, or
-    for ever where `attempts` is None too."""
+    """How long a fault that may pass by itself is retried; None: `PATIENCE_S` of the delivery's
+    outcome, or for ever where `attempts` is None too."""
     replicas: int = 8
     """Replicas that `max_ack_pending` leaves room for."""
     paced: bool = False
-    """Hold no more than what was done lately (`shared.bus.delivery.pull`): others may be idle."""
+    """Hold no more than was done lately (`shared.bus.delivery.pull`): other replicas may idle."""
     bulk: "Stage[E] | None" = None
-    """The consumer of what can wait (`shared.domain.priority`); this one is for what is express."""
+    """The consumer of the bulk lane (`shared.domain.priority`); this one serves express."""
     takes: Literal["submissions", "changes", "parts", "results", "letters"] = "parts"
-    """How far that has come which it takes: submitted; accepted (in DOCS); on record, its rows on
-    their way to the index; told to the world; given up."""
+    """The progress of its messages: submitted; accepted (in DOCS); on record, with rows on their
+    way to the index; published as results; given up."""
     work: str = ""
-    """The word of failures for what it does; empty: `word`."""
+    """The word of failures for its work; empty: `word`."""
 
     @property
     def word(self) -> str:
-        """What status and metrics call it: its name up to the first underscore."""
+        """Its name in status and metrics: the part before the first underscore."""
         return self.name.partition("_")[0]
 
     @property
@@ -175,7 +175,7 @@ class Stage(Generic[E]):
 
     @property
     def beat_s(self) -> float:
-        """How often the server is told that messages are still held: late by four, one counts."""
+        """Interval of the signals that messages are still held; four of five may come late."""
         return self.ack_wait_s / 5
 
 
@@ -206,10 +206,10 @@ def enrich_stage(generation: str) -> Stage[DocumentChanged]:
 
 
 def embed_stage(generation: str) -> Stage[DocumentEnriched]:
-    """Many parts are open, for they may be of one text each and the device takes many texts.
+    """Many parts are open: each may have one text only, and the device takes many texts.
 
-    What an embedder has in hand when it dies waits for `ack_wait_s` and then takes its turn. Both
-    together shall be no more than what other stages wait alone, so it is two thirds of theirs.
+    The parts of an embedder that dies wait for `ack_wait_s` and then take their turn. Both together
+    shall be no more than the `ack_wait_s` of other stages, so it is two thirds of theirs.
     """
     express = Stage(
         f"embedder_{generation}",
@@ -280,7 +280,7 @@ RECORDER: Final[Stage[Any]] = Stage(
     replicas=2,
     takes="letters",
 )
-"""Tells the ledger that a document failed. Never buries: it would bury its own letters."""
+"""Notes in the ledger that a document failed. Writes no dead letters: it would read its own."""
 
 MOVER: Final[Stage[Any]] = Stage(
     "dlq_mover",
@@ -292,4 +292,4 @@ MOVER: Final[Stage[Any]] = Stage(
     replicas=2,
     takes="letters",
 )
-"""Moves what the server delivered too often, and so keeps invisible, to the dead letters."""
+"""Moves messages that reached the server's limit of deliveries to the dead letters."""

@@ -1,10 +1,10 @@
-"""Which texts share a device call. Pure."""
+"""The choice of texts that share a device call. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
 
 SMALL: Final = 4
-"""Texts of a caller who may come along in the call of another one."""
+"""Texts of a caller that may come along in the call of another one."""
 GUESTS: Final = 8
 """One text in so many of a call may be such a guest, and always one."""
 
@@ -44,7 +44,7 @@ def plan_batches(
 def next_batch(
     lengths: Sequence[int], first: int, *, max_tokens: int, max_items: int, multiple: int = 8
 ) -> list[int]:
-    """The batch of the plan that `first` is in: with whom it goes now."""
+    """The batch of the plan that `first` is in."""
     plan = plan_batches(lengths, max_tokens=max_tokens, max_items=max_items, multiple=multiple)
     return next(batch for batch in plan if first in batch)
 
@@ -77,10 +77,10 @@ def with_guests(
 
 
 def whose_turn(remaining: Sequence[int], turn: int) -> int:
-    """Which caller's text goes next, with others of like length.
+    """The caller whose text goes next, with others of like length.
 
-    Turns alternate between the oldest caller, so that nobody waits for ever behind newer ones,
-    and the one with the least left to do, so that an edit does not wait behind a huge job.
+    Turns alternate between the oldest caller, so that none waits for ever behind newer ones, and
+    the one with the least left to do, so that an edit does not wait behind a huge job.
 
     Args:
         remaining: texts (or tokens) that each caller still waits for, the oldest caller first.

@@ -1,4 +1,4 @@
-"""A model that is none: deterministic, instant, of any dimension; like texts get like vectors.
+"""A fake model: deterministic, instant, of any dimension; like texts get like vectors.
 
 `embedding.model = "fake-64"` is the fake of 64 dimensions. `"fake-64-250ms"` is the same model,
 with the same vectors and fingerprint, on a simulated device: every call of it takes 250 ms without

@@ -1,4 +1,4 @@
-"""Which model, and the fingerprint that names the vectors it makes. Pure."""
+"""Models, and the fingerprints that name their vectors. Pure."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ INT8_RECIPE: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What decides the vector of a text, apart from the numeric class."""
+    """The facts that decide the vector of a text, apart from the numeric class."""
 
     name: str
     weights_sha256: str
@@ -44,7 +44,7 @@ MINILM_CONFIGURATION: Final = {
     "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
 }
-"""sha256 of the files that say to a library what the code of `bert` computes."""
+"""sha256 of the files that describe to a library the computation of `bert`."""
 PACKAGED: Final = {MINILM.name: MINILM, f"sentence-transformers/{MINILM.name}": MINILM}
 """Models that come as a wheel, by every name that settings may call them."""
 

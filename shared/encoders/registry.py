@@ -1,4 +1,4 @@
-"""From settings to a model: what it is (cheap), its tokenizer, and the loaded encoder."""
+"""Models by their settings: the description (cheap), the tokenizer, and the loaded encoder."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ def describe(settings: "Embedding") -> tuple[str, int]:
     digest (0.1 s for 100 MB), and downloaded first where they are not on this machine.
 
     Raises:
-        ConfigurationError: no such model, or one that cannot be had with these settings.
+        ConfigurationError: no such model, or one that these settings cannot load.
     """
     if dimensions := _fake(settings):
         return fake.fingerprint(dimensions), dimensions
@@ -71,7 +71,7 @@ async def load_encoder(settings: "Embedding", stack: AsyncExitStack) -> "Coalesc
     Raises:
         ConfigurationError: int8 on a CPU without avx512_vnni.
         ModelMismatch: the weights are not those that the fingerprint stands for.
-        EncoderBusy: no process can be had.
+        EncoderBusy: no process starts.
     """
     from shared.encoders.coalesce import CoalescingEncoder
     from shared.encoders.local.process import ProcessDevice
@@ -88,7 +88,7 @@ async def load_encoder(settings: "Embedding", stack: AsyncExitStack) -> "Coalesc
 
 
 def _tokenize(settings: "Embedding") -> Callable[[Sequence[str]], list[Tokens]]:
-    """What the model reads of texts, without the model."""
+    """The token ids of texts, without the model."""
     if dimensions := _fake(settings):
         return FakeEncoder(dimensions).tokenize
     from shared.encoders.local.tokens import ModelTokenizer
@@ -167,7 +167,7 @@ def _check(settings: "Embedding", spec: ModelSpec) -> None:
 
 
 def _backend(settings: "Embedding") -> Literal["openvino", "sentence-transformers"]:
-    """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
+    """auto: openvino for the packaged model on a CPU, else sentence-transformers."""
     if settings.backend != "auto":
         return settings.backend
     if _spec(settings) is not MINILM or settings.device == "cuda":

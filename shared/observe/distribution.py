@@ -1,4 +1,4 @@
-"""How often values of which size were seen. Pure; counts only, so it never grows."""
+"""A histogram of values. Pure; counts only, so it never grows."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Distribution:
     """Values by the smallest bound that they do not exceed.
 
     Args:
-        bounds: rising; what exceeds the last one counts as well.
+        bounds: rising; values above the last one count as well.
     """
 
     __slots__ = ("_bounds", "_counts", "sum")

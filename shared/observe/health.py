@@ -1,4 +1,4 @@
-"""Whether a process lives, and whether it is ready. Pure: what is seen of it is passed in.
+"""Whether a process lives, and whether it is ready. Pure: observations are passed in.
 
 Alive means that starting it again would not help: it depends on nothing outside the process. Ready
 means that it does its work now: the bus, the store and the model are there.
@@ -14,7 +14,7 @@ WEDGED_AFTER_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class StageSight:
-    """What is seen of a stage at one moment."""
+    """The observation of a stage at one moment."""
 
     name: str
     open: bool
@@ -29,16 +29,16 @@ class StageSight:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is seen of a process at one moment.
+    """The observation of a process at one moment.
 
-    `waits`: what the start or the work waits for, and why, e.g. `{"bus": "no server answers"}`.
+    `waits`: the dependencies that it waits for, and why, e.g. `{"bus": "no server answers"}`.
     `connected`: None before there is a connection.
     """
 
     serving: bool = False
     stopping: bool = False
     failed: str = ""
-    """What ended the work for good."""
+    """The reason that ended the work for good."""
     waits: Mapping[str, str] = field(default_factory=dict)
     connected: bool | None = None
     stages: Sequence[StageSight] = ()
@@ -46,7 +46,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One thing that was looked at."""
+    """One check and its result."""
 
     name: str
     ok: bool
@@ -57,7 +57,7 @@ class HealthCheck:
 
 
 def alive(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[HealthCheck]:
-    """What a supervisor starts the process again for. That this is answered is one of them."""
+    """The checks of life: a supervisor restarts the process when one fails or no answer comes."""
     found = [HealthCheck("loop", True, "the event loop turns")]
     if seen.failed:
         found.append(HealthCheck("work", False, seen.failed))
@@ -71,9 +71,9 @@ def alive(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[Health
 
 
 def ready(seen: Sight, *, wedged_after_s: float = WEDGED_AFTER_S) -> list[HealthCheck]:
-    """What has to be there for the process to do its work; what is missing says why."""
+    """The checks of readiness; each missing dependency gives its reason."""
     if seen.stopping:
-        return [HealthCheck("stopping", False, "finishes what it has in hand, and ends")]
+        return [HealthCheck("stopping", False, "finishes its running work, and ends")]
     found = [check for check in alive(seen, wedged_after_s=wedged_after_s) if not check.ok]
     found += [HealthCheck(what, False, f"waits: {why}") for what, why in sorted(seen.waits.items())]
     if "bus" not in seen.waits:

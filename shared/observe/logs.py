@@ -1,6 +1,6 @@
 """Structured logs: one event name and keys; text for a terminal, JSON for machines, on stderr.
 
-Beside lines that a person reads they go to a file, and what is wrong is told in a sentence.
+While a person reads a view, they go to a file, and the view shows faults as sentences.
 """
 
 import logging
@@ -19,15 +19,15 @@ FILE_BYTES: Final = 4 * 1024**2
 """Of a log file; the one before it is kept, too."""
 
 Hear = Callable[[str, str], None]
-"""Told the name of an event that is wrong, and the reason in a sentence, or ""."""
+"""Called with the name of an event that reports a fault, and its reason in a sentence, or ""."""
 
 
 def configure(telemetry: Telemetry, *, service: str = "") -> None:
     """Set up logging of the process; the last call wins.
 
     Args:
-        service: what the process is, said in every line; such a process also says by default
-            how it gets on, and not only what is wrong.
+        service: the name of the process, in every line; such a process also logs its progress by
+            default, not only faults.
     """
     as_json = telemetry.log == "json" or (telemetry.log == "auto" and not sys.stderr.isatty())
     level = LEVELS.get(telemetry.level, LEVELS["info" if service else "warning"])
@@ -58,7 +58,7 @@ def configure_file(telemetry: Telemetry, file: Path, hear: Hear) -> None:
     """Set up logging of a process whose standard error a person reads: JSON, into a file.
 
     Args:
-        hear: told of warnings that have a `reason`, and of every error.
+        hear: called with warnings that have a `reason`, and with every error.
     """
     level = LEVELS.get(telemetry.level, LEVELS["warning"])
 
@@ -70,7 +70,7 @@ def configure_file(telemetry: Telemetry, file: Path, hear: Hear) -> None:
 
     def tell_of_library(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR and not isinstance(record.msg, dict):
-            hear("a library", "")  # what it says may quote a document
+            hear("a library", "")  # its text may quote a document
         return True
 
     processors = [*_COMMON, structlog.processors.format_exc_info]
@@ -108,5 +108,5 @@ def _formatter(processors: list[Any]) -> logging.Formatter:
 
 
 def _take_libraries(handler: logging.Handler, level: int) -> None:
-    """Libraries speak only when something is wrong."""
+    """Libraries log only warnings and errors."""
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

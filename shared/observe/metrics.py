@@ -1,7 +1,7 @@
-"""What a process has counted, as Prometheus reads it; the only module that knows its client.
+"""The counters of a process in Prometheus's format; the only module that knows its client.
 
-Nothing is counted here: the numbers are those that the parts keep anyway, read when somebody asks.
-Labels are stages, kinds and outcomes; never a document, path, batch or chunk.
+This module counts nothing: it reads the counters that the parts keep anyway, at each scrape. Labels
+are stages, kinds and outcomes; never a document, path, batch or chunk.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ class StageNumbers:
 
 @dataclass(frozen=True, slots=True)
 class DeviceNumbers:
-    """What the model has done since it was loaded."""
+    """The counters of the model since it was loaded."""
 
     busy_s: float
     calls: int
@@ -51,9 +51,9 @@ class DeviceNumbers:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """Everything that is counted, at one moment.
+    """All counters at one moment.
 
-    `backlog`: messages that nobody has yet, by stage, as far as the process can see them.
+    `backlog`: messages that are not delivered yet, by stage, as far as the process can see them.
     `generation`, `model`: empty before they are known.
     """
 
@@ -94,7 +94,7 @@ class _Families(Collector):
         yield from _process(sample)
         yield from _stages(sample.stages)
         backlog = ((name, many) for name, many in sample.backlog.items())
-        yield _gauges("instep_backlog_messages", "Messages that nobody has yet", "stage", backlog)
+        yield _gauges("instep_backlog_messages", "Messages not delivered yet", "stage", backlog)
         yield from _documents(sample.progress)
         if sample.device is not None:
             yield from _device(sample.device)

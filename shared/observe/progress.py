@@ -1,4 +1,4 @@
-"""What this process has seen happen, for people who watch; nothing decides by these counters."""
+"""The progress that this process has seen, for display only: no decision depends on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ class Activity:
 
 @dataclass(slots=True)
 class SourceHealth:
-    """What is wrong with a watched folder, as far as this process knows."""
+    """The faults of a watched folder, as far as this process knows."""
 
     error: str = ""
     """Why it cannot be listed; empty while it can."""
     problems: dict[str, str] = field(default_factory=dict)
-    """Path to what is wrong with it: what cannot be listed, read or named."""
+    """Path to its fault: paths that cannot be listed, read or named."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Progress:
 
     @property
     def rows_embedded(self) -> int:
-        """Rows that have a vector: what is written has one, whichever process has made it."""
+        """Rows that have a vector: each written row has one, whichever process has made it."""
         return max(self.rows_written, self.encoded + self.cached)
 
     def say(self, activity: Activity) -> None:

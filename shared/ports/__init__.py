@@ -1,4 +1,4 @@
-"""What the services need from the world. Protocols only; an adapter lives beside its vendor's SDK.
+"""The ports of the services. Protocols only; an adapter lives beside its vendor's SDK.
 
 Every adapter, fakes included, passes the contract suite of its port under `tests/contract/`.
 Adapters raise the errors of `shared.domain.errors` only.

@@ -1,4 +1,4 @@
-"""What is asked of the bus and of the ledger on it."""
+"""The ports of the bus and of the ledger on it."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that no retry could help."""
+    """A message that instep gave up."""
 
     id: int
     """Sequence in DLQ."""
@@ -46,7 +46,7 @@ class DeadLetter:
     sequence: int
     """Sequence in `stream`."""
     document: Document | None
-    """None: the message did not say which document, e.g. because it is no event."""
+    """None: the message names no document, e.g. because it is malformed."""
     code: str
     reason: str
     deliveries: int
@@ -63,7 +63,7 @@ class StreamCapacity:
     max_bytes: int
     """0: no limit."""
     refuses: bool
-    """What does not fit is refused; else the oldest go."""
+    """The stream refuses new messages when full; else the oldest go."""
 
     @property
     def share(self) -> float:
@@ -100,14 +100,14 @@ class ChangeLog(Protocol):
 
         Raises:
             ChangeLogConflict: the subject has another newest message.
-            BusUnavailable: nothing is known; start again from `newest`.
+            BusUnavailable: it may be stored or not; start again from `newest`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a handler may know of the message it was given."""
+    """The facts that a handler may know of its message."""
 
     sequence: int
     """Stream sequence of the message."""
@@ -134,8 +134,8 @@ class Ledger(Protocol):
     async def get(self, doc_key: str) -> Entry | None:
         """The record, never older than one this process has read or written before.
 
-        What lies there and is no record that this version reads is absent, here and in `get_many`;
-        `update` replaces it.
+        A value that this version cannot read counts as absent, here and in `get_many`; `update`
+        replaces it.
         """
         ...
 
@@ -147,7 +147,7 @@ class Ledger(Protocol):
 
         Raises:
             LedgerConflict: the record is at another revision.
-            BusUnavailable: nothing is known; read again.
+            BusUnavailable: it may be written or not; read again.
         """
         ...
 
@@ -156,7 +156,7 @@ class Ledger(Protocol):
         ...
 
     def entries(self) -> AsyncIterator[tuple[str, Record | None]]:
-        """Every doc_key and record, in any order; None: what lies there cannot be read."""
+        """Every doc_key and record, in any order; None: the value cannot be read."""
         ...
 
     async def follow(self) -> "LedgerFeed":
@@ -165,7 +165,7 @@ class Ledger(Protocol):
 
 
 class LedgerChange(NamedTuple):
-    """What is under a doc_key from now on: a record, nothing any more, or no record."""
+    """The new state of a doc_key: a record, an unreadable value, or none."""
 
     doc_key: str
     record: Record | None
@@ -179,15 +179,15 @@ class LedgerFeed(Protocol):
         """The next ones; empty: that is all for now.
 
         Raises:
-            BusUnavailable: no answer, or something is missing.
+            BusUnavailable: no answer, or changes are missing.
         """
         ...
 
     async def is_whole(self, keys: int) -> bool:
-        """Whether no record is gone that nothing was told of.
+        """Whether every removal of a record was passed on.
 
         Args:
-            keys: different doc_keys that were told of, gone ones too.
+            keys: different doc_keys that were passed on, gone ones too.
         """
         ...
 

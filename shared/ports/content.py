@@ -1,4 +1,4 @@
-"""What is asked of the stores for bodies and for the services' own notes."""
+"""The ports of the stores for bodies and for the services' own notes."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ class ContentStore(Protocol):
         ...
 
     async def get(self, content_hash: str) -> bytes:
-        """The bytes. Raises KeyError when nobody stored them."""
+        """The bytes. Raises KeyError when they are not there."""
         ...
 
     async def stored(self) -> Mapping[str, datetime]:

@@ -1,4 +1,4 @@
-"""What is asked of a model, its tokenizer and the cache of its vectors."""
+"""The ports of a model, its tokenizer and the cache of its vectors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol

@@ -1,4 +1,4 @@
-"""What is asked of the process that watches the folders."""
+"""The ports of the process that watches the folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Hold:
     sample: tuple[str, ...]
     """Some of the paths."""
     kept: bool
-    """A person has said that the documents shall stay; nobody is asked again."""
+    """A person has decided that the documents stay; instep asks no more."""
     released: bool = False
-    """A person has let them go while no process watched; the next whole listing removes them."""
+    """A person has released them while no process watched; the next whole listing removes them."""
 
     @property
     def waits(self) -> bool:
-        """Whether nothing is decided yet."""
+        """Whether the decision is still open."""
         return not (self.kept or self.released)
 
 
@@ -37,11 +37,11 @@ class Holds(Protocol):
         ...
 
     async def release(self, source: str) -> int:
-        """List the folder again and remove what has vanished.
+        """List the folder again and remove the vanished documents.
 
         Returns:
-            Documents removed. 0: nothing was held, it has come back, or much more has vanished
-            than `list` showed, and all of it still waits.
+            Documents removed. 0: none was held, the files are back, or many more have vanished than
+            `list` showed, and all of them still wait.
 
         Raises:
             TransientError: the folder cannot be listed; nothing was removed.
@@ -63,7 +63,7 @@ class Holds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A source's files against what the bus and the ledger know of them."""
+    """A source's files, compared with the bus and the ledger."""
 
     source: str
     files: int
@@ -81,7 +81,7 @@ class Auditor(Protocol):
     """The sources that this process watches."""
 
     async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
-        """List every source, compare, put right; with `dry_run` count what would be done.
+        """List every source, compare, repair; with `dry_run` count only.
 
         Raises:
             BusUnavailable: nothing is known; repeating is safe.

@@ -1,4 +1,4 @@
-"""What is asked of the index, and the rows it holds."""
+"""The port of the index, and the rows it holds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A row that must be searchable; with a vector, the store is asked by it, as searchers ask."""
+    """A row that must be searchable; with a vector, the store searches for it, as a query does."""
 
     id: str
     vector: Vector | None = None
@@ -37,7 +37,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which rows a search may return; None does not restrict."""
+    """The rows that a search may return; None does not restrict."""
 
     sources: tuple[str, ...] | None = None
     path_prefix: str | None = None
@@ -81,7 +81,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a store holds of one document, for the sweep."""
+    """The rows of one document in a store, for the sweep."""
 
     doc_key: str
     source: str
@@ -89,7 +89,7 @@ class Holding:
     ids: frozenset[str]
     """Of every row, the damaged ones included."""
     damaged: frozenset[str] = frozenset()
-    """Rows that do not hold what was written under their id, and ids held more than once."""
+    """Rows that were altered since their writing, and ids held more than once."""
 
 
 class VectorStore(Protocol):
@@ -102,7 +102,7 @@ class VectorStore(Protocol):
     dimensions: int
 
     async def upsert(self, rows: Sequence[Row]) -> None:
-        """Have the rows in the store; what is there already with the same content is left as it is.
+        """Have the rows in the store; rows with the same content stay as they are.
 
         Any number of rows, in any order, ids may repeat. Returns once a search from any process
         would read the rows (or, for stores that index later, once they are durably queued).
@@ -129,7 +129,7 @@ class VectorStore(Protocol):
         ...
 
     async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
-        """Ids of the probes that a searcher would not find now."""
+        """Ids of the probes that a search would not find now."""
         ...
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
@@ -142,7 +142,7 @@ class VectorStore(Protocol):
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         """The best rows by keywords (BM25), best first.
 
-        The text is words and nothing else: no character of it is syntax. Raises as `search`.
+        The text is words only: no character of it is syntax. Raises as `search`.
         """
         ...
 
@@ -157,15 +157,14 @@ class VectorStore(Protocol):
     async def digests(self) -> Mapping[str, Digest]:
         """The digest of every bucket that has rows, from one pass over all that is stored.
 
-        Text, metadata and vector of every row are read and compared with what was written under
-        its id. A damaged row is counted and adds nothing to the total, so its bucket differs.
-        Memory does not grow with the number of rows. Writes may go on meanwhile. Raises
-        StoreUnavailable.
+        Text, metadata and vector of every row are read and compared with the writing under its id.
+        A damaged row is counted and adds nothing to the total, so its bucket differs. Memory does
+        not grow with the number of rows. Writes may go on meanwhile. Raises StoreUnavailable.
         """
         ...
 
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
-        """What is held of every document of the buckets that has rows, by doc_key.
+        """The holding of every document of the buckets that has rows, by doc_key.
 
         Looks as closely as `digests`. Raises StoreUnavailable.
         """
@@ -180,7 +179,7 @@ class VectorStore(Protocol):
         ...
 
     async def incarnation(self) -> str | None:
-        """Which making of the index this is; one that somebody deleted is made anew first.
+        """Which making of the index this is; a deleted one is made anew first.
 
         Another one than before is empty, or was: it has to be filled. None: by its kind, the store
         cannot be lost while it is open. Raises StoreUnavailable.

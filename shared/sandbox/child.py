@@ -38,7 +38,7 @@ class Died(Exception):
     """The process ended before it had answered.
 
     Args:
-        signum: the signal that ended it; 0: it ended by itself, or said what it may not.
+        signum: the signal that ended it; 0: it ended by itself, or broke the protocol.
     """
 
     def __init__(self, signum: int = 0) -> None:
@@ -51,7 +51,7 @@ class Program:
     """The program of a child.
 
     Args:
-        main: a function by `module:name`. It says a first frame when it is ready, and ends with
+        main: a function by `module:name`. It sends a first frame when it is ready, and ends with
             standard input.
         arguments: of that function, as JSON has them.
         does: for errors, e.g. "reads documents".
@@ -69,7 +69,7 @@ class Program:
 
 
 class Child:
-    """Says frames, hears frames. Start it from the main thread."""
+    """Sends and receives frames. Start it from the main thread."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None  # both are pipes
@@ -98,7 +98,7 @@ class Child:
 
     @classmethod
     async def start(cls, program: Program, *, most_bytes: int) -> "Child":
-        """A process that has greeted. Raises TransientError when none can be had.
+        """A process that has greeted. Raises TransientError when none starts.
 
         Args:
             most_bytes: of the greeting.
@@ -130,7 +130,7 @@ class Child:
         return child
 
     async def say(self, *parts: bytes) -> None:
-        """Each part as a frame. Raises Died."""
+        """Send each part as a frame. Raises Died."""
         try:
             for part in parts:
                 self._questions.write(frames.HEAD.pack(len(part)))
@@ -141,7 +141,7 @@ class Child:
             raise Died(await self._signal()) from None
 
     def post(self, frame: bytes) -> None:
-        """Say a frame that is small enough not to wait until it is read."""
+        """Send a frame that is small enough not to wait for its reader."""
         self._questions.write(frames.framed(frame))
 
     async def hear(self, most_bytes: int) -> bytes:

@@ -8,7 +8,7 @@ HEAD: Final = struct.Struct(">I")
 
 
 class Garbled(Exception):
-    """The other process did not say what it may say."""
+    """The other process broke the protocol."""
 
 
 def framed(data: bytes) -> bytes:
@@ -16,7 +16,7 @@ def framed(data: bytes) -> bytes:
 
 
 def length(head: bytes, most_bytes: int = 2**32 - 1) -> int:
-    """Bytes of the frame that follows. Raises Garbled when they are more than may be said."""
+    """Bytes of the frame that follows. Raises Garbled when they are more than allowed."""
     (size,) = HEAD.unpack(head)
     if size > most_bytes:
         raise Garbled("a frame without measure")

@@ -1,4 +1,4 @@
-"""All configuration, read once at the edge and passed down; nothing else reads the environment.
+"""All configuration, read once at the edge and passed down; no other module reads the environment.
 
 Precedence: defaults < `instep.toml` < `INSTEP_*` < command-line options. Unknown names are refused
 with a suggestion: pydantic-settings would ignore a misspelt variable.
@@ -64,7 +64,7 @@ ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FI
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings in force, and where each one that is no default came from."""
+    """Settings in force, and the origin of each one that was set."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -172,7 +172,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], Mapping[str, int]]:
 
 
 def _key_lines(text: str) -> dict[str, int]:
-    """Where keys stand, for messages: the parser does not tell. Only plain layouts are found."""
+    """Lines of keys, for messages: the parser does not report them. Finds plain layouts only."""
     table = ""
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -186,7 +186,7 @@ def _key_lines(text: str) -> dict[str, int]:
 
 
 def line_of(name: str, lines: Mapping[str, int]) -> str:
-    """`:14`, of the key or of what it is written in; empty when it was not found."""
+    """`:14`, the line of the key or of its table; empty when neither was found."""
     while name and name not in lines:
         name = name.rpartition(".")[0]
     return f":{lines[name]}" if name else ""

@@ -1,4 +1,4 @@
-"""Every setting there is, with its type, range and default."""
+"""Every setting, with its type, range and default."""
 
 import re
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Source(SettingsGroup):
     exclude: Names = ()
     watch: Literal["auto", "events", "poll"] = "auto"
     rescan: Seconds = 300.0
-    """The listing is compared even when events are seen."""
+    """Interval of listings beside events."""
     poll: Seconds = 2.0
     """Interval of listings when events cannot be had."""
     settle: Seconds = 0.02
@@ -84,7 +84,7 @@ class Source(SettingsGroup):
     allow_references: Names = ()
     """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
     chunking: SourceChunking = SourceChunking()
-    """Where the documents of this source are cut otherwise; a change cuts them again."""
+    """Values for this source in place of `chunking`; a change cuts its documents again."""
 
     @model_validator(mode="after")
     def _folder_has_a_path(self) -> "Source":
@@ -107,7 +107,7 @@ class Embedding(SettingsGroup):
     """The packaged model, `fake-DIMENSIONS`, `fake-DIMENSIONS-250ms` (its device takes so long a
     call), or a sentence-transformers folder or name."""
     backend: Literal["auto", "openvino", "sentence-transformers"] = "auto"
-    """auto: openvino for the packaged model on a CPU, sentence-transformers for all else."""
+    """auto: openvino for the packaged model on a CPU, else sentence-transformers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     numeric: Literal["f32", "int8"] = "f32"
     """Part of the fingerprint. int8 needs a CPU with avx512_vnni."""
@@ -135,7 +135,7 @@ class Bus(SettingsGroup):
     nkey_seed: SecretStr | None = None
     """The seed itself; goes before the file."""
     tls_ca: Path | None = None
-    """Certificates that sign the server's; given, the connection is encrypted or there is none."""
+    """Certificates that sign the server's; if given, instep connects with encryption only."""
     tls_cert: Path | None = None
     """Certificate of this process, where the server asks for one."""
     tls_key: Path | None = None
@@ -155,7 +155,7 @@ class Weaviate(SettingsGroup):
     tls_ca: Path | None = None
     """Certificates that sign the server's, for an address that begins with https://."""
     prefix: str = "Instep"
-    """What the names of its collections begin with; two installations on one server need two."""
+    """First part of its collections' names; two installations on one server need two."""
     replicas: int = Field(default=1, ge=1, le=9)
     """Nodes that keep a row, of collections that are made from now on."""
 
@@ -177,15 +177,15 @@ class SearchSettings(SettingsGroup):
 class ValidationSettings(SettingsGroup):
     freshness_warn: Seconds = 60.0
     poll: Seconds = 30.0
-    """Longest interval between two looks whether the store finds a revision."""
+    """Longest interval between two checks whether the store finds a revision."""
     timeout: Seconds = 3600.0
     batch_timeout: Annotated[Seconds, Field(ge=1)] = 3600.0
-    """A batch of which nothing moved for so long is closed as incomplete."""
+    """A batch without progress for so long is closed as incomplete."""
     queries: Path | None = None
     """JSON Lines of {"q": …, "expect": "source/path"}."""
     sample: int = Field(default=20, ge=0)
-    """Documents of a batch that are asked for by their own vectors; of many batches five a second
-    at most, after the first 200."""
+    """Documents of a batch that the validator searches for by their own vectors; of many batches
+    five a second at most, after the first 200."""
 
 
 class SweepSettings(SettingsGroup):
@@ -196,9 +196,9 @@ class SweepSettings(SettingsGroup):
 class Gateway(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
-    """A taken port: the next free one, said so. 0: any."""
+    """If it is taken, the gateway uses the next free port and says so. 0: any."""
     key_file: Path | None = None
-    """One line that everybody shows who asks; needed where `host` is not this machine's own."""
+    """File with one line, the key of every request; needed unless `host` is this machine's own."""
 
 
 class Telemetry(SettingsGroup):
@@ -208,15 +208,15 @@ class Telemetry(SettingsGroup):
 
 
 class Health(SettingsGroup):
-    """Where a process answers /livez, /readyz and /metrics."""
+    """The address at which a process answers /livez, /readyz and /metrics."""
 
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
-    """0: any free one, which is logged. None: for `instep run` the same, else nothing listens."""
+    """0: any free one, which the log names. None: the same for `instep run`, else no port."""
 
 
 class Settings(SettingsGroup):
-    """Everything that can be set. `INSTEP_EMBEDDING__MAX_BATCH=32` sets `embedding.max_batch`."""
+    """All settings. `INSTEP_EMBEDDING__MAX_BATCH=32` sets `embedding.max_batch`."""
 
     sources: dict[Annotated[str, Field(pattern=SOURCE_PATTERN)], Source] = {}
     extraction: Extraction = Extraction()

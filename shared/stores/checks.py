@@ -1,4 +1,4 @@
-"""What every store decides alike: which rows may be written, and in which order. Pure."""
+"""The checks that all stores share: which rows may be written, and in which order. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ def checked_query(vector: Vector, dimensions: int) -> bool:
 
 
 def possible(where: Filter) -> Filter | None:
-    """The filter without values that no row can have; None when it lets nothing through.
+    """The filter without impossible values; None when no row can match.
 
     Rows hold valid Unicode; a lone surrogate, which JSON can spell, is in none of them.
     """
@@ -98,8 +98,8 @@ def spread(items: Mapping[str, T], most: int) -> dict[str, T]:
 
 
 def metadata_of(text: str) -> dict[str, Scalar]:
-    """The metadata of a row as they are stored; none, where somebody has altered them: such a row
-    is written anew by the sweep."""
+    """The metadata of a row as they are stored; none, where they were altered: the sweep writes
+    such a row anew."""
     try:
         found = json.loads(text)
     except GARBAGE:

@@ -1,8 +1,8 @@
 """Many concurrent store calls, one commit.
 
 A commit costs the store the same for one row as for hundreds. So calls go together
-(`shared.group`). Whether there is a load is told by the calls that come here, so it is the
-same wherever the rows come from.
+(`shared.group`). The calls that come here show whether there is a load, so the rows' origin does
+not matter.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From what a sweep sees of rows to digests and holdings. Pure."""
+"""The making of digests and holdings from the rows that a sweep sees. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from shared.ports import Digest, Holding
 
 @dataclass(frozen=True, slots=True)
 class SweptRow:
-    """What a sweep sees of one row. sound: it holds what was written under its id."""
+    """One row, as a sweep sees it. sound: it is as it was written under its id."""
 
     id: str
     doc_key: str
@@ -32,7 +32,7 @@ def digested(rows: Iterable[tuple[str, str, bool]]) -> dict[str, Digest]:
 
 
 def held(looks: Sequence[SweptRow]) -> dict[str, Holding]:
-    """What is held of every document; place and source are those of a sound row if there is one."""
+    """The holding of every document; place and source are those of a sound row if there is one."""
     counts: dict[str, Counter[str]] = {}
     damaged: dict[str, set[str]] = {}
     shown: dict[str, SweptRow] = {}

@@ -25,7 +25,7 @@ async def _at_once() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is kept beside a row to know it by. `marks`: float32, shape (seal.MARKS,)."""
+    """The seal kept beside a row. `marks`: float32, shape (seal.MARKS,)."""
 
     seal: int
     marks: Vectors
@@ -60,7 +60,7 @@ class MemoryStore:
         self._hidden.clear()
 
     def tamper(self, row_id: str, **changes: Any) -> None:
-        """Replace fields of a row behind the store's back: it no longer holds what was written."""
+        """Replace fields of a row behind the store's back, so that it is damaged."""
         self._rows[row_id] = replace(self._rows[row_id], **changes)
 
     def lose(self, ids: Collection[str]) -> None:
@@ -149,7 +149,7 @@ class MemoryStore:
         """Nothing to release."""
 
     def _sound(self, rows: Mapping[str, Row]) -> dict[str, bool]:
-        """Which rows hold what was written under the key where they are."""
+        """The rows that are as they were written under their key."""
         known = {
             key: (row, self._stamps[key])
             for key, row in rows.items()

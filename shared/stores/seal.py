@@ -1,4 +1,4 @@
-"""What a row must still be when it is read again: a seal of its fields, a mark of its vector. Pure.
+"""Proofs that a row is as it was written: a seal of its fields, a mark of its vector. Pure.
 
 Both are computed from the row that is written, and kept beside it. A store may alter how it writes
 a vector (normalise it again, round it), but not where it points; so a vector has no digest, but
@@ -72,7 +72,7 @@ def marks_of(vectors: Vectors) -> Vectors:
 
 
 def agree(found: Vectors, written: Vectors) -> NDArray[np.bool_]:
-    """Which rows of the marks are the same; what is not finite never is. Shape (rows,)."""
+    """Which rows of the marks are the same; non-finite ones never are. Shape (rows,)."""
     slack = TOLERANCE * np.maximum(1.0, np.abs(written[:, :1]))
     with np.errstate(invalid="ignore"):
         return np.asarray((np.abs(found - written) <= slack).all(axis=1))

@@ -1,4 +1,4 @@
-"""Ask the instance: the running one over HTTP, or, where none runs, what it left in its folder."""
+"""Operations of the instance: of the running one over HTTP, else of its data folder."""
 
 import os
 from collections.abc import Mapping

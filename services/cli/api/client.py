@@ -14,7 +14,7 @@ from services.cli.exits import Stop, unreachable
 BASE: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
 ADDRESS_CHARACTERS: Final = 8000
-"""The gateway reads no longer first line of a request than 8,190."""
+"""The gateway reads at most 8,190 bytes of a request's first line."""
 ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "search": ("POST", "/search"),
     "status": ("GET", "/status"),
@@ -47,7 +47,7 @@ def ask(
     key: str | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
-    """Do an operation of a gateway; one that is still loading what it needs is asked again.
+    """Do an operation of a gateway; ask again while the gateway is loading.
 
     Args:
         key: shown to a gateway that asks for one.
@@ -59,7 +59,7 @@ def ask(
     method, target, body = request_of(operation, fields)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Stop(f"{url!r} is no address of a gateway", fix="write http://127.0.0.1:8765")
+        raise Stop(f"{url!r} is not the address of a gateway", fix="write http://127.0.0.1:8765")
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     headers = {"Content-Type": "application/json"} if body else {}
     if key is not None:
@@ -128,7 +128,7 @@ def read(url: str, status: int, text: bytes) -> dict[str, Any]:
 
 
 def refusal(status: int, detail: str, fix: str) -> Stop:
-    """How a command ends when the instance says no."""
+    """The end of a command that the instance refuses."""
     return unreachable(detail, fix) if status >= 500 else Stop(detail, fix=fix)
 
 

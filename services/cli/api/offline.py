@@ -1,4 +1,4 @@
-"""Answer from what an instance left in its data folder; asyncio and the adapters come in here."""
+"""Answers from the data folder where no instance runs; imports asyncio and the adapters."""
 
 import asyncio
 import importlib
@@ -22,12 +22,12 @@ def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) 
     Raises:
         Stop: nothing was ever indexed in the folder, the answer is no, or only a gateway may
             give it.
-        InstepError: what was left cannot be opened.
+        InstepError: the data cannot be opened.
     """
     data, bus = options.data, options.settings().bus
     if not access_of(bus, CLI).provisions:
         raise unreachable(
-            "the bus asks for keys, and no key lets the command line read it",
+            "the bus requires keys, and the command line has none that may read it",
             "name the gateway: --url URL, or INSTEP_URL",
         )
     if bus.url is None and not DataFolder(data).holds_an_index():

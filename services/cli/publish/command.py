@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the bus's client comes in only when something is sent
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a `publish`, as `--json` prints it."""
+    """The outcome of a `publish`, as `--json` prints it."""
 
     batch: str
     accepted: int = 0
@@ -61,7 +61,7 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def status(outcome: Outcome) -> int:
-    """Refusals need somebody; so does a submission that nobody takes."""
+    """The exit status: refusals need a person, and so do submissions without a producer."""
     if outcome.timed_out:
         return exits.TIMED_OUT
     return exits.NEEDS_YOU if outcome.refused or outcome.waiting else exits.DONE
@@ -116,7 +116,7 @@ def _bus_url(options: Options) -> str | None:
     """The server of the settings, else that of the running instance; None where none runs.
 
     Raises:
-        Stop: no instance has ever run here, or a gateway is named whose bus is not.
+        Stop: no instance has ever run here, or the options name a gateway without its bus.
     """
     url = options.settings().bus.url
     if url is None:

@@ -24,7 +24,7 @@ RECEIPT_WAIT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a submission. `receipt`: as answered, or None while nobody has."""
+    """The outcome of a submission. `receipt`: as answered, or None before an answer."""
 
     submission: Submission
     receipt: Mapping[str, Any] | None
@@ -43,13 +43,13 @@ async def send(
     """Publish all and wait for the receipts.
 
     Args:
-        access: who publishes, where the bus asks for keys.
+        access: the key of the publisher, where the bus requires keys.
         run: names this call: a repeated publish of the same item is stored once.
         wait_s: for each receipt; 0 where no producer runs.
 
     Raises:
         Stop: no bus answers.
-        ConfigurationError: it refuses us, or does not let us publish for this source.
+        ConfigurationError: the bus refuses the key, or forbids it this source.
     """
     async with _connected(url, access) as client:
         box = _Inbox()
@@ -101,7 +101,7 @@ class _Inbox:
 @contextlib.asynccontextmanager
 async def _connected(url: str, access: Access) -> AsyncIterator[Client]:
     async def quiet(_: Exception) -> None:
-        """The default prints every attempt."""
+        """Silences the client, which prints every attempt by default."""
 
     try:
         client = await connect(

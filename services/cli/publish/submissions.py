@@ -35,7 +35,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Faulty:
-    """A line that is no submission, and why; it never holds the document."""
+    """A malformed line, and why; it never holds the document."""
 
     where: str
     path: str
@@ -43,7 +43,7 @@ class Faulty:
 
 
 def of_args(args: Namespace) -> list[Submission | Faulty]:
-    """What the command names, in order. Raises Stop when a file cannot be sent at all."""
+    """The files of the command, in order. Raises Stop when a file cannot be sent at all."""
     if args.path and (len(args.files) > 1 or args.jsonl):
         raise Stop("--path names one document, and several were given")
     found: list[Submission | Faulty] = []

@@ -1,4 +1,4 @@
-"""Failures, and what was done about them, as lines. Pure."""
+"""Failures, and the outcome of actions on them, as lines. Pure."""
 
 from collections.abc import Mapping
 from textwrap import wrap
@@ -7,20 +7,20 @@ from typing import Any, Final
 from services.cli.terminal import Terminal, ago, plural, shorten, shorten_path, table, visible
 
 SHOWN: Final = 20
-"""Failures that were acted on and are named one by one; of more, only those that were skipped."""
+"""Most outcomes that are listed one by one; of more, only those that were skipped."""
 
 
 def lines(
     answer: Mapping[str, Any], terminal: Terminal, *, now: float, picked: bool = False
 ) -> list[str]:
-    """For each reason what it means and what to do, then the failures with it.
+    """For each reason its meaning and its fix, then the failures with it.
 
     Args:
-        picked: only some were asked for; that there is none of them says nothing of the others.
+        picked: the request had a filter, so an empty list says nothing of other failures.
     """
     if not answer["failures"]:
-        all_of_them = "nothing is refused, nothing has failed"
-        return ["nothing fits; instep failures shows all" if picked else all_of_them]
+        all_of_them = "no document is refused or failed"
+        return ["no failure matches; instep failures shows all" if picked else all_of_them]
     found: list[str] = []
     for group in answer["groups"]:
         members = [
@@ -78,12 +78,12 @@ def _table(failures: list[Mapping[str, Any]], terminal: Terminal, now: float) ->
 
 
 def progress(done: int, total: int, verb: str) -> str:
-    """How far a long list has been worked on."""
+    """The progress of a long list."""
     return f"{verb} {done:,} of {total:,}"
 
 
 def chosen(answer: Mapping[str, Any], verb: str) -> list[str]:
-    """What was done to which failure; `verb` in the past tense."""
+    """The outcome of each failure; `verb` in the past tense."""
     found = []
     for item in answer["items"]:
         if item["done"] and len(answer["items"]) > SHOWN:

@@ -1,4 +1,4 @@
-"""Removals that wait, and what was decided about them, as lines. Pure."""
+"""Removals that wait, and decisions about them, as lines. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ WAITS: Final = "waits for you"
 
 
 def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
-    """A row for each source with some of its paths, then what can be done."""
+    """A row for each source with some of its paths, then the commands that decide."""
     if not answer["holds"]:
         return ["no removal is held"]
     rows = [("SOURCE", "SINCE", "VANISHED", "OF", "")]
@@ -47,7 +47,7 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
 
 
 def decided(answer: Mapping[str, Any], action: str) -> str:
-    """What was done about a source."""
+    """The outcome of a decision about a source."""
     source, count = answer["source"], answer["documents"]
     if not answer["done"]:
         return f"{source}: nothing was done; {answer['detail']}"
@@ -59,7 +59,7 @@ def decided(answer: Mapping[str, Any], action: str) -> str:
 
 
 def _word(hold: Mapping[str, Any]) -> str:
-    """What was decided. An older gateway tells of no release that is still to be made."""
+    """The decision. An older gateway does not report a release that is still to be made."""
     if hold["kept"]:
         return "rejected"
     return "approved: instep up" if hold.get("released") else WAITS

@@ -40,7 +40,7 @@ def is_well(report: Mapping[str, Any]) -> bool:
 
 
 def lines(report: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
-    """Everything that a person asks first of a batch."""
+    """The summary of a batch."""
     batch = report["batch"]
     found = [
         f"batch {batch['id']} of {batch['source']}   {_word(report, terminal)}",
@@ -88,7 +88,7 @@ def listed(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list
 def history(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
     """A line for each verdict, newest first."""
     if not answer["validations"]:
-        return ["nothing was validated yet"]
+        return ["no validation has run yet"]
     rows = [("AT", "SOURCE", "RESULT", "DOCUMENTS", "DIFFER", "P95", "WHAT")]
     for point in answer["validations"]:
         checked = point["checked"]
@@ -147,7 +147,7 @@ def _counts(report: Mapping[str, Any], terminal: Terminal) -> list[str]:
 
 
 def _row(word: str, parts: Sequence[str], terminal: Terminal) -> list[str]:
-    """A word, and what belongs to it on as many lines as needed."""
+    """A word, and its values on as many lines as needed."""
     first, *rest = wrap([part for part in parts if part], terminal.width - 11).split("\n")
     return [f"{word:<11}{first}", *(f"{'':<11}{line}" for line in rest)]
 
@@ -171,12 +171,12 @@ def _freshness(fresh: Mapping[str, Any]) -> list[str]:
 
 
 def bar_length(value: int, most: int) -> int:
-    """Characters of a bar; what is there has at least one."""
+    """Characters of a bar; a value above zero has at least one."""
     return max(1, round(BAR * value / most)) if value else 0
 
 
 def _checks(found: Sequence[Mapping[str, Any]], terminal: Terminal) -> list[str]:
-    """Each check, what to do about it on a line of its own, and how many have failed."""
+    """Each check, its fix on a line of its own, and the number of failures."""
     rows = []
     for check in found:
         word = terminal.paint(f"{check['level']:<4}", checks.STYLES[check["level"]])
@@ -220,5 +220,5 @@ def _troubles(report: Mapping[str, Any], terminal: Terminal) -> list[str]:
 
 
 def shorten_plain(line: str, terminal: Terminal) -> str:
-    """The line cut to fit; one with colour in it is short by its making."""
+    """The line cut to fit; lines with colour are built short."""
     return line if "\x1b" in line else shorten(line, terminal.width)

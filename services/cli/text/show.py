@@ -14,7 +14,7 @@ _STYLES: Final = {"searchable": "green", "refused": "yellow", "failed": "red"}
 def lines(
     answer: Mapping[str, Any], terminal: Terminal, *, now: float, full: bool = False
 ) -> list[str]:
-    """State, why, what to do, revisions, chunks. `full`: with the whole text of the chunks."""
+    """State, reason, fix, revisions, chunks. `full`: with the whole text of the chunks."""
     word = answer["state"].upper() + (" (STALE)" if answer["stale"] else "")
     parts = [
         terminal.paint(visible(f"{answer['source']}/{answer['path']}"), "bold"),

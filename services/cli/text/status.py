@@ -132,7 +132,7 @@ def _stages(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
-    """What is wrong with a source: of itself, and of some of its paths."""
+    """The faults of a source, and of some of its paths."""
     found = []
     if source.get("error"):
         wrong = f"{source['name']}: {source['error']}"

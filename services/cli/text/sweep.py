@@ -1,4 +1,4 @@
-"""What a sweep has found and done, as lines. Pure."""
+"""The outcome of a sweep as lines. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,7 +20,7 @@ KINDS: Final = (
 
 
 def lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
-    """What was compared, what differed, what was done about it."""
+    """The comparison, the differences, and the repairs."""
     found = [_compared(answer)]
     for kind, of, what in KINDS:
         if answer[kind]:
@@ -53,7 +53,7 @@ def _some(paths: tuple[str, ...], terminal: Terminal) -> list[str]:
 
 
 def _audit(audit: Mapping[str, Any], answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
-    """One source, if anything is to be said about it."""
+    """The line of a source; none where its files agree."""
     source = audit["source"]
     if audit["error"]:
         return [terminal.paint(visible(f"  {source}: {audit['error']}"), "red")]

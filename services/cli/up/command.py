@@ -1,7 +1,7 @@
 """`instep up`, `run` and `provision`, and the names of the folders that are given to `up`.
 
 A source's name is part of the identity of its documents, so a folder keeps the name it once got,
-in whatever order and company it is given later.
+in any order and with any other folders.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ LONGEST: Final = 40
 
 
 def slug(text: str) -> str:
-    """`My Notes (2026)` becomes `my-notes-2026`; what has no letter or digit becomes `docs`."""
+    """`My Notes (2026)` becomes `my-notes-2026`; a name without letters or digits, `docs`."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST].strip("-") or "docs"
 
@@ -99,7 +99,7 @@ def _refuse_overlap(paths: Sequence[tuple[str, Path]]) -> None:
 
 
 NAMES: Final = "sources.json"
-"""In the data folder: which folder has which name."""
+"""File in the data folder: the names of the folders."""
 
 
 def run(args: Namespace, options: Options) -> int:
@@ -142,7 +142,7 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def _stopped(*_: object) -> None:
-    """A stop before the event loop listens for it: nothing has begun that must end in order."""
+    """End at a signal before the event loop handles it: no work has begun yet."""
     raise SystemExit(exits.DONE)
 
 
@@ -157,7 +157,7 @@ def run_services(args: Namespace, options: Options) -> int:
 
 
 def run_provision(_: Namespace, options: Options) -> int:
-    """Create what is missing on the bus, and say what was done."""
+    """Create missing streams and buckets on the bus, and print their names."""
     done: Sequence[str] = asyncio.run(_runtime().provision(options))
     if options.json:
         print_json({"done": list(done)})
@@ -223,7 +223,7 @@ def _check_name(name: str) -> None:
 
 
 def _require_sources(options: UpOptions) -> None:
-    """Fail early, and tell every fault of the settings."""
+    """Fail early, with every fault of the settings."""
     if not options.settings().sources:
         raise Stop("nothing to watch", fix="instep up PATH, or instep settings --init")
 

@@ -14,22 +14,22 @@ from services.cli.text.status import wrap
 from shared.observe.progress import Activity, Progress
 
 MEMORY_S: Final = 60.0
-"""Of the work so far, about the last so many seconds decide how long a piece takes."""
+"""The seconds of recent work that the pace is estimated from."""
 FIRST_S: Final = 5.0
-"""Work of less than this says nothing yet."""
+"""The seconds of work before the first estimate."""
 LOOK_S: Final = 10.0
-"""Time over which the total is compared with what is done."""
+"""The seconds over which the growth of the total is compared with the work done."""
 GROWTH: Final = 0.25
-"""While the total grows by more than this share of what is done, its end cannot be told."""
+"""While the total grows by more than this share of the work done, there is no estimate."""
 
 
 @dataclass(slots=True)
 class Estimate:
-    """How long a piece of work takes, learned piece by piece, and what follows from it.
+    """The pace of work, learned piece by piece, and the time that is left.
 
-    A pause of the machine counts once, as a part of the time that was looked at: a stall of s
-    seconds makes the estimate longer by a factor of 1 + s / h at most, h being the seconds of work
-    that it rests on, `MEMORY_S` at most.
+    A pause of the machine counts once, as a part of the work: a stall of s seconds makes the
+    estimate longer by a factor of 1 + s / h at most, h being the seconds of work that it rests on,
+    `MEMORY_S` at most.
     """
 
     _pace_s: float = 0.0
@@ -38,12 +38,12 @@ class Estimate:
     _worked_s: float = 0.0
     _done: int | None = None
     _since: float | None = None
-    """When the last piece was done; None: the first is awaited, which may need a model to load."""
+    """When the last piece was done; None before the first, which may wait for the model."""
     _seen: deque[tuple[float, int, int]] = field(default_factory=deque)
     """Moments of the last `LOOK_S`: time, pieces done, pieces in all."""
 
     def add(self, at: float, done: int, total: int) -> None:
-        """What was done, and how much there is in all, at a moment; times never go back."""
+        """Note the pieces done and the total at a moment; times never go back."""
         self._seen.append((at, done, total))
         while self._seen[0][0] < at - LOOK_S:
             self._seen.popleft()
@@ -54,15 +54,15 @@ class Estimate:
                 self._learn(done - self._done, at - self._since)
             self._since, self._done = at, done
         elif self._since is not None and total <= done:
-            self._since = at  # there is nothing to do
+            self._since = at  # all is done
 
     def rate(self) -> float | None:
-        """Done per second; None while too little was seen."""
+        """Pieces per second; None before the first estimate."""
         pace_s = self._current_pace_s()
         return 1 / pace_s if pace_s else None
 
     def left_s(self) -> float | None:
-        """Seconds until all is done; None while that cannot be told."""
+        """Seconds until all is done; None without an estimate."""
         if not self._seen:
             return None
         _, done, total = self._seen[-1]
@@ -81,7 +81,7 @@ class Estimate:
             self._pace_s += weight * (took_s / pieces - self._pace_s)
 
     def _current_pace_s(self) -> float | None:
-        """With the time since the last piece: at its end it will have taken at least that."""
+        """The pace, with the time since the last piece as the least that the next one takes."""
         if self._since is None or self._worked_s < FIRST_S:
             return None
         waited_s = self._seen[-1][0] - self._since
@@ -93,7 +93,7 @@ class Estimate:
 
 
 def describe(left_s: float | None) -> str:
-    """`about 30 s left`, `about 6 min left`; nothing where it cannot be told.
+    """`about 30 s left`, `about 6 min left`; empty without an estimate.
 
     As coarse as an estimate is: to 5 s, a minute, 5 minutes, half an hour.
     """
@@ -127,11 +127,11 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Kinds of news and their colours."""
 URGENT: Final = frozenset({"held", "notice"})
-"""News that is told while folders are still being listed."""
+"""News that is shown while folders are still being listed."""
 
 
 def first_line(version: str, data: str, typed: Sequence[str], width: int) -> str:
-    """What can be said before anything is loaded."""
+    """The first line, printed before the imports."""
     parts = [f"instep {version}", f"data {shorten_path(data, 30)}"]
     if typed:
         parts.append(shorten(visible(", ".join(typed)), 30))
@@ -139,7 +139,7 @@ def first_line(version: str, data: str, typed: Sequence[str], width: int) -> str
 
 
 def ready_line(url: str | None, model: str, device: str, width: int) -> str:
-    """Where it answers, and what it encodes with."""
+    """The address of the gateway, and the model."""
     where = f"answers at {url}" if url else ""
     what = f"{model} on {device}" if device else model
     return wrap([part for part in (where, what) if part], width)

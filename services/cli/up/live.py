@@ -1,4 +1,4 @@
-"""What a person sees while `up` runs: a first line at once, progress, then one line per change.
+"""The live view of `up`: a first line at once, progress, then one line per change.
 
 On a terminal the progress is redrawn in place; elsewhere plain lines appear now and then. All of it
 goes to standard error; with `--json`, the summary and the news go to standard output as JSON.
@@ -41,7 +41,7 @@ PLAIN_EVERY_S: Final = 5.0
 
 @dataclass
 class LiveView:
-    """The view of one `up`; the command line makes it, the runtime tells it what happens.
+    """The view of one `up`; the command line makes it, the runtime reports to it.
 
     `start` once, at the very beginning; `update` as a task from then on; `ready` when the gateway
     listens; `in_step` when everything that was found is searchable; `stop` at the end.
@@ -84,7 +84,7 @@ class LiveView:
         self._line(self.terminal.paint(shown, "bold"))
 
     def ready(self, *, url: str | None, model: str, device: str = "") -> None:
-        """Where it answers, and what it encodes with."""
+        """Show the address of the gateway, and the model."""
         self._line(ready_line(url, model, device, self.terminal.width))
 
     async def update(self) -> None:
@@ -119,7 +119,7 @@ class LiveView:
             summary: `{"in_step": bool, "problem_count", "elapsed_s": float, "documents":
                 {"found", "searchable", "inserted", "updated", "moved", "removed", "unchanged",
                 "refused", "failed", "held"}, "chunks": {"searchable", "embedded", "cached"}}`;
-                counts are whole numbers, and those that are not known may be left out.
+                counts are whole numbers, and unknown ones may be left out.
         """
         again, self.summary = self.summary is not None, summary
         self._end_animation()
@@ -134,15 +134,15 @@ class LiveView:
 
     @property
     def is_read(self) -> bool:
-        """Whether a person reads the lines as they come."""
+        """Whether the lines go to a terminal."""
         return self.err.isatty()
 
     def warn(self, event: str, reason: str) -> None:
-        """Say in a sentence what the log says is wrong; the same thing once a minute.
+        """Show a warning of the log as a sentence; the same one once a minute.
 
         Args:
             event: its name, e.g. `not_swept`.
-            reason: a sentence; empty for what should not happen at all.
+            reason: a sentence; empty for a fault of instep.
         """
         now, known = self.clock(), reason or event
         if event in TOLD_OTHERWISE or now - self._warned.get(known, -WARN_AGAIN_S) < WARN_AGAIN_S:
@@ -153,7 +153,7 @@ class LiveView:
         self.progress.say(Activity("notice", "", text))
 
     def stopping(self) -> None:
-        """Say that the end was asked for, while running work ends."""
+        """Say that a stop was requested and running work is ending."""
         self._end_animation()
         self._stopping = True
         self._line("stopping; Ctrl-C again ends at once")

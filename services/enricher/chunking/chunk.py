@@ -1,8 +1,8 @@
-"""A document to chunks: what is embedded, stored and found. Pure and deterministic.
+"""The chunker: cuts a document into the units of embedding and search. Pure, deterministic.
 
 `document`, the default, never crosses a heading: a section that fits is one chunk, and a longer one
-is cut where its own text says so (`cut.by_content`), so an edit changes the chunk it is in and no
-other. Neighbours share no text there: the title and the heading path are the context that every
+is cut at places that its own text decides (`cut.by_content`), so an edit changes only its own
+chunk. Neighbours share no text there: the title and the heading path are the context that every
 chunk is embedded with. Only where a single block had to be cut, the next piece repeats the last
 sentences or lines before the cut, or the header of the table. `recursive` and `fixed` fill chunks
 from the top, with overlap everywhere.
@@ -47,15 +47,15 @@ _TITLE_SHARE: Final = 4
 _CONTEXT_SHARE: Final = 3
 """Title and heading path together take at most one of so many parts of it."""
 _MAX_CHARS_PER_TOKEN: Final = 8
-"""More characters a token than any prose has: a document above is too large, unread."""
+"""More characters a token than any prose has: a document above is refused as too large, unread."""
 _SLACK: Final = 8
-"""Tokens that a text may have more alone than in its place; nearer the limit it is counted."""
+"""Tokens that a text may gain when it stands alone; nearer the limit the cutter counts them."""
 _RANKS: Final = {"recursive": (BLOCKS, PARTS, LINES, WORDS), "fixed": (WORDS,)}
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document, and the headings above it as far as the window has room for them."""
+    """A piece of a document, and those headings above it that the window has room for."""
 
     text: str
     heading: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class _Section:
 
 
 def fit_title(title: str, settings: Chunking, tokens: TokenCounter) -> str:
-    """The title as it is stored and embedded: cut where it would take the room of the text."""
+    """The title as it is stored and embedded: cut where it would take room from the text."""
     return _cut_line(one_line(title), _limit(settings, tokens) // _TITLE_SHARE, tokens)
 
 
@@ -91,7 +91,7 @@ def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tup
         most min(settings.tokens, tokens.window) tokens.
 
     Raises:
-        DocumentRefused: `too_large` when it is plain that there would be more than MAX_ROWS.
+        DocumentRefused: `too_large` when there would surely be more than MAX_ROWS.
     """
     limit = _limit(settings, tokens)
     check_amount(extracted.blocks, max_chars(settings, tokens))
@@ -126,7 +126,7 @@ def ready(
 
 
 def chunk_keys(chunks: Sequence[Chunk], *, title: str, metadata: Metadata) -> tuple[str, ...]:
-    """A key for every chunk: everything that its row stores, and which of equal ones it is.
+    """A key for every chunk: of everything that its row stores, and its number among equal ones.
 
     26 characters of lower-case base32: the first 16 bytes of sha256.
     """
@@ -184,7 +184,7 @@ class _Cutter:
     tokens: TokenCounter
 
     def cut(self, sections: Sequence[_Section]) -> tuple[Chunk, ...]:
-        """Chunks of all sections; the text is tokenised once, and again what is near the limit."""
+        """Chunks of all sections; the text is tokenised once, and pieces near the limit again."""
         contexts = self._contexts(sections)
         texts = [section.text for section in sections]
         starts = token_starts(JOIN.join(texts), self.tokens, MAX_ROWS * self.limit)
@@ -251,7 +251,7 @@ class _Cutter:
         }
 
     def _shortened(self, path: tuple[str, ...], most: int) -> "_Context":
-        """The path without its outer headings, and the innermost cut if need be."""
+        """The path without its outer headings; the innermost heading is cut if need be."""
         inner: _Context | None = None
         for at in range(len(path) - 1, 0, -1):
             if inner is None or path[at]:  # a blank heading adds nothing to the line

@@ -1,9 +1,9 @@
-"""Where a text that is too long is cut. Pure.
+"""The choice of the cuts in a text that is too long. Pure.
 
 Two ways. `by_content` depends on the text around a cut only, so an edit moves no cut but those
 beside it: of the places in the middle of a piece, the one whose following text has the smallest
-hash is the cut, and both halves go on likewise. `by_size` fills one piece after the other, as
-everybody does: an insertion moves every cut after it.
+hash is the cut, and both halves go on likewise. `by_size` fills one piece after the other, the
+usual way: an insertion moves every cut after it.
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def _leaves(text: Measured, limits: ChunkLimits) -> Iterator[_Range]:
 
 
 def _place(text: Measured, part: _Range, limits: ChunkLimits) -> int | None:
-    """Where to part a range that is too long; None when nothing can part it."""
+    """The place at which to part a range that is too long; None when there is none."""
     for rank in (BLOCKS, PARTS, LINES, WORDS, TOKENS):
         found = text.boundaries(rank)
         first = int(np.searchsorted(found.at, part.start, "right"))
@@ -143,7 +143,7 @@ def _repeated(text: Measured, start: int, limits: ChunkLimits) -> int:
 
 
 def _header(text: Measured, at: int, limits: ChunkLimits) -> tuple[int, int] | None:
-    """Where the header row of the table around `at` is, unless it would fill half a piece."""
+    """The header row of the table around `at`, unless it would fill half a piece."""
     number = text.block_of(at)
     block = text.blocks[number]
     if block.kind != "table":
@@ -158,7 +158,7 @@ def _header(text: Measured, at: int, limits: ChunkLimits) -> tuple[int, int] | N
 
 
 def _opening(text: Measured, previous: int, start: int, limits: ChunkLimits) -> str:
-    """What a piece repeats: the header of its table, or the last sentences or lines before it."""
+    """The repeat of a piece: its table's header, or the last sentences or lines before it."""
     if start == 0 or not text.inside(start):
         return ""
     header = _header(text, start, limits)

@@ -1,4 +1,4 @@
-"""A text that knows where it may be cut, and how many tokens lie between any two places. Pure."""
+"""A text with its possible cuts, and the tokens between any two places. Pure."""
 
 import re
 from bisect import bisect_right
@@ -24,7 +24,7 @@ code; between lines; between words; between tokens."""
 JOIN: Final = "\n\n"
 SLICE_CHARS: Final = 64 * 1024
 """Characters that are tokenised at once: a tokenizer takes a thousand bytes of memory for one, and
-lets nobody else work meanwhile."""
+holds up all other work meanwhile."""
 _LOOK_AHEAD: Final = 64
 """Characters after a boundary that its hash is made of."""
 
@@ -45,7 +45,7 @@ _PARTS: Final[dict[Kind, re.Pattern[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Boundaries:
-    """Places where a text may be cut, ascending, and what decides between them."""
+    """Places where a text may be cut, ascending, and the values that decide between them."""
 
     at: Ints
     """Characters before the boundary."""

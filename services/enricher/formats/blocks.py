@@ -1,4 +1,4 @@
-"""What every format becomes: a title and a run of blocks. Pure."""
+"""The common form of all formats: a title and a run of blocks. Pure."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ Kind = Literal["heading", "paragraph", "code", "table", "list", "quote"]
 MAX_LINE_TITLE: Final = 120
 """Characters of a title or heading that are kept: they are context, not content."""
 MAX_BLOCKS: Final = 20 * MAX_ROWS
-"""Blocks of a document. A row holds many, but each costs memory, however little it says."""
+"""Blocks of a document. A row holds many, but each costs memory, however short it is."""
 
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
@@ -49,7 +49,7 @@ class Extracted:
 
 
 def clean(text: str) -> str:
-    """One spelling of what looks the same: line ends, trailing blanks, runs of blank lines.
+    """The text in one spelling: line ends, trailing blanks, runs of blank lines.
 
     Control characters and zero-width marks are dropped; lone surrogates become U+FFFD.
     """
@@ -93,7 +93,7 @@ def first_heading(blocks: Sequence[Block]) -> str:
 
 
 def check_amount(blocks: Sequence[Block], max_chars: int) -> None:
-    """Refuse what can never be cut into MAX_ROWS pieces, before it costs memory and time.
+    """Refuse a document that needs more than MAX_ROWS pieces, before it costs memory and time.
 
     Raises:
         DocumentRefused: `too_large`.

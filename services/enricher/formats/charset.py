@@ -1,4 +1,4 @@
-"""Bytes to text: which encoding, and how sure. Pure."""
+"""The decoding of bytes to text, in a detected encoding. Pure."""
 
 import codecs
 import re
@@ -27,16 +27,16 @@ _HIGH = re.compile(rb"[\x80-\xff]")
 def decode(data: bytes, *, declared: str | None = None) -> str:
     """The text of the bytes.
 
-    A byte order mark decides, then UTF-8 if the bytes are, then the declared charset, then what
-    statistics say if they are sure, then Windows-1252 if it reads like a Western language.
+    A byte order mark decides, then UTF-8 if the bytes are, then the declared charset, then
+    statistics if they are sure, then Windows-1252 if it reads like a Western language.
 
     Args:
         data: anything.
         declared: a charset that the document or its sender names, if any.
 
     Raises:
-        DocumentRefused: `unknown_format` for what is no text, `wrong_encoding` for a text in an
-            encoding that cannot be told.
+        DocumentRefused: `unknown_format` for binary data, `wrong_encoding` for a text in an unknown
+            encoding.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
@@ -52,7 +52,7 @@ def decode(data: bytes, *, declared: str | None = None) -> str:
 
 
 def looks_binary(data: bytes) -> bool:
-    """Whether NUL bytes, or many other control bytes, say that this is no text."""
+    """Whether NUL bytes, or many other control bytes, show that this is binary."""
     sample = data[:_SAMPLE_BYTES]
     return b"\0" in data or len(_NOT_TEXT.findall(sample)) > len(sample) * 0.02
 
@@ -118,4 +118,4 @@ def _is_western(data: bytes) -> bool:
 
 
 def _undecodable() -> DocumentRefused:
-    return DocumentRefused("wrong_encoding", "the encoding cannot be told; save the file as UTF-8")
+    return DocumentRefused("wrong_encoding", "the encoding is not known; save the file as UTF-8")

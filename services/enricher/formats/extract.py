@@ -1,4 +1,4 @@
-"""Bytes of any known format to a title, blocks and metadata."""
+"""The extraction of title, blocks and metadata from bytes of any known format."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -31,7 +31,7 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "application/toml": "text",
 }
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
-"""Media types that say nothing: the ending decides."""
+"""Media types without meaning: the ending decides."""
 _MAGIC: Final = (
     (b"%PDF-", "PDF"),
     (b"PK\x03\x04", "a ZIP container such as DOCX"),
@@ -56,10 +56,10 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
 
     Args:
         data: the document, as it lies at its source.
-        path: only its ending is used, and only when no media type says more.
+        path: only its ending is used, and only without a telling media type.
         media_type: as an HTTP header has it; a charset parameter is believed unless the bytes
             say otherwise.
-        title: given by whoever published the document; wins over any title inside.
+        title: given by the publisher of the document; wins over any title inside.
 
     Raises:
         DocumentRefused: `empty`, `no_text`, `unknown_format`, `wrong_encoding`, `corrupt`.
@@ -94,8 +94,8 @@ def _read(text: str, format_: Format) -> "tuple[str, list[Block], Metadata]":
 def is_harmless(data: bytes, format_: Format) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
-    Only code without pointers reads such a document, and for no longer than 0.1 s whatever it
-    holds: no HTML, no guessing of encodings, little YAML.
+    Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
+    encodings, little YAML.
     """
     if len(data) > MAX_HARMLESS_BYTES or format_ == "html":
         return False
@@ -109,7 +109,7 @@ def is_harmless(data: bytes, format_: Format) -> bool:
 
 
 def format_of(data: bytes, path: str, media_type: str | None) -> Format:
-    """How the document is to be read. Raises DocumentRefused `unknown_format`."""
+    """The format of the document. Raises DocumentRefused `unknown_format`."""
     for magic, name in _MAGIC:
         if data.startswith(magic):
             raise DocumentRefused(
@@ -120,7 +120,7 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
         return BY_MEDIA_TYPE[bare]
     by_ending = BY_ENDING.get(ending(path), "text")
     if bare == "text/plain":
-        # what servers say of Markdown that they do not know
+        # the media type of servers that do not know Markdown
         return by_ending if by_ending == "markdown" else "text"
     if bare in _ANY or bare.startswith("text/"):
         return by_ending

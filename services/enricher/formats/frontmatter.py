@@ -42,7 +42,7 @@ class _Plain(yaml.SafeLoader):
 def split(text: str) -> "tuple[Metadata, str]":
     """The scalars of the front matter, and the text below it.
 
-    What is no YAML mapping of reasonable size is no front matter: it stays text, nothing is lost.
+    Any block except a YAML mapping of reasonable size stays text, so nothing is lost.
     """
     lines = _lines(text)
     if not lines:
@@ -59,7 +59,7 @@ def split(text: str) -> "tuple[Metadata, str]":
 
 
 def length(text: str) -> int:
-    """Characters that the YAML parser is given of a text."""
+    """Characters of a text that go to the YAML parser."""
     return sum(len(line) + 1 for line in _lines(text))
 
 

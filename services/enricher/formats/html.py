@@ -47,7 +47,7 @@ _LONE_MARK = re.compile(r"^( *+(?:-|\d++\.))\n", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What an HTML document, or a fragment of one, says. Blocks without heading paths."""
+    """The content of an HTML document or fragment. Blocks without heading paths."""
 
     title: str
     metadata: "Metadata"
@@ -70,7 +70,7 @@ def read(text: str) -> Page:
     try:
         tree = LexborHTMLParser(text)
     except SelectolaxError:
-        raise MemoryError from None  # any text is HTML: nothing else can fail
+        raise MemoryError from None  # any text is HTML: only memory can fail
     writer = _Writer()
     if tree.body is not None:
         for node, opens in _walk(tree.body):

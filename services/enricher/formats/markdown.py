@@ -1,7 +1,7 @@
 """Markdown to blocks: the block structure of CommonMark and GFM tables, read line by line.
 
-An own reader, because it must be fast (tens of microseconds a file) and no nesting may hurt it:
-nothing here recurses, and every regular expression takes linear time
+An own reader, because it must be fast (tens of microseconds a file) and safe against nesting: no
+function recurses, and every regular expression takes linear time
 (`tests/unit/shared/test_linear_time.py`). Link targets, image sources and marks of emphasis are
 dropped: they cost tokens and say nothing about the meaning.
 """

@@ -23,19 +23,19 @@ from shared.sandbox.frames import Garbled
 FROM_OUTSIDE: Final = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 )
-"""Signals that no document causes: the kernel is out of memory, or somebody ends processes."""
+"""Signals that no document causes: the kernel is out of memory, or a person ends processes."""
 _MAIN: Final = "services.enricher.sandbox.worker:main"
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a process may use."""
+    """The limits of a process."""
 
     memory_bytes: int
     cpu_s: float
     """For one document."""
     patience: float = 10.0
-    """Times `cpu_s` that an answer may take: other programs want the processor, too."""
+    """Times `cpu_s` that an answer may take: other programs use the processor, too."""
 
 
 class ExtractionProcess:
@@ -54,7 +54,7 @@ class ExtractionProcess:
 
     @classmethod
     async def start(cls, allowed: Allowed) -> "ExtractionProcess":
-        """A process that is ready. Raises TransientError when none can be had."""
+        """A process that is ready. Raises TransientError when none starts."""
         program = Program(
             _MAIN,
             (allowed.memory_bytes, allowed.cpu_s),
@@ -71,7 +71,7 @@ class ExtractionProcess:
     async def ask(self, question: Question, data: bytes) -> Answer:
         """
         Raises:
-            Died: the process is of no use any more.
+            Died: the process can answer no more.
             TransientError: it had not enough processor time to come to an end.
         """
         try:
@@ -105,7 +105,7 @@ log = structlog.get_logger()
 
 PROCESSES: Final = 2
 _ATTEMPTS: Final = 2
-"""A death without a known cause may be anybody's fault; twice by one document is the document's."""
+"""A death without a known cause may have any reason; two deaths by one document are its fault."""
 _WEARING_BYTES: Final = 1024**2
 """A process that has read a document of this size gives way to a fresh one: it stays large."""
 
@@ -127,10 +127,10 @@ class ReadApart:
     async def __call__(self, question: Question, data: bytes) -> Extracted:
         """
         Raises:
-            DocumentRefused: whatever `extract` refuses, and `extraction_timeout`,
-                `extraction_memory`, `extraction_crashed`.
-            TransientError: no process could be had, it got no processor time, or somebody else
-                ended it.
+            DocumentRefused: the codes of `extract`, and `extraction_timeout`, `extraction_memory`,
+                `extraction_crashed`.
+            TransientError: no process started, it got no processor time, or another process ended
+                it.
         """
         innocent = False
         for _ in range(_ATTEMPTS):
@@ -157,7 +157,7 @@ class ReadApart:
         )
 
     async def close(self) -> None:
-        """End all processes. What is being read is lost."""
+        """End all processes. Running extractions are lost."""
         await asyncio.gather(*(self._end(child) for child in list(self._all)))
         self._idle.clear()
 

@@ -1,4 +1,4 @@
-"""What the enricher and the process that reads for it say to each other. Pure.
+"""The protocol between the enricher and the process that reads for it. Pure.
 
 Frames (`shared.sandbox.frames`) of JSON, never pickle: what a hostile document made of the other
 process must not be able to run code in this one.
@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata
 
 MAX_FRAME_BYTES: Final = 4 * 1024**2
-"""Of an answer: what is larger is neither waited for nor parsed. It has room for
-`_FRAME_CHARS` twice, at six bytes each."""
+"""Of an answer: the parent neither awaits nor parses a larger one. It has room for `_FRAME_CHARS`
+twice, at six bytes each."""
 READY: Final = b'"ready"'
 MEMORY: Final = b'"memory"'
 _FRAME_CHARS: Final = 256 * 1024
@@ -45,10 +45,10 @@ class Question:
     media_type: str | None
     title: str | None
     max_chars: int
-    """Of text that comes out; more is refused."""
+    """Of extracted text; more is refused."""
 
     def to_bytes(self) -> bytes:
-        # a path may hold bytes that are no UTF-8, as lone surrogates: JSON's escapes keep them
+        # a path may hold other bytes than UTF-8, as lone surrogates: JSON's escapes keep them
         return json.dumps(asdict(self)).encode()
 
     @classmethod
@@ -82,7 +82,7 @@ def refused(refusal: DocumentRefused) -> bytes:
 
 
 def broke(error: BaseException) -> bytes:
-    """A fault of ours."""
+    """A fault of the extraction's code."""
     return _json({"broke": frames.broke(error)})
 
 
@@ -92,7 +92,7 @@ def _json(what: Any) -> bytes:
 
 @dataclass(slots=True)
 class Answer:
-    """What has been said so far, checked: the process may have become anybody's."""
+    """The answer so far, checked: a document may have taken over the process."""
 
     question: Question
     broke: str | None = None

@@ -1,8 +1,8 @@
 """The process that reads documents for the enricher, one after the other.
 
-It can be killed at any time, and whatever a document does to it, it does to nobody else: little
-memory, little time, nothing written to files, no processes, no environment, no core dump, and its
-death with its parent's. It imports no more than reading needs.
+It can be killed at any time, and a document can harm this process only: little memory, little time,
+nothing written to files, no processes, no environment, no core dump, and its death with its
+parent's. It imports no more than reading needs.
 
 It is the same user as its parent and may read files, as Python's tables of encodings: a fence
 against documents that break or wear out a parser, not a cell for one that runs their code.
@@ -49,7 +49,7 @@ def main(memory_bytes: int, cpu_s: float) -> None:
                     say(answers, frame)
             except MemoryError:
                 say(answers, protocol.MEMORY)
-                return  # what is left of the heap is of no use
+                return  # the rest of the heap is of no use
 
 
 def answer(question: Question, data: bytes) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def answer(question: Question, data: bytes) -> Iterator[bytes]:
 
 
 def allow(cpu_s: float) -> None:
-    """So much processor time from now on; then the kernel ends this process with SIGXCPU."""
+    """Allow so much processor time from now on; then the kernel sends SIGXCPU."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + cpu_s)
     with contextlib.suppress(ValueError, OSError):

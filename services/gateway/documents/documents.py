@@ -28,18 +28,18 @@ def reason_view(reason: Reason | None) -> ReasonView | None:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What lists and counts say of a document."""
+    """The values of a document in lists and counts."""
 
     key: str
     source: str
     path: str
     state: State
     chunk_count: int
-    """Chunks that search is promised."""
+    """Searchable chunks."""
     changed_at: float | None
     settled_at: float | None
     freshness_s: float | None
-    """From change to searchable; None: search is promised nothing of it."""
+    """From change to searchable; None: it is not searchable."""
 
 
 def summary(key: str, record: Record, at: State | None = None) -> Summary:
@@ -130,7 +130,7 @@ def read_cursor(cursor: str) -> tuple[str, str] | None:
 def candidates(
     name: str, sources: Iterable[str], roots: Mapping[str, PurePath], file: str = ""
 ) -> list[tuple[str, str]]:
-    """Which (source, path) a name may mean, most likely first.
+    """The (source, path) pairs that a name may mean, most likely first.
 
     Args:
         name: `source/path` or a path.

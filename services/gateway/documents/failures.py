@@ -1,4 +1,4 @@
-"""Documents that need somebody: refused and failed ones, with reason and remedy. Pure."""
+"""Documents that need a person: refused and failed ones, with reason and remedy. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -70,16 +70,16 @@ def of_letters(
 
 
 def is_nobodys(letter: DeadLetter) -> bool:
-    """Whether the ledger may not tell of it: no document is known, or the document itself is well.
+    """Whether the ledger may not list it: no document is known, or the document itself is well.
 
-    What the validator cannot judge is no failure of the document: it is searchable.
+    An unfinished check is not a failure of the document: the document is searchable.
     """
     about = letter.document
     return about is None or not about.path or letter.consumer.startswith("validator")
 
 
 def _is_told(letter: DeadLetter, source_of: Callable[[str], str | None]) -> bool:
-    """Whether the ledger tells of a change that did not say its path."""
+    """Whether the ledger lists a change without a path."""
     about = letter.document
     if about is None or about.path:
         return False
@@ -119,7 +119,7 @@ def groups(failures: Iterable[FailureView]) -> tuple[FailureGroup, ...]:
 
 
 def select(failures: Iterable[FailureView], pick: Pick, state: str = "") -> list[FailureView]:
-    """Those that fit everything that is asked for; dropped ones only where they are asked for."""
+    """The failures that match every field; dropped ones only on request."""
     return [
         f for f in failures if _fits(f, pick) and (f.state == state or (not state and _open(f)))
     ]
@@ -142,8 +142,8 @@ def _fits(failure: FailureView, pick: Pick) -> bool:
 def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[FailureView]:
     """The failures to act on.
 
-    An id may be the short one, a doc_key, `source/path`, or a path that is there once; what was
-    dropped is chosen in this way only.
+    An id may be the short one, a doc_key, `source/path`, or a path that is there once; only an id
+    chooses a dropped one.
 
     Raises:
         Problem: nothing was chosen, or an id names no failure.
@@ -164,7 +164,7 @@ def choose(failures: Iterable[FailureView], request: ChooseRequest) -> list[Fail
 def _one(named: Mapping[str, list[FailureView]], name: str) -> FailureView:
     found = named.get(name, [])
     if not found:
-        raise Problem("failure_not_found", f"{name[:80]!r} is no failure, or it is over already")
+        raise Problem("failure_not_found", f"{name[:80]!r} is not a failure, or it is over already")
     if len(found) > 1:
         raise Problem("ambiguous_path", f"{name[:80]!r} is in more than one source")
     return found[0]

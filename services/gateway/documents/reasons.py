@@ -1,4 +1,4 @@
-"""Every code that a refused or failed document may have: what happened, and what to do. Pure.
+"""Every code of a refused or failed document, with its meaning and its fix. Pure.
 
 Codes are never renamed. A test finds every code that the program raises and looks for it here.
 """
@@ -41,7 +41,7 @@ _STAGES: Final = {
     "enrich": "it is being read and cut",
     "embed": "its new chunks are being embedded and written",
     "index": "its new chunks are being written",
-    "confirm": "everything is written; the store is asked whether it finds it",
+    "confirm": "its chunks are written; the validator asks the store whether it finds them",
 }
 
 
@@ -88,28 +88,28 @@ CODES: Final[dict[str, Explained]] = {
     "extraction_crashed": Explained(
         "it broke the process that read it, twice", "save it anew in a simpler form"
     ),
-    "wrong_encoding": Explained("its encoding cannot be told", "save it as UTF-8"),
+    "wrong_encoding": Explained("its encoding is not known", "save it as UTF-8"),
     "unknown_format": Explained(
         "it is not text, Markdown or HTML", "convert it to one of these, or exclude it"
     ),
     "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
     "source_gone": Explained(
-        "what it refers to is gone or cannot be read", "put it back, or delete the document"
+        "the content that it refers to cannot be read", "put it back, or delete the document"
     ),
     "reference_not_allowed": Explained(
         "its source does not allow references to this place", "add the place to allow_references"
     ),
     # a submission
-    "invalid_path": Explained("its path cannot be taken", "rename it"),
+    "invalid_path": Explained("its path is not valid", "rename it"),
     "invalid_source": Explained("its source has no valid name", "use a-z, 0-9 and - for sources"),
     "invalid_request": Explained(
-        "it is not what the contract says", "correct the program that sends it"
+        "it does not follow the contract", "correct the program that sends it"
     ),
     "stale_version": Explained(
         "a newer source_version was accepted before", "nothing: the newer one is there"
     ),
     "malformed_event": Explained(
-        "a message is no event of its contract",
+        "a message does not follow its contract",
         "correct the program that sends it",
     ),
     "newer_schema": Explained(
@@ -118,7 +118,7 @@ CODES: Final[dict[str, Explained]] = {
     ),
     # the machinery
     "poison": Explained(
-        "the process that works on it died each time, at last with nothing else in hand",
+        "the process that works on it died each time, at last with this document alone",
         "change the document",
     ),
     "model_failed": Explained(
@@ -131,9 +131,9 @@ CODES: Final[dict[str, Explained]] = {
         "the store did not find its own rows within validation.timeout", "instep doctor"
     ),
     "exhausted": Explained(
-        "something that should have passed, such as a full disk, did not", "instep doctor"
+        "a fault that should have passed, such as a full disk, did not", "instep doctor"
     ),
-    "permanent_error": Explained("no retry can help as things are", "see the reason"),
+    "permanent_error": Explained("a retry cannot help", "see the reason"),
     "unknown": Explained("no reason was recorded", "instep doctor"),
 }
 
@@ -141,5 +141,5 @@ _OTHER: Final = Explained("this version does not know the code", "see the reason
 
 
 def explained(code: str) -> Explained:
-    """What a code means; of one that a newer version has written, only that."""
+    """The meaning and the fix of a code; for the codes of newer versions, one for all."""
     return CODES.get(code, _OTHER)

@@ -20,7 +20,7 @@ def read_receipt(receipt: str) -> tuple[str, int]:
     """doc_key and revision. Raises Problem `receipt_not_found` when it is no receipt."""
     found = _RECEIPT.fullmatch(receipt)
     if found is None:
-        raise Problem("receipt_not_found", f"{receipt[:80]!r} is no receipt")
+        raise Problem("receipt_not_found", f"{receipt[:80]!r} is not a receipt")
     return found[1], int(found[2])
 
 
@@ -42,7 +42,7 @@ async def wait_for(ledger: Ledger, doc_key: str, revision: int, wait_s: float) -
 
 
 def receipt_answer(receipt: str, record: Record | None, revision: int) -> ReceiptAnswer:
-    """What became of a revision. Pure."""
+    """The outcome of a revision. Pure."""
     at = state(record, revision)
     if record and record.settled and record.settled.seq == revision:
         return _settled(receipt, record.settled)

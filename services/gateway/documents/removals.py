@@ -69,7 +69,7 @@ async def _find(holds: Holds, source: str) -> None:
 
 
 def _after(left: Hold | None) -> str:
-    """What is still to come of a release."""
+    """The step of a release that is still to come."""
     if left is None or not left.released:
         return ""
     return "no instance runs: the next instep up takes out those whose files are still gone"

@@ -12,7 +12,7 @@ from services.gateway.pages.markup import Markup, number, text
 from shared.batches.reports import BINS_S, Bin, Documents
 
 LEAST: Final = 1.0
-"""Height of the smallest column that is not zero: what is there must be seen."""
+"""Height of the smallest column above zero: a reader must see it."""
 
 TINY: Final = 1e-6
 """Less than this is drawn as nothing."""
@@ -114,7 +114,7 @@ _TICKS: Final = ("0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "1m", "2m", 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a chart is called, and what it shows in one sentence; `id` is unique on the page."""
+    """The title of a chart, and one sentence about it; `id` is unique on the page."""
 
     id: str
     title: str

@@ -27,7 +27,7 @@ def history_page(
     """
     Args:
         lines, validations: newest first.
-        source: whose they are; empty: of all.
+        source: their source; empty: of all.
     """
     of = f" of {source}" if source else ""
     main = join([_batches(lines), _trends(lines, source), _validations(validations)])

@@ -1,4 +1,4 @@
-"""The frame of a page: one file with its style in it, no script, nothing from elsewhere. Pure."""
+"""The frame of a page: one file with its style, without scripts or outside resources. Pure."""
 
 import base64
 import hashlib
@@ -63,7 +63,7 @@ _DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decod
 POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
 )
-"""Content-Security-Policy: this style by its digest, and nothing else at all."""
+"""Content-Security-Policy: allows this style by its digest, and no other resource."""
 
 
 def page(title: str, header: Markup, main: Markup, footer: Markup) -> str:
@@ -80,7 +80,7 @@ def page(title: str, header: Markup, main: Markup, footer: Markup) -> str:
 
 
 def wants_html(form: str, accept: str) -> bool:
-    """Whether a page is asked for: by `format`, else by what the client prefers.
+    """Whether the client asks for a page: by `format`, else by its `Accept` header.
 
     Args:
         accept: the header; a client that names no type gets JSON.

@@ -1,4 +1,4 @@
-"""HTML from values: everything is escaped unless it was made here. Pure."""
+"""HTML from values: escapes everything except its own markup. Pure."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -19,10 +19,10 @@ Cell = Markup | str | int | float | None
 
 
 def text(value: Cell) -> Markup:
-    """Any value as text. Control and direction characters are shown as what they are.
+    """Any value as text. Control and direction characters are spelt out.
 
-    A path may hold a right-to-left mark or a newline; neither may change what a reader sees of
-    the rest of the page.
+    A path may hold a right-to-left mark or a newline; neither may change the look of the rest of
+    the page.
     """
     if isinstance(value, Markup):
         return value

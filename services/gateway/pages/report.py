@@ -1,4 +1,4 @@
-"""The report of a batch as a page: one file that needs nothing else (F4). Pure."""
+"""The report of a batch as a page: one self-contained file (F4). Pure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -212,7 +212,7 @@ def history_section(lines: Sequence[ReportLine], source: str) -> Markup:
 
     Args:
         lines: newest first.
-        source: whose they are; empty: of all.
+        source: their source; empty: of all.
     """
     if not lines:
         return Markup()
@@ -243,7 +243,7 @@ def history_section(lines: Sequence[ReportLine], source: str) -> Markup:
 
 
 def documents_changed(line: ReportLine) -> int:
-    """Documents of a batch for which something had to be done, and was."""
+    """Documents of a batch that took work."""
     d = line.documents
     return d.inserted + d.updated + d.moved + d.removed
 

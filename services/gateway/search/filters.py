@@ -18,7 +18,7 @@ _TERM = re.compile(r'\s*+(-?)(?:([A-Za-z_]+):)?("[^"]*"|[^\s"]+)')
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Which documents a search may return; an empty tuple does not restrict."""
+    """The documents that a search may return; an empty tuple does not restrict."""
 
     sources: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Condition:
 
     @property
     def beyond_store(self) -> bool:
-        """Whether `where` lets through what `admits` refuses."""
+        """Whether `where` lets documents through that `admits` refuses."""
         return bool(self.not_sources or self.not_prefixes or len(self.prefixes) > 1)
 
     def admits(self, source: str, path: str) -> bool:
@@ -53,7 +53,7 @@ def parse(text: str, sources: tuple[str, ...] = ()) -> Condition:
         sources: further sources to choose from, as of an option.
 
     Raises:
-        Problem: `invalid_filter`, saying which term and what was meant.
+        Problem: `invalid_filter`, with the term and a suggestion.
     """
     found: dict[str, list[str]] = {name: [] for name in ("source", "path", "-source", "-path")}
     at, text = 0, text.strip()
@@ -75,7 +75,7 @@ def parse(text: str, sources: tuple[str, ...] = ()) -> Condition:
 
 def _unknown(name: str | None, value: str) -> str:
     if name is None:
-        return f"{value!r} is no filter: write source:NAME or path:PREFIX"
+        return f"{value!r} is not a filter: write source:NAME or path:PREFIX"
     near = difflib.get_close_matches(name, NAMES, n=1)
     meant = f"; did you mean {near[0]}:{value}?" if near else ""
-    return f"{name!r} is not something to filter by{meant}"
+    return f"{name!r} is not a field to filter by{meant}"

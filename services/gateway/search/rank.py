@@ -1,6 +1,6 @@
 """Fusion of two result lists into one score that shows its parts. Pure.
 
-A score is the sum of what each list adds, exactly as displayed: every part is rounded to a
+A score is the sum of the parts of both lists, exactly as displayed: every part is rounded to a
 ten-thousandth before it is added. A hit that one list lacks gets 0 from it and stays.
 """
 
@@ -25,7 +25,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class ScorePart:
-    """What one list adds to a score. `raw` is None when the list lacks the hit."""
+    """The part of a score that one list adds. `raw` is None when the list lacks the hit."""
 
     raw: float | None
     normalised: float

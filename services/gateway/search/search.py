@@ -1,4 +1,4 @@
-"""Ask the index: vector and keyword lists, fused, showing only what documents are promised."""
+"""Search: vector and keyword lists, fused, limited to the rows that the ledger lists."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ DEPTH_FILTERED: Final = 500
 """The same where the store cannot decide the whole filter."""
 DEEPER: Final = 4
 DEEPEST: Final = 8_000
-"""No list is longer, whatever stands in front of what is wanted."""
+"""The longest list, however many unwanted rows come first."""
 REMEMBERED: Final = 256
 """Questions whose vectors are kept."""
 
@@ -66,7 +66,7 @@ async def _unknown() -> Freshness:
 
 @dataclass
 class Search:
-    """One index generation, asked. Safe to call concurrently."""
+    """The search of one index generation. Safe to call concurrently."""
 
     store: GetStore
     ledger: Ledger
@@ -82,14 +82,14 @@ class Search:
         Raises:
             Problem: the filter, the weights or the receipt of `after` cannot be understood.
             StillLoading: the model or the store is.
-            EncoderBusy, StoreUnavailable, BusUnavailable: nothing can be answered now.
+            EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
         condition = parse(request.filter, request.source)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
-        behind = await self.behind()  # first: what it says is known shall be in the answer
+        behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
         depth = DEPTH_FILTERED if condition.beyond_store else DEPTH
         while True:
@@ -100,7 +100,7 @@ class Search:
             whole = max(len(found.by_vector), len(found.by_text)) < depth
             if whole or len(ranked) >= limit or depth >= DEEPEST:
                 break
-            depth = min(DEEPER * depth, DEEPEST)  # rows that nobody is promised stand in front
+            depth = min(DEEPER * depth, DEEPEST)  # rows outside the ledger come first
         return SearchAnswer(
             hits=tuple(
                 self._hit(one, found.records, found.promised, request) for one in ranked[:limit]
@@ -128,10 +128,10 @@ class Search:
         return await wait_for(self.ledger, doc_key, revision, request.wait)
 
     async def _found(self, q: str, condition: Condition, mode: Mode, depth: int) -> "_Found":
-        """What the store has, and what the ledger promises of it.
+        """The rows of the store, and the ledger's records of them.
 
-        The store is asked first. A document that settles between the two was found by rows that
-        are promised no more, so it is asked again: its new rows were searchable before it settled.
+        The store is asked first. If a document settles between the two reads, the ledger no longer
+        lists the rows found, so the store is asked again: the new rows were searchable before.
         """
         before: set[str] = set()
         for _ in range(1 + ASKED_AGAIN):
@@ -144,7 +144,7 @@ class Search:
             records = await self.ledger.get_many(keys) if keys else {}
             found = _Found(by_vector, by_text, records, _promised(records))
             overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
-            if overtaken <= before:  # none, or such as nobody has cleaned up yet
+            if overtaken <= before:  # none, or rows that are not cleaned up yet
                 break
             before = overtaken
         return found
@@ -199,7 +199,7 @@ class Search:
 
 
 def _ranked(found: _Found, condition: Condition, weights: Weights) -> list[Ranked]:
-    """What may be shown, best first, one hit for each chunk."""
+    """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
         [hit for hit in hits if _may_show(hit, found.promised, condition)]
         for hits in (found.by_vector, found.by_text)
@@ -216,7 +216,7 @@ def _promised(records: Mapping[str, Record]) -> Promised:
 
 
 def _is_overtaken(hit: Hit, records: Mapping[str, Record], promised: Promised) -> bool:
-    """Whether the row belongs to a version before the one that is promised now."""
+    """Whether the row belongs to a version before the settled one."""
     rows, record = promised.get(hit.doc_key), records.get(hit.doc_key)
     if not rows or RowRef(hit.chunk_key, hit.born) in rows:
         return False

@@ -1,4 +1,4 @@
-"""What the bus says that a person should hear: full streams, failures that nobody noted. Pure."""
+"""Alerts about the bus: full streams, and failures that the ledger lacks. Pure."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -21,7 +21,7 @@ def alerts(streams: Iterable[StreamCapacity], unrecorded: int) -> list[CheckView
                 name="failures",
                 level="WARN",
                 text=f"{unrecorded:,} dead letters are not noted at their documents yet",
-                fix="wait; if it stays: instep run validator",
+                fix="wait; if they stay: instep run validator",
             )
         )
     return found

@@ -1,7 +1,7 @@
-"""What lists and counts need of every ledger record, in about 150 bytes a document. Pure.
+"""An index of the ledger for lists and counts, in about 150 bytes a document. Pure.
 
-A fold over records and their changes: `put` them in their order, and it says what reading the
-whole ledger would say. Nothing is counted ahead, so nothing can drift.
+A fold over records and their changes: `put` them in their order, and it answers as a reading of the
+whole ledger would. It keeps no counts, so none can drift.
 """
 
 from array import array
@@ -59,12 +59,12 @@ class LedgerIndex:
         return len(self._path) + len(self._strange)
 
     def put(self, key: str, record: Record | None, unreadable: bool = False) -> None:
-        """Take note of the newest record under a key; None: it has none any more.
+        """Note the newest record under a key; None: it has none any more.
 
-        A record whose times or names are none counts as none: its document cannot be shown.
+        A record with invalid times or names counts as none: its document cannot be shown.
 
         Args:
-            unreadable: there is something under the key, and it is no record.
+            unreadable: the value under the key is not a record.
         """
         if not DOC_KEY.fullmatch(key):
             self._strange.add(key)
@@ -81,7 +81,7 @@ class LedgerIndex:
         (self._unreadable.add if unreadable else self._unreadable.discard)(slot)
 
     def board(self, now: float) -> Board:
-        """What is counted, at a time."""
+        """The counts, at a time."""
         kind = np.frombuffer(self._kind, np.uint8)
         counts = np.bincount(kind, minlength=256)
         words = {str(w): int(counts[2 * n : 2 * n + 2].sum()) for n, w in enumerate(STATES)}
@@ -263,7 +263,7 @@ class LedgerIndex:
 
 
 def _columns(seen: Summary) -> tuple[int, int, int, float, float, float]:
-    """Kind, stage, chunks and the three times. Raises what a record of nonsense makes it raise."""
+    """Kind, stage, chunks and the three times. Raises errors of `GARBAGE` for invalid values."""
     stage = _STAGES.index(seen.state.stage) if seen.state.stage in _STAGES else 0
     for time in (seen.changed_at, seen.settled_at):
         moment(time)

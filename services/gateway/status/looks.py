@@ -23,14 +23,14 @@ from shared.domain.errors import BusUnavailable, TransientError
 from shared.ports import Ledger, LedgerFeed
 
 PAUSE_S: Final = 1.0
-"""Between readings that nobody asked for: so much is left to read for who asks."""
+"""Interval of unprompted readings: a request has no more than this to catch up on."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
 class LedgerWatch:
-    """Reads what is new whenever it is asked, and once a second in between; writes nothing.
+    """Reads new records on request, and once a second in between; writes nothing.
 
     The first question, or the first after an error, waits until the whole ledger was read.
     """
@@ -69,7 +69,7 @@ class LedgerWatch:
                 await self._feed.close()
 
     async def _read(self) -> bool:
-        """Take all that is new; whether nothing is missing. After an error the feed is none."""
+        """Take all new records; whether none is missing. After an error the feed is None."""
         feed, self._feed = self._feed, None
         if feed is None:
             feed, self._index = await self.ledger.follow(), LedgerIndex()
@@ -85,8 +85,8 @@ Observe = Callable[[], Awaitable[Observation]]
 """Reads the stages one after another in the order of the flow, not all at once."""
 
 SHORTEST_S: Final = 0.5
-"""How long all who ask share a look. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms
-of the event loop in the hour after they settled, 7 ms later (median of 30)."""
+"""How long requests share a look. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms of
+the event loop in the hour after they settled, 7 ms later (median of 30)."""
 PATIENCE_S: Final = 0.02
 """How long a search waits for a new look while there is a recent one."""
 RECENT_S: Final = 30.0
@@ -97,11 +97,11 @@ of 2.1 and 10.0 ms of processor instead of 4.6 (p50 of 360 requests, 15 ms apart
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The flow, and what the ledger said after it."""
+    """The flow, and the state of the ledger after it."""
 
     seen: Observation
     index: LedgerIndex
-    """As it is now, not as it was."""
+    """The current one, which goes on changing."""
     board: Board
     ended: float
     """Monotonic time."""
@@ -128,8 +128,8 @@ class Looks:
     async def latest(self) -> Look:
         """A look that is at most SHORTEST_S old.
 
-        One that says that all is at rest is not given out when work has come since, nor one after
-        which something was held or released.
+        A look at rest is not given out when work has come since, nor any look when a hold has
+        changed since.
         """
         last = self._last
         if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):
@@ -140,14 +140,14 @@ class Looks:
         then = last.seen
         try:
             seen = await self._glanced()
-        except BusUnavailable:  # the last look is what is known
+        except BusUnavailable:  # the last look is the best answer
             return False
         return seen.held != then.held or (status.busy(seen) and not status.busy(then))
 
     async def freshness(self) -> Freshness:
-        """How far answers given from now on may be behind; cheap while nothing is in flight.
+        """How far answers from now on may be behind; cheap while nothing is in flight.
 
-        Looks at rest serve for GLANCE_S: what they say is true of the moment they name.
+        Looks at rest serve for GLANCE_S: they are true of the moment that they name.
         """
         seen = await self._glanced()
         if not status.busy(seen):

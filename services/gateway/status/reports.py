@@ -1,4 +1,4 @@
-"""Reports of batches and the history of validations, as they are asked for."""
+"""Queries of the reports of batches and the history of validations."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Reports(Protocol):
-    """What is asked here of the `History` of batches. Every method raises BusUnavailable."""
+    """The part of the batches' `History` in use here. Every method raises BusUnavailable."""
 
     async def history(
         self, source: str = "", limit: int = 50, after: str = ""
@@ -53,7 +53,7 @@ async def report(reports: Reports | None, request: BatchRequest) -> BatchReport:
 
 
 def only_one(found: Mapping[str, T], batch: str, source: str) -> T:
-    """What was found of a batch, by source. Raises Problem: nothing, or of several sources."""
+    """The one find for a batch, by source. Raises Problem: there is none, or several."""
     if not found:
         raise Problem("batch_not_found", _no_batch(batch, source))
     if len(found) > 1:
@@ -69,7 +69,7 @@ def only_one(found: Mapping[str, T], batch: str, source: str) -> T:
 def source_name(name: str) -> str:
     """The name; it becomes part of a key."""
     if name and not re.fullmatch(SOURCE_PATTERN.rstrip("$"), name):
-        raise Problem("invalid_request", f"source: {name[:80]!r} is no name of a source")
+        raise Problem("invalid_request", f"source: {name[:80]!r} is not the name of a source")
     return name
 
 
@@ -77,4 +77,4 @@ def _no_batch(batch: str, source: str) -> str:
     of = f" of {source}" if source else ""
     if batch == "last":
         return f"no batch{of} has ended in the last 30 days"
-    return f"{batch[:80]!r} is no batch{of} that ended in the last 30 days"
+    return f"{batch[:80]!r} is not a batch{of} that ended in the last 30 days"

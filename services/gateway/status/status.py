@@ -10,7 +10,7 @@ from services.gateway.views import Freshness
 from shared.observe.progress import SourceHealth
 
 WINDOW_S: Final = 3600.0
-"""Freshness is told over this time."""
+"""Window of the freshness figures."""
 PROBLEMS_SHOWN: Final = 5
 
 
@@ -21,7 +21,7 @@ class StageSeen:
     name: str
     """`accept`, `enricher`, `embedder`, `indexer`, `validator`."""
     waiting: int
-    """Messages that nobody has yet."""
+    """Messages that are not delivered yet."""
     running: int
     """Messages delivered and not acknowledged."""
     takes: str = "parts"
@@ -31,7 +31,7 @@ class StageSeen:
     oldest_at: float | None = None
     """Unix time of the oldest unfinished message."""
     replicas: int | None = None
-    """Processes that serve the stage, as they say themselves; None: not known."""
+    """Processes that serve the stage, by their own announcements; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Observation:
     """Every folder has been listed once since the start."""
     held: int = 0
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
-    """What is wrong with the watched folders."""
+    """Faults of the watched folders."""
     watched_at: float | None = None
     """Unix time of the last word about the folders, where no instance runs; None: one runs."""
 
@@ -57,7 +57,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What the ledger says, counted once."""
+    """The counts of the ledger."""
 
     documents: Mapping[str, int]
     chunks: int
@@ -74,7 +74,7 @@ EMPTY: Final = Board({}, 0, {}, None, ())
 
 
 def busy(seen: Observation) -> bool:
-    """Whether any stage that comes before the end of a change has something unfinished."""
+    """Whether a stage before the end of a change has unfinished messages."""
     return any(s.waiting + s.running for s in seen.stages if s.takes != "results")
 
 
@@ -171,7 +171,7 @@ def status(
 
 
 def _is_done(behind: Freshness, board: Board, seen: Observation) -> bool:
-    """Whether nothing that is known is left to be done, or waits for a person."""
+    """Whether no known work is left to be done or waits for a person."""
     left = behind.pending_documents or seen.held or board.unreadable
     return seen.listed and not busy(seen) and not left
 

@@ -1,4 +1,4 @@
-"""The sweep as people and programs ask for it: requests, answers, and who does it."""
+"""The sweep at the gateway: its requests, its answers, and the port to the validator."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,13 +22,13 @@ class SweepRequest(Request):
 
 
 class GenerateRequest(Request):
-    """Send again what has no vectors, or wrong ones."""
+    """Send documents with missing or wrong vectors again."""
 
     batch_size: int = Field(default=100, ge=1, le=10_000)
 
 
 class GenerateAnswer(Response):
-    """That it will be done."""
+    """The sweep is queued."""
 
     task_name: Literal["enrich.generate_embeddings"] = "enrich.generate_embeddings"
     status: Literal["queued"] = "queued"
@@ -36,7 +36,7 @@ class GenerateAnswer(Response):
 
 
 class AuditView(Response):
-    """A source's files against what is known of them."""
+    """A source's files, compared with DOCS and the ledger."""
 
     source: str
     files: int
@@ -47,15 +47,15 @@ class AuditView(Response):
 
 
 class SweepAnswer(Response):
-    """What a sweep has found and done. Rows: missing, extra, damaged; all else counts documents."""
+    """The outcome of a sweep. Rows: missing, extra, damaged; all else counts documents."""
 
     at: datetime
     took_s: float
     dry_run: bool
     clean: bool
-    """Nothing differed, on any side."""
+    """No side differed."""
     needs_you: bool
-    """Something is left that only a person can put right."""
+    """Work is left that only a person can do."""
     documents: int
     rows: int
     missing: int = 0
@@ -65,10 +65,10 @@ class SweepAnswer(Response):
     """Their newest change had been forgotten on its way."""
     stuck: int = 0
     unknown: int = 0
-    """They had rows, and nobody knew them."""
+    """They had rows, but neither change nor record."""
     beyond_repair: int = 0
     held: int = 0
-    """Of the unknown: those whose rows stay until a person says so."""
+    """Of the unknown: those whose rows wait for a person's decision."""
     resubmitted: int = 0
     """Documents that were sent again, or taken out."""
     processed: int = 0
@@ -80,7 +80,7 @@ class SweepAnswer(Response):
 
 
 class Sweeps(Protocol):
-    """Who sweeps. Raises BusUnavailable, StoreUnavailable."""
+    """The port to the validator's sweeps. Raises BusUnavailable, StoreUnavailable."""
 
     async def now(self, request: SweepRequest) -> SweepAnswer: ...
 

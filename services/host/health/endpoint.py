@@ -1,8 +1,7 @@
 """/livez, /readyz and /metrics of a process, on a small port of its own.
 
-The endpoint listens before anything else is there, so that a process that waits for the bus can
-say so, and until the end, so that one that drains can say that, too. `/metrics` reads each number
-where its owner keeps it.
+The endpoint listens first, so that a process can report that it waits for the bus, and until the
+end, so that it can report that it drains. `/metrics` reads each number where its owner keeps it.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ BACKLOG_WITHIN_S: Final = 1.0
 
 
 async def sample(vitals: Vitals) -> MetricsSnapshot:
-    """What `shared.observe.metrics` renders."""
+    """The values that `shared.observe.metrics` renders."""
     is_ready, services = passed(ready(vitals.sight())), " ".join(vitals.names)
     wiring = vitals.wiring
     if wiring is None:
@@ -53,7 +52,7 @@ async def sample(vitals: Vitals) -> MetricsSnapshot:
 
 
 async def _backlog(wiring: Wiring, *, everything: bool) -> dict[str, int]:
-    """Of the stages of this process, or of the whole flow; nothing while the bus is away."""
+    """The backlog of this process's stages, or of the whole flow; empty while the bus is away."""
     session, generation = wiring.session, wiring.generation.id
     seen: list[Stage[Any]] = [one.stage for one in session.stages.values()]
     if everything:
@@ -105,7 +104,7 @@ def health_app(vitals: Vitals) -> web.Application:
         return _told("ready", ready(vitals.sight()))
 
     async def metrics(request: web.Request) -> web.Response:
-        from services.host.health.endpoint import sample  # its library loads when somebody asks
+        from services.host.health.endpoint import sample  # its library loads at the first request
         from shared.observe.metrics import render
 
         text, kind = render(await sample(vitals), request.headers.get(hdrs.ACCEPT, ""))

@@ -1,4 +1,4 @@
-"""What can be seen of a process that runs services."""
+"""The vital signs of a process that runs services."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 @dataclass
 class Vitals:
-    """What can be seen of this process.
+    """The vital signs of this process.
 
     `names`: the services that it runs. `wiring`: None until the bus was reached.
     """
@@ -35,7 +35,7 @@ class Vitals:
         log.info("serving", services=list(self.names), generation=wiring.generation.id)
 
     def sight(self) -> Sight:
-        """What `shared.observe.health` decides by."""
+        """The observations that `shared.observe.health` judges."""
         session = self.wiring.session if self.wiring else None
         return Sight(
             serving=self.serving,

@@ -1,4 +1,4 @@
-"""The bundled nats-server as a program: where it is, how it is told what to do, what it answers."""
+"""The bundled nats-server as a program: its path, its configuration, its answers."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,7 @@ def command_of(config: Path) -> Sequence[str]:
 
 
 def listening_port(ports: Path, pid: int) -> int | None:
-    """Where the server with this process id listens; None: it does not, yet."""
+    """The port of the server with this process id; None: it does not listen yet."""
     for file in ports.glob(f"*_{pid}.ports"):
         with contextlib.suppress(OSError, *GARBAGE):  # half written
             return int(json.loads(file.read_text())["nats"][0].rsplit(":", 1)[1])

@@ -1,7 +1,7 @@
 """After a full disk: the server is started again as soon as there is room.
 
-nats-server 2.15 does not write to a stream again that it once could not write to, whatever room
-there is by then; its API goes on answering, and every publish waits in vain. Only its log tells.
+After one failed write, nats-server 2.15 never writes to that stream again, whatever room there is
+by then; its API goes on answering, and every publish waits in vain. Only its log tells.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _FULL: Final = (b"no space left on device", b"disk quota exceeded")
 
 
 def tells_of_full_disk(log: bytes, pid: int | None) -> bool:
-    """Whether the lines of this server say that a message was not written for want of room."""
+    """Whether the lines of this server report a failed write for want of room."""
     head = b"[%d] " % (pid or 0)
     lines = [line for line in log.splitlines() if line.startswith(head) and _FAILED in line]
     return any(sign in line for line in lines for sign in _FULL)
@@ -30,13 +30,13 @@ def tells_of_full_disk(log: bytes, pid: int | None) -> bool:
 
 @dataclass(slots=True)
 class NewLines:
-    """What a log has got since the last look; it may be exchanged for a new one meanwhile."""
+    """The lines of a log since the last look; the server may have begun a new log meanwhile."""
 
     file: Path
     _at: int = 0
 
     def skip(self) -> None:
-        """Forget what is there by now."""
+        """Skip the lines that are there by now."""
         self._at = self._size()
 
     def read(self) -> bytes:
@@ -64,7 +64,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def has_room(folder: Path) -> bool:
-    """Whether a server can be started; true where nobody can say."""
+    """Whether a server can be started; true where the free space is unknown."""
     try:
         return free_bytes(folder) >= ROOM_BYTES
     except OSError:
@@ -77,7 +77,7 @@ class FullDisk:
 
     folder: Path
     pid: int | None = None
-    """Of the server that the next lines are of; what an earlier one said is over."""
+    """The server of the next lines; the lines of an earlier one no longer count."""
     stuck: bool = False
     """A write of it has failed, or may have."""
     _lines: NewLines = field(init=False)
@@ -114,7 +114,7 @@ async def watch_disk(
         was = disk.stuck
         try:
             is_over = await asyncio.to_thread(disk.look, pid())
-        except OSError as error:  # the log is exchanged just now; whatever it is, look again
+        except OSError as error:  # the server is changing its log; look again
             if not blind:
                 log.warning("disk_cannot_be_looked_at", folder=str(folder), reason=error.strerror)
             blind = True

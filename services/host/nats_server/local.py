@@ -67,7 +67,7 @@ def restart_delay_s(lives_s: Sequence[float]) -> float | None:
 
 
 class _Died(Exception):
-    """The server ended, or hung, before it answered. `killed`: by a signal of somebody else."""
+    """The server ended, or hung, before it answered. `killed`: by another process's signal."""
 
     def __init__(self, *, killed: bool = False) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class LocalServer:
             status = await self._process.wait()
             lives_s.append(time.monotonic() - (self._answered_at or time.monotonic()))
             self._answered_at = None
-            if not has_room(self.folder):  # what a full disk ends says nothing of the server
+            if not has_room(self.folder):  # an end for a full disk is not the server's fault
                 lives_s.clear()
             delay_s = restart_delay_s(lives_s) if lives_s else LOOK_S
             if delay_s is None:
@@ -193,9 +193,9 @@ class LocalServer:
         await self._launch()
 
     async def _number(self) -> None:
-        """Numbers go on above all that were ever given, also when these files are a copy."""
+        """Make sequences go on above all earlier ones, also when these files are a copy."""
         from shared.bus.admin.renumber import (
-            keep_rising,  # the client of the bus is no light import
+            keep_rising,  # the client of the bus is a slow import
         )
 
         restored = not is_original(self.folder)
@@ -240,7 +240,7 @@ class LocalServer:
             raise _Died from None
 
     def _tidy(self) -> None:
-        """Take away what a server that was killed left behind; keep its last words once."""
+        """Delete the leftovers of a server that was killed; keep its last log once."""
         for file in (self.folder / "ports").glob("*.ports"):
             file.unlink(missing_ok=True)
         errors = self.folder / "stderr.log"

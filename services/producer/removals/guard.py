@@ -12,10 +12,10 @@ from shared.ports import Now
 
 @dataclass(slots=True)
 class Guard:
-    """Knows what is held, and what a person has said about it.
+    """Knows the held removals, and a person's decisions about them.
 
-    What is held stays held, however large the rest grows, until a person releases it or all of it
-    was seen to be back. Moments are of one monotonic clock.
+    Held removals stay held, however large the rest grows, until a person releases them or a listing
+    shows all files again. Moments are of one monotonic clock.
     """
 
     root: str
@@ -35,7 +35,7 @@ class Guard:
     _deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def load(self) -> None:
-        """Take over what waited when the last process ended. Raises BusUnavailable."""
+        """Take over the held removals of the last process. Raises BusUnavailable."""
         self._set(await self.listing.held())
 
     async def allow(
@@ -50,7 +50,7 @@ class Guard:
         """The removals that are made now: all of them, or none. Raises BusUnavailable.
 
         Args:
-            whole: `gone` is all that is missing from the source, not what is known of a part.
+            whole: `gone` is all that is missing from the source, not only from a part of it.
             exchanged: another folder has the name of the root, as when a disk is not mounted.
             unseen: paths that a whole listing could not look for.
         """
@@ -82,7 +82,7 @@ class Guard:
         return 0, 0 if is_kept else len(missing(self.held, gone, unseen))
 
     async def keep(self) -> int:
-        """Leave what is held as it is, and ask no more; how many. Raises BusUnavailable."""
+        """Keep the held documents, and ask no more; returns how many. Raises BusUnavailable."""
         async with self._deciding:
             if self.held is None:
                 return 0
@@ -90,7 +90,7 @@ class Guard:
             return self.held.vanished
 
     def removed(self, count: int, at: float) -> None:
-        """So many documents have been removed."""
+        """Note that so many documents have been removed."""
         forgiven = min(count, self._forgiven)
         self._forgiven -= forgiven
         if count > forgiven:
@@ -99,21 +99,21 @@ class Guard:
     async def _still(
         self, held: Held, gone: Collection[str], unseen: Collection[str], exchanged: bool
     ) -> list[str]:
-        """The removals that are made though something is held: those that a person released."""
+        """The removals that are made beside a hold: those that a person released."""
         known, self._forgiven = len(self.listing.entries), 0
         paths = missing(held, gone, unseen)
         if not paths:
             await self._hold(None)
-            self._say("notice", f"what had vanished is back: {held.vanished:,} stay")
+            self._say("notice", f"the vanished files are back: {held.vanished:,} stay")
             return []
         shown = len(held.paths.intersection(gone))
         asked = self.asked or held.released
         if asked and gone and self._strict(exchanged).may_release(shown, len(gone), known):
-            rest = paths.difference(gone)  # nobody can see whether these are gone
+            rest = paths.difference(gone)  # the listing could not look for these
             await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)
             return list(gone)
-        kept = held.kept and held.paths.issuperset(gone)  # what nobody has decided about: ask
+        kept = held.kept and held.paths.issuperset(gone)  # without a decision: ask
         await self._hold(about(held.since, paths, known, kept=kept))
         return []
 

@@ -1,7 +1,7 @@
-"""Removals of a source that wait for a person: which paths, and the note of them on a shelf.
+"""Removals of a source that wait for a person: their paths, and their note in a bucket.
 
-The note says how many and since when; the paths are beside it, in values named by what they hold.
-So a process that dies between two writes leaves the old note with the old paths, or the new ones.
+The note says how many and since when; the paths are beside it, in values named by their content. So
+a process that dies between two writes leaves the old note with the old paths, or the new ones.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ class Held:
     sample: tuple[str, ...]
     """Some of the paths."""
     kept: bool = False
-    """A person has said that these documents shall stay."""
+    """A person has decided that these documents stay."""
     released: bool = False
-    """A person has let them go while no process watched; the next whole listing may remove them."""
+    """A person has released them without a watch; the next whole listing may remove them."""
     paths: frozenset[str] = field(default=frozenset(), repr=False)
     """All of them; empty where the note of them was lost."""
 
@@ -46,12 +46,12 @@ def about(since: str, paths: Collection[str], known: int, *, kept: bool = False)
 
 
 def waiting(held: Held | None) -> int:
-    """Removals that wait for a word: those about which a person has decided do not."""
+    """Removals that wait for a decision; decided ones do not count."""
     return 0 if held is None or held.kept or held.released else held.vanished
 
 
 def missing(held: Held | None, gone: Collection[str], unseen: Collection[str]) -> frozenset[str]:
-    """What a hold is about after a listing: what is gone, and what was held and is not back.
+    """The paths of a hold after a listing: the gone ones, and the held ones that are not back.
 
     Args:
         unseen: paths that the listing could not look for.
@@ -62,7 +62,7 @@ def missing(held: Held | None, gone: Collection[str], unseen: Collection[str]) -
 
 
 def noted_sources(keys: Collection[str]) -> list[str]:
-    """The sources of which a shelf with these keys has a note. No name of a source has a dot."""
+    """The sources with a note among these keys. No name of a source has a dot."""
     return sorted(key.removesuffix(".held") for key in keys if key.endswith(".held"))
 
 
@@ -80,7 +80,7 @@ class HeldNote:
     async def load(self) -> Held | None:
         """None where nothing waits, or the note cannot be read: then the next listing decides.
 
-        Without its paths nobody knows what a person decided about, so that is asked again.
+        Without its paths the object of a decision is not known, so the person is asked again.
 
         Raises:
             BusUnavailable: nothing is known.

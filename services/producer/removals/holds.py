@@ -38,7 +38,7 @@ class FolderHolds:
 class NotedHolds:
     """Implements `shared.ports.Holds` where no process watches: the next one finds the decision.
 
-    `shelf`: where the listings are kept.
+    `shelf`: the bucket of the listings.
     """
 
     shelf: Shelf
@@ -55,7 +55,7 @@ class NotedHolds:
         return await self._decide(source, kept=True)
 
     async def _decide(self, source: str, *, kept: bool) -> int:
-        """Raises TransientError: nobody knows which paths the decision would be about."""
+        """Raises TransientError: the paths of the decision cannot be read."""
         note = HeldNote(self.shelf, source)
         held = await note.load()
         if held is None:
@@ -70,7 +70,7 @@ class NotedHolds:
 
 
 def hold_of(source: str, held: Held) -> Hold:
-    """What is held, as everybody sees it. Pure."""
+    """The public view of a hold. Pure."""
     return Hold(
         source=source,
         since=datetime.fromisoformat(held.since),

@@ -34,10 +34,10 @@ INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+
 
 
 class Reply(Protocol):
-    """Answers who sent a submission."""
+    """Answers the sender of a submission."""
 
     async def __call__(self, inbox: str, receipt: Receipt) -> None:
-        """Send the receipt; best effort, raises nothing: nobody may be waiting any more."""
+        """Send the receipt; best effort, raises no error: the sender may have stopped waiting."""
         ...
 
 
@@ -80,7 +80,7 @@ def may_answer(inbox: str, source: str) -> bool:
 class AcceptSubmission:
     """Handles INTAKE: check, compare, publish, answer.
 
-    The same content again, and the deletion of what is not there, are published too: they carry
+    The same content again, and the deletion of an absent document, are published too: they carry
     the INTAKE number, without which an older submission that is still waiting would win.
     """
 
@@ -96,7 +96,7 @@ class AcceptSubmission:
     async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
         """
         Raises:
-            MalformedEvent: no document can be told from it.
+            MalformedEvent: it does not identify a document.
             BusUnavailable: deliver it again.
         """
         source = delivery.subject.rpartition(".")[2]

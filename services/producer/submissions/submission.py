@@ -1,4 +1,4 @@
-"""What a submission must be, and what it becomes. Pure.
+"""The checks of a submission, and its conversion to a change. Pure.
 
 Refusals name fields and rules, never the values: a receipt may be read by others.
 """
@@ -33,7 +33,7 @@ MAX_VERSION: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class SourceLimits:
-    """What a source allows."""
+    """The limits of a source."""
 
     max_bytes: int = 100 * 1024**2
     allow_references: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ def _check_metadata(event: DocumentSubmitted) -> None:
 
 
 def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedContent | None:
-    """What the document will hold; None for a deletion.
+    """The content of the document; None for a deletion.
 
     Raises:
         DocumentRefused: `too_large`, `reference_not_allowed`, `invalid_request`.

@@ -1,6 +1,6 @@
-"""End a batch: check what is left to check, keep the report, tell the world, forget the list.
+"""Ends a batch: does the last checks, stores the report, publishes the event, deletes the list.
 
-In this order: whoever hears of a batch finds its report, and a process that dies in between leaves
+In this order, a reader of the event finds the report, and a process that dies in between leaves
 notes by which the next one ends it again, with the report that is there.
 """
 
@@ -35,7 +35,7 @@ RECHECK_S: Final = 0.3
 class Complete:
     """Ends batches of one generation.
 
-    sampling: says how many documents of a batch are asked for by their own vectors.
+    sampling: decides how many documents of a batch are searched for by their own vectors.
     """
 
     generation: str
@@ -79,7 +79,7 @@ class Complete:
         )
 
     async def _check_rest(self, judged: Judged) -> Mapping[str, Verdict]:
-        """Compare with the store what no event brought here, and once more what did not pass."""
+        """Compare the documents without an event with the store, and the failed ones once more."""
         verdicts = dict(judged.verdicts)
         there = [k for k, o in judged.outcomes.items() if o.outcome in ("indexed", "removed")]
         sample = self._sample(judged)
@@ -94,8 +94,8 @@ class Complete:
         return verdicts
 
     def _sample(self, judged: Judged) -> frozenset[str]:
-        """Documents to ask for by their own vectors: those again that were not found; some of a
-        batch that no event brought here."""
+        """Documents to search for by their own vectors: those not found before, and some of a batch
+        without events."""
         if judged.verdicts:
             return frozenset(k for k, v in judged.verdicts.items() if v.self_query is False)
         indexed = [k for k, o in judged.outcomes.items() if o.outcome == "indexed"]

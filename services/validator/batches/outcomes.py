@@ -1,4 +1,4 @@
-"""What became of the documents of a batch, by the ledger. Pure."""
+"""The outcomes of the documents of a batch, by the ledger. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from shared.domain.ordering import Outcome, Reason, Record, Settled
 
 NOTHING_DONE: Final = ChunkCounts()
 LEAST_WATCH_S: Final = 60.0
-"""No batch is given up before a process has seen it rest for so long: after a long stop, what was
-sent meanwhile comes first."""
+"""A process gives up a batch only after it has seen it rest for so long: after a long stop, the
+events sent meanwhile come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberOutcome:
-    """What became of a document of a batch. `exact`: its end was this very revision's."""
+    """The outcome of a document of a batch. `exact`: it is this very revision's."""
 
     outcome: Outcome | None
     """None: failed."""
@@ -88,7 +88,7 @@ def _kind(settled: Settled) -> str:
 
 
 def summarise(outcomes: Iterable[MemberOutcome], *, unchanged: int, declined: int) -> BatchSummary:
-    """Documents of a batch by outcome, as the event tells them."""
+    """Documents of a batch by outcome, as in the event."""
     words = {"indexed": 0, "removed": 0, "refused": declined, "failed": 0}
     chunks = dict.fromkeys(ChunkCounts.model_fields, 0)
     for outcome in outcomes:
@@ -100,10 +100,10 @@ def summarise(outcomes: Iterable[MemberOutcome], *, unchanged: int, declined: in
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What is known of a batch besides the outcomes of its documents."""
+    """The facts of a batch besides the outcomes of its documents."""
 
     count: int
-    """Documents that it was said to have."""
+    """Documents that were announced."""
     members: int
     unchanged: int = 0
     declined: int = 0
@@ -118,7 +118,7 @@ class Listed:
 
 
 def count(outcomes: Iterable[MemberOutcome], listed: Listed) -> Documents:
-    """Documents of a batch by what it meant for them.
+    """Documents of a batch by their kind of outcome.
 
     A move is a removal and an insertion of the same batch; together they are one move.
     """
@@ -143,11 +143,11 @@ def count(outcomes: Iterable[MemberOutcome], listed: Listed) -> Documents:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """How long nothing has happened, in seconds.
+    """Times without any progress, in seconds.
 
-    noted_s: to this batch, by what is written about it: survives a restart, follows the clock.
-    watched_s: to this batch, as this process has seen it.
-    anywhere_s: to any document, as this process has seen it.
+    noted_s: of this batch, by its notes on the bus: survives a restart, follows the clock.
+    watched_s: of this batch, as this process has seen it.
+    anywhere_s: of any document, as this process has seen it.
     waiting: documents of the batch are on their way.
     """
 
@@ -160,7 +160,7 @@ class Rest:
 def is_given_up(rest: Rest, timeout_s: float) -> bool:
     """Whether a batch has rested long enough to be closed as it is.
 
-    A document may wait behind many others: while any of them moves, it is not given up.
+    A document may wait behind many others: while any of them makes progress, the batch stays open.
     """
     if rest.watched_s < min(timeout_s, LEAST_WATCH_S):
         return False

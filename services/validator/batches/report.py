@@ -1,4 +1,4 @@
-"""The report of a batch and its checks, from what ledger, store and queries have said. Pure."""
+"""The report of a batch and its checks, from the answers of ledger, store and queries. Pure."""
 
 import math
 from bisect import bisect_left
@@ -34,7 +34,7 @@ from shared.domain.events import BatchCompleted
 
 
 def passed(checked: Checked, samples: Sequence[SampleResult] | None) -> bool | None:
-    """The verdict; None: nothing was checked. Being slow or incomplete only warns."""
+    """The verdict; None: there were no checks. Being slow or incomplete only warns."""
     if not checked.documents and not samples:
         return None
     asked = checked.self_queries_passed == checked.self_queries
@@ -54,7 +54,7 @@ def checks_of(
     if checked.self_queries:
         found, asked = checked.self_queries_passed, checked.self_queries
         text = f"{found:,} of {_n(asked, 'document')} found by own vector"
-        fix = "instep retry SOURCE/PATH of what is not found"
+        fix = "instep retry SOURCE/PATH of each missing document"
         yield _check("self-query", found == asked, text, fix, {"asked": asked, "passed": found})
     if samples:
         found, asked = sum(s.passed for s in samples), len(samples)
@@ -129,13 +129,13 @@ TEXT_MOST: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Everything that is known of a batch when it ends."""
+    """The facts of a batch when it ends."""
 
     open: OpenBatch
     outcomes: Mapping[str, MemberOutcome]
     """By doc_key."""
     waiting: Mapping[str, int] = field(default_factory=dict)
-    """doc_key to revision of what has no outcome."""
+    """doc_key to revision of the documents without an outcome."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     samples: Sequence[SampleResult] | None = None
 
@@ -193,7 +193,7 @@ def build(
 
 
 def event_of(report: BatchReport) -> BatchCompleted:
-    """What the world is told; the same for the same report."""
+    """The event for the bus; the same for the same report."""
     return BatchCompleted(
         batch=report.batch,
         generation=report.generation,
@@ -242,7 +242,7 @@ def _finished_at(judged: Judged, now: datetime) -> datetime:
     """When the last document had its outcome; of a batch without any, now."""
     last = max((o.settled_at for o in judged.outcomes.values()), default=0.0)
     if not last or any(o.outcome is None for o in judged.outcomes.values()):
-        return now  # nobody noted when a document failed
+        return now  # the ledger has no time of a failure
     return min(now, datetime.fromtimestamp(last, UTC))
 
 

@@ -1,8 +1,8 @@
-"""When a batch is complete, and when it is given up.
+"""The tracking of open batches, until each is complete or given up.
 
-A batch is complete when the ledger says of every member that its revision, or a newer one, has
-settled or failed. Events only say where to look; nothing is counted by them, so lost, doubled and
-coalesced ones change nothing, and a restart reads the open batches from their book.
+A batch is complete when, by the ledger, the revision of every member, or a newer one, has settled
+or failed. Events only say where to look; no count rests on them, so lost, doubled and coalesced
+ones change nothing, and a restart reads the open batches from their book.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from shared.ports import Ledger
 log = structlog.get_logger()
 
 POLL_S: Final = 0.5
-"""How often the ledger is asked about members: of some, events go to another validator, or get
+"""How often the tracker asks the ledger about members: some events go to another validator, or get
 lost."""
 POLL_MOST_S: Final = 5.0
-"""The same while it has nothing to tell."""
+"""The same while the ledger has no news."""
 POLL_FEW: Final = 64
-"""Members that are asked for to see whether more is worth while."""
+"""Members of a first question, which shows whether more are worth while."""
 RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
 LOAD_PAUSE_S: Final = 0.2
@@ -57,10 +57,10 @@ class Poll:
 
 
 def next_poll(last: Poll, asked: int, ended: int) -> Poll:
-    """What follows a poll that found so many of the members that it asked for ended. Pure.
+    """The poll after one that found so many of its members ended. Pure.
 
-    Where events tell almost everything, as with one validator, polls cost next to nothing; what
-    another one heard is found in long strides.
+    Where events bring almost every end, as with one validator, polls cost next to nothing; the ends
+    that another one heard of are found in long strides.
     """
     if 2 * ended >= asked:
         return Poll(CHECK_AT_ONCE, 0.0)
@@ -100,7 +100,7 @@ class _Tracked:
 class Tracker:
     """Watches the open batches. `run` until cancelled.
 
-    timeout_s: a batch of which nothing moves for so long is closed as incomplete.
+    timeout_s: a batch without progress for so long is closed as incomplete.
     """
 
     book: BatchBook
@@ -124,7 +124,7 @@ class Tracker:
     # -- for others --------------------------------------------------------------------------------
 
     def observe(self, records: Mapping[str, Record], verdicts: Mapping[str, Verdict]) -> None:
-        """What ledger and store said about some documents just now."""
+        """Note the newest records and verdicts of some documents."""
         for doc_key, record in records.items():
             self._seen.pop(doc_key, None)
             self._seen[doc_key] = record, verdicts.get(doc_key)
@@ -148,7 +148,7 @@ class Tracker:
         return self._done[key]
 
     async def run(self) -> None:
-        """Raises only what is a bug."""
+        """Raises only for bugs."""
         while not _is_cancelled():
             self._wake.clear()
             try:
@@ -203,7 +203,7 @@ class Tracker:
         return is_given_up(rest, self.timeout_s)
 
     async def _load(self) -> None:
-        """Read the open batches; keep what is known about those that are known."""
+        """Read the open batches; keep the outcomes of known ones."""
         self._stale, self._loading = False, True
         try:
             found = await self.book.open()
@@ -230,7 +230,7 @@ class Tracker:
                     self._end(doc_key)
 
     async def _ask(self) -> None:
-        """Ask the ledger about some members that no event has told of."""
+        """Ask the ledger about some members without an event."""
         asked = one_of_each((t.waiting for t in self._tracked.values()), self._poll.members)
         if not asked:
             return
@@ -240,7 +240,7 @@ class Tracker:
             verdict = self._seen.get(doc_key, (None, None))[1]
             self._seen[doc_key] = record, verdict
             self._end(doc_key)
-        for key, tracked in list(self._tracked.items()):  # what still waits goes to the end
+        for key, tracked in list(self._tracked.items()):  # members that still wait go to the end
             still = asked & tracked.waiting.keys()
             for doc_key in still:
                 tracked.waiting[doc_key] = tracked.waiting.pop(doc_key)

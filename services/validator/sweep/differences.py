@@ -1,8 +1,8 @@
-"""What the sweep compares, and what it makes of it. Pure: no I/O, no clock.
+"""The sweep's comparison of DOCS, ledger and store. Pure: no I/O, no clock.
 
 One pass over DOCS and ledger builds a census: every document that they know, and for each bucket of
-documents a digest of the rows that the ledger promises. Buckets that agree with the store are done
-with; the documents of the others are judged one by one.
+documents a digest of the rows that the ledger promises. The sweep is done with buckets that agree
+with the store, and judges the documents of the others one by one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -34,18 +34,18 @@ class Census:
     About 200 bytes for each document, whatever the number of its rows.
 
     taken: DOCS sequence up to which the enricher is done with every message.
-    stuck_before: Unix time; what has been pending for longer is suspected.
+    stuck_before: Unix time; revisions that have been pending for longer are suspected.
     """
 
     taken: int
     stuck_before: float
     carried: Collection[tuple[str, int]] = ()
-    """doc_key and revision of what the bus still carries: however old, it is not stuck."""
+    """doc_key and revision of parts that the bus still carries: however old, they are not stuck."""
     heads: dict[str, dict[str, Head | None]] = field(default_factory=dict)
-    """By bucket and doc_key; None: the ledger has it, and nothing newer is lost."""
+    """By bucket and doc_key; None: the ledger has it, and no newer change is lost."""
     promised: dict[str, Digest] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
-    """Buckets with documents whose rows are changing: their digests tell nothing."""
+    """Buckets with documents whose rows are changing: their digests are not comparable."""
     served: int = 0
     """Documents with promised rows."""
     rivals: dict[str, list[Head]] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Census:
         return doc_key in self.heads.get(bucket_of(doc_key), {})
 
     def suspects(self, held: Mapping[str, Digest]) -> list[str]:
-        """Buckets that must be looked at document by document."""
+        """Buckets that the sweep must compare document by document."""
         found = {b for b in self.promised.keys() | held if self.promised.get(b) != held.get(b)}
         found |= self.pending
         for bucket, heads in self.heads.items():
@@ -105,7 +105,7 @@ def is_failed(record: Record | None, seq: int = 0) -> bool:
 def is_lost(record: Record | None, head: Head, taken: int) -> bool:
     """Whether the enricher is done with the newest change and the ledger does not know it.
 
-    One that could not be read is lost until it can be, or a person lets it be: another version may
+    An unreadable one is lost until it can be read, or a person dismisses it: another version may
     have come since.
     """
     if not newest_seq(record) < head.seq <= taken:
@@ -118,7 +118,7 @@ def is_lost(record: Record | None, head: Head, taken: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is wrong with one document; row ids by kind, revisions where no rows are concerned."""
+    """The faults of one document; row ids by kind, revisions where no rows are concerned."""
 
     doc_key: str
     source: str
@@ -126,9 +126,9 @@ class Difference:
     missing: frozenset[str] = NO_ROWS
     """Promised, and not in the store."""
     extra: frozenset[str] = NO_ROWS
-    """In the store, and promised by nobody."""
+    """In the store, and not promised."""
     damaged: frozenset[str] = NO_ROWS
-    """Promised, and not what was written, or there twice."""
+    """Promised, and damaged or there twice."""
     lost: int = 0
     """Newest change, which the ledger does not know although the enricher is done with it."""
     stuck: int = 0
@@ -136,7 +136,7 @@ class Difference:
     unknown: bool = False
     """Neither DOCS nor the ledger knows the document; all its rows are extra."""
     helpless: bool = False
-    """Its rows cannot be written again: DOCS does not have their content, or a person has it."""
+    """Its rows cannot be written again: DOCS lacks their content, or it waits for a person."""
 
     @property
     def found(self) -> bool:
@@ -154,7 +154,7 @@ class Difference:
 
     @property
     def foreign(self) -> bool:
-        """Rows under a name that no document of ours can have: nobody of ours wrote them."""
+        """Rows under a name that no document can have: no indexer wrote them."""
         named = is_source(self.source) and self.path
         return self.unknown and (not named or doc_key_of(self.source, self.path) != self.doc_key)
 
@@ -170,14 +170,14 @@ class Difference:
 def judge(
     doc_key: str, census: Census, record: Record | None, holding: Holding | None
 ) -> Difference | None:
-    """What is wrong with a document, or None."""
+    """The faults of a document, or None."""
     head = census.head(doc_key)
     if record is None and not census.knows(doc_key):
         return _unknown(holding) if holding else None
     source = record.source if record else head.source if head else ""
     path = record.path if record else holding.path if holding else ""
     lost = head.seq if head and is_lost(record, head, census.taken) else 0
-    if record is None:  # until its newest change is sent again, nobody knows which rows are right
+    if record is None:  # until its newest change is sent again, the right rows are not known
         return Difference(doc_key, source, path, lost=lost) if lost else None
     failed = is_failed(record)
     missing, extra, damaged = rows_amiss(doc_key, record, holding)
@@ -200,8 +200,8 @@ def rows_amiss(
 ) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Ids of the missing, extra and damaged rows.
 
-    While a revision is pending, rows of it may be there or not; what is settled, or marked written,
-    must be there even then.
+    While a revision is pending, rows of it may be there or not; settled and written rows must be
+    there even then.
     """
     found = holding.ids if holding else NO_ROWS
     bad = holding.damaged if holding else NO_ROWS
@@ -215,7 +215,7 @@ def rows_amiss(
 
 
 def confirm(first: Difference, second: Difference) -> Difference | None:
-    """What both looks have seen; None: it was only a change on its way."""
+    """The faults that both looks have seen; None: it was only a change on its way."""
     both = Difference(
         second.doc_key,
         second.source,
@@ -232,11 +232,11 @@ def confirm(first: Difference, second: Difference) -> Difference | None:
 
 
 def held(found: Iterable[Difference], served: int, listed: Collection[str]) -> list[Difference]:
-    """Unknown documents whose rows stay until a person says so (P7).
+    """Unknown documents whose rows wait for a person's decision (P7).
 
     Args:
-        served: documents of the store that somebody knows.
-        listed: sources that were listed as a whole; they would have told of what they have.
+        served: documents of the store that DOCS or the ledger knows.
+        listed: sources that were listed as a whole; a listing enters every document of its folder.
     """
     unknown = [one for one in found if one.unknown]
     told = [one for one in unknown if one.foreign or one.source in listed]

@@ -1,4 +1,4 @@
-"""What a sweep sends to put right what differs, and what becomes of it."""
+"""The repairs of a sweep: the changes that it sends, and their outcomes."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ class Repairs:
     """The repairs of one sweep.
 
     batch_size: documents that are sent before the end of earlier ones is awaited; at most two such
-        batches are on their way. 0: all are sent, and nobody waits.
+        batches are on their way. 0: all are sent, and the sweep does not wait.
     give_up_s: without any of them ending for so long, no more are sent.
     """
 
@@ -56,13 +56,13 @@ class Repairs:
     """Sent, and neither settled nor failed yet."""
     failed: set[str] = field(default_factory=set)
     hopeless: dict[str, Difference] = field(default_factory=dict)
-    """There is nothing that could be sent again, or would be taken."""
+    """No change of them can be sent again, or would be accepted."""
     unsent: int = 0
-    """Documents that were left, for none of those that were sent has ended for long."""
+    """Documents that were left, because no sent one had ended for long."""
     _batch: Batch | None = None
 
     async def __call__(self, found: Sequence[Difference]) -> None:
-        """Put right what can be. Raises BusUnavailable, StoreUnavailable: repeating is safe."""
+        """Send the repairs. Raises BusUnavailable, StoreUnavailable: repeating is safe."""
         todo = [one for one in found if one.repairable or one.unknown]
         size = self.batch_size or max(1, len(todo))
         for start in range(0, len(todo), size):
@@ -83,7 +83,7 @@ class Repairs:
                     self.sent[one.doc_key] = self.open[one.doc_key] = revision
 
     async def _repair(self, one: Difference) -> int | None:
-        """The revision that will put the document right; None: none is needed, or can be."""
+        """The revision that will put the document right; None: none is needed, or possible."""
         if one.foreign:
             await self.store.delete(one.extra)
             return None
@@ -107,11 +107,11 @@ class Repairs:
         failed = Failed(sequence, ENRICH, reason)
         noted = fail(record, failed, source=one.source, path=one.path)
         if noted and noted != record:
-            with contextlib.suppress(LedgerConflict):  # something newer is known of it
+            with contextlib.suppress(LedgerConflict):  # a newer revision of it is known
                 await self.ledger.update(one.doc_key, noted, expect=entry.at if entry else 0)
 
     async def forget(self, doc_keys: Iterable[str]) -> None:
-        """End documents of which only a ledger record is left, and that cannot be read.
+        """End documents of which only an unreadable ledger record is left.
 
         They have neither a change nor rows, so nothing would ever replace it.
         """
@@ -123,7 +123,7 @@ class Repairs:
                 log.warning("ledger_record_replaced", doc_key=doc_key)
 
     async def _is_outdated(self, one: Difference, version: int | None) -> bool:
-        """Its publisher has numbered the change below what the ledger knows: it is not taken.
+        """Whether the publisher's number of the change is below the ledger's, so it is refused.
 
         Possible only after a loss of DOCS; its publisher has to send it under a higher number.
         """
@@ -133,8 +133,8 @@ class Repairs:
     async def _deleted_what_never_was(self, one: Difference) -> bool:
         """Delete the extra rows that `clean` does not see; whether those were all.
 
-        They are born after the newest revision. Whoever writes rows has the ledger know their
-        revision first, and it never goes back: so nobody of ours wrote them or will want them.
+        They are born after the newest revision. An indexer writes rows only after the ledger knows
+        their revision, and that never goes back: so no indexer wrote them or will need them.
         """
         entry = await self.ledger.get(one.doc_key)
         if entry is None:
@@ -145,7 +145,7 @@ class Repairs:
         return never == one.extra
 
     async def _remove(self, one: Difference) -> int | None:
-        """Submit the deletion of a document that nobody knows, unless it is known by now."""
+        """Submit the deletion of an unknown document, unless it is known by now."""
         now = self.now()
         if self._batch is None:
             batch_id = new_batch_id(now, secrets.token_bytes(4))

@@ -1,9 +1,9 @@
-"""The sweep (P6): DOCS, ledger and store compared by digests; what differs is put right.
+"""The sweep (P6): compares DOCS, ledger and store by digests, and repairs the differences.
 
 Every repair is a re-submission of the document's newest change (`shared.repair`), so vectors come
-from the cache and nothing is encoded; rows of documents that nobody knows go by a deletion that
-takes the ordinary road. Changes go on meanwhile: only what two looks have seen is a difference, and
-a needless re-submission does no harm.
+from the cache and nothing is encoded; rows of unknown documents go by an ordinary deletion. Changes
+go on meanwhile: only a fault that two looks have seen is a difference, and a needless re-submission
+does no harm.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ from shared.ports import ChangeLog, Ledger, Now, VectorStore
 log = structlog.get_logger()
 
 ROWS_AT_ONCE: Final = 20_000
-"""Rows of the store whose ids are in memory while buckets are looked at closely."""
+"""Rows of the store whose ids are in memory during the close look at buckets."""
 RECORDS_AT_ONCE: Final = 512
 BATCH: Final = 100
 SECOND_LOOK_S: Final = 0.5
 STUCK_S: Final = 300.0
 PASSING_S: Final = 10.0
 CARRIED: Final = 64
-"""Parts that are looked at one by one, to know what is stuck beside them; more are a queue."""
+"""Parts that are read one by one, to tell stuck ones from carried ones; more are a queue."""
 
 
 class Road(Protocol):
-    """What the bus says of changes on their way. Raises BusUnavailable."""
+    """The bus's view of changes on their way. Raises BusUnavailable."""
 
     async def taken(self) -> int:
         """DOCS sequence up to which the enricher is done with every message."""
         ...
 
     async def passed(self, within_s: float) -> bool:
-        """Whether all that was between enricher and ledger at the call is done in that time."""
+        """Whether all parts between enricher and ledger at the call are done in that time."""
         ...
 
     async def carried(self, most: int) -> Set[tuple[str, int]] | None:
@@ -80,12 +80,12 @@ class Sweep:
     """Sources that have been listed as a whole, so that a document of them is known or gone."""
     limits: SweepLimits = SweepLimits()
     expect: Callable[[int], None] = lambda _: None
-    """Told how many documents are about to be put right; less those of them that were not sent."""
+    """Called with the number of documents about to be repaired; less those that were not sent."""
 
     async def __call__(
         self, *, dry_run: bool = False, force: bool = False, batch_size: int = BATCH
     ) -> Swept:
-        """Compare, and put right what differs.
+        """Compare, and repair the differences.
 
         Args:
             dry_run: change nothing.
@@ -93,7 +93,7 @@ class Sweep:
             batch_size: as in `Repairs`.
 
         Raises:
-            BusUnavailable, StoreUnavailable: start again; whatever was sent is harmless.
+            BusUnavailable, StoreUnavailable: start again; the sent changes are harmless.
         """
         started = self.now()
         census = await self._census()
@@ -149,7 +149,7 @@ class Sweep:
     async def _confirmed(
         self, census: Census, buckets: Sequence[str], rows: Mapping[str, int]
     ) -> list[Difference]:
-        """What two looks agree upon."""
+        """The differences that two looks agree upon."""
         first = await self._look(census, buckets, rows)
         if not first:
             return []
@@ -157,7 +157,7 @@ class Sweep:
         if slow and not await self.road.passed(self.limits.passing_s):
             carried = await self.road.carried(CARRIED)
             if carried is None:
-                census.stuck_before = -math.inf  # what waits in a long queue is not stuck
+                census.stuck_before = -math.inf  # parts in a long queue are not stuck
             else:
                 census.carried = carried
         await asyncio.sleep(self.limits.second_look_s)

@@ -1,4 +1,4 @@
-"""What a sweep has found and done, as numbers. Pure."""
+"""The outcome of a sweep, as numbers. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Final
 from services.validator.sweep.differences import Difference
 
 SAMPLES: Final = 20
-"""Paths that are told of each kind."""
+"""Paths of each kind that a note names."""
 KINDS: Final = ("missing", "extra", "damaged", "lost", "stuck", "unknown", "beyond_repair", "held")
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep has found and done."""
+    """The outcome of a sweep."""
 
     documents: int
     """That DOCS or the ledger know."""
@@ -22,9 +22,9 @@ class Swept:
     missing: int = 0
     """Rows that were promised and not there."""
     extra: int = 0
-    """Rows that nobody lists, of documents that are known."""
+    """Rows outside the ledger, of known documents."""
     damaged: int = 0
-    """Rows that did not hold what was written, or were there twice."""
+    """Rows that were damaged, or there twice."""
     lost: int = 0
     """Documents whose newest change the ledger did not know."""
     stuck: int = 0
@@ -32,10 +32,10 @@ class Swept:
     unknown: int = 0
     """Documents that had rows and that neither DOCS nor the ledger knew, the held ones too."""
     beyond_repair: int = 0
-    """Documents with missing or damaged rows whose content nobody has, or that a person has; and
-    those whose newest change is numbered below what was taken."""
+    """Documents with missing or damaged rows whose content is lost, or that wait for a person; and
+    those whose newest change has a number below the accepted one."""
     held: int = 0
-    """Unknown documents whose rows stay until a person says so."""
+    """Unknown documents whose rows wait for a person's decision."""
     resubmitted: Mapping[str, int] = field(default_factory=dict)
     """doc_key to the revision that repairs it, or takes it out."""
     processed: int = 0
@@ -43,7 +43,7 @@ class Swept:
     failed: int = 0
     """Of those: given up."""
     unsent: int = 0
-    """Documents that were left for another sweep, for none of those that were sent has ended."""
+    """Documents that were left for another sweep, because no sent one had ended."""
     samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Some paths of each kind."""
     took_s: float = 0.0
@@ -51,12 +51,12 @@ class Swept:
 
     @property
     def clean(self) -> bool:
-        """Nothing differed."""
+        """No side differed."""
         return not any(getattr(self, kind) for kind in KINDS)
 
     @property
     def needs_you(self) -> bool:
-        """Something differs that the sweep does not put right."""
+        """A difference is left that the sweep does not repair."""
         return bool(self.beyond_repair or self.held or self.failed)
 
 

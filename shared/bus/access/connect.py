@@ -1,4 +1,4 @@
-"""How a process connects to NATS: who it is, what it trusts, and where answers come to.
+"""The connection of a process to NATS: its identity, its trust, and its inbox.
 
 Every connection is made of `arguments`, or of `broker_arguments` for FastStream.
 """
@@ -24,10 +24,10 @@ SEED: Final = re.compile(r"\bSU[A-Z2-7]{56}\b")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How one process proves who it is.
+    """The credentials of one process.
 
-    identity: names the inbox; with a key, what the server lets it do.
-    seed: of the nkey; None: whatever the address says.
+    identity: names the inbox; with a key, the server's permissions.
+    seed: of the nkey; None: the credentials in the address, if any.
     tls: None: the address and the server decide, with the certificates of the system.
     """
 
@@ -37,18 +37,18 @@ class Access:
 
     @property
     def provisions(self) -> bool:
-        """Whether it may make streams. A key says who; without one nobody is kept from it."""
+        """Whether it may make streams: by its key; without keys, every process may."""
         return self.seed is None or self.identity == ADMIN
 
 
 def access_of(bus: Bus, role: str) -> Access:
-    """What the settings say; the bundled server knows neither keys nor TLS.
+    """The access that the settings give; the bundled server knows neither keys nor TLS.
 
     Args:
         role: identity of the process, unless its key file is named after another.
 
     Raises:
-        ConfigurationError: a file is not there, or not what it should be.
+        ConfigurationError: a file is missing, or has other content than it should.
     """
     if bus.url is None:
         return Access(role)
@@ -67,7 +67,7 @@ def identity_of(key_file: Path | None, role: str) -> str:
 
 
 def arguments(access: Access) -> dict[str, Any]:
-    """What `nats.connect` is told besides the address."""
+    """The arguments of `nats.connect` besides the address."""
     told: dict[str, Any] = {"inbox_prefix": inbox_of(access.identity).encode()}
     if access.seed is not None:
         told["nkeys_seed_str"] = access.seed
@@ -89,7 +89,7 @@ def broker_arguments(access: Access) -> dict[str, Any]:
 
 
 async def connect(url: str, access: Access, **options: Any) -> Client:
-    """A client of its own, for what is done in one go.
+    """A client of its own, for single jobs.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: as `nats.connect` does.
@@ -104,7 +104,7 @@ async def connect(url: str, access: Access, **options: Any) -> Client:
 async def checked(client: Client, access: Access) -> None:
     """Close a connection that is not encrypted although the settings want that.
 
-    The client encrypts when the server asks for it, so whoever is in between could say it does not.
+    The client encrypts when the server asks for it, which an attacker in between could hide.
 
     Raises ConfigurationError.
     """
@@ -112,21 +112,21 @@ async def checked(client: Client, access: Access) -> None:
         await client.close()
         raise ConfigurationError(
             "the NATS server does not encrypt, and bus.tls_ca is set: "
-            "turn TLS on there (nats.conf has the lines), or take bus.tls_ca away"
+            "turn TLS on there (nats.conf has the lines), or remove bus.tls_ca"
         )
 
 
 def is_plain(client: Client, access: Access) -> bool:
-    """Whether what goes over the connection can be read, and should not be."""
+    """Whether the connection is not encrypted, against the settings."""
     return access.tls is not None and not client._server_info.get("tls_required")
 
 
 def refusal(error: Exception) -> str:
     """Why trying again cannot help, as what follows "the NATS server"; empty where it may. Pure."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "has a certificate that is not trusted here: look at bus.tls_ca"
+        return "has a certificate that this process does not trust: look at bus.tls_ca"
     if isinstance(error, ssl.SSLError):
-        return f"does not speak TLS as we do ({error.reason}): look at bus.tls_cert"
+        return f"does not speak TLS as instep does ({error.reason}): look at bus.tls_cert"
     if "authorization violation" in str(error).lower():
         return "refuses the key or password: look at bus.nkey and bus.url"
     return ""
@@ -157,7 +157,7 @@ def _checked_seed(where: str, text: str) -> str:
             return found[0]
     except (nkeys.NkeysError, ValueError):
         pass
-    raise ConfigurationError(f"{where}: no seed of an nkey, as `instep keys` writes it")
+    raise ConfigurationError(f"{where}: not the seed of an nkey, as `instep keys` writes it")
 
 
 def _tls(bus: Bus) -> ssl.SSLContext | None:

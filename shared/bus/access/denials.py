@@ -1,7 +1,7 @@
-"""What the server does not let us do.
+"""Denials of permission by the server.
 
-It says so beside the answers; a request that was denied would only time out, again and again.
-Here whoever waits for the answer learns it at once, and so does a listener.
+The server reports them beside the answers; a denied request would only time out, again and again.
+This module passes a denial at once to the waiting caller and to a listener.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def denied(error: Exception) -> tuple[str, str] | None:
 
 
 def denial(verb: str, subject: str) -> ConfigurationError:
-    """What is said of it. Pure."""
+    """Its message. Pure."""
     what = "publish to" if verb == "publish" else "subscribe to"
     return ConfigurationError(
         f"the key of this process may not {what} {subject}: give it the key of its own service "
@@ -48,7 +48,7 @@ def denial(verb: str, subject: str) -> ConfigurationError:
 
 
 class Denials:
-    """What one client waits for, by subject."""
+    """The waiting calls of one client, by subject."""
 
     def __init__(self, client: Client) -> None:
         self._request = client.request
@@ -58,13 +58,13 @@ class Denials:
         self._spared: dict[str, Spared] = {}
 
     def listen(self, told: Told) -> None:
-        """Have denials told to somebody else than the log."""
+        """Pass denials to a listener instead of the log."""
         self._told = told
 
     def spare(self, prefix: str, told: Spared) -> None:
-        """Have denials of subjects that begin so told to `told` and to nobody else.
+        """Pass denials of subjects that begin so to `told` only.
 
-        For what the process can do without, and waits for no answer to.
+        For requests that the process can do without, and sends without waiting.
         """
         self._spared[prefix.lower()] = told
 
@@ -93,7 +93,7 @@ class Denials:
             return await self._request(subject, *args, **options)
 
     def on_error(self, error: Exception) -> bool:
-        """Pass on what the server denied; False: the error is about something else."""
+        """Pass on a denial; False: the error is another one."""
         found = denied(error)
         if found is None:
             return False
@@ -109,7 +109,7 @@ class Denials:
             whys = [(scope, denial(verb, asked)) for scope, asked in waiting.items()]
             self._end(whys)
             self._told(whys[0][1])
-        elif subject.startswith(INBOXES):  # who asked for an answer there has to be allowed it
+        elif subject.startswith(INBOXES):  # a caller that waits there needs the permission
             log.warning("answer_denied", subject=subject)
         else:
             self._told(denial(verb, subject))
@@ -127,7 +127,7 @@ _WATCHED: "WeakKeyDictionary[Client, Denials]" = WeakKeyDictionary()
 
 
 def watch(client: Client) -> Denials:
-    """Have the client's requests learn of denials; other errors go where they went before."""
+    """Pass denials to the client's requests; other errors go where they went before."""
     denials, before = Denials(client), client._error_cb
     _WATCHED[client] = denials
     client.request = denials.request  # type: ignore[method-assign]

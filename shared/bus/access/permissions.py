@@ -1,7 +1,7 @@
-"""The subjects that a key may use: what an identity needs, as nats-server wants to be told. Pure.
+"""The subjects that the key of an identity may use, in nats-server's terms. Pure.
 
-JetStream is asked by subjects, too. Two things the server cannot tell apart: whoever may write to a
-bucket may empty it, and whoever may list a stream may read all of it.
+Requests to JetStream have subjects, too. The server cannot tell two pairs apart: a key that may
+write to a bucket may empty it, and a key that may list a stream may read all of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,14 +28,14 @@ CLI: Final = "cli"
 """A command that opens a bus without keys; no key is made for it."""
 PUBLISHER: Final = "publisher"
 IDENTITIES: Final = (ADMIN, *NAMES, PUBLISHER)
-"""Whom keys are made for. Further publishers, `publisher-<source>`, may be added."""
+"""The identities that get keys. Further publishers, `publisher-<source>`, may be added."""
 SIDE: Final = frozenset({"DLQ", f"KV_{TROUBLES.name}"})
-"""Where what goes wrong in a stage is written."""
+"""The buckets and streams for the failures of a stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Subjects, as nats-server wants them: what is not allowed is denied."""
+    """Subjects in nats-server's terms: it denies all others."""
 
     publish: tuple[str, ...]
     not_publish: tuple[str, ...]
@@ -44,7 +44,7 @@ class Permissions:
 
 
 def inbox_of(identity: str) -> str:
-    """Prefix of the subjects that answers to this identity come to; nobody else reads them."""
+    """Prefix of the subjects of answers to this identity; no other identity reads them."""
     return f"_INBOX_{identity}"
 
 
@@ -76,11 +76,11 @@ def permissions(
     publishers: Iterable[str] = (PUBLISHER,),
     services: Sequence[Service] = SERVICES,
 ) -> Permissions:
-    """What the key of an identity may do.
+    """The permissions of an identity's key.
 
     Args:
         identity: of a service of the table, `admin`, `publisher` or `publisher-<source>`.
-        generations: ids of those that it works on; none other's ledger is open to it.
+        generations: ids of those that it works on; it cannot open other ledgers.
         publishers: identities that the producer answers.
 
     Raises:

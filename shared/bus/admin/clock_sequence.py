@@ -1,4 +1,4 @@
-"""Numbers that must never come back begin at the clock, in microseconds, and rise by one."""
+"""Sequences that never come back: they begin at the clock, in microseconds, and rise by one."""
 
 import time
 from typing import Final
@@ -15,7 +15,7 @@ def clock() -> int:
 
 
 def above(given: int, now: int, *, skew_s: float = 0.0) -> int:
-    """Where a stream begins: at the clock, and above what was given.
+    """The first sequence of a stream: at the clock, and above all given ones.
 
     Args:
         given: the highest number that is known to have been given.
@@ -23,7 +23,7 @@ def above(given: int, now: int, *, skew_s: float = 0.0) -> int:
         skew_s: how far it may be behind.
 
     Raises:
-        ConfigurationError: it is further behind: numbers may have been given that nobody knows.
+        ConfigurationError: it is further behind: unknown numbers may have been given.
     """
     behind_s = (given - now) / 1e6
     if behind_s > skew_s:

@@ -1,6 +1,6 @@
-"""What JetStream is told of the streams, buckets and consumers of `shared.domain.topology`.
+"""JetStream configurations of the streams, buckets and consumers of `shared.domain.topology`.
 
-Pure; `shared.bus.admin.provision` compares these with what is there.
+Pure; `shared.bus.admin.provision` compares these with the server's.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ Config = dict[str, Any]
 NS: Final = 10**9
 SAFETY_FACTOR: Final = 40
 """The server's own limit of deliveries, far above ours: it stops silently, and it also counts
-deliveries that nobody opened."""
+deliveries that no handler opened."""
 BODIES_BYTES: Final = 6 * GB
 KV_DUPLICATES_S: Final = 120
 
 
 def stream_config(stream: Stream) -> Config:
-    """What JetStream is told about a stream."""
+    """The configuration of a stream."""
     return {
         "name": stream.name,
         "subjects": list(stream.subjects),
@@ -80,7 +80,7 @@ def object_store_config(name: str) -> Config:
 
 
 def consumer_config(stage: Stage[Any]) -> Config:
-    """What JetStream is told about a stage. No `backoff`: it would replace `ack_wait`."""
+    """The configuration of a stage's consumer. No `backoff`: it would replace `ack_wait`."""
     one = len(stage.subjects) == 1
     filters = {"filter_subject": stage.subjects[0]} if one else {}
     return {
@@ -96,7 +96,7 @@ def consumer_config(stage: Stage[Any]) -> Config:
 
 
 def difference(have: Mapping[str, Any], want: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Fields of `want` that `have` has otherwise; the server leaves out what is zero or false."""
+    """Fields of `want` that differ in `have`; the server leaves out zero and false."""
     return {
         name: (have.get(name), value)
         for name, value in want.items()

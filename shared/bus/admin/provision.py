@@ -1,4 +1,4 @@
-"""Make JetStream look like `shared.domain.topology` says. Nothing else creates anything there.
+"""The provisioning of JetStream by `shared.domain.topology`; only this module creates streams.
 
 Every start compares. Changes start from the server's own configuration, as raw JSON: fields that
 this version does not know, or that an operator set (replicas, placement), stay as they are.
@@ -38,7 +38,7 @@ NO_STORAGE: Final = (10047, 10028)
 STREAM_EXISTS: Final = 10058
 OTHERS_S: Final = 1.0
 OTHERS_TRIES: Final = 10
-"""How often, and how many times, a process with a wrong clock looks for what others make."""
+"""How often, and how many times, a process with a wrong clock looks for others' streams."""
 RELOAD_S: Final = 0.1
 RELOAD_TRIES: Final = 10
 """A server that takes in a configuration with accounts has no JetStream for a moment."""
@@ -59,10 +59,10 @@ async def provision(
         replicas: copies of every stream, in a cluster; 1: as many as there are.
 
     Returns:
-        What was done, one line each; nothing the second time.
+        The changes, one line each; none the second time.
 
     Raises:
-        ConfigurationError: something exists that cannot be changed into what is needed.
+        ConfigurationError: an existing stream or consumer cannot be changed as needed.
         BusUnavailable: the server does not answer.
     """
     done: list[str] = []
@@ -76,11 +76,11 @@ async def provision(
 
 
 async def compare(js: JetStreamContext, *, identity: str, generation: str) -> None:
-    """Look at what one identity uses, and change nothing; a difference is logged.
+    """Check the streams that one identity uses, without changes; logs differences.
 
     Raises:
-        NotProvisioned: something is missing.
-        ConfigurationError: something is of another kind.
+        NotProvisioned: a stream, bucket or consumer is missing.
+        ConfigurationError: one is of another kind.
         BusUnavailable: the server does not answer.
     """
     used = streams_of(identity, generation)
@@ -139,10 +139,10 @@ class _MadeMeanwhile(ConfigurationError):
 async def ensure_stream(
     js: JetStreamContext, want: Config, *, beside: Collection[str] = ()
 ) -> list[str]:
-    """Create or correct one stream; what was done. Raises as `provision` does.
+    """Create or correct one stream; returns the changes. Raises as `provision` does.
 
     Args:
-        beside: streams that a new one by the clock begins above, so far as they exist.
+        beside: streams that a new one by the clock begins above, if they exist.
     """
     name = want["name"]
     have = await ask(js, f"STREAM.INFO.{name}", None)
@@ -164,13 +164,13 @@ async def ensure_stream(
 
 
 async def _beginning(js: JetStreamContext, want: Config, beside: Collection[str]) -> Config:
-    """The stream, beginning above what was given.
+    """The stream, beginning above all given sequences.
 
-    A machine whose clock is behind cannot tell where; one that started with it may.
+    A machine whose clock is behind cannot tell where; another one of the same start may.
 
     Raises:
         _MadeMeanwhile: by another process.
-        ConfigurationError: the clock is behind, and nobody else made the stream.
+        ConfigurationError: the clock is behind, and no other process made the stream.
     """
     if "first_seq" not in want:
         return want
@@ -195,7 +195,7 @@ async def _given(js: JetStreamContext, names: Collection[str]) -> int:
 
 
 async def ensure_consumer(js: JetStreamContext, stage: Stage[Any]) -> list[str]:
-    """Create or correct the durable of one stage; what was done. Raises as `provision` does."""
+    """Create or correct the durable of one stage; the changes. Raises as `provision` does."""
     name, stream, want = stage.name, stage.stream, consumer_config(stage)
     have = await ask(js, f"CONSUMER.INFO.{stream}.{name}", None)
     config = dict(have["config"]) if have else {}
@@ -225,7 +225,7 @@ def _shown(changes: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 async def ask(js: JetStreamContext, api: str, request: Config | None) -> Config | None:
-    """One request to JetStream's API; None: what was asked about does not exist."""
+    """One request to JetStream's API; None: its object does not exist."""
     payload = b"" if request is None else json.dumps(request).encode()
     answer: Config = json.loads(await _answered(js, api, payload))
     refusal = answer.get("error")

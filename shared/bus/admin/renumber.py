@@ -1,13 +1,13 @@
-"""Sequences that were handed out once never come back, also after a restoration.
+"""The renumbering of streams: no sequence comes back, even after a restoration.
 
-Revisions are sequences of DOCS, and others remember them: receipts, events, the ledger, rows. A
+Revisions are sequences of DOCS, and they are kept elsewhere: receipts, events, the ledger, rows. A
 server that starts from an older copy of its files would count on from there and give the same
 numbers to other changes. Sequences begin at the clock in microseconds and rise by one for each
 message, so the clock is always ahead of every number that was ever given.
 
-An empty stream can be told to go on at a number. DOCS is not empty: its messages are copied into a
-stream beside it and back into one that is made anew. Every step may be the last one of a process;
-the next start goes on where it stopped.
+The server can let an empty stream go on at a number. DOCS is not empty: its messages are copied
+into a stream beside it and back into one that is made anew. Every step may be the last one of a
+process; the next start goes on where it stopped.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ CONFIG: Final = "instep.docs"
 
 _LOOK_S: Final = 0.02
 _PATIENCE_S: Final = 60.0
-"""How long a copy may bring nothing new."""
+"""How long a copy may make no progress."""
 
 
 async def keep_rising(url: str, *, restored: bool) -> int:
-    """What a start does, before anybody else uses the server.
+    """Renumber at the start, before any other use of the server.
 
     Args:
         url: of the server.
@@ -69,9 +69,9 @@ async def keep_rising(url: str, *, restored: bool) -> int:
 async def raise_intake(js: JetStreamContext) -> None:
     """Let an empty INTAKE go on at the clock.
 
-    A submission is told from an older one by its number, so numbers that come back would make
-    submissions stale that are not. A power loss can take the count of an empty stream away. What
-    still waits in INTAKE keeps its number: it may have been accepted already.
+    Its number tells a submission from an older one, so numbers that come back would make new
+    submissions stale. A power loss can take the count of an empty stream away. Submissions that
+    still wait keep their numbers: they may have been accepted already.
 
     Raises BusUnavailable.
     """
@@ -84,7 +84,7 @@ async def renumber_docs(js: JetStreamContext) -> int:
     """Give every document's newest change a new sequence, above every one ever given.
 
     Its durable consumers are gone then and have to be provisioned: every document passes through
-    the pipeline again, as a revision that changes nothing and encodes nothing.
+    the pipeline again, as a revision without changes and encodings.
 
     Returns:
         How many documents; 0 when there is no such stream.
@@ -148,7 +148,7 @@ async def _found(js: JetStreamContext, name: str) -> Config:
 
 
 async def _until_holds(js: JetStreamContext, name: str, count: int) -> None:
-    """Raises BusUnavailable when nothing comes any more."""
+    """Raises BusUnavailable when no more messages come."""
     held, since = -1, time.monotonic()
     while held < count:
         found = await ask(js, f"STREAM.INFO.{name}", None)
@@ -161,4 +161,4 @@ async def _until_holds(js: JetStreamContext, name: str, count: int) -> None:
 
 
 async def _say_nothing(_: Exception) -> None:
-    """What goes wrong comes out of the calls."""
+    """Silences the client's log; its calls raise the errors."""

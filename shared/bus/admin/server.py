@@ -1,4 +1,4 @@
-"""The configuration of a NATS server of one's own, as `instep keys` writes it. Pure."""
+"""The configuration of an operator's NATS server, as `instep keys` writes it. Pure."""
 
 import json
 import re
@@ -28,19 +28,19 @@ DEFAULT_ACCOUNT: Final = "$G"
 """Of users that are in no account, as those of older versions were."""
 BEFORE: Final = "# streams before:"
 MARK: Final = "instep.streams.before"
-"""The admin may not publish to this subject with the account of an older version at its end: a
-server tells its clients nothing of its configuration but their permissions."""
+"""The admin may not publish to this subject with the account of an older version at its end: of its
+configuration, a server shows its clients only their permissions."""
 ENCRYPTION: Final = "# Encryption:"
 
 
 def accounts(
     public: Mapping[str, str], generations: Sequence[str], *, before: str | None = None
 ) -> str:
-    """Who may connect, and do what: `auth.conf`.
+    """The accounts and permissions: `auth.conf`.
 
-    The services share one account. The server publishes its answers to whatever subject a client
-    names for them, and checks no permission for that, so each publisher has an account of its own:
-    answers to it stay there.
+    The services share one account. The server publishes its answers to any subject that a client
+    names, without checking permissions, so each publisher has an account of its own: answers to it
+    stay there.
 
     Args:
         public: public nkeys by identity.
@@ -58,7 +58,7 @@ def accounts(
     services = [_user(name, public[name], allowed) for name, allowed in may.items()]
     return "\n".join(
         [
-            "# Written by `instep keys`: who may do what. Only public keys: no secret is here.",
+            "# Written by `instep keys`: accounts and permissions. Only public keys, no secrets.",
             f"{GENERATIONS} {' '.join(generations)}",
             *([f"{BEFORE} {before}"] if before else []),
             "accounts {",
@@ -91,7 +91,7 @@ def publishers_of(auth: str) -> frozenset[str]:
 
 
 def how_to_move(before: str) -> str:
-    """What an operator does with the streams of an older version. Pure."""
+    """The steps to keep the streams of an older version. Pure."""
     return (
         f"stop the server, rename the folder jetstream/{before} below its store_dir to "
         f"jetstream/{ACCOUNT}, and start it again (a cluster needs a backup instead: see Security "
@@ -107,7 +107,7 @@ def generations_of(auth: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is.
+    """The place of a server.
 
     folder: where its configuration lies, as it sees it; `store`: where it keeps its data.
     listen: address and port for clients; `http`: for monitoring.
@@ -134,7 +134,7 @@ def cluster(place: Place, hosts: Sequence[str], password: str, before: str = "")
 
     Args:
         hosts: their names, for each other.
-        password: what they show each other; who knew it could read and write everything.
+        password: for each other; it allows reading and writing everything.
         before: as for `server`.
     """
     routes = "\n".join(f"    {json.dumps(_route(host, password))}" for host in hosts)
@@ -159,11 +159,11 @@ def _route(host: str, password: str) -> str:
 def _server(place: Place, itself: str) -> str:
     quoted = json.dumps
     return f"""# Written by `instep keys`, and again by its next run.
-# What you write at its end, below the word Encryption, stays.
-# For other settings of your own take another file, and have it include {AUTH_FILE}.
+# Your lines at its end, below the word Encryption, stay. For other settings of your own take
+# another file, and have it include {AUTH_FILE}.
 {itself}
 listen: {quoted(place.listen)}
-http: {quoted(place.http)} # monitoring, for everybody who reaches it: keep it inside your network
+http: {quoted(place.http)} # monitoring, open to every client: keep it inside your network
 max_payload: {MAX_MESSAGE_BYTES}
 jetstream {{
   store_dir: {quoted(place.store)}
@@ -178,10 +178,10 @@ include {quoted("./" + AUTH_FILE)}
 
 
 def _encryption(place: Place, before: str) -> str:
-    """The end of the file: as the operator has it, if anything of it is in force."""
+    """The end of the file: the operator's lines, if any is in force."""
     kept = before.partition(ENCRYPTION)[2].partition("\n")[2]
     if any(line.strip() and not line.lstrip().startswith("#") for line in kept.splitlines()):
-        return f"{ENCRYPTION} what is below stays at the next run of `instep keys`.\n{kept}"
+        return f"{ENCRYPTION} the lines below stay at the next run of `instep keys`.\n{kept}"
     quoted = json.dumps
     return f"""{ENCRYPTION} put a certificate and its key here and uncomment three lines; they stay.
 #tls {{ cert_file: {quoted(place.folder + "/server.pem")}
@@ -191,7 +191,7 @@ def _encryption(place: Place, before: str) -> str:
 
 
 def _exports(publisher: str) -> list[str]:
-    """What the services' account lets one publisher's account use."""
+    """The subjects that the services' account exports to one publisher's account."""
     only = f"accounts: [{json.dumps(publisher)}]"
     return [
         f"      {{ {kind}: {json.dumps(subject)}, {only} }}"

@@ -1,6 +1,6 @@
-"""The dead letters: move a message there, list, dismiss, and record what the server gave up itself.
+"""The dead letters: move messages there, list, dismiss, and record those that the server gave up.
 
-Nothing here sends a part again: a document is repaired by submitting its newest change anew.
+No function here sends a part again: only a new submission of a document's newest change repairs it.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) ->
         BusUnavailable: it is not in the dead letters and still unacknowledged: it comes back.
     """
     seen = message.metadata
-    if seen.stream != DEAD_LETTERS:  # what buries the buried would go round for ever
+    if seen.stream != DEAD_LETTERS:  # a dead letter of a dead letter would go round for ever
         letter = outgoing(
             Origin(seen.stream, seen.consumer, seen.sequence.stream, stored_us(message.reply)),
             subject=message.subject,
@@ -54,7 +54,7 @@ async def bury(js: JetStreamContext, message: Msg, *, code: str, reason: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which message a dead letter is of, and who could not handle it.
+    """The message of a dead letter, and the consumer that could not handle it.
 
     stored_us: when the stream stored it (`reading.stored_us`): a stream that was made anew gives
         the sequence again, and the letter must not be taken for the earlier one.
@@ -124,7 +124,7 @@ async def letters(
 
 
 async def drop(js: JetStreamContext, id: int) -> bool:
-    """Forget a dead letter; False: there is none with this id. Raises BusUnavailable."""
+    """Delete a dead letter; False: there is none with this id. Raises BusUnavailable."""
     try:
         return bool(await js.delete_msg(DEAD_LETTERS, id))
     except APIError as error:
@@ -161,7 +161,7 @@ def recorder(on_dead: OnDead) -> Callable[[DeadLetter, Delivery], Awaitable[Sequ
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """The server's word that it delivers a message no more."""
+    """The server's advisory that it delivers a message no more."""
 
     stream: str
     consumer: str
@@ -229,7 +229,7 @@ def _moment(text: str) -> datetime:
 
 
 async def _is_work_queue(js: JetStreamContext, stream: str) -> bool:
-    """Only there is the message nobody else's: DOCS and RESULTS have other readers."""
+    """Only such a stream has one reader: DOCS and RESULTS have others."""
     try:
         return (await js.stream_info(stream)).config.retention == "workqueue"
     except (NatsError, APIError, TimeoutError) as error:
@@ -265,7 +265,7 @@ def _number(headers: Mapping[str, str], name: str) -> int:
 
 
 def _told_of(headers: Mapping[str, str], field: str, data: bytes) -> object:
-    """What the letter says about its document or batch: in a header, or in the event itself."""
+    """The document or batch of a letter, from a header or from the event itself."""
     try:
         if told := headers.get(f"Dlq-{field}"):
             return json.loads(told)
@@ -282,7 +282,7 @@ def _batch(told: object) -> Batch | None:
 
 
 def _document(told: object) -> Document | None:
-    """Which document a dead event was about."""
+    """The document of a dead event."""
     try:
         return Document.model_validate(told)
     except ValidationError:
@@ -292,7 +292,7 @@ def _document(told: object) -> Document | None:
 def _changed(
     headers: Mapping[str, str], data: bytes, sequence: int, at: datetime
 ) -> Document | None:
-    """Whose change it was, with the sequence as its revision; None: no document has the subject.
+    """The document of the change, the sequence being its revision; None: the subject is of none.
 
     The subject decides, for the bytes may claim to be of any document; without a path that fits,
     the path is empty.

@@ -1,4 +1,4 @@
-"""From the bytes of a message to the event of its stage. Pure."""
+"""The decoding of a message's bytes into the event of its stage. Pure."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The outcome of a delivery: from what its handler raised to what JetStream is told. Pure.
+"""The outcome of a delivery: from its handler's error to the answer to JetStream. Pure.
 
 `judge` adds the delivery to the notes about its message, and `settle` decides.
 """
@@ -23,10 +23,10 @@ GROWTH: Final = 4.0
 LONGEST_RETRY_S: Final = 60.0
 FIRST_POLL_S: Final = 0.1
 FEWEST_POLLS: Final = 3
-"""However short the patience is."""
+"""The least, however short the patience is."""
 FEWEST_ATTEMPTS: Final = 3
 PATIENCE_S: Final = 900.0
-"""How long a busy device or a store that is away may last before its messages are dead letters."""
+"""How long a device may be busy or a store away before their messages are dead letters."""
 LONGEST_GAP_S: Final = 2 * LONGEST_RETRY_S
 """Most that a failure adds to the time of failing: a clock that jumps must not end the patience."""
 MAX_REASON_CHARS: Final = 200
@@ -34,7 +34,7 @@ MAX_REASON_CHARS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Done: what follows from the event is stored."""
+    """Done: the events that follow are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +54,20 @@ class Bury:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What was tried so far, the delivery that has just ended included."""
+    """The tries so far, including the delivery that has just ended."""
 
     polls: int = 0
     """Deliveries that found rows not searchable yet."""
     polled_s: float = 0.0
-    """What they took, with the pauses between them."""
+    """Their time, with the pauses between them."""
     failures: int = 0
-    """Deliveries whose handler raised; polls are none."""
+    """Deliveries whose handler raised; polls do not count."""
     failing_s: float = 0.0
     """Since the first of the failures."""
 
 
 def poison(killed: int) -> Bury | None:
-    """Whether a message is buried unopened: it ended the processes that opened it.
+    """Whether a message is buried unopened: the processes that opened it died.
 
     Args:
         killed: how often it was opened without an outcome.
@@ -83,10 +83,10 @@ def settle(
     """Decide what follows a delivery.
 
     Args:
-        error: what the handler raised; None: it returned, and its events are stored.
+        error: the handler's; None: it returned, and its events are stored.
         attempts: failures after which the stage gives up; None: only `patience_s` ends it.
-        patience_s: how long a message is polled for, and how long it is tried while what it meets
-            may pass by itself; None: `PATIENCE_S`, or for ever where `attempts` is None too.
+        patience_s: how long a message is polled for, and how long it is tried while faults may pass
+            by themselves; None: `PATIENCE_S`, or for ever where `attempts` is None too.
     """
     if error is None:
         return Ack()
@@ -114,7 +114,7 @@ def _polled_long_enough(tried: Tried, patience_s: float | None) -> bool:
 def _tried_enough(
     error: Exception, tried: Tried, attempts: int | None, patience_s: float | None
 ) -> bool:
-    """A fault of our own is given up after some attempts; what may pass by itself is given time.
+    """Whether to give up: after some attempts at a lasting fault, after a time at a passing one.
 
     A store or a device that is away for minutes must not turn a whole queue into dead letters.
     """
@@ -140,7 +140,7 @@ def code_of(error: Exception) -> str:
 
 
 def one_line(error: Exception | None) -> str:
-    """What may be shown of an error: our own words, and of foreign ones the type only.
+    """The public part of an error: the text of our own, the type of foreign ones.
 
     A library may quote the document in its message; ours never do.
     """
@@ -156,14 +156,14 @@ UNNOTED_POLLS: Final = 6
 
 
 def before(stage: Stage[Any], known: Known, *, delivery: int) -> Retry | Bury | None:
-    """What becomes of a message that is not opened; None: open it.
+    """The outcome of a message that is not opened; None: open it.
 
     Args:
         delivery: which one this is, as the server counts.
     """
     verdict = poison(known.trouble.killed)
     if verdict is not None and stage.stream == RECORDER.stream:
-        return Retry(backoff_s(delivery))  # nobody would ever hear of its document
+        return Retry(backoff_s(delivery))  # its document would stay without any outcome
     return verdict
 
 
@@ -176,10 +176,10 @@ def after(
     took_s: float,
     now: float,
 ) -> tuple[Known, Verdict]:
-    """What is known once a delivery has ended, and what becomes of its message.
+    """The trouble after a delivery has ended, and the outcome of its message.
 
     Args:
-        error: what the handler raised; None: it returned, and its events are stored.
+        error: the handler's; None: it returned, and its events are stored.
         delivery: which one this is, as the server counts.
         took_s: how long the handler ran.
         now: Unix time.

@@ -1,15 +1,15 @@
-"""Fetching for one stage: credits, heartbeats, hand-back. It knows messages, not events.
+"""The fetch loop of one stage: credits, heartbeats, hand-back. It knows messages, not events.
 
 FastStream's own loop waits for the slowest of a batch, notices neither a deleted consumer nor a
 closed connection, and drops what it had fetched when it stops. This one keeps messages at hand,
-asks for more meanwhile, and gives back what it will not handle.
+asks for more meanwhile, and gives back those that it will not handle.
 
-`Pace` says how many messages a process holds; it is pure. What one replica holds, no other can
-handle: at the end of a backlog that is idle time of others, and after a death the server delivers
-it again. But messages may be small, and many of them fill one call of the device. So a process
-holds about as many as it has lately handled. Where a call takes long, that alone would keep it
-small for ever, so messages that end at one moment count as one shared call, and three times as
-many are held: one call is under way, the next is at hand, and it may be larger.
+`Pace` says how many messages a process holds; it is pure. No other replica can handle the messages
+that one holds: at the end of a backlog others idle, and after a death the server delivers them
+again. But messages may be small, and many of them fill one call of the device. So a process holds
+about as many as it has lately handled. Where a call takes long, that alone would keep it small for
+ever, so messages that end at one moment count as one shared call, and three times as many are held:
+one call is under way, the next is at hand, and it may be larger.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ MAX_REQUEST_BYTES: Final = 16 * MB
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
 ORDINARY: Final = ("no messages", "request timeout", "batch completed", "exceeds maxbytes")
-"""How a request ends when nothing is wrong: ask again."""
+"""The normal ends of a request: ask again."""
 
 
 class Pull:
@@ -135,7 +135,7 @@ class Pull:
         self._doubt.set()
 
     async def drain(self, within_s: float) -> int:
-        """Stop fetching, hand back what waits, let running handlers end, then cancel them.
+        """Stop fetching, hand back waiting messages, let running handlers end, then cancel them.
 
         Returns:
             How many messages were handed back unopened.
@@ -290,13 +290,13 @@ class Pull:
             self._held_bytes -= len(message.data)
 
     async def _give_back(self, message: Msg) -> None:
-        """Let another replica have it now; without this it waits for `ack_wait`."""
+        """Give it to another replica now; without this it waits for `ack_wait`."""
         self._let_go(message)
         with contextlib.suppress(NatsError):
             await message.nak()
 
     async def _beat(self) -> None:
-        """Tell the server that everything held is still ours, the waiting ones too."""
+        """Signal to the server that all held messages are still ours, the waiting ones too."""
         now = time.monotonic()
         if now - self._last_beat < self.stage.beat_s * 0.9 or not self._client.is_connected:
             return
@@ -317,6 +317,6 @@ class Pull:
 
 
 def gone(stage: Stage[Any]) -> ConfigurationError:
-    """What ends the process when its consumer was deleted."""
+    """The error that ends the process when its consumer was deleted."""
     name = f"{stage.stream}/{stage.name}"
     return ConfigurationError(f"consumer {name} is gone from the bus: run instep provision")

@@ -71,11 +71,11 @@ class KvBucket:
         """Store the value and return its revision.
 
         Args:
-            expect: revision that the key must be at, 0 for none; None: whatever is there.
+            expect: revision that the key must be at, 0 for none; None: at any revision.
 
         Raises:
             Conflict: the key is at another revision.
-            BusUnavailable: nothing is known to be stored, or not stored.
+            BusUnavailable: the value may or may not be stored.
             PermanentError: the value is larger than a message may be.
         """
         try:
@@ -108,7 +108,7 @@ class KvBucket:
         that it has seen them all; a request for each would cost more than the values are worth.
 
         Raises:
-            BusUnavailable: nothing is known to be stored.
+            BusUnavailable: the values may not be stored.
         """
         *others, last = values.items()
         with translated(f"writing {self.name}"):
@@ -211,10 +211,10 @@ class BucketFeed:
     async def more(self) -> Sequence[tuple[str, bytes | None]]:
         """The next changes in their order, None for a deletion.
 
-        No change: everything has been told that was there when the first of them were read.
+        No change: all values that were there at the first reading have been passed on.
 
         Raises:
-            BusUnavailable: no answer, or something is missing; begin anew.
+            BusUnavailable: no answer, or changes are missing; begin anew.
         """
         is_last = self._until is not None and self._last >= self._until
         page = () if is_last else await self._reader.more()
@@ -233,10 +233,10 @@ class BucketFeed:
         ]
 
     async def is_whole(self, keys: int) -> bool:
-        """Whether nothing left the bucket without a word, as a purge leaves none.
+        """Whether no key left the bucket without a marker, as by a purge.
 
         Args:
-            keys: how many different keys were told of, deleted ones too.
+            keys: how many different keys were passed on, deleted ones too.
         """
         state = await self._state()
         return state.messages >= keys and (state.last_seq != self._last or state.messages == keys)
@@ -253,13 +253,13 @@ def check_key(key: str) -> str:
     """Return the key, or raise ValueError when a bucket cannot hold it."""
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(
-            f"{key!r} is no key of a bucket: use a-z, A-Z, 0-9, '-', '_', '/', '=', '.'"
+            f"{key!r} is not a key of a bucket: use a-z, A-Z, 0-9, '-', '_', '/', '=', '.'"
         )
     return key
 
 
 def _is_marker(headers: Mapping[str, str] | None) -> bool:
-    """Whether the message says that its key was deleted."""
+    """Whether the message marks the deletion of its key."""
     return headers is not None and any(name in headers for name in _MARKERS)
 
 

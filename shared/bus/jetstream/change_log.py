@@ -32,7 +32,7 @@ NO_BODY: Final = "-"
 
 
 def body_of(change: DocumentChanged) -> str:
-    """What the header says of a change."""
+    """The header's value for a change."""
     return change.content.hash if isinstance(change.content, Stored) else NO_BODY
 
 

@@ -33,7 +33,7 @@ _ROLLUP: Final = "Nats-Rollup"
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """The description of an object: what it says, its sequence, and when the server stored it.
+    """The description of an object, its sequence, and the time at which the server stored it.
 
     info: empty where it cannot be read.
     """
@@ -44,7 +44,7 @@ class _Described:
 
     @property
     def there(self) -> bool:
-        """Whether it tells of chunks."""
+        """Whether it lists chunks."""
         return bool(self.info) and not self.info.get("deleted")
 
 
@@ -137,7 +137,7 @@ class ObjectContent:
         return bool(there == found.info.get("chunks"))
 
     async def _make_room(self, found: _Described | None) -> None:
-        """Take away what cannot be replaced as it is: a description that nats-py cannot read."""
+        """Delete a description that nats-py cannot read, and so cannot replace."""
         if found is not None and not found.info:
             await self._js.delete_msg(self._stream, found.sequence)
 
@@ -182,7 +182,7 @@ def _name(token: str) -> str | None:
 
 
 def _info(data: bytes) -> dict[str, Any]:
-    """What a description says; nothing, where it cannot be read."""
+    """The content of a description; empty where it cannot be read."""
     try:
         info = json.loads(data)
         return info if isinstance(info["nuid"], str) else {}

@@ -1,4 +1,4 @@
-"""A shelf in a NATS KV bucket."""
+"""The notes of services in a NATS KV bucket."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from shared.bus.jetstream.buckets import KvBucket, check_key
 class KvShelf:
     """Implements `shared.ports.Shelf`. Raises ValueError for a key that NATS cannot hold.
 
-    A key that is deleted leaves no marker behind, so the bucket does not grow with what is gone.
+    A key that is deleted leaves no marker behind, so the bucket does not grow with deleted keys.
     """
 
     def __init__(self, js: JetStreamContext, bucket: str) -> None:

@@ -17,7 +17,7 @@ from shared.domain.topology import ledger_bucket
 from shared.ports import Entry, LedgerChange
 
 AT_ONCE_BYTES: Final = 16 * 1024
-"""Of records that are decoded before others have their turn."""
+"""Bytes of records that a reader decodes before others have their turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +28,8 @@ class KvLedger:
     `get` asks the stream's leader, so a worker never decides by a record older than its own write.
     `get_many` and `entries` are for reading; in a cluster a replica that lags may answer them.
 
-    Something that is no record is absent: the sweep has the document sent again, as after a loss
-    of the whole ledger. A key that no document can have is passed over.
+    An unreadable value counts as absent: the sweep has the document sent again, as after a loss of
+    the whole ledger. A key that no document can have is passed over.
     """
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:
@@ -58,7 +58,7 @@ class KvLedger:
             raise LedgerConflict(str(conflict)) from conflict
 
     async def _unreadable(self, doc_key: str) -> int | None:
-        """Revision of what is under the key and no record, or None."""
+        """Revision of the unreadable value under the key, or None."""
         value = await self._bucket.get(doc_key)
         return value.at if value and _record(doc_key, value.data) is None else None
 
@@ -119,7 +119,7 @@ def _change(doc_key: str, data: bytes | None) -> LedgerChange:
 
 
 def _record(doc_key: str, data: bytes) -> Record | None:
-    """The record, or None when something else was written under its key."""
+    """The record, or None when the value is not one."""
     record = read(data)
     if record is None:
         log.warning("ledger_record_unreadable", doc_key=doc_key)

@@ -1,4 +1,4 @@
-"""Put events on the bus. Nothing is published without the name of its stream and a PubAck."""
+"""Publishes events to the bus, always with the name of the stream and a PubAck."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ TIMEOUT_S: Final = 5.0
 PAUSES_S: Final = (0.05, 0.25, 1.0)
 """Pauses between attempts of one call; the message id stays, so a repeated one is stored once."""
 FRAME_BYTES: Final = 64
-"""More than the line and line ends around headers."""
+"""An upper bound of the line and line ends around headers."""
 HEADER_ROOM_BYTES: Final = 20 * KB
 """Most bytes of the headers of a dead letter."""
 
@@ -103,7 +103,7 @@ async def store(js: JetStreamContext, message: Outgoing) -> PubAck:
 
 
 def wire_bytes(data: bytes, headers: Mapping[str, str]) -> int:
-    """What the server counts against `max_payload`.
+    """The bytes that the server counts against `max_payload`.
 
     nats-py counts the data only; above the limit the server closes the connection for good.
     """
@@ -111,7 +111,7 @@ def wire_bytes(data: bytes, headers: Mapping[str, str]) -> int:
 
 
 def _refusal(message: Outgoing, error: APIError) -> Exception | None:
-    """What the answer means; None: the server is not ready, another attempt may work."""
+    """The error of the answer; None: the server is not ready, another attempt may work."""
     if error.err_code in STREAM_FULL:
         return BusUnavailable(f"{message.stream} is full")
     if error.err_code == TOO_LARGE:
@@ -122,7 +122,7 @@ def _refusal(message: Outgoing, error: APIError) -> Exception | None:
 
 
 def cloud_headers(event: Event, message_id: str, instance: str) -> dict[str, str]:
-    """CloudEvents 1.0 in binary mode, for the events that outside systems read; else nothing."""
+    """CloudEvents 1.0 in binary mode, for the events that outside systems read; else none."""
     if not isinstance(event, Result | BatchCompleted):
         return {}
     kind, word = event.subject.split(".")[:2]

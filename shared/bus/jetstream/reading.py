@@ -1,4 +1,4 @@
-"""Reading streams by plain JetStream requests: one message, many answers, a whole subject.
+"""Reads streams by plain JetStream requests: one message, many answers, a whole subject.
 
 Pulls only: nats-py's ordered push consumers (its KV watchers, its object store) have no time-out
 and break with the server's newer acknowledgement format; these do not.
@@ -77,7 +77,7 @@ async def newest(js: JetStreamContext, stream: str, subject: str) -> RawStreamMs
 
 
 class Reader:
-    """What is in a stream under a subject, and after it whatever is added, page by page.
+    """The messages of a stream under a subject, and later those that are added, page by page.
 
     Its consumer lies in the memory of the server: a server that starts again, or a stream that is
     made anew, does not know it any more. After any error messages may be missing: begin anew.
@@ -87,7 +87,7 @@ class Reader:
         self._js, self._stream, self._consumer = js, stream, consumer
         self._delivered = 0
         self.pending = pending
-        """Messages that are there and were not read yet, as far as is known."""
+        """Messages that were not read yet, as far as is known."""
 
     @classmethod
     async def open(

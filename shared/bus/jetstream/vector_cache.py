@@ -21,7 +21,7 @@ class KvCache:
     """Implements `shared.ports.VectorCache`.
 
     `get_many` is one request for up to 512 keys and raises BusUnavailable: encoding again would
-    cost more than a retry. `put_many` never raises: what is not stored is encoded again one day.
+    cost more than a retry. `put_many` never raises: a lost vector is encoded again one day.
     """
 
     def __init__(self, js: JetStreamContext) -> None:

@@ -1,4 +1,4 @@
-"""How much waits at each stage, and how full the streams are, as the server counts it."""
+"""The backlog of each stage, and the fill of the streams, as the server counts them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class StageFlow:
 
     name: str
     waiting: int
-    """Messages that nobody has yet."""
+    """Messages that are not delivered yet."""
     running: int
     """Messages delivered and not acknowledged."""
     done: int
@@ -43,7 +43,7 @@ async def flow(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> list[Stage
 
 
 async def waiting(js: JetStreamContext, stages: Sequence[Stage[Any]]) -> dict[str, int]:
-    """Messages that nobody has yet, by stage; asks for nothing but the consumers themselves.
+    """Messages that are not delivered yet, by stage; asks only for the consumers.
 
     Raises:
         BusUnavailable: the server does not answer.

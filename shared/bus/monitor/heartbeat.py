@@ -1,6 +1,6 @@
-"""A process says over its connection that it is there, and hears it of others: `presence` counts.
+"""Announcements of a process's presence over its connection, and those of others for `presence`.
 
-Nothing depends on it but a number that people look at, so no failure of it is anybody's.
+Only a displayed number depends on it, so its failures never stop any work.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """What one process says of itself, and what it has heard."""
+    """The announcements of one process, and those that it has heard."""
 
     def __init__(self, client: Client) -> None:
         self.every_s = EVERY_S
@@ -40,7 +40,7 @@ class Heartbeat:
         self._warned: set[str] = set()
 
     def begin(self, consumers: Iterable[str]) -> None:
-        """Say from now on that this process serves these durable consumers."""
+        """Announce from now on that this process serves these durable consumers."""
         self._consumers = tuple(consumers)
         if self._task is not None:
             self._task.cancel()
@@ -48,7 +48,7 @@ class Heartbeat:
             self._task = asyncio.create_task(self._beat(), name="heartbeat")
 
     async def end(self) -> None:
-        """Say that it leaves them, if it had begun."""
+        """Announce that it leaves them, if it had begun."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -79,7 +79,7 @@ class Heartbeat:
             log.warning("presence_denied", reason=str(denial(verb, subject)))
 
     def reconnected(self) -> None:
-        """What was said meanwhile was not heard; and the server may allow now what it did not."""
+        """Announcements in between were lost; and the server's permissions may have changed."""
         self._denied = False
         self._warned.clear()
         if self._listens:
@@ -90,11 +90,11 @@ class Heartbeat:
             self._denied = False
             await self._say(b"")
             await asyncio.sleep(self.every_s)
-            if self._denied:  # it was told by now; what is allowed later is said at the next try
+            if self._denied:  # the denial is known by now; the next try covers later permissions
                 await asyncio.sleep(DENIED_EVERY_S - EVERY_S)
 
     async def _say(self, what: bytes) -> None:
-        if self._client.is_connected:  # else it would be said later, when it may not be true
+        if self._client.is_connected:  # a later announcement might no longer be true
             with contextlib.suppress(NatsError, OSError):
                 for consumer in self._consumers:
                     await self._client.publish(subject_of(consumer, self._process), what)

@@ -1,4 +1,4 @@
-"""What is on its way between DOCS and the ledger, as the server counts it."""
+"""The work between DOCS and the ledger, as the server counts it."""
 
 import asyncio
 import contextlib
@@ -43,10 +43,10 @@ class JetRoad:
         return min(info.ack_floor.stream_seq if info.ack_floor else 0 for info in infos)
 
     async def passed(self, within_s: float) -> bool:
-        """Whether all that was between enricher and ledger at the call is done in that time."""
+        """Whether all parts between enricher and ledger at the call are done in that time."""
         deadline = time.monotonic() + within_s
         for stage in self._after:
-            since = time.time()  # what it publishes for an older message is younger
+            since = time.time()  # its parts for an older message are younger
             while is_behind(await flow(self._js, [stage]), since):
                 if time.monotonic() > deadline:
                     return False
@@ -56,7 +56,7 @@ class JetRoad:
     async def carried(self, most: int) -> frozenset[tuple[str, int]] | None:
         """doc_key and revision of every part between enricher and ledger; None: more than `most`.
 
-        In the order of the road: what moves on meanwhile is seen on one side or on the other.
+        In the order of the flow: a part that moves on meanwhile is seen on one side or the other.
 
         Raises:
             BusUnavailable: no answer.
@@ -81,7 +81,7 @@ class JetRoad:
                 except NotFoundError:
                     return
             sequence = message.seq or 0
-            with contextlib.suppress(MalformedEvent):  # a dead letter soon, and nobody's part
+            with contextlib.suppress(MalformedEvent):  # a dead letter soon, not a part
                 yield decode(
                     stage,
                     subject=message.subject or "",
@@ -95,7 +95,7 @@ class JetRoad:
         return (await flow(self._js, [self._enrich]))[0].pulls > 0
 
     async def waiting(self) -> int:
-        """Messages on the whole road that are not done."""
+        """Messages of all stages in flight that are not done."""
         stages = await flow(self._js, [self._enrich, *self._after])
         return sum(stage.waiting + stage.running for stage in stages)
 

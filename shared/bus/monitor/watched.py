@@ -1,4 +1,4 @@
-"""What the process that watches a folder tells the others about it. Pure."""
+"""The published state of a watched folder. Pure."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -11,14 +11,14 @@ from shared.observe.progress import SourceHealth
 from shared.ports import Hold
 
 TOLD_EVERY_S: Final = 20.0
-"""How often it is told though nothing has changed."""
+"""How often it is published though nothing has changed."""
 SILENT_S: Final = 65.0
-"""After so long without a word, nobody knows what has changed in the folder."""
+"""After so long without an update, the changes in the folder are not known."""
 FORGOTTEN_S: Final = 86_400.0
-"""After so long it is taken for a source that nobody watches any more."""
+"""After so long it counts as a source that no process watches any more."""
 PROBLEMS_TOLD: Final = 50
 MOST_BYTES: Final = 256 * 1024
-"""Of what is told: a path may be long, and odd bytes in it are spelt out."""
+"""Of the published problems: a path may be long, and odd bytes in it are spelt out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Watched:
     """The whole folder has been listed since the process started."""
     error: str = ""
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Path to what is wrong with it; at most PROBLEMS_TOLD."""
+    """Path to its fault; at most PROBLEMS_TOLD."""
     hold: Hold | None = None
 
     def encode(self) -> bytes:
@@ -49,7 +49,7 @@ class Watched:
         return other is not None and replace(other, at=self.at) == self
 
     def health(self, now: float) -> SourceHealth:
-        """What is wrong with it, the silence of its process included."""
+        """Its faults, including the silence of its process."""
         # the other clock may be ahead, but not by a day: such a time is none
         speaks = -FORGOTTEN_S <= now - self.at <= SILENT_S
         silent = "" if speaks else "the process that watches it is silent"
@@ -57,7 +57,7 @@ class Watched:
 
 
 def remembered(told: Iterable[Watched], now: float) -> list[Watched]:
-    """Those that somebody watches, or should, by name."""
+    """Those that a process watches, or should, by name."""
     known = (one for one in told if not now - one.at > FORGOTTEN_S)
     return sorted(known, key=lambda one: one.source)
 
@@ -65,11 +65,11 @@ def remembered(told: Iterable[Watched], now: float) -> list[Watched]:
 def garbled(source: str, now: float) -> Watched:
     """In place of a note that cannot be read; the process that watches the source writes another
     one within `TOLD_EVERY_S`."""
-    return Watched(source, now, listed=False, error="what its process told cannot be read")
+    return Watched(source, now, listed=False, error="its process's state cannot be read")
 
 
 def decode(data: bytes) -> Watched | None:
-    """None for what cannot be read."""
+    """None if it cannot be read."""
     try:
         raw = json.loads(data)
         return Watched(
@@ -99,5 +99,5 @@ def _hold(raw: Any) -> Hold | None:
 
 
 def all_listed(told: Collection[Watched], now: float) -> bool:
-    """Whether every folder has been listed, and can be: else nobody knows what has changed."""
+    """Whether every folder has been listed, and can be: else its changes are not known."""
     return all(one.listed and not one.health(now).error for one in told)

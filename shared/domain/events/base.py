@@ -1,4 +1,4 @@
-"""What every event has."""
+"""The base of every event."""
 
 import uuid
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
@@ -19,7 +19,7 @@ from shared.domain.faults import of_event
 from shared.domain.ids import SOURCE_PATTERN
 
 SCHEMA: Final = 1
-"""Of every event that this version writes and reads."""
+"""The schema of every event that this version writes and reads."""
 
 Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _FirstFault(FailFast):
-    """Read up to the first fault: 1 MB may have 400,000, and to tell them takes 4 s."""
+    """Validates up to the first fault: 1 MB may have 400,000, and listing them takes 4 s."""
 
     __hash__ = object.__hash__  # a part of `Listed[T] | None` has to have one
 
@@ -51,7 +51,7 @@ class Model(BaseModel):
 
 
 class Document(Model):
-    """Which document, at which revision. Every event about it carries this."""
+    """A document and its revision, carried by every event about it."""
 
     source: Source
     path: str
@@ -74,7 +74,7 @@ class Batch(Model):
 
 
 class Event(Model):
-    """What all events have in common."""
+    """The fields of every event."""
 
     stream: ClassVar[str]
 
@@ -92,12 +92,12 @@ class Event(Model):
 
     @property
     def work(self) -> str | None:
-        """Names what is to be done, the same in every copy of the event; None: copies are rare."""
+        """The name of its work, the same in every copy of the event; None: copies are rare."""
         return None
 
 
 def malformed(error: ValidationError) -> MalformedEvent:
-    """What is wrong with bytes that are no event: fields and rules, never a value of them."""
+    """The faults of a malformed event: fields and rules, never a value."""
     for fault in error.errors(include_url=False, include_context=False):
         if fault["loc"] == ("schema",) and _is_newer(fault["input"]):
             return NewerSchema(f"written by a newer version of instep: schema {fault['input']}")

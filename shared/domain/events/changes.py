@@ -61,7 +61,7 @@ class DocumentChanged(Event):
     op: Literal["upserted", "deleted"]
     content: Content | None = None
     content_hash: str | None = None
-    """sha256 of the content; what decides that nothing has changed."""
+    """sha256 of the content; an equal hash means unchanged content."""
     size: int = Field(default=0, ge=0)
     media_type: str | None = None
     title: str | None = None

@@ -1,4 +1,4 @@
-"""What outside systems send, and what they are answered."""
+"""Submissions of outside systems, and the receipts that answer them."""
 
 from typing import ClassVar, Literal, Self
 
@@ -32,7 +32,7 @@ class DocumentSubmitted(Event):
     path: str
     text: str | None = None
     data_base64: str | None = None
-    """Bytes of any format, for what is not text."""
+    """Content as bytes, of any format; `text` is for text."""
     chunks: Listed[SubmittedChunk] | None = None
     ref: Reference | None = None
     media_type: str | None = None
@@ -54,7 +54,7 @@ class DocumentSubmitted(Event):
 
 
 class Receipt(Model):
-    """The answer to a submission: `doc_key-sequence`, or why it was not taken."""
+    """The answer to a submission: `doc_key-sequence`, or why it was refused."""
 
     state: Literal["queued", "unchanged", "stale", "refused"]
     receipt: str | None = None

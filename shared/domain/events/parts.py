@@ -14,7 +14,7 @@ from shared.domain.priority import BULK, EXPRESS, Lane
 
 
 class PartRow(Model):
-    """A row to be written: everything that the index stores about a chunk, but its vector."""
+    """A row to be written: everything that the index stores about a chunk, except its vector."""
 
     id: str
     chunk_key: str
@@ -26,7 +26,7 @@ class PartRow(Model):
 
     @property
     def embedded_text(self) -> str:
-        """What the model reads: title and heading path as context, then the chunk."""
+        """The text that the model reads: title and heading path as context, then the chunk."""
         return with_context(self.title, self.heading, self.text)
 
 

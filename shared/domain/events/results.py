@@ -1,4 +1,4 @@
-"""RESULTS: what has become of documents and batches."""
+"""RESULTS: the outcomes of documents and batches."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from shared.domain.ids import batch_key, short_digest
 
 
 class ChunkCounts(Model):
-    """What a revision did to the rows of its document (C2)."""
+    """The effect of a revision on the rows of its document (C2)."""
 
     total: int = 0
     inserted: int = 0
@@ -20,7 +20,7 @@ class ChunkCounts(Model):
 
 
 class Result(Event):
-    """An event for the world: what became of a revision."""
+    """The base of events about the outcome of a revision."""
 
     stream: ClassVar[str] = "RESULTS"
     word: ClassVar[str]
@@ -39,7 +39,7 @@ class Result(Event):
 
 
 class DocumentIndexed(Result):
-    """The whole revision is searchable: the store, asked as a searcher would, has found it."""
+    """The whole revision is searchable: a search of the store has found it."""
 
     word: ClassVar[str] = "indexed"
 
@@ -79,7 +79,7 @@ class DocumentFailed(Result):
 
 
 class DocumentValidated(Result):
-    """What a searcher gets was compared with what the ledger promises (F1-F3)."""
+    """The validator compared search results with the ledger (F1-F3)."""
 
     word: ClassVar[str] = "validated"
 
@@ -88,13 +88,13 @@ class DocumentValidated(Result):
     expected_count: int
     vector_count: int
     self_query_passed: bool | None = None
-    """None: not sampled."""
+    """None: no samples were taken."""
     freshness_s: float | None = None
     warnings: Listed[str] = ()
 
 
 class BatchSummary(Model):
-    """Documents of a batch by outcome, and what they cost."""
+    """Documents of a batch by outcome, and their cost."""
 
     indexed: int = 0
     unchanged: int = 0
@@ -105,7 +105,7 @@ class BatchSummary(Model):
 
 
 class BatchCompleted(Event):
-    """Every document of the batch has an outcome; or it was given up, and `complete` is false."""
+    """Every document of the batch has an outcome, or `complete` is false: instep gave up."""
 
     stream: ClassVar[str] = "RESULTS"
 
@@ -115,8 +115,8 @@ class BatchCompleted(Event):
     summary: BatchSummary = BatchSummary()
     validation_passed: bool | None = None
     complete: bool = True
-    """False: nothing of the batch moved for `validation.batch_timeout`. Should the rest come after
-    all, the event comes again."""
+    """False: the batch made no progress for `validation.batch_timeout`. If the rest comes later,
+    instep publishes the event again."""
     missing: int = Field(default=0, ge=0)
     """Documents that were announced and never sent, and documents without an outcome."""
 

@@ -1,4 +1,4 @@
-"""What this processor can do."""
+"""The instruction sets of this processor."""
 
 from collections.abc import Set
 from pathlib import Path
@@ -11,7 +11,7 @@ INT8_FLAGS: Final = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Instruction sets of the first processor; empty where the system does not say."""
+    """Instruction sets of the first processor; empty where the system does not list them."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

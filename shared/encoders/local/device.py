@@ -14,13 +14,13 @@ class Lost(Exception):
 
 
 class Absent(Exception):
-    """There is no model now, and none can be had; no text has caused it. The message is fit for
+    """No model is loaded, and none can be started; no text has caused it. The message is fit for
     people."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """What the device has done since the start."""
+    """Counters of the device since the start."""
 
     busy_s: float = 0.0
     batches: int = 0
@@ -51,9 +51,9 @@ class Device(Protocol):
 
         Raises:
             Lost: no answer; the next call finds the device ready again.
-            Absent: the device cannot be had now.
+            Absent: the device is not available now.
             EncoderBusy: the device has no memory for the batch.
-            Exception: whatever the backend raises.
+            Exception: any error of the backend.
         """
         ...
 

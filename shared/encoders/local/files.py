@@ -1,4 +1,4 @@
-"""Where a model's files lie, and what they say of it; loads no weights."""
+"""The files of a model, and its spec from them; loads no weights."""
 
 import hashlib
 import importlib.util
@@ -67,7 +67,7 @@ def inspect(folder: Path) -> ModelSpec:
             dimensions = config.get("word_embedding_dimension", config.get("embedding_dimension"))
         dimensions = config.get("out_features", dimensions)
     if not dimensions:
-        raise ConfigurationError(f"embedding.model: {folder.name} says no vector length")
+        raise ConfigurationError(f"embedding.model: {folder.name} gives no vector length")
     found = ModelSpec(
         name=folder.name,
         weights_sha256=_weights_digest(folder, paths),
@@ -94,7 +94,7 @@ def downloaded(name: str) -> Path:
     """Folder of a model of the Hugging Face hub, downloaded unless it is on this machine.
 
     Raises:
-        ConfigurationError: it cannot be had.
+        ConfigurationError: it cannot be downloaded.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -112,7 +112,7 @@ def downloaded(name: str) -> Path:
             return Path(snapshot_download(name, ignore_patterns=unused))
     except (OSError, HFValidationError) as error:
         raise ConfigurationError(
-            f"embedding.model {name}: no such folder, and not to be had from the Hugging Face hub "
+            f"embedding.model {name}: no such folder, and the Hugging Face hub does not give it "
             f"({type(error).__name__})"
         ) from None
 
@@ -168,7 +168,7 @@ def _window(transformer: Path, folder: Path) -> int:
     ):
         if isinstance(window := _json(path).get(name), int):
             return window
-    raise ConfigurationError(f"embedding.model: {folder.name} says no max_seq_length")
+    raise ConfigurationError(f"embedding.model: {folder.name} gives no max_seq_length")
 
 
 def _prefix(folder: Path) -> str:
@@ -188,7 +188,7 @@ def _pooling(config: dict[str, Any]) -> str:
 
 
 def _json(path: Path) -> Any:
-    """What a JSON file holds; an empty dictionary where there is none."""
+    """The content of a JSON file; an empty dictionary where there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

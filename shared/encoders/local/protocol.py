@@ -40,7 +40,7 @@ _OURS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What the model is."""
+    """The description of the model."""
 
     fingerprint: str
     dimensions: int
@@ -51,7 +51,7 @@ class Greeting:
 
 
 def greeted(frame: bytes) -> Greeting:
-    """Raises Garbled, or what loading raised."""
+    """Raises Garbled, or the error of the loading."""
     try:
         told = json.loads(frame)
         if "error" in told:
@@ -90,12 +90,12 @@ def failure(error: Exception) -> bytes:
 
 
 def most_bytes(texts: int, dimensions: int) -> int:
-    """Of an answer; what is larger is not waited for."""
+    """Of an answer; the parent does not wait for a larger one."""
     return max(MAX_GREETING_BYTES, _HEAD.size + 4 * texts * dimensions)
 
 
 def answered(frame: bytes, texts: int, dimensions: int) -> tuple["Vectors", float]:
-    """Vectors of shape (texts, dimensions), and seconds. Raises Garbled, or what `run` raised."""
+    """Vectors of shape (texts, dimensions), and seconds. Raises Garbled, or the error of `run`."""
     if len(frame) < _HEAD.size:
         raise Garbled("an answer of another form")
     kind, seconds = _HEAD.unpack_from(frame)
@@ -110,7 +110,7 @@ def answered(frame: bytes, texts: int, dimensions: int) -> tuple["Vectors", floa
 
 
 def _told(error: Exception) -> tuple[str, str]:
-    """Our own errors as they are; of others no text, which may quote a document."""
+    """Our own errors as they are; of others only the type, for a text may quote a document."""
     if type(error).__name__ in _OURS:
         return type(error).__name__, str(error)
     if isinstance(error, MemoryError):

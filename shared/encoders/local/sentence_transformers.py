@@ -23,7 +23,7 @@ class SentenceTransformersEncoder:
     """Implements `shared.encoders.local.backend.Backend` in float32.
 
     Args:
-        spec: what `shared.encoders.local.files.inspect` said of the folder.
+        spec: of the folder, by `shared.encoders.local.files.inspect`.
         threads: CPU threads; 0 leaves their number to torch.
 
     Raises:

@@ -44,7 +44,7 @@ class ModelTokenizer:
         return [len(encoding) for encoding in found]
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """What the model reads of each text: special tokens included, cut to the window."""
+        """The token ids of each text: special tokens included, cut to the window."""
         found = self._encoding.encode_batch_fast([encodable(text) for text in texts])
         return [encoding.ids for encoding in found]
 

@@ -1,6 +1,6 @@
 """The process that runs the model, one batch after the other.
 
-It can be killed at any time: the texts of the call are its parent's, who asks another one. It
+It can be killed at any time: the parent keeps the texts of the call and asks another process. It
 imports no more than the model needs.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ModelSettings:
-    """Of the settings of the model what loading reads."""
+    """The settings of the model that loading reads."""
 
     def __init__(self, told: dict[str, Any]) -> None:
         self.__dict__.update(told)

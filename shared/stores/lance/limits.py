@@ -1,4 +1,4 @@
-"""How much of the process Lance may take: threads and caches; and what its errors become."""
+"""Limits on Lance's threads and caches, and the translation of its errors."""
 
 import asyncio
 import os
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 INDEX_CACHE_BYTES: Final = 128 * 1024**2
 METADATA_CACHE_BYTES: Final = 16 * 1024**2
-"""Every commit leaves about 70 KB of its version here, which nobody asks for again. What is asked
-for of a table of 100,000 rows takes 7 MB, and no call is slower than with 128. Lance's own limits
-are gigabytes."""
+"""Every commit leaves about 70 KB of its version here, and no call needs it again. The needed
+entries of a table of 100,000 rows take 7 MB, and no call is slower than with 128. Lance's own
+limits are gigabytes."""
 IO_THREADS: Final = 4
 """Reads that one call of Lance has under way. Each is done by a thread of a pool of up to 512 that
 keeps as many as were ever busy at one moment, for as long as there is work. Lance's own number is
-8; with 1 it blocks for ever. The cost of few is told by readers of slow disks, who may set it."""
+8; with 1 it blocks for ever. Users with slow disks may need more, and may set it."""
 MOST_QUERIES: Final = 8
 
 
 def configure() -> None:
-    """Tell Lance and Arrow by their environment, which they read when they are imported.
+    """Set the environment of Lance and Arrow, which they read when they are imported.
 
     Arrow's own allocator keeps what its threads once had: 93 MB after 15 minutes of edits.
     """
@@ -57,7 +57,7 @@ class QuerySlots:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Raises StoreUnavailable for what Lance raises meanwhile."""
+        """Raises StoreUnavailable for Lance's errors meanwhile."""
         async with self._places:
             with translated():
                 yield
@@ -72,7 +72,7 @@ class QuerySlots:
 
 @contextmanager
 def translated(*, refuses: bool = False) -> Iterator[None]:
-    """Make the errors of Lance ours.
+    """Translate the errors of Lance into ours.
 
     Args:
         refuses: a value that Lance cannot take came with the question.
@@ -92,7 +92,7 @@ def translated(*, refuses: bool = False) -> Iterator[None]:
 def is_refusal(error: Exception) -> bool:
     """Whether Lance refuses a value, so that another question may be answered. Pure.
 
-    A table of other columns is told in the same way, and is no fault of the question.
+    A table of other columns gives the same error, which is not a fault of the question.
     """
     if isinstance(error, UnicodeError):
         return True

@@ -22,7 +22,7 @@ COLUMNS: Final = (
     "metadata",
 )
 SEALS: Final = frozenset({"seal", "marks"})
-"""Columns that say what was written (`shared.stores.seal`)."""
+"""Columns that prove the written content (`shared.stores.seal`)."""
 _PRIMARY_KEY: Final = {"lance-schema:unenforced-primary-key": "true"}
 
 
@@ -96,7 +96,7 @@ def to_hit(found: Mapping[str, Any], score: float) -> Hit:
 
 
 def distance(one: Vector, other: Vector) -> float:
-    """One minus the cosine of two vectors, as LanceDB tells it."""
+    """One minus the cosine of two vectors, as LanceDB gives it."""
     norms = float(np.linalg.norm(one) * np.linalg.norm(other))
     return 1 - float(np.dot(one, other)) / norms if norms else 1.0
 

@@ -4,7 +4,7 @@ Three things here are not obvious; each was measured. A merge without an index o
 table that declares the key, is the only insert that two writers cannot turn into duplicates. A
 commit costs the same for one row as for hundreds, so callers share commits
 (`shared.stores.coalesce`). Lance never calls fsync: after a power loss a table may not be
-readable; it is put aside then, and another `incarnation` tells that it has to be filled.
+readable; it is put aside then, and a new `incarnation` shows that it has to be filled.
 """
 
 import asyncio
@@ -110,14 +110,14 @@ class LanceStore:
         return {key: frozenset(ids) for key, ids in found.items()}
 
     async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
-        """Ids of the probes that a searcher would not find now.
+        """Ids of the probes that a search would not find now.
 
         Proven for every probe: the newest committed version, which is what a search in any
         process reads, holds the row, and for a probe with a vector the row's stored vector is
-        that one. Asked as a searcher asks, by the very query of `search`: at most 4 vectors of a
-        call, spread evenly, so a single edit is always asked for; when one of them is not found,
-        all are asked. Rows that are not in the index yet are compared one by one by every
-        search, so a fresh row cannot be missed for being approximated.
+        that one. Asked by the very query of `search`: at most 4 vectors of a call, spread evenly,
+        so a single edit is always asked for; when one of them is not found, all are asked. Rows
+        that are not in the index yet are compared one by one by every search, so a fresh row cannot
+        be missed for being approximated.
         """
         vectors = {probe.id: probe.vector for probe in probes if probe.vector is not None}
         plain = {probe.id for probe in probes} - vectors.keys()

@@ -1,4 +1,4 @@
-"""Looking at every row of a LanceDB table: does it hold what was written under its id?
+"""The check of every row of a LanceDB table: is it as it was written under its id?
 
 A scan of Lance reads far ahead of its consumer (285 MB for 100,000 rows), so the rows come in
 pages of one pinned version: memory is that of a page, and writes may go on. What is computed for
@@ -31,7 +31,7 @@ COLUMNS: Final = [*lance_rows.COLUMNS, "words", "vector", *lance_rows.SEALS]
 
 
 async def digests(connection: "AsyncConnection", name: str) -> dict[str, Digest]:
-    """See `shared.ports.VectorStore.digests`; raises what Lance raises."""
+    """See `shared.ports.VectorStore.digests`; raises Lance's errors."""
     found: dict[str, Digest] = {}
     async with _pinned(connection, name) as table:
         async for page in _pages(table):
@@ -43,7 +43,7 @@ async def digests(connection: "AsyncConnection", name: str) -> dict[str, Digest]
 async def holdings(
     connection: "AsyncConnection", name: str, buckets: Collection[str]
 ) -> dict[str, Holding]:
-    """See `shared.ports.VectorStore.holdings`; raises what Lance raises."""
+    """See `shared.ports.VectorStore.holdings`; raises Lance's errors."""
     wanted = frozenset(buckets)
     if not wanted:
         return {}
@@ -58,7 +58,7 @@ async def holdings(
 
 @asynccontextmanager
 async def _pinned(connection: "AsyncConnection", name: str) -> AsyncIterator["AsyncTable"]:
-    """The table as it is now, whatever is written meanwhile."""
+    """The table at its current version; later writes do not show."""
     table = await connection.open_table(name)
     try:
         await table.checkout(await table.version())
@@ -98,7 +98,7 @@ def _looks(page: Any, buckets: Collection[str]) -> list[SweptRow]:
 
 
 def intact(page: Any) -> NDArray[np.bool_]:
-    """Which rows of a record batch hold what was written under their ids. Shape (rows,)."""
+    """Which rows of a record batch are as they were written under their ids. Shape (rows,)."""
     sealed = page["seal"].to_numpy() == seal.digests(packed(page))
     marks = seal.marks_of(_matrix(page["vector"]))
     near = seal.agree(marks, _matrix(page["marks"]))

@@ -40,7 +40,7 @@ INDEX_PREFIX: Final = "vector_at_"
 
 @dataclass(frozen=True, slots=True)
 class Wear:
-    """What happened to the table since its last compaction."""
+    """The wear of the table since its last compaction."""
 
     commits: int
     idle_s: float
@@ -64,7 +64,7 @@ def index_name(rows: int) -> str:
 
 
 def rows_at_build(name: str) -> int:
-    """How many rows an index was made for; 0 for an index with a name of somebody else's."""
+    """How many rows an index was made for; 0 for an index with a foreign name."""
     digits = name.removeprefix(INDEX_PREFIX)
     return int(digits) if digits.isdecimal() and name.startswith(INDEX_PREFIX) else 0
 
@@ -86,7 +86,7 @@ log = structlog.get_logger(__name__)
 
 ASIDE: Final = "broken"
 OURS: Final = frozenset({"id", "doc_key", "born", "the key of id"})
-"""By these a table is known as one of instep's, whichever version made it."""
+"""These mark a table of instep's, whichever version made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _holds_files(folder: Path, name: str) -> bool:
 
 
 def _put_aside(folder: Path, name: str) -> Path | None:
-    """Rename what is left of the table; its new place, or None when there is nothing."""
+    """Rename the rest of the table; its new place, or None when there is none."""
     if not _holds_files(folder, name):
         return None
     taken = (folder / f"{name}.{ASIDE}-{n}" for n in range(1, 1_000_000))
@@ -275,7 +275,7 @@ class LanceTable:
         return self._connection
 
     def is_as_opened(self) -> bool:
-        """Whether nobody deleted it, or made it anew, since this process opened it."""
+        """Whether it was neither deleted nor made anew since this process opened it."""
         return self._sight is not None and self._mark_seen() == self._sight
 
     async def incarnation(self) -> str | None:
@@ -285,9 +285,9 @@ class LanceTable:
         return await asyncio.to_thread(self._mark.read_text, errors="replace")
 
     async def make_anew(self) -> str:
-        """Make it anew unless somebody has; which making it is now.
+        """Make it anew unless another process has; returns which making it is now.
 
-        No write of this process may be under way: it would commit what the old table had.
+        No write of this process may be under way: it would commit the rows of the old table.
         """
         async with self._opening:
             found = await self.incarnation()
@@ -337,7 +337,7 @@ class LanceTable:
         return found.st_dev, found.st_ino, found.st_mtime_ns
 
     async def _reopen(self) -> None:
-        """Open what another process has made; what cannot be opened stays as it is."""
+        """Open another process's new table; one that cannot be opened stays as it is."""
         async with self._opening:
             if self.is_as_opened():
                 return

@@ -1,7 +1,7 @@
 """Answers of a Weaviate server and errors of its client, in terms of `shared.domain.errors`. Pure.
 
-The client has some thirty classes whose texts decide: the same class says that the disk is full
-and that a key is wrong. An unknown error counts as one that may pass.
+The client has some thirty classes whose texts decide: the same class stands for a full disk and for
+a wrong key. An unknown error counts as one that may pass.
 """
 
 import re
@@ -56,14 +56,14 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
     "version": (ConfigurationError, "{said} instep asks for 1.38 or higher"),
     "plain": (
         ConfigurationError,
-        "Weaviate does not understand us: if it encrypts, store.weaviate.url begins with https://",
+        "Weaviate rejects the protocol: if it encrypts, store.weaviate.url begins with https://",
     ),
     "key": (
         ConfigurationError,
         "Weaviate refuses the key: set store.weaviate.key or store.weaviate.key_file to one that "
         "may read and write collections and aliases, and read nodes",
     ),
-    "schema": (StoreMismatch, "Weaviate is set up otherwise ({said})"),
+    "schema": (StoreMismatch, "Weaviate has another set-up ({said})"),
     "object": (
         StoreMismatch,
         "the collection holds other vectors or properties ({said}): "
@@ -79,8 +79,8 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
     # a server that starts answers before it has read its schema
     "gone": (
         StoreUnavailable,
-        "Weaviate has not the collection that was opened: it starts, or somebody deleted it; "
-        "then it is made anew in a few seconds",
+        "Weaviate lacks the collection that was opened: it is starting, or the collection was "
+        "deleted and instep makes it anew in a few seconds",
     ),
     "away": (StoreUnavailable, "Weaviate: {kind}: {said}"),
 }
@@ -89,20 +89,20 @@ MOST: Final = 200
 
 
 def fault_of(kind: str, text: str) -> Fault:
-    """What an error is about, from the name of its class and its text."""
+    """The fault of an error, from the name of its class and its text."""
     said = f"{kind} {text}".lower()
     return next((fault for fault, sign in SIGNS if re.search(sign, said)), "away")
 
 
 def sorted_error(kind: str, text: str) -> InstepError:
-    """The error of ours that says the same."""
+    """The corresponding error of ours."""
     made, sentence = MEANING[fault_of(kind, text)]
     return made(sentence.format(kind=kind, said=shown(text)))
 
 
 def shown(text: str) -> str:
-    """What may be shown of a server's words: one line, and nothing quoted, for it may be text of
-    a document."""
+    """The public part of a server's message: one line, without quotations, which may be text of a
+    document."""
     return " ".join(QUOTED.sub("…", text).split())[:MOST]
 
 
@@ -162,7 +162,7 @@ def halves(
 
 
 def refused(messages: Mapping[str, str]) -> frozenset[str]:
-    """The ids of rows that the server refuses for what they hold. Pure.
+    """The ids of rows that the server refuses for their content. Pure.
 
     Raises:
         StoreUnavailable, ConfigurationError: others were refused for another reason.

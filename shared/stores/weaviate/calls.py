@@ -1,4 +1,4 @@
-"""The questions and orders that a Weaviate collection is given, each within a time and a size.
+"""The calls to a Weaviate collection, each within limits of time and size.
 
 The client's own words stay in here and in `weaviate_open`: above this, rows are dictionaries of
 properties, and errors are ours.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from weaviate import WeaviateAsyncClient
 
 MOST_FOUND: Final = 10_000
-"""What the server returns or deletes in one call, `QUERY_MAXIMUM_RESULTS` of its own settings."""
+"""Most results or deletions of one call, the server's setting `QUERY_MAXIMUM_RESULTS`."""
 IDS_PER_CALL: Final = 1000
 KEYS_PER_CALL: Final = 500
 CALLS_AT_ONCE: Final = 8
@@ -39,10 +39,10 @@ class Collection:
         self._use = client.collections.use(name)
 
     async def insert(self, rows: Sequence[Row]) -> dict[str, str]:
-        """Write the rows, whatever is there under their ids.
+        """Write the rows, over any that are there under their ids.
 
         Returns:
-            What the server says of the rows that it refused, by id; the others are in.
+            The server's errors for the rows that it refused, by id; the others are in.
 
         Raises:
             StoreUnavailable, StoreMismatch, ConfigurationError: nothing is known.
@@ -81,7 +81,7 @@ class Collection:
             await at_once(ids, self._delete_one)
 
     async def write_again(self, found: Sequence[Found]) -> None:
-        """Have the server index objects anew that it holds, and does not find.
+        """Have the server index objects anew that it holds but does not find.
 
         The same content is taken for done, so one component of the vector moves by the smallest
         step there is.
@@ -115,7 +115,7 @@ class Collection:
         return await self._fetch(where, len(ids), columns, vectors=vectors)
 
     async def alone(self, ids: Sequence[str]) -> list[Found]:
-        """The objects that exist among the ids, whole, whatever filters know of them."""
+        """The objects that exist among the ids, whole, also those that filters miss."""
 
         async def look(key: str) -> list[Found]:
             before = str(uuid.UUID(int=max(0, uuid.UUID(key).int - 1)))
@@ -143,7 +143,7 @@ class Collection:
     async def near(
         self, vector: Vector, most: int, columns: Sequence[str], where: Filter
     ) -> list[Found]:
-        """The nearest objects, as a searcher is shown them."""
+        """The nearest objects, as a search returns them."""
         return await self._near(vector, most, columns, _condition(where))
 
     async def indexed(self, ids: Sequence[str], vector: Vector) -> set[str]:
@@ -174,7 +174,7 @@ class Collection:
         return [found_of(one) for one in answer.objects]
 
     async def queued(self) -> int | None:
-        """Vectors that wait to be indexed; None: a shard is not loaded, or we may not ask."""
+        """Vectors that wait to be indexed; None: a shard is not loaded, or the key may not ask."""
         try:
             async with bounded(QUERY_S):
                 nodes = await self._client.cluster.nodes(collection=self.name, output="verbose")
@@ -196,7 +196,7 @@ class Collection:
         slots: Sequence[int] | None,
         columns: Sequence[str],
     ) -> AsyncIterator[Found]:
-        """Ask; where the answer is as long as answers can be, ask for halves instead."""
+        """Ask; where the answer has the greatest length, ask for halves instead."""
         from weaviate.classes.query import Filter as By
 
         where = By.by_property(column).contains_any(values)

@@ -1,7 +1,7 @@
 """How long a Weaviate server takes to index a new vector while others come in.
 
 With its default settings a vector waits until none has come for a while, so steady small edits put
-it off for seconds. One write at a time, as a person would try it, shows nothing of that.
+it off for seconds. One write at a time, as a person would try it, does not show that.
 """
 
 import asyncio

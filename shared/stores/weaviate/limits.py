@@ -1,4 +1,4 @@
-"""How long a call to Weaviate may take, and what comes out of it when it fails."""
+"""The time limit of calls to Weaviate, and the translation of their errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ INSERT_S: Final = 60
 async def bounded(within_s: float) -> AsyncIterator[None]:
     """End a call to the server in time, and raise errors of ours only.
 
-    The client tries again for up to 63 s where nobody listens, whatever time is set; one limit
-    around everything is the only one that holds.
+    The client tries again for up to 63 s where no server listens, whatever time is set; only one
+    limit around everything holds.
 
     Raises:
-        StoreUnavailable: nothing is known.
+        StoreUnavailable: the outcome is not known.
         QuestionRefused: the server works, and cannot take the question.
         StoreMismatch, ConfigurationError: only a person can put it right.
     """

@@ -1,4 +1,4 @@
-"""Opening a Weaviate collection: connect, ask for the version, create it or compare its schema.
+"""Opens a Weaviate collection: connect, ask for the version, create it or compare its schema.
 
 The client reports a certificate that it does not trust as a server that does not answer, and tries
 again for a minute. So this module first makes a TLS handshake with both ports itself.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def context_of(authority: Path | None) -> ssl.SSLContext:
-    """What a server has to show.
+    """The TLS context for a server.
 
     Args:
         authority: file with the certificates that sign the server's; None: those that the HTTP
@@ -95,7 +95,7 @@ def refusal(error: Exception) -> str:
     """Why trying again cannot help, as what follows the server; empty where it may. Pure."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"has a certificate that is not trusted here ({error.verify_message}): "
+            f"has a certificate that this process does not trust ({error.verify_message}): "
             "look at store.weaviate.tls_ca"
         )
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
@@ -107,14 +107,14 @@ log = structlog.get_logger(__name__)
 
 GRPC_PORT: Final = 50051
 UNNAMED: Final = "unnamed"
-"""What a collection is called that an earlier version made, which did not describe it."""
+"""The description of a collection by an earlier version, which did not describe it."""
 CHANNEL: Final = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
-"""A server that returns is seen within two seconds, one that vanished without a word within 30."""
+"""A server that returns is seen within two seconds, one that vanished silently within 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class CollectionPlace:
-    """A collection. replicas: nodes that keep a row; alias: another name that shall lead there."""
+    """A collection. replicas: nodes that keep a row; alias: another name for it."""
 
     name: str
     replicas: int = 1
@@ -177,9 +177,9 @@ class OpenCollection:
 
     created: bool
     notice: str = ""
-    """What a person should know of the server; empty: nothing."""
+    """A message about the server for people; may be empty."""
     incarnation: str = ""
-    """Another one each time that the collection is made."""
+    """A new value each time that the collection is made."""
 
 
 async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient":
@@ -221,7 +221,7 @@ async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient
 
 
 async def _trust(address: Address) -> ssl.SSLContext:
-    """What is trusted, when both ports have shown what they should. Raises as `connect`."""
+    """The TLS context, once both ports have shown a trusted certificate. Raises as `connect`."""
     context = await asyncio.to_thread(context_of, address.authority)
     for port in (address.http, address.grpc):
         await shake_hands(port, context, CONNECT_S)
@@ -231,7 +231,7 @@ async def _trust(address: Address) -> ssl.SSLContext:
 async def open_collection(
     client: "WeaviateAsyncClient", name: str, *, replicas: int = 1
 ) -> OpenCollection:
-    """Create the collection, or compare it with what it should be.
+    """Create the collection, or compare its schema with the wanted one.
 
     Raises:
         StoreMismatch: it was made otherwise, or changed by hand.

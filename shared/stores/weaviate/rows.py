@@ -1,8 +1,8 @@
 """Rows as Weaviate holds them: the properties, both directions, and names. Pure.
 
 The server trims what it takes as one word, cannot match `*` and `?` as themselves, and turns whole
-numbers into doubles. So what is compared (document, source, path) is stored percent-encoded, which
-leaves plain names readable, and the seal as text.
+numbers into doubles. So the compared properties (document, source, path) are stored
+percent-encoded, which leaves plain names readable, and the seal as text.
 """
 
 import uuid
@@ -21,7 +21,7 @@ SLOTS: Final = 64
 """Parts that the rows of one document can be asked for in, by their object ids."""
 OTHER_IDS: Final = uuid.UUID("5f2b6d2e-9d3c-4f6a-8f3e-3c1f0a7f8b11")
 EMPTY: Final = "%"
-"""What an empty text is stored as where it is compared; no encoding yields it."""
+"""The stored form of an empty text where it is compared; no encoding yields it."""
 SEARCHED: Final = ("title", "heading", "text")
 
 SHOWN: Final = (
@@ -39,7 +39,7 @@ SHOWN: Final = (
 
 
 def object_id(row_id: str) -> str:
-    """The UUID that a row is stored under: its own id, or one made of an id that is none."""
+    """The UUID that a row is stored under: its own id if that is a UUID, else one made of it."""
     try:
         if str(uuid.UUID(row_id)) == row_id:
             return row_id
@@ -62,7 +62,7 @@ def decoded(text: str) -> str:
 
 
 def pattern(prefix: str) -> str:
-    """What a stored path that begins with `prefix` (not empty) is like."""
+    """The pattern of stored paths that begin with `prefix` (not empty)."""
     return f"{encoded(prefix)}*"
 
 
@@ -135,5 +135,5 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 def asks(text: str) -> bool:
-    """Whether there is anything in the text that keywords could match."""
+    """Whether the text has a word that keywords could match."""
     return any(character.isalnum() for character in text)

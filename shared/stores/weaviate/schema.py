@@ -1,4 +1,4 @@
-"""What a Weaviate collection of ours looks like, and what differs in one that is found. Pure."""
+"""The schema of instep's Weaviate collections, and the differences in one that is found. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -67,10 +67,10 @@ def alias_name(prefix: str) -> str:
 
 
 def judge_version(version: str) -> str:
-    """What to say of a server's version; empty when it is new enough. Pure.
+    """A message about a server's version; empty when it is new enough. Pure.
 
     Raises:
-        ConfigurationError: it lacks what is needed.
+        ConfigurationError: it is too old.
     """
     match = re.match(r"(\d+)\.(\d+)", version)
     found = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -85,7 +85,7 @@ def judge_version(version: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What of a collection's schema decides how rows are kept and found."""
+    """The parts of a collection's schema that decide how rows are kept and found."""
 
     columns: Mapping[str, Column]
     vectors: Sequence[str]
@@ -107,7 +107,7 @@ def other_dimensions(found: int, wanted: int) -> StoreMismatch:
 
 
 def differences(found: Described) -> list[str]:
-    """What is not as it should be, e.g. `no property born`. Pure."""
+    """The differences to the wanted schema, e.g. `no property born`. Pure."""
     said = [f"no property {name}" for name in WANTED_SCHEMA.columns.keys() - found.columns.keys()]
     said += [
         f"property {name} of another kind"
@@ -128,7 +128,7 @@ def described(config: "Config") -> Described:
     for found in config.properties:
         wanted = WANTED_SCHEMA.columns.get(found.name)
         if wanted is None:
-            continue  # an addition changes nothing that we keep
+            continue  # an addition does not change our properties
         whole = getattr(found.tokenization, "value", None) == "field"
         columns[found.name] = Column(
             found.name,

@@ -4,7 +4,7 @@ Three things here are not obvious; each was measured. A row that is there by its
 keywords, may be missing from the vector index: for milliseconds as a rule, and for ever after some
 crashes. So presence is asked of the vector index, never of the objects alone. A vector that is not
 finite is taken without a word and spoils its neighbours, so every one is checked before it is
-sent. Where nobody listens, the client tries for a minute: every call here has its own end.
+sent. Where no server listens, the client tries for a minute: every call here has its own end.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 NEIGHBOURS: Final = 20
-"""Rows among which a row has to be when it is asked for by its own vector."""
+"""Rows among which a search by a row's own vector has to find it."""
 FEW: Final = 2
-"""Rows that are asked for first: almost always the row itself is the first of them, and an answer
-costs by its length."""
+"""Rows of a first search: almost always the row itself is the first of them, and an answer costs by
+its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,11 @@ class Searching:
     dimensions: int
 
     async def unsearchable(self, probes: Sequence[Probe]) -> tuple[frozenset[str], set[str]]:
-        """Ids of the probes that a searcher would not find now, and of those that the index knows.
+        """Ids of the probes that a search would not find now, and of those that the index knows.
 
-        Proven for every probe: the vector index knows the row. Asked as a searcher asks, for
-        every probe with a vector: the plain search by it, without a filter (one with a filter
-        finds rows that a searcher does not yet), has the row among the nearest, or nothing but
-        rows of the same vector.
+        Proven for every probe: the vector index knows the row. For every probe with a vector, the
+        plain search by it, without a filter (one with a filter finds rows that a plain one does not
+        yet), has the row among the nearest, or only rows of the same vector.
         """
         ids = {probe.id for probe in probes}
         asked = {probe.id: probe for probe in probes if probe.vector is not None}
@@ -96,12 +95,12 @@ ROWS_PER_CALL: Final = 256
 BYTES_PER_CALL: Final = 8 * 1024 * 1024
 MISSING_MOST: Final = 10_000
 IDLE_S: Final = 2.0
-"""A row that is missing for so long, while nothing waits to be indexed, is torn."""
+"""A row that is missing for so long, while no vector waits to be indexed, is torn."""
 BUSY_S: Final = 120.0
 """The same while much waits; writing it again does no harm, only work."""
 CLOSE_S: Final = 5.0
 LOOK_S: Final = 5.0
-"""How soon it is noticed that somebody deleted the collection."""
+"""How soon the store notices that the collection was deleted."""
 TRIES_AT_START: Final = 10
 TRY_AGAIN_S: Final = 0.1
 
@@ -111,7 +110,7 @@ class WeaviateStore:
 
     Attributes:
         created: the collection was not there; the index is empty and has to be filled.
-        notice: what a person should know of the server; empty: nothing.
+        notice: a message about the server for people; may be empty.
     """
 
     def __init__(
@@ -238,11 +237,11 @@ class WeaviateStore:
         return opened.incarnation
 
     async def maintain(self) -> None:
-        """Make a collection anew that somebody deleted; have rows indexed that are torn.
+        """Make a deleted collection anew; have torn rows indexed.
 
         After a crash of the server, or a call that was cut off, rows that it did not acknowledge
-        may be there and never be found, and sending them again does not help. Only rows that were
-        asked for in vain are looked at.
+        may be there and never be found, and sending them again does not help. This looks only at
+        rows that were searched for in vain.
         """
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
@@ -291,7 +290,7 @@ class WeaviateStore:
         """Write rows; those that the server refuses once more, alone.
 
         Returns:
-            The ids of rows that it refuses for what they hold.
+            The ids of rows that it refuses for their content.
         """
         messages = await self._rows.insert(rows)
         again = [row for row in rows if row.id in messages]

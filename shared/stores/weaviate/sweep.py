@@ -1,4 +1,4 @@
-"""Looking at every row of a Weaviate collection: does it hold what was written, and is it found?
+"""The check of every row of a Weaviate collection: is it as it was written, and is it found?
 
 The cursor goes over the objects themselves, in pages, so memory is that of a page. After a crash
 an object may be there and be missing from the filters, from the vector index, or from both, for
@@ -75,7 +75,7 @@ class Sweeping:
             after = page[-1].id
 
     async def _looks(self, buckets: Collection[str]) -> dict[str, SweptRow]:
-        """What is seen of the rows that the filter finds, by object id."""
+        """The looks at the rows that the filter finds, by object id."""
         values = sorted(map(weaviate_rows.encoded, buckets))
         ids = [one.id async for one in self.stored.among("bucket", values, ("row_id",))]
         found: dict[str, SweptRow] = {}
@@ -95,7 +95,7 @@ class Sweeping:
     async def _torn(self, suspects: Mapping[str, SweptRow]) -> frozenset[str]:
         """Those that will never be indexed: unknown while nothing waits, and still there.
 
-        Where the queue is never empty, none is: what waits in it is not torn.
+        Where the queue is never empty, none is: rows that wait in it are not torn.
         """
         if not suspects or not await self._queue_empty():
             return frozenset()
@@ -103,7 +103,7 @@ class Sweeping:
         return frozenset(one.id for one in await self.stored.alone(sorted(left)))
 
     async def _queue_empty(self) -> bool:
-        """Whether nothing waits to be indexed at some moment of the next seconds."""
+        """Whether the queue is empty at some moment of the next seconds."""
         for _ in range(round(QUEUE_S / QUEUE_LOOK_S)):
             if await self.stored.queued() == 0:
                 return True
@@ -116,7 +116,7 @@ def judged(look: SweptRow, torn: bool) -> SweptRow:
 
 
 def looks(page: Sequence[Found], dimensions: int) -> list[SweptRow]:
-    """What is seen of each object."""
+    """The look at each object."""
     hits = rows_of(page)
     same = _same_vectors(page, dimensions)
     return [
@@ -126,7 +126,7 @@ def looks(page: Sequence[Found], dimensions: int) -> list[SweptRow]:
 
 
 def _sealed(found: Found, hit: Hit) -> bool:
-    """Whether the properties, those for filters included, are what was written under the id."""
+    """Whether the properties, those for filters included, are as written under the id."""
     properties = found.properties
     return (
         str(seal.seal_of(hit)) == properties.get("seal")

@@ -67,12 +67,12 @@ async def test_what_the_operator_switched_on_stays_when_keys_are_made_again(encr
 
 async def test_a_certificate_of_another_authority_is_refused(encrypted, tmp_path):
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    with pytest.raises(ConfigurationError, match="not trusted here"):
+    with pytest.raises(ConfigurationError, match="does not trust"):
         await encrypted.provision(bus={"tls_ca": tmp_path / "other.pem"})
 
 
 async def test_without_an_authority_the_certificates_of_the_system_count(encrypted):
-    with pytest.raises(ConfigurationError, match="not trusted here"):
+    with pytest.raises(ConfigurationError, match="does not trust"):
         await encrypted.provision()
 
 

@@ -369,7 +369,7 @@ async def test_a_collection_that_was_deleted_is_named(weaviate):
         await drop(weaviate, name)
 
         for call in (store.upsert(rows(1)), store.count(), store.ids({"a": 1})):
-            with pytest.raises(StoreUnavailable, match="somebody deleted it"):
+            with pytest.raises(StoreUnavailable, match="the collection was deleted"):
                 await call
     async with opened(weaviate, name, api_key=weaviate.key) as store:
         assert store.created

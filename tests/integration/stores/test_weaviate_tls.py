@@ -91,13 +91,13 @@ def generation():
 async def test_a_certificate_of_another_authority_is_refused(encrypted, tmp_path):
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     for other in (tmp_path / "other.pem", None):
-        with pytest.raises(ConfigurationError, match=r"not trusted here .*store\.weaviate\.tls_ca"):
+        with pytest.raises(ConfigurationError, match=r"does not trust .*store\.weaviate\.tls_ca"):
             await opened(encrypted.url, encrypted.grpc, other)
 
 
 async def test_a_certificate_of_another_host_is_refused(encrypted, trusted):
     url = encrypted.url.replace("127.0.0.1", "localhost")
-    with pytest.raises(ConfigurationError, match="not trusted here"):
+    with pytest.raises(ConfigurationError, match="does not trust"):
         await opened(url, encrypted.grpc, trusted)
 
 

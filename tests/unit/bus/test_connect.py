@@ -64,7 +64,7 @@ def test_a_seed_in_the_environment_goes_before_the_file(tmp_path):
 def test_what_is_no_seed_is_said_without_quoting_it(tmp_path, text):
     file = tmp_path / "indexer.nk"
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match="no seed") as caught:
+    with pytest.raises(ConfigurationError, match="not the seed") as caught:
         access_of(Bus(url=URL, nkey=file), "indexer")
 
     assert not text or text not in str(caught.value)

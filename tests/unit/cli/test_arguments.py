@@ -43,7 +43,7 @@ def test_an_option_before_the_command_is_not_undone_after_it():
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["serach", "x"], "'serach' is no command; did you mean search?"),
+        (["serach", "x"], "'serach' is not a command; did you mean search?"),
         (["search", "x", "--explian"], "--explian is no option of search; did you mean --explain?"),
         (["search", "x", "--jsn"], "did you mean --json?"),
         (["--dta", "x", "status"], "did you mean --data?"),
@@ -52,7 +52,7 @@ def test_an_option_before_the_command_is_not_undone_after_it():
         (["search"], "the following arguments are required: Q"),
         (["version", "extra"], "'extra' is one argument too many"),
         (["search", "x", "--exp"], "--exp is no option of search"),
-        (["search", "x", "-n", "many"], "'many' is no number"),
+        (["search", "x", "-n", "many"], "'many' is not a number"),
         (["search", "x", "--filter", "-path:old"], "is written --filter=VALUE"),
         (["search", "--replicas"], "no option of search; did you mean --explain? If it is no"),
         (["search", "--replicas"], "write: instep search -- --replicas"),

@@ -89,9 +89,9 @@ def test_a_dry_run_asks_once_and_changes_nothing(ask, capsys):
 @pytest.mark.parametrize(
     ("picks", "said"),
     [
-        ({}, "nothing is refused, nothing has failed\n"),
-        ({"code": "typo"}, "nothing fits; instep failures shows all\n"),
-        ({"state": "failed"}, "nothing fits; instep failures shows all\n"),
+        ({}, "no document is refused or failed\n"),
+        ({"code": "typo"}, "no failure matches; instep failures shows all\n"),
+        ({"state": "failed"}, "no failure matches; instep failures shows all\n"),
     ],
 )
 def test_a_list_without_what_was_asked_for_is_not_called_a_clean_one(

@@ -118,7 +118,7 @@ def test_a_key_of_ones_own_stays_and_goes_into_the_servers_environment(run):
 
 @pytest.mark.parametrize("source", ["Wiki", "a.b", "*", "../x", ""])
 def test_a_source_that_is_none_is_refused(run, source):
-    with pytest.raises(Stop, match="a source is named"):
+    with pytest.raises(Stop, match="a source name has"):
         run("--source", source)
 
 
@@ -126,7 +126,7 @@ def test_what_is_no_key_is_named_and_left_alone(run):
     run()
     file = run.folder / "gateway.nk"
     file.write_text("something else\n")
-    with pytest.raises(Stop, match=r"gateway\.nk: no seed"):
+    with pytest.raises(Stop, match=r"gateway\.nk: not the seed"):
         run()
 
     assert file.read_text() == "something else\n"

@@ -122,9 +122,9 @@ async def test_failures_have_the_remedy_beside_or_below(index):
     assert any("docs/faq.md" in line and "2 h" in line for line in narrow)
     assert max(map(len, narrow)) <= NARROW.width
     empty = {"failures": [], "groups": [], "total": 0}
-    assert failures.lines(empty, NARROW, now=NOW) == ["nothing is refused, nothing has failed"]
+    assert failures.lines(empty, NARROW, now=NOW) == ["no document is refused or failed"]
     some = failures.lines(empty, NARROW, now=NOW, picked=True)
-    assert some == ["nothing fits; instep failures shows all"]
+    assert some == ["no failure matches; instep failures shows all"]
 
 
 async def test_pending_documents_are_listed(index):

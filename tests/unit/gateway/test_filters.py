@@ -50,7 +50,7 @@ def test_nothing_restricts_nothing():
         ("-draft", "write source:NAME"),
         ("sorce:docs", "did you mean source:docs?"),
         ("pth:a", "did you mean path:a?"),
-        ("lang:en", "'lang' is not something to filter by"),
+        ("lang:en", "'lang' is not a field to filter by"),
         ('path:"a', "never closed"),
     ],
 )

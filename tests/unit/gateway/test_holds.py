@@ -97,7 +97,7 @@ async def test_a_source_of_which_nothing_is_held_is_not_found(client, waiting, a
 
     assert (status, body["code"]) == (404, "hold_not_found")
     assert "did you mean 'docs'?" in body["detail"]
-    assert body["fix"] == "instep removals lists what is"
+    assert body["fix"] == "instep removals lists held ones"
 
 
 async def test_a_folder_that_cannot_be_listed_is_unavailable(client, waiting):

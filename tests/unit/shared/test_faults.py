@@ -79,4 +79,4 @@ def test_the_kind_of_what_was_given_is_told_and_never_the_value():
     assert said(error("float_type", True)) == "must be a number, not true or false"
     assert said(error("model_type", 5)) == "must be an object, not a number"
     assert said(error("string_too_long", "x" * 9, max_length=5)).endswith("5 characters, not 9")
-    assert said(error("something_new", "secret")) == "cannot be taken as it is, not text"
+    assert said(error("something_new", "secret")) == "is not valid, not text"

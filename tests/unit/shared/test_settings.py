@@ -178,7 +178,7 @@ def test_all_faults_are_told_at_once(toml):
         (
             "[sources.my_docs]\npath = '.'\n",
             "instep.toml:2: sources.my_docs: a name has 1 to 40 of a-z, 0-9 and '-',"
-            " and starts with no '-'",
+            " and no '-' at the start",
         ),
         (
             "[sources.docs]\npath = '.'\nrescan = '5'\n",

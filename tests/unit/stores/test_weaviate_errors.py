@@ -82,7 +82,7 @@ MEANING = {
     "plain": (ConfigurationError, "https://"),
     "nodes": (StoreUnavailable, "store.weaviate.replicas"),
     "gone": (StoreUnavailable, "made anew"),
-    "otherwise": (StoreMismatch, "set up otherwise"),
+    "otherwise": (StoreMismatch, "another set-up"),
     "old": (ConfigurationError, "1.38"),
     "object": (StoreMismatch, "other vectors"),
     "question": (QuestionRefused, "this question"),

@@ -1,4 +1,4 @@
-"""A folder as a source of documents: what it holds, and the content of one file.
+"""A folder as a source of documents: its listing, and the content of one file.
 
 Blocking calls, to be made in a thread. A folder that cannot be read is an error of the source and
 never looks like an empty one: an empty listing means that the documents were deleted.
@@ -33,7 +33,7 @@ LISTINGS: Final = 5
 
 
 class SourceUnavailable(TransientError):
-    """The root is missing or cannot be read; nothing is known about its documents."""
+    """The root is missing or cannot be read; the state of its documents is not known."""
 
 
 class Unreadable(TransientError):
@@ -44,8 +44,8 @@ class Names:
     """Names on disk that are not in NFC, as they were met.
 
     A path is in NFC. Names on disk may be in other Unicode forms, and then two names can be one
-    path. Which of them counts depends on nothing but what is on the disk: the composed one, else
-    the first that exists, in the order of their characters.
+    path. Which of them counts depends only on the names on the disk: the composed one, else the
+    first that exists, in the order of their characters.
     """
 
     def __init__(self) -> None:
@@ -113,8 +113,8 @@ class Folder:
     def scan(self, below: str = "") -> Scan:
         """Everything that is a document, in the whole folder or below one of its folders.
 
-        It is listed again when a folder goes before it is listed itself: under its new name, which
-        may not have been seen, its documents would be there; without it they look deleted.
+        It is listed again when a folder goes before its turn: it may have a new name that the
+        listing did not see, and without it its documents would look deleted.
 
         Raises:
             SourceUnavailable: the root is missing, unreadable, or was exchanged meanwhile.
@@ -125,7 +125,7 @@ class Folder:
             went = self._list_below(below, result)
             if not went:
                 break
-        for path in went:  # what they hold is not known, if they are somewhere
+        for path in went:  # their content is not known, if they are elsewhere
             result.closed.add(path)
             result.problems[path] = "cannot be listed: it is named, and gone whenever it is opened"
         if self.identity() != before:
@@ -136,8 +136,8 @@ class Folder:
         return name in (str(self.root), self._real)
 
     def path_of(self, name: str) -> str | None:
-        """The path of a file system name below the root (absolute), or None if it is no business
-        of ours: outside, hidden, temporary, or not valid Unicode."""
+        """The path of a file system name below the root (absolute), or None if it is ignored:
+        outside, hidden, temporary, or not valid Unicode."""
         for root in (str(self.root), self._real):
             if name.startswith(root + os.sep):
                 relative = name[len(root) + 1 :].replace(os.sep, "/")
@@ -202,12 +202,12 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:  # what was looked at is a link by now
+            if error.errno == errno.ELOOP:  # the file is a link by now
                 raise Unsettled(f"{path}: exchanged before it was read") from None
             raise Unreadable(f"{path}: {words(error)}") from None
 
     def opens(self, path: str) -> bool:
-        """Whether a file or folder can be read by now; what is not there any more can, too."""
+        """Whether a file or folder can be read by now; one that is gone counts as readable."""
         try:
             real = os.path.realpath(self._on_disk(path))
             mode = os.stat(real).st_mode
@@ -293,7 +293,7 @@ class Folder:
         return name == self._names.on_disk(path, self._real)
 
     def _target(self, path: str) -> Stat | None:
-        """Stat of what a link leads to, if that is a file inside the root."""
+        """Stat of the target of a link, if that is a file inside the root."""
         try:
             real = os.path.realpath(self._on_disk(path))
             if not self._is_inside(real):

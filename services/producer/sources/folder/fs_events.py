@@ -1,4 +1,4 @@
-"""File events of the operating system: names of files that something happened to.
+"""File events of the operating system, as names of files.
 
 `Hearing` finds out whether a folder gives events at all, and whether they are about the folder that
 is listed.
@@ -22,14 +22,14 @@ from shared.settings import Source
 log = structlog.get_logger()
 
 STEP_MS: Final = 10
-"""Silence after which what was heard is told."""
+"""Silence after which the names are passed on."""
 GROUP_MS: Final = 50
-"""Told at the latest after this, however much more comes."""
+"""They are passed on at the latest after this, however many more come."""
 RETRY_S: Final = 0.2
 
 
 class Notices:
-    """File system events below a root. A name may be told late, twice, or never."""
+    """File system events below a root. A name may come late, twice, or never."""
 
     def __init__(self, root: Path) -> None:
         self.ready = asyncio.Event()
@@ -43,7 +43,7 @@ class Notices:
         self._closed = False
 
     async def run(self, heard: Callable[[Collection[str]], None]) -> None:
-        """Tell absolute names until cancelled, or until events turn out not to be had."""
+        """Pass on absolute names until cancelled, or until the system proves to give no events."""
         while not self.refusal and not self._closed:
             self._stop = stop = asyncio.Event()
             # awatch sets its watches up before it first waits, so before this is called
@@ -82,7 +82,7 @@ class Notices:
 
     def _started(self, stop: asyncio.Event, was_there: bool) -> None:
         if not stop.is_set():
-            # awatch says nothing about a folder that it could not watch
+            # awatch does not report a folder that it could not watch
             self.missing = not (was_there and self._is_there())
             self.ready.set()
             if self.missing:
@@ -105,20 +105,20 @@ class Hearing:
 
     Args:
         notices: None to look at intervals only.
-        note: told once what the intervals are, and why.
+        note: called once with the intervals, and their reason.
     """
 
     def __init__(
         self, settings: Source, notices: Notices | None, note: Callable[[str], None]
     ) -> None:
         self.exchanged = False
-        """Something happened to the root itself."""
+        """The root itself had an event."""
         self._settings, self._notices, self._note = settings, notices, note
         self._root: Root | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, folder: Path, heard: Callable[[Collection[str]], None]) -> None:
-        """Begin to tell absolute names, where that is possible."""
+        """Begin to pass on absolute names, where that is possible."""
         if self._settings.watch == "auto" and await asyncio.to_thread(is_on_network, folder):
             self._notices = None
             self._note(f"on a network: listed every {self._settings.poll:g} s")
@@ -154,7 +154,7 @@ class Hearing:
 
         Args:
             took_s: how long the last one took.
-            waits: somebody waits for files to come back.
+            waits: a hold waits for files to come back.
         """
         slowly = took_s / LISTING_SHARE
         if self._notices is not None and not self._notices.refusal:

@@ -1,8 +1,8 @@
-"""What a folder held when it was last listed, and what differs now. Pure.
+"""The last listing of a folder, and the differences to the current one. Pure.
 
 Content decides what has changed, not time stamps: an equal stat only saves the reading, and only
 when the file was read long enough after its last change that a later edit must show in the stat.
-A `Scan` says for which missing paths the listing is evidence.
+A `Scan` knows for which missing paths the listing is evidence.
 """
 
 import json
@@ -15,7 +15,7 @@ from shared.domain.errors import GARBAGE
 
 
 class Stat(NamedTuple):
-    """What a file system says about a file without reading it. Times in ns since 1970."""
+    """The file system's data about a file, without its content. Times in ns since 1970."""
 
     size: int
     mtime_ns: int
@@ -45,7 +45,7 @@ NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Paths by what is to be done about them, each sorted."""
+    """Paths by the action that they need, each sorted."""
 
     unchanged: int
     suspects: tuple[str, ...]
@@ -54,7 +54,7 @@ class Comparison:
 
 
 def compare(before: Mapping[str, Seen], after: Mapping[str, Stat], *, max_bytes: int) -> Comparison:
-    """What must be read, and what is gone, when a folder that held `before` holds `after`."""
+    """Files to read, and files that are gone, when a folder that held `before` holds `after`."""
     suspects = [
         path
         for path, stat in after.items()
@@ -84,18 +84,18 @@ def moved(
 
 
 def is_surely_unchanged(seen: Seen | None, stat: Stat, max_bytes: int) -> bool:
-    """Whether reading the file could not show anything else than what was accepted."""
+    """Whether reading the file could only show the accepted content."""
     if seen is None or seen.stat != stat or seen.whole != (stat.size <= max_bytes):
         return False
     return stat.changed_ns + RACY_NS <= seen.read_at_ns
 
 
 def pair_moves(gone: Mapping[str, str], appeared: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Files that only changed their name, old and new; for telling people, nothing depends on it.
+    """Files that only changed their name, old and new; for reports only, no decision depends on it.
 
     Args:
-        gone: path to content hash of what vanished.
-        appeared: the same of what is new.
+        gone: path to content hash of the vanished files.
+        appeared: the same of the new files.
     """
     by_hash: dict[str, list[str]] = {}
     for path in sorted(appeared, reverse=True):
@@ -103,7 +103,7 @@ def pair_moves(gone: Mapping[str, str], appeared: Mapping[str, str]) -> list[tup
     return [(path, by_hash[gone[path]].pop()) for path in sorted(gone) if by_hash.get(gone[path])]
 
 
-# -- the listing as the values of a shelf ----------------------------------------------------------
+# -- the listing as the values of a bucket ---------------------------------------------------------
 
 
 def shard_of(path: str) -> int:
@@ -138,13 +138,13 @@ def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:
 
 @dataclass(slots=True)
 class Scan:
-    """What a folder, or a part of it, holds."""
+    """The content of a folder, or of a part of it."""
 
     files: dict[str, Stat] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    """Path to what is wrong with it, in words for people."""
+    """Path to its fault, in words for people."""
     closed: set[str] = field(default_factory=set)
-    """Folders that could not be listed: nothing is known about what they hold."""
+    """Folders that could not be listed: their content is not known."""
 
     def knows(self, path: str) -> bool:
         """Whether the absence of a path from `files` means that it is not there."""

@@ -1,7 +1,7 @@
-"""The listing of a source, kept on a shelf in 256 shards; only changed shards are written.
+"""The listing of a source, kept in a bucket in 256 shards; only changed shards are written.
 
 Before new files are accepted, their paths are noted: a process that dies in between would else
-leave documents behind that no listing knows, and nobody would notice when their files go.
+leave documents behind that no listing knows, and no watch would notice when their files go.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Threshold:
     count: int = 20
 
     def may_remove(self, vanished: int, lately: int, known: int) -> bool:
-        """P7: whether so many documents of a source may leave the index without a question.
+        """P7: whether so many documents of a source may leave the index unasked.
 
         Args:
             vanished: documents that are to be removed now.
@@ -51,7 +51,7 @@ class Threshold:
         return total < self.count or total <= self.share * (known + lately)
 
     def may_release(self, shown: int, vanished: int, known: int) -> bool:
-        """Whether a person's word covers what is gone by now; not when much more has vanished.
+        """Whether a release covers the files gone by now; not when many more have vanished.
 
         Args:
             shown: removals that the person has seen.
@@ -77,7 +77,7 @@ class Lately:
 
 
 class KeptListing:
-    """What was accepted of each file of a source.
+    """The accepted state of each file of a source.
 
     Keys: `<source>.<shard>`, `<source>.new.<n>`, `<source>.root`, and those of `HeldNote`. A value
     that cannot be read is one that is missing.
@@ -93,7 +93,7 @@ class KeptListing:
         self._next_intended = 0
         self.entries: dict[str, Seen] = {}
         self.doubtful = False
-        """Nothing was kept, or some of it cannot be read: documents may be known elsewhere."""
+        """There was no listing, or a part cannot be read: documents may be known elsewhere."""
 
     async def load(self) -> None:
         """Raises BusUnavailable."""
@@ -119,11 +119,11 @@ class KeptListing:
         for some in _in_values(paths):
             name = f"{self._source}.new.{self._next_intended}"
             self._next_intended += 1
-            self._intended.append(name)  # it may be there also when no answer comes
+            self._intended.append(name)  # the bus may have stored it without an answer
             await self._shelf.put(name, zlib.compress(json.dumps(some).encode(), 1))
 
     async def forget_intended(self) -> None:
-        """Everything that was noted is in the listing by now. Raises BusUnavailable."""
+        """Delete the notes: the listing has all noted files by now. Raises BusUnavailable."""
         while self._intended:
             await self._shelf.delete(self._intended[-1])
             self._intended.pop()
@@ -131,7 +131,7 @@ class KeptListing:
 
     @property
     def changed(self) -> bool:
-        """Whether something is not written yet."""
+        """Whether a change is not written yet."""
         return bool(self._changed)
 
     def put(self, path: str, seen: Seen) -> None:
@@ -147,7 +147,7 @@ class KeptListing:
             self._changed.add(n)
 
     async def save(self) -> None:
-        """Write what changed. Raises BusUnavailable; what is not written yet is tried again."""
+        """Write changed shards. Raises BusUnavailable; the next call writes those that are left."""
         while self._changed:
             n = self._changed.pop()
             try:

@@ -1,4 +1,4 @@
-"""Which files of a folder are documents. Pure."""
+"""The rules that select the documents among a folder's files. Pure."""
 
 import itertools
 import re

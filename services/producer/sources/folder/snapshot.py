@@ -1,4 +1,4 @@
-"""An open file as it was at one moment: its content, and the stat that goes with it.
+"""An open file at one moment: its content, and the stat of that content.
 
 Blocking calls, to be made in a thread. `words` puts errors of the system in words for people.
 """
@@ -51,7 +51,7 @@ LONGEST_LINE: Final = 64 * 1024
 
 
 class Unsettled(TransientError):
-    """The file changed while it was read; somebody is still writing it."""
+    """The file changed while it was read; another program is still writing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class Body:
     data: bytes | None
     url: str
     grows: bool = False
-    """It is being written: `data` is what it held a moment ago, up to the end of a line."""
+    """It is being written: `data` is its content of a moment ago, up to the end of a line."""
 
 
 def snapshot(
     path: str, file: int, full: str, *, max_bytes: int, growing: bool = False
 ) -> Body | None:
-    """What an open file holds; None when it is no plain file.
+    """The content of an open file; None when it is not a plain file.
 
     Args:
         path: for errors. full: the name that it has on disk.
@@ -97,7 +97,7 @@ def snapshot(
         return Body(found, read_at_ns, content_hash, data, url)
     if growing and named.inode == found.inode and _only_grew(file, data[: found.size], found.size):
         data = whole_lines(data[: found.size])
-        # this is nobody's stat, so the file differs from it for as long as it is larger
+        # no file has this stat, so the file differs from it for as long as it is larger
         shown = found._replace(size=len(data))
         return Body(shown, read_at_ns, hashlib.sha256(data).hexdigest(), data, url, grows=True)
     raise Unsettled(f"{path}: changed while it was read")
@@ -114,7 +114,7 @@ def stat_of(found: os.stat_result) -> Stat:
 
 
 def _only_grew(file: int, data: bytes, size: int) -> bool:
-    """Whether what was read is still the beginning of the file.
+    """Whether the bytes read are still the beginning of the file.
 
     Two equal readings of the same bytes: between them, the file held just these.
     """

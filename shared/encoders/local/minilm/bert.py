@@ -29,7 +29,7 @@ _FAR: Final = np.float32(-1e9)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes that the weights alone do not tell."""
+    """Sizes that do not follow from the weights alone."""
 
     layers: int = 6
     heads: int = 12

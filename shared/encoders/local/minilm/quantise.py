@@ -34,10 +34,10 @@ _LARGEST: Final = 127
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What running the float32 model on sample texts has shown for one place.
+    """Measurements of the float32 model on sample texts, for one place.
 
-    smooth: float32, shape (inputs,): what each channel of the activation is multiplied by; 0 for a
-    channel that stays in float32.
+    smooth: float32, shape (inputs,): the factor of each channel of the activation; 0 for a channel
+    that stays in float32.
     low, high: range of the smoothed activation that 256 steps cover; 0 is one of the steps.
     """
 
@@ -95,7 +95,7 @@ def dump(calibrations: Mapping[Place, Calibration]) -> bytes:
 
 
 def load(data: bytes) -> dict[Place, Calibration]:
-    """What `dump` wrote."""
+    """The inverse of `dump`."""
     found: dict[Place, Calibration] = {}
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         layers = range(len(arrays.files) // (2 * len(PLACES)))

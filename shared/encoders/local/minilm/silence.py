@@ -1,6 +1,6 @@
 """Imported before OpenVINO: keeps it from reporting over the network.
 
-OpenVINO's converter, which nobody needs here, reports its own import from a forked process. That
+OpenVINO's converter, which is not needed here, reports its own import from a forked process. That
 process would keep the lock of the data folder and the terminal, sometimes for ever. Where the
 reporting package cannot be imported, OpenVINO takes a stub.
 """
