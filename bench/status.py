@@ -25,7 +25,7 @@ import nats
 from bench.sweep_store import Watch, resident_mb
 from services.gateway.build import flow_stages
 from services.gateway.documents import documents, failures
-from services.gateway.status.looks import Looks
+from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen, status
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.ledger import KvLedger
@@ -148,7 +148,7 @@ async def main(count: int) -> None:
 
         gc.collect()
         before = resident_mb()
-        looks = Looks(observe, ledger)
+        looks = InstanceSnapshots(observe, ledger)
         await timed("building the index, and the first status", looks.latest, 1)
         gc.collect()
         grown = resident_mb() - before

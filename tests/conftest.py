@@ -53,10 +53,18 @@ class NatsServer:
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
 
+    @property
+    def streams(self) -> Path:
+        """Where the server keeps a folder for each stream."""
+        return self.folder / "js" / "jetstream" / "$G" / "streams"
+
     def start(self) -> None:
         ports = self.folder / "ports"
         shutil.rmtree(ports, ignore_errors=True)
         ports.mkdir(parents=True)
+        # with its last stream the server takes away the empty folder of all streams, a moment later
+        # and beside the next request, which may be for the first stream of the next test
+        (self.streams / "kept").mkdir(parents=True, exist_ok=True)
         config = self.folder / "nats.conf"
         lines = CONFIG.format(port=self.port, ports=ports, store=self.folder / "js")
         config.write_text(lines + self.extra)
@@ -133,11 +141,10 @@ async def js(
     client = await nats.connect(nats_url)
     context = client.jetstream(timeout=60)
     yield context
-    streams = nats_server.folder / "js" / "jetstream" / "$G" / "streams"
     for stream in await context.streams_info():
         name = stream.config.name
         await context.delete_stream(name)
-        folders = streams / name, streams / f".{name}"
+        folders = nats_server.streams / name, nats_server.streams / f".{name}"
         await eventually(lambda f=folders: not any(folder.exists() for folder in f))
     await client.close()
 

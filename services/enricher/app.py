@@ -13,6 +13,7 @@ from shared.domain.topology import INSTANCE, enrich_stage
 
 
 async def build(wiring: Wiring) -> Part:
+    tokens = await wiring.tokens()  # first: they may not be those of the index
     sources = wiring.settings.sources
     folders = {name: (s.path.resolve().as_uri() + "/",) for name, s in sources.items() if s.path}
     load = Load(
@@ -33,9 +34,7 @@ async def build(wiring: Wiring) -> Part:
     limits = wiring.settings.extraction
     read_apart = ReadApart(Allowed(limits.memory, limits.timeout))
     wiring.stack.push_async_callback(read_apart.close)
-    prepare = PrepareDocument(
-        load, await wiring.tokens(), generation.chunking, of_source, read_apart
-    )
+    prepare = PrepareDocument(load, tokens, generation.chunking, of_source, read_apart)
     enrich = Enrich(
         generation=wiring.generation.id,
         ledger=await wiring.ledger(),

@@ -22,7 +22,7 @@ from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
 from services.gateway.status.alerts import alerts
-from services.gateway.status.looks import Looks
+from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from services.gateway.status.sweeps import Sweeps
 from services.host.http_server import LimitedRunner
@@ -138,7 +138,7 @@ async def faces(
     ledger, generation = await wiring.ledger(), wiring.generation.id
     instance = await wiring.shelf(INSTANCE)
     elsewhere = RemoteWatchers(wiring.session.client, instance)
-    looks = Looks(_observer(wiring, instance), ledger)
+    looks = InstanceSnapshots(_observer(wiring, instance), ledger)
     letters = _Letters(wiring.session)
     queries = InstanceQueries(
         search_index=Search(

@@ -28,7 +28,7 @@ from services.gateway.problems import Problem, hint
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
-from services.gateway.status.looks import Looks
+from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.reports import Reports
 from services.gateway.status.status import Observation
 from services.gateway.views import (
@@ -97,7 +97,7 @@ class InstanceQueries:
     store: GetStore
     ledger: Ledger
     changes: ChangeLog
-    looks: Looks
+    looks: InstanceSnapshots
     check: Checks
     generation: str
     version_text: str

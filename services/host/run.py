@@ -6,9 +6,7 @@ process at once, and so does a part that fails: a supervisor starts it again.
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +15,15 @@ import structlog
 from services.host.data_folder import DataFolder
 from services.host.health.endpoint import listening
 from services.host.health.vitals import Vitals
-from services.host.runtime import Connection, Shutdown, running_bus, serve, wired
+from services.host.runtime import (
+    DONE,
+    Connection,
+    Shutdown,
+    leaving_in_time,
+    running_bus,
+    serve,
+    wired,
+)
 from services.host.startup import Stopped, load_first, unless, until_ended
 from shared.bus.access.connect import role_of
 from shared.domain.errors import BusUnavailable
@@ -31,11 +37,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-DONE: Final = 0
-BUG: Final = 70
 INTERRUPTED: Final = 130
-LEAVE_S: Final = 8.0
-"""What follows the drain, e.g. a call of the model under way, may take so long."""
 
 
 async def run(names: Sequence[str], options: "Options") -> int:
@@ -50,7 +52,7 @@ async def run(names: Sequence[str], options: "Options") -> int:
     stop.on_signals(at_once=lambda: os._exit(INTERRUPTED))
     vitals = Vitals(names, stop)
     DataFolder(options.data).close_to_others()
-    async with listening(settings.health, vitals, port=0), _leaving_in_time(settings, stop):
+    async with listening(settings.health, vitals, port=0), leaving_in_time(settings, stop):
         try:
             while not vitals.serving:
                 await _serve(options, settings, vitals)
@@ -91,26 +93,3 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
 def _say_where(gateway_url: "asyncio.Future[str]") -> None:
     if not gateway_url.cancelled():
         log.info("gateway_listening", url=gateway_url.result())
-
-
-@asynccontextmanager
-async def _leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
-    """End the process when a stop takes longer than it may: what it holds is delivered again."""
-    timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
-    timer.daemon = True
-
-    async def wait() -> None:
-        await stop.event.wait()
-        timer.start()
-
-    waiting = asyncio.create_task(wait())
-    try:
-        yield
-    finally:
-        waiting.cancel()
-        timer.cancel()
-
-
-def _leave(stop: Shutdown) -> None:
-    log.error("stop_took_too_long")
-    os._exit(BUG if stop.error else DONE)

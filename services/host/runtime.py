@@ -6,7 +6,9 @@ the bundled server stops after everybody who talks to it.
 
 import asyncio
 import importlib
+import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
@@ -50,6 +52,10 @@ TURN_S: Final = 15.0
 TURN_LOOK_S: Final = 0.05
 
 
+DONE: Final = 0
+BUG: Final = 70
+LEAVE_S: Final = 8.0
+"""What follows the drain, e.g. a call of the store under way, may take so long."""
 AGAIN_S: Final = 5.0
 
 
@@ -95,6 +101,29 @@ class Shutdown:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, asked)
+
+
+@asynccontextmanager
+async def leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
+    """End the process when a stop takes longer than it may: what it holds is delivered again."""
+    timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
+    timer.daemon = True
+
+    async def wait() -> None:
+        await stop.event.wait()
+        timer.start()
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        waiting.cancel()
+        timer.cancel()
+
+
+def _leave(stop: Shutdown) -> None:
+    log.error("stop_took_too_long")
+    os._exit(BUG if stop.error else DONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,13 +177,7 @@ async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) ->
 
 
 async def load_first(service: Service, wiring: Wiring, waits: Waits) -> None:
-    """Check the model that a service cuts text for, and wait for the store that it needs.
-
-    A lasting fault shows before the process takes its first message: a process that is started
-    again and again would use up the attempts of documents.
-    """
-    if service.cuts_text:
-        await wiring.check_model()
+    """Wait for the store that a service needs, before it takes its first message."""
     while service.opens_store:
         try:
             await wiring.store()

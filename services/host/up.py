@@ -70,6 +70,7 @@ async def up(options: "UpOptions") -> int:
     async with (
         listening(settings.health, vitals, port=None),
         runtime.bus(settings, options.data, stop, watching) as url,
+        runtime.leaving_in_time(settings, stop),
         runtime.wired(
             settings,
             options.data,
@@ -90,7 +91,7 @@ async def up(options: "UpOptions") -> int:
             for task in (following, updating, loading):
                 task.cancel()
             await asyncio.gather(following, updating, loading, return_exceptions=True)
-    return 0
+    return runtime.DONE
 
 
 def _log(options: "UpOptions", telemetry: Telemetry) -> None:

@@ -128,6 +128,11 @@ class Wiring:
         return await self.once("bodies", self._bodies)
 
     async def tokens(self) -> TokenCounter:
+        """The tokenizer, which decides where text is cut.
+
+        Raises:
+            ModelMismatch: the files at hand are not those of the index's model.
+        """
         return await self.once("tokens", self._tokens)
 
     async def store(self) -> "CoalescingStore":
@@ -171,13 +176,6 @@ class Wiring:
             raise error.with_traceback(None)
         return task.result()
 
-    async def check_model(self) -> None:
-        """Raise ModelMismatch where the files at hand are not those of the index's model."""
-        from shared.encoders.registry import describe
-
-        found, _ = await asyncio.to_thread(describe, self.embedding)
-        check_fingerprint(found, self.generation)
-
     async def once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `build` makes, made at the first question for the name.
 
@@ -212,8 +210,10 @@ class Wiring:
         return ObjectContent(self.session.js)
 
     async def _tokens(self) -> TokenCounter:
-        from shared.encoders.registry import load_tokenizer
+        from shared.encoders.registry import describe, load_tokenizer
 
+        found, _ = await asyncio.to_thread(describe, self.embedding)
+        check_fingerprint(found, self.generation)
         return await asyncio.to_thread(load_tokenizer, self.embedding)
 
     async def _open_store(self) -> "CoalescingStore":

@@ -58,7 +58,7 @@ class FileOutcome:
     """The content that DOCS holds now; None when the document is deleted there."""
 
 
-Look = Callable[[], Awaitable[Body | None]]
+ReadBody = Callable[[], Awaitable[Body | None]]
 """Read the file as it is now; None when it is not there."""
 
 
@@ -72,7 +72,7 @@ class AcceptFile:
     now: Now
 
     async def __call__(
-        self, path: str, look: Look, batch: Batch, *, known: bool, accepted: bool = False
+        self, path: str, look: ReadBody, batch: Batch, *, known: bool, accepted: bool = False
     ) -> FileOutcome:
         """Publish the file's state unless the newest change says the same.
 

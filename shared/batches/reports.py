@@ -103,7 +103,7 @@ class Slow(Model):
     freshness_s: float
 
 
-class Trouble(Model):
+class TroubledDocument(Model):
     """A document that did not end well, and why."""
 
     document: str
@@ -167,7 +167,7 @@ class BatchReport(ReportLine):
     checks: tuple[Check, ...] = ()
     samples: tuple[Sample, ...] | None = None
     """None: no sample queries were asked."""
-    troubles: tuple[Trouble, ...] = ()
+    troubles: tuple[TroubledDocument, ...] = ()
     troubles_more: int = 0
     """How many more there are than listed."""
 

@@ -78,8 +78,6 @@ class Service:
     """Services whose requests it answers."""
     answers_publishers: bool = False
     """It sends receipts to publishers."""
-    cuts_text: bool = False
-    """It needs the model's tokenizer, which decides where text is cut."""
     answers_while_loading: bool = False
     """It begins at once, and refuses questions that it cannot answer yet."""
     opens_store: bool = False
@@ -144,7 +142,6 @@ ENRICHER: Final = Service(
         _ledger(generation, write=True, scan=True),
         _bodies(),
     ),
-    cuts_text=True,
 )
 
 EMBEDDER: Final = Service(

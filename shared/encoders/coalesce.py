@@ -117,12 +117,19 @@ class CoalescingEncoder:
             self._forget(job)
 
     async def close(self) -> None:
-        """Refuse new work, fail what waits with EncoderBusy, finish the device call under way."""
+        """Refuse new work, and fail every call with EncoderBusy, the one under way, too.
+
+        A stop lets handlers end before it closes what they use. Whoever still waits then may wait
+        for a model that hangs, or that loads again.
+        """
         self._closed = True
-        self._fail_waiting(EncoderBusy("the encoder is stopping"))
-        if all(job.future.done() for job in self._jobs):  # the call under way is nobody's
-            await self._device.close()
-        await asyncio.gather(*self._pumps)
+        for job in self._jobs:
+            _fail(job, EncoderBusy("the encoder is stopping"))
+        self._room.set()
+        pumps = list(self._pumps)
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
         await self._device.close()
         self._tokenizer.shutdown(wait=False)
 
@@ -279,8 +286,6 @@ class CoalescingEncoder:
         for row in rows:
             if row.place in row.job.suspects:
                 _fail(row.job, await self._verdict(lost))
-            elif self._closed:
-                _fail(row.job, EncoderBusy("the encoder is stopping"))
             elif not row.job.future.done():
                 row.job.suspects.add(row.place)
                 row.job.ready[row.place] = row.tokens

@@ -18,8 +18,8 @@ _SLICE_BYTES: Final = 256 * 1024
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 # A fresh interpreter, never a fork: threads and CUDA do not survive one. Without `site`, which
-# takes longer than all else. The kernel ends the child with the thread that started it, that is
-# with the process.
+# takes longer than all else. Linux ends the child with the thread that started it, that is with the
+# process; elsewhere the child looks itself.
 _BOOT: Final = """
 import sys
 parent, main, arguments, *sys.path = sys.argv[1:]
@@ -27,6 +27,9 @@ if sys.platform == "linux":
     import ctypes, os
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
     if os.getppid() != int(parent): sys.exit("the parent is gone")
+else:
+    from shared.sandbox.inside import end_with
+    end_with(int(parent))
 import importlib, json
 module, _, function = main.partition(":")
 getattr(importlib.import_module(module), function)(*json.loads(arguments))

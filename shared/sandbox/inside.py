@@ -3,6 +3,8 @@
 import contextlib
 import os
 import resource
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -10,6 +12,9 @@ from typing import BinaryIO, Final
 from shared.sandbox import frames
 
 KILLED_FIRST: Final = "1000"
+PARENT_LOOK_S: Final = 1.0
+"""How often a child looks whether its parent is there, where no kernel ends the one with the
+other."""
 
 
 @contextlib.contextmanager
@@ -21,6 +26,20 @@ def pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
             os.dup2(nowhere, standard)
         os.close(nowhere)
         yield questions, answers
+
+
+def end_with(parent: int) -> None:
+    """End this process once its parent has ended, also during a call that hangs.
+
+    Only a call that holds the lock of the interpreter puts it off.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def confine(limits: Mapping[int, int]) -> None:

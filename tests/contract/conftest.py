@@ -24,11 +24,10 @@ def deleting(js: Any, server: Any, eventually: Any) -> DeleteStream:
     nats-server 2.15.1 renames the folder S to .S and removes that later. Deleting S again before
     .S is gone leaves S behind, and the next stream of that name starts with the old messages.
     """
-    streams = server.folder / "js" / "jetstream" / "$G" / "streams"
 
     async def delete(name: str) -> None:
         await js.delete_stream(name)
-        folders = streams / name, streams / f".{name}"
+        folders = server.streams / name, server.streams / f".{name}"
         await eventually(lambda: not any(folder.exists() for folder in folders))
 
     return delete

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.host import run
+from services.host import runtime
 from services.host.startup import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from shared.observe.distribution import FRESHNESS_S, Distribution
 from shared.observe.health import WEDGED_AFTER_S
@@ -60,8 +60,8 @@ def test_the_times_that_the_manual_tells_are_those_of_the_code():
     drain = Settings().bus.drain
 
     assert f"at most `bus.drain` ({drain:.0f} s)" in PAGE
-    assert drain + run.LEAVE_S < 30
-    assert run.LEAVE_S == 8  # "Eight seconds after that"
+    assert drain + runtime.LEAVE_S < 30
+    assert runtime.LEAVE_S == 8  # "Eight seconds after that"
     assert (FIRST_PAUSE_S, LONGEST_PAUSE_S) == (0.25, 8)  # "from a quarter of a second to eight"
     assert f"not turned for {WEDGED_AFTER_S:.0f} seconds" in PAGE
     assert 60.0 in FRESHNESS_S  # the example of a query asks for it

@@ -18,6 +18,15 @@ from services.host.data_folder import DataFolder
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process has not ended, or was not waited for."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def wait_until(
     what: Callable[[], object], *, within_s: float = 120.0, every_s: float = 0.05
 ) -> Any:

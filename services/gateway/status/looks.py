@@ -1,9 +1,9 @@
-"""Looks at the whole instance: the flow first, the ledger after it, never the other way round.
+"""Snapshots of the instance: the flow first, the ledger after it, never the other way round.
 
-A change leaves a queue only after the ledger, or the next queue, has it. So a look that reads the
-queues in the order of the flow and then the ledger sees every pending change at least once, and
-"nothing pending" is true at the moment of the look. `LedgerWatch` keeps a `LedgerIndex` equal to
-the ledger: it folds in every change, and reads the ledger anew when it may have missed one.
+A change leaves a queue only after the ledger, or the next queue, has it. So a snapshot that reads
+the queues in the order of the flow and then the ledger has every pending change at least once, and
+"nothing pending" is true at its moment. `LedgerWatch` keeps a `LedgerIndex` equal to the ledger: it
+folds in every change, and reads the ledger anew when it may have missed one.
 """
 
 import asyncio
@@ -85,10 +85,10 @@ Observe = Callable[[], Awaitable[Observation]]
 """Reads the stages one after another in the order of the flow, not all at once."""
 
 SHORTEST_S: Final = 0.5
-"""How long requests share a look. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms of
-the event loop in the hour after they settled, 7 ms later (median of 30)."""
+"""How long requests share a snapshot. Counting 200,000 documents (`LedgerIndex.board`) takes 23 ms
+of the event loop in the hour after they settled, 7 ms later (median of 30)."""
 PATIENCE_S: Final = 0.02
-"""How long a search waits for a new look while there is a recent one."""
+"""How long a search waits for a new snapshot while there is a recent one."""
 RECENT_S: Final = 30.0
 GLANCE_S: Final = 0.1
 """How long searches share one reading of the queues. Without, a status at rest takes 8.0 ms instead
@@ -96,8 +96,8 @@ of 2.1 and 10.0 ms of processor instead of 4.6 (p50 of 360 requests, 15 ms apart
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The flow, and the state of the ledger after it."""
+class InstanceSnapshot:
+    """The flow, and what the ledger said after it."""
 
     seen: Observation
     index: LedgerIndex
@@ -108,8 +108,8 @@ class Look:
 
 
 @dataclass
-class Looks:
-    """Takes looks, and keeps the last one for a moment.
+class InstanceSnapshots:
+    """Takes snapshots, and keeps the last one for a moment.
 
     The first one, and one after an outage, reads the whole ledger.
     """
@@ -117,43 +117,43 @@ class Looks:
     observe: Observe
     ledger: Ledger
     watch: LedgerWatch = field(init=False)
-    _last: Look | None = None
-    _taking: asyncio.Task[Look] | None = field(default=None, repr=False)
+    _last: InstanceSnapshot | None = None
+    _taking: asyncio.Task[InstanceSnapshot] | None = field(default=None, repr=False)
     _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
     _glanced_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.watch = LedgerWatch(self.ledger)
 
-    async def latest(self) -> Look:
-        """A look that is at most SHORTEST_S old.
+    async def latest(self) -> InstanceSnapshot:
+        """A snapshot that is at most SHORTEST_S old.
 
-        A look at rest is not given out when work has come since, nor any look when a hold has
-        changed since.
+        A snapshot at rest is not given out when work has come since, nor any snapshot when a hold
+        has changed since.
         """
         last = self._last
         if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):
             return last
         return await asyncio.shield(self._refresh())
 
-    async def _overtaken(self, last: Look) -> bool:
+    async def _overtaken(self, last: InstanceSnapshot) -> bool:
         then = last.seen
         try:
             seen = await self._glanced()
-        except BusUnavailable:  # the last look is the best answer
+        except BusUnavailable:  # the last snapshot is the best answer
             return False
         return seen.held != then.held or (status.busy(seen) and not status.busy(then))
 
     async def freshness(self) -> Freshness:
         """How far answers from now on may be behind; cheap while nothing is in flight.
 
-        Looks at rest serve for GLANCE_S: they are true of the moment that they name.
+        A snapshot at rest serves for GLANCE_S: it is true of the moment that it names.
         """
         seen = await self._glanced()
         if not status.busy(seen):
             return status.freshness(status.EMPTY, seen)
-        look = await self._soon()
-        return status.freshness(look.board, look.seen)
+        latest = await self._soon()
+        return status.freshness(latest.board, latest.seen)
 
     async def _glanced(self) -> Observation:
         if self._glance is None or monotonic() > self._glanced_at + GLANCE_S:
@@ -164,8 +164,8 @@ class Looks:
     async def _observed(self) -> Observation:
         return await self.observe()
 
-    async def _soon(self) -> Look:
-        """The latest look, or one some seconds old when a new one takes long."""
+    async def _soon(self) -> InstanceSnapshot:
+        """The latest snapshot, or one some seconds old when a new one takes long."""
         last = self._last
         if last is None or monotonic() > last.ended + RECENT_S:
             return await self.latest()
@@ -174,14 +174,14 @@ class Looks:
         except TimeoutError:
             return last
 
-    def _refresh(self) -> asyncio.Task[Look]:
+    def _refresh(self) -> asyncio.Task[InstanceSnapshot]:
         if self._taking is None or self._taking.done():
-            self._taking = asyncio.create_task(self._take(), name="look")
+            self._taking = asyncio.create_task(self._take(), name="instance snapshot")
         return self._taking
 
-    async def _take(self) -> Look:
+    async def _take(self) -> InstanceSnapshot:
         seen = await self.observe()
         index = await self.watch.current()
         board = index.board(seen.at)
-        self._last = Look(seen, index, board, monotonic())
+        self._last = InstanceSnapshot(seen, index, board, monotonic())
         return self._last

@@ -28,7 +28,7 @@ from shared.batches.reports import (
     Sample,
     Slow,
     Texts,
-    Trouble,
+    TroubledDocument,
 )
 from shared.domain.events import BatchCompleted
 
@@ -279,7 +279,7 @@ def _code_of(declined: str) -> str:
     return declined.partition(" ")[2] or "unknown"
 
 
-def _troubles(judged: Judged) -> Iterator[Trouble]:
+def _troubles(judged: Judged) -> Iterator[TroubledDocument]:
     """Failures first, refusals last: they are the least surprise."""
     ended = judged.outcomes
     yield from (_trouble(key, o, "failed") for key, o in ended.items() if o.kind == "failed")
@@ -287,16 +287,18 @@ def _troubles(judged: Judged) -> Iterator[Trouble]:
         if not verdict.passed and key in ended:
             yield _difference(key, ended[key].document, verdict)
     for key in judged.waiting:
-        yield Trouble(document=key, doc_key=key, state="waiting", code="waiting")
+        yield TroubledDocument(document=key, doc_key=key, state="waiting", code="waiting")
     yield from (_trouble(key, o, "refused") for key, o in ended.items() if o.kind == "refused")
     for name in judged.declined:
         number = name.removeprefix(DECLINED).partition(" ")[0]
-        yield Trouble(document=f"submission {number}", state="refused", code=_code_of(name))
+        yield TroubledDocument(
+            document=f"submission {number}", state="refused", code=_code_of(name)
+        )
 
 
-def _trouble(key: str, outcome: MemberOutcome, state: str) -> Trouble:
+def _trouble(key: str, outcome: MemberOutcome, state: str) -> TroubledDocument:
     reason = outcome.reason
-    return Trouble(
+    return TroubledDocument(
         document=outcome.document,
         doc_key=key,
         state="failed" if state == "failed" else "refused",
@@ -306,14 +308,16 @@ def _trouble(key: str, outcome: MemberOutcome, state: str) -> Trouble:
     )
 
 
-def _difference(key: str, document: str, verdict: Verdict) -> Trouble:
+def _difference(key: str, document: str, verdict: Verdict) -> TroubledDocument:
     code = "rows_missing" if verdict.missing else "rows_too_many"
     if not verdict.missing and verdict.self_query is False:
         code = "not_found_by_own_vector"
     reason = (
         f"{verdict.expected:,} rows expected: {verdict.missing:,} missing, {verdict.extra:,} extra"
     )
-    return Trouble(document=document, doc_key=key, state="differs", code=code, reason=reason)
+    return TroubledDocument(
+        document=document, doc_key=key, state="differs", code=code, reason=reason
+    )
 
 
 def _samples(samples: Sequence[SampleResult] | None) -> tuple[Sample, ...] | None:

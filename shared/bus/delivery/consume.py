@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import structlog
 from faststream import AckPolicy, StreamMessage
@@ -89,6 +90,9 @@ class Consumer(Generic[T]):
         self._decode = decode
         self._handler = handler
         self._known: dict[str, Known] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Of copies of one message: where all were open when this process ends, each would be
+        noted, and one death would count as often."""
         self._looked_at: set[str] = set()
         """Names of messages of which other processes may know: their copies may be told of, too."""
         self._has_copies = stage.event.work is not Event.work
@@ -134,8 +138,10 @@ class Consumer(Generic[T]):
     async def _hand_to_faststream(self, message: Msg) -> None:
         if self._is_anothers(message):
             await self._pass(message)
-        elif await self._look(message):
-            await self._subscriber.consume(message)
+            return
+        async with self._turns.setdefault(self._name(message), asyncio.Lock()):
+            if await self._look(message):
+                await self._subscriber.consume(message)
 
     async def _pass(self, message: Msg) -> None:
         try:

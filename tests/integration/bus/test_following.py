@@ -98,9 +98,8 @@ class World:
 
     async def make_anew(self):
         await self.js.delete_stream(f"KV_{BUCKET}")
-        folders = self.server.folder / "js" / "jetstream" / "$G" / "streams"
-        name = f"KV_{BUCKET}"
-        gone = folders / name, folders / f".{name}"
+        streams, name = self.server.streams, f"KV_{BUCKET}"
+        gone = streams / name, streams / f".{name}"
         await self.eventually(lambda: not any(folder.exists() for folder in gone))
         await self.make()
 

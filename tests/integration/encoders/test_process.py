@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from instep_process import wait_until
+from instep_process import is_there, wait_until
 
 from shared.domain.errors import ConfigurationError, EncoderBusy, ModelFailed
 from shared.encoders import registry
@@ -42,14 +42,6 @@ async def started():
             return await stack.enter_async_context(encoder), device
 
         yield make
-
-
-def is_there(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def proc(pid, name):
@@ -196,17 +188,38 @@ async def test_a_model_whose_files_have_changed_makes_no_vectors_under_the_old_n
         await encoder.encode(["one"])
 
 
-async def test_closing_waits_for_no_call_that_nobody_waits_for():
-    """Else a model that hangs would hold up the stop of its service."""
+async def test_closing_waits_for_no_call_of_a_model_that_hangs():
+    """Whoever waits for it: the handler of a request goes on when its client has gone."""
     async with AsyncExitStack() as stack:
         encoder = await registry.load_encoder(FAULTY, stack)
-        call = asyncio.create_task(encoder.encode(["a faulthang text"]))
+        calls = [asyncio.create_task(encoder.encode([f"a faulthang text {n}"])) for n in range(2)]
         while not encoder._device._hearing.locked():
             await asyncio.sleep(0.01)
-        call.cancel()
-        await asyncio.wait([call])
+        calls[0].cancel()
+        pid = encoder._device.pid
+    found = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert call.cancelled()
+    assert [type(one) for one in found] == [asyncio.CancelledError, EncoderBusy]
+    assert encoder.counters.lost == 0  # it did not wait until the call was given up
+    assert not is_there(pid)
+
+
+async def test_closing_waits_for_no_model_that_loads_again(started, monkeypatch):
+    encoder, device = await started()
+    loading = asyncio.Event()
+
+    async def never(*_, **__):
+        loading.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(process.Child, "start", never)
+    os.kill(device.pid, signal.SIGKILL)
+    call = asyncio.create_task(encoder.encode(["one"]))
+    await loading.wait()
+    await encoder.close()
+
+    with pytest.raises(EncoderBusy, match="stopping"):
+        await call
 
 
 async def _none(*_, **__):
@@ -242,10 +255,14 @@ async def test_the_kernel_ends_the_model_before_its_parent(started):
     assert os.getsid(device.pid) != os.getsid(0)  # Ctrl-C does not reach it
 
 
-@linux
-def test_the_model_dies_with_its_parent_whatever_it_is_doing():
+@pytest.mark.parametrize(
+    "system", [pytest.param("linux", marks=linux), "another"], ids=["by the kernel", "by itself"]
+)
+def test_the_model_dies_with_its_parent_whatever_it_is_doing(system):
     program = (
         "import asyncio\n"
+        "from shared.sandbox import child\n"
+        f"child._BOOT = child._BOOT.replace('sys.platform', repr('{system}'))\n"
         "from shared.encoders.fake import FakeEncoder\n"
         "from shared.encoders.local.process import ProcessDevice\n"
         "from shared.settings import Embedding\n"

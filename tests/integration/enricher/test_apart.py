@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from instep_process import wait_until
+from instep_process import is_there, wait_until
 from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
@@ -60,14 +60,6 @@ async def code_of(reading):
     except DocumentRefused as refusal:
         return refusal.code
     return "indexed"
-
-
-def is_there(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def processor_time_s(pid):

@@ -81,14 +81,23 @@ async def test_p05_to_p10_many_workers_at_once_in_any_order(door, versions, wins
         assert await door.content() == wins
 
 
-async def test_a_redelivery_inside_and_after_the_duplicate_window_adds_nothing(
-    door, js, eventually
-):
+async def test_a_redelivery_inside_the_duplicate_window_adds_nothing(door):
     await door.submit(1, "one")
     first = await door.changes.newest("inbox", KEY)
     await door.submit(1, "one")
+    last = await door.changes.newest("inbox", KEY)
+
+    assert last == first
+    assert [r.state for r in door.receipts] == ["queued"] * 2
+
+
+async def test_a_redelivery_after_the_duplicate_window_adds_nothing(door, js, eventually):
+    # before the first message: nats-server may look at those that it has by the old window once
+    # more, and then not again before that has ended
     info = await js.stream_info("DOCS")
     await js.update_stream(info.config.evolve(duplicate_window=0.1))
+    await door.submit(1, "one")
+    first = await door.changes.newest("inbox", KEY)
 
     async def window_has_ended() -> bool:
         subject, headers = "documents.changed.probe.x", {"Nats-Msg-Id": "i:1"}
@@ -99,7 +108,7 @@ async def test_a_redelivery_inside_and_after_the_duplicate_window_adds_nothing(
     last = await door.changes.newest("inbox", KEY)
 
     assert last == first
-    assert [r.state for r in door.receipts] == ["queued"] * 3
+    assert [r.state for r in door.receipts] == ["queued"] * 2
 
 
 async def test_a_late_worker_is_refused_by_the_server_and_starts_again(door):

@@ -20,10 +20,10 @@ from services.host.health.vitals import Vitals
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import Stopped, Waits, load_first
 from services.host.wiring import Wiring
-from shared.domain.errors import BusUnavailable, ConfigurationError, StoreUnavailable
+from shared.domain.errors import BusUnavailable, ConfigurationError, ModelMismatch, StoreUnavailable
 from shared.domain.services import EMBEDDER, service_of
 from shared.observe.progress import Progress
-from shared.settings import load
+from shared.settings import Embedding, load
 
 pytestmark = pytest.mark.nats
 
@@ -172,10 +172,10 @@ async def status(client: "aiohttp.ClientSession", address: str) -> int:
 
 async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
     left = threading.Event()
-    monkeypatch.setattr(run, "LEAVE_S", -options.settings().bus.drain)
-    monkeypatch.setattr(run, "_leave", lambda _: left.set())
+    monkeypatch.setattr(runtime, "LEAVE_S", -options.settings().bus.drain)
+    monkeypatch.setattr(runtime, "_leave", lambda _: left.set())
     stop = Shutdown()
-    async with run._leaving_in_time(options.settings(), stop):
+    async with runtime.leaving_in_time(options.settings(), stop):
         early = left.is_set()
         stop.event.set()
         ended = await asyncio.to_thread(left.wait, 60)
@@ -219,13 +219,13 @@ async def serving(options):
     """`async with serving(NAMES) as …`."""
 
     @asynccontextmanager
-    async def begin(*names, waits=None):
+    async def begin(*names, waits=None, load=load_first):
         stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
         to = Connection(settings.bus.url, "test")
         async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
-            load = partial(load_first, wiring=wiring, waits=waits or Waits())
+            how = [partial(load, wiring=wiring, waits=waits or Waits())] if load else []
             task = asyncio.create_task(
-                serve([service_of(name) for name in names], wiring, stop, begun.set, load)
+                serve([service_of(name) for name in names], wiring, stop, begun.set, *how)
             )
             yield Serving(wiring, stop, begun, task)
             stop.event.set()
@@ -257,6 +257,19 @@ async def test_a_model_that_cannot_be_loaded_ends_the_process_before_it_takes_a_
         with pytest.raises(ConfigurationError, match="the weights are missing"):
             await one.task
         assert not one.takes("embedder")
+
+
+@pytest.mark.parametrize("load", [load_first, None], ids=["run", "up"])
+async def test_no_text_is_cut_for_a_model_whose_files_have_changed(
+    serving, monkeypatch, eventually, load
+):
+    monkeypatch.setattr(Wiring, "embedding", property(lambda _: Embedding(model="fake-16")))
+    async with serving("enricher", load=load) as one:
+        await eventually(lambda: one.task.done() or one.begun.is_set())
+
+        assert not one.takes("enricher")
+        with pytest.raises(ModelMismatch, match="not those that the index was built with"):
+            one.task.result()
 
 
 async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after_it(

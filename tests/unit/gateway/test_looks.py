@@ -5,7 +5,7 @@ from gateway_world import NOW
 from memory_ledger import MemoryLedger
 
 from services.gateway.status import looks as module
-from services.gateway.status.looks import Looks
+from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from shared.domain.errors import BusUnavailable
 
@@ -52,13 +52,13 @@ def clock(monkeypatch):
 
 
 async def test_the_flow_is_read_before_the_ledger(world):
-    await Looks(world.observe, world.ledger).latest()
+    await InstanceSnapshots(world.observe, world.ledger).latest()
 
     assert world.read == ["flow", "ledger"]
 
 
 async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, clock, monkeypatch):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     first = await looks.latest()
     again = await looks.latest()
     monkeypatch.setattr(module, "monotonic", lambda: first.ended + 3600)
@@ -70,7 +70,7 @@ async def test_a_recent_look_is_used_again_and_an_old_one_is_not(world, clock, m
 
 
 async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, clock):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     at_rest = await looks.latest()
     world.stages = BUSY
     at_work = await looks.latest()
@@ -82,7 +82,7 @@ async def test_a_look_at_rest_is_not_used_again_when_work_has_come_since(world, 
 
 async def test_a_look_is_not_used_again_when_what_was_held_is_released(world, clock):
     world.held = 25
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     held = await looks.latest()
     world.held = 0
     released = await looks.latest()
@@ -91,7 +91,7 @@ async def test_a_look_is_not_used_again_when_what_was_held_is_released(world, cl
 
 
 async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world, clock):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     await looks.latest()
     world.stages = BUSY
     one, other = await asyncio.gather(looks.latest(), looks.latest())
@@ -100,7 +100,7 @@ async def test_two_who_ask_at_once_after_work_has_come_are_both_told(world, cloc
 
 
 async def test_a_bus_that_is_away_does_not_take_the_last_look_away(world, clock):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     last = await looks.latest()
 
     async def away():
@@ -112,7 +112,7 @@ async def test_a_bus_that_is_away_does_not_take_the_last_look_away(world, clock)
 
 
 async def test_many_who_ask_at_once_share_one_reading(world):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
 
     found = await asyncio.gather(*(looks.latest() for _ in range(20)))
 
@@ -121,7 +121,7 @@ async def test_many_who_ask_at_once_share_one_reading(world):
 
 
 async def test_one_who_gives_up_does_not_end_the_reading_of_the_others(world):
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     world.gate.clear()
     impatient = asyncio.create_task(looks.latest())
     patient = asyncio.create_task(looks.latest())
@@ -135,7 +135,7 @@ async def test_one_who_gives_up_does_not_end_the_reading_of_the_others(world):
 
 
 async def test_freshness_costs_no_ledger_while_nothing_is_in_flight(world):
-    behind = await Looks(world.observe, world.ledger).freshness()
+    behind = await InstanceSnapshots(world.observe, world.ledger).freshness()
 
     assert behind.pending_documents == 0
     assert behind.watermark.timestamp() == NOW
@@ -145,7 +145,7 @@ async def test_freshness_costs_no_ledger_while_nothing_is_in_flight(world):
 async def test_freshness_reads_the_ledger_while_something_is(world):
     world.stages = BUSY
 
-    await Looks(world.observe, world.ledger).freshness()
+    await InstanceSnapshots(world.observe, world.ledger).freshness()
 
     assert "ledger" in world.read
 
@@ -153,7 +153,7 @@ async def test_freshness_reads_the_ledger_while_something_is(world):
 async def test_a_search_does_not_wait_long_for_a_look_when_it_has_one(world, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)
     world.stages = BUSY
-    looks = Looks(world.observe, world.ledger)
+    looks = InstanceSnapshots(world.observe, world.ledger)
     first = await looks.latest()
     monkeypatch.setattr(module, "monotonic", lambda: first.ended + 20)
     world.gate.clear()

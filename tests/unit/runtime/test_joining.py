@@ -108,13 +108,10 @@ async def test_without_a_stop_the_work_has_its_own_end():
 
 
 class Opening:
-    """A wiring whose store is away some times, and whose model is there."""
+    """A wiring whose store is away some times."""
 
     def __init__(self, away: int) -> None:
-        self.away, self.opened, self.checked = away, 0, 0
-
-    async def check_model(self):
-        self.checked += 1
+        self.away, self.opened = away, 0
 
     async def store(self):
         self.opened += 1
@@ -137,11 +134,3 @@ async def test_who_needs_no_store_does_not_open_it(at_once, name):
     await load_first(service_of(name), wiring, Waits())
 
     assert wiring.opened == 0
-
-
-@pytest.mark.parametrize(("name", "checked"), [("enricher", 1), ("indexer", 0), ("producer", 0)])
-async def test_who_cuts_text_has_the_model_of_the_index(at_once, name, checked):
-    wiring = Opening(away=0)
-    await load_first(service_of(name), wiring, Waits())
-
-    assert wiring.checked == checked

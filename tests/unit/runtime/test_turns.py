@@ -38,20 +38,17 @@ async def waiting(folder, stop, **how):
     assert task.cancel() is False  # it has ended
 
 
-@pytest.mark.parametrize("briefly", [False, True], ids=["an instance", "a command"])
-async def test_a_command_that_holds_the_folder_is_waited_for(folder, briefly):
-    held = folder.lock(briefly=True)
+@pytest.mark.parametrize(
+    ("holds_briefly", "waits_briefly"),
+    [(True, False), (True, True), (False, True)],
+    ids=["an instance for a command", "a command for a command", "a command for an instance"],
+)
+async def test_the_folder_is_waited_for_unless_two_instances_want_it(
+    folder, holds_briefly, waits_briefly
+):
+    held = folder.lock(briefly=holds_briefly)
     held.__enter__()
-    async with waiting(folder, runtime.Shutdown(), briefly=briefly) as task:
-        held.__exit__(None, None, None)
-
-        assert await asyncio.wait_for(task, 60) == "held"
-
-
-async def test_a_command_waits_for_an_instance_that_stops(folder):
-    held = folder.lock()
-    held.__enter__()
-    async with waiting(folder, runtime.Shutdown(), briefly=True) as task:
+    async with waiting(folder, runtime.Shutdown(), briefly=waits_briefly) as task:
         held.__exit__(None, None, None)
 
         assert await asyncio.wait_for(task, 60) == "held"
