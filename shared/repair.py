@@ -1,8 +1,10 @@
 """The one tool for every repair: publish a document's newest change again.
 
 Sweep, retry, dead letters and a lost ledger all use it; nothing replays a part. The copy gets a new
-revision and names the generation whose rows are to be written anew. Of a document that DOCS does
-not know there is nothing to copy: its rows go by an ordinary deletion.
+revision and names the generation whose rows are to be written anew, beside those that the copied
+change named: DOCS keeps one change of a document, and that of another generation may not be read
+yet. Of a document that DOCS does not know there is nothing to copy: its rows go by an ordinary
+deletion.
 """
 
 from shared.domain.errors import ChangeLogConflict
@@ -28,7 +30,8 @@ async def resubmit_newest(log: ChangeLog, newest: Newest, *, generation: str) ->
     """The same with the newest change in hand."""
     if newest.readable is None:
         return None
-    copy = newest.readable.model_copy(update={"repair": generation})
+    others = tuple(sorted(newest.readable.repaired - {generation}))
+    copy = newest.readable.model_copy(update={"repair": generation, "repairs": others})
     message_id = f"r:{copy.document.doc_key}:{newest.sequence}:{generation}"
     try:
         return await log.append(copy, expect=newest.sequence, message_id=message_id)

@@ -55,7 +55,7 @@ def revision_of(
         keys,
         changed_at,
         event.source_version,
-        repair=event.repair == generation,
+        repair=generation in event.repaired,
     )
 
 

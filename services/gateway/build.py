@@ -22,23 +22,22 @@ from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
 from services.gateway.status.alerts import alerts
-from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from services.gateway.status.sweeps import Sweeps
 from services.host.http_server import LimitedRunner
 from services.host.service import Part
-from services.host.wiring import Wiring
+from services.host.wiring import OpenGeneration
 from shared.bus.delivery import dead_letters
 from shared.bus.monitor import watchers
 from shared.bus.monitor.flow import capacities, flow, unrecorded
 from shared.bus.monitor.watched import Watched, all_listed
-from shared.bus.monitor.watchers import RemoteWatchers
+from shared.bus.monitor.watchers import Watchers
 from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.domain.services import stages
 from shared.domain.topology import INSTANCE
 from shared.observe.progress import SourceHealth
-from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Shelf
+from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
 from shared.settings import Settings
 
 PORTS_TRIED: Final = 20
@@ -48,19 +47,19 @@ SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
 
 
-async def build(wiring: Wiring, everything: Callable[[], Awaitable[Faces]]) -> Part:
-    """The web application; its address goes to `wiring.gateway_url`.
+async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces]]) -> Part:
+    """The web application; its address goes to `opened.host.gateway_url`.
 
     It listens before model and store are loaded: what needs them is refused until then.
     """
-    gateway = wiring.settings.gateway
+    gateway = opened.host.settings.gateway
     key = read_key(gateway.key_file) if gateway.key_file else None
     if key is None and not is_loopback(gateway.host):
         raise ConfigurationError(
             "gateway.host: without a key the gateway listens on loopback addresses only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
-    await wiring.session.heartbeat.listen()
+    await opened.host.session.heartbeat.listen()
     shown = await everything()
     app = build_app(shown.queries, shown.commands, key=key)
 
@@ -70,15 +69,15 @@ async def build(wiring: Wiring, everything: Callable[[], Awaitable[Faces]]) -> P
         try:
             port = await _site(runner, gateway.host, gateway.port)
             host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
-            wiring.gateway_url.set_result(f"http://{host}:{port}")
+            opened.host.gateway_url.set_result(f"http://{host}:{port}")
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
 
-    return Part(loops=(listen, partial(load, wiring), shown.queries.keep_up))
+    return Part(loops=(listen, partial(load, opened), shown.queries.keep_up))
 
 
-async def load(wiring: Wiring) -> None:
+async def load(opened: OpenGeneration) -> None:
     """Load what is asked for; what fails is told to those that ask.
 
     A model whose process died while it loaded is tried again: no other part of a gateway asks for
@@ -88,13 +87,13 @@ async def load(wiring: Wiring) -> None:
     async def model() -> None:
         while True:
             try:
-                await wiring.encoder()
+                await opened.encoder()
             except TransientError:
                 await asyncio.sleep(AGAIN_S)
             else:
                 return
 
-    await asyncio.gather(model(), wiring.store(), return_exceptions=True)
+    await asyncio.gather(model(), opened.store(), return_exceptions=True)
 
 
 def read_key(file: Path) -> str:
@@ -126,7 +125,12 @@ async def _site(runner: web.AppRunner, host: str, port: int) -> int:
 
 
 async def faces(
-    wiring: Wiring, store: GetStore, encoder: GetEncoder, validation: Validate, sweeps: Sweeps
+    opened: OpenGeneration,
+    store: GetStore,
+    encoder: GetEncoder,
+    validation: Validate,
+    sweeps: Sweeps,
+    left: Holds | None = None,
 ) -> Faces:
     """Everything that can be asked of, and done to, the instance.
 
@@ -134,43 +138,44 @@ async def faces(
         store, encoder: wait until they are loaded, or say that they are not.
         validation: compares the index with what it should be; the validator's work.
         sweeps: the same for every row, and puts it right.
+        left: removals as the last process left them, where none runs; None: the processes that
+            watch are asked.
     """
-    ledger, generation = await wiring.ledger(), wiring.generation.id
-    instance = await wiring.shelf(INSTANCE)
-    elsewhere = RemoteWatchers(wiring.session.client, instance)
-    looks = InstanceSnapshots(_observer(wiring, instance), ledger)
-    letters = _Letters(wiring.session)
+    ledger, generation = await opened.ledger(), opened.generation.id
+    instance = await opened.host.shelf(INSTANCE)
+    expected = opened.host.settings.folders
+    looks = await looks_of(opened, left)
+    letters = _Letters(opened.host.session)
     queries = InstanceQueries(
         search_index=Search(
             store=store,
             ledger=ledger,
             encoder=encoder,
             generation=generation,
-            defaults=wiring.settings.search,
+            defaults=opened.host.settings.search,
             behind=looks.freshness,
         ),
         store=store,
         ledger=ledger,
-        changes=wiring.changes,
+        changes=opened.host.changes,
         looks=looks,
-        check=_checks(wiring),
+        removals=left or Watchers(opened.host.session.client, instance, expected),
+        check=_checks(opened),
         generation=generation,
         version_text=version("instep"),
-        sources=sources(wiring.settings),
-        reports=await wiring.history(),
+        sources=sources(opened.host.settings),
+        reports=await opened.host.history(),
         dead_letters=letters,
-        watched=lambda: wiring.holds or elsewhere,
         sweeper=sweeps,
-        loading=wiring.loading,
+        loading=opened.loading,
     )
     commands = InstanceCommands(
         queries=queries,
-        changes=wiring.changes,
+        changes=opened.host.changes,
         ledger=ledger,
         generation=generation,
         validation=validation,
         dead_letters=letters,
-        watched=lambda: wiring.holds or elsewhere,
         sweeper=sweeps,
     )
     return Faces(queries, commands)
@@ -184,14 +189,34 @@ def sources(settings: Settings) -> tuple[SourceView, ...]:
     )
 
 
-def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observation]]:
-    observed = stages(wiring.generation.id)
-    heartbeat = wiring.session.heartbeat
+async def looks_of(opened: OpenGeneration, left: Holds | None = None) -> InstanceSnapshots:
+    """What this process sees of the whole instance; one, however often it is asked for.
+
+    Args:
+        left: as for `faces`.
+    """
+
+    async def make() -> InstanceSnapshots:
+        instance = await opened.host.shelf(INSTANCE)
+        return InstanceSnapshots(_observer(opened, instance, left), await opened.ledger())
+
+    return await opened.once("looks", make)
+
+
+def _observer(
+    opened: OpenGeneration, instance: Shelf, left: Holds | None
+) -> Callable[[], Awaitable[Observation]]:
+    expected = opened.host.settings.folders
+    observed = stages(opened.generation.id)
+    heartbeat = opened.host.session.heartbeat
 
     async def observe() -> Observation:
         now = time.time()
-        folders = await _folders(wiring, instance, now)
-        seen = await flow(wiring.session.js, observed)
+        if left is None:
+            folders = _watched(await watchers.told(instance, expected), now)
+        else:
+            folders = _as_left(await watchers.last_told(instance), await left.list(), now)
+        seen = await flow(opened.host.session.js, observed)
         return Observation(
             at=now,
             stages=tuple(
@@ -217,26 +242,14 @@ def _observer(wiring: Wiring, instance: Shelf) -> Callable[[], Awaitable[Observa
 
 class _Folders(NamedTuple):
     listed: bool
-    """They have been listed, and can be: else nobody knows what has changed."""
     held: int
     health: Mapping[str, SourceHealth]
     watched_at: float | None = None
     """Unix time; None: they are watched now."""
 
 
-async def _folders(wiring: Wiring, instance: Shelf, now: float) -> _Folders:
-    """What is known of the watched folders, wherever they are watched."""
-    progress, holds = wiring.progress, wiring.holds
-    if holds is not None and not wiring.runs:
-        return _as_left(await watchers.last_told(instance), await holds.list(), now)
-    if holds is not None:
-        health = {
-            name: SourceHealth(one.error, dict(one.problems))
-            for name, one in progress.sources.items()
-        }
-        broken = any(one.error for one in health.values())
-        return _Folders(progress.listed and not broken, progress.held, health)
-    told = await watchers.told(instance)
+def _watched(told: Sequence[Watched], now: float) -> _Folders:
+    """The folders as the processes that watch them tell. Pure."""
     held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
 
@@ -247,16 +260,16 @@ def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Fol
     What changed in a folder after the last word about it is not known, whatever is known of others.
     """
     return _Folders(
-        listed=all(one.listed and not one.error for one in told),
+        listed=all(one.listed for one in told),
         held=sum(hold.vanished for hold in holds if hold.waits),
-        health={one.source: SourceHealth(one.error, dict(one.problems)) for one in told},
+        health={one.source: SourceHealth(one.error, dict(one.problems), one.more) for one in told},
         watched_at=min((one.at for one in told), default=now),
     )
 
 
-def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
+def _checks(opened: OpenGeneration) -> Callable[[], Awaitable[Sequence[CheckView]]]:
     async def check() -> Sequence[CheckView]:
-        healthy = wiring.session.healthy()
+        healthy = opened.host.session.healthy()
         found = [
             CheckView(
                 name="bus",
@@ -265,10 +278,10 @@ def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
                 fix="" if healthy else "instep doctor",
             )
         ]
-        missing = wiring.loading()
+        missing = opened.loading()
         try:
             if "store" not in missing:
-                rows = await (await wiring.store_now()).count()
+                rows = await (await opened.store_now()).count()
                 found.append(CheckView(name="store", level="ok", text=f"{rows:,} rows"))
         except Exception as error:  # noqa: BLE001 - a check tells, it never fails
             missing["store"] = str(error)
@@ -278,7 +291,7 @@ def _checks(wiring: Wiring) -> Callable[[], Awaitable[Sequence[CheckView]]]:
         ]
         with contextlib.suppress(BusUnavailable):  # said above
             found += alerts(
-                await capacities(wiring.session.js), await unrecorded(wiring.session.js)
+                await capacities(opened.host.session.js), await unrecorded(opened.host.session.js)
             )
         return found
 

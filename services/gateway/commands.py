@@ -55,7 +55,6 @@ class InstanceCommands:
     generation: str
     validation: Validate
     dead_letters: DeadLetters | None = None
-    watched: removals.Watched = removals.nobody
     sweeper: sweeps.Sweeps | None = None
 
     async def retry(self, request: ChooseRequest) -> ChosenAnswer:
@@ -68,11 +67,15 @@ class InstanceCommands:
 
     async def release(self, request: HoldRequest) -> HoldAnswer:
         """Do the removals of a source that wait."""
-        return await removals.release(self.watched, request.source)
+        answer = await removals.release(self.queries.removals, request.source)
+        self.queries.looks.forget()
+        return answer
 
     async def keep(self, request: HoldRequest) -> HoldAnswer:
         """Leave the documents of a source whose files are gone."""
-        return await removals.keep(self.watched, request.source)
+        answer = await removals.keep(self.queries.removals, request.source)
+        self.queries.looks.forget()
+        return answer
 
     async def validate(self, request: ValidateRequest) -> ValidateAnswer:
         return await self.validation(request)

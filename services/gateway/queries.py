@@ -47,7 +47,7 @@ from services.gateway.views import (
 from shared.batches.reports import BatchReport
 from shared.domain.events import DocumentChanged
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
-from shared.ports import ChangeLog, DeadLetter, GetStore, Ledger, Newest, UnreadableChange
+from shared.ports import ChangeLog, DeadLetter, GetStore, Holds, Ledger, Newest, UnreadableChange
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
 SLOW_INDEX_S: Final = 0.5
@@ -98,6 +98,7 @@ class InstanceQueries:
     ledger: Ledger
     changes: ChangeLog
     looks: InstanceSnapshots
+    removals: Holds
     check: Checks
     generation: str
     version_text: str
@@ -105,7 +106,6 @@ class InstanceQueries:
     """The sources of the settings; `path` absolute."""
     reports: Reports | None = None
     dead_letters: DeadLetters | None = None
-    watched: holds.Watched = holds.nobody
     sweeper: sweeps.Sweeps | None = None
     loading: Callable[[], dict[str, str]] = dict
     """`model` or `store` while it is not loaded, and why."""
@@ -187,7 +187,7 @@ class InstanceQueries:
         return [*of_documents, *failures.of_letters(letters, index.source_of)]
 
     async def holds(self) -> HoldsAnswer:
-        return await holds.listed(self.watched)
+        return await holds.listed(self.removals)
 
     async def batches(self, request: BatchesRequest) -> BatchesAnswer:
         return await reports.batches(self.reports, request)

@@ -12,34 +12,42 @@ from services.gateway.status.reports import only_one, source_name
 from services.gateway.status.sweeps import GenerateRequest, SweepAnswer, SweepRequest
 from services.gateway.status.sweeps import answer as sweep_answer
 from services.host.service import Part
-from services.host.wiring import Wiring
+from services.host.wiring import OpenGeneration
 from services.validator.app import sweeper, validate_now
 from services.validator.checks import SampleQuery
 from services.validator.checkup import Checkup
 from services.validator.sweep.sweeper import Sweeper
 from shared.domain.errors import GARBAGE, StillLoading, StoreUnavailable
-from shared.ports import GetEncoder, GetStore
+from shared.ports import GetEncoder, GetStore, Holds
 
 
-async def gateway_part(wiring: Wiring) -> Part:
+async def gateway_part(opened: OpenGeneration) -> Part:
     """It answers before model and store are loaded."""
     return await gateway.build(
-        wiring, partial(_faces, wiring, wiring.store_now, wiring.encoder_now)
+        opened, partial(_faces, opened, opened.store_now, opened.encoder_now)
     )
 
 
-async def faces(wiring: Wiring) -> Faces:
-    """What needs the model or the store waits until it is loaded."""
-    return await _faces(wiring, wiring.store, wiring.encoder)
+async def faces(opened: OpenGeneration, left: Holds | None = None) -> Faces:
+    """What needs the model or the store waits until it is loaded.
+
+    Args:
+        left: removals as the last process left them, where none runs; None: those that run are
+            asked.
+    """
+    return await _faces(opened, opened.store, opened.encoder, left)
 
 
-async def _faces(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Faces:
-    validate = await validation(wiring, store, encoder)
-    return await gateway.faces(wiring, store, encoder, validate, ValidatorSweeps(wiring, store))
+async def _faces(
+    opened: OpenGeneration, store: GetStore, encoder: GetEncoder, left: Holds | None = None
+) -> Faces:
+    validate = await validation(opened, store, encoder)
+    sweeps = ValidatorSweeps(opened, store, asks=left is None)
+    return await gateway.faces(opened, store, encoder, validate, sweeps, left)
 
 
-async def validation(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Validate:
-    history = await wiring.history()
+async def validation(opened: OpenGeneration, store: GetStore, encoder: GetEncoder) -> Validate:
+    history = await opened.host.history()
 
     async def validate(request: ValidateRequest) -> ValidateAnswer:
         started = time.perf_counter()
@@ -50,9 +58,9 @@ async def validation(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Va
             found = await history.members(request.batch, source)
             members = only_one(found, request.batch, source)
         await store()
-        if queries or wiring.settings.validation.queries:
+        if queries or opened.host.settings.validation.queries:
             await encoder()
-        checkup = await (await validate_now(wiring))(members, queries)
+        checkup = await (await validate_now(opened))(members, queries)
         return answer(checkup, took_ms=round(1000 * (time.perf_counter() - started), 1))
 
     return validate
@@ -62,8 +70,10 @@ async def validation(wiring: Wiring, store: GetStore, encoder: GetEncoder) -> Va
 class ValidatorSweeps:
     """Implements the gateway's `Sweeps` by the validator's sweeper."""
 
-    wiring: Wiring
+    opened: OpenGeneration
     store: GetStore
+    asks: bool
+    """The processes that watch folders are asked; False: none runs."""
 
     async def now(self, request: SweepRequest) -> SweepAnswer:
         sweep = await self._sweeper()
@@ -87,7 +97,7 @@ class ValidatorSweeps:
 
     async def _sweeper(self) -> Sweeper:
         await self.store()
-        return await sweeper(self.wiring)
+        return await sweeper(self.opened, asks=self.asks)
 
 
 def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:

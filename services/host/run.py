@@ -69,24 +69,31 @@ async def _serve(options: "Options", settings: Settings, vitals: Vitals) -> None
     url, name = running_bus(options, settings), f"instep {' '.join(vitals.names)}"
     to = Connection(url, name, role_of(vitals.names), waits if own_bus else None)
     try:
-        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (w, live):
-            vitals.wiring = w
+        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (
+            opened,
+            live,
+        ):
+            vitals.opened = opened
             for line in live.differences:
                 log.warning("setting_not_in_force", what=line)
             if live.upgraded:
                 log.warning("index_of_an_older_version", what=live.upgraded)
-            w.gateway_url.add_done_callback(_say_where)
+            opened.host.gateway_url.add_done_callback(_say_where)
             if not own_bus:
                 joined = asyncio.create_task(until_ended(DataFolder(options.data), url))
                 joined.add_done_callback(stop.ended)
-            load = partial(load_first, wiring=w, waits=waits)
+            load = partial(load_first, opened=opened, waits=waits)
             services = [service_of(name) for name in vitals.names]
-            await serve(services, w, stop, partial(vitals.begin, w), load)
-            log.info("served", texts_encoded=w.progress.encoded, texts_cached=w.progress.cached)
+            await serve(services, opened, stop, partial(vitals.begin, opened), load)
+            log.info(
+                "served",
+                texts_encoded=opened.host.progress.encoded,
+                texts_cached=opened.host.progress.cached,
+            )
     except BusUnavailable as error:
         if vitals.serving or not own_bus:
             raise
-        vitals.wiring = None
+        vitals.opened = None
         await unless(stop.event, waits.pause("bus", str(error)))
 
 

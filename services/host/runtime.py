@@ -24,7 +24,7 @@ from services.host.memory import keep_small
 from services.host.nats_server.local import LocalServer
 from services.host.service import Loop, Part
 from services.host.startup import Stopped, Waits, patiently, provisioned, unless, until_lost
-from services.host.wiring import Wiring
+from services.host.wiring import Host, OpenGeneration, cancel_all
 from shared.bus.access.connect import access_of
 from shared.bus.access.permissions import ADMIN, CLI
 from shared.bus.session import BusSession
@@ -56,20 +56,6 @@ DONE: Final = 0
 BUG: Final = 70
 LEAVE_S: Final = 8.0
 """What follows the drain, e.g. a call of the store under way, may take so long."""
-AGAIN_S: Final = 5.0
-
-
-async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel tasks and return when all have ended.
-
-    Before Python 3.12 `asyncio.wait_for`, which the client of the bus uses, may swallow a
-    cancellation; so it is said again.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
 
 
 @dataclass
@@ -140,8 +126,8 @@ class Connection:
 @asynccontextmanager
 async def wired(
     settings: Settings, data: Path, to: Connection, *, progress: Progress, stop: Shutdown
-) -> AsyncIterator[tuple[Wiring, Live]]:
-    """Adapters over one connection to the bus; all closed at the end.
+) -> AsyncIterator[tuple[OpenGeneration, Live]]:
+    """The live generation's adapters over one connection to the bus; all closed at the end.
 
     Raises:
         Stopped: the process was asked to end while it waited.
@@ -170,11 +156,9 @@ async def wired(
         live, done = await reached(lambda: provisioned(session, settings))
         for line in done:
             log.info("provisioned", what=line)
-        wiring = Wiring(settings, data, session, live.generation, progress, stack)
-        try:
-            yield wiring, live
-        finally:
-            await cancel_all(wiring.unfinished())
+        host = Host(settings, data, session, progress)
+        stack.push_async_callback(host.close)
+        yield host.generation(live.generation), live
 
 
 async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Shutdown) -> T:
@@ -198,7 +182,7 @@ async def _nothing(_: Service) -> None:
 class _Running:
     """The services of this process that take messages, and their loops."""
 
-    wiring: Wiring
+    opened: OpenGeneration
     stop: Shutdown
     load: Callable[[Service], Awaitable[None]]
     loops: list[asyncio.Task[None]] = field(default_factory=list)
@@ -219,17 +203,17 @@ class _Running:
     async def _begin(self, service: Service) -> None:
         if not service.answers_while_loading:
             await self.load(service)
-        part = await _build(service, self.wiring)
-        part.subscribe(self.wiring.session)
+        part = await _build(service, self.opened)
+        part.subscribe(self.opened.host.session)
         self.run(*part.loops)
-        await self.wiring.session.start()
+        await self.opened.host.session.start()
         if service.answers_while_loading:
             await self.load(service)
 
 
 async def serve(
     services: Sequence[Service],
-    wiring: Wiring,
+    opened: OpenGeneration,
     stop: Shutdown,
     begun: Callable[[], None] = lambda: None,
     load: Callable[[Service], Awaitable[None]] = _nothing,
@@ -247,7 +231,7 @@ async def serve(
             for good.
         Stopped: the stop came before all of them took messages.
     """
-    running = _Running(wiring, stop, load)
+    running = _Running(opened, stop, load)
     running.run(keep_small)
     try:
         await unless(stop.event, running.begin_all(services))
@@ -257,16 +241,16 @@ async def serve(
         if stop.error is None:
             raise
     finally:
-        await wiring.session.drain()
+        await opened.host.session.drain()
         await cancel_all(running.loops)
     if stop.error is not None:
         raise stop.error
 
 
-async def _build(service: Service, wiring: Wiring) -> Part:
+async def _build(service: Service, opened: OpenGeneration) -> Part:
     module, _, function = service.build.partition(":")
     build = getattr(importlib.import_module(module), function)  # heavy ones only where they run
-    part: Part = await build(wiring)
+    part: Part = await build(opened)
     return part
 
 
@@ -388,13 +372,12 @@ async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
             settings,
             options.data,
             Connection(url, "instep offline", CLI),
-            progress=Progress(listed=True),
+            progress=Progress(),
             stop=stop,
-        ) as (wiring, _),
+        ) as (opened, _),
     ):
-        if settings.bus.url is None:
-            wiring.runs, wiring.holds = False, NotedHolds(await wiring.shelf(LISTINGS))
-        everything = await faces(wiring)
+        left = NotedHolds(await opened.host.shelf(LISTINGS)) if settings.bus.url is None else None
+        everything = await faces(opened, left)
         yield OfflineInstance(everything.queries, everything.commands)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from services.host.data_folder import DataFolder
-from services.host.wiring import Wiring
+from services.host.wiring import OpenGeneration
 from shared.bus.admin.provision import account_before, compare
 from shared.bus.admin.provision import provision as provision_bus
 from shared.bus.admin.server import AUTH_FILE, BEFORE, how_to_move
@@ -176,11 +176,11 @@ async def patiently(call: Callable[[], Coroutine[Any, Any, T]], waits: Waits) ->
             return done
 
 
-async def load_first(service: Service, wiring: Wiring, waits: Waits) -> None:
+async def load_first(service: Service, opened: OpenGeneration, waits: Waits) -> None:
     """Wait for the store that a service needs, before it takes its first message."""
     while service.opens_store:
         try:
-            await wiring.store()
+            await opened.store()
         except StoreUnavailable as error:
             await waits.pause("store", str(error))
         else:

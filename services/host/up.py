@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from services.gateway.build import looks_of
+from services.gateway.status.status import EMPTY, is_done, needs_you
 from services.host import runtime
 from services.host.data_folder import LOG, DataFolder, Instance
 from services.host.health.endpoint import listening
 from services.host.health.vitals import Vitals
 from services.host.startup import Stopped
-from services.host.wiring import MODEL, Wiring
+from services.host.wiring import MODEL, OpenGeneration
 from services.validator.app import sweeper, track
-from services.validator.sweep.differences import is_failed, unrepaired
+from services.validator.sweep.differences import is_failed
 from services.validator.sweep.swept import Swept
-from shared.bus.monitor.flow import flow
-from shared.bus.monitor.in_flight import JetRoad, is_behind
+from shared.bus.monitor import watchers
+from shared.bus.monitor.in_flight import JetRoad
 from shared.domain.errors import ConfigurationError, TransientError
 from shared.domain.ordering import Record, is_unread, settled_seq, state
-from shared.domain.services import NAMES, SERVICES, in_flight
-from shared.domain.topology import ACCEPT, Stage
+from shared.domain.services import NAMES, SERVICES
+from shared.domain.topology import INSTANCE
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.live import ANEW, Live
 from shared.observe import logs
-from shared.observe.progress import Activity, Progress
+from shared.observe.progress import Activity
 from shared.settings import Embedding, Telemetry
 
 if TYPE_CHECKING:
@@ -77,16 +79,17 @@ async def up(options: "UpOptions") -> int:
             runtime.Connection(url, "instep up"),
             progress=options.progress,
             stop=stop,
-        ) as (wiring, live),
+        ) as (opened, live),
     ):
-        await _say_differences(live, wiring)
+        await _say_differences(live, opened)
         updating = asyncio.create_task(options.view.update())
-        following = asyncio.create_task(_follow(options, wiring, stop, clock, url))
+        following = asyncio.create_task(_follow(options, opened, stop, clock, url))
         try:
-            loading = asyncio.gather(wiring.encoder(), wiring.store(), return_exceptions=True)
-            await _note_left(wiring)
+            loading = asyncio.gather(opened.encoder(), opened.store(), return_exceptions=True)
+            await _begin(opened)
+            await _note_left(opened)
             with suppress(Stopped):
-                await runtime.serve(SERVICES, wiring, stop, partial(vitals.begin, wiring))
+                await runtime.serve(SERVICES, opened, stop, partial(vitals.begin, opened))
         finally:
             for task in (following, updating, loading):
                 task.cancel()
@@ -103,30 +106,30 @@ def _log(options: "UpOptions", telemetry: Telemetry) -> None:
         logs.configure(telemetry)
 
 
-async def _say_differences(live: Live, wiring: Wiring) -> None:
+async def _say_differences(live: Live, opened: OpenGeneration) -> None:
     lines = list(filter(None, [live.upgraded]))
     if live.differences:
-        today = await _texts(wiring)
+        today = await _texts(opened)
         plan = f"the index stays as it was built: undo the change to keep it, or {ANEW}{today}"
         lines = [*(f"{line}; {plan}" for line in live.differences), *lines]
     for line in lines:
-        wiring.progress.say(Activity("notice", "settings", line))
+        opened.host.progress.say(Activity("notice", "settings", line))
 
 
-async def _texts(wiring: Wiring) -> str:
+async def _texts(opened: OpenGeneration) -> str:
     """How many texts the index has, in brackets; empty while the bus is away."""
     try:
-        return f" ({(await _count(wiring)).chunks:,} today)"
+        return f" ({(await _count(opened)).chunks:,} today)"
     except TransientError:
         return ""
 
 
 async def _follow(
-    options: "UpOptions", wiring: Wiring, stop: runtime.Shutdown, clock: Clock, url: str
+    options: "UpOptions", opened: OpenGeneration, stop: runtime.Shutdown, clock: Clock, url: str
 ) -> None:
     """Announce the instance, heal the store, tell when everything is in step."""
     try:
-        gateway_url = await wiring.gateway_url
+        gateway_url = await opened.host.gateway_url
         DataFolder(options.data).announce(
             Instance(
                 pid=os.getpid(),
@@ -136,23 +139,20 @@ async def _follow(
                 version=version("instep"),
             )
         )
-        embedding = wiring.embedding
+        embedding = opened.embedding
         options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
-        await wiring.store()
+        await opened.store()
         clock.serving = time.perf_counter() - clock.started
-        before = await _patiently(lambda: _count(wiring))
-        swept = await _patiently(lambda: _compare(wiring, before))
+        before = await _patiently(lambda: _count(opened))
+        swept = await _patiently(lambda: _compare(opened, before))
         if swept and swept.resubmitted:
             what = f"{len(swept.resubmitted):,} documents were not as promised: written again"
             options.progress.say(Activity("notice", "store", what))
-        await _patiently(lambda: _in_step(wiring, swept.resubmitted if swept else {}))
-        if before.pending:
-            freed = await _patiently(lambda: _free_stuck(wiring))
-            await _patiently(lambda: _in_step(wiring, freed.resubmitted))
-        sweeping = await sweeper(wiring)
-        if options.once and before.is_older_than(wiring.settings.sweep.every):
+        await _patiently(lambda: _done(opened, before.pending))
+        sweeping = await sweeper(opened)
+        if options.once and before.is_older_than(opened.host.settings.sweep.every):
             await _patiently(sweeping.if_due)
-        options.view.in_step(await _patiently(lambda: summary(wiring, clock, before)))
+        options.view.in_step(await _patiently(lambda: summary(opened, clock, before)))
         if options.once:
             stop.event.set()
         else:
@@ -235,105 +235,120 @@ class Left:
             self.rows += len(record.pending.todo)
 
 
-async def _count(wiring: Wiring) -> Count:
+async def _count(opened: OpenGeneration) -> Count:
     count = Count()
-    async for _, record in (await wiring.ledger()).entries():
+    async for _, record in (await opened.ledger()).entries():
         count.add(record)
     return count
 
 
-async def _note_left(wiring: Wiring) -> None:
+async def _begin(opened: OpenGeneration) -> None:
+    """Say that the folders are not known yet, before a gateway tells of them.
+
+    Nobody else can be on a bundled bus that has just been started. While the bus is away no gateway
+    tells anything, and the producer says the same when it begins.
+    """
+    settings = opened.host.settings
+    try:
+        shelf = await opened.host.shelf(INSTANCE)
+        await watchers.begin(shelf, settings.folders, alone=settings.bus.url is None)
+    except TransientError as error:
+        log.warning("folders_not_told", reason=str(error))
+
+
+async def _note_left(opened: OpenGeneration) -> None:
     """Count what an earlier process has left undone, before anybody goes on with it.
 
     Where nothing waits on the bus, as after a run that ended in step, nothing else is read. A bus
     that is away holds up nothing: only people read these numbers.
     """
-    road, left = JetRoad(wiring.session.js, wiring.generation.id), Left()
+    road, left = JetRoad(opened.host.session.js, opened.generation.id), Left()
     try:
         if not await road.waiting():
             return
-        async for _, doc_key, sequence in wiring.changes.sequences():
+        async for _, doc_key, sequence in opened.host.changes.sequences():
             left.change(doc_key, sequence)
-        async for doc_key, record in (await wiring.ledger()).entries():
+        async for doc_key, record in (await opened.ledger()).entries():
             if record:
                 left.record(doc_key, record)
     except TransientError as error:
         log.warning("left_unknown", reason=str(error))
         return
-    wiring.progress.left, wiring.progress.rows_left = left.documents, left.rows
+    opened.host.progress.left, opened.host.progress.rows_left = left.documents, left.rows
 
 
-async def _compare(wiring: Wiring, count: Count) -> Swept | None:
+async def _compare(opened: OpenGeneration, count: Count) -> Swept | None:
     """Sweep at once if so much as the number of rows is wrong; what is subtle has time.
 
     Nothing is taken for stuck here: an instance that was stopped for long has old work to do.
     """
-    if not count.pending and count.chunks == await (await wiring.store()).count():
+    if not count.pending and count.chunks == await (await opened.store()).count():
         return None
-    return await _sweep(wiring, stuck_s=math.inf)
+    return await _sweep(opened, stuck_s=math.inf)
 
 
-async def _free_stuck(wiring: Wiring) -> Swept:
+async def _free_stuck(opened: OpenGeneration) -> Swept:
     """Send again what is still being made although all that was on the road has passed.
 
     A server that lost its last writes remembers a revision as pending whose messages are done.
     """
-    return await _sweep(wiring, stuck_s=0.0)
+    return await _sweep(opened, stuck_s=0.0)
 
 
-async def _sweep(wiring: Wiring, *, stuck_s: float) -> Swept:
+async def _sweep(opened: OpenGeneration, *, stuck_s: float) -> Swept:
     """What is written anew belongs to the totals that people see."""
 
     def expect(documents: int) -> None:
-        wiring.progress.left += documents
+        opened.host.progress.left += documents
 
-    sweep = (await sweeper(wiring)).sweep
+    sweep = (await sweeper(opened)).sweep
     limits = replace(sweep.limits, stuck_s=stuck_s)
     return await replace(sweep, limits=limits, expect=expect)(batch_size=AT_START)
 
 
-async def _in_step(wiring: Wiring, repairs: Mapping[str, int]) -> None:
-    """Return when every folder was listed, every batch has ended, every repair is done.
+async def _done(opened: OpenGeneration, pending: int) -> None:
+    """Return when all that had changed when the folders were listed has an outcome.
 
-    And every older change: a process that was killed may have accepted documents that are in no
-    batch, because it had not announced it yet.
+    The gateway says so. What this process knows of listings and batches costs nothing, so it tells
+    when to ask; a batch that has ended has its report.
+
+    Args:
+        pending: documents that an earlier process left in the making. Those that are on the bus no
+            more are sent again.
     """
-    tracker, ledger = await track(wiring), await wiring.ledger()
-    while not wiring.progress.listed:
+    tracker, looks = await track(opened), await looks_of(opened)
+    while not opened.host.progress.listed:
         await asyncio.sleep(LOOK_S)
-    await _passed(wiring, ACCEPT)  # submissions open batches, too
-    while tracker.open_count():
-        await asyncio.sleep(LOOK_S)
-    generation = wiring.generation.id
-    for stage in in_flight(generation):
-        await _passed(wiring, stage)
-    while repairs := unrepaired(repairs, await ledger.get_many(repairs)):
+    since = time.time()
+    while True:
+        while tracker.open_count():
+            await asyncio.sleep(LOOK_S)
+        look = await looks.fresh()
+        if is_done(look.board, look.seen, since) and not tracker.open_count():
+            return
+        if pending and is_done(EMPTY, look.seen, since):
+            pending = 0
+            await _free_stuck(opened)
         await asyncio.sleep(10 * LOOK_S)
 
 
-async def _passed(wiring: Wiring, stage: Stage[Any]) -> None:
-    """Return when the stage has finished every message that it had when this was called."""
-    since = time.time()  # what it publishes for an older message is younger
-    while is_behind(await flow(wiring.session.js, [stage]), since):
-        await asyncio.sleep(10 * LOOK_S)
-
-
-async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, Any]:
-    """What this run did, and what the ledger promises now.
+async def summary(opened: OpenGeneration, clock: Clock, before: Count) -> Mapping[str, Any]:
+    """What this run did, and what the ledger promises now; after `_done`.
 
     Args:
         before: the ledger at the start; it serves where nothing has changed since.
     """
-    progress, now = wiring.progress, before
+    look = await (await looks_of(opened)).fresh()
+    progress, now = opened.host.progress, before
     if before.pending or progress.indexed + progress.removed + progress.refused + progress.failed:
-        now = await _count(wiring)
+        now = await _count(opened)
     elapsed = time.perf_counter() - clock.started
     return {
-        "in_step": follows_the_folders(progress) and not now.unreadable,
-        "problem_count": sum(len(folder.problems) for folder in progress.sources.values()),
+        "in_step": not needs_you(look.board, look.seen),
+        "problem_count": sum(len(s.problems) + s.more for s in look.seen.sources.values()),
         "elapsed_s": round(elapsed, 3),
         "work_s": round(elapsed - clock.serving, 3),
-        "encode_s": round(_encode_s(wiring), 3),
+        "encode_s": round(_encode_s(opened), 3),
         "documents": {
             "found": progress.found,
             "searchable": now.searchable,
@@ -343,7 +358,7 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
             "unchanged": progress.unchanged,
             "refused": now.refused,
             "failed": now.failed,
-            "held": progress.held,
+            "held": look.seen.held,
         },
         "chunks": {
             "searchable": now.chunks,
@@ -353,14 +368,9 @@ async def summary(wiring: Wiring, clock: Clock, before: Count) -> Mapping[str, A
     }
 
 
-def follows_the_folders(progress: Progress) -> bool:
-    """Whether the index may be called in step: no removal waits, and every folder can be listed."""
-    return not progress.held and not any(folder.error for folder in progress.sources.values())
-
-
-def _encode_s(wiring: Wiring) -> float:
+def _encode_s(opened: OpenGeneration) -> float:
     """Seconds that the model of this process was busy."""
-    encoder = wiring.built(MODEL)
+    encoder = opened.once.made(MODEL)
     return encoder.counters.busy_s if isinstance(encoder, CoalescingEncoder) else 0.0
 
 

@@ -1,11 +1,13 @@
-"""Settings to adapters: each is built at most once in a process and closed in reverse order.
+"""Settings to adapters: what a process has once, and what it has for each generation of the index.
+
+Each is made at most once; those of a generation are closed in reverse order, and leave others be.
 
 Heavy ones (model, store) load in the background from the first question for them on. A service asks
 before it takes messages, and so takes none that it cannot handle; the gateway answers meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,11 +36,9 @@ from shared.generation import Generation
 from shared.live import ANEW
 from shared.observe.progress import Progress
 from shared.ports import (
-    Auditor,
     ChangeLog,
     ContentStore,
     Encoder,
-    Holds,
     Ledger,
     Publish,
     Shelf,
@@ -58,31 +58,65 @@ T = TypeVar("T")
 
 MODEL: Final = "model"
 STORE: Final = "store"
+AGAIN_S: Final = 5.0
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(slots=True)
-class Wiring:
-    """One process's adapters for one generation."""
+class Once:
+    """Things that are made at the first question for them, and kept."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, asyncio.Task[Any]] = {}
+
+    async def __call__(self, name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `make` makes. A question after a try that failed for a while is another try."""
+        if name not in self._made or _may_work_now(self._made[name]):
+            self._made[name] = asyncio.create_task(make(), name=f"make {name}")
+        made: T = await asyncio.shield(self._made[name])
+        return made
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it was asked for."""
+        return name in self._made
+
+    def now(self, name: str) -> Any:
+        """What was made. Raises StillLoading, or what making it raised."""
+        task = self._made.get(name)
+        if task is None or not task.done():
+            raise StillLoading(f"the {name} is loading")
+        if task.cancelled():
+            raise StillLoading(f"the {name} was closed")
+        if error := task.exception():
+            raise error.with_traceback(None)
+        return task.result()
+
+    def made(self, name: str) -> Any:
+        """What was made by now, or None."""
+        task = self._made.get(name)
+        done = task is not None and task.done() and not task.cancelled()
+        return task.result() if task and done and not task.exception() else None
+
+    async def end(self) -> None:
+        """Cancel what is being made; return when all has ended."""
+        await cancel_all([task for task in self._made.values() if not task.done()])
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """What a process has once, whatever generations of the index it works on."""
 
     settings: Settings
     data: Path
     session: BusSession
-    generation: Generation
     progress: Progress
-    stack: AsyncExitStack
     gateway_url: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Where the gateway of this process listens, once it does."""
-    holds: Holds | None = None
-    """Removals that wait; None where this process watches no folders."""
-    runs: bool = True
-    """An instance runs; else the bus was opened to be asked, and no process watches or works."""
-    auditor: Auditor | None = None
-    """The source's side of the sweep; None where this process watches no folders."""
-    _built: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    _once: Once = field(default_factory=Once)
+    opened: "dict[str, OpenGeneration]" = field(default_factory=dict)
+    """The generations that are open, by id."""
 
     @property
     def publish(self) -> Publish:
@@ -92,40 +126,75 @@ class Wiring:
     def changes(self) -> ChangeLog:
         return JetChangeLog(self.session.js)
 
-    @property
-    def embedding(self) -> Embedding:
-        """Settings of the live generation's model, whatever is asked for by now."""
-        live = {"model": self.generation.model, "numeric": self.generation.numeric}
-        return self.settings.embedding.model_copy(update=live)
-
-    async def ledger(self) -> Ledger:
-        return await self.once("ledger", self._ledger)
+    def generation(self, generation: Generation) -> "OpenGeneration":
+        """The adapters of a generation, the same ones however often it is asked for."""
+        if generation.id not in self.opened:
+            self.opened[generation.id] = OpenGeneration(self, generation)
+        return self.opened[generation.id]
 
     async def shelf(self, bucket: Bucket) -> Shelf:
-        async def build() -> Shelf:
+        async def make() -> Shelf:
             shelf = KvShelf(self.session.js, bucket.name)
             await shelf.open()
             return shelf
 
-        return await self.once(f"shelf {bucket.name}", build)
+        return await self._once(f"shelf {bucket.name}", make)
+
+    async def history(self) -> History:
+        async def make() -> History:
+            return History(await self.shelf(BATCHES))
+
+        return await self._once("history", make)
+
+    async def cache(self) -> VectorCache:
+        async def make() -> VectorCache:
+            cache = KvCache(self.session.js)
+            await cache.open()
+            return cache
+
+        return await self._once("cache", make)
+
+    async def bodies(self) -> ContentStore:
+        return ObjectContent(self.session.js)
+
+    async def close(self) -> None:
+        """Close every generation that is open."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._once.end)
+            for opened in self.opened.values():
+                stack.push_async_callback(opened.close)
+
+
+@dataclass(slots=True, eq=False)
+class OpenGeneration:
+    """The adapters of one generation of the index; several may be open in a process."""
+
+    host: Host
+    generation: Generation
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What closes with it."""
+    once: Once = field(default_factory=Once)
+
+    @property
+    def embedding(self) -> Embedding:
+        """Settings of its model, whatever is asked for by now."""
+        own = {"model": self.generation.model, "numeric": self.generation.numeric}
+        return self.host.settings.embedding.model_copy(update=own)
+
+    async def close(self) -> None:
+        """Close its adapters; those of other generations stay."""
+        self.host.opened.pop(self.generation.id, None)
+        await self.once.end()
+        await self.stack.aclose()
+
+    async def ledger(self) -> Ledger:
+        return await self.once("ledger", self._ledger)
 
     async def book(self) -> BatchBook:
         async def build() -> BatchBook:
-            return BatchBook(await self.shelf(BATCHES), self.generation.id)
+            return BatchBook(await self.host.shelf(BATCHES), self.generation.id)
 
         return await self.once("book", build)
-
-    async def history(self) -> History:
-        async def build() -> History:
-            return History(await self.shelf(BATCHES))
-
-        return await self.once("history", build)
-
-    async def cache(self) -> VectorCache:
-        return await self.once("cache", self._cache)
-
-    async def bodies(self) -> ContentStore:
-        return await self.once("bodies", self._bodies)
 
     async def tokens(self) -> TokenCounter:
         """The tokenizer, which decides where text is cut.
@@ -145,12 +214,12 @@ class Wiring:
 
     async def store_now(self) -> VectorStore:
         """The store, if it is open. Raises StillLoading, or what opening it raised."""
-        store: VectorStore = self._now(STORE)
+        store: VectorStore = self.once.now(STORE)
         return store
 
     async def encoder_now(self) -> Encoder:
         """The encoder, if it is loaded. Raises StillLoading, or what loading it raised."""
-        encoder: Encoder = self._now(MODEL)
+        encoder: Encoder = self.once.now(MODEL)
         return encoder
 
     def loading(self) -> dict[str, str]:
@@ -158,56 +227,18 @@ class Wiring:
         found = {}
         for name in (MODEL, STORE):
             try:
-                if name in self._built:
-                    self._now(name)
+                if name in self.once:
+                    self.once.now(name)
             except InstepError as error:
                 found[name] = str(error)
             except Exception as error:  # noqa: BLE001 - whoever asked for it meets it
                 found[name] = type(error).__name__
         return found
 
-    def _now(self, name: str) -> Any:
-        task = self._built.get(name)
-        if task is None or not task.done():
-            raise StillLoading(f"the {name} is loading")
-        if task.cancelled():
-            raise StillLoading(f"the {name} was closed")
-        if error := task.exception():
-            raise error.with_traceback(None)
-        return task.result()
-
-    async def once(self, name: str, build: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `build` makes, made at the first question for the name.
-
-        A question after a try that failed for a while is another try.
-        """
-        if name not in self._built or _may_work_now(self._built[name]):
-            self._built[name] = asyncio.create_task(build(), name=f"build {name}")
-        built: T = await asyncio.shield(self._built[name])
-        return built
-
-    def built(self, name: str) -> Any:
-        """What `once` has made for the name by now, or None."""
-        task = self._built.get(name)
-        done = task is not None and task.done() and not task.cancelled()
-        return task.result() if task and done and not task.exception() else None
-
-    def unfinished(self) -> list[asyncio.Task[Any]]:
-        """What is being made; to be cancelled at the end."""
-        return [task for task in self._built.values() if not task.done()]
-
     async def _ledger(self) -> Ledger:
-        ledger = KvLedger(self.session.js, self.generation.id)
+        ledger = KvLedger(self.host.session.js, self.generation.id)
         await ledger.open()
         return ledger
-
-    async def _cache(self) -> VectorCache:
-        cache = KvCache(self.session.js)
-        await cache.open()
-        return cache
-
-    async def _bodies(self) -> ContentStore:
-        return ObjectContent(self.session.js)
 
     async def _tokens(self) -> TokenCounter:
         from shared.encoders.registry import describe, load_tokenizer
@@ -219,7 +250,7 @@ class Wiring:
     async def _open_store(self) -> "CoalescingStore":
         from shared.stores.coalesce import GATHER_S, SERVER_GATHER_S, CoalescingStore
 
-        is_server = self.settings.store.kind == "weaviate"
+        is_server = self.host.settings.store.kind == "weaviate"
         store = CoalescingStore(
             await self._inner_store(), SERVER_GATHER_S if is_server else GATHER_S
         )
@@ -227,7 +258,7 @@ class Wiring:
         return store
 
     async def _inner_store(self) -> VectorStore:
-        settings, generation = self.settings.store, self.generation
+        settings, generation = self.host.settings.store, self.generation
         if settings.kind == "memory":
             from shared.stores.memory import MemoryStore
 
@@ -237,7 +268,7 @@ class Wiring:
         from shared.stores.lance.store import LanceStore
 
         return await LanceStore.open(
-            settings.path or self.data / "store",
+            settings.path or self.host.data / "store",
             table=f"chunks_{generation.id}",
             dimensions=generation.dimensions,
         )
@@ -245,7 +276,7 @@ class Wiring:
     async def _weaviate_store(self) -> VectorStore:
         from shared.stores.weaviate.store import Address, WeaviateStore, alias_name, collection_name
 
-        settings = self.settings.store.weaviate
+        settings = self.host.settings.store.weaviate
         store = await WeaviateStore.open(
             Address.of(settings.url, settings.grpc, settings.tls_ca),
             name=collection_name(settings.prefix, self.generation.id),
@@ -265,6 +296,19 @@ class Wiring:
         check_fingerprint(encoder.fingerprint, self.generation)
         encoder.fingerprint = self.generation.fingerprint  # the name that the index knows
         return encoder
+
+
+async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks and return when all have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which the client of the bus uses, may swallow a
+    cancellation; so it is said again.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
 
 
 def _may_work_now(task: asyncio.Task[Any]) -> bool:

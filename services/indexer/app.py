@@ -6,7 +6,7 @@ from dataclasses import replace
 import structlog
 
 from services.host.service import Part
-from services.host.wiring import Wiring, utc_now
+from services.host.wiring import OpenGeneration, utc_now
 from services.indexer.index import Index
 from services.indexer.per_document_lock import InTurn, by_lane
 from shared.bus.session import BusSession
@@ -18,23 +18,23 @@ log = structlog.get_logger()
 MAINTAIN_EVERY_S = 1.0
 
 
-async def build(wiring: Wiring) -> Part:
-    validation, store = wiring.settings.validation, await wiring.store()
+async def build(opened: OpenGeneration) -> Part:
+    validation, store = opened.host.settings.validation, await opened.store()
     bulk = Index(
-        generation=wiring.generation.id,
-        fingerprint=wiring.generation.fingerprint,
-        ledger=await wiring.ledger(),
+        generation=opened.generation.id,
+        fingerprint=opened.generation.fingerprint,
+        ledger=await opened.ledger(),
         store=store,
-        publish=wiring.publish,
+        publish=opened.host.publish,
         now=utc_now,
-        progress=wiring.progress,
+        progress=opened.host.progress,
         poll_s=validation.poll,
     )
     express = replace(bulk, store=store.express())
 
     def subscribe(session: BusSession) -> None:
         in_turn = InTurn(by_lane(express, bulk))
-        for lane in index_stage(wiring.generation.id, validation.timeout).lanes:
+        for lane in index_stage(opened.generation.id, validation.timeout).lanes:
             session.subscribe(lane, in_turn)
 
     async def maintain() -> None:

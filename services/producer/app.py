@@ -7,7 +7,7 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from services.host.service import Part
-from services.host.wiring import Wiring, utc_now
+from services.host.wiring import OpenGeneration, utc_now
 from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
 from services.producer.collect import CollectBodies
@@ -30,77 +30,78 @@ from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.settings import Source
 
 
-async def build(wiring: Wiring) -> Part:
-    book = await wiring.book()
+async def build(opened: OpenGeneration) -> Part:
+    book = await opened.book()
     watches = {
-        name: await _watch(wiring, book, name, source)
-        for name, source in wiring.settings.sources.items()
-        if source.kind == "folder" and source.path is not None
+        name: await _watch(opened, book, name, source)
+        for name, source in opened.host.settings.folders.items()
     }
-    wiring.holds = FolderHolds({name: watch for name, (watch, _) in watches.items()})
-    wiring.auditor = FolderAudit(watches)
-    holds = wiring.holds
+    instance = await opened.host.shelf(INSTANCE)
+    await watchers.begin(instance, watches)
     tell = TellFolders(
         {name: (watch, mending.sync.health) for name, (watch, mending) in watches.items()},
-        partial(watchers.tell, await wiring.shelf(INSTANCE)),
+        partial(watchers.tell, instance),
         utc_now,
     )
+    opened.host.progress.listeners.append(tell.hear)
     accept = AcceptSubmission(
-        generation=wiring.generation.id,
-        changes=wiring.changes,
-        bodies=await wiring.bodies(),
+        generation=opened.generation.id,
+        changes=opened.host.changes,
+        bodies=await opened.host.bodies(),
         batches=book,
-        reply=partial(_reply, wiring.session),
+        reply=partial(_reply, opened.host.session),
         now=utc_now,
         limits={
             name: SourceLimits(source.max_bytes, source.allow_references)
-            for name, source in wiring.settings.sources.items()
+            for name, source in opened.host.settings.sources.items()
         },
     )
 
     async def say_when_listed() -> None:
         await asyncio.gather(*(watch.listed.wait() for watch, _ in watches.values()))
+        await tell_now()
+        opened.host.progress.listed = True
+
+    async def tell_now() -> None:
         with contextlib.suppress(BusUnavailable):  # told again within a second
-            await tell.look()  # a run with --once may end before that
-        wiring.progress.listed = True
+            await tell.look()
 
     def subscribe(session: BusSession) -> None:
         session.subscribe_raw(ACCEPT, _bytes, accept)
 
-    collect = CollectBodies(
-        wiring.changes, await wiring.bodies(), await wiring.shelf(INSTANCE), utc_now
-    )
+    collect = CollectBodies(opened.host.changes, await opened.host.bodies(), instance, utc_now)
 
     async def answer() -> None:
+        holds = FolderHolds({name: watch for name, (watch, _) in watches.items()})
+
         def auditor(source: str) -> FolderAudit:
             return FolderAudit({source: watches[source]})
 
-        await watchers.serve(wiring.session.client, list(watches), holds, auditor)
+        await watchers.serve(opened.host.session.client, list(watches), holds, auditor, tell_now)
 
     watching = (watch.run for watch, _ in watches.values())
     return Part(subscribe, (*watching, say_when_listed, collect.run, tell.run, answer))
 
 
 async def _watch(
-    wiring: Wiring, book: BatchBook, name: str, source: Source
+    opened: OpenGeneration, book: BatchBook, name: str, source: Source
 ) -> tuple[FolderWatch, Mending]:
     assert source.path is not None
     folder = Folder(
         source.path,
         Rules(source.include, source.exclude),
         max_bytes=source.max_bytes,
-        never=[wiring.data],
+        never=[opened.host.data],
     )
     sync = Sync(
         folder=folder,
-        listing=KeptListing(await wiring.shelf(LISTINGS), name),
-        accept=AcceptFile(name, wiring.changes, await wiring.bodies(), utc_now),
+        listing=KeptListing(await opened.host.shelf(LISTINGS), name),
+        accept=AcceptFile(name, opened.host.changes, await opened.host.bodies(), utc_now),
         batches=book,
-        progress=wiring.progress,
+        progress=opened.host.progress,
         now=utc_now,
     )
-    wiring.progress.sources[name] = sync.health
-    mending = Mending(sync, wiring.changes, await wiring.ledger())
+    mending = Mending(sync, opened.host.changes, await opened.ledger())
     notices = None if source.watch == "poll" else Notices(source.path)
     return FolderWatch(sync, source, notices, mending.at_start), mending
 

@@ -1,6 +1,7 @@
 """Publishes the state of the watched folders to the other processes."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,12 +13,14 @@ from services.producer.removals.holds import hold_of
 from services.producer.watch import FolderWatch
 from shared.bus.monitor.watched import PROBLEMS_TOLD, TOLD_EVERY_S, Watched
 from shared.domain.errors import BusUnavailable
-from shared.observe.progress import SourceHealth
+from shared.observe.progress import Activity, SourceHealth
 from shared.ports import Now
 
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
+NEWS: Final = frozenset({"held", "notice"})
+"""Kinds of activity after which something is wrong that was not: it is told at once."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class TellFolders:
     tell: Callable[[Watched], Awaitable[None]]
     now: Now
     _told: dict[str, Watched] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         while True:
@@ -40,11 +44,20 @@ class TellFolders:
                 await self.look()
             except BusUnavailable as error:
                 log.info("folders_not_told", reason=str(error))
-            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+
+    def hear(self, activity: Activity) -> None:
+        if activity.kind in NEWS:
+            self._news.set()
 
     async def look(self) -> None:
         """Publish states that differ from the published ones, or are old. Raises BusUnavailable."""
+        self._news.clear()
         for source, (watch, health) in self.folders.items():
+            if not watch.loaded:
+                continue  # what the process before has told of removals stands until then
             seen = _seen(source, watch, health, self.now().timestamp())
             before = self._told.get(source)
             if before and seen.says_the_same(before) and seen.at - before.at < TOLD_EVERY_S:
@@ -61,4 +74,5 @@ def _seen(source: str, watch: FolderWatch, health: SourceHealth, at: float) -> W
         error=health.error,
         problems=dict(islice(health.problems.items(), PROBLEMS_TOLD)),
         hold=hold_of(source, watch.held) if watch.held else None,
+        more=max(0, len(health.problems) - PROBLEMS_TOLD),
     )

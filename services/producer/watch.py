@@ -112,7 +112,8 @@ class FolderWatch:
         self._hearing = Hearing(settings, notices, sync.problems.note)
         self._when = Schedule(sync.folder, settings.settle)
         self._asked = Asked()
-        self._loaded = False
+        self.loaded = False
+        """What was kept of the folder was read."""
         self._root: Root | None = None
         """The root that was listed last, by this process or an earlier one."""
         self._doubtful = False
@@ -175,13 +176,13 @@ class FolderWatch:
     # -- the loop ----------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        while not self._loaded and not is_cancelled():
+        while not self.loaded and not is_cancelled():
             try:
                 await self._sync.listing.load()
                 await self.guard.load()
                 self._root = await self._sync.listing.root()
                 self._doubtful = self._sync.listing.doubtful
-                self._loaded = True
+                self.loaded = True
             except BusUnavailable as error:
                 log.warning("listing_not_loaded", reason=str(error))
                 await asyncio.sleep(RETRY_S)

@@ -1,12 +1,13 @@
 """The validator, built from a process's adapters."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from services.host.service import Part
-from services.host.wiring import Wiring, utc_now
+from services.host.wiring import OpenGeneration, utc_now
 from services.validator.batches.complete import Complete
 from services.validator.batches.tracker import Tracker
 from services.validator.checks import SampleQuery, parse_queries
@@ -20,8 +21,10 @@ from services.validator.validate import Validate
 from shared.bus.access.permissions import streams_of
 from shared.bus.admin.provision import ask, provision
 from shared.bus.delivery.dead_letters import exhausted_of, letter_of, mover, recorder
+from shared.bus.monitor import watchers
 from shared.bus.monitor.in_flight import JetRoad
-from shared.bus.monitor.watchers import RemoteWatchers
+from shared.bus.monitor.watched import all_listed
+from shared.bus.monitor.watchers import Watchers
 from shared.bus.session import BusSession
 from shared.domain.errors import ConfigurationError
 from shared.domain.events import Event
@@ -37,17 +40,17 @@ from shared.domain.topology import (
     ledger_bucket,
     validate_stage,
 )
-from shared.ports import Auditor, DeadLetter
+from shared.ports import Audit, DeadLetter
 
 
-async def build(wiring: Wiring) -> Part:
-    generation = wiring.generation.id
-    if wiring.settings.validation.queries:
-        await wiring.encoder()
-    ledger, observe = await wiring.ledger(), await _observe(wiring)
-    tracker = await track(wiring)
-    validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(wiring))
-    record = RecordFailure(generation, ledger, wiring.progress)
+async def build(opened: OpenGeneration) -> Part:
+    generation = opened.generation.id
+    if opened.host.settings.validation.queries:
+        await opened.encoder()
+    ledger, observe = await opened.ledger(), await _observe(opened)
+    tracker = await track(opened)
+    validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(opened))
+    record = RecordFailure(generation, ledger, opened.host.progress)
 
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
         if letter.document is None:
@@ -62,72 +65,83 @@ async def build(wiring: Wiring) -> Part:
         session.subscribe_raw(RECORDER, letter_of, recorder(on_dead))
         session.subscribe_raw(MOVER, exhausted_of, mover(session.js))
 
-    return Part(subscribe, (tracker.run, (await sweeper(wiring)).run))
+    return Part(subscribe, (tracker.run, (await sweeper(opened)).run))
 
 
-async def track(wiring: Wiring) -> Tracker:
+async def track(opened: OpenGeneration) -> Tracker:
     """The tracker of this process; one, however often it is asked for."""
 
     async def make() -> Tracker:
-        validation = wiring.settings.validation
-        book, ledger = await wiring.book(), await wiring.ledger()
+        validation = opened.host.settings.validation
+        book, ledger = await opened.book(), await opened.ledger()
         complete = Complete(
-            generation=wiring.generation.id,
-            model=wiring.generation.model,
+            generation=opened.generation.id,
+            model=opened.generation.model,
             book=book,
-            history=await wiring.history(),
+            history=await opened.host.history(),
             ledger=ledger,
-            check=await _observe(wiring),
-            publish=wiring.publish,
+            check=await _observe(opened),
+            publish=opened.host.publish,
             now=utc_now,
-            samples=await _samples(wiring),
-            sampling=await _sampling(wiring),
+            samples=await _samples(opened),
+            sampling=await _sampling(opened),
         )
         return Tracker(book, ledger, complete, timeout_s=validation.batch_timeout)
 
-    return await wiring.once("tracker", make)
+    return await opened.once("tracker", make)
 
 
-async def sweeper(wiring: Wiring) -> Sweeper:
-    """The sweeper of this process; one, however often it is asked for."""
-    road = JetRoad(wiring.session.js, wiring.generation.id)
-    elsewhere = RemoteWatchers(wiring.session.client, await wiring.shelf(INSTANCE))
+@dataclass(slots=True)
+class Audits:
+    """Implements `Auditor`; `listed`: the sources that the last audit could list as a whole."""
 
-    def auditor() -> Auditor | None:
-        if wiring.auditor is None and not wiring.progress.listed:
-            return elsewhere
-        return wiring.auditor
+    watchers: Watchers
+    listed: frozenset[str] = frozenset()
+
+    async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
+        found = await self.watchers(dry_run=dry_run)
+        self.listed = frozenset(audit.source for audit in found if not audit.error)
+        return found
+
+
+async def sweeper(opened: OpenGeneration, *, asks: bool = True) -> Sweeper:
+    """The sweeper of this process; one, however often it is asked for.
+
+    Args:
+        asks: the processes that watch folders are asked for their side; False: none runs.
+    """
+    road = JetRoad(opened.host.session.js, opened.generation.id)
+    instance, folders = await opened.host.shelf(INSTANCE), opened.host.settings.folders
+    audits = Audits(Watchers(opened.host.session.client, instance, folders))
+
+    async def settled_in() -> bool:
+        return all_listed(await watchers.told(instance), utc_now().timestamp())
 
     async def make() -> Sweeper:
         return Sweeper(
             sweep=Sweep(
-                generation=wiring.generation.id,
-                ledger=await wiring.ledger(),
-                store=await wiring.store(),
-                changes=wiring.changes,
+                generation=opened.generation.id,
+                ledger=await opened.ledger(),
+                store=await opened.store(),
+                changes=opened.host.changes,
                 road=road,
                 now=utc_now,
-                listed=lambda: _listed(wiring),
+                listed=lambda: audits.listed,
             ),
-            shelf=await wiring.shelf(BATCHES),
+            shelf=await opened.host.shelf(BATCHES),
             now=utc_now,
-            every_s=wiring.settings.sweep.every,
-            restore=partial(restore, wiring.session, wiring.generation.id),
+            every_s=opened.host.settings.sweep.every,
+            restore=partial(restore, opened.host.session, opened.generation.id),
             backlog=road.waiting,
             consumed=road.consumed,
-            auditor=auditor,
-            settled_in=lambda: wiring.holds is None or wiring.progress.listed,
-            filled=Filled(await wiring.store(), await wiring.shelf(BATCHES), wiring.generation.id),
+            auditor=audits if asks else None,
+            settled_in=settled_in,
+            filled=Filled(
+                await opened.store(), await opened.host.shelf(BATCHES), opened.generation.id
+            ),
         )
 
-    return await wiring.once("sweeper", make)
-
-
-def _listed(wiring: Wiring) -> Collection[str]:
-    """Folders that this process has listed as a whole."""
-    if wiring.auditor is None or not wiring.progress.listed:
-        return ()
-    return [name for name, source in wiring.settings.sources.items() if source.kind == "folder"]
+    return await opened.once("sweeper", make)
 
 
 async def restore(session: BusSession, generation: str) -> bool:
@@ -167,43 +181,43 @@ def all_streams(generation: str) -> frozenset[str]:
     )
 
 
-async def validate_now(wiring: Wiring) -> ValidateNow:
+async def validate_now(opened: OpenGeneration) -> ValidateNow:
     """What `instep validate` runs."""
     return ValidateNow(
-        generation=wiring.generation.id,
-        ledger=await wiring.ledger(),
-        store=await wiring.store(),
-        observe=await _observe(wiring),
-        history=await wiring.history(),
+        generation=opened.generation.id,
+        ledger=await opened.ledger(),
+        store=await opened.store(),
+        observe=await _observe(opened),
+        history=await opened.host.history(),
         now=utc_now,
-        ask=await _samples(wiring),
-        sample=wiring.settings.validation.sample,
+        ask=await _samples(opened),
+        sample=opened.host.settings.validation.sample,
     )
 
 
-async def _sampling(wiring: Wiring) -> Sampling:
+async def _sampling(opened: OpenGeneration) -> Sampling:
     async def make() -> Sampling:
-        return Sampling(wiring.settings.validation.sample)
+        return Sampling(opened.host.settings.validation.sample)
 
-    return await wiring.once("sampling", make)
+    return await opened.once("sampling", make)
 
 
-async def _observe(wiring: Wiring) -> Observe:
+async def _observe(opened: OpenGeneration) -> Observe:
     return Observe(
-        fingerprint=wiring.generation.fingerprint,
-        store=await wiring.store(),
-        cache=await wiring.cache(),
-        freshness_warn_s=wiring.settings.validation.freshness_warn,
+        fingerprint=opened.generation.fingerprint,
+        store=await opened.store(),
+        cache=await opened.host.cache(),
+        freshness_warn_s=opened.host.settings.validation.freshness_warn,
     )
 
 
-async def _samples(wiring: Wiring) -> AskSamples:
-    path = wiring.settings.validation.queries
+async def _samples(opened: OpenGeneration) -> AskSamples:
+    path = opened.host.settings.validation.queries
     return AskSamples(
         queries=read_queries(path) if path else (),
-        encoder=wiring.encoder,
-        store=await wiring.store(),
-        ledger=await wiring.ledger(),
+        encoder=opened.encoder,
+        store=await opened.store(),
+        ledger=await opened.ledger(),
     )
 
 

@@ -60,8 +60,8 @@ class Service:
 
     name: str
     build: str
-    """`module:function` that makes a `services.host.service.Part` of a `Wiring`; the host imports
-    it where it runs."""
+    """`module:function` that makes a `services.host.service.Part` of an `OpenGeneration`; the host
+    imports it where it runs."""
     consumes: Callable[[str], tuple[Stage[Any], ...]] = lambda _: ()
     """The stages of the flow that it serves for a generation."""
     serves: tuple[Stage[Any], ...] = ()

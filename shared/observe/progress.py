@@ -26,6 +26,8 @@ class SourceHealth:
     """Why it cannot be listed; empty while it can."""
     problems: dict[str, str] = field(default_factory=dict)
     """Path to its fault: paths that cannot be listed, read or named."""
+    more: int = 0
+    """Problems beyond these, where only some were told."""
 
 
 @dataclass(slots=True)
@@ -61,8 +63,6 @@ class Progress:
     failed: int = 0
     held: int = 0
     """Documents whose removals wait for a person, of all sources."""
-    sources: dict[str, SourceHealth] = field(default_factory=dict)
-    """The folders that this process watches."""
     listeners: list[Callable[[Activity], None]] = field(default_factory=list)
 
     @property

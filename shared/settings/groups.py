@@ -230,3 +230,8 @@ class Settings(SettingsGroup):
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()
     health: Health = Health()
+
+    @property
+    def folders(self) -> dict[str, Source]:
+        """The sources that a process watches, by name. Each has a path."""
+        return {name: one for name, one in self.sources.items() if one.kind == "folder"}

@@ -77,6 +77,8 @@ async def test_keys_are_found_by_prefix(shelf: Shelf):
     assert await shelf.keys("docs.") == ["docs.a", "docs.b.c"]
     assert await shelf.keys("docs.b") == ["docs.b.c"]
     assert await shelf.keys("nothing") == []
+    for prefix in ("", "docs", "docs.", "docs.b", "nothing"):
+        assert sorted(await shelf.few(prefix)) == await shelf.keys(prefix)
 
 
 async def test_an_empty_shelf_has_no_keys(shelf: Shelf):
@@ -130,6 +132,18 @@ async def test_a_key_that_another_client_deleted_is_gone(js, make_bucket):
 
     assert await shelf.get("a") is None
     assert await shelf.keys() == []
+
+
+@pytest.mark.nats
+async def test_a_key_below_a_folder_that_another_client_deleted_is_gone(js, make_bucket):
+    await make_bucket(INSTANCE)
+    shelf = KvShelf(js, INSTANCE.name)
+    await shelf.put("a.b", b"1")
+    await shelf.put("a.c", b"2")
+    bucket = await js.key_value(INSTANCE.name)
+    await bucket.delete("a.b")
+
+    assert await shelf.few("a.") == {"a.c": b"2"}
 
 
 @pytest.mark.nats

@@ -64,14 +64,14 @@ def drawn(chance: random.Random) -> str:
 
 
 def store_faults(chance: random.Random) -> None:
-    from services.host.wiring import Wiring
+    from services.host.wiring import OpenGeneration
 
-    opened = Wiring._inner_store
+    opened = OpenGeneration._inner_store
 
-    async def inner_store(self: Wiring) -> Any:
+    async def inner_store(self: OpenGeneration) -> Any:
         return FaultyStore(await opened(self), chance)
 
-    Wiring._inner_store = inner_store  # type: ignore[method-assign]
+    OpenGeneration._inner_store = inner_store  # type: ignore[method-assign]
 
 
 def model_faults(chance: random.Random) -> None:

@@ -62,6 +62,19 @@ def given(what):
     return get
 
 
+class NothingHeld:
+    """Folders that are watched, and of which nothing is held."""
+
+    async def list(self):
+        return []
+
+    async def release(self, source):
+        return 0
+
+    async def keep(self, source):
+        return 0
+
+
 class Index:
     """Store, ledger and change log of one generation, and the gateway over them."""
 
@@ -94,6 +107,7 @@ class Index:
             ledger=self.ledger,
             changes=self.changes,
             looks=self.looks,
+            removals=NothingHeld(),
             check=self.check,
             generation="gtest",
             version_text="0.1.0",

@@ -23,7 +23,7 @@ from services.cli.commands import keys
 from services.host.options import Options
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import provisioned, wanted_generation
-from services.host.wiring import Wiring
+from services.host.wiring import OpenGeneration
 from shared.bus.access.connect import access_of
 from shared.bus.session import BusSession
 from shared.domain.services import service_of
@@ -185,7 +185,7 @@ class Crew:
     groups: dict[str, Any] = field(default_factory=dict)
     _stops: list[Shutdown] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    wirings: dict[str, Wiring] = field(default_factory=dict)
+    opened: dict[str, OpenGeneration] = field(default_factory=dict)
 
     async def start(self, *names: str) -> None:
         """Services that take messages when this returns."""
@@ -203,26 +203,26 @@ class Crew:
     async def _run(self, name: str, stop: Shutdown, ready: asyncio.Event) -> None:
         settings = self.server.settings(name, **self.groups)
         to = Connection(self.server.url, f"instep {name}", name)
-        async with wired(settings, self.data, to, progress=Progress(), stop=stop) as (wiring, _):
-            await self._share(wiring)
-            self.wirings[name] = wiring
-            await serve([service_of(name)], wiring, stop, ready.set)
+        async with wired(settings, self.data, to, progress=Progress(), stop=stop) as (opened, _):
+            await self._share(opened)
+            self.opened[name] = opened
+            await serve([service_of(name)], opened, stop, ready.set)
 
-    async def _share(self, wiring: Wiring) -> None:
+    async def _share(self, opened: OpenGeneration) -> None:
         async def given() -> Any:
             return self.store
 
-        await wiring.once("store", given)
+        await opened.once("store", given)
 
     @contextlib.asynccontextmanager
-    async def looking(self, identity: str) -> AsyncIterator[Wiring]:
+    async def looking(self, identity: str) -> AsyncIterator[OpenGeneration]:
         """Adapters of a process that looks and serves nothing."""
         settings = self.server.settings(identity, **self.groups)
         to = Connection(self.server.url, f"instep {identity}", identity)
         context = wired(settings, self.data, to, progress=Progress(listed=True), stop=Shutdown())
-        async with context as (wiring, _):
-            await self._share(wiring)
-            yield wiring
+        async with context as (opened, _):
+            await self._share(opened)
+            yield opened
 
     async def stop(self) -> None:
         """Let all end; raises what ended one of them before."""

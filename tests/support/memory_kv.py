@@ -29,3 +29,6 @@ class MemoryShelf:
 
     async def keys(self, prefix: str = "") -> Sequence[str]:
         return sorted(key for key in self._values if key.startswith(prefix))
+
+    async def few(self, prefix: str) -> Mapping[str, bytes]:
+        return await self.get_many(await self.keys(prefix))

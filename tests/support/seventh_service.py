@@ -27,11 +27,11 @@ TAGGER = Service(
 )
 
 
-async def build(wiring: Any) -> Part:
-    """Adds the path of every document that became searchable to `wiring.tagged`."""
+async def build(opened: Any) -> Part:
+    """Adds the path of every document that became searchable to `opened.tagged`."""
 
     async def tag(event: DocumentIndexed, _: Any) -> list[Any]:
-        wiring.tagged.append(event.document.path)
+        opened.tagged.append(event.document.path)
         return []
 
-    return Part(lambda session: session.subscribe(stage(wiring.generation), tag))
+    return Part(lambda session: session.subscribe(stage(opened.generation), tag))

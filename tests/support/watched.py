@@ -55,7 +55,7 @@ class Watched:
             progress=self.progress,
             now=now,
         )
-        self.progress.sources[SOURCE] = sync.health
+        self.sources = {SOURCE: sync.health}
         notices = None if self.settings.watch == "poll" else Notices(self.root)
         mending = Mending(sync, self.log, self.ledger)
         watch = FolderWatch(sync, self.settings, notices, mending.at_start)

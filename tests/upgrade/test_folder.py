@@ -5,17 +5,21 @@ it while a large document was being embedded, removals waited for a person, and 
 sources with the same id was complete in one of them only.
 """
 
+import asyncio
 import contextlib
 import json
 import tarfile
 from pathlib import Path
 
+import nats
 import pytest
 from instep_process import Instep, wait_until
 from upgrade_folder import on
 from weaviate_server import WeaviateServer, own_executable
 
-from services.host.data_folder import mark_original
+from services.host.data_folder import DataFolder, mark_original
+from shared.bus.jetstream.kv import KvShelf
+from shared.domain.topology import BATCHES
 
 RELEASES = sorted((Path(__file__).parent / "releases").glob("*.tar.gz"))
 """`RELEASE.tar.gz` with the embedded store, `RELEASE-weaviate.tar.gz` with a Weaviate server."""
@@ -107,6 +111,29 @@ def test_what_the_last_release_knew_is_found_and_goes_on(release, instep):
     ended = wait_until(lambda: completed(instep, "wiki"))
     assert (ended["batch"]["source"], sum(ended["documents"].values())) == ("wiki", 2)
     assert completed(instep, "inbox")["batch"]["source"] == "inbox"
+
+    generation = instep.json("status")["generation"]
+    listed = instep.json("report", "--list")["batches"]
+    monthly = [line for line in listed if line["batch"]["id"] == "monthly"]
+    assert sorted(line["batch"]["source"] for line in monthly) == ["inbox", "wiki"]
+    assert {line["generation"] for line in monthly} == {generation}
+    keys = asyncio.run(notes_of_batches(instep))
+    still_open = [key for key in keys if key.startswith("open.")]
+    assert [key for key in still_open if not key.startswith(f"open.{generation}.")] == []
+    assert [key for key in still_open if ".wiki." in key] == []
+    done = {key.split(".")[-3]: key for key in keys if key.startswith("done.")}
+    assert done["wiki"].startswith(f"done.{generation}.wiki.")
+    assert done["inbox"].startswith("done.inbox.")  # it is read where the last release put it
+
+
+async def notes_of_batches(instep):
+    """Keys of all that is noted of batches."""
+    client = await nats.connect(DataFolder(instep.data).read_instance().nats_url)
+    try:
+        shelf = KvShelf(client.jetstream(), BATCHES.name)
+        return await shelf.keys()
+    finally:
+        await client.close()
 
 
 def publish(instep, source, number):

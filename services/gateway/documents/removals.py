@@ -1,35 +1,26 @@
 """Removals that wait for a person: list them, release them, keep the documents."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 from services.gateway.problems import Problem, hint
 from services.gateway.views import HoldAnswer, HoldsAnswer, HoldView
 from shared.ports import Hold, Holds
 
-Watched = Callable[[], Holds | None]
-"""The holds of this process, once it watches folders; None where it watches none."""
 
-
-def nobody() -> Holds | None:
-    return None
-
-
-async def listed(watched: Watched) -> HoldsAnswer:
-    found = await _here(watched).list()
+async def listed(holds: Holds) -> HoldsAnswer:
+    found = await holds.list()
     return HoldsAnswer(
         holds=tuple(HoldView(**asdict(hold)) for hold in found),
         total=sum(hold.vanished for hold in found if hold.waits),
     )
 
 
-async def release(watched: Watched, source: str) -> HoldAnswer:
+async def release(holds: Holds, source: str) -> HoldAnswer:
     """Take the documents out of the index; where no instance runs, the next one does.
 
     Raises:
         Problem: nothing of the source is held.
     """
-    holds = _here(watched)
     await _find(holds, source)
     removed = await holds.release(source)
     left = next((hold for hold in await holds.list() if hold.source == source), None)
@@ -41,9 +32,8 @@ async def release(watched: Watched, source: str) -> HoldAnswer:
     )
 
 
-async def keep(watched: Watched, source: str) -> HoldAnswer:
+async def keep(holds: Holds, source: str) -> HoldAnswer:
     """Leave the documents in the index. Raises Problem: nothing of the source is held."""
-    holds = _here(watched)
     await _find(holds, source)
     kept = await holds.keep(source)
     detail = (
@@ -53,13 +43,6 @@ async def keep(watched: Watched, source: str) -> HoldAnswer:
     return HoldAnswer(
         source=source, done=kept > 0, documents=kept, detail=detail if kept else _why_not(None)
     )
-
-
-def _here(watched: Watched) -> Holds:
-    holds = watched()
-    if holds is None:
-        raise Problem("nothing_watched", "no folder is watched by this instance")
-    return holds
 
 
 async def _find(holds: Holds, source: str) -> None:

@@ -134,7 +134,15 @@ class InstanceSnapshots:
         last = self._last
         if last and monotonic() < last.ended + SHORTEST_S and not await self._overtaken(last):
             return last
+        return await self.fresh()
+
+    async def fresh(self) -> InstanceSnapshot:
+        """A look that is being taken, or begins now."""
         return await asyncio.shield(self._refresh())
+
+    def forget(self) -> None:
+        """A command has changed the instance: the next answer needs a new snapshot."""
+        self._last = self._taking = self._glance = None
 
     async def _overtaken(self, last: InstanceSnapshot) -> bool:
         then = last.seen

@@ -42,12 +42,17 @@ class Observation:
     """Unix time of the look."""
     stages: tuple[StageSeen, ...] = ()
     listed: bool = True
-    """Every folder has been listed once since the start."""
+    """Every folder has been listed once since the process began that watches it."""
     held: int = 0
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
     """Faults of the watched folders."""
     watched_at: float | None = None
     """Unix time of the last word about the folders, where no instance runs; None: one runs."""
+
+    @property
+    def known(self) -> bool:
+        """Whether what changes in the folders is known: each was listed, and can be."""
+        return self.listed and not any(health.error for health in self.sources.values())
 
     @property
     def known_at(self) -> float:
@@ -84,19 +89,45 @@ def freshness(board: Board, seen: Observation) -> Freshness:
     A change before the enricher is in no ledger record yet; one that the enricher has in hand may
     be in both, so the number of pending documents is never too small, and at rest exact.
     """
-    before = [s for s in seen.stages if s.takes in ("submissions", "changes")]
+    before = _before_ledger(seen)
     queued = sum(s.waiting + s.running for s in before)
     working = board.documents.get("working", 0)
-    times = [s.oldest_at for s in before if s.oldest_at is not None and s.waiting + s.running]
-    if board.oldest_open_at is not None:
-        times.append(board.oldest_open_at)
-    oldest = min(times, default=None)
+    oldest = _oldest(board, before)
     behind = seen.known_at if oldest is None else min(oldest, seen.known_at)
     return Freshness(
-        watermark=datetime.fromtimestamp(behind, UTC) if seen.listed else None,
+        watermark=datetime.fromtimestamp(behind, UTC) if seen.known else None,
         pending_documents=queued + working,
         oldest_pending_s=None if oldest is None else round(max(0.0, seen.at - oldest), 3),
     )
+
+
+def _before_ledger(seen: Observation) -> list[StageSeen]:
+    return [s for s in seen.stages if s.takes in ("submissions", "changes")]
+
+
+def _oldest(board: Board, stages: Sequence[StageSeen]) -> float | None:
+    """Unix time of the oldest change that is not done, or still with one of these stages."""
+    times = [s.oldest_at for s in stages if s.oldest_at is not None and s.waiting + s.running]
+    if board.oldest_open_at is not None:
+        times.append(board.oldest_open_at)
+    return min(times, default=None)
+
+
+def is_done(board: Board, seen: Observation, since: float) -> bool:
+    """Whether all that changed before `since` (Unix time) has an outcome; later changes may not."""
+    oldest = _oldest(board, [s for s in seen.stages if s.takes != "results"])
+    return seen.listed and seen.known_at >= since and (oldest is None or oldest > since)
+
+
+def needs_you(board: Board, seen: Observation) -> bool:
+    """Whether a person is needed before the index can be in step."""
+    return bool(not seen.known or seen.held or board.unreadable)
+
+
+def is_in_step(board: Board, seen: Observation) -> bool:
+    """Whether the index holds what the sources do, as far as is known at the look."""
+    is_left = busy(seen) or freshness(board, seen).pending_documents
+    return not is_left and not needs_you(board, seen)
 
 
 def stage_rows(seen: Observation, before: Observation | None) -> tuple[StageView, ...]:
@@ -147,11 +178,11 @@ def status(
             if n not in known
         ),
     ]
-    runs, is_done = seen.watched_at is None, _is_done(behind, board, seen)
+    runs, in_step = seen.watched_at is None, is_in_step(board, seen)
     return StatusAnswer(
-        in_step=runs and is_done,
+        in_step=runs and in_step,
         runs=runs,
-        in_step_as_of=behind.watermark if is_done and not runs else None,
+        in_step_as_of=behind.watermark if in_step and not runs else None,
         pending_documents=behind.pending_documents,
         oldest_pending_s=behind.oldest_pending_s,
         watermark=behind.watermark,
@@ -170,12 +201,6 @@ def status(
     )
 
 
-def _is_done(behind: Freshness, board: Board, seen: Observation) -> bool:
-    """Whether no known work is left to be done or waits for a person."""
-    left = behind.pending_documents or seen.held or board.unreadable
-    return seen.listed and not busy(seen) and not left
-
-
 def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[SourceView]:
     """Folders with a fault that only another process has in its settings."""
     known = {source.name for source in sources}
@@ -191,7 +216,7 @@ def _source(view: SourceView, documents: int, health: SourceHealth | None) -> So
             "documents": documents,
             "error": wrong.error,
             "problems": dict(some),
-            "problem_count": len(wrong.problems),
+            "problem_count": len(wrong.problems) + wrong.more,
         }
     )
 

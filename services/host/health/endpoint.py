@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from services.host.health.vitals import Vitals
 from services.host.http_server import LimitedRunner
-from services.host.wiring import MODEL, Wiring
+from services.host.wiring import MODEL, OpenGeneration
 from shared.bus.delivery.consume import Consumer
 from shared.bus.monitor.flow import waiting
 from shared.domain.errors import BusUnavailable, ConfigurationError
@@ -33,27 +33,27 @@ BACKLOG_WITHIN_S: Final = 1.0
 async def sample(vitals: Vitals) -> MetricsSnapshot:
     """The values that `shared.observe.metrics` renders."""
     is_ready, services = passed(ready(vitals.sight())), " ".join(vitals.names)
-    wiring = vitals.wiring
-    if wiring is None:
+    opened = vitals.opened
+    if opened is None:
         return MetricsSnapshot(version("instep"), services, is_ready)
     return MetricsSnapshot(
         version=version("instep"),
         services=services,
         ready=is_ready,
-        generation=wiring.generation.id,
-        model=wiring.generation.model,
-        connected=wiring.session.client.is_connected,
-        reconnects=wiring.session.reconnects,
+        generation=opened.generation.id,
+        model=opened.generation.model,
+        connected=opened.host.session.client.is_connected,
+        reconnects=opened.host.session.reconnects,
         stages={name: _numbers(one) for name, one in vitals.consumers().items()},
-        backlog=await _backlog(wiring, everything="gateway" in vitals.names),
-        progress=wiring.progress,
-        device=_device(wiring),
+        backlog=await _backlog(opened, everything="gateway" in vitals.names),
+        progress=opened.host.progress,
+        device=_device(opened),
     )
 
 
-async def _backlog(wiring: Wiring, *, everything: bool) -> dict[str, int]:
+async def _backlog(opened: OpenGeneration, *, everything: bool) -> dict[str, int]:
     """The backlog of this process's stages, or of the whole flow; empty while the bus is away."""
-    session, generation = wiring.session, wiring.generation.id
+    session, generation = opened.host.session, opened.generation.id
     seen: list[Stage[Any]] = [one.stage for one in session.stages.values()]
     if everything:
         known = {stage.name for stage in seen}
@@ -81,8 +81,8 @@ def _numbers(consumer: Consumer[Any]) -> StageNumbers:
     )
 
 
-def _device(wiring: Wiring) -> DeviceNumbers | None:
-    encoder = wiring.built(MODEL)
+def _device(opened: OpenGeneration) -> DeviceNumbers | None:
+    encoder = opened.once.made(MODEL)
     if not isinstance(encoder, CoalescingEncoder):
         return None
     seen = encoder.counters

@@ -118,13 +118,17 @@ def rest_s(failed: int) -> float:
     return min(LONGEST_REST_S, WATCH_S * 2.0 ** min(failed - 1, 16))
 
 
+async def always() -> bool:
+    return True
+
+
 @dataclass
 class Sweeper:
     """Runs sweeps. `run` until cancelled.
 
     every_s: 0: never by itself.
-    auditor: asked at each sweep, for the producer may be built later; None: no folder here.
-    settled_in: whether the process is past its start, so that a sweep by the clock makes sense.
+    auditor: the sources' side; None: no process watches.
+    settled_in: whether the folders have been listed, so that a sweep by the clock makes sense.
     """
 
     sweep: Sweep
@@ -135,8 +139,8 @@ class Sweeper:
     backlog: Callable[[], Awaitable[int]]
     consumed: Callable[[], Awaitable[bool]]
     """Whether anybody works; else repairs are left for later, not waited for."""
-    auditor: Callable[[], Auditor | None] = lambda: None
-    settled_in: Callable[[], bool] = lambda: True
+    auditor: Auditor | None = None
+    settled_in: Callable[[], Awaitable[bool]] = always
     filled: Filled | None = None
     """None: nobody tells of the index whether it was lost."""
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -171,8 +175,8 @@ class Sweeper:
             return done
 
     async def _round(self, *, dry_run: bool, force: bool, batch_size: int) -> Round:
-        at, auditor = self.now(), self.auditor()
-        audits = await auditor(dry_run=dry_run) if auditor else ()
+        at = self.now()
+        audits = await self.auditor(dry_run=dry_run) if self.auditor else ()
         size = batch_size if await self.consumed() else 0
         swept = await self.sweep(dry_run=dry_run, force=force, batch_size=size)
         return Round(at, swept, audits)
@@ -282,7 +286,7 @@ class Sweeper:
 
     async def _is_calm(self, due: float) -> bool:
         late_s = asyncio.get_running_loop().time() - due
-        if not self.settled_in():
+        if not await self.settled_in():
             return False
         return late_s > self.every_s or await self.backlog() <= BUSY_MESSAGES
 

@@ -40,3 +40,6 @@ class KvShelf:
     async def keys(self, prefix: str = "") -> Sequence[str]:
         """Sorted; reads no values."""
         return sorted([key async for key, _ in self._bucket.items(prefix, values=False)])
+
+    async def few(self, prefix: str) -> Mapping[str, bytes]:
+        return await self.get_many(await self._bucket.names(prefix))

@@ -33,6 +33,10 @@ class Watched:
     problems: Mapping[str, str] = field(default_factory=dict)
     """Path to its fault; at most PROBLEMS_TOLD."""
     hold: Hold | None = None
+    more: int = 0
+    """Problems beyond those that are told."""
+    left: bool = False
+    """It was watched by an earlier process, and by none of those that run now."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as that has room for."""
@@ -42,24 +46,36 @@ class Watched:
         while len(data := json.dumps(raw).encode()) > MOST_BYTES and raw["problems"]:
             problems = list(raw["problems"].items())
             raw["problems"] = dict(problems[: len(problems) // 2])
+            raw["more"] += len(problems) - len(raw["problems"])
         return data
 
     def says_the_same(self, other: "Watched | None") -> bool:
         """Whether only the time differs."""
         return other is not None and replace(other, at=self.at) == self
 
+    def is_silent(self, now: float) -> bool:
+        """Whether its process has not told of it for too long."""
+        # the other clock may be ahead, but not by a day: such a time is none
+        return not -FORGOTTEN_S <= now - self.at <= SILENT_S
+
     def health(self, now: float) -> SourceHealth:
         """Its faults, including the silence of its process."""
-        # the other clock may be ahead, but not by a day: such a time is none
-        speaks = -FORGOTTEN_S <= now - self.at <= SILENT_S
-        silent = "" if speaks else "the process that watches it is silent"
-        return SourceHealth(self.error or silent, dict(self.problems))
+        silent = "the process that watches it is silent" if self.is_silent(now) else ""
+        return SourceHealth(self.error or silent, dict(self.problems), self.more)
 
 
-def remembered(told: Iterable[Watched], now: float) -> list[Watched]:
-    """Those that a process watches, or should, by name."""
-    known = (one for one in told if not now - one.at > FORGOTTEN_S)
-    return sorted(known, key=lambda one: one.source)
+def remembered(
+    told: Iterable[Watched], now: float, expected: Collection[str] = ()
+) -> list[Watched]:
+    """Those that a process watches, or should, by name. `expected`: by the settings."""
+    known = {one.source: one for one in told if not (one.left or now - one.at > FORGOTTEN_S)}
+    missing = {name: unwatched(name, now) for name in expected if name not in known}
+    return [one for _, one in sorted((known | missing).items())]
+
+
+def unwatched(source: str, now: float) -> Watched:
+    """In place of a note that is missing."""
+    return Watched(source, now, listed=False, error="no process watches it")
 
 
 def garbled(source: str, now: float) -> Watched:
@@ -79,6 +95,8 @@ def decode(data: bytes) -> Watched | None:
             error=str(raw["error"]),
             problems={str(path): str(what) for path, what in raw["problems"].items()},
             hold=_hold(raw["hold"]),
+            more=int(raw.get("more", 0)),
+            left=bool(raw.get("left", False)),
         )
     except GARBAGE:
         return None
@@ -98,6 +116,6 @@ def _hold(raw: Any) -> Hold | None:
     )
 
 
-def all_listed(told: Collection[Watched], now: float) -> bool:
-    """Whether every folder has been listed, and can be: else its changes are not known."""
-    return all(one.listed and not one.health(now).error for one in told)
+def all_listed(told: Iterable[Watched], now: float) -> bool:
+    """Whether every folder has been listed that a process watches now."""
+    return all(one.listed or one.is_silent(now) for one in told)

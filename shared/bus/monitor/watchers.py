@@ -1,4 +1,4 @@
-"""The processes that watch folders, asked over the bus by those that do not.
+"""The processes that watch folders, told of and asked over the bus; there is no other way.
 
 What they see lies on a shelf. What they shall do is a core request to `instep.sources.VERB.SOURCE`:
 whoever asks waits for the answer, and nobody answers later.
@@ -7,8 +7,8 @@ whoever asks waits for the answer, and nobody answers later.
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -17,37 +17,41 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from shared.bus.monitor.watched import Watched, decode, garbled, remembered
+from shared.bus.monitor.watched import TOLD_EVERY_S, Watched, decode, garbled, remembered
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.ports import Audit, Auditor, Hold, Holds, Shelf
 
 PREFIX: Final = "instep.sources"
 KEYS: Final = "watched."
 """Beginning of the keys on the shelf of the instance."""
-AUDIT_S: Final = 600.0
-DECIDE_S: Final = 120.0
+ANSWER_S: Final = 600.0
+"""A large folder is listed for an audit, and for a removal."""
 
 log = structlog.get_logger(__name__)
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
-async def told(shelf: Shelf) -> Sequence[Watched]:
-    """What every watched source looks like, by name. Raises BusUnavailable."""
+async def told(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched]:
+    """What every watched source looks like, by name. Raises BusUnavailable.
+
+    Args:
+        expected: sources of the settings that a process should watch.
+    """
     now = time.time()
-    return remembered(await _notes(shelf, now), now)
+    return remembered(await _notes(shelf, now), now, expected)
 
 
 async def last_told(shelf: Shelf) -> Sequence[Watched]:
     """What every source looked like when the last process watched it. Raises BusUnavailable."""
     now = time.time()
-    notes = await _notes(shelf, now)
+    notes = [replace(one, left=False) for one in await _notes(shelf, now)]
     last = max((min(one.at, now) for one in notes), default=now)  # the clock may have been ahead
     return remembered(notes, last)
 
 
 async def _notes(shelf: Shelf, now: float) -> list[Watched]:
-    found = await shelf.get_many(await shelf.keys(KEYS))
+    found = await shelf.few(KEYS)
     notes = ((key.removeprefix(KEYS), decode(value)) for key, value in found.items())
     return [note or garbled(source, now) for source, note in notes]
 
@@ -57,35 +61,60 @@ async def tell(shelf: Shelf, one: Watched) -> None:
     await shelf.put(f"{KEYS}{one.source}", one.encode())
 
 
+async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) -> None:
+    """Say that a process begins to watch: what changed since the last one ended is not known.
+
+    Args:
+        alone: no other process watches on this bus, so the sources of earlier ones are left.
+
+    Raises:
+        BusUnavailable: repeating is safe.
+    """
+    now = time.time()
+    before = {one.source: one for one in await _notes(shelf, now)}
+    for source in sources:
+        last = before.pop(source, None)
+        await tell(shelf, Watched(source, now, listed=False, hold=last.hold if last else None))
+    for other in before.values():
+        if alone and not other.left:
+            await tell(shelf, replace(other, left=True))
+
+
 @dataclass(frozen=True, slots=True)
-class RemoteWatchers:
-    """Implements `Holds` and `Auditor` for folders that other processes watch."""
+class Watchers:
+    """Implements `Holds` and `Auditor` over the bus, wherever the folders are watched.
+
+    `expected`: sources of the settings that a process should watch.
+    """
 
     client: Client
     shelf: Shelf
+    expected: Collection[str] = ()
 
     async def list(self) -> Sequence[Hold]:
-        return [one.hold for one in await told(self.shelf) if one.hold is not None]
+        found = await told(self.shelf, self.expected)
+        return [one.hold for one in found if one.hold is not None]
 
     async def release(self, source: str) -> int:
-        return int(await self._ask("release", source, DECIDE_S))
+        return int(await self._ask("release", source))
 
     async def keep(self, source: str) -> int:
-        return int(await self._ask("keep", source, DECIDE_S))
+        return int(await self._ask("keep", source))
 
     async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
-        return [await self._audit(one.source, dry_run) for one in await told(self.shelf)]
+        found = await told(self.shelf, self.expected)
+        return [await self._audit(one.source, dry_run) for one in found]
 
     async def _audit(self, source: str, dry_run: bool) -> Audit:
         try:
-            return Audit(**await self._ask("audit", source, AUDIT_S, dry_run=dry_run))
+            return Audit(**await self._ask("audit", source, dry_run=dry_run))
         except TransientError as error:
             return Audit(source, files=0, error=str(error))
 
-    async def _ask(self, verb: str, source: str, timeout_s: float, **fields: Any) -> Any:
+    async def _ask(self, verb: str, source: str, **fields: Any) -> Any:
         subject = f"{PREFIX}.{verb}.{source}"
         try:
-            reply = await self.client.request(subject, json.dumps(fields).encode(), timeout_s)
+            reply = await self._reply(subject, json.dumps(fields).encode(), source)
         except NoRespondersError:
             raise TransientError(f"no process watches {source} now") from None
         except (NatsError, TimeoutError) as error:
@@ -95,16 +124,39 @@ class RemoteWatchers:
             raise TransientError(answer["error"])
         return answer["answer"]
 
+    async def _reply(self, subject: str, question: bytes, source: str) -> Msg:
+        """The answer, for which a process that goes on telling of the folder may take its time."""
+        asking = asyncio.create_task(self.client.request(subject, question, ANSWER_S))
+        try:
+            while not (await asyncio.wait({asking}, timeout=TOLD_EVERY_S))[0]:
+                if await self._is_silent(source):
+                    raise TransientError(f"the process that watches {source} is silent")
+            return await asking
+        finally:
+            asking.cancel()
+
+    async def _is_silent(self, source: str) -> bool:
+        now = time.time()
+        return any(one.is_silent(now) for one in await told(self.shelf) if one.source == source)
+
 
 async def serve(
-    client: Client, sources: Sequence[str], holds: Holds, auditor: Callable[[str], Auditor]
+    client: Client,
+    sources: Sequence[str],
+    holds: Holds,
+    auditor: Callable[[str], Auditor],
+    tell: Callable[[], Awaitable[None]],
 ) -> None:
-    """Answer what is asked about these sources, until it is cancelled."""
+    """Answer what is asked about these sources, until it is cancelled.
+
+    Args:
+        tell: awaited before each answer, so that the notes show what was done.
+    """
     running: set[asyncio.Task[None]] = set()
 
     def answers(act: Answer) -> Callable[[Msg], Awaitable[None]]:
         async def heard(message: Msg) -> None:
-            task = asyncio.create_task(_reply(message, act))
+            task = asyncio.create_task(_reply(message, act, tell))
             running.add(task)
             task.add_done_callback(running.discard)
 
@@ -120,6 +172,7 @@ async def serve(
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if client.is_connected:
             await asyncio.gather(*(s.unsubscribe() for s in subscriptions), return_exceptions=True)
 
@@ -138,11 +191,14 @@ def _acts(source: str, holds: Holds, auditor: Auditor) -> Mapping[str, Answer]:
     return {"release": release, "keep": keep, "audit": audit}
 
 
-async def _reply(message: Msg, act: Answer) -> None:
+async def _reply(message: Msg, act: Answer, tell: Callable[[], Awaitable[None]]) -> None:
     try:
         answer = {"answer": await act(json.loads(message.data or b"{}"))}
+        await tell()
     except TransientError as error:
         answer = {"error": str(error)}
+    except asyncio.CancelledError:
+        answer = {"error": "the process that watches it is stopping"}
     except Exception as error:  # the edge: whatever happens, who asked is answered
         log.exception("question_failed", subject=message.subject)
         answer = {"error": f"a fault of instep ({type(error).__name__}); see the producer's log"}

@@ -73,6 +73,13 @@ class DocumentChanged(Event):
     """Made by the watch of a folder; `intake` is then only carried along."""
     repair: str | None = None
     """Generation whose rows of this document are all written anew."""
+    repairs: Listed[str] = Field(default=())
+    """Other generations of which the same was asked before, and may not be done yet."""
+
+    @property
+    def repaired(self) -> frozenset[str]:
+        """All generations whose rows of this document are written anew."""
+        return frozenset(self.repairs) | ({self.repair} if self.repair else set())
 
     @property
     def subject(self) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,10 +17,12 @@ from services.producer.removals.holds import FolderHolds
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.kv import KvShelf
 from shared.bus.monitor import watchers
-from shared.bus.monitor.watchers import RemoteWatchers
+from shared.bus.monitor.watched import SILENT_S
+from shared.bus.monitor.watched import Watched as Told
+from shared.bus.monitor.watchers import Watchers
 from shared.domain.errors import TransientError
 from shared.domain.topology import INSTANCE
-from shared.ports import Audit
+from shared.ports import Audit, Hold
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ async def elsewhere(js, nats_url):
     """Another process: a connection of its own, and no folder."""
     await provision(js, generation="g1")
     client = await nats.connect(nats_url)
-    yield RemoteWatchers(client, KvShelf(client.jetstream(), INSTANCE.name))
+    yield Watchers(client, KvShelf(client.jetstream(), INSTANCE.name))
     await client.close()
 
 
@@ -66,13 +70,13 @@ async def served(docs, js, nats_url):
     client = await nats.connect(nats_url)
     async with docs.running() as watch:
         tell = TellFolders(
-            {SOURCE: (watch, docs.progress.sources[SOURCE])},
+            {SOURCE: (watch, docs.sources[SOURCE])},
             partial(watchers.tell, KvShelf(client.jetstream(), INSTANCE.name)),
             lambda: datetime.now(UTC),
         )
         holds = FolderHolds({SOURCE: watch})
         answering = asyncio.create_task(
-            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit)
+            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, tell.look)
         )
         await answers(client)
         try:
@@ -92,10 +96,8 @@ async def test_what_is_held_is_seen_and_released_from_another_process(
         await tell.look()
         (hold,) = await elsewhere.list()
         kept = await elsewhere.keep(SOURCE)
-        await tell.look()
         (then,) = await elsewhere.list()
         released = await elsewhere.release(SOURCE)
-        await tell.look()
         left = await elsewhere.list()
 
     assert (hold.vanished, hold.of, hold.kept) == (25, 30, False)
@@ -141,3 +143,104 @@ async def test_only_news_is_told(docs, js, nats_url, elsewhere):
         after = await js.stream_info("KV_instance")
 
     assert after.state.last_seq == before.state.last_seq
+
+
+async def test_what_is_held_is_told_at_once(docs, js, nats_url, elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setattr("services.producer.publish_status.LOOK_S", 3600.0)
+    (docs.root / "some").rename(tmp_path / "gone")
+    async with served(docs, js, nats_url) as tell:
+        docs.progress.listeners.append(tell.hear)
+        telling = asyncio.create_task(tell.run())
+        async with asyncio.timeout(60):
+            while not await elsewhere.list():
+                await asyncio.sleep(0)
+        telling.cancel()
+
+
+async def test_nothing_is_told_of_a_folder_whose_removals_are_not_known_yet(
+    docs, js, nats_url, elsewhere
+):
+    hold = Hold(SOURCE, datetime(2026, 1, 1, tzinfo=UTC), 25, 30, ("a.md",), kept=False)
+    async with served(docs, js, nats_url) as tell:
+        await watchers.tell(elsewhere.shelf, Told(SOURCE, 0.0, listed=True, hold=hold))
+        await watchers.begin(elsewhere.shelf, [SOURCE])
+        anew = replace(tell, _told={})
+        (watch, _) = tell.folders[SOURCE]
+        watch.loaded = False
+        await anew.look()
+        before = await elsewhere.list()
+        watch.loaded = True
+        await anew.look()
+        after = await elsewhere.list()
+
+    assert (before, after) == ([hold], [])
+
+
+async def test_a_process_that_has_died_over_a_question_is_not_waited_for(
+    js, nats_url, elsewhere, monkeypatch
+):
+    monkeypatch.setattr(watchers, "TOLD_EVERY_S", 0.01)
+    dying = await nats.connect(nats_url)
+
+    async def hears(_):
+        await watchers.tell(elsewhere.shelf, Told(SOURCE, time.time() - SILENT_S - 1, listed=True))
+
+    await dying.subscribe(f"{watchers.PREFIX}.release.{SOURCE}", cb=hears)
+    await dying.flush()
+    await watchers.tell(elsewhere.shelf, Told(SOURCE, time.time(), listed=True))
+    with pytest.raises(TransientError, match="docs is silent"):
+        await elsewhere.release(SOURCE)
+    await dying.close()
+
+
+async def test_a_process_that_takes_its_time_is_waited_for(js, nats_url, elsewhere, monkeypatch):
+    monkeypatch.setattr(watchers, "TOLD_EVERY_S", 0.01)
+    slow, looks = await nats.connect(nats_url), []
+    is_silent = Watchers._is_silent
+
+    async def looked(asked, source):
+        looks.append(await is_silent(asked, source))
+        return looks[-1]
+
+    async def hears(message):
+        while len(looks) < 3:
+            await asyncio.sleep(0)
+        await message.respond(b'{"answer": 25}')
+
+    monkeypatch.setattr(Watchers, "_is_silent", looked)
+    await slow.subscribe(f"{watchers.PREFIX}.release.{SOURCE}", cb=hears)
+    await slow.flush()
+    await watchers.tell(elsewhere.shelf, Told(SOURCE, time.time(), listed=True))
+
+    assert await elsewhere.release(SOURCE) == 25
+    assert not any(looks)
+    await slow.close()
+
+
+async def test_a_process_that_stops_says_so_to_those_that_wait_for_an_answer(
+    js, nats_url, elsewhere
+):
+    asked = asyncio.Event()
+
+    class Listing:
+        async def release(self, source):
+            asked.set()
+            await asyncio.Event().wait()
+
+    async def refusal():
+        while True:
+            try:
+                return await elsewhere.release(SOURCE)
+            except TransientError as error:
+                if "no process" not in str(error):
+                    return str(error)
+
+    client = await nats.connect(nats_url)
+    serving = asyncio.create_task(watchers.serve(client, [SOURCE], Listing(), lambda _: None, None))
+    asking = asyncio.create_task(refusal())
+    await asked.wait()
+    serving.cancel()
+
+    assert await asking == "the process that watches it is stopping"
+    await asyncio.gather(serving, return_exceptions=True)
+    await client.close()

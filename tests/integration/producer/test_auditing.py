@@ -224,7 +224,7 @@ async def test_a_folder_that_cannot_be_listed_is_told_and_nothing_is_done(docs, 
     async with docs.running():
         docs.root.rename(docs.root.parent / "away")
         audits = [*await docs.audit(), *await docs.audit(dry_run=True)]
-        health = docs.progress.sources[SOURCE]
+        health = docs.sources[SOURCE]
         await eventually(lambda: health.error)
         (docs.root.parent / "away").rename(docs.root)
         await eventually(lambda: not health.error)

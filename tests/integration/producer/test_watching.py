@@ -414,10 +414,10 @@ async def test_one_file_that_cannot_be_handled_stops_no_other(docs, eventually, 
     monkeypatch.setattr(Folder, "read", fails)
     async with docs.running() as watch:
         first = docs.held()
-        told = dict(docs.progress.sources["docs"].problems)
+        told = dict(docs.sources["docs"].problems)
         odd.clear()
         await watch.rescan()
-        after = dict(docs.progress.sources["docs"].problems)
+        after = dict(docs.sources["docs"].problems)
 
     assert (len(first), "odd.md" in first) == (40, False)
     assert told == {"odd.md": "a fault in instep: ValueError"}
@@ -498,7 +498,7 @@ def growing(docs, monkeypatch):
 async def test_a_file_that_grows_all_the_time_is_taken_and_told(docs, growing, eventually):
 
     def health():
-        return docs.progress.sources["docs"].problems
+        return docs.sources["docs"].problems
 
     async with docs.running():
         await eventually(lambda: "log.txt" in docs.held() and health())
@@ -528,8 +528,8 @@ async def test_a_file_that_is_rewritten_all_the_time_is_told_and_never_mixed(
 
     monkeypatch.setattr("services.producer.sources.folder.snapshot.content", changes)
     async with docs.running():
-        await eventually(lambda: docs.progress.sources["docs"].problems)
-        before, told = docs.held(), dict(docs.progress.sources["docs"].problems)
+        await eventually(lambda: docs.sources["docs"].problems)
+        before, told = docs.held(), dict(docs.sources["docs"].problems)
         rests.append(True)
         await eventually(lambda: "a.md" in docs.held())
 
@@ -568,7 +568,7 @@ async def test_what_could_not_be_read_is_read_when_it_can_though_no_event_comes(
     monkeypatch.setattr(os, "scandir", failing(scandir))
     monkeypatch.setattr(os, "open", failing(opens))
     async with docs.running():
-        problems = docs.progress.sources["docs"].problems
+        problems = docs.sources["docs"].problems
         first, told = set(docs.held()), set(problems)
         broken.clear()
         await eventually(lambda: set(docs.held()) == {"a.md", "shut/b.md"})
@@ -583,7 +583,7 @@ async def test_a_root_that_comes_after_the_start_is_watched(live, tmp_path, even
     live.root.rename(tmp_path / "away")
     task = asyncio.create_task((watch := live.build()).run())
     try:
-        await eventually(lambda: live.progress.sources["docs"].error)
+        await eventually(lambda: live.sources["docs"].error)
         (tmp_path / "away").rename(live.root)
         await eventually(watch.listed.is_set)
         live.write("b.md", "b")

@@ -36,12 +36,13 @@ def indexed(path: str) -> DocumentIndexed:
 async def test_it_is_provisioned_built_and_served(nats_url, js, eventually):
     await provision(js, generation=GENERATION, services=TABLE)
     session = await BusSession.open(nats_url, name="tagger", drain_s=5.0, on_fatal=lambda _: None)
-    wiring = SimpleNamespace(generation=GENERATION, session=session, tagged=[])
+    host = SimpleNamespace(session=session)
+    opened = SimpleNamespace(generation=GENERATION, host=host, tagged=[])
     stop = Shutdown()
     try:
-        serving = asyncio.create_task(serve([TAGGER], wiring, stop))
+        serving = asyncio.create_task(serve([TAGGER], opened, stop))
         await session.publish(indexed("a.md"))
-        await eventually(lambda: wiring.tagged == ["a.md"])
+        await eventually(lambda: opened.tagged == ["a.md"])
         stop.event.set()
         await serving
     finally:

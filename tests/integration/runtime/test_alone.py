@@ -19,7 +19,7 @@ from services.host.health.endpoint import health_app
 from services.host.health.vitals import Vitals
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import Stopped, Waits, load_first
-from services.host.wiring import Wiring
+from services.host.wiring import OpenGeneration
 from shared.domain.errors import BusUnavailable, ConfigurationError, ModelMismatch, StoreUnavailable
 from shared.domain.services import EMBEDDER, service_of
 from shared.observe.progress import Progress
@@ -63,11 +63,11 @@ async def test_a_bus_that_goes_away_while_the_services_start_is_waited_for(
 
     build = runtime._build
 
-    async def away_once(name, wiring):
-        tries.append(wiring.session)
+    async def away_once(service, opened):
+        tries.append(opened.host.session)
         if len(tries) == 1:
             raise BusUnavailable("it went away")
-        return await build(name, wiring)
+        return await build(service, opened)
 
     monkeypatch.setattr(runtime, "_build", away_once)
     monkeypatch.setattr(Vitals, "begin", begin_and(begun))
@@ -86,15 +86,15 @@ async def test_a_bus_that_goes_away_while_the_services_start_is_waited_for(
 def begin_and(begun):
     original = Vitals.begin
 
-    def begin(vitals, wiring):
-        original(vitals, wiring)
+    def begin(vitals, opened):
+        original(vitals, opened)
         begun.set()
 
     return begin
 
 
 async def test_a_bus_that_goes_away_later_ends_the_process(options, monkeypatch):
-    async def away_later(names, wiring, stop, begun, load):
+    async def away_later(names, opened, stop, begun, load):
         begun()
         raise BusUnavailable("closed for good")
 
@@ -110,9 +110,9 @@ async def test_a_fetch_loop_that_no_longer_turns_is_told(
     stop, settings = Shutdown(), options.settings()
     vitals = Vitals(["embedder"], stop)
     to = Connection(settings.bus.url, "test", waits=vitals.waits)
-    async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
-        begin = partial(vitals.begin, wiring)
-        serving = asyncio.create_task(serve([EMBEDDER], wiring, stop, begin))
+    async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (opened, _):
+        begin = partial(vitals.begin, opened)
+        serving = asyncio.create_task(serve([EMBEDDER], opened, stop, begin))
         await eventually(lambda: vitals.serving)
         client = await aiohttp_client_of(health_app(vitals))
         consumer = vitals.consumers()["embedder"]
@@ -187,13 +187,13 @@ async def test_a_stop_that_takes_too_long_is_ended(options, monkeypatch):
 @pytest.fixture
 async def loading(monkeypatch):
     """The model is loaded, or is not, when this is told so."""
-    load, ends = Wiring._load_encoder, asyncio.get_running_loop().create_future()
+    load, ends = OpenGeneration._load_encoder, asyncio.get_running_loop().create_future()
 
-    async def slowly(wiring):
+    async def slowly(opened):
         await asyncio.shield(ends)
-        return await load(wiring)
+        return await load(opened)
 
-    monkeypatch.setattr(Wiring, "_load_encoder", slowly)
+    monkeypatch.setattr(OpenGeneration, "_load_encoder", slowly)
     return ends
 
 
@@ -201,13 +201,13 @@ async def loading(monkeypatch):
 class Serving:
     """Services that run in this process."""
 
-    wiring: Wiring
+    opened: OpenGeneration
     stop: Shutdown
     begun: asyncio.Event
     task: "asyncio.Task[None]"
 
     def takes(self, service):
-        return any(name.startswith(service) for name in self.wiring.session.stages)
+        return any(name.startswith(service) for name in self.opened.host.session.stages)
 
     async def ended(self):
         self.stop.event.set()
@@ -222,12 +222,12 @@ async def serving(options):
     async def begin(*names, waits=None, load=load_first):
         stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
         to = Connection(settings.bus.url, "test")
-        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (wiring, _):
-            how = [partial(load, wiring=wiring, waits=waits or Waits())] if load else []
+        async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (opened, _):
+            how = [partial(load, opened=opened, waits=waits or Waits())] if load else []
             task = asyncio.create_task(
-                serve([service_of(name) for name in names], wiring, stop, begun.set, *how)
+                serve([service_of(name) for name in names], opened, stop, begun.set, *how)
             )
-            yield Serving(wiring, stop, begun, task)
+            yield Serving(opened, stop, begun, task)
             stop.event.set()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -263,7 +263,7 @@ async def test_a_model_that_cannot_be_loaded_ends_the_process_before_it_takes_a_
 async def test_no_text_is_cut_for_a_model_whose_files_have_changed(
     serving, monkeypatch, eventually, load
 ):
-    monkeypatch.setattr(Wiring, "embedding", property(lambda _: Embedding(model="fake-16")))
+    monkeypatch.setattr(OpenGeneration, "embedding", property(lambda _: Embedding(model="fake-16")))
     async with serving("enricher", load=load) as one:
         await eventually(lambda: one.task.done() or one.begun.is_set())
 
@@ -277,10 +277,10 @@ async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after
 ):
     build = runtime._build
 
-    async def broken(service, wiring):
+    async def broken(service, opened):
         if service.name == "indexer":
             raise ConfigurationError("the store is another one")
-        return await build(service, wiring)
+        return await build(service, opened)
 
     monkeypatch.setattr(runtime, "_build", broken)
     async with serving("embedder", "indexer") as one:
@@ -306,7 +306,7 @@ async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot
     serving, loading
 ):
     async with serving("gateway") as one, aiohttp.ClientSession() as client:
-        base = f"{await one.wiring.gateway_url}/api/v1"
+        base = f"{await one.opened.host.gateway_url}/api/v1"
 
         async def ask(address):
             async with client.get(f"{base}/{address}") as response:
@@ -315,7 +315,7 @@ async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot
         refused, words = await ask("search?q=x"), await ask("search?q=x&mode=keyword")
         told, ready = await ask("status"), await ask("checks")
         loading.set_result(None)
-        await one.wiring.encoder()
+        await one.opened.encoder()
         answered, after = await ask("search?q=x"), await ask("status")
         await one.ended()
 
@@ -328,16 +328,16 @@ async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot
 async def test_the_gateway_answers_while_its_store_is_away_and_serves_once_that_is_back(
     serving, monkeypatch, eventually
 ):
-    back, waits, opened = asyncio.Event(), Waits(), Wiring._inner_store
+    back, waits, inner = asyncio.Event(), Waits(), OpenGeneration._inner_store
 
-    async def away(wiring):
+    async def away(opened):
         if not back.is_set():
             raise StoreUnavailable("no Weaviate answers at there:8080")
-        return await opened(wiring)
+        return await inner(opened)
 
-    monkeypatch.setattr(Wiring, "_inner_store", away)
+    monkeypatch.setattr(OpenGeneration, "_inner_store", away)
     async with serving("gateway", waits=waits) as one, aiohttp.ClientSession() as client:
-        base = f"{await one.wiring.gateway_url}/api/v1"
+        base = f"{await one.opened.host.gateway_url}/api/v1"
 
         async def ask(address):
             async with client.get(f"{base}/{address}") as response:

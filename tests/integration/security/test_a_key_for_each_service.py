@@ -71,7 +71,7 @@ async def crew(keyed, docs, tmp_path):
 
 @pytest.fixture
 async def gateway(crew):
-    return Asked(await faces(crew.wirings["gateway"]))
+    return Asked(await faces(crew.opened["gateway"]))
 
 
 async def publish(keyed: KeyedServer, identity: str, **body):
@@ -135,7 +135,7 @@ class Story:
 
     async def what_nobody_can_read(self):
         """A message that is no event, and one that the server gave up."""
-        generation = self.crew.wirings["embedder"].generation.id
+        generation = self.crew.opened["embedder"].generation.id
         async with self.keyed.session("admin") as admin:
             await admin.js.publish(f"documents.enriched.{generation}.docs", b"no event")
             now = datetime.now(UTC).isoformat()
@@ -157,7 +157,7 @@ class Story:
         [hit] = (await self.gateway("search", q="another lock", limit=1))["hits"]
         await self.crew.store.delete([hit["chunk"]["id"]])
         swept = await self.gateway("sweep")
-        await (await sweeper(self.crew.wirings["validator"]))()
+        await (await sweeper(self.crew.opened["validator"]))()
         for operation in LOOKS:
             await self.gateway(operation)
         await self.gateway("checks", deep=True)
@@ -185,7 +185,7 @@ class Story:
 
     async def what_comes_by_the_hour(self):
         """Bodies that nobody needs go; how many."""
-        producer = self.crew.wirings["producer"]
+        producer = self.crew.opened["producer"].host
         bodies, shelf = await producer.bodies(), await producer.shelf(INSTANCE)
         return [
             await CollectBodies(producer.changes, bodies, shelf, partial(clock, hours))()

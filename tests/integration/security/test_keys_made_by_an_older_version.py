@@ -39,7 +39,7 @@ async def test_the_services_work_and_each_warns_once(older, tmp_path, eventually
     crew = Crew(older, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), groups)
     with capture_logs() as logs:
         await crew.start(*SERVICES)
-        asked = await faces(crew.wirings["gateway"])
+        asked = await faces(crew.opened["gateway"])
 
         async def searchable():
             return (await answer(asked, "status", {}))["documents"]["searchable"] == 1
@@ -50,8 +50,8 @@ async def test_the_services_work_and_each_warns_once(older, tmp_path, eventually
         await eventually(searchable)
         await eventually(lambda: len(warned()) == len(SERVICES))
         stages = (await answer(asked, "status", {}))["stages"]
-        healthy = [wiring.session.healthy() for wiring in crew.wirings.values()]
-        heard = crew.wirings["gateway"].session.heartbeat.present
+        healthy = [opened.host.session.healthy() for opened in crew.opened.values()]
+        heard = crew.opened["gateway"].host.session.heartbeat.present
         long_after = heard.count(["accept"], inf)
         await crew.stop()  # raises what ended any of them
 

@@ -32,7 +32,7 @@ async def crew(keyed, tmp_path):
 async def test_new_keys_in_the_middle_of_the_work_end_no_service_and_lose_nothing(
     keyed, crew, tmp_path, eventually
 ):
-    asked = await faces(crew.wirings["gateway"])
+    asked = await faces(crew.opened["gateway"])
 
     async def found(word):
         hits = (await answer(asked, "search", {"q": word, "limit": 1}))["hits"]
@@ -48,7 +48,7 @@ async def test_new_keys_in_the_middle_of_the_work_end_no_service_and_lose_nothin
         for k in range(DOCUMENTS):
             await eventually(lambda n=n, k=k: found(f"word{n}x{k}"))
 
-    assert all(wiring.session.healthy() for wiring in crew.wirings.values())
+    assert all(opened.host.session.healthy() for opened in crew.opened.values())
 
 
 async def test_what_is_asked_of_jetstream_during_a_reload_is_answered(keyed, eventually):

@@ -91,7 +91,7 @@ async def publish(server, **body):
 
 async def revision_of(crew, name, word, eventually):
     """The newest revision of a document once a search finds the word in it."""
-    asked = await faces(crew.wirings["gateway"])
+    asked = await faces(crew.opened["gateway"])
 
     async def found():
         hits = (await answer(asked, "search", {"q": word, "limit": 1}))["hits"]
@@ -99,7 +99,7 @@ async def revision_of(crew, name, word, eventually):
 
     await eventually(found)
     source, _, path = name.partition("/")
-    changes = crew.wirings["gateway"].changes
+    changes = crew.opened["gateway"].host.changes
     return (await changes.newest(source, doc_key(source, path))).sequence
 
 
@@ -125,7 +125,7 @@ async def test_everything_is_found_and_goes_on_after_the_start_of_the_new_versio
         await revision_of(crew, "docs/b.md", "honey", eventually),
         await revision_of(crew, "wiki/n.md", "lanterns", eventually),
     ]
-    encoded = crew.wirings["embedder"].progress.encoded
+    encoded = crew.opened["embedder"].host.progress.encoded
     (docs / "b.md").write_text("# Bees\n\npropolis and wax\n")
     second = await publish(older, path="n.md", text="# New\n\nabout harbours")
     edited = [

@@ -175,13 +175,13 @@ async def test_the_key_of_another_service_ends_the_process_with_the_subject(keye
     stop = Shutdown()
     settings = keyed.settings("indexer")
     to = Connection(keyed.url, "instep embedder", "embedder")
-    async with wired(settings, tmp_path, to, progress=Progress(), stop=stop) as (wiring, _):
+    async with wired(settings, tmp_path, to, progress=Progress(), stop=stop) as (opened, _):
 
         async def handle(event, delivery):
             return ()
 
-        wiring.session.subscribe(embed_stage(generation), handle)
-        await wiring.session.start()
+        opened.host.session.subscribe(embed_stage(generation), handle)
+        await opened.host.session.start()
         await asyncio.wait_for(stop.event.wait(), 60)
 
     assert isinstance(stop.error, ConfigurationError)

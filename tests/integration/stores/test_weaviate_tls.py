@@ -12,7 +12,7 @@ import weaviate_server
 from ports import free_port
 from weaviate_store import until_searchable
 
-from services.host.wiring import Wiring
+from services.host.wiring import Host
 from shared.domain.errors import ConfigurationError, StoreUnavailable
 from shared.domain.ids import doc_key, row_id
 from shared.generation import Generation
@@ -68,8 +68,9 @@ async def test_rows_are_written_and_found_over_encrypted_connections(encrypted, 
     settings = Settings.model_validate({"store": {"kind": "weaviate", "weaviate": reached}})
     made = Generation.from_dict(generation())
     async with contextlib.AsyncExitStack() as stack:
-        wiring = Wiring(settings, trusted.parent, None, made, Progress(), stack)
-        store = await wiring.store()
+        host = Host(settings, trusted.parent, None, Progress())
+        stack.push_async_callback(host.close)
+        store = await host.generation(made).store()
         await store.upsert([row()])
         await until_searchable(store, [row()])
 

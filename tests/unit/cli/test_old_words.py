@@ -51,8 +51,7 @@ async def answer(argv, capsys):
     for path in ("big.csv", "huge.csv"):
         await index.begin(path, [path])
         await index.fail(path)
-    index.queries.watched = lambda: waiting
-    object.__setattr__(index.commands, "watched", lambda: waiting)
+    index.queries.removals = waiting
     async with TestServer(build_app(index.queries, index.commands)) as server:
         status = await asyncio.to_thread(run, [*argv, "--url", str(server.make_url(""))])
     return status, *capsys.readouterr()

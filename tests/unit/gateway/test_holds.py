@@ -35,8 +35,7 @@ class Waiting:
 @pytest.fixture
 def waiting(index):
     waiting = Waiting("docs", "wiki")
-    index.queries.watched = lambda: waiting
-    object.__setattr__(index.commands, "watched", lambda: waiting)
+    index.queries.removals = waiting
     return waiting
 
 
@@ -107,9 +106,8 @@ async def test_a_folder_that_cannot_be_listed_is_unavailable(client, waiting):
     assert (status, body["code"], body["detail"]) == (503, "unavailable", "/docs is missing")
 
 
-async def test_where_no_folder_is_watched_that_is_said(client):
-    listed = await client.get("/api/v1/holds")
+async def test_where_no_folder_is_watched_nothing_is_held(client):
+    listed = await (await client.get("/api/v1/holds")).json()
     status, body = await post(client, "release", "docs")
 
-    assert listed.status == status == 409
-    assert body["detail"] == "no folder is watched by this instance"
+    assert (listed["holds"], status, body["code"]) == ([], 404, "hold_not_found")

@@ -13,7 +13,12 @@ class _Reached(Exception):
     """The gateway went on to what comes after the refusal."""
 
 
-class _Wiring:
+class _Opened:
+    def __init__(self, **gateway):
+        self.host = _Host(**gateway)
+
+
+class _Host:
     def __init__(self, **gateway):
         self.settings = SimpleNamespace(gateway=Gateway(**gateway))
 
@@ -42,13 +47,13 @@ BEYOND = (
 @pytest.mark.parametrize("host", BEYOND)
 async def test_without_a_key_the_gateway_refuses_to_listen_beyond_loopback(host):
     with pytest.raises(ConfigurationError, match="without a key"):
-        await build(_Wiring(host=host), None)
+        await build(_Opened(host=host), None)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost", "LOCALHOST"])
 async def test_without_a_key_the_gateway_listens_on_loopback(host):
     with pytest.raises(_Reached):
-        await build(_Wiring(host=host), None)
+        await build(_Opened(host=host), None)
 
 
 @pytest.mark.parametrize("host", BEYOND)
@@ -56,4 +61,4 @@ async def test_with_a_key_the_gateway_listens_where_it_is_told(host, tmp_path):
     (tmp_path / "key").write_text("k" * 32)
 
     with pytest.raises(_Reached):
-        await build(_Wiring(host=host, key_file=tmp_path / "key"), None)
+        await build(_Opened(host=host, key_file=tmp_path / "key"), None)

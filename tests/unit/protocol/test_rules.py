@@ -915,8 +915,8 @@ def test_rows_that_no_version_needs_are_deleted():
 
 
 @dies_without(
-    mark=altered(repair.resubmit_newest, ('update={"repair": generation}', "update={}")),
-    heard=altered(parts.revision_of, ("event.repair == generation", "False")),
+    mark=altered(repair.resubmit_newest, ('"repair": generation, ', "")),
+    heard=altered(parts.revision_of, ("generation in event.repaired", "False")),
     anew=altered(ordering.revise, ("{} if revision.repair else ", "")),
 )
 def test_a_repair_writes_every_row_anew():
@@ -930,9 +930,7 @@ def test_a_repair_writes_every_row_anew():
 
 
 @dies_without(
-    generation=altered(
-        parts.revision_of, ("event.repair == generation", "event.repair is not None")
-    )
+    generation=altered(parts.revision_of, ("generation in event.repaired", "bool(event.repaired)"))
 )
 def test_the_repair_of_another_generation_writes_nothing_anew():
     world = World()

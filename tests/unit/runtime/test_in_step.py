@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from services.gateway.status.status import EMPTY, Board, Observation, StageSeen, is_done, needs_you
 from services.host import up
-from services.host.up import is_behind
 from services.host.wiring import check_fingerprint
 from shared.bus.monitor.flow import StageFlow
+from shared.bus.monitor.in_flight import is_behind
 from shared.domain.errors import BusUnavailable, ModelMismatch, StoreMismatch
 from shared.generation import Generation
 from shared.live import ANEW
-from shared.observe.progress import Progress, SourceHealth
+from shared.observe.progress import SourceHealth
 from shared.settings import Chunking
 
 
@@ -47,18 +48,42 @@ async def test_what_only_a_person_can_put_right_does(monkeypatch):
         await up._patiently(look)
 
 
+NOTHING_READ = Board({}, 0, {}, None, (), unreadable=1)
+
+
 @pytest.mark.parametrize(
-    ("progress", "follows"),
+    ("board", "seen", "needs"),
     [
-        (Progress(), True),
-        (Progress(sources={"docs": SourceHealth(problems={"a": "permission denied"})}), True),
-        (Progress(held=1), False),
-        (Progress(sources={"a": SourceHealth(), "b": SourceHealth("no such folder")}), False),
+        (EMPTY, {}, False),
+        (EMPTY, {"sources": {"docs": SourceHealth(problems={"a": "permission denied"})}}, False),
+        (EMPTY, {"held": 1}, True),
+        (EMPTY, {"sources": {"a": SourceHealth(), "b": SourceHealth("no such folder")}}, True),
+        (NOTHING_READ, {}, True),
     ],
-    ids=["nothing wrong", "a path", "a hold", "a folder"],
+    ids=["nothing wrong", "a path", "a hold", "a folder", "a change that cannot be read"],
 )
-def test_in_step_is_said_where_the_index_follows_every_folder(progress, follows):
-    assert up.follows_the_folders(progress) is follows
+def test_in_step_is_said_where_the_index_follows_every_folder(board, seen, needs):
+    assert needs_you(board, Observation(at=20.0, **seen)) is needs
+
+
+@pytest.mark.parametrize(
+    ("open_at", "seen", "done"),
+    [
+        (None, {}, True),
+        (11.0, {}, True),
+        (9.0, {}, False),
+        (None, {"listed": False}, False),
+        (None, {"stages": (StageSeen("indexer", 0, 1, "parts", oldest_at=9.0),)}, False),
+        (None, {"stages": (StageSeen("embedder", 1, 0, "parts", oldest_at=11.0),)}, True),
+        (None, {"stages": (StageSeen("validator", 1, 0, "results", oldest_at=9.0),)}, True),
+        (None, {"watched_at": 9.0}, False),
+    ],
+    ids=["rest", "later", "earlier", "no listing", "a part", "a later one", "a verdict", "left"],
+)
+def test_up_waits_for_what_changed_before_and_for_nothing_later(open_at, seen, done):
+    board = Board({}, 0, {}, open_at, ())
+
+    assert is_done(board, Observation(at=20.0, **seen), since=10.0) is done
 
 
 @pytest.mark.parametrize("named", ["", "by an older release"])

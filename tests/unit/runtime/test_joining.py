@@ -108,7 +108,7 @@ async def test_without_a_stop_the_work_has_its_own_end():
 
 
 class Opening:
-    """A wiring whose store is away some times."""
+    """A generation whose store is away some times."""
 
     def __init__(self, away: int) -> None:
         self.away, self.opened = away, 0
@@ -121,16 +121,16 @@ class Opening:
 
 @pytest.mark.parametrize("name", ["indexer", "validator", "gateway"])
 async def test_who_needs_the_store_waits_for_it(at_once, name):
-    wiring, waits = Opening(away=3), Waits()
-    await load_first(service_of(name), wiring, waits)
+    opened, waits = Opening(away=3), Waits()
+    await load_first(service_of(name), opened, waits)
 
-    assert wiring.opened == 4
+    assert opened.opened == 4
     assert waits.reasons == {}
 
 
 @pytest.mark.parametrize("name", ["producer", "enricher", "embedder"])
 async def test_who_needs_no_store_does_not_open_it(at_once, name):
-    wiring = Opening(away=3)
-    await load_first(service_of(name), wiring, Waits())
+    opened = Opening(away=3)
+    await load_first(service_of(name), opened, Waits())
 
-    assert wiring.opened == 0
+    assert opened.opened == 0

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from services.host import runtime
+from services.host import wiring
 
 
 async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch):
-    monkeypatch.setattr(runtime, "AGAIN_S", 0.01)
+    monkeypatch.setattr(wiring, "AGAIN_S", 0.01)
     lost, running = [], asyncio.Event()
 
     async def losing():
@@ -21,11 +21,11 @@ async def test_a_task_that_loses_its_cancellation_is_cancelled_again(monkeypatch
 
     both = [asyncio.create_task(losing()), asyncio.create_task(asyncio.sleep(600))]
     await running.wait()
-    await runtime.cancel_all(both)
+    await wiring.cancel_all(both)
 
     assert all(task.cancelled() for task in both)
     assert len(lost) == 2
 
 
 async def test_nothing_to_end_is_no_error():
-    await runtime.cancel_all([])
+    await wiring.cancel_all([])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -60,15 +61,25 @@ def test_a_silent_process_is_an_error_of_its_source():
     assert FINE.health(5.0).error == ""  # a clock behind the other one's
 
 
-def test_all_is_listed_when_every_folder_is_and_can_be():
-    broken = Watched("docs", at=1000.0, listed=True, error="gone")
+def test_all_is_listed_when_every_folder_is_that_a_process_watches_now():
     beginning = Watched("docs", at=1000.0, listed=False)
 
     assert all_listed([FINE], 1000.0)
     assert all_listed([], 1000.0)
-    assert not all_listed([FINE, broken], 1000.0)
     assert not all_listed([FINE, beginning], 1000.0)
-    assert not all_listed([FINE], 9999.0)
+    assert all_listed([FINE, beginning], 1001.0 + SILENT_S)  # that is an error of its own
+
+
+def test_a_folder_of_the_settings_that_no_process_watches_is_missed():
+    (docs, wiki) = remembered([FINE], 1000.0, ["wiki", "docs"])
+
+    assert docs == FINE
+    assert (wiki.listed, wiki.health(1000.0).error) == (False, "no process watches it")
+    assert not all_listed([docs, wiki], 1000.0)
+
+
+def test_what_an_earlier_process_watched_and_none_does_now_is_not_asked_for():
+    assert remembered([replace(FINE, left=True)], 1000.0) == []
 
 
 def test_a_hold_keeps_its_moment():

@@ -1,13 +1,12 @@
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.host.wiring import Wiring
+from services.host.wiring import Host, OpenGeneration
 from shared import group
 from shared.domain.errors import StoreUnavailable, VectorsRejected
 from shared.generation import Generation
@@ -330,15 +329,8 @@ def test_a_load_is_many_calls_in_a_short_time():
 
 async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
     """Whole revisions are overtaken before that; and who plans may be another process."""
-    wiring = Wiring(
-        Settings(store={"kind": "memory"}),
-        tmp_path,
-        None,
-        Generation("m", "f32", "f", 2, Chunking()),
-        Progress(rows_planned=10_000),
-        AsyncExitStack(),
-    )
-    store = await wiring.store()
+    host = Host(Settings(store={"kind": "memory"}), tmp_path, None, Progress(rows_planned=10_000))
+    store = await host.generation(Generation("m", "f32", "f", 2, Chunking())).store()
     writing = start(store.upsert([row("a")]))
     await others_run()
 
@@ -349,19 +341,12 @@ async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
 async def test_rows_gather_less_for_a_server_than_for_an_embedded_store_and_cleaning_never(
     tmp_path, monkeypatch, kind, rows_s
 ):
-    async def on_a_server(wiring):
+    async def on_a_server(opened):
         return MemoryStore(2)
 
-    monkeypatch.setattr(Wiring, "_weaviate_store", on_a_server)
-    wiring = Wiring(
-        Settings(store={"kind": kind}),
-        tmp_path,
-        None,
-        Generation("m", "f32", "f", 2, Chunking()),
-        Progress(),
-        AsyncExitStack(),
-    )
-    store = await wiring.store()
+    monkeypatch.setattr(OpenGeneration, "_weaviate_store", on_a_server)
+    host = Host(Settings(store={"kind": kind}), tmp_path, None, Progress())
+    store = await host.generation(Generation("m", "f32", "f", 2, Chunking())).store()
 
     assert store._upserts._gather_s == rows_s
     assert store._deletes._gather_s == store._ids._gather_s == store._probes._gather_s == 0.0

@@ -167,7 +167,7 @@ async def test_the_files_are_compared_first_and_reported(world):
         assert not world.sweeps.calls
         return [Audit("docs", 9, submitted=2)]
 
-    done = await world.sweeper(auditor=lambda: auditor)()
+    done = await world.sweeper(auditor=auditor)()
 
     assert done.audits == [Audit("docs", 9, submitted=2)]
     assert done.note()["audits"][0]["submitted"] == 2
