@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test chaos soak setup dev torch lock lint types imports check contracts clean
+.PHONY: up test unit chaos soak setup dev torch lock lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
@@ -11,6 +11,9 @@ WORKERS ?= 3
 
 test: dev ## every test that can run here; most of them wait more than they compute
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+unit: dev ## rules, use cases, and the contracts of the ports over what is in memory
+	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or model or torch)" tests/unit tests/guide tests/contract
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30

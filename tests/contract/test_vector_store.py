@@ -49,10 +49,10 @@ Make = Callable[..., Awaitable[VectorStore]]
 @pytest.fixture(
     params=[
         "memory",
-        "lance",
-        "weaviate",
+        pytest.param("lance", marks=pytest.mark.stores),
+        pytest.param("weaviate", marks=pytest.mark.stores),
         "coalescing_memory",
-        "coalescing_lance",
+        pytest.param("coalescing_lance", marks=pytest.mark.stores),
         "express_memory",
     ]
 )
