@@ -20,12 +20,14 @@ def _play(world: World, script: list[str], tape: bytes) -> None:
         raise
 
 
+@pytest.mark.slow
 @settings(max_examples=HISTORIES, deadline=None, database=None, print_blob=True)
 @given(script=scripts, tape=tapes, lag=st.booleans())
 def test_any_history_ends_with_exactly_the_last_content(script, tape, lag):
     _play(World(lag=lag), script, tape)
 
 
+@pytest.mark.slow
 @settings(max_examples=HISTORIES, deadline=None, database=None, print_blob=True)
 @given(script=scripts, tape=tapes)
 def test_the_same_with_revisions_in_several_parts(script, tape):
@@ -34,6 +36,7 @@ def test_the_same_with_revisions_in_several_parts(script, tape):
         _play(World(indexers=2, embedders=2), script, tape)
 
 
+@pytest.mark.slow
 @settings(max_examples=HISTORIES // 3, deadline=None, database=None, print_blob=True)
 @given(script=scripts, before=tapes, after=tapes)
 def test_a_needless_resubmission_at_any_time_harms_nothing(script, before, after):
@@ -46,6 +49,7 @@ def test_a_needless_resubmission_at_any_time_harms_nothing(script, before, after
     _play(world, left, after)
 
 
+@pytest.mark.slow
 @settings(max_examples=HISTORIES // 3, deadline=None, database=None, print_blob=True)
 @given(script=scripts, before=tapes, after=tapes, what=st.sampled_from(["ledger", "row", "part"]))
 def test_a_resubmission_heals_a_lost_ledger_a_lost_row_and_a_dead_part(script, before, after, what):
@@ -67,6 +71,7 @@ def test_a_resubmission_heals_a_lost_ledger_a_lost_row_and_a_dead_part(script, b
     _play(world, [], after)
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_steps_with_a_printed_seed():
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")  # shown by pytest when the test fails

@@ -49,11 +49,13 @@ def _some_steps(world: World, left: list[str], chance: random.Random) -> None:
     world.wander(left, chance.randbytes(chance.randint(0, 60)))
 
 
+@pytest.mark.slow
 def test_the_unmutated_protocol_survives_the_same_search():
     with pytest.raises(AssertionError, match="none broke"):
         breaks(lambda: World(lag=True), ["ACA", "AXB", "ED", "FBF"], histories=400)
 
 
+@pytest.mark.slow
 def test_m01_ids_of_content_alone(monkeypatch):
     by_content = ids.row_id
     for module in (ordering, index):
@@ -62,6 +64,7 @@ def test_m01_ids_of_content_alone(monkeypatch):
     assert breaks(World, ["ACA", "CDC", "ACAC"])
 
 
+@pytest.mark.slow
 def test_m03_no_second_look_at_the_ledger_after_the_upsert(monkeypatch):
     """With the very indexer that `make chaos MUTATION=no-second-look` runs."""
     monkeypatch.setattr(Index, "__call__", Index.__call__)  # so that it is put back
@@ -163,6 +166,7 @@ def test_m10_a_resubmission_that_is_no_repair_does_not_heal():
     assert breaks(lambda: World(repair=False, indexers=1), ["A", "F"], fault=lose)
 
 
+@pytest.mark.slow
 def test_a_ledger_without_compare_and_set():
     assert breaks(lambda: World(cas=False), ["AB", "ACA", "ADA"])
 
