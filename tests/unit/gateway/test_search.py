@@ -151,7 +151,7 @@ async def test_after_waits_for_the_receipt_and_says_whether_it_was_met(index):
 
     assert met.freshness.after_met is True
     assert missed.freshness.after_met is False
-    with pytest.raises(Problem, match="no receipt"):
+    with pytest.raises(Problem, match="not a receipt"):
         await ask(index, "zebra", after="yesterday")
 
 

@@ -81,7 +81,7 @@ MEANING = {
     "key": (ConfigurationError, "store.weaviate.key"),
     "plain": (ConfigurationError, "https://"),
     "nodes": (StoreUnavailable, "store.weaviate.replicas"),
-    "gone": (StoreUnavailable, "made anew"),
+    "gone": (StoreUnavailable, "makes it anew"),
     "otherwise": (StoreMismatch, "another set-up"),
     "old": (ConfigurationError, "1.38"),
     "object": (StoreMismatch, "other vectors"),
