@@ -120,7 +120,8 @@ def is_done(board: Board, seen: Observation, since: float) -> bool:
 
 
 def needs_you(board: Board, seen: Observation) -> bool:
-    """Whether a person is needed before the index can be in step."""
+    """Whether work alone brings the index not in step: a folder is not known, a removal waits for a
+    decision, or a change cannot be read."""
     return bool(not seen.known or seen.held or board.unreadable)
 
 

@@ -111,3 +111,22 @@ async def test_where_no_folder_is_watched_nothing_is_held(client):
     status, body = await post(client, "release", "docs")
 
     assert (listed["holds"], status, body["code"]) == ([], 404, "hold_not_found")
+
+
+@pytest.mark.parametrize("action", ["release", "keep"])
+async def test_the_status_after_a_decision_shows_it(client, index, waiting, monkeypatch, action):
+    monkeypatch.setattr("services.gateway.status.looks.GLANCE_S", 60.0)
+
+    async def held():
+        return (await (await client.get("/api/v1/status")).json())["documents"]["held"]
+
+    async def decide(source):
+        index.held = 0
+        return 25
+
+    index.held = 25
+    before = [await held(), await held()]
+    setattr(waiting, action, decide)
+    await post(client, action, "docs")
+
+    assert (before, await held()) == ([25, 25], 0)
