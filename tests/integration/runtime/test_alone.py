@@ -20,6 +20,7 @@ from services.host.health.vitals import Vitals
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import Stopped, Waits, load_first
 from services.host.wiring import OpenGeneration
+from shared.bus.monitor import watchers
 from shared.domain.errors import BusUnavailable, ConfigurationError, ModelMismatch, StoreUnavailable
 from shared.domain.services import EMBEDDER, service_of
 from shared.observe.progress import Progress
@@ -291,6 +292,25 @@ async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after
         assert not one.takes("embedder")
         assert not [name for name in alive if name.endswith("._begin")]
     loading.cancel()
+
+
+async def test_a_bus_that_is_away_when_a_watch_begins_is_waited_for(
+    serving, monkeypatch, eventually
+):
+    tries, begin = [], watchers.begin
+
+    async def away_once(shelf, sources, **how):
+        tries.append(sources)
+        if len(tries) == 1:
+            raise BusUnavailable("the server is starting again")
+        await begin(shelf, sources, **how)
+
+    monkeypatch.setattr(watchers, "begin", away_once)
+    async with serving("producer") as one:
+        await eventually(lambda: one.begun.is_set() or one.task.done())
+
+        assert one.begun.is_set()
+        assert len(tries) == 2
 
 
 async def test_a_stop_does_not_wait_for_what_is_loading(serving, loading, eventually):
