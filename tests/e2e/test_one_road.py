@@ -136,7 +136,10 @@ def test_a_removal_is_approved_over_the_bus_and_the_next_question_sees_it_done(i
     asked = asyncio.run(questions(instance.bus, approve))
     released, holds, held = answers
 
-    assert asked == ["instep.sources.release.docs"]
+    # a sweep of the start may ask meanwhile, too
+    assert [subject for subject in asked if ".audit." not in subject] == [
+        "instep.sources.release.docs"
+    ]
     assert (released["done"], released["documents"]) == (True, 25)
     assert (holds["holds"], held) == ([], 0)
     wait_until(lambda: instance.is_in_step() and instance.searchable() == 5)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.nats
 
 HUNG_STORE = """
 import asyncio, sys
-from services import runtime
+from services.host import runtime
 from services.cli.main import run
 from shared.stores.coalesce import CoalescingStore
 
