@@ -157,9 +157,12 @@ class ReceiptAnswer(Response):
     state: Word
     final: bool
     outcome: str | None = None
-    """updated, unchanged, removed, refused, failed or superseded; None while not final."""
+    """inserted, updated, unchanged, removed, refused, failed or superseded; None while not final.
+    """
     freshness_s: float | None = None
+    """From the change to the time at which search showed it, or the document was removed."""
     searchable_at: datetime | None = None
+    """None: this revision is not searchable."""
     chunks: dict[str, int] = Field(default_factory=dict)
     reason: ReasonView | None = None
 
