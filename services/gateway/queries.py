@@ -150,6 +150,8 @@ class InstanceQueries:
         key, shown, newest = await self._find(request)
         at = _state(shown, newest)
         settled = shown.settled
+        is_file = shown.source in await self.folders()
+        published = "" if is_file else reasons.published_as(shown.source, shown.path)
         return DocumentAnswer(
             **documents.line(documents.summary(key, shown, at)).model_dump(),
             generation=self.generation,
@@ -157,7 +159,7 @@ class InstanceQueries:
             pending=documents.pending_view(shown.pending) if shown.pending else None,
             newest=_newest_view(newest.readable) if newest and newest.readable else None,
             why=reasons.why(at),
-            fix=reasons.fix(at, reasons.failure_id(key)),
+            fix=reasons.fix(at, reasons.failure_id(key), published),
             chunks=await self._chunks(key, settled.rows if settled else ())
             if request.chunks
             else None,
@@ -174,7 +176,7 @@ class InstanceQueries:
         found = failures.select(await self.all_failures(), request, request.state)
         return FailuresAnswer(
             failures=tuple(found[: request.limit]),
-            groups=failures.groups(found),
+            groups=failures.groups(found, await self.folders()),
             total=len(found),
             generation=self.generation,
         )
@@ -183,8 +185,13 @@ class InstanceQueries:
         """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
         index = await self._index()
-        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY), await self.folders())
         return [*of_documents, *failures.of_letters(letters, index.source_of)]
+
+    async def folders(self) -> frozenset[str]:
+        """The sources that are watched folders; the documents of others were published."""
+        watched = (await self.looks.latest()).seen.sources
+        return frozenset(s.name for s in self.sources if s.path) | watched.keys()
 
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.removals)

@@ -193,7 +193,7 @@ class FailureGroup(Response):
     meaning: str
     """The meaning of the code, in one sentence."""
     fix: str
-    """The fix."""
+    """What to do about all of them, kind by kind."""
 
 
 class FailuresAnswer(Response):

@@ -72,7 +72,7 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def status(outcome: Outcome) -> int:
-    """The exit status: what was not taken needs a person, and so do submissions without a producer."""
+    """The exit status: a fault needs a person, and so do submissions without a producer."""
     if outcome.timed_out:
         return exits.TIMED_OUT
     needs_you = outcome.refused or outcome.failed or outcome.waiting
