@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.cli import exits
 from services.cli.api import client
-from services.cli.api.ask import find
+from services.cli.api.ask import find, no_gateway
 from services.cli.exits import unreachable
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
 from services.cli.terminal import note, plural, print_json, seconds, visible
@@ -56,6 +56,8 @@ def run(args: Namespace, options: Options) -> int:
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
     gateway = find(options) if good and args.wait is not None else None
+    if good and args.wait is not None and gateway is None and options.settings().bus.url:
+        raise no_gateway()  # before anything is sent
     sent = iter(_send(good, args.source, outcome.batch, options) if good else ())
     for item in items:
         if isinstance(item, Faulty):
