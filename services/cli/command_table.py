@@ -133,7 +133,7 @@ COMMANDS: Final = (
     Command(
         "show",
         "show one document: state, reason, times, chunks",
-        "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
+        "instep show guide/states.md\ninstep show docs/guide/states.md --chunks",
         "commands.show:run",
         (
             arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),

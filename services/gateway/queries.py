@@ -25,6 +25,7 @@ from services.gateway.models import (
     StatusAnswer,
 )
 from services.gateway.problems import Problem, hint
+from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
@@ -113,7 +114,10 @@ class InstanceQueries:
     _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
-        return await self.search_index(request)
+        answer = await self.search_index(request)
+        if answer.hits:
+            return answer
+        return answer.model_copy(update={"hint": await self._unknown_sources(request)})
 
     async def status(self) -> StatusAnswer:
         look = await self.looks.latest()
@@ -276,6 +280,19 @@ class InstanceQueries:
     async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
         source = record.source if record else source
         return await self.changes.newest(source, key) if source else None
+
+    async def _unknown_sources(self, request: SearchRequest) -> str:
+        """One sentence about sources of the request that have no document and no settings."""
+        asked = parse(request.filter, request.source).sources
+        if not asked:
+            return ""
+        known = {s.name for s in self.sources} | await self.folders()
+        known |= (await self._index()).sources()
+        unknown = [name for name in dict.fromkeys(asked) if name not in known]
+        return "; ".join(
+            f"no source {name[:200]!r} is known{hint(name[:200], sorted(known))}"
+            for name in unknown[:3]
+        )
 
     async def _pairs(self, request: DocumentRequest) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}

@@ -77,6 +77,8 @@ class SearchAnswer(Response):
     took_ms: float
     generation: str
     freshness: Freshness
+    hint: str = ""
+    """Why nothing was found, where the request itself may be the reason."""
 
 
 class DocumentLine(Response):

@@ -74,6 +74,8 @@ async def test_nothing_found_is_said(index):
     answer = await asked(index, "search", SearchRequest(q="x", source=("none",)))
 
     assert search.lines(answer, NARROW, now=NOW)[0] == "nothing found"
+    hinted = {**answer, "hint": "no source 'nope' is known"}
+    assert search.lines(hinted, NARROW, now=NOW)[1] == "no source 'nope' is known"
 
 
 async def test_status_fits_80_columns_and_has_every_stage(index):
