@@ -133,7 +133,7 @@ COMMANDS: Final = (
     Command(
         "show",
         "show one document: state, reason, times, chunks",
-        "instep show guide/install.md\ninstep show docs/guide/install.md --chunks",
+        "instep show guide/states.md\ninstep show docs/guide/states.md --chunks",
         "commands.show:run",
         (
             arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
@@ -150,7 +150,12 @@ COMMANDS: Final = (
         (
             arg("files", nargs="+", metavar="FILE", help="files to send; - is standard input"),
             arg("--source", required=True, metavar="S", help="source of the documents"),
-            arg("--path", metavar="P", help="path of the document; default: FILE as typed"),
+            arg(
+                "--path",
+                metavar="P",
+                help="path of the document; default: FILE as typed, and only its name where FILE "
+                "is absolute or has a '..'",
+            ),
             arg(
                 "--wait",
                 type=float,

@@ -28,7 +28,14 @@ class Stop(Exception):
 
     @property
     def text(self) -> str:
-        return f"{self.line}. Fix: {self.fix}" if self.fix else self.line
+        return with_fix(self.line, self.fix)
+
+
+def with_fix(line: str, fix: str) -> str:
+    """`LINE. Fix: FIX`; a line that ends as a question, as a suggestion does, gets no full stop."""
+    if not fix:
+        return line
+    return f"{line}{'' if line.endswith('?') else '.'} Fix: {fix}"
 
 
 def unreachable(line: str, fix: str = "") -> Stop:

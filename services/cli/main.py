@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 
 from services.cli import exits
-from services.cli.exits import Stop
+from services.cli.exits import Stop, with_fix
 from services.cli.options import common
 from services.cli.parser import build, parse, renamed
 from services.host.options import Options
@@ -54,13 +54,13 @@ def explain(error: Exception) -> tuple[str, int]:
 
     match error:
         case EncoderBusy():
-            return f"{error}. Fix: start it again", exits.NOT_REACHABLE
+            return with_fix(str(error), "start it again"), exits.NOT_REACHABLE
         case FolderInUse(passes=True):
             return str(error), exits.NOT_REACHABLE
         case ConfigurationError():
             return str(error), exits.CHANGE_SOMETHING
         case BusUnavailable() | StoreUnavailable():
-            return f"{error}. Fix: instep doctor", exits.NOT_REACHABLE
+            return with_fix(str(error), "instep doctor"), exits.NOT_REACHABLE
         case InstepError():
             return str(error), exits.CHANGE_SOMETHING
         case _:

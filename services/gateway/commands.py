@@ -119,8 +119,7 @@ class InstanceCommands:
 
     async def _read_again(self, source: str) -> tuple[bool, str]:
         """An unreadable change cannot be sent again, but its file can be read again."""
-        watched = any(one.name == source and one.path for one in self.queries.sources)
-        if not watched or self.sweeper is None:
+        if source not in await self.queries.folders() or self.sweeper is None:
             return False, "its newest change cannot be read: send the document anew, or delete it"
         await self.sweeper.start(GenerateRequest())
         return True, "a sweep has begun and reads its file again"

@@ -210,6 +210,7 @@ class SweepView(Response):
     repaired: int
     """Documents that were sent again, or taken out."""
     needs_you: bool
+    """It left differences that only a person can end."""
 
 
 class StatusAnswer(Response):

@@ -25,6 +25,7 @@ from services.gateway.models import (
     StatusAnswer,
 )
 from services.gateway.problems import Problem, hint
+from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
@@ -113,7 +114,10 @@ class InstanceQueries:
     _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
-        return await self.search_index(request)
+        answer = await self.search_index(request)
+        if answer.hits:
+            return answer
+        return answer.model_copy(update={"hint": await self._unknown_sources(request)})
 
     async def status(self) -> StatusAnswer:
         look = await self.looks.latest()
@@ -150,6 +154,8 @@ class InstanceQueries:
         key, shown, newest = await self._find(request)
         at = _state(shown, newest)
         settled = shown.settled
+        is_file = shown.source in await self.folders()
+        published = "" if is_file else reasons.published_as(shown.source, shown.path)
         return DocumentAnswer(
             **documents.line(documents.summary(key, shown, at)).model_dump(),
             generation=self.generation,
@@ -157,7 +163,7 @@ class InstanceQueries:
             pending=documents.pending_view(shown.pending) if shown.pending else None,
             newest=_newest_view(newest.readable) if newest and newest.readable else None,
             why=reasons.why(at),
-            fix=reasons.fix(at, reasons.failure_id(key)),
+            fix=reasons.fix(at, reasons.failure_id(key), published),
             chunks=await self._chunks(key, settled.rows if settled else ())
             if request.chunks
             else None,
@@ -174,7 +180,7 @@ class InstanceQueries:
         found = failures.select(await self.all_failures(), request, request.state)
         return FailuresAnswer(
             failures=tuple(found[: request.limit]),
-            groups=failures.groups(found),
+            groups=failures.groups(found, await self.folders()),
             total=len(found),
             generation=self.generation,
         )
@@ -183,8 +189,13 @@ class InstanceQueries:
         """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
         index = await self._index()
-        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+        of_documents = failures.of_ledger(index.of(*failures.NEED_SOMEBODY), await self.folders())
         return [*of_documents, *failures.of_letters(letters, index.source_of)]
+
+    async def folders(self) -> frozenset[str]:
+        """The sources that are watched folders; the documents of others were published."""
+        watched = (await self.looks.latest()).seen.sources
+        return frozenset(s.name for s in self.sources if s.path) | watched.keys()
 
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.removals)
@@ -269,6 +280,19 @@ class InstanceQueries:
     async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
         source = record.source if record else source
         return await self.changes.newest(source, key) if source else None
+
+    async def _unknown_sources(self, request: SearchRequest) -> str:
+        """One sentence about sources of the request that have no document and no settings."""
+        asked = parse(request.filter, request.source).sources
+        if not asked:
+            return ""
+        known = {s.name for s in self.sources} | await self.folders()
+        known |= (await self._index()).sources()
+        unknown = [name for name in dict.fromkeys(asked) if name not in known]
+        return "; ".join(
+            f"no source {name[:200]!r} is known{hint(name[:200], sorted(known))}"
+            for name in unknown[:3]
+        )
 
     async def _pairs(self, request: DocumentRequest) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}

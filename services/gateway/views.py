@@ -77,6 +77,8 @@ class SearchAnswer(Response):
     took_ms: float
     generation: str
     freshness: Freshness
+    hint: str = ""
+    """Why nothing was found, where the request itself may be the reason."""
 
 
 class DocumentLine(Response):
@@ -157,9 +159,12 @@ class ReceiptAnswer(Response):
     state: Word
     final: bool
     outcome: str | None = None
-    """updated, unchanged, removed, refused, failed or superseded; None while not final."""
+    """inserted, updated, unchanged, removed, refused, failed or superseded; None while not final.
+    """
     freshness_s: float | None = None
+    """From the change to the time at which search showed it, or the document was removed."""
     searchable_at: datetime | None = None
+    """None: this revision is not searchable."""
     chunks: dict[str, int] = Field(default_factory=dict)
     reason: ReasonView | None = None
 
@@ -190,7 +195,7 @@ class FailureGroup(Response):
     meaning: str
     """The meaning of the code, in one sentence."""
     fix: str
-    """The fix."""
+    """What to do about all of them, kind by kind."""
 
 
 class FailuresAnswer(Response):

@@ -18,6 +18,8 @@ TRIED: Final = 1_000
 class FolderChanges:
     """Files to read, files that are gone, and faults."""
 
+    present: set[str] = field(default_factory=set)
+    """Files that are there, changed or not."""
     suspects: dict[str, Stat | None] = field(default_factory=dict)
     vanished: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
@@ -51,7 +53,9 @@ def look_at(folder: Folder, known: Mapping[str, Seen], paths: Collection[str]) -
             continue
         if stat is None:
             absent.add(path)
-        elif not is_surely_unchanged(known.get(path), stat, folder.max_bytes):
+            continue
+        found.present.add(path)
+        if not is_surely_unchanged(known.get(path), stat, folder.max_bytes):
             found.suspects[path] = stat
     found.vanished.extend(at_or_below(known, absent))
     return found
@@ -61,6 +65,7 @@ def _look_into(folder: Folder, known: Mapping[str, Seen], path: str, found: Fold
     scan = folder.scan(path)
     found.closed.update(scan.problems)
     found.blocked.update(scan.closed)
+    found.present.update(scan.files)
     for name, stat in scan.files.items():
         if not is_surely_unchanged(known.get(name), stat, folder.max_bytes):
             found.suspects[name] = stat

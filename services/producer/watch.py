@@ -282,8 +282,7 @@ class FolderWatch:
         )
         self._after(result)
         await self._remember(root)
-        waits = self.held is not None and not self.held.kept
-        self._when.list_in(self._hearing.interval(took_s, waits=waits))
+        self._when.list_in(self._hearing.interval(took_s, waits=self.held is not None))
         if first:
             self._first_ended(comparison.unchanged, result)
         submitted = len(result.members) - result.removed
@@ -334,6 +333,7 @@ class FolderWatch:
         for path, problem in found.problems.items():
             sync.problems.tell(path, problem)
         sync.restless.forget(found.vanished)
+        await self.guard.back(found.present)
         elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
         lost = sorted(set(found.vanished) - elsewhere)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())

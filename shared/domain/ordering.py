@@ -60,6 +60,19 @@ class Settled:
     removed: int = 0
     encoded: int = 0
 
+    @property
+    def effect(self) -> str:
+        """`inserted`, `updated` or `unchanged` in the index; else the outcome.
+
+        Inserted: every row is new, and none went.
+        """
+        if self.outcome != "indexed":
+            return self.outcome
+        if not self.inserted and not self.removed:
+            return "unchanged"
+        fresh = self.inserted == len(self.rows) and not self.removed
+        return "inserted" if fresh else "updated"
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from shared.domain.ids import doc_key
+from shared.domain.ordering import Reason
 
 pytestmark = pytest.mark.nats
 
@@ -53,8 +54,10 @@ async def test_lines_that_are_refused_are_named_and_the_others_go(cli, intake, n
     flags = ("--jsonl", "--source", "inbox", "--json")
 
     done = await cli("publish", "-", *flags, stdin=lines, INSTEP_BUS__URL=nats_url)
+    shown = await cli("publish", "-", *flags[:-1], stdin=lines, INSTEP_BUS__URL=nats_url)
 
     told = done.json()
+    assert [line.split()[0] for line in shown.out.splitlines()] == ["queued", "refused", "refused"]
     assert done.status == 1
     assert (told["accepted"], told["refused"]) == (1, 2)
     assert [(e["where"], e["code"]) for e in told["errors"]] == [
@@ -71,7 +74,34 @@ async def test_wait_ends_when_the_document_is_searchable(cli, served, intake, na
     done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
 
     assert done.status == 0
-    assert "updated  a.md in 0.50 s" in done.out
+    assert "inserted  a.md in 0.50 s" in done.out
+
+
+@pytest.mark.parametrize("word", ["refused", "failed"])
+async def test_wait_for_a_document_that_is_not_taken_says_why_and_is_status_1(
+    cli, served, intake, nats_url, word
+):
+    if word == "refused":
+        reason = Reason("unknown_format", "it looks like a PDF")
+        await served.put("a.md", [], source="inbox", outcome="refused", reason=reason)
+        code = "unknown_format: it looks like a PDF"
+    else:
+        await served.begin("a.md", ["text"], source="inbox")
+        await served.fail("a.md", source="inbox")
+        code = "exhausted: "
+    given = ("--source", "inbox", "--path", "a.md", "--wait", "120")
+
+    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
+    told = await cli("publish", "-", *given, "--json", stdin="text", INSTEP_BUS__URL=nats_url)
+
+    assert (done.status, done.err) == (1, f"0 documents accepted, 1 {word}\n")
+    assert f"{word}  a.md  {code}" in done.out
+    body = told.json()
+    assert (told.status, body["accepted"], body[word]) == (1, 0, 1)
+    assert [(e["path"], e["code"]) for e in body["errors"]] == [("a.md", code.split(":")[0])]
+    assert not {"searchable_at", "freshness_s"} & {
+        name for name, value in body["receipts"][0].items() if value is not None
+    }
 
 
 async def test_wait_that_ends_before_it_is_searchable_is_status_4(cli, served, intake, nats_url):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.cli.api import client
-from services.cli.exits import unreachable
+from services.cli.exits import Stop, unreachable
 from services.cli.options import Surroundings
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
@@ -36,10 +36,20 @@ def ask(
 
 def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if not options.data.is_dir():
+        if options.settings().bus.url:
+            raise no_gateway()
         raise unreachable(f"nothing is indexed here: there is no {options.data}", "instep up PATH")
     from services.cli.api.offline import answer_offline
 
     return answer_offline(options, operation, fields)
+
+
+def no_gateway() -> Stop:
+    """For services that run alone: the command line knows their bus, and not their gateway."""
+    return unreachable(
+        "no gateway is named, and no instance of this machine has one",
+        "name the gateway of the services: --url URL, or INSTEP_URL",
+    )
 
 
 def find(options: Options) -> str | None:

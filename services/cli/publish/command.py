@@ -6,22 +6,32 @@ import time
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from services.cli import exits
 from services.cli.api import client
-from services.cli.api.ask import find
+from services.cli.api.ask import find, no_gateway
 from services.cli.exits import unreachable
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
-from services.cli.terminal import note, plural, print_json, seconds
+from services.cli.terminal import note, plural, print_json, seconds, visible
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
 
 if TYPE_CHECKING:  # the bus's client comes in only when something is sent
     from services.cli.publish.intake import Sent
     from shared.bus.access.connect import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """A document that was not taken; `where` says in which file and line it stands."""
+
+    where: str
+    path: str
+    code: str
+    detail: str
 
 
 @dataclass(slots=True)
@@ -31,6 +41,8 @@ class Outcome:
     batch: str
     accepted: int = 0
     refused: int = 0
+    failed: int = 0
+    """Known with `--wait` only; so are some of the refused ones."""
     waiting: int = 0
     """Stored on the bus, but no service has taken them yet."""
     receipts: list[dict[str, Any]] = field(default_factory=list)
@@ -43,16 +55,17 @@ def run(args: Namespace, options: Options) -> int:
     items = of_args(args)
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
-    for faulty in items:
-        if isinstance(faulty, Faulty):
-            _refuse(outcome, faulty.where, faulty.path, "invalid_request", faulty.detail, options)
-    if good:
-        gateway = find(options) if args.wait is not None else None
-        sent = _send(good, args.source, outcome.batch, options)
-        for one in sent:
+    gateway = find(options) if good and args.wait is not None else None
+    if good and args.wait is not None and gateway is None and options.settings().bus.url:
+        raise no_gateway()  # before anything is sent
+    sent = iter(_send(good, args.source, outcome.batch, options) if good else ())
+    for item in items:
+        if isinstance(item, Faulty):
+            _refuse(outcome, item.where, item.path, "invalid_request", item.detail, options)
+        elif one := next(sent, None):
             _record(one, outcome, options)
-        if gateway is not None:
-            _wait(gateway, outcome, args.wait, options)
+    if gateway is not None:
+        _wait(gateway, outcome, args.wait, options)
     if options.json:
         print_json(_body(outcome))
     else:
@@ -61,10 +74,11 @@ def run(args: Namespace, options: Options) -> int:
 
 
 def status(outcome: Outcome) -> int:
-    """The exit status: refusals need a person, and so do submissions without a producer."""
+    """The exit status: a fault needs a person, and so do submissions without a producer."""
     if outcome.timed_out:
         return exits.TIMED_OUT
-    return exits.NEEDS_YOU if outcome.refused or outcome.waiting else exits.DONE
+    needs_you = outcome.refused or outcome.failed or outcome.waiting
+    return exits.NEEDS_YOU if needs_you else exits.DONE
 
 
 def summary(outcome: Outcome) -> str:
@@ -72,6 +86,8 @@ def summary(outcome: Outcome) -> str:
     parts = [f"{plural(outcome.accepted, 'document')} accepted"]
     if outcome.refused:
         parts.append(f"{outcome.refused:,} refused")
+    if outcome.failed:
+        parts.append(f"{outcome.failed:,} failed")
     if outcome.waiting:
         parts.append(f"{outcome.waiting:,} stored on the bus, but no producer runs")
     if outcome.timed_out:
@@ -157,9 +173,24 @@ def _refuse(
     outcome: Outcome, where: str, path: str, code: str, detail: str, options: Options
 ) -> None:
     outcome.refused += 1
-    outcome.errors.append({"where": where, "path": path, "code": code, "detail": detail})
+    _tell(outcome, "refused", Error(where, path, code, detail), options)
+
+
+def _give_up(outcome: Outcome, line: Mapping[str, Any], options: Options) -> None:
+    """An accepted document that the enricher refused, or that failed, by its receipt."""
+    reason, path = line.get("reason") or {}, str(line["path"])
+    word = str(line["outcome"])
+    outcome.accepted -= 1
+    outcome.refused += word == "refused"
+    outcome.failed += word == "failed"
+    error = Error(path, path, reason.get("code") or word, reason.get("text") or "")
+    _tell(outcome, word, error, options)
+
+
+def _tell(outcome: Outcome, word: str, error: Error, options: Options) -> None:
+    outcome.errors.append(asdict(error))
     if not options.json:
-        print(f"refused  {where}  {code}: {detail}")
+        print(visible(f"{word}  {error.where}  {error.code}: {error.detail}"))
 
 
 def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +211,9 @@ def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> No
             if left <= 0:
                 break
         outcome.timed_out |= not line["final"]
-        if not options.json and not options.quiet:
+        if line.get("outcome") in ("refused", "failed"):
+            _give_up(outcome, line, options)
+        elif not options.json and not options.quiet:
             took = f" in {seconds(line['freshness_s'])}" if line.get("freshness_s") else ""
             print(f"{line['outcome'] or line['state']}  {line['path']}{took}")
 
@@ -190,6 +223,7 @@ def _body(outcome: Outcome) -> dict[str, Any]:
         "batch": outcome.batch,
         "accepted": outcome.accepted,
         "refused": outcome.refused,
+        "failed": outcome.failed,
         "waiting": outcome.waiting,
         "timed_out": outcome.timed_out,
         "receipts": outcome.receipts,

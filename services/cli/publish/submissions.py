@@ -43,9 +43,15 @@ class Faulty:
 
 
 def of_args(args: Namespace) -> list[Submission | Faulty]:
-    """The files of the command, in order. Raises Stop when a file cannot be sent at all."""
+    """The files of the command, in order.
+
+    Raises:
+        Stop: a file cannot be sent at all, or two would be one document.
+    """
     if args.path and (len(args.files) > 1 or args.jsonl):
         raise Stop("--path names one document, and several were given")
+    if not args.jsonl and not args.path:
+        _one_path_each(args.files)
     found: list[Submission | Faulty] = []
     for name in args.files:
         found += _lines(name) if args.jsonl else [_file(name, args)]
@@ -94,6 +100,18 @@ def of_bytes(where: str, path: str, data: bytes) -> Submission:
     except UnicodeDecodeError:
         return Submission(where, {"path": path, "data_base64": base64.b64encode(data).decode()})
     return Submission(where, {"path": path, "text": text})
+
+
+def _one_path_each(names: Sequence[str]) -> None:
+    taken: dict[str, str] = {}
+    for name in names:
+        path = document_path(name)
+        if path in taken:
+            raise Stop(
+                f"{taken[path]} and {name} would both be the document {path!r}",
+                fix="publish each alone, with --path P",
+            )
+        taken[path] = name
 
 
 def _file(name: str, args: Namespace) -> Submission:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from services.cli.exits import with_fix
 from services.cli.terminal import Terminal, plural
 
 STYLES: Final = {"ok": "green", "WARN": "yellow", "FAIL": "red"}
@@ -13,8 +14,8 @@ def lines(checks: Sequence[Mapping[str, Any]], terminal: Terminal) -> list[str]:
     found = []
     for check in checks:
         word = terminal.paint(f"{check['level']:<4}", STYLES[check["level"]])
-        fix = f". Fix: {check['fix']}" if check["fix"] and check["level"] != "ok" else ""
-        found.append(f"{word}  {check['text']}{fix}")
+        fix = "" if check["level"] == "ok" else check["fix"]
+        found.append(f"{word}  {with_fix(check['text'], fix)}")
     return [*found, total(checks)]
 
 

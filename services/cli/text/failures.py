@@ -31,21 +31,13 @@ def lines(
         head = f"{group['count']:,} {group['state']}: {group['code']}"
         style = "red" if group["state"] == "failed" else "yellow"
         found += ["", terminal.paint(head, style)]
-        for text in (group["meaning"], f"what to do: {_what_to_do(group)}"):
+        for text in (group["meaning"], f"what to do: {group['fix']}"):
             found += wrap(text, terminal.width, initial_indent="  ", subsequent_indent="    ")
         found += _table(members, terminal, now)
         more = group["count"] - len(members)
         if more > 0:
             found.append(f"  and {more:,} more")
     return found[1:]
-
-
-def _what_to_do(group: Mapping[str, Any]) -> str:
-    if group["state"] == "refused":
-        return f"{group['fix']}; instep reads it again when it changes"
-    if group["state"] == "dropped":
-        return "nothing; a change of the document, or instep retry ID, tries again"
-    return f"{group['fix']}; then: instep retry --code {group['code']}"
 
 
 def _table(failures: list[Mapping[str, Any]], terminal: Terminal, now: float) -> list[str]:

@@ -1,6 +1,6 @@
 """Removals that wait, and decisions about them, as lines. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from services.cli.terminal import Terminal, ago, number, plural, shorten, shorten_path, table
@@ -32,18 +32,27 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
             cell if _word(hold) != WAITS else terminal.paint(cell, "red"),
             f"    {_sample(hold, terminal.width - 4)}",
         ]
-    source = next((h["source"] for h in answer["holds"] if _word(h) == WAITS), "SOURCE")
     return [
         *found,
         "",
         "The files are gone; search still finds their documents.",
-        *table(
-            [
-                (f"  instep removals approve {source}", "take the documents out of the index"),
-                (f"  instep removals reject {source}", "leave them in the index, and ask no more"),
-            ]
-        ),
+        *table(_commands(answer["holds"])),
     ]
+
+
+def _commands(holds: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The decisions that are left, each with a source that may be decided so."""
+    ways = (
+        ("approve", "released", "take the documents out of the index"),
+        ("reject", "kept", "leave them in the index, and ask no more"),
+    )
+    found: list[tuple[str, ...]] = []
+    for verb, done, effect in ways:
+        undecided = [hold for hold in holds if not hold.get(done)]
+        first = min(undecided, key=lambda hold: _word(hold) != WAITS, default=None)
+        if first is not None:
+            found.append((f"  instep removals {verb} {first['source']}", effect))
+    return found
 
 
 def decided(answer: Mapping[str, Any], action: str) -> str:

@@ -17,6 +17,8 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
         found += _hit(rank, hit, terminal, now)
     if not answer["hits"]:
         found.append("nothing found")
+        if answer.get("hint"):
+            found.append(visible(answer["hint"]))
     return [*found, footer(answer, now=now)]
 
 

@@ -34,7 +34,7 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     """The whole table of `status`."""
     found = [summary(answer, terminal, now=now), ""]
     found += _stages(answer)
-    found += ["", counts(answer, terminal)]
+    found += ["", counts(answer, terminal), *_needs_you(answer, terminal)]
     if len(answer["sources"]) > 1:
         found += ["", *_sources(answer)]
     if answer.get("last_sweep"):
@@ -80,6 +80,18 @@ def counts(answer: Mapping[str, Any], terminal: Terminal) -> str:
             parts.append(terminal.paint(shown, "red") if needs else shown)
     parts.append(plural(answer["chunks"], "chunk"))
     return wrap(parts, terminal.width)
+
+
+def _needs_you(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
+    """What waits for a person, and the command that shows it."""
+    known = answer["documents"]
+    found = []
+    if held := known.get("held", 0):
+        waits = "waits" if held == 1 else "wait"
+        found.append(f"{plural(held, 'removal')} {waits} for your decision: instep removals")
+    if known.get("failed", 0) or known.get("unreadable", 0):
+        found.append("failed and unreadable documents need you: instep failures")
+    return [terminal.paint(line, "red") for line in found]
 
 
 def pending(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:

@@ -34,10 +34,11 @@ def lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
 
 def line(last: Mapping[str, Any], ago: str) -> str:
     """`last sweep 4 min ago, repaired 2 documents`, for `status`."""
-    count = last["repaired"]
-    done = f"repaired {plural(count, 'document')}" if count else "nothing to repair"
-    if last["needs_you"]:
-        done = f"{done}; something needs you: instep sweep --dry-run"
+    count, left = last["repaired"], last["needs_you"]
+    nothing = "repaired nothing" if left else "nothing to repair"
+    done = f"repaired {plural(count, 'document')}" if count else nothing
+    if left:
+        done = f"{done}; it left differences that need you: instep sweep --dry-run shows them"
     return f"last sweep {ago} ago, {done}"
 
 

@@ -1,27 +1,32 @@
 """Documents that need a person: refused and failed ones, with reason and remedy. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
 from services.gateway.documents.documents import Summary, moment
-from services.gateway.documents.reasons import explained, failure_id, fix
+from services.gateway.documents.reasons import explained, failure_id, fix, published_as
 from services.gateway.models import ChooseRequest, Pick
 from services.gateway.problems import Problem
 from services.gateway.views import FailureGroup, FailureView
-from shared.domain.ordering import Reason
+from shared.domain.ordering import Reason, State, Word
 from shared.ports import DeadLetter
 
 NEED_SOMEBODY: Final = ("refused", "failed", "dropped")
 
 
-def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
-    """The refused, failed and dropped documents, newest first."""
+def of_ledger(seen: Iterable[Summary], folders: Collection[str]) -> list[FailureView]:
+    """The refused, failed and dropped documents, newest first.
+
+    Args:
+        folders: the sources that are watched folders.
+    """
     found = []
     for one in seen:
         at = one.state
         reason = at.reason or Reason("unknown", "no reason was recorded")
+        published = "" if one.source in folders else published_as(one.source, one.path)
         since = one.settled_at if at.word == "refused" else one.changed_at
         found.append(
             FailureView(
@@ -35,7 +40,7 @@ def of_ledger(seen: Iterable[Summary]) -> list[FailureView]:
                 reason=reason.text,
                 stage=at.stage,
                 since=moment(since),
-                fix=fix(at, failure_id(one.key)),
+                fix=fix(at, failure_id(one.key), published),
             )
         )
     return sorted(found, key=lambda f: (-(f.since.timestamp() if f.since else 0), f.path))
@@ -103,19 +108,41 @@ def letter_id(id: int) -> str:
     return f"d_{id}"
 
 
-def groups(failures: Iterable[FailureView]) -> tuple[FailureGroup, ...]:
+def groups(failures: Sequence[FailureView], folders: Collection[str]) -> tuple[FailureGroup, ...]:
     """Failures counted by state and code, with what each code means; the largest first."""
     counted = Counter((f.state, f.code) for f in failures)
+    fixes: dict[tuple[Word, str], dict[str, str]] = {}
+    for failure in failures:
+        kind, text = _fix_of_many(failure, folders)
+        fixes.setdefault((failure.state, failure.code), {})[text] = kind
     return tuple(
         FailureGroup(
             code=code,
             state=word,
             count=count,
             meaning=explained(code).meaning,
-            fix=explained(code).fix,
+            fix=_joined(fixes[word, code]),
         )
         for (word, code), count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     )
+
+
+def _fix_of_many(failure: FailureView, folders: Collection[str]) -> tuple[str, str]:
+    """The kind of the failure, and the fix of all of its kind."""
+    if failure.doc_key is None:
+        return "messages", failure.fix.replace(failure.id, "ID")
+    at = State(failure.state, False, failure.stage, Reason(failure.code, failure.reason))
+    retry = "ID" if failure.state == "dropped" else f"--code {failure.code}"
+    if failure.source in folders:
+        return "files", fix(at, retry)
+    return "published documents", fix(at, retry, "PATH --source SOURCE")
+
+
+def _joined(kinds: Mapping[str, str]) -> str:
+    """One fix as it is; several with the kind of each."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return ". ".join(f"For {kind}: {text}" for text, kind in kinds.items())
 
 
 def select(failures: Iterable[FailureView], pick: Pick, state: str = "") -> list[FailureView]:

@@ -3,6 +3,7 @@
 Codes are never renamed. A test finds every code that the program raises and looks for it here.
 """
 
+import shlex
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,22 +15,29 @@ def failure_id(doc_key: str) -> str:
     return f"f_{doc_key[:8]}"
 
 
-def fix(state: State, document: str) -> str:
+def fix(state: State, retry: str, published: str = "") -> str:
     """One sentence, empty where nothing needs doing.
 
     Args:
-        document: `source/path`, or any other name that `retry` takes.
+        retry: how `retry` names the document, or documents.
+        published: how `publish` names it; empty for the document of a watched folder.
     """
     first = explained(state.reason.code).fix if state.reason else "instep doctor"
+    anew = f"{first}, and publish it again; or: instep publish {published} --delete"
     if state.word == "refused":
-        return f"{first}; instep reads it again when it changes"
-    if state.word == "failed" and is_unread(state):
-        return f"{first}; a file is read again by: instep retry {document}; else send it anew"
+        read_again = f"{first}; instep reads it again when it changes; or exclude it"
+        return anew if published else read_again
     if state.word == "failed":
-        return f"{first}; then: instep retry {document}"
+        return anew if published and is_unread(state) else f"{first}; then: instep retry {retry}"
     if state.word == "dropped":
-        return f"nothing; to try it after all: instep retry {document}"
+        return f"nothing; to try it after all: instep retry {retry}"
     return ""
+
+
+def published_as(source: str, path: str) -> str:
+    """The arguments of `publish` that name a document."""
+    name = f"./{path}" if path.startswith("-") else path or "PATH"
+    return f"{shlex.quote(name)} --source {source}"
 
 
 _WHY: Final = {
@@ -72,7 +80,7 @@ class Explained:
 CODES: Final[dict[str, Explained]] = {
     # the document, as it is
     "empty": Explained("it has no content but white space", "write something into it"),
-    "no_text": Explained("it has no word to search for", "add text, or exclude it"),
+    "no_text": Explained("it has no word to search for", "add text"),
     "too_large": Explained(
         "it is larger than its source allows, would have more chunks than a document may have, or "
         "has a chunk that is too large with its headings and metadata",
@@ -89,13 +97,9 @@ CODES: Final[dict[str, Explained]] = {
         "it broke the process that read it, twice", "save it anew in a simpler form"
     ),
     "wrong_encoding": Explained("its encoding is not known", "save it as UTF-8"),
-    "unknown_format": Explained(
-        "it is not text, Markdown or HTML", "convert it to one of these, or exclude it"
-    ),
+    "unknown_format": Explained("it is not text, Markdown or HTML", "convert it to one of these"),
     "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
-    "source_gone": Explained(
-        "the content that it refers to cannot be read", "put it back, or delete the document"
-    ),
+    "source_gone": Explained("the content that it refers to cannot be read", "put it back"),
     "reference_not_allowed": Explained(
         "its source does not allow references to this place", "add the place to allow_references"
     ),

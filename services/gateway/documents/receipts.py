@@ -61,17 +61,15 @@ def receipt_answer(receipt: str, record: Record | None, revision: int) -> Receip
 
 def _settled(receipt: str, settled: Settled) -> ReceiptAnswer:
     view = settled_view(settled)
+    is_indexed, is_refused = settled.outcome == "indexed", settled.outcome == "refused"
     word: Word = "searchable" if settled.outcome == "indexed" else settled.outcome
-    outcome: str = settled.outcome
-    if outcome == "indexed":
-        outcome = "updated" if settled.inserted or settled.removed else "unchanged"
     return ReceiptAnswer(
         receipt=receipt,
         state=word,
         final=True,
-        outcome=outcome,
-        freshness_s=view.freshness_s,
-        searchable_at=moment(settled.settled_at),
+        outcome=settled.effect,
+        freshness_s=None if is_refused else view.freshness_s,
+        searchable_at=moment(settled.settled_at) if is_indexed else None,
         chunks={
             "total": view.chunks,
             "embedded": view.encoded,

@@ -103,11 +103,15 @@ async def generate(sweeps: Sweeps | None, request: GenerateRequest) -> GenerateA
 
 
 async def view(sweeps: Sweeps | None) -> SweepView | None:
-    """One line about the newest sweep."""
+    """One line about the newest sweep.
+
+    Held removals, faults of folders and failed documents are in the status as they are now.
+    """
     last = await sweeps.last() if sweeps else None
     if last is None:
         return None
-    return SweepView(at=last.at, repaired=last.resubmitted, needs_you=last.needs_you)
+    left = bool(last.beyond_repair or last.held)
+    return SweepView(at=last.at, repaired=last.resubmitted, needs_you=left)
 
 
 def answer(note: Mapping[str, Any]) -> SweepAnswer:

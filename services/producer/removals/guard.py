@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from services.producer.removals.held import Held, about, missing, waiting
+from services.producer.removals.held import Held, about, left_of, missing, waiting
 from services.producer.sources.folder.listing_store import KeptListing, Lately, Threshold
 from shared.observe.progress import Activity, Progress
 from shared.ports import Now
@@ -14,8 +14,9 @@ from shared.ports import Now
 class Guard:
     """Knows the held removals, and a person's decisions about them.
 
-    Held removals stay held, however large the rest grows, until a person releases them or a listing
-    shows all files again. Moments are of one monotonic clock.
+    Held removals stay held, however large the rest grows, until a person releases them or their
+    files are seen again: a path that is there leaves the hold at once. Moments are of one monotonic
+    clock.
     """
 
     root: str
@@ -89,6 +90,20 @@ class Guard:
             await self._hold(replace(self.held, kept=True, released=False))
             return self.held.vanished
 
+    async def back(self, seen: Collection[str]) -> None:
+        """Take files that are there out of the hold: no decision covers their next removal.
+
+        Raises BusUnavailable; then the next listing does it.
+        """
+        async with self._deciding:
+            if self.held is None or not self.held.paths.intersection(seen):
+                return
+            rest = self.held.paths.difference(seen)
+            if rest:
+                await self._hold(left_of(self.held, rest))
+            else:
+                await self._end(self.held)
+
     def removed(self, count: int, at: float) -> None:
         """Note that so many documents have been removed."""
         forgiven = min(count, self._forgiven)
@@ -103,8 +118,7 @@ class Guard:
         known, self._forgiven = len(self.listing.entries), 0
         paths = missing(held, gone, unseen)
         if not paths:
-            await self._hold(None)
-            self._say("notice", f"the vanished files are back: {held.vanished:,} stay")
+            await self._end(held)
             return []
         shown = len(held.paths.intersection(gone))
         asked = self.asked or held.released
@@ -130,6 +144,10 @@ class Guard:
             return list(gone)
         await self._hold(about(self.now().isoformat(), gone, known))
         return []
+
+    async def _end(self, held: Held) -> None:
+        await self._hold(None)
+        self._say("notice", f"the vanished files are back: {held.vanished:,} stay")
 
     async def _hold(self, held: Held | None) -> None:
         before = self.held

@@ -45,6 +45,12 @@ def about(since: str, paths: Collection[str], known: int, *, kept: bool = False)
     return Held(since, len(paths), known, sample, kept, paths=frozenset(paths))
 
 
+def left_of(held: Held, rest: Collection[str]) -> Held:
+    """The hold, and the decision about it, for the rest of its paths."""
+    sample = tuple(heapq.nsmallest(SAMPLE, rest))
+    return replace(held, vanished=len(rest), sample=sample, paths=frozenset(rest))
+
+
 def waiting(held: Held | None) -> int:
     """Removals that wait for a decision; decided ones do not count."""
     return 0 if held is None or held.kept or held.released else held.vanished

@@ -51,7 +51,7 @@ def outcome_of(record: Record | None, seq: int) -> MemberOutcome | None:
             settled.settled_at,
             document,
             settled.reason,
-            kind=_kind(settled),
+            kind=settled.effect,
         )
     failed = record.failed
     if failed and failed.seq >= seq:
@@ -75,16 +75,6 @@ def _chunks(settled: Settled) -> ChunkCounts:
         removed=settled.removed,
         encoded=settled.encoded,
     )
-
-
-def _kind(settled: Settled) -> str:
-    """New to the index: every row is new, and none went."""
-    if settled.outcome != "indexed":
-        return settled.outcome
-    if not settled.inserted and not settled.removed:
-        return "unchanged"
-    fresh = settled.inserted == len(settled.rows) and not settled.removed
-    return "inserted" if fresh else "updated"
 
 
 def summarise(outcomes: Iterable[MemberOutcome], *, unchanged: int, declined: int) -> BatchSummary:

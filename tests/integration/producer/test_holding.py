@@ -333,3 +333,62 @@ async def test_another_removal_in_place_of_a_kept_one_that_is_back_asks_again(tm
 
     assert (fewer.vanished, fewer.kept) == (39, True)
     assert (other.vanished, other.kept, docs.progress.held) == (40, False, 40)
+
+
+@pytest.fixture
+async def rejected(tmp_path):
+    """A folder of 100 documents whose 59 named k are gone; a person has rejected their removal."""
+    docs = Watched(tmp_path / "docs")
+    for n in range(100):
+        docs.write(f"{'k' if n < 59 else 'n'}{n}.md", str(n))
+    await docs.once()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for n in range(59):
+        (docs.root / f"k{n}.md").rename(elsewhere / f"k{n}.md")
+    async with docs.running() as watch:
+        assert await FolderHolds({SOURCE: watch}).keep(SOURCE) == 59
+    docs.back = lambda name: (elsewhere / name).rename(docs.root / name)
+    return docs
+
+
+async def test_rejected_removals_end_when_the_files_are_back_and_the_next_deletion_is_made(
+    rejected, eventually
+):
+    async with rejected.running() as watch:
+        for n in range(10, 15):
+            rejected.back(f"k{n}.md")
+        await eventually(lambda: watch.held and watch.held.vanished == 54)
+        for n in [*range(10), *range(15, 59)]:
+            rejected.back(f"k{n}.md")
+        await eventually(lambda: watch.held is None)
+        (rejected.root / "k8.md").unlink()
+        await eventually(lambda: "k8.md" not in rejected.held())
+
+    assert len(rejected.held()) == 99
+
+
+async def test_a_file_that_came_back_after_a_rejection_and_vanishes_again_waits_for_a_decision(
+    rejected, eventually
+):
+    rejected.settings = rejected.settings.model_copy(update={"poll": 3600.0})
+    async with rejected.running() as watch:  # no listing sees the file: only its events tell
+        rejected.back("k8.md")
+        await eventually(lambda: watch.held and watch.held.vanished == 58)
+        (rejected.root / "k8.md").unlink()
+        await eventually(lambda: watch.held and watch.held.vanished == 59)
+
+        assert (watch.held.kept, rejected.progress.held) == (False, 59)
+
+
+async def test_rejected_files_that_come_back_without_events_are_noticed_by_a_listing(
+    rejected, eventually, monkeypatch
+):
+    rejected.settings = rejected.settings.model_copy(update={"poll": 0.05})
+    async with rejected.running() as watch:
+        monkeypatch.setattr(watch, "_look_at", lambda paths: asyncio.sleep(0))  # as for a mount
+        for n in range(59):
+            rejected.back(f"k{n}.md")
+        await eventually(lambda: watch.held is None)
+
+        assert len(rejected.held()) == 100

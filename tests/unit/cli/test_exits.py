@@ -27,6 +27,12 @@ def ending(monkeypatch, tmp_path):
     ("error", "status", "said"),
     [
         (Stop("no such thing", fix="make it"), 2, "instep: no such thing. Fix: make it\n"),
+        (
+            Stop("did you mean 'n9.md'?", fix="show it"),
+            2,
+            "instep: did you mean 'n9.md'? Fix: show it\n",
+        ),
+        (BusUnavailable("is it there?"), 3, "instep: is it there? Fix: instep doctor\n"),
         (unreachable("nobody answers"), 3, "instep: nobody answers\n"),
         (ConfigurationError("one\ntwo"), 2, "instep: one\ninstep: two\n"),
         (BusUnavailable("no server"), 3, "instep: no server. Fix: instep doctor\n"),

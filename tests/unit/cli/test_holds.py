@@ -37,6 +37,26 @@ def test_each_source_has_a_row_with_paths_and_the_commands_are_named():
     assert all(len(line) <= 80 for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("holds", "approve", "reject"),
+    [
+        ([DOCS], ["docs"], ["docs"]),
+        ([KEPT], ["archive"], []),
+        ([DOCS | {"released": True}], [], ["docs"]),
+        ([KEPT, DOCS | {"released": True}], ["archive"], ["docs"]),
+        ([KEPT, DOCS], ["docs"], ["docs"]),
+    ],
+)
+def test_a_decision_that_was_made_is_not_offered_again(holds, approve, reject):
+    shown = lines({"holds": holds, "total": 0}, Terminal(80), now=NOW)
+    offered = {
+        verb: [line.split()[3] for line in shown if f"instep removals {verb}" in line]
+        for verb in ("approve", "reject")
+    }
+
+    assert offered == {"approve": approve, "reject": reject}
+
+
 def test_nothing_held_is_one_line():
     assert lines({"holds": [], "total": 0}, Terminal(80), now=NOW) == ["no removal is held"]
 

@@ -110,3 +110,25 @@ def test_the_folder_of_an_instance_is_refused_to_another_one_for_good(folder):
         DataFolder(folder.path).lock().__enter__()
 
     assert not refused.value.passes
+
+
+@pytest.mark.parametrize(
+    "argv", [*ASKING, ["search", "x", "--json"], [*PUBLISHING, "--wait", "1"]], ids=" ".join
+)
+def test_beside_services_that_run_alone_the_gateway_has_to_be_named(
+    folder, monkeypatch, capsys, argv
+):
+    """Its bus is known by the settings; there is no data folder."""
+
+    async def send(*_, **__):
+        raise AssertionError("sent, and nobody waits")
+
+    monkeypatch.setattr(intake, "send", send)
+    monkeypatch.setenv("INSTEP_BUS__URL", "nats://127.0.0.1:9")
+    status = run([*argv, "--data", str(folder.path / "none")])
+
+    said = capsys.readouterr().err
+    assert status == 3
+    assert "--url" in said
+    assert "INSTEP_URL" in said
+    assert "nothing is indexed" not in said

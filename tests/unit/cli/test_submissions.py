@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.exits import Stop
+from services.cli.main import run
 from services.cli.publish.command import Outcome, status, summary
 from services.cli.publish.submissions import (
     FIELDS,
@@ -114,11 +115,38 @@ def test_what_cannot_be_sent_stops_before_anything_is_sent(tmp_path):
         of_args(args("a", "b", path="p"))
 
 
+@pytest.mark.parametrize("delete", [True, False])
+@pytest.mark.parametrize(
+    "names", [("a/x.md", "{0}/b/x.md", "{0}/c/x.md"), ("x.md", "./x.md"), ("../x.md", "x.md")]
+)
+def test_two_files_of_one_call_are_never_one_document(tmp_path, names, delete):
+    names = [name.format(tmp_path) for name in names]
+
+    with pytest.raises(Stop, match=r"would both be the document 'x\.md'") as stop:
+        of_args(args(*names, delete=delete))
+    assert "--path" in stop.value.fix
+
+
+def test_two_lines_of_one_call_may_be_changes_of_one_document(tmp_path):
+    lines = tmp_path / "l.jsonl"
+    lines.write_text('{"path": "x.md", "text": "1"}\n{"path": "x.md", "text": "2"}\n')
+
+    assert [item.body["text"] for item in of_args(args(str(lines), jsonl=True))] == ["1", "2"]
+
+
+def test_the_help_tells_the_path_of_a_file_from_elsewhere(capsys):
+    assert run(["publish", "--help"]) == 0
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "default: FILE as typed, and only its name where FILE is absolute or has a '..'" in said
+
+
 @pytest.mark.parametrize(
     ("outcome", "code", "said"),
     [
         (Outcome("b", accepted=3), 0, "3 documents accepted"),
         (Outcome("b", accepted=1, refused=1), 1, "1 document accepted, 1 refused"),
+        (Outcome("b", failed=2), 1, "0 documents accepted, 2 failed"),
         (Outcome("b", waiting=1), 1, "no producer runs"),
         (
             Outcome("b", accepted=1, timed_out=True, receipts=[{"final": False}]),

@@ -74,6 +74,8 @@ async def test_nothing_found_is_said(index):
     answer = await asked(index, "search", SearchRequest(q="x", source=("none",)))
 
     assert search.lines(answer, NARROW, now=NOW)[0] == "nothing found"
+    hinted = {**answer, "hint": "no source 'nope' is known"}
+    assert search.lines(hinted, NARROW, now=NOW)[1] == "no source 'nope' is known"
 
 
 async def test_status_fits_80_columns_and_has_every_stage(index):
@@ -97,6 +99,26 @@ async def test_status_tells_what_still_loads_and_nothing_of_it_afterwards(index)
     assert "cannot be asked" not in "".join(
         status.lines(await asked(index, "status"), NARROW, now=NOW)
     )
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"held": 1}, "1 removal waits for your decision: instep removals"),
+        ({"held": 54}, "54 removals wait for your decision: instep removals"),
+        ({"failed": 1}, "instep failures"),
+        ({"unreadable": 1}, "instep failures"),
+    ],
+)
+async def test_the_status_names_the_command_that_shows_what_needs_a_person(index, counts, said):
+    answer = await asked(index, "status")
+    calm = {**answer, "documents": {word: 0 for word in answer["documents"]}}
+    needy = {**calm, "documents": calm["documents"] | counts}
+    before = status.lines(calm, NARROW, now=NOW)
+    (new,) = [line for line in status.lines(needy, NARROW, now=NOW) if "instep " in line]
+
+    assert said in new
+    assert not [line for line in before if "instep " in line]
 
 
 async def test_every_column_of_a_table_is_in_the_json(index):

@@ -1,10 +1,10 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 from gateway_world import NOW
 
-from services.gateway.documents.reasons import failure_id
+from services.gateway.documents.reasons import failure_id, published_as
 from services.gateway.models import (
     ChooseRequest,
     DocumentRequest,
@@ -14,7 +14,7 @@ from services.gateway.models import (
 from services.gateway.problems import Problem
 from shared.domain.events import Document
 from shared.domain.ids import doc_key
-from shared.domain.ordering import Reason, state
+from shared.domain.ordering import Failed, Reason, state
 
 AT = datetime.fromtimestamp(NOW, UTC)
 
@@ -221,3 +221,71 @@ async def test_a_failure_is_chosen_by_any_of_its_names(troubled):
     for name in (failure.id, failure.doc_key, "docs/scan.pdf", "scan.pdf"):
         answer = await troubled.commands.retry(ChooseRequest(ids=(name,), dry_run=True))
         assert [item.id for item in answer.items] == [failure.id]
+
+
+@pytest.fixture
+async def of_every_kind(troubled):
+    """Failures of files, of published documents and of messages, some with the same code."""
+    reason = Reason("corrupt", "it is damaged")
+    await troubled.put("a b.md", [], source="inbox", outcome="refused", reason=reason)
+    for source in ("docs", "inbox"):
+        key, _ = await troubled.begin("u.md", ["text"], source=source)
+        entry = await troubled.ledger.get(key)
+        failed = Failed(entry.record.pending.seq, "enrich", Reason("malformed_event", "garbage"))
+        record = replace(entry.record, failed=failed)
+        await troubled.ledger.update(key, record, expect=entry.at)
+    troubled.letters = [Letter(7, code="malformed_event"), Letter(8, code="encrypted")]
+    return troubled
+
+
+async def test_what_a_group_prescribes_is_done_when_it_is_followed(of_every_kind):
+    answer = await of_every_kind.queries.failures(FailuresRequest())
+
+    for group in answer.groups:
+        members = [f for f in answer.failures if (f.state, f.code) == (group.state, group.code)]
+        picked = ChooseRequest(code=group.code, dry_run=True)
+        chosen = (await of_every_kind.commands.retry(picked)).items
+        may_retry = any(
+            f.doc_key and (f.source, f.code) != ("inbox", "malformed_event") for f in members
+        )
+        prescribed = f"instep retry --code {group.code}" in group.fix
+        assert prescribed == (group.state == "failed" and may_retry)
+        is_message = any(f.doc_key is None for f in members)
+        assert ("instep failures dismiss ID" in group.fix) == is_message
+        assert {f.id for f in members} <= {item.id for item in chosen}
+
+
+async def test_the_fix_of_a_refused_document_fits_its_source(of_every_kind):
+    answer = await of_every_kind.queries.failures(FailuresRequest())
+    fixes = {f.document: f.fix for f in answer.failures}
+    shown = await of_every_kind.queries.document(DocumentRequest(name="inbox/a b.md"))
+    (group,) = [g for g in answer.groups if g.state == "refused"]
+
+    assert "instep reads it again when it changes" in fixes["docs/scan.pdf"]
+    assert "exclude it" in fixes["docs/scan.pdf"]
+    assert "publish" not in fixes["docs/scan.pdf"]
+    for text in (fixes["inbox/a b.md"], shown.fix):
+        assert text.endswith(
+            "publish it again; or: instep publish 'a b.md' --source inbox --delete"
+        )
+        assert "reads it again" not in text
+    assert "For files: " in group.fix
+    assert "For published documents: " in group.fix
+
+
+async def test_an_unreadable_change_is_retried_for_a_file_and_published_again_otherwise(
+    of_every_kind,
+):
+    fixes = {f.document: f.fix for f in await failures(of_every_kind)}
+
+    assert "instep retry f_" in fixes["docs/u.md"]
+    assert "retry" not in fixes["inbox/u.md"]
+    assert "publish it again" in fixes["inbox/u.md"]
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [("a.md", "a.md"), ("-x.md", "./-x.md"), ("it's", "'it'\"'\"'s'"), ("", "PATH")],
+)
+def test_the_arguments_of_a_publish_name_the_document(path, arguments):
+    assert published_as("inbox", path) == f"{arguments} --source inbox"

@@ -114,7 +114,7 @@ def assert_equal(index, records, asked):
     assert index.board(NOW) == reading.board(records, NOW)
     assert index.sources() == {record.source for record in records.values()}
     assert set(index.names()) == {(r.source, r.path) for r in records.values()}
-    told = failures.of_ledger(index.of(*failures.NEED_SOMEBODY))
+    told = failures.of_ledger(index.of(*failures.NEED_SOMEBODY), {"docs"})
     assert {(f.id, f.document, f.state, f.code, f.stage, f.since) for f in told} == (
         reading.failures(records)
     )

@@ -55,12 +55,22 @@ async def test_refusals_removals_and_failures_are_final(index):
     assert [a.outcome for a in answers] == ["refused", "removed", "failed"]
     assert all(a.final for a in answers)
     assert answers[0].reason.code == "corrupt"
+    assert [a.searchable_at is None for a in answers] == [True, True, True]
+    assert [a.freshness_s is None for a in answers] == [True, False, True]
 
 
 async def test_waiting_ends_as_soon_as_the_revision_is_settled(index):
     key, revision = await index.put("a.md", ["one"])
 
     assert (await ask(index, f"{key}-{revision}", wait=60)).final
+
+
+async def test_the_first_version_of_a_document_is_inserted_as_its_report_says(index):
+    key, revision = await index.put("a.md", ["one"])
+    answer = await ask(index, f"{key}-{revision}")
+
+    assert (answer.state, answer.outcome) == ("searchable", "inserted")
+    assert answer.searchable_at is not None
 
 
 def test_an_update_that_only_removes_is_an_update():

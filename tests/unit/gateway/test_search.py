@@ -248,3 +248,23 @@ async def test_the_watermark_is_not_younger_than_the_rows(index, monkeypatch):
     await ask(index, "zebra", mode="keyword")
 
     assert order == ["freshness", "store"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"source": ("inbx",)}, "no source 'inbx' is known; did you mean 'inbox'?"),
+        ({"filter": "source:nope"}, "no source 'nope' is known"),
+        ({"source": ("docs",)}, ""),
+        ({"source": ("inbox",)}, ""),
+        ({"filter": "-source:nope path:elsewhere/"}, ""),
+    ],
+)
+async def test_where_nothing_is_found_an_unknown_source_is_named(index, fields, hint):
+    await index.put("a.md", ["zebra"], source="inbox")
+    await index.put("a.md", ["lion"], source="docs")
+    q = "zzz" if "inbox" in fields.get("source", ()) else "zebra"
+
+    answer = await index.queries.search(SearchRequest(q=q, mode="keyword", **fields))
+
+    assert (answer.hits, answer.hint) == ((), hint)

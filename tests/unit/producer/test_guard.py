@@ -1,6 +1,7 @@
 """P7: who may remove what, and what a person's word covers."""
 
 import hashlib
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -429,3 +430,59 @@ async def test_a_process_that_dies_while_it_notes_a_hold_leaves_the_one_before()
     shelf.alive = True
     await after.put(before)
     assert len(await shelf.keys("docs.held.")) == 1
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_path_that_is_seen_again_leaves_the_hold_at_once(keep):
+    world = World()
+    await world.lists(paths(30))
+    if keep:
+        await world.guard.keep()
+    await world.guard.back(paths(5))
+    after = World(shelf=world.shelf)
+    await after.guard.load()
+
+    assert world.guard.held.paths == {*paths(25, 5)}
+    assert (world.guard.held.kept, world.guard.held.vanished) == (keep, 25)
+    assert after.guard.held == world.guard.held
+    assert world.progress.held == (0 if keep else 25)
+    await world.guard.back(paths(30))
+    assert (world.guard.held, world.progress.held) == (None, 0)
+    assert world.kinds == ["held", "notice"]
+
+
+async def test_a_noted_release_does_not_cover_a_path_that_was_seen_again():
+    world = await released_meanwhile()
+    await world.guard.back(paths(3))
+
+    assert (world.guard.held.released, world.guard.held.vanished) == (True, 27)
+
+
+@pytest.mark.parametrize("seed", range(200))
+async def test_whatever_the_order_a_rejection_covers_only_what_stayed_away_since(seed):
+    """Vanish, reject, come back, vanish again: a removal is made, waits, or was rejected itself."""
+    chance, world = random.Random(seed), World()
+    there, covered = set(paths(40)), set()
+    for step in range(30):
+        absent = set(world.listing.entries) - there
+        some = {path for path in world.listing.entries if chance.random() < chance.random()}
+        match chance.choice(["vanish", "back", "reject", "list"]):
+            case "vanish":
+                there -= some
+                gone = await world.guard.allow(sorted(some), whole=False, at=step * 90.0)
+                for path in gone:
+                    world.listing.remove(path)
+                    covered.discard(path)
+            case "back":
+                there |= some & absent
+                covered -= some
+                await world.guard.back(sorted(some & there))
+            case "reject":
+                if await world.guard.keep():
+                    covered |= world.guard.held.paths
+            case "list":
+                gone = await world.lists(sorted(absent), at=step * 90.0)
+                held = world.guard.held.paths if world.guard.held else frozenset()
+                assert absent in ({*gone}, held)
+        if world.guard.held and world.guard.held.kept:
+            assert world.guard.held.paths <= covered
