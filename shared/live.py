@@ -1,4 +1,4 @@
-"""Which generation is live: kept on the bus, so that a changed setting never rebuilds by itself."""
+"""The live generation: noted on the bus, so that a changed setting alone never rebuilds it."""
 
 import json
 from dataclasses import dataclass, replace
@@ -13,24 +13,24 @@ ANEW: Final = (
     "build a new index in an empty data folder (--data), or on an empty bus if you run your own, "
     "which embeds all texts anew"
 )
-"""How to have what the live index is not; it goes on meanwhile."""
+"""How to put changed settings in force; the live index goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The generation to serve, and what the settings ask for that it is not."""
+    """The generation to serve, and its differences from the settings."""
 
     generation: Generation
     differences: tuple[str, ...] = ()
     upgraded: str = ""
-    """What a person should know about an index that an older release built; empty if nothing."""
+    """A notice about an index that an older release built; empty: none."""
 
 
 async def known_generation(shelf: Shelf, wanted: Generation, formerly: str = "") -> Live:
-    """The same for a process that may not decide it.
+    """The live generation, for a process that may not choose it.
 
     Raises:
-        NotProvisioned: nobody has decided yet.
+        NotProvisioned: none is chosen yet.
         ConfigurationError: as `live_generation`.
     """
     noted = await shelf.get(LIVE)
@@ -43,7 +43,7 @@ async def live_generation(shelf: Shelf, wanted: Generation, formerly: str = "") 
     """The generation that this installation serves; the wanted one where there is none yet.
 
     Args:
-        formerly: what the release before called the vectors of the wanted generation.
+        formerly: the release before's name for the vectors of the wanted generation.
 
     Raises:
         ConfigurationError: the note was written by a version of instep that this one cannot read.

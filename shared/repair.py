@@ -1,10 +1,9 @@
-"""The one tool for every repair: publish a document's newest change again.
+"""Every repair publishes a document's newest change again.
 
-Sweep, retry, dead letters and a lost ledger all use it; nothing replays a part. The copy gets a new
-revision and names the generation whose rows are to be written anew, beside those that the copied
-change named: DOCS keeps one change of a document, and that of another generation may not be read
-yet. Of a document that DOCS does not know there is nothing to copy: its rows go by an ordinary
-deletion.
+Sweep, retry, dead letters and a lost ledger all use it; no repair replays a part. The copy gets a
+new revision. It names the generation whose rows are to be written anew, beside those that the
+copied change named: DOCS keeps one change of a document, and another generation may have its repair
+still unread. DOCS may have no change of a document: then an ordinary deletion removes its rows.
 """
 
 from shared.domain.errors import ChangeLogConflict
@@ -16,8 +15,8 @@ async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str
     """Publish the newest change of a document again as a repair of `generation`.
 
     Returns:
-        The new revision, or None when nothing was sent: the document has no change, or one that
-        cannot be read, or a newer one is on its way.
+        The new revision, or None when nothing was sent: the document has no change or an unreadable
+        one, or a newer one is on its way.
 
     Raises:
         BusUnavailable: nothing is known; repeating is safe.
@@ -27,7 +26,7 @@ async def resubmit(log: ChangeLog, source: str, doc_key: str, *, generation: str
 
 
 async def resubmit_newest(log: ChangeLog, newest: Newest, *, generation: str) -> int | None:
-    """The same with the newest change in hand."""
+    """Publish this newest change again, as `resubmit`."""
     if newest.readable is None:
         return None
     others = tuple(sorted(newest.readable.repaired - {generation}))
@@ -40,7 +39,7 @@ async def resubmit_newest(log: ChangeLog, newest: Newest, *, generation: str) ->
 
 
 async def remove_unknown(log: ChangeLog, document: Document, batch: Batch) -> int | None:
-    """Submit the deletion of a document of which DOCS has no change.
+    """Submit the deletion of a document without a change in DOCS.
 
     Returns:
         The new revision, or None when DOCS knows the document by now.

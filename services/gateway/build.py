@@ -51,7 +51,7 @@ LONGEST_KEY: Final = 256
 async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces]]) -> Part:
     """The web application; its address goes to `opened.host.gateway_url`.
 
-    It listens before model and store are loaded: what needs them is refused until then.
+    It listens before model and store are loaded, and refuses requests that need them until then.
     """
     gateway = opened.host.settings.gateway
     key = read_key(gateway.key_file) if gateway.key_file else None
@@ -79,10 +79,10 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
 
 
 async def load(opened: OpenGeneration) -> None:
-    """Load what is asked for; what fails is told to those that ask.
+    """Load model and store; requests that need one get the error of its loading.
 
     A model whose process died while it loaded is tried again: no other part of a gateway asks for
-    it, and one that is not ready is not asked either.
+    it, and a gateway that is not ready gets no questions.
     """
 
     async def model() -> None:
@@ -112,7 +112,7 @@ def read_key(file: Path) -> str:
 
 
 async def _site(runner: web.AppRunner, host: str, port: int) -> int:
-    """Listen on the port, or on the next free one; returns which."""
+    """Listen on the port, or on the next free one; returns the port."""
     for tried in range(port, port + PORTS_TRIED if port else 1):
         site = web.TCPSite(runner, host, tried)
         try:
@@ -133,13 +133,13 @@ async def faces(
     sweeps: Sweeps,
     left: Holds | None = None,
 ) -> Faces:
-    """Everything that can be asked of, and done to, the instance.
+    """All queries and commands of the instance.
 
     Args:
-        store, encoder: wait until they are loaded, or say that they are not.
-        validation: compares the index with what it should be; the validator's work.
-        sweeps: the same for every row, and puts it right.
-        left: removals as the last process left them, where none runs; None: the processes that
+        store, encoder: wait until they are loaded, or raise StillLoading.
+        validation: the validator's comparison of the index with its expected content.
+        sweeps: the same for every row, with repair.
+        left: removals as the last process left them, if none runs; None: the processes that
             watch are asked.
     """
     ledger, generation = await opened.ledger(), opened.generation.id
@@ -191,7 +191,7 @@ def sources(settings: Settings) -> tuple[SourceView, ...]:
 
 
 async def looks_of(opened: OpenGeneration, left: Holds | None = None) -> InstanceSnapshots:
-    """What this process sees of the whole instance; one, however often it is asked for.
+    """This process's view of the whole instance; every call returns the same one.
 
     Args:
         left: as for `faces`.
@@ -250,15 +250,15 @@ class _Folders(NamedTuple):
 
 
 def _watched(told: Sequence[Watched], now: float) -> _Folders:
-    """The folders as the processes that watch them tell. Pure."""
+    """The folders as the processes that watch them report them. Pure."""
     held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
 
 
 def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Folders:
-    """The folders as the last process left them; where none was watched, nothing is missed. Pure.
+    """The folders as the last process left them; without a watched one, no change is missed. Pure.
 
-    What changed in a folder after the last word about it is not known, whatever is known of others.
+    Changes in a folder after its last report are not known, so the oldest report counts for all.
     """
     return _Folders(
         listed=all(one.listed for one in told),
@@ -284,13 +284,13 @@ def _checks(opened: OpenGeneration) -> Callable[[], Awaitable[Sequence[CheckView
             if "store" not in missing:
                 rows = await (await opened.store_now()).count()
                 found.append(CheckView(name="store", level="ok", text=f"{rows:,} rows"))
-        except Exception as error:  # noqa: BLE001 - a check tells, it never fails
+        except Exception as error:  # noqa: BLE001 - a check reports, it never fails
             missing["store"] = str(error)
         found += [
             CheckView(name=what, level="FAIL", text=why, fix="see the log of instep")
             for what, why in sorted(missing.items(), reverse=True)
         ]
-        with contextlib.suppress(BusUnavailable):  # said above
+        with contextlib.suppress(BusUnavailable):  # reported above
             found += alerts(
                 await capacities(opened.host.session.js), await unrecorded(opened.host.session.js)
             )
@@ -304,7 +304,7 @@ class _Letters:
     session: BusSession
 
     async def list(self, *, limit: int) -> Sequence[DeadLetter]:
-        """Those that the ledger does not tell of."""
+        """Dead letters missing from the ledger."""
         return await dead_letters.letters(self.session.js, limit=limit, wanted=is_nobodys)
 
     async def drop(self, id: int) -> bool:

@@ -1,4 +1,4 @@
-"""What needs more than one service: the gateway's faces with the validator behind `validate`."""
+"""Joins two services: the gateway's operations, with the validator behind `validate` and sweeps."""
 
 import time
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from shared.ports import GetEncoder, GetStore, Holds
 
 
 async def gateway_part(opened: OpenGeneration) -> Part:
-    """It answers before model and store are loaded."""
+    """The gateway; it answers before model and store are loaded."""
     return await gateway.build(
         opened, partial(_faces, opened, opened.store_now, opened.encoder_now)
     )
 
 
 async def faces(opened: OpenGeneration, left: Holds | None = None) -> Faces:
-    """What needs the model or the store waits until it is loaded.
+    """The operations; those that need the model or the store wait until it is loaded.
 
     Args:
-        left: removals as the last process left them, where none runs; None: those that run are
+        left: removals as the last process left them, if none runs; None: the running ones are
             asked.
     """
     return await _faces(opened, opened.store, opened.encoder, left)
@@ -73,7 +73,7 @@ class ValidatorSweeps:
     opened: OpenGeneration
     store: GetStore
     asks: bool
-    """The processes that watch folders are asked; False: none runs."""
+    """Whether the processes that watch folders are asked; False: none runs."""
 
     async def now(self, request: SweepRequest) -> SweepAnswer:
         sweep = await self._sweeper()
@@ -92,7 +92,7 @@ class ValidatorSweeps:
             return None
         try:
             return sweep_answer(note) if note else None
-        except GARBAGE:  # no sweep wrote that
+        except GARBAGE:  # not a sweep's note
             return None
 
     async def _sweeper(self) -> Sweeper:
@@ -101,7 +101,7 @@ class ValidatorSweeps:
 
 
 def answer(checkup: Checkup, *, took_ms: float) -> ValidateAnswer:
-    """The checkup as people and programs read it. Pure."""
+    """The checkup as the API answers it. Pure."""
     checked = checkup.checked
     return ValidateAnswer(
         passed=checkup.passed,
@@ -121,7 +121,7 @@ def _checks(checkup: Checkup) -> list[CheckView]:
             "count",
             not checked.failed and not checkup.orphans,
             f"{checked.found_rows:,} rows of {checked.documents:,} documents, "
-            f"{checked.expected_rows:,} expected, {checkup.orphans:,} of nobody",
+            f"{checked.expected_rows:,} expected, {checkup.orphans:,} without a document",
             _remedy(checkup),
         ),
         _check(
@@ -129,7 +129,7 @@ def _checks(checkup: Checkup) -> list[CheckView]:
             checked.self_queries_passed == checked.self_queries,
             f"{checked.self_queries_passed} of {checked.self_queries} documents "
             "are found by their own vector",
-            "instep retry SOURCE/PATH of what is not found",
+            "instep retry SOURCE/PATH of documents not found",
         ),
     ]
     if checkup.samples:
@@ -160,8 +160,8 @@ def _checks(checkup: Checkup) -> list[CheckView]:
 
 def _remedy(checkup: Checkup) -> str:
     if checkup.orphans and not checkup.checked.failed:
-        return "instep sweep; rows of a source that is not watched here: instep sweep --force"
-    return "instep sweep: it writes anew what differs"
+        return "instep sweep; rows of a source unwatched here: instep sweep --force"
+    return "instep sweep: it writes differing rows anew"
 
 
 def _check(name: str, passed: bool, text: str, fix: str) -> CheckView:

@@ -1,6 +1,6 @@
 """`instep run`: some services in a process of their own, as in a container.
 
-They start in any order: whatever a service needs is waited for. What is wrong for good ends the
+They start in any order: each service waits for its dependencies. A permanent error ends the
 process at once, and so does a part that fails: a supervisor starts it again.
 """
 
@@ -44,7 +44,7 @@ async def run(names: Sequence[str], options: "Options") -> int:
     """Run services until a signal; they join the instance of the data folder, or `bus.url`.
 
     Raises:
-        InstepError: what ended them.
+        InstepError: the cause of their end.
     """
     settings = options.settings()
     logs.configure(settings.telemetry, service=" ".join(names))

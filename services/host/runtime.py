@@ -1,7 +1,7 @@
-"""Run services: all of them on a laptop, one of them in a container, none to look at what is there.
+"""Run services: all of them on a laptop, one in a container, none for a command offline.
 
 `serve` is the same for all. Sources stop first and sinks last: stages drain before loops end, and
-the bundled server stops after everybody who talks to it.
+the bundled server stops after all its clients.
 """
 
 import asyncio
@@ -48,31 +48,31 @@ T = TypeVar("T")
 START_TRIES: Final = 5
 START_PAUSE_S: Final = 0.25
 TURN_S: Final = 15.0
-"""A command that opens the folder of no running instance holds it for a second or so."""
+"""Longest wait for the folder's lock; an offline command holds it for about a second."""
 TURN_LOOK_S: Final = 0.05
 
 
 DONE: Final = 0
 BUG: Final = 70
 LEAVE_S: Final = 8.0
-"""What follows the drain, e.g. a call of the store under way, may take so long."""
+"""Longest time after the drain, e.g. for a call of the store under way."""
 
 
 @dataclass
 class Shutdown:
-    """Why, and that, the process shall end."""
+    """Whether the process shall end, and why."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     error: BaseException | None = None
     asked: Callable[[], None] = lambda: None
-    """Called when a person has asked for it, before anything stops."""
+    """Called at a person's request to stop, before any part stops."""
 
     def fail(self, error: BaseException) -> None:
         self.error = self.error or error
         self.event.set()
 
     def ended(self, task: "asyncio.Task[None]") -> None:
-        """For a task whose failure ends the process."""
+        """Callback of a task whose failure ends the process."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
@@ -91,7 +91,7 @@ class Shutdown:
 
 @asynccontextmanager
 async def leaving_in_time(settings: Settings, stop: Shutdown) -> AsyncIterator[None]:
-    """End the process when a stop takes longer than it may: what it holds is delivered again."""
+    """End the process when a stop takes too long: the bus delivers its messages again."""
     timer = threading.Timer(settings.bus.drain + LEAVE_S, _leave, (stop,))
     timer.daemon = True
 
@@ -114,12 +114,12 @@ def _leave(stop: Shutdown) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How a process reaches the bus. `waits`: keep trying until it answers, or the stop."""
+    """How a process reaches the bus. `waits`: retry until it answers or the process stops."""
 
     url: str
     name: str
     role: str = ADMIN
-    """Whose key it has, where the bus asks for keys."""
+    """The owner of its key, where the bus asks for keys."""
     waits: Waits | None = None
 
 
@@ -162,7 +162,7 @@ async def wired(
 
 
 async def _again(call: Callable[[], Awaitable[T]], settings: Settings, stop: Shutdown) -> T:
-    """A bundled server that dies during the start is back at once."""
+    """Retry: a bundled server that dies during the start is back at once."""
     for _ in range(START_TRIES - 1):
         try:
             return await call()
@@ -193,7 +193,7 @@ class _Running:
             self.loops[-1].add_done_callback(self.stop.ended)
 
     async def begin_all(self, services: Sequence[Service]) -> None:
-        """Begin them side by side; where one cannot, those that are not yet there do not either."""
+        """Begin them side by side; if one fails, cancel those that have not begun yet."""
         tasks = [asyncio.create_task(self._begin(service)) for service in services]
         try:
             await asyncio.gather(*tasks)
@@ -220,15 +220,14 @@ async def serve(
 ) -> None:
     """Run services until `stop`; then let running handlers finish.
 
-    Each takes messages as soon as what it needs is loaded; none waits for another one.
+    Each takes messages once its dependencies are loaded; none waits for another one.
 
     Args:
         begun: called once all of them take messages.
         load: awaited for each before it takes messages, or while it answers already.
 
     Raises:
-        InstepError: what a service cannot begin without, or what ended the bus session or a loop
-            for good.
+        InstepError: a service lacks a dependency, or the bus session or a loop ended for good.
         Stopped: the stop came before all of them took messages.
     """
     running = _Running(opened, stop, load)
@@ -249,7 +248,7 @@ async def serve(
 
 async def _build(service: Service, opened: OpenGeneration) -> Part:
     module, _, function = service.build.partition(":")
-    build = getattr(importlib.import_module(module), function)  # heavy ones only where they run
+    build = getattr(importlib.import_module(module), function)  # heavy modules only where they run
     part: Part = await build(opened)
     return part
 
@@ -265,7 +264,7 @@ async def bus(
 ) -> AsyncIterator[str]:
     """The address of the bus: the one of the settings, or the bundled server's.
 
-    Holds the lock of the data folder, so that there is one instance of it. `stop` learns when the
+    Holds the lock of the data folder, so that there is one instance of it. Sets `stop` when the
     bundled server cannot be kept alive, and when the folder is gone. `briefly`: for one command.
     """
     folder = DataFolder(data)
@@ -285,10 +284,10 @@ async def _turn(
     lock: Callable[[], AbstractContextManager[None]],
     held: ExitStack,
 ) -> None:
-    """Take the lock into `held`; what holds it for a moment is waited for.
+    """Take the lock into `held`; wait while another process holds it briefly.
 
     Raises:
-        FolderInUse: it is held for long, or the instance that was starting can be asked now.
+        FolderInUse: it is held for long, or the instance that was starting answers now.
     """
     deadline = time.monotonic() + TURN_S
     while True:
@@ -305,7 +304,7 @@ async def _turn(
 
 @asynccontextmanager
 async def _guarded(guard: Coroutine[Any, Any, None], stop: Shutdown) -> AsyncIterator[None]:
-    """What fails in `guard` ends the process."""
+    """A failure of `guard` ends the process."""
     task = asyncio.create_task(guard)
     task.add_done_callback(stop.ended)
     try:
@@ -332,7 +331,7 @@ def running_bus(options: "Options", settings: Settings) -> str:
 
 
 async def provision(options: "Options") -> list[str]:
-    """Make the bus look as declared; what was done, one line each."""
+    """Make the bus look as declared. Returns the changes, one line each."""
     settings = options.settings()
     logs.configure(settings.telemetry)
     if settings.bus.url is None and DataFolder(options.data).read_instance() is None:
@@ -348,7 +347,7 @@ async def provision(options: "Options") -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class OfflineInstance:
-    """What an instance left in its folder, to be asked."""
+    """Operations on the folder of a stopped instance."""
 
     queries: "Queries"
     commands: "Commands"
@@ -356,9 +355,9 @@ class OfflineInstance:
 
 @asynccontextmanager
 async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
-    """The data folder without an instance: its bus runs, nothing consumes, nothing watches.
+    """The data folder without an instance: its bus runs, and no service consumes or watches.
 
-    On a bus of the settings there may be services: what they tell is asked for, as a gateway does.
+    On a bus of the settings services may run: this process asks them, as a gateway does.
     """
     settings = options.settings()
     logs.configure(settings.telemetry)

@@ -46,11 +46,11 @@ def wanted_generation(settings: Settings) -> Generation:
 
 
 async def provisioned(session: BusSession, settings: Settings) -> tuple[Live, list[str]]:
-    """The live generation, on a bus that has everything it needs; and the changes made there.
+    """The live generation, on a bus with all its streams and buckets; and the changes made there.
 
     Raises:
-        NotProvisioned: something is missing, and this process may not make it.
-        ConfigurationError: something is of another kind, or denied.
+        NotProvisioned: one is missing, and this process may not make it.
+        ConfigurationError: one is of another kind, or access to it is denied.
         BusUnavailable: the server does not answer.
     """
     wanted = wanted_generation(settings)
@@ -108,7 +108,7 @@ LOOK_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 8.0
 JITTER: Final = 0.25
-"""Replicas that lost the same server must not all come back in one moment."""
+"""Spreads the retries of replicas that lost the same server."""
 GIVE_UP_S: Final = 2.0
 """How long a stop waits for a start to notice that it was cancelled."""
 
@@ -118,7 +118,7 @@ class Stopped(Exception):
 
 
 def pause_s(tries: int) -> float:
-    """Seconds to wait after so many tries that failed: they double, up to LONGEST_PAUSE_S. Pure."""
+    """Seconds to wait after so many failed tries: they double, up to LONGEST_PAUSE_S. Pure."""
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(tries - 1, 16))
 
 
@@ -131,7 +131,7 @@ class Waits:
     _tries: dict[str, int] = field(default_factory=dict)
 
     async def pause(self, what: str, why: str) -> None:
-        """Note that a try for it failed, and sleep until the next one."""
+        """Note a failed try for a dependency, and sleep until the next."""
         if self.reasons.get(what) != why:
             log.warning("waiting", what=what, reason=why)
         self.reasons[what] = why
@@ -139,7 +139,7 @@ class Waits:
         await asyncio.sleep(pause_s(tries) * random.uniform(1 - JITTER, 1.0))
 
     def over(self, what: str) -> None:
-        """Note that it is there."""
+        """Note that the dependency is there."""
         self._tries.pop(what, None)
         if self.reasons.pop(what, None) is not None:
             log.warning("waited", what=what)
@@ -149,7 +149,7 @@ async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`.
 
     Raises:
-        Stopped: `stopping` was set before it ended; it is cancelled.
+        Stopped: `stopping` was set before `work` ended; `work` is cancelled.
     """
     task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
@@ -205,8 +205,8 @@ async def until_ended(folder: DataFolder, url: str) -> None:
 async def until_lost(folder: DataFolder) -> None:
     """Wait while the data folder that this process holds is there.
 
-    The content is lost to the next process, and this one would answer as if all were well; so it
-    ends, and the next one indexes the files again.
+    The next process will not find the content, while this one would go on to answer. So this ends,
+    and the next one indexes the files again.
 
     Raises:
         ConfigurationError: the folder was deleted, moved or replaced.

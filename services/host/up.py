@@ -47,7 +47,7 @@ T = TypeVar("T")
 LOOK_S = 0.01
 RETRY_S = 0.5
 AT_START = 1_000
-"""Repairs that are on their way at a time; nothing else goes on yet."""
+"""Most repairs in flight at a time; no other work goes on yet."""
 
 
 @dataclass
@@ -98,7 +98,7 @@ async def up(options: "UpOptions") -> int:
 
 
 def _log(options: "UpOptions", telemetry: Telemetry) -> None:
-    """No line of a log comes between those that a person reads, unless it was asked for."""
+    """Keep log lines out of output that a person reads, unless they were asked for."""
     view = options.view
     if view.is_read and telemetry.log == "auto" and not options.debug:
         logs.configure_file(telemetry, options.data / LOG, view.warn)
@@ -127,7 +127,7 @@ async def _texts(opened: OpenGeneration) -> str:
 async def _follow(
     options: "UpOptions", opened: OpenGeneration, stop: runtime.Shutdown, clock: Clock, url: str
 ) -> None:
-    """Announce the instance, heal the store, tell when everything is in step."""
+    """Announce the instance, heal the store, report when everything is in step."""
     try:
         gateway_url = await opened.host.gateway_url
         DataFolder(options.data).announce(
@@ -146,7 +146,7 @@ async def _follow(
         before = await _patiently(lambda: _count(opened))
         swept = await _patiently(lambda: _compare(opened, before))
         if swept and swept.resubmitted:
-            what = f"{len(swept.resubmitted):,} documents were not as promised: written again"
+            what = f"{len(swept.resubmitted):,} documents differed in the index: written again"
             options.progress.say(Activity("notice", "store", what))
         await _patiently(lambda: _done(opened, before.pending))
         sweeping = await sweeper(opened)
@@ -164,7 +164,7 @@ async def _follow(
 
 
 async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat while the bus or the store is away: that ends by itself, or ends the process."""
+    """Repeat while the bus or the store is away; a lasting loss ends the process."""
     while True:
         try:
             return await call()
@@ -181,20 +181,20 @@ class Count:
     pending: int = 0
     searchable: int = 0
     chunks: int = 0
-    """That search is promised."""
+    """Promised to search."""
     refused: int = 0
     failed: int = 0
     unreadable: int = 0
-    """Documents whose newest change, or whose record, cannot be read."""
+    """Documents with an unreadable newest change or record."""
     oldest_at: float = math.inf
-    """Unix time at which the oldest of them settled."""
+    """Unix time at which the first document settled."""
 
     def is_older_than(self, seconds: float) -> bool:
-        """Whether the index is; a young one has just been made by this process, or by the last."""
+        """Whether the index is; this process, or the last, has just built a younger one."""
         return time.time() - self.oldest_at > seconds
 
     def add(self, record: Record | None) -> None:
-        """One document; None: its record cannot be read."""
+        """Count a document; None: its record is unreadable."""
         if record is None:
             self.unreadable += 1
             return
@@ -214,10 +214,10 @@ class Count:
 
 @dataclass(slots=True)
 class Left:
-    """What is not done of the newest changes. `change` for all of DOCS first, then `record`."""
+    """Unfinished newest changes. Call `change` for all of DOCS first, then `record`."""
 
     rows: int = 0
-    """Of revisions that are planned: their rows that are not surely written."""
+    """Rows of planned revisions that may still be unwritten."""
     _newest: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -243,10 +243,10 @@ async def _count(opened: OpenGeneration) -> Count:
 
 
 async def _begin(opened: OpenGeneration) -> None:
-    """Say that the folders are not known yet, before a gateway tells of them.
+    """Publish that the folders are not known yet, before a gateway reports them.
 
-    Nobody else can be on a bundled bus that has just been started. While the bus is away no gateway
-    tells anything, and the producer says the same when it begins.
+    A bundled bus that has just been started has no other process. While the bus is away no gateway
+    reports anything, and the producer publishes the same when it begins.
     """
     settings = opened.host.settings
     try:
@@ -257,10 +257,10 @@ async def _begin(opened: OpenGeneration) -> None:
 
 
 async def _note_left(opened: OpenGeneration) -> None:
-    """Count what an earlier process has left undone, before anybody goes on with it.
+    """Count the work that an earlier process left, before any service goes on with it.
 
-    Where nothing waits on the bus, as after a run that ended in step, nothing else is read. A bus
-    that is away holds up nothing: only people read these numbers.
+    If no message waits on the bus, as after a run that ended in step, it reads no more. It does
+    not wait for a bus that is away: only people read these numbers.
     """
     road, left = JetRoad(opened.host.session.js, opened.generation.id), Left()
     try:
@@ -278,9 +278,9 @@ async def _note_left(opened: OpenGeneration) -> None:
 
 
 async def _compare(opened: OpenGeneration, count: Count) -> Swept | None:
-    """Sweep at once if so much as the number of rows is wrong; what is subtle has time.
+    """Sweep at once if the mere number of rows is wrong; subtle differences have time.
 
-    Nothing is taken for stuck here: an instance that was stopped for long has old work to do.
+    No document counts as stuck here: an instance that was stopped for long has old work to do.
     """
     if not count.pending and count.chunks == await (await opened.store()).count():
         return None
@@ -288,15 +288,15 @@ async def _compare(opened: OpenGeneration, count: Count) -> Swept | None:
 
 
 async def _free_stuck(opened: OpenGeneration) -> Swept:
-    """Send again what is still being made although all that was on the road has passed.
+    """Submit documents again that are still pending although no message is in flight.
 
-    A server that lost its last writes remembers a revision as pending whose messages are done.
+    After a server lost its last writes, a revision may be pending although its messages are done.
     """
     return await _sweep(opened, stuck_s=0.0)
 
 
 async def _sweep(opened: OpenGeneration, *, stuck_s: float) -> Swept:
-    """What is written anew belongs to the totals that people see."""
+    """Sweep, and add the repairs to the totals that people see."""
 
     def expect(documents: int) -> None:
         opened.host.progress.left += documents
@@ -307,14 +307,14 @@ async def _sweep(opened: OpenGeneration, *, stuck_s: float) -> Swept:
 
 
 async def _done(opened: OpenGeneration, pending: int) -> None:
-    """Return when all that had changed when the folders were listed has an outcome.
+    """Return when all changes up to the listing of the folders have an outcome.
 
-    The gateway says so. What this process knows of listings and batches costs nothing, so it tells
-    when to ask; a batch that has ended has its report.
+    The gateway's status decides. This process knows its listings and batches at no cost, and asks
+    for the status only when they are done; a batch that has ended has its report.
 
     Args:
-        pending: documents that an earlier process left in the making. Those that are on the bus no
-            more are sent again.
+        pending: documents that an earlier process left unfinished. Those without a message on the
+            bus are submitted again.
     """
     tracker, looks = await track(opened), await looks_of(opened)
     while not opened.host.progress.listed:
@@ -333,10 +333,10 @@ async def _done(opened: OpenGeneration, pending: int) -> None:
 
 
 async def summary(opened: OpenGeneration, clock: Clock, before: Count) -> Mapping[str, Any]:
-    """What this run did, and what the ledger promises now; after `_done`.
+    """The work of this run, and the ledger's promises now; after `_done`.
 
     Args:
-        before: the ledger at the start; it serves where nothing has changed since.
+        before: the ledger at the start; used again if this run changed no document.
     """
     look = await (await looks_of(opened)).fresh()
     progress, now = opened.host.progress, before

@@ -1,9 +1,9 @@
-"""Settings to adapters: what a process has once, and what it has for each generation of the index.
+"""Adapters made from settings: those of a process, and those of each generation of the index.
 
-Each is made at most once; those of a generation are closed in reverse order, and leave others be.
+Each is made at most once. Closing a generation closes only its own adapters, in reverse order.
 
-Heavy ones (model, store) load in the background from the first question for them on. A service asks
-before it takes messages, and so takes none that it cannot handle; the gateway answers meanwhile.
+Heavy ones (model, store) load in the background from the first request for them. A service requests
+them before it takes messages, and so can handle each message; the gateway answers meanwhile.
 """
 
 import asyncio
@@ -66,24 +66,24 @@ def utc_now() -> datetime:
 
 
 class Once:
-    """Things that are made at the first question for them, and kept."""
+    """Objects that are made at the first request for them, and kept."""
 
     def __init__(self) -> None:
         self._made: dict[str, asyncio.Task[Any]] = {}
 
     async def __call__(self, name: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `make` makes. A question after a try that failed for a while is another try."""
+        """The result of `make`. A request after a transient failure tries again."""
         if name not in self._made or _may_work_now(self._made[name]):
             self._made[name] = asyncio.create_task(make(), name=f"make {name}")
         made: T = await asyncio.shield(self._made[name])
         return made
 
     def __contains__(self, name: str) -> bool:
-        """Whether it was asked for."""
+        """Whether it was requested."""
         return name in self._made
 
     def now(self, name: str) -> Any:
-        """What was made. Raises StillLoading, or what making it raised."""
+        """The object. Raises StillLoading, or the error of making it."""
         task = self._made.get(name)
         if task is None or not task.done():
             raise StillLoading(f"the {name} is loading")
@@ -94,26 +94,26 @@ class Once:
         return task.result()
 
     def made(self, name: str) -> Any:
-        """What was made by now, or None."""
+        """The object if it is made, else None."""
         task = self._made.get(name)
         done = task is not None and task.done() and not task.cancelled()
         return task.result() if task and done and not task.exception() else None
 
     async def end(self) -> None:
-        """Cancel what is being made; return when all has ended."""
+        """Cancel the running tasks; return when all have ended."""
         await cancel_all([task for task in self._made.values() if not task.done()])
 
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """What a process has once, whatever generations of the index it works on."""
+    """Adapters that all generations of the index in a process share."""
 
     settings: Settings
     data: Path
     session: BusSession
     progress: Progress
     gateway_url: asyncio.Future[str] = field(default_factory=asyncio.Future)
-    """Where the gateway of this process listens, once it does."""
+    """Address of this process's gateway, once it listens."""
     _once: Once = field(default_factory=Once)
     opened: "dict[str, OpenGeneration]" = field(default_factory=dict)
     """The generations that are open, by id."""
@@ -127,7 +127,7 @@ class Host:
         return JetChangeLog(self.session.js)
 
     def generation(self, generation: Generation) -> "OpenGeneration":
-        """The adapters of a generation, the same ones however often it is asked for."""
+        """The adapters of a generation; every call returns the same ones."""
         if generation.id not in self.opened:
             self.opened[generation.id] = OpenGeneration(self, generation)
         return self.opened[generation.id]
@@ -172,12 +172,12 @@ class OpenGeneration:
     host: Host
     generation: Generation
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    """What closes with it."""
+    """Closed with it."""
     once: Once = field(default_factory=Once)
 
     @property
     def embedding(self) -> Embedding:
-        """Settings of its model, whatever is asked for by now."""
+        """Settings of its model, also after the configured one changed."""
         own = {"model": self.generation.model, "numeric": self.generation.numeric}
         return self.host.settings.embedding.model_copy(update=own)
 
@@ -205,25 +205,25 @@ class OpenGeneration:
         return await self.once("tokens", self._tokens)
 
     async def store(self) -> "CoalescingStore":
-        """The store, once it is open. Raises what opening it raises."""
+        """The store, once it is open. Raises the error of opening it."""
         return await self.once(STORE, self._open_store)
 
     async def encoder(self) -> "CoalescingEncoder":
-        """The encoder, once it is loaded. Raises what loading it raises."""
+        """The encoder, once it is loaded. Raises the error of loading it."""
         return await self.once(MODEL, self._load_encoder)
 
     async def store_now(self) -> VectorStore:
-        """The store, if it is open. Raises StillLoading, or what opening it raised."""
+        """The store, if it is open. Raises StillLoading, or the error of opening it."""
         store: VectorStore = self.once.now(STORE)
         return store
 
     async def encoder_now(self) -> Encoder:
-        """The encoder, if it is loaded. Raises StillLoading, or what loading it raised."""
+        """The encoder, if it is loaded. Raises StillLoading, or the error of loading it."""
         encoder: Encoder = self.once.now(MODEL)
         return encoder
 
     def loading(self) -> dict[str, str]:
-        """What was asked for and cannot be used yet, `model` or `store`, and why."""
+        """Of `model` and `store`, those requested and not ready yet, with the reason."""
         found = {}
         for name in (MODEL, STORE):
             try:
@@ -231,7 +231,7 @@ class OpenGeneration:
                     self.once.now(name)
             except InstepError as error:
                 found[name] = str(error)
-            except Exception as error:  # noqa: BLE001 - whoever asked for it meets it
+            except Exception as error:  # noqa: BLE001 - callers that need it get it
                 found[name] = type(error).__name__
         return found
 
@@ -302,7 +302,7 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
     """Cancel tasks and return when all have ended.
 
     Before Python 3.12 `asyncio.wait_for`, which the client of the bus uses, may swallow a
-    cancellation; so it is said again.
+    cancellation; so it is repeated.
     """
     pending = set(tasks)
     while pending:
@@ -331,7 +331,7 @@ def key_of(settings: Weaviate) -> str | None:
 
 
 def check_fingerprint(found: str, generation: Generation) -> None:
-    """Vectors of two models must never meet under one name. Raises ModelMismatch."""
+    """Keep vectors of two models apart. Raises ModelMismatch for files of another model."""
     if found != generation.encoder_fingerprint:
         raise ModelMismatch(
             f"the files of {generation.model} are not those that the index was built with: "

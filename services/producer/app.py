@@ -1,4 +1,4 @@
-"""The producer, built from adapters: a watch for each folder, a door for submissions."""
+"""The producer, built from adapters: a watch for each folder, the intake of submissions."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,7 @@ async def build(opened: OpenGeneration) -> Part:
         opened.host.progress.listed = True
 
     async def tell_now() -> None:
-        with contextlib.suppress(BusUnavailable):  # told again within a second
+        with contextlib.suppress(BusUnavailable):  # published within a second
             await tell.look()
 
     def subscribe(session: BusSession) -> None:

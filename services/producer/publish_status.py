@@ -20,16 +20,16 @@ log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
 NEWS: Final = frozenset({"held", "notice"})
-"""Kinds of activity after which something is wrong that was not: it is told at once."""
+"""Kinds of activity that report a new fault: it is published at once."""
 
 
 @dataclass(slots=True)
 class TellFolders:
-    """Publishes changes within a second, and the whole state now and then.
+    """Publishes changes within a second, and the whole state every `TOLD_EVERY_S`.
 
     Args:
         folders: by source: its watch, and its faults.
-        tell: stores the state where others find it. Raises BusUnavailable.
+        tell: stores the state for other processes. Raises BusUnavailable.
     """
 
     folders: Mapping[str, tuple[FolderWatch, SourceHealth]]
@@ -57,7 +57,7 @@ class TellFolders:
         self._news.clear()
         for source, (watch, health) in self.folders.items():
             if not watch.loaded:
-                continue  # what the process before has told of removals stands until then
+                continue  # until then the earlier process's state of removals stands
             seen = _seen(source, watch, health, self.now().timestamp())
             before = self._told.get(source)
             if before and seen.says_the_same(before) and seen.at - before.at < TOLD_EVERY_S:

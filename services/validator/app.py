@@ -54,7 +54,7 @@ async def build(opened: OpenGeneration) -> Part:
 
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
         if letter.document is None:
-            return []  # listed by itself: nobody knows whose it is
+            return []  # listed by itself: its document is unknown
         stage = work_of(letter.consumer)
         return await record(
             Failure(letter.document, letter.batch, stage, letter.code, letter.reason)
@@ -69,7 +69,7 @@ async def build(opened: OpenGeneration) -> Part:
 
 
 async def track(opened: OpenGeneration) -> Tracker:
-    """The tracker of this process; one, however often it is asked for."""
+    """The tracker of this process; every call returns the same one."""
 
     async def make() -> Tracker:
         validation = opened.host.settings.validation
@@ -105,10 +105,10 @@ class Audits:
 
 
 async def sweeper(opened: OpenGeneration, *, asks: bool = True) -> Sweeper:
-    """The sweeper of this process; one, however often it is asked for.
+    """The sweeper of this process; every call returns the same one.
 
     Args:
-        asks: the processes that watch folders are asked for their side; False: none runs.
+        asks: whether the processes that watch folders are asked to audit; False: none runs.
     """
     road = JetRoad(opened.host.session.js, opened.generation.id)
     instance, folders = await opened.host.shelf(INSTANCE), opened.host.settings.folders
@@ -145,13 +145,13 @@ async def sweeper(opened: OpenGeneration, *, asks: bool = True) -> Sweeper:
 
 
 async def restore(session: BusSession, generation: str) -> bool:
-    """Make every stream and bucket anew that somebody has deleted; whether one was missing.
+    """Make deleted streams and buckets anew. Returns whether one was missing.
 
-    With a key of its own the process looks only at those that it uses.
+    A process with a key of its own looks only at those that it uses.
 
     Raises:
         ConfigurationError: one is missing, and this process may not make it.
-        BusUnavailable: nothing is known.
+        BusUnavailable: the bus did not answer.
     """
     access = session.access
     names = all_streams(generation)
@@ -170,7 +170,7 @@ async def restore(session: BusSession, generation: str) -> bool:
 
 
 def all_streams(generation: str) -> frozenset[str]:
-    """Names of the streams of everything that has to be on the bus, buckets too."""
+    """Names of all streams that the bus must have, those of buckets too."""
     buckets = (*BUCKETS, ledger_bucket(generation))
     return frozenset(
         {
@@ -182,7 +182,7 @@ def all_streams(generation: str) -> frozenset[str]:
 
 
 async def validate_now(opened: OpenGeneration) -> ValidateNow:
-    """What `instep validate` runs."""
+    """The check that `instep validate` runs."""
     return ValidateNow(
         generation=opened.generation.id,
         ledger=await opened.ledger(),

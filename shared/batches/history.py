@@ -1,7 +1,7 @@
-"""Reports of batches and verdicts on the index, as they are kept on a shelf.
+"""Reports of batches and verdicts on the index, stored in a bucket.
 
-A batch is told from another by generation, source, id and start: the same one has one report,
-however many validators write it and however often.
+Generation, source, id and start identify a batch. It has one report, however many validators write
+it and however often.
 """
 
 import re
@@ -27,10 +27,10 @@ from shared.domain.ids import batch_key, short_digest
 from shared.ports import Shelf
 
 KEPT_PER_SOURCE: Final = 500
-"""Reports of one source, and runs of `validate`; none longer than the 30 days of the bucket."""
+"""Reports of one source, and runs of `validate`; the bucket keeps them for at most 30 days."""
 KEPT_IN_ALL: Final = 1_500
 BOUND_EVERY: Final = 20
-"""Notes of this process between two looks whether there are too many."""
+"""Notes of this process between two checks for a surplus."""
 ALL_SOURCES: Final = "_"
 KINDS: Final = ("b", "v")
 LAST: Final = "last"
@@ -38,7 +38,7 @@ _LINE: Final = re.compile(r"line(\.[^.]+){1,2}\.(b\.\d+\.[^.]+\.[^.]+|v\.\d+\.[^
 
 
 def surplus(names: Sequence[str], per_source: int, in_all: int) -> list[str]:
-    """The names that must go so that no source has too many, and all together have not.
+    """The names to delete so that no source has too many, and all together neither.
 
     Args:
         names: of lines, newest first.
@@ -79,12 +79,12 @@ class HistoryKey:
 
     @property
     def place(self) -> str:
-        """What lines are ordered by: time, then the rest of the name."""
+        """The sort key of lines: time, then the rest of the name."""
         return f"{self.ms}.{self.rest}.{self.source}.{self.kind}.{self.generation}"
 
     @property
     def report(self) -> str:
-        """The key of the report that the line is of."""
+        """The key of the line's report."""
         generation = f"{self.generation}." if self.generation else ""
         return f"done.{generation}{self.source}.{self.rest}"
 
@@ -104,10 +104,10 @@ class History:
     # -- reports -----------------------------------------------------------------------------------
 
     async def keep(self, report: BatchReport, members: Sequence[str] = ()) -> None:
-        """Keep the report of a batch, in the place of an earlier one of it.
+        """Store the report of a batch in place of its earlier one.
 
         Args:
-            members: doc_keys, for a later look at the same documents.
+            members: doc_keys, to check the same documents later.
 
         Raises:
             BusUnavailable: repeating is safe.
@@ -125,7 +125,7 @@ class History:
         return before and before[0]
 
     async def _before(self, batch: Batch, generation: str) -> tuple[BatchReport, set[str]] | None:
-        """The report that is kept of a batch, and its keys."""
+        """The stored report of a batch, and its keys."""
         name = _done(batch, generation)
         value = await self._shelf.get(name)
         if value is not None:
@@ -139,7 +139,7 @@ class History:
         return found[0], {name, _without_generation(_line(found[0]))}
 
     async def _old_reports(self) -> frozenset[str]:
-        """Keys of reports by version 0.1.0, read once: to ask for each would cost every batch."""
+        """Keys of reports by version 0.1.0, read once: a read for each would cost every batch."""
         if self._old is None:
             names = await self._shelf.keys("done.")
             self._old = frozenset(name for name in names if name.count(".") == 3)
@@ -180,7 +180,7 @@ class History:
         """Lines of reports, newest first, and where the next page begins; empty: there is none.
 
         Args:
-            after: what the page before returned.
+            after: as the page before returned it.
 
         Raises:
             BusUnavailable.
@@ -193,7 +193,7 @@ class History:
     # -- verdicts ----------------------------------------------------------------------------------
 
     async def judge(self, verdicts: Sequence[Validation]) -> None:
-        """Keep what one run of `validate` found, one for each source. Raises BusUnavailable."""
+        """Store the verdicts of a run of `validate`, one for each source. Raises BusUnavailable."""
         run = secrets.token_hex(8)
         for verdict in verdicts:
             of = verdict.source or ALL_SOURCES
@@ -216,7 +216,7 @@ class History:
         return page([n for n in found if _is_wanted(n, source, kind)], limit, after)
 
     async def _lines(self) -> list[str]:
-        """Names of lines, of version 0.1.0, too; any other name was not given by us."""
+        """Names of lines, of version 0.1.0, too; foreign names are skipped."""
         return [name for name in await self._shelf.keys("line.") if _LINE.fullmatch(name)]
 
     async def _note(self, name: str, line: ReportLine | Validation) -> None:
@@ -234,11 +234,11 @@ def page(names: Sequence[str], limit: int, after: str = "") -> tuple[list[str], 
     """Names of lines, newest first and each batch once, and where the next page begins.
 
     Args:
-        after: the end of the page before. A line that came or went meanwhile moves no other.
+        after: the end of the page before. Lines added or deleted meanwhile move no other.
     """
     found, seen = [], set[str]()
     for line, name in sorted(((HistoryKey.of(n), n) for n in names), key=_place, reverse=True):
-        # two validators may have kept a batch at the same time
+        # two validators may have stored a batch at the same time
         batch = f"{line.generation}.{line.source}.{line.kind}.{line.rest}"
         if batch not in seen and (not after or line.place < after):
             found.append(name)
@@ -265,7 +265,7 @@ def _line(report: ReportLine) -> str:
 
 
 def _without_generation(name: str) -> str:
-    """The key that version 0.1.0 had for the same."""
+    """The key of the same note in version 0.1.0."""
     kind, _, rest = name.split(".", 2)
     return f"{kind}.{rest}"
 
@@ -279,7 +279,7 @@ def _is_of(name: str, batch_id: str, source: str) -> bool:
 
 
 def _is_wanted(name: str, source: str, kind: str) -> bool:
-    """Without a source, only those runs of `validate` count that are about all."""
+    """Without a source, only runs of `validate` on all sources count."""
     line = HistoryKey.of(name)
     if source not in ("", line.source):
         return False

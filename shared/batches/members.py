@@ -1,9 +1,8 @@
-"""Which documents a batch of changes has, and what became of it: notes on a shelf.
+"""The documents and the state of each batch of changes, as notes in a bucket.
 
 A batch is open from its announcement until every document of it has an outcome; then its report
 takes the place of its list (`shared/batches/history.py`). Members are known as document and
-revision, so completion is a matter of the ledger and survives any restart. A batch id belongs to
-its source.
+revision, so the ledger decides completion, across any restart. A batch id belongs to its source.
 """
 
 import asyncio
@@ -30,8 +29,8 @@ SCHEMA: Final = 1
 MEMBERS_PER_VALUE: Final = 4_000
 """About 200 KB of JSON before compression."""
 DECLINED: Final = "!"
-"""First character of a member that is no document: a submission refused at the door. Its number
-follows, and after a blank the code of the reason."""
+"""First character of a member that stands for a refused submission. Its number follows, and after a
+blank the code of the reason."""
 
 
 def new_batch_id(now: datetime, entropy: bytes) -> str:
@@ -49,7 +48,7 @@ def new_batch_id(now: datetime, entropy: bytes) -> str:
 class OpenBatch:
     """A batch that still waits for outcomes.
 
-    members: doc_key to revision; a submission that was refused at the door has a name of its own.
+    members: doc_key to revision; a refused submission has a name of its own.
     """
 
     batch: Batch
@@ -64,7 +63,7 @@ class OpenBatch:
 
 
 def merge(parts: Sequence[tuple[OpenBatch, int]]) -> OpenBatch:
-    """One batch from what was noted about it, with how many such notes its announcement has.
+    """One batch from its notes, each with the number of notes that its announcement has.
 
     A document that a batch names twice counts once, at its newest revision.
     """
@@ -104,9 +103,9 @@ class BatchBook:
         self._joining: dict[str, _Joining] = {}
         self._cached: dict[str, tuple[OpenBatch, int]] = {}
         self._garbage: set[str] = set()
-        """Names of notes that cannot be read, and that the log has told."""
+        """Names of unreadable notes that were logged."""
         self.listeners: list[Callable[[], None]] = []
-        """Called when this process has noted something about an open batch."""
+        """Called when this process has written a note about an open batch."""
 
     async def announce(
         self, batch: Batch, members: Mapping[str, int], unchanged: int, moved: int = 0
@@ -126,10 +125,10 @@ class BatchBook:
         self._tell()
 
     async def join(self, batch: Batch, member: str, revision: int) -> None:
-        """Note one member of a batch whose publisher says only how many there are.
+        """Note one member of a batch whose publisher announces only their number.
 
         Args:
-            member: doc_key, or `!` and a name for a submission that was refused at the door.
+            member: doc_key, or `!` and a name for a refused submission.
             revision: newest revision of the document.
 
         Raises:
@@ -141,7 +140,7 @@ class BatchBook:
             joining = self._joining[key] = _Joining(batch, self._clock)
         joining.add(member, revision)
         while joining.dirty:
-            async with joining.lock:  # whoever comes first writes for all who wait
+            async with joining.lock:  # the first caller writes for all that wait
                 if joining.dirty:
                     name = f"open.{key}.{joining.writer}.{joining.n}"
                     value = joining.take()
@@ -172,7 +171,7 @@ class BatchBook:
         return {key: merge(parts) for key, parts in grouped.items()}
 
     async def forget(self, batch: Batch) -> None:
-        """Take the notes of a batch away that has its report. Raises BusUnavailable."""
+        """Delete the notes of a batch that has its report. Raises BusUnavailable."""
         await asyncio.gather(
             *(self._shelf.clear(f"{kind}.{self.key(batch)}") for kind in ("open", "left"))
         )
@@ -194,8 +193,8 @@ class BatchBook:
     async def _renamed(self) -> list[str]:
         """Names of the notes of open batches, after those of version 0.1.0 have new names.
 
-        Producers of that version may still write while this one starts, so open notes are looked at
-        every time; set aside are only those of its validators.
+        Producers of that version may still write while this one starts, so open notes are renamed
+        every time. Only its validators set batches aside, so those notes are renamed once.
         """
         names = list(await self._shelf.keys("open."))
         old = [name for name in names if _is_old(name)]
@@ -214,7 +213,7 @@ class BatchBook:
         return names
 
     async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
-        """Notes by name; what cannot be read, or a newer version wrote, is none."""
+        """Notes by name, without unreadable ones and those of a newer version."""
         found = {n: _unpack(value) for n, value in (await self._shelf.get_many(names)).items()}
         for name in {n for n, note in found.items() if note is None} - self._garbage:
             self._garbage.add(name)
@@ -227,7 +226,7 @@ class BatchBook:
 
 
 class _Joining:
-    """What this process noted about a batch whose publisher is still sending."""
+    """This process's notes about a batch whose publisher is still sending."""
 
     def __init__(self, batch: Batch, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -245,13 +244,13 @@ class _Joining:
         self._members[member] = revision
 
     def take(self) -> bytes:
-        """The value to be written; whatever comes after it is dirty again."""
+        """The value to be written; a later member makes this dirty again."""
         self.dirty = False
         note = OpenBatch(self._batch, dict(self._members), 0, whole=False, noted_at=self._clock())
         return _pack(note, 0)
 
     def turn(self) -> None:
-        """Start another value when this one is large enough, unless somebody waits for it."""
+        """Start another value when this one is large enough, unless a caller waits for it."""
         if len(self._members) >= MEMBERS_PER_VALUE and not self.dirty:
             self.n += 1
             self._members = {}
@@ -276,7 +275,7 @@ def _pack(note: OpenBatch, parts: int) -> bytes:
 
 
 def _unpack(value: bytes) -> tuple[OpenBatch, int] | None:
-    """The note, and how many such notes the announcement has; None: it cannot be read."""
+    """The note, and the number of notes in its announcement; None: it is unreadable."""
     try:
         raw = json.loads(zlib.decompress(value))
         note = OpenBatch(

@@ -1,6 +1,6 @@
-"""What is kept of a batch of changes, and of each look at the index: shapes and bounds (F4). Pure.
+"""Shapes and bounds of stored reports of batches, and of verdicts on the index. Pure.
 
-A report is kept whole; its line, without the lists, is what histories are made of.
+A report is stored whole; histories are made of its line, which has no lists.
 """
 
 import json
@@ -13,12 +13,12 @@ from shared.domain.errors import GARBAGE
 from shared.domain.events import Batch, BatchSummary, ChunkCounts, Model
 
 BINS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
-"""Upper ends of the bins of freshness; what took longer has a bin of its own."""
+"""Upper ends of the bins of freshness; all longer times share one more bin."""
 SLOWEST: Final = 10
 TROUBLES_KEPT: Final = 500
 MEMBERS_KEPT: Final = 5_000
 MOST_BYTES: Final = 128 * 1024
-"""Of a report as it is kept. 1,500 of them fill three quarters of their bucket."""
+"""Of a stored report. 1,500 of them fill three quarters of their bucket."""
 
 TroubleState = Literal["failed", "differs", "waiting", "refused"]
 
@@ -42,10 +42,10 @@ class Documents(Model):
 
 
 class Bin(Model):
-    """Documents that were searchable within `up_to_s` and not within the bin before."""
+    """Documents that became searchable within `up_to_s`, later than the bin before."""
 
     up_to_s: float | None
-    """None: whatever took longer."""
+    """None: all longer times."""
     documents: int
 
 
@@ -79,7 +79,7 @@ class Counted(Model):
 
 
 class Check(Model):
-    """What was looked at, how it ended, what to do."""
+    """A check, its result and the remedy."""
 
     name: str
     level: Literal["ok", "WARN", "FAIL"]
@@ -104,7 +104,7 @@ class Slow(Model):
 
 
 class TroubledDocument(Model):
-    """A document that did not end well, and why."""
+    """A document with a bad outcome, and the reason."""
 
     document: str
     doc_key: str | None = None
@@ -169,7 +169,7 @@ class BatchReport(ReportLine):
     """None: no sample queries were asked."""
     troubles: tuple[TroubledDocument, ...] = ()
     troubles_more: int = 0
-    """How many more there are than listed."""
+    """Their number beyond the listed ones."""
 
 
 class Validation(Model):
@@ -186,7 +186,7 @@ class Validation(Model):
     passed: bool | None
     complete: bool = True
     orphans: int = 0
-    """Rows of documents that the ledger does not know; only told of all sources."""
+    """Rows of documents missing from the ledger; counted only over all sources."""
     checked: Counted = Counted()
     freshness: FreshnessLine = FreshnessLine()
 
@@ -213,7 +213,7 @@ def validation_of(line: ReportLine) -> Validation:
 
 
 def pack(report: BatchReport, members: tuple[str, ...], most_bytes: int = MOST_BYTES) -> bytes:
-    """The report and its documents' keys as they are kept: compressed JSON, lists as they fit.
+    """The report and its documents' keys as stored: compressed JSON, with lists as they fit.
 
     Args:
         members: doc_keys.
@@ -237,7 +237,7 @@ def pack(report: BatchReport, members: tuple[str, ...], most_bytes: int = MOST_B
 
 
 def unpack(value: bytes) -> tuple[BatchReport, tuple[str, ...]] | None:
-    """The report and its members; None when it is none of this version."""
+    """The report and its members; None when this version cannot read it."""
     try:
         raw: dict[str, Any] = json.loads(zlib.decompress(value).decode("utf-8", "surrogatepass"))
         return BatchReport.model_validate(raw["report"]), tuple(map(str, raw["members"]))
@@ -246,7 +246,7 @@ def unpack(value: bytes) -> tuple[BatchReport, tuple[str, ...]] | None:
 
 
 def read_line(value: bytes) -> ReportLine | None:
-    """A line as it is kept; None when it is none of this version."""
+    """A stored line; None when this version cannot read it."""
     try:
         return ReportLine.model_validate_json(value)
     except ValidationError:
@@ -254,7 +254,7 @@ def read_line(value: bytes) -> ReportLine | None:
 
 
 def read_validation(value: bytes) -> Validation | None:
-    """A verdict as it is kept; None when it is none of this version."""
+    """A stored verdict; None when this version cannot read it."""
     try:
         return Validation.model_validate_json(value)
     except ValidationError:

@@ -1,8 +1,7 @@
 """Device-sized batches out of many small `encode` calls.
 
-One thread tokenises, a process runs the model; the event loop only decides who goes next. Nothing
-waits for company: a lone text goes at once, and what arrives during a device call joins the next
-choice.
+One thread tokenises, a process runs the model; the event loop only chooses the next texts. No text
+waits for company: a lone one goes at once, and arrivals during a device call join the next choice.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from shared.ports import Vector, Vectors
 _SLICE: Final = 64
 """Texts of one call that are tokenised and admitted at a time."""
 _LEAST_SHARE: Final = 0.25
-"""Of the time of a full call that a text alone has at least."""
+"""Smallest share of a full call's time for a text alone."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,7 +38,7 @@ class _Job:
     ready: dict[int, Tokens] = field(default_factory=dict)
     """Texts that wait for the device, by their place in the call."""
     suspects: set[int] = field(default_factory=set)
-    """Places of texts that were in a call which was lost: from then on each goes alone."""
+    """Places of texts of a lost call: from then on each goes alone."""
 
     @property
     def is_small(self) -> bool:
@@ -59,19 +58,19 @@ class _Row(NamedTuple):
 class CoalescingEncoder:
     """Implements `shared.ports.Encoder` over a device.
 
-    A text that fails takes no other caller along: its batch is halved until it is alone. When a
-    call is lost, because the model died, hung or took too much memory, each of its texts goes
-    alone, behind all texts of other calls; a text that is lost alone as well has failed. When the
-    device also fails on a text that no model refuses, the device is at fault: every waiting call
-    fails with EncoderBusy. A text that several callers wait for is encoded once, also when a caller
-    comes while it is encoded. A cancelled caller is forgotten; its device call is not stopped.
+    A failing text takes no other caller along: its batch is halved until it is alone. When a call
+    is lost, because the model died, hung or took too much memory, each of its texts goes alone,
+    behind all texts of other calls; a text that is lost alone as well has failed. When the device
+    also fails on a harmless text, the device is at fault: every waiting call fails with
+    EncoderBusy. A text of several callers is encoded once, also when a caller comes while it is
+    encoded. A cancelled caller is forgotten; its device call goes on.
 
     Args:
         max_tokens: most padded tokens of a device call; it bounds how long a late text waits.
         max_items: most texts of a device call.
         look_tokens: how many waiting tokens a batch is chosen from; more means less padding.
-        max_waiting: texts before the device beyond which callers have to wait to come in.
-        timeout_s: most seconds of one device call; 0: any. A text alone has a share of them by its
+        max_waiting: queued texts beyond which callers have to wait to queue more.
+        timeout_s: most seconds of one device call; 0: any. A text alone has a share by its
             tokens.
     """
 
@@ -119,7 +118,7 @@ class CoalescingEncoder:
     async def close(self) -> None:
         """Refuse new work, and fail every call with EncoderBusy, the one under way, too.
 
-        A stop lets handlers end before it closes what they use. Whoever still waits then may wait
+        A stop lets handlers end before it closes the encoder. Calls that still wait may be waiting
         for a model that hangs, or that loads again.
         """
         self._closed = True
@@ -152,11 +151,11 @@ class CoalescingEncoder:
 
     @property
     def waiting(self) -> int:
-        """Texts before the device."""
+        """Texts queued for the device."""
         return sum(len(job.ready) for job in self._jobs)
 
     async def _admit(self, job: _Job, start: int, texts: Sequence[str]) -> None:
-        """Tokenise texts and put them before the device, once there is room."""
+        """Tokenise texts and queue them for the device, once there is room."""
         while self.waiting >= self._max_waiting and not job.future.done():
             self._room.clear()
             await self._room.wait()
@@ -188,11 +187,11 @@ class CoalescingEncoder:
                 self._wanted[text] = others
         self._room.set()
         if not job.future.cancelled() and job.future.done():
-            job.future.exception()  # told or not, the caller is gone
+            job.future.exception()  # marked as seen: the caller is gone
         job.future.cancel()
 
     def _wake(self) -> None:
-        """Make sure that somebody feeds the device; they leave when nothing waits."""
+        """Make sure that pumps feed the device; they end when no text waits."""
         while len(self._pumps) <= self._device.ahead:
             # an empty context: what the pump logs belongs to no single caller
             pump = asyncio.create_task(self._pump(), context=Context())
@@ -229,7 +228,7 @@ class CoalescingEncoder:
         return taken
 
     def _in_sight(self, chosen: _Job, jobs: Sequence[_Job]) -> list[_Row]:
-        """Texts that a batch may be made of: of the chosen job, of small ones, of the oldest."""
+        """Candidates for a batch: texts of the chosen job, of small ones, of the oldest."""
         others = [job for job in jobs if job is not chosen]
         others.sort(key=lambda job: not job.is_small)
         rows: list[_Row] = []
@@ -263,7 +262,7 @@ class CoalescingEncoder:
                 _fail(row.job, busy)
             self._fail_waiting(busy)
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, it may be one text's fault
+        except Exception as error:  # noqa: BLE001 - any error may be one text's fault
             if len(rows) == 1:
                 _fail(rows[0].job, await self._verdict(error))
                 return
@@ -275,14 +274,14 @@ class CoalescingEncoder:
             self._deliver(row, vector)
 
     def _deliver(self, row: _Row, vector: Vector) -> None:
-        """Give the vector to everybody who waits for one of this text."""
+        """Give the vector to all jobs that wait for this text."""
         _set(row.job, row.place, vector)
         for job, place in self._wanted.pop(row.text, ()):
             if job.ready.pop(place, None) is not None:
                 _set(job, place, vector)
 
     async def _suspect(self, rows: Sequence[_Row], lost: Lost) -> None:
-        """Let each of these texts go alone; the one that was alone already has failed."""
+        """Let each of these texts go alone; a text that was alone already has failed."""
         for row in rows:
             if row.place in row.job.suspects:
                 _fail(row.job, await self._verdict(lost))
@@ -299,7 +298,7 @@ class CoalescingEncoder:
         return self._timeout_s * max(_LEAST_SHARE, share)
 
     async def _run(self, batch: Sequence[Tokens], within_s: float) -> Vectors:
-        """Vectors of a batch. Raises whatever the device raises, and ModelFailed for no vectors."""
+        """Vectors of a batch. Raises the device's errors, and ModelFailed for unusable vectors."""
         counters = self.counters
         try:
             vectors, seconds = await self._device.run(batch, within_s=within_s)
@@ -316,12 +315,12 @@ class CoalescingEncoder:
         return vectors
 
     async def _prove(self) -> None:
-        """Raise what the device raises on a text that no model refuses."""
+        """Encode a harmless text. Raises the device's errors."""
         tokens = await self._tokenise(["a text that no model refuses"])
         await self._run(tokens, self._timeout_s * _LEAST_SHARE)
 
     async def _verdict(self, error: Exception) -> InstepError:
-        """Whose fault it is that a text failed alone: its own, or the device's."""
+        """The error of a text that failed alone: its own fault, or the device's."""
         if isinstance(error, TransientError):
             return error
         if isinstance(error, MemoryError):
@@ -338,7 +337,7 @@ class CoalescingEncoder:
 
 
 def _words(error: Exception) -> str:
-    """What may be shown of it: a library may quote the text."""
+    """The part of an error to show: a library may quote the text."""
     ours = isinstance(error, InstepError | Lost | Absent)
     return str(error) if ours else f"the model failed: {type(error).__name__}"
 

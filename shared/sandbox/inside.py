@@ -13,13 +13,12 @@ from shared.sandbox import frames
 
 KILLED_FIRST: Final = "1000"
 PARENT_LOOK_S: Final = 1.0
-"""How often a child looks whether its parent is there, where no kernel ends the one with the
-other."""
+"""How often a child checks that its parent lives, where the kernel does not end both together."""
 
 
 @contextlib.contextmanager
 def pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Standard input and output for us alone: what a library prints goes nowhere."""
+    """Standard input and output for frames alone: prints of libraries are discarded."""
     with os.fdopen(os.dup(0), "rb") as questions, os.fdopen(os.dup(1), "wb") as answers:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
@@ -31,7 +30,7 @@ def pipes() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 def end_with(parent: int) -> None:
     """End this process once its parent has ended, also during a call that hangs.
 
-    Only a call that holds the lock of the interpreter puts it off.
+    Only a call that holds the interpreter's lock delays it.
     """
 
     def watch() -> None:
@@ -43,10 +42,10 @@ def end_with(parent: int) -> None:
 
 
 def confine(limits: Mapping[int, int]) -> None:
-    """Set limits, by `resource.RLIMIT_…`, and leave no core dump; and when the kernel is out of
-    memory, let it end this process before its parent.
+    """Set limits, by `resource.RLIMIT_…`, and disable core dumps.
 
-    Limits that the system does not support are skipped.
+    When memory runs out, the kernel ends this process before its parent. Limits that the system
+    does not support are skipped.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(KILLED_FIRST, encoding="ascii")
@@ -56,7 +55,7 @@ def confine(limits: Mapping[int, int]) -> None:
 
 
 def hear(questions: BinaryIO) -> bytes | None:
-    """The next frame; None: the parent has nothing more to say."""
+    """The next frame; None: the parent sends no more."""
     head = questions.read(frames.HEAD.size)
     if len(head) < frames.HEAD.size:
         return None

@@ -1,4 +1,4 @@
-"""When the sweep runs, one at a time, and its notes: the last result, and the filled store."""
+"""Schedules sweeps, one at a time, and notes their results and the filled store."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ from shared.ports import Audit, Auditor, Now, Shelf, VectorStore
 
 PREFIX: Final = "index."
 SWEPT: Final = "sweep."
-"""What the names of the notes about sweeps begin with."""
+"""Prefix of the names of the notes about sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What is noted of the index, so that one that was lost and made anew is filled at once.
+    """The note of the filled incarnation of the index, so that a new one is filled at once.
 
-    Whoever made it anew, and whenever: the note outlives processes.
+    The note outlives processes, so any process may make the index anew, at any time.
     """
 
     store: VectorStore
@@ -40,26 +40,26 @@ class Filled:
     generation: str
 
     async def now(self) -> str | None:
-        """Which making of the index there is now; None: nothing is known of it."""
+        """The present incarnation of the index; None: unknown."""
         try:
             return await self.store.incarnation()
         except StoreUnavailable:
             return None
 
     async def is_another(self, incarnation: str | None) -> bool:
-        """Whether it is not the one that was filled. Raises BusUnavailable."""
+        """Whether it differs from the filled one. Raises BusUnavailable."""
         if incarnation is None:
             return False
         noted = await self.shelf.get(PREFIX + self.generation)
         if noted is None:
-            if await self.shelf.keys(SWEPT):  # by a version that did not note this, or long ago
+            if await self.shelf.keys(SWEPT):  # filled by a version without this note, or long ago
                 return True
             await self.note(incarnation)  # a new installation: the first sweep comes by itself
             return False
         return noted != incarnation.encode()
 
     async def note(self, incarnation: str | None) -> None:
-        """It is filled. Raises BusUnavailable."""
+        """Note that it is filled. Raises BusUnavailable."""
         if incarnation is not None:
             await self.shelf.put(PREFIX + self.generation, incarnation.encode())
 
@@ -68,20 +68,20 @@ log = structlog.get_logger()
 
 KEPT: Final = 100
 FIRST_S: Final = 60.0
-"""A process that starts does not sweep at once: the pipeline has other things to do."""
+"""A starting process sweeps no earlier: the pipeline has other things to do."""
 WATCH_S: Final = 5.0
-"""How soon a stream or bucket that somebody deleted is noticed."""
+"""How soon the deletion of a stream or bucket is noticed."""
 BUSY_S: Final = 10.0
 BUSY_MESSAGES: Final = 256
-"""While more wait on the road, a sweep by the clock waits, for as long as one interval."""
+"""While more wait on the bus, a sweep by the clock waits, for at most one interval."""
 
 LONGEST_REST_S: Final = 60.0
-"""Most that passes between a sweep that failed and the next try."""
+"""Longest pause between a failed sweep and the next try."""
 
 Restore = Callable[[], Awaitable[bool]]
-"""Make anew what is missing on the bus; whether something was.
+"""Makes missing streams and buckets anew. Returns whether one was missing.
 
-Raises ConfigurationError when something is, and this process may not make it.
+Raises ConfigurationError when one is, and this process may not make it.
 """
 
 
@@ -98,14 +98,14 @@ class Round:
         return self.swept.needs_you or any(audit.error or audit.held for audit in self.audits)
 
     def note(self) -> dict[str, Any]:
-        """As JSON; which documents were sent again is too much to keep."""
+        """As JSON; it has only the number of resubmitted documents."""
         swept = asdict(self.swept) | {"resubmitted": len(self.swept.resubmitted)}
         audits = [asdict(audit) for audit in self.audits]
         return swept | {"at": self.at.isoformat(), "audits": audits}
 
 
 def read_note(value: bytes) -> Mapping[str, Any] | None:
-    """The note about a sweep as it is kept; None where it cannot be read. Pure."""
+    """A stored note about a sweep; None if it is unreadable. Pure."""
     try:
         note: Mapping[str, Any] = json.loads(value)
         return note if datetime.fromisoformat(note["at"]).tzinfo else None
@@ -126,9 +126,9 @@ async def always() -> bool:
 class Sweeper:
     """Runs sweeps. `run` until cancelled.
 
-    every_s: 0: never by itself.
-    auditor: the sources' side; None: no process watches.
-    settled_in: whether the folders have been listed, so that a sweep by the clock makes sense.
+    every_s: interval of sweeps by the clock; 0: none.
+    auditor: audits the sources; None: no process watches.
+    settled_in: whether the folders have been listed; sweeps by the clock wait for it.
     """
 
     sweep: Sweep
@@ -138,15 +138,15 @@ class Sweeper:
     restore: Restore
     backlog: Callable[[], Awaitable[int]]
     consumed: Callable[[], Awaitable[bool]]
-    """Whether anybody works; else repairs are left for later, not waited for."""
+    """Whether the services consume; else a sweep does not wait for its repairs."""
     auditor: Auditor | None = None
     settled_in: Callable[[], Awaitable[bool]] = always
     filled: Filled | None = None
-    """None: nobody tells of the index whether it was lost."""
+    """None: the loss of the index goes unnoticed."""
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
     _owed: bool = False
-    """Asked for, or needed since something was made anew, and not done yet."""
+    """A sweep is due: requested, or needed since streams or index were made anew."""
     _task: "tuple[str, asyncio.Task[None]] | None" = None
     _last: Mapping[str, Any] | None = None
     _read_at: float = 0.0
@@ -154,7 +154,7 @@ class Sweeper:
     async def __call__(
         self, *, dry_run: bool = False, force: bool = False, batch_size: int = BATCH
     ) -> Round:
-        """Sweep now, after the sweep that runs, if one does.
+        """Sweep now, or after the sweep that runs.
 
         Raises:
             BusUnavailable, StoreUnavailable: start again.
@@ -163,7 +163,7 @@ class Sweeper:
             if dry_run:
                 return await self._round(dry_run=True, force=force, batch_size=batch_size)
             index = await self._make_anew()
-            owed, self._owed = self._owed, False  # who asks from here on wants another one
+            owed, self._owed = self._owed, False  # a later request is for another one
             try:
                 done = await self._round(dry_run=False, force=force, batch_size=batch_size)
                 await self._keep(done)
@@ -182,7 +182,7 @@ class Sweeper:
         return Round(at, swept, audits)
 
     def start(self, *, batch_size: int) -> str:
-        """Sweep in the background; the name of the task, or of the one that runs already."""
+        """Sweep in the background. Returns the name of the task, or of the running one."""
         if self._task is None or self._task[1].done():
             name = secrets.token_hex(8)
             task = asyncio.create_task(self._in_background(batch_size), name=f"sweep {name}")
@@ -194,7 +194,7 @@ class Sweeper:
         self._asked.set()
 
     async def run(self) -> None:
-        """Sweep every so often and whenever asked; make anew what somebody deleted on the bus."""
+        """Sweep by the clock and on request; make deleted streams and buckets anew."""
         clock = asyncio.get_running_loop().time
         due, rests_until, failed = clock() + await self._due_in_s(), -math.inf, 0
         while True:
@@ -251,7 +251,7 @@ class Sweeper:
             log.warning("not_swept", reason=str(error))
 
     async def _watch(self) -> None:
-        """Wait until it is time to look at the bus, or until somebody asks."""
+        """Wait until the next look at the bus is due, or a sweep is requested."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WATCH_S):
                 await self._asked.wait()
@@ -260,14 +260,14 @@ class Sweeper:
             self._owed = True
 
     async def _make_anew(self) -> str | None:
-        """A sweep is owed from now on if anything was missing.
+        """Make missing streams and buckets anew. A sweep is owed after any loss.
 
         Returns:
-            Which making of the index there is; None: nothing is known of it.
+            The present incarnation of the index; None: unknown.
         """
         try:
             restored = await self.restore()
-        except ConfigurationError:  # whoever puts it right does not tell us
+        except ConfigurationError:  # the admin's repair goes unnoticed here
             self._owed = True
             raise
         if restored:
@@ -303,7 +303,7 @@ class Sweeper:
         if last is None:
             return math.inf
         since_s = (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
-        # a time to come: the clock has jumped, or the note is wrong
+        # a future time: the clock has jumped, or the note is wrong
         return since_s if since_s >= 0 else math.inf
 
     async def _keep(self, done: Round) -> None:

@@ -1,9 +1,8 @@
-"""One delivery from bytes to acknowledgement, and the one place that knows FastStream's arguments.
+"""Handles one delivery from bytes to acknowledgement; only this module has FastStream's arguments.
 
 FastStream keeps the subscriber's life, its middlewares and its call; two of its methods, which a
-contract test pins, are replaced so that `shared.bus.delivery.pull` does the fetching. The
-acknowledgement is ours alone: FastStream's policies either lose messages or repeat them without a
-pause.
+contract test pins, are replaced so that `shared.bus.delivery.pull` does the fetching. This module
+acknowledges messages: FastStream's policies either lose them or repeat them without a pause.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ class Counts:
     retried: int = 0
     buried: int = 0
     passed: int = 0
-    """Acknowledged without being opened, beside those: the consumer of another stage has them."""
+    """Besides: acknowledged unopened, because the consumer of another stage has them."""
     seconds: Distribution = field(default_factory=lambda: Distribution(HANDLING_S))
     """From the start of a delivery to its settlement."""
     waited: Distribution = field(default_factory=lambda: Distribution(WAITING_S))
@@ -69,9 +68,9 @@ class Consumer(Generic[T]):
     """Handles the messages of one stage and settles each of them.
 
     Args:
-        gate: of the process; None: it has no other stages.
-        is_anothers: messages that the consumer of another stage handles, and this one is delivered
-            too: they are acknowledged without being opened.
+        gate: of the process; None: the process has no other stages.
+        is_anothers: whether the consumer of another stage handles a message that this one receives,
+            too: such messages are acknowledged unopened.
     """
 
     def __init__(
@@ -91,15 +90,15 @@ class Consumer(Generic[T]):
         self._handler = handler
         self._known: dict[str, Known] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        """Of copies of one message: where all were open when this process ends, each would be
-        noted, and one death would count as often."""
+        """Copies of one message are opened one at a time: if all were open when this process ends,
+        one death would count once for each."""
         self._looked_at: set[str] = set()
-        """Names of messages of which other processes may know: their copies may be told of, too."""
+        """Names of messages that other processes may have noted; so they may note copies."""
         self._has_copies = stage.event.work is not Event.work
         self._gate = gate or Gate()
         self._ended = Ended()
         self._doubtful = -1
-        """How many of the next messages another process may have opened; -1: not known yet."""
+        """Number of next messages that another process may have opened; -1: not known yet."""
         self.pull = Pull(stage, self._hand_to_faststream, on_fatal)
 
     def register(self, broker: NatsBroker, js: JetStreamContext, publish: Publish) -> None:
@@ -152,11 +151,10 @@ class Consumer(Generic[T]):
             log.warning("delivery_left_unsettled", stage=self.stage.name, error=error)
 
     async def _look(self, message: Msg) -> bool:
-        """Read what is noted of the message, unless no other process can have opened it.
+        """Read the note of a message that another process may have opened.
 
         Returns:
-            False: the note cannot be read: the message is left alone, and comes again after
-                `ack_wait`.
+            False: reading failed. The message stays unsettled, and comes again after `ack_wait`.
         """
         seen, name = message.metadata, self._name(message)
         if self._is_first(seen.num_delivered, seen.num_pending) and name not in self._looked_at:
@@ -167,7 +165,7 @@ class Consumer(Generic[T]):
         if known is None:
             try:
                 note = await self._troubles.get(name)
-            except Exception as error:  # noqa: BLE001 - whatever it was, it comes after `ack_wait`
+            except Exception as error:  # noqa: BLE001 - in any case it comes after `ack_wait`
                 log.warning("trouble_not_read", stage=self.stage.name, reason=one_line(error))
                 return False
             known = Known(note or Trouble(), seen_to_end=False, noted=note is not None)
@@ -175,11 +173,11 @@ class Consumer(Generic[T]):
         return True
 
     def _is_first(self, delivery: int, pending: int) -> bool:
-        """Whether no other process can have had the message before.
+        """Whether this is certainly the first process that has the message.
 
-        A server writes down a moment later what it has delivered. When it dies together with the
-        process that it delivered to, as the bundled one does, it counts from one again. What such a
-        process had in hand is among the first messages that the next one gets.
+        A server stores its number of deliveries a moment later. When it dies together with the
+        receiving process, as the bundled one does, it counts from one again. Messages that such a
+        process held are among the first that the next one gets.
         """
         if self._doubtful < 0:
             self._doubtful = min(self.stage.prefetch, 1 + pending)
@@ -187,7 +185,7 @@ class Consumer(Generic[T]):
         return delivery == 1 and not doubtful
 
     async def on_message(self, message: Msg) -> None:
-        """Decode, handle, publish what follows, settle."""
+        """Decode, handle, publish the results, settle."""
         began = time.monotonic()
         name, known = self._name(message), self._known.pop(message.reply, Known())
         delivery = describe(message, datetime.now(UTC))
@@ -221,20 +219,20 @@ class Consumer(Generic[T]):
         self.counts.seconds.add(time.monotonic() - began)
 
     async def _open(self, name: str, known: Known) -> Known:
-        """Note that the message is open, unless it is beyond suspicion: if this process ends now,
-        the note accuses it."""
+        """Note that the message is open, unless it cannot have killed a process: if this one ends
+        now, the note counts it."""
         if known.seen_to_end:
             return known
         noted = await self._troubles.put(name, known.trouble.opened())
         return replace(known, noted=noted or known.noted)
 
     async def _close(self, name: str, known: Known) -> None:
-        """Note what is known now that the delivery has ended, before it is settled."""
+        """Update the note of an ended delivery, before it is settled."""
         if known.noted:
             await self._troubles.close(name, known.trouble)
 
     def _note(self, failure: Exception) -> None:
-        """A bug, or a library's error that no adapter translated, is seen at its first delivery."""
+        """Log a bug, or a library's untranslated error, at its first delivery."""
         if not isinstance(failure, InstepError):
             log.error("handler_broke", stage=self.stage.name, error=_trace(failure))
 
@@ -247,7 +245,7 @@ class Consumer(Generic[T]):
     async def _with_the_bus(self, call: Callable[[], Awaitable[R]]) -> R:
         """Repeat the call while the bus is away or full: back-pressure is no failed attempt.
 
-        The message stays ours meanwhile, and what was computed for it is kept.
+        The message stays open meanwhile, and its results are kept.
         """
         give_up_at = time.monotonic() + LONGEST_HOLD_S
         while True:
@@ -267,7 +265,7 @@ class Consumer(Generic[T]):
         error: Exception | None,
         known: Known,
     ) -> None:
-        """The one place that settles what was opened. What fails here leaves it unacknowledged."""
+        """Settle an opened message; only this does. A failure leaves it unacknowledged."""
         where = {"stage": self.stage.name, "seq": delivery.sequence, "attempt": delivery.attempt}
         ended, name = self._ended, self._name(message)
         if not isinstance(verdict, Bury):
@@ -297,13 +295,13 @@ class Consumer(Generic[T]):
             await self._troubles.erase(name)
 
     def _name(self, message: Msg) -> str:
-        """What its trouble is noted under; who publishes to other stages may use any header."""
+        """The name of its note; publishers to other stages may use any header."""
         headers = message.headers if self._has_copies else None
         return name_of(message.metadata.sequence.stream, stored_us(message.reply), headers or {})
 
 
 def describe(message: Msg, now: datetime) -> Delivery:
-    """What JetStream says about a message."""
+    """JetStream's metadata of a message."""
     seen = message.metadata
     headers: Mapping[str, str] = message.headers or {}
     return Delivery(
@@ -316,7 +314,7 @@ def describe(message: Msg, now: datetime) -> Delivery:
 
 
 async def _raw(message: StreamMessage[Msg]) -> Msg:
-    """Each message is decoded by itself, in `on_message`, where its fault can be settled."""
+    """Leave the message raw; `on_message` decodes it, where its fault can be settled."""
     return message.raw_message
 
 

@@ -1,10 +1,10 @@
-"""What is known about a message beyond the server's number of deliveries. Pure.
+"""Failures of a message, noted beside the server's number of deliveries. Pure.
 
-That number counts everything: retries, messages that a stopping process handed back unopened, and
-those that merely lay in a process that died. To give up by it would bury innocent documents. So
-what a message did itself is noted, and only that is counted. The first delivery costs nothing: a
-note is written when a handler failed, before a message is opened that another process may have
-opened, and when it is polled for more than a moment.
+That number counts all deliveries: retries, messages that a stopping process handed back unopened,
+and those that merely lay in a process that died. A limit on it would turn harmless documents into
+dead letters. So only failures of the message itself are noted and counted. The first delivery costs
+nothing: a note is written when a handler failed, before opening a message that another process may
+have opened, and when a message is polled for more than a moment.
 """
 
 import json
@@ -17,16 +17,16 @@ from typing import Final
 from shared.domain.errors import GARBAGE
 
 WORK: Final = "Instep-Work"
-"""Header that names what a message asks for; copies of the message have the same."""
+"""Header that names the work of a message; copies of the message have the same."""
 ACCUSED: Final = 3
-"""Openings without an outcome after which a message is opened with nothing beside it."""
+"""Openings without an outcome after which a message is opened alone."""
 LIVES: Final = 5
-"""Openings without an outcome after which it is not opened any more."""
+"""Openings without an outcome after which it is never opened again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What a message did so far."""
+    """The failures of a message so far."""
 
     failures: int = 0
     """Deliveries whose handler raised; polls are none."""
@@ -37,10 +37,10 @@ class Trouble:
     polls: int = 0
     """Deliveries that found the rows not searchable yet."""
     polled_s: float = 0.0
-    """What the polls took and the pauses after them: no clock changes it, and no queue."""
+    """Duration of polls and the pauses after them; clocks and queues do not change it."""
 
     def opened(self) -> "Trouble":
-        """As it is while nobody knows whether this delivery will end."""
+        """With this delivery counted as killed, until it ends."""
         return replace(self, killed=self.killed + 1)
 
     def failed(self, now: float) -> "Trouble":
@@ -48,7 +48,7 @@ class Trouble:
         return replace(self, failures=self.failures + 1, since=self.since or now)
 
     def polled(self, seconds: float) -> "Trouble":
-        """After a poll that comes again; it and the pause after it last so long."""
+        """After a poll that comes again; `seconds`: of the poll and the pause after it."""
         return replace(self, polls=self.polls + 1, polled_s=self.polled_s + seconds)
 
     def encode(self) -> bytes:
@@ -56,11 +56,11 @@ class Trouble:
 
 
 def name_of(sequence: int, stored_us: int, headers: Mapping[str, str]) -> str:
-    """What the trouble of a message is noted under.
+    """The name of the note about a message.
 
     A part whose enricher died before it was acknowledged is published again, as another message:
-    the work is the same, and so is what it does to those who open it. Any other message is named by
-    its sequence and the time when it was stored, for a stream that was made anew may give the
+    the work is the same, and so is its effect on a process that opens it. Any other message is
+    named by its sequence and the time when it was stored: a stream that was made anew may give the
     sequence to another one.
     """
     work = headers.get(WORK, "")
@@ -68,7 +68,7 @@ def name_of(sequence: int, stored_us: int, headers: Mapping[str, str]) -> str:
 
 
 def decode(data: bytes) -> Trouble:
-    """The trouble of a note; of one that cannot be read, none."""
+    """The trouble of a note; of an unreadable one, none."""
     try:
         told = json.loads(data)
         return Trouble(
@@ -86,7 +86,7 @@ def decode(data: bytes) -> Trouble:
 class Known:
     """A message's trouble, and whether this delivery has to be watched.
 
-    seen_to_end: no delivery of it is unaccounted for: this is the first, or this process itself
+    seen_to_end: every delivery of it is accounted for: this is the first, or this process itself
         ended the one before. Such a message cannot have killed a process.
     noted: the bus holds a note of it.
     """
@@ -97,7 +97,7 @@ class Known:
 
 
 class Ended:
-    """Deliveries that this process ended so that they come back, the latest of them."""
+    """The latest deliveries that this process ended for redelivery."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
@@ -113,6 +113,6 @@ class Ended:
         self._ended.pop(sequence, None)
 
     def known(self, sequence: int, delivery: int) -> Known | None:
-        """What is known of a message whose delivery before this one ended here; else None."""
+        """The trouble of a message if this process ended its delivery before; else None."""
         before, known = self._ended.get(sequence, (0, Known()))
         return known if before == delivery - 1 else None

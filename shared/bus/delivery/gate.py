@@ -1,4 +1,4 @@
-"""Lets a message be worked on with nothing beside it in the whole process."""
+"""Lets a process handle one message with no other beside it."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 LONGEST_S: Final = 30.0
-"""How long a message waits for one that is alone, or until it is alone: then they have company."""
+"""Longest wait for a message that is alone, or to be alone; after it, messages run together."""
 
 
 class Gate:
-    """Of a process: all its stages share it."""
+    """One of a process; all its stages share it."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -19,7 +19,7 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def through(self, *, alone: bool) -> AsyncIterator[None]:
-        """While a message is worked on."""
+        """Held while a message is handled."""
         if self._alone is not None:
             await self._until(lambda: self._alone is None)
             self._alone = None  # a handler that hangs does not keep the gate
@@ -39,7 +39,7 @@ class Gate:
             self._changed.set()
 
     async def _until(self, true: Callable[[], bool]) -> None:
-        """Return when it is, or after `LONGEST_S`."""
+        """Return when `true()`, or after `LONGEST_S`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST_S):
                 while not true():

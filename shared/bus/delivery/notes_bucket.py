@@ -1,4 +1,4 @@
-"""The notes about messages that made trouble, in a bucket that all replicas read."""
+"""The notes about failures of messages, in a bucket that all replicas read."""
 
 from dataclasses import replace
 
@@ -15,10 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 class Troubles:
-    """Notes of one stage, by `trouble.name_of` a message.
+    """Notes of one stage, by `failure_notes.name_of` a message.
 
-    Losing one costs another try, so writing never stops the work. A bucket that somebody has
-    deleted holds no notes, until the sweeper makes it anew.
+    Losing one costs another try, so writing never stops the work. A deleted bucket holds no notes,
+    until the sweeper makes it anew.
     """
 
     def __init__(self, js: JetStreamContext, stage: str) -> None:
@@ -31,7 +31,7 @@ class Troubles:
         return decode(value.data) if value else None
 
     async def put(self, name: str, trouble: Trouble) -> bool:
-        """Whether the note is stored."""
+        """Store a note. Returns whether it is stored."""
         try:
             await self._bucket.put(self._key(name), trouble.encode())
         except BusUnavailable as error:
@@ -40,10 +40,10 @@ class Troubles:
         return True
 
     async def close(self, name: str, trouble: Trouble) -> None:
-        """Note what is known now that a delivery has ended.
+        """Note the trouble of a message whose delivery has ended.
 
-        What was read before may count a copy as a death that was only open elsewhere. So a count
-        never rises here: whatever the note says by now is the most.
+        The trouble read before may count a copy that was only open elsewhere as a death. So
+        `killed` never rises here: its count in the present note is the most.
         """
         if trouble.killed:
             try:
@@ -55,7 +55,7 @@ class Troubles:
         await self.put(name, trouble)
 
     async def erase(self, name: str) -> None:
-        """A note that stays by mistake is of a message that never comes back: it ages away."""
+        """Erase a note. One that stays by mistake is of a settled message, and expires."""
         try:
             await self._bucket.erase(self._key(name))
         except BusUnavailable as error:

@@ -15,10 +15,10 @@ TOLD_EVERY_S: Final = 20.0
 SILENT_S: Final = 65.0
 """After so long without an update, the changes in the folder are not known."""
 FORGOTTEN_S: Final = 86_400.0
-"""After so long it counts as a source that no process watches any more."""
+"""After so long without an update, it counts as an unwatched source."""
 PROBLEMS_TOLD: Final = 50
 MOST_BYTES: Final = 256 * 1024
-"""Of the published problems: a path may be long, and odd bytes in it are spelt out."""
+"""Of a published state: a path may be long, and odd bytes in it are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Watched:
     """Path to its fault; at most PROBLEMS_TOLD."""
     hold: Hold | None = None
     more: int = 0
-    """Problems beyond those that are told."""
+    """Number of problems beyond those."""
     left: bool = False
-    """It was watched by an earlier process, and by none of those that run now."""
+    """An earlier process watched it, and none of the running ones does."""
 
     def encode(self) -> bytes:
-        """JSON of at most MOST_BYTES, with as many of the problems as that has room for."""
+        """JSON of at most MOST_BYTES, with as many of the problems as fit."""
         raw = asdict(self)
         if self.hold is not None:
             raw["hold"]["since"] = self.hold.since.isoformat()
@@ -54,8 +54,8 @@ class Watched:
         return other is not None and replace(other, at=self.at) == self
 
     def is_silent(self, now: float) -> bool:
-        """Whether its process has not told of it for too long."""
-        # the other clock may be ahead, but not by a day: such a time is none
+        """Whether its last update is too old."""
+        # the other clock may be ahead, but not by a day: such a time is invalid
         return not -FORGOTTEN_S <= now - self.at <= SILENT_S
 
     def health(self, now: float) -> SourceHealth:
@@ -67,25 +67,25 @@ class Watched:
 def remembered(
     told: Iterable[Watched], now: float, expected: Collection[str] = ()
 ) -> list[Watched]:
-    """Those that a process watches, or should, by name. `expected`: by the settings."""
+    """Sources that a process watches, or should, by name. `expected`: by the settings."""
     known = {one.source: one for one in told if not (one.left or now - one.at > FORGOTTEN_S)}
     missing = {name: unwatched(name, now) for name in expected if name not in known}
     return [one for _, one in sorted((known | missing).items())]
 
 
 def unwatched(source: str, now: float) -> Watched:
-    """In place of a note that is missing."""
+    """In place of a missing note."""
     return Watched(source, now, listed=False, error="no process watches it")
 
 
 def garbled(source: str, now: float) -> Watched:
-    """In place of a note that cannot be read; the process that watches the source writes another
-    one within `TOLD_EVERY_S`."""
+    """In place of an unreadable note; the process that watches the source writes another one within
+    `TOLD_EVERY_S`."""
     return Watched(source, now, listed=False, error="its process's state cannot be read")
 
 
 def decode(data: bytes) -> Watched | None:
-    """None if it cannot be read."""
+    """None if it is unreadable."""
     try:
         raw = json.loads(data)
         return Watched(
@@ -117,5 +117,5 @@ def _hold(raw: Any) -> Hold | None:
 
 
 def all_listed(told: Iterable[Watched], now: float) -> bool:
-    """Whether every folder has been listed that a process watches now."""
+    """Whether every folder that a process watches now has been listed."""
     return all(one.listed or one.is_silent(now) for one in told)

@@ -1,7 +1,7 @@
-"""The processes that watch folders, told of and asked over the bus; there is no other way.
+"""The state of the processes that watch folders, and requests to them; both only over the bus.
 
-What they see lies on a shelf. What they shall do is a core request to `instep.sources.VERB.SOURCE`:
-whoever asks waits for the answer, and nobody answers later.
+Their state lies in a bucket. A command to them is a core request to `instep.sources.VERB.SOURCE`:
+the caller waits for the answer, and none comes later.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from shared.ports import Audit, Auditor, Hold, Holds, Shelf
 
 PREFIX: Final = "instep.sources"
 KEYS: Final = "watched."
-"""Beginning of the keys on the shelf of the instance."""
+"""Prefix of the keys in the bucket of the instance."""
 ANSWER_S: Final = 600.0
-"""A large folder is listed for an audit, and for a removal."""
+"""An audit and a removal list the folder, which may be large."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 
 async def told(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched]:
-    """What every watched source looks like, by name. Raises BusUnavailable.
+    """The state of every watched source, by name. Raises BusUnavailable.
 
     Args:
         expected: sources of the settings that a process should watch.
@@ -43,7 +43,7 @@ async def told(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched
 
 
 async def last_told(shelf: Shelf) -> Sequence[Watched]:
-    """What every source looked like when the last process watched it. Raises BusUnavailable."""
+    """The state of every source when the last process watched it. Raises BusUnavailable."""
     now = time.time()
     notes = [replace(one, left=False) for one in await _notes(shelf, now)]
     last = max((min(one.at, now) for one in notes), default=now)  # the clock may have been ahead
@@ -57,12 +57,12 @@ async def _notes(shelf: Shelf, now: float) -> list[Watched]:
 
 
 async def tell(shelf: Shelf, one: Watched) -> None:
-    """Raises BusUnavailable."""
+    """Publish a state. Raises BusUnavailable."""
     await shelf.put(f"{KEYS}{one.source}", one.encode())
 
 
 async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) -> None:
-    """Say that a process begins to watch: what changed since the last one ended is not known.
+    """Publish that a process begins to watch: changes since the last one ended are not known.
 
     Args:
         alone: no other process watches on this bus, so the sources of earlier ones are left.
@@ -82,7 +82,7 @@ async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) 
 
 @dataclass(frozen=True, slots=True)
 class Watchers:
-    """Implements `Holds` and `Auditor` over the bus, wherever the folders are watched.
+    """Implements `Holds` and `Auditor` by requests to the processes that watch the folders.
 
     `expected`: sources of the settings that a process should watch.
     """
@@ -125,7 +125,7 @@ class Watchers:
         return answer["answer"]
 
     async def _reply(self, subject: str, question: bytes, source: str) -> Msg:
-        """The answer, for which a process that goes on telling of the folder may take its time."""
+        """The answer. A process that still publishes the folder's state may take its time."""
         asking = asyncio.create_task(self.client.request(subject, question, ANSWER_S))
         try:
             while not (await asyncio.wait({asking}, timeout=TOLD_EVERY_S))[0]:
@@ -147,10 +147,10 @@ async def serve(
     auditor: Callable[[str], Auditor],
     tell: Callable[[], Awaitable[None]],
 ) -> None:
-    """Answer what is asked about these sources, until it is cancelled.
+    """Answer requests about these sources, until it is cancelled.
 
     Args:
-        tell: awaited before each answer, so that the notes show what was done.
+        tell: awaited before each answer, so that the notes show the effect.
     """
     running: set[asyncio.Task[None]] = set()
 
@@ -199,7 +199,7 @@ async def _reply(message: Msg, act: Answer, tell: Callable[[], Awaitable[None]])
         answer = {"error": str(error)}
     except asyncio.CancelledError:
         answer = {"error": "the process that watches it is stopping"}
-    except Exception as error:  # the edge: whatever happens, who asked is answered
+    except Exception as error:  # the edge: every request is answered
         log.exception("question_failed", subject=message.subject)
         answer = {"error": f"a fault of instep ({type(error).__name__}); see the producer's log"}
     if message.reply:

@@ -24,11 +24,11 @@ from shared.settings import Embedding
 log = structlog.get_logger()
 
 LOAD_WITHIN_S: Final = 600.0
-"""A large model comes from a slow disk."""
+"""For a large model on a slow disk."""
 LOOK_S: Final = 0.25
-"""How often the memory of a process is looked at while it works."""
+"""Interval at which the memory of a working process is checked."""
 SHARE_OF_MEMORY: Final = 0.75
-"""That a model may take of the container, or of the machine: the rest is its parent's."""
+"""Of the container or machine, for a model: the rest is its parent's."""
 _CGROUPS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -40,9 +40,9 @@ class ProcessDevice:
 
     Calls are written ahead and answered in their order. A process that has ended, or holds more
     memory than it may, is replaced before the next call. The parent watches that memory: a limit of
-    the kernel on addresses or data also counts what models and CUDA map and reserve without using
-    it, and under such a limit a model that leaks would fail on every text instead of being replaced
-    between two calls.
+    the kernel on addresses or data also counts memory that models and CUDA only map and reserve.
+    Under such a limit a leaking model would fail on every text instead of being replaced between
+    two calls.
 
     Args:
         program: `shared.encoders.local.worker` with its settings.
@@ -75,7 +75,7 @@ class ProcessDevice:
 
         Raises:
             ConfigurationError, ModelMismatch: see `shared.encoders.registry.load_backend`.
-            EncoderBusy: no process can be had.
+            EncoderBusy: no process can be started.
         """
         program = Program(
             "shared.encoders.local.worker:main",
@@ -90,7 +90,7 @@ class ProcessDevice:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that there is."""
+        """Of the present process, if any."""
         return self._child.pid if self._child else None
 
     async def run(self, batch: Sequence[Tokens], *, within_s: float) -> tuple[Vectors, float]:
@@ -108,7 +108,7 @@ class ProcessDevice:
                 return await self._answer(child, most, len(batch), within_s)
 
     async def close(self) -> None:
-        """End the process. What it computes is lost."""
+        """End the process. Its call is lost."""
         self._closed = True
         async with self._starting:
             if self._child is not None:
