@@ -38,11 +38,12 @@ async def build(opened: OpenGeneration) -> Part:
         for name, source in opened.host.settings.folders.items()
     }
     instance = await opened.host.shelf(INSTANCE)
-    await patiently(lambda: watchers.begin(instance, watches), Waits())
+    began = await patiently(lambda: watchers.begin(instance, watches), Waits())
     tell = TellFolders(
         {name: (watch, mending.sync.health) for name, (watch, mending) in watches.items()},
         partial(watchers.tell, instance),
         utc_now,
+        began,
     )
     opened.host.progress.listeners.append(tell.hear)
     accept = AcceptSubmission(

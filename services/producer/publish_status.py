@@ -30,11 +30,13 @@ class TellFolders:
     Args:
         folders: by source: its watch, and its faults.
         tell: stores the state for other processes. Raises BusUnavailable.
+        began: Unix time at which this process began to watch.
     """
 
     folders: Mapping[str, tuple[FolderWatch, SourceHealth]]
     tell: Callable[[Watched], Awaitable[None]]
     now: Now
+    began: float
     _told: dict[str, Watched] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -58,7 +60,7 @@ class TellFolders:
         for source, (watch, health) in self.folders.items():
             if not watch.loaded:
                 continue  # until then the earlier process's state of removals stands
-            seen = _seen(source, watch, health, self.now().timestamp())
+            seen = _seen(source, watch, health, self.now().timestamp(), self.began)
             before = self._told.get(source)
             if before and seen.says_the_same(before) and seen.at - before.at < TOLD_EVERY_S:
                 continue
@@ -66,7 +68,9 @@ class TellFolders:
             self._told[source] = seen
 
 
-def _seen(source: str, watch: FolderWatch, health: SourceHealth, at: float) -> Watched:
+def _seen(
+    source: str, watch: FolderWatch, health: SourceHealth, at: float, began: float
+) -> Watched:
     return Watched(
         source=source,
         at=at,
@@ -75,4 +79,5 @@ def _seen(source: str, watch: FolderWatch, health: SourceHealth, at: float) -> W
         problems=dict(islice(health.problems.items(), PROBLEMS_TOLD)),
         hold=hold_of(source, watch.held) if watch.held else None,
         more=max(0, len(health.problems) - PROBLEMS_TOLD),
+        began=began,
     )

@@ -37,6 +37,8 @@ class Watched:
     """Number of problems beyond those."""
     left: bool = False
     """An earlier process watched it, and none of the running ones does."""
+    began: float = 0.0
+    """Unix time at which its process began to watch."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as fit."""
@@ -97,6 +99,7 @@ def decode(data: bytes) -> Watched | None:
             hold=_hold(raw["hold"]),
             more=int(raw.get("more", 0)),
             left=bool(raw.get("left", False)),
+            began=float(raw.get("began", 0.0)),
         )
     except GARBAGE:
         return None

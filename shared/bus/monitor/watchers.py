@@ -61,11 +61,14 @@ async def tell(shelf: Shelf, one: Watched) -> None:
     await shelf.put(f"{KEYS}{one.source}", one.encode())
 
 
-async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) -> None:
+async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) -> float:
     """Publish that a process begins to watch: changes since the last one ended are not known.
 
     Args:
         alone: no other process watches on this bus, so the sources of earlier ones are left.
+
+    Returns:
+        The moment of the beginning, in Unix time.
 
     Raises:
         BusUnavailable: repeating is safe.
@@ -74,10 +77,12 @@ async def begin(shelf: Shelf, sources: Collection[str], *, alone: bool = False) 
     before = {one.source: one for one in await _notes(shelf, now)}
     for source in sources:
         last = before.pop(source, None)
-        await tell(shelf, Watched(source, now, listed=False, hold=last.hold if last else None))
+        hold = last.hold if last else None
+        await tell(shelf, Watched(source, now, listed=False, hold=hold, began=now))
     for other in before.values():
         if alone and not other.left:
             await tell(shelf, replace(other, left=True))
+    return now
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +130,27 @@ class Watchers:
         return answer["answer"]
 
     async def _reply(self, subject: str, question: bytes, source: str) -> Msg:
-        """The answer. A process that still publishes the folder's state may take its time."""
+        """The answer. A process that still publishes the folder's state may take its time.
+
+        An answer is sent once: it is lost when its process ends, and may be lost when this process
+        loses the bus.
+        """
+        began, connected = await self._began(source), self.client.stats["reconnects"]
         asking = asyncio.create_task(self.client.request(subject, question, ANSWER_S))
         try:
             while not (await asyncio.wait({asking}, timeout=TOLD_EVERY_S))[0]:
                 if await self._is_silent(source):
                     raise TransientError(f"the process that watches {source} is silent")
+                if await self._began(source) != began:
+                    raise TransientError(f"the process that watches {source} has started anew")
+                if self.client.stats["reconnects"] != connected:
+                    raise BusUnavailable("the bus went away: the answer may be lost")
             return await asking
         finally:
             asking.cancel()
+
+    async def _began(self, source: str) -> float | None:
+        return next((o.began for o in await told(self.shelf) if o.source == source), None)
 
     async def _is_silent(self, source: str) -> bool:
         now = time.time()

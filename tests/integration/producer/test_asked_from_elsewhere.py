@@ -20,7 +20,7 @@ from shared.bus.monitor import watchers
 from shared.bus.monitor.watched import SILENT_S
 from shared.bus.monitor.watched import Watched as Told
 from shared.bus.monitor.watchers import Watchers
-from shared.domain.errors import TransientError
+from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.topology import INSTANCE
 from shared.ports import Audit, Hold
 
@@ -73,6 +73,7 @@ async def served(docs, js, nats_url):
             {SOURCE: (watch, docs.sources[SOURCE])},
             partial(watchers.tell, KvShelf(client.jetstream(), INSTANCE.name)),
             lambda: datetime.now(UTC),
+            0.0,
         )
         holds = FolderHolds({SOURCE: watch})
         answering = asyncio.create_task(
@@ -191,6 +192,42 @@ async def test_a_process_that_has_died_over_a_question_is_not_waited_for(
     with pytest.raises(TransientError, match="docs is silent"):
         await elsewhere.release(SOURCE)
     await dying.close()
+
+
+async def test_a_process_that_begins_anew_over_a_question_is_not_waited_for(
+    js, nats_url, elsewhere, monkeypatch
+):
+    monkeypatch.setattr(watchers, "TOLD_EVERY_S", 0.01)
+    dying = await nats.connect(nats_url)
+
+    async def hears(_):
+        await watchers.begin(elsewhere.shelf, [SOURCE])
+
+    await dying.subscribe(f"{watchers.PREFIX}.release.{SOURCE}", cb=hears)
+    await dying.flush()
+    await watchers.begin(elsewhere.shelf, [SOURCE])
+    async with asyncio.timeout(60):
+        with pytest.raises(TransientError, match="docs has started anew"):
+            await elsewhere.release(SOURCE)
+    await dying.close()
+
+
+async def test_an_answer_that_the_bus_may_have_lost_is_not_waited_for(
+    js, nats_url, elsewhere, monkeypatch
+):
+    monkeypatch.setattr(watchers, "TOLD_EVERY_S", 0.01)
+    other = await nats.connect(nats_url)
+
+    async def hears(_):
+        elsewhere.client.stats["reconnects"] += 1
+
+    await other.subscribe(f"{watchers.PREFIX}.release.{SOURCE}", cb=hears)
+    await other.flush()
+    await watchers.begin(elsewhere.shelf, [SOURCE])
+    async with asyncio.timeout(60):
+        with pytest.raises(BusUnavailable, match="may be lost"):
+            await elsewhere.release(SOURCE)
+    await other.close()
 
 
 async def test_a_process_that_takes_its_time_is_waited_for(js, nats_url, elsewhere, monkeypatch):

@@ -31,6 +31,7 @@ seen = st.builds(
     error=st.text(max_size=9),
     problems=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
     hold=st.none() | holds,
+    began=st.floats(0, 4e9),
 )
 FINE = Watched("docs", at=1000.0, listed=True)
 
@@ -47,8 +48,8 @@ def test_what_cannot_be_read_tells_nothing(data):
 
 @given(seen, st.floats(0, 4e9))
 def test_the_time_alone_is_no_news(one, at):
-    later = Watched(one.source, at, one.listed, one.error, one.problems, one.hold)
-    changed = Watched(one.source, at, not one.listed, one.error, one.problems, one.hold)
+    later = replace(one, at=at)
+    changed = replace(later, listed=not one.listed)
 
     assert later.says_the_same(one)
     assert not changed.says_the_same(one)
