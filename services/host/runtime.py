@@ -203,7 +203,8 @@ class _Running:
     async def _begin(self, service: Service) -> None:
         if not service.answers_while_loading:
             await self.load(service)
-        part = await _build(service, self.opened)
+        settings = self.opened.host.settings
+        part = await _again(lambda: _build(service, self.opened), settings, self.stop)
         part.subscribe(self.opened.host.session)
         self.run(*part.loops)
         await self.opened.host.session.start()

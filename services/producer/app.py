@@ -7,7 +7,6 @@ from functools import partial
 from nats.aio.msg import Msg
 
 from services.host.service import Part
-from services.host.startup import Waits, patiently
 from services.host.wiring import OpenGeneration, utc_now
 from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
@@ -38,7 +37,7 @@ async def build(opened: OpenGeneration) -> Part:
         for name, source in opened.host.settings.folders.items()
     }
     instance = await opened.host.shelf(INSTANCE)
-    began = await patiently(lambda: watchers.begin(instance, watches), Waits())
+    began = await watchers.begin(instance, watches)
     tell = TellFolders(
         {name: (watch, mending.sync.health) for name, (watch, mending) in watches.items()},
         partial(watchers.tell, instance),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -19,6 +19,8 @@ from shared.ports import Now
 log = structlog.get_logger(__name__)
 
 LOOK_S: Final = 1.0
+END_S: Final = 2.0
+"""A stop waits no longer for the bus to take the last state."""
 NEWS: Final = frozenset({"held", "notice"})
 """Kinds of activity that report a new fault: it is published at once."""
 
@@ -41,6 +43,16 @@ class TellFolders:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
+        """Publish until it is cancelled, and then that this process watches no more."""
+        try:
+            await self._go_on()
+        finally:
+            with contextlib.suppress(BusUnavailable, TimeoutError):
+                async with asyncio.timeout(END_S):
+                    for last in self._told.values():
+                        await self.tell(replace(last, ended=True))
+
+    async def _go_on(self) -> None:
         while True:
             try:
                 await self.look()

@@ -56,7 +56,9 @@ class Heartbeat:
             await self._say(BYE)
 
     async def listen(self) -> None:
-        """Hear all processes from now on. Raises BusUnavailable."""
+        """Hear all processes from now on. Raises BusUnavailable; repeating is safe."""
+        if self._listens:
+            return
         try:
             await self._client.subscribe(EVERYBODY, cb=self._hear)
         except NatsError as error:

@@ -39,6 +39,8 @@ class Watched:
     """An earlier process watched it, and none of the running ones does."""
     began: float = 0.0
     """Unix time at which its process began to watch."""
+    ended: bool = False
+    """Its process has stopped, and no other one has begun since."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as fit."""
@@ -61,9 +63,10 @@ class Watched:
         return not -FORGOTTEN_S <= now - self.at <= SILENT_S
 
     def health(self, now: float) -> SourceHealth:
-        """Its faults, including the silence of its process."""
+        """Its faults, including the end or silence of its process."""
         silent = "the process that watches it is silent" if self.is_silent(now) else ""
-        return SourceHealth(self.error or silent, dict(self.problems), self.more)
+        absent = "no process watches it" if self.ended else silent
+        return SourceHealth(self.error or absent, dict(self.problems), self.more)
 
 
 def remembered(
@@ -100,6 +103,7 @@ def decode(data: bytes) -> Watched | None:
             more=int(raw.get("more", 0)),
             left=bool(raw.get("left", False)),
             began=float(raw.get("began", 0.0)),
+            ended=bool(raw.get("ended", False)),
         )
     except GARBAGE:
         return None
@@ -121,4 +125,4 @@ def _hold(raw: Any) -> Hold | None:
 
 def all_listed(told: Iterable[Watched], now: float) -> bool:
     """Whether every folder that a process watches now has been listed."""
-    return all(one.listed or one.is_silent(now) for one in told)
+    return all(one.listed or one.ended or one.is_silent(now) for one in told)

@@ -158,6 +158,24 @@ async def test_what_is_held_is_told_at_once(docs, js, nats_url, elsewhere, tmp_p
         telling.cancel()
 
 
+async def test_a_process_that_stops_says_that_it_watches_no_more(docs, js, nats_url, elsewhere):
+    async with served(docs, js, nats_url) as tell:
+        telling = asyncio.create_task(tell.run())
+        async with asyncio.timeout(60):
+            while not await watchers.told(elsewhere.shelf):
+                await asyncio.sleep(0)
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        (stopped,) = await watchers.told(elsewhere.shelf)
+        (left,) = await watchers.last_told(elsewhere.shelf)
+        await watchers.begin(elsewhere.shelf, [SOURCE])
+        (anew,) = await watchers.told(elsewhere.shelf)
+
+    assert stopped.health(time.time()).error == "no process watches it"
+    assert (left.listed, left.error) == (True, "")
+    assert not anew.ended
+
+
 async def test_nothing_is_told_of_a_folder_whose_removals_are_not_known_yet(
     docs, js, nats_url, elsewhere
 ):

@@ -20,9 +20,8 @@ from services.host.health.vitals import Vitals
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import Stopped, Waits, load_first
 from services.host.wiring import OpenGeneration
-from shared.bus.monitor import watchers
 from shared.domain.errors import BusUnavailable, ConfigurationError, ModelMismatch, StoreUnavailable
-from shared.domain.services import EMBEDDER, service_of
+from shared.domain.services import EMBEDDER, SERVICES, service_of
 from shared.observe.progress import Progress
 from shared.settings import Embedding, load
 
@@ -220,9 +219,12 @@ async def serving(options):
     """`async with serving(NAMES) as …`."""
 
     @asynccontextmanager
-    async def begin(*names, waits=None, load=load_first):
+    async def begin(*names, waits=None, load=load_first, bundled=False):
         stop, begun, settings = Shutdown(), asyncio.Event(), options.settings()
         to = Connection(settings.bus.url, "test")
+        if bundled:
+            bus = settings.bus.model_copy(update={"url": None})
+            settings = settings.model_copy(update={"bus": bus})
         async with wired(settings, options.data, to, progress=Progress(), stop=stop) as (opened, _):
             how = [partial(load, opened=opened, waits=waits or Waits())] if load else []
             task = asyncio.create_task(
@@ -294,23 +296,25 @@ async def test_a_service_that_cannot_begin_keeps_the_others_from_beginning_after
     loading.cancel()
 
 
-async def test_a_bus_that_is_away_when_a_watch_begins_is_waited_for(
-    serving, monkeypatch, eventually
+@pytest.mark.parametrize("name", [service.name for service in SERVICES])
+async def test_a_bundled_server_that_dies_while_a_service_begins_is_waited_for(
+    serving, monkeypatch, eventually, name
 ):
-    tries, begin = [], watchers.begin
+    tries, build = [], runtime._build
 
-    async def away_once(shelf, sources, **how):
-        tries.append(sources)
+    async def dies_after_the_first(service, opened):
+        part = await build(service, opened)
+        tries.append(service.name)
         if len(tries) == 1:
             raise BusUnavailable("the server is starting again")
-        await begin(shelf, sources, **how)
+        return part
 
-    monkeypatch.setattr(watchers, "begin", away_once)
-    async with serving("producer") as one:
+    monkeypatch.setattr(runtime, "_build", dies_after_the_first)
+    async with serving(name, bundled=True) as one:
         await eventually(lambda: one.begun.is_set() or one.task.done())
 
         assert one.begun.is_set()
-        assert len(tries) == 2
+        assert tries == [name, name]
 
 
 async def test_a_stop_does_not_wait_for_what_is_loading(serving, loading, eventually):

@@ -32,6 +32,7 @@ seen = st.builds(
     problems=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
     hold=st.none() | holds,
     began=st.floats(0, 4e9),
+    ended=st.booleans(),
 )
 FINE = Watched("docs", at=1000.0, listed=True)
 
@@ -69,6 +70,13 @@ def test_all_is_listed_when_every_folder_is_that_a_process_watches_now():
     assert all_listed([], 1000.0)
     assert not all_listed([FINE, beginning], 1000.0)
     assert all_listed([FINE, beginning], 1001.0 + SILENT_S)  # that is an error of its own
+
+
+def test_a_folder_whose_process_has_stopped_is_not_known():
+    stopped = replace(FINE, ended=True)
+
+    assert stopped.health(1000.0).error == "no process watches it"
+    assert all_listed([replace(stopped, listed=False)], 1000.0)  # that is an error of its own
 
 
 def test_a_folder_of_the_settings_that_no_process_watches_is_missed():
