@@ -6,6 +6,7 @@ import shutil
 from urllib.parse import urlsplit
 
 from instep_process import wait_until
+from ports import free_port
 
 from services.host.data_folder import DataFolder
 
@@ -54,6 +55,7 @@ def test_a_data_folder_that_is_deleted_ends_the_instance_and_no_answer_pretends(
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "a.md").write_text("# A note\n\nThe lantern.\n")
+    instep.env["INSTEP_GATEWAY__PORT"] = str(free_port())  # no other instance takes it later
     process = instep.up(notes)
     wait_until(lambda: found(instep, "lantern") == {"a.md"})
     url = DataFolder(instep.data).read_instance().gateway_url

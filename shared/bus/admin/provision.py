@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 TIMEOUT_S: Final = 5.0
 NOT_FOUND: Final = 404
+PEER_OFFLINE: Final = "peer offline"
+"""In the refusal of a cluster in which a server has not joined yet, or is away."""
 NO_STORAGE: Final = (10047, 10028)
 STREAM_EXISTS: Final = 10058
 OTHERS_S: Final = 1.0
@@ -236,7 +238,8 @@ async def ask(js: JetStreamContext, api: str, request: Config | None) -> Config 
     if refusal.get("err_code") == STREAM_EXISTS:
         raise _MadeMeanwhile(f"the bus refused {api}: {refusal.get('description')}")
     no_storage = refusal.get("err_code") in NO_STORAGE
-    if refusal["code"] == 503 and not no_storage:
+    is_away = PEER_OFFLINE in refusal.get("description", "")
+    if is_away or (refusal["code"] == 503 and not no_storage):
         raise BusUnavailable(f"{api}: {refusal.get('description')}")
     hint = "; raise the server's max_file" if no_storage else ""
     raise ConfigurationError(f"the bus refused {api}: {refusal.get('description')}{hint}")

@@ -14,6 +14,7 @@ from shared.bus.session import BusSession
 from shared.domain.events import Batch, Document, DocumentIndexed
 from shared.domain.ids import doc_key
 from shared.domain.services import NAMES, SERVICES, consumers, in_flight, stages, work_of
+from shared.settings import Settings
 
 GENERATION, NOW = "g1", datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = (*SERVICES, TAGGER)
@@ -36,7 +37,7 @@ def indexed(path: str) -> DocumentIndexed:
 async def test_it_is_provisioned_built_and_served(nats_url, js, eventually):
     await provision(js, generation=GENERATION, services=TABLE)
     session = await BusSession.open(nats_url, name="tagger", drain_s=5.0, on_fatal=lambda _: None)
-    host = SimpleNamespace(session=session)
+    host = SimpleNamespace(session=session, settings=Settings())
     opened = SimpleNamespace(generation=GENERATION, host=host, tagged=[])
     stop = Shutdown()
     try:
