@@ -23,7 +23,6 @@ from typing import Final
 import nats
 
 from bench.sweep_store import Watch, resident_mb
-from services.gateway.build import flow_stages
 from services.gateway.documents import documents, failures
 from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen, status
@@ -33,6 +32,7 @@ from shared.bus.monitor.flow import flow
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Revision, revise, settle
 from shared.domain.record_codec import to_bytes
+from shared.domain.services import stages
 from shared.domain.topology import ledger_bucket
 
 GENERATION: Final = "gbench"
@@ -128,18 +128,22 @@ async def main(count: int) -> None:
     with server() as url:
         client = await nats.connect(url)
         js = client.jetstream(timeout=60)
-        await provision(js, generation=GENERATION, patience_s=60)
+        await provision(js, generation=GENERATION)
         started = time.perf_counter()
         await fill(client, count)
         print(f"{count:,} records written in {time.perf_counter() - started:.1f} s", flush=True)
         ledger = KvLedger(js, GENERATION)
         await ledger.open()
-        stages = flow_stages(GENERATION)
+        observed = stages(GENERATION)
 
         async def observe() -> Observation:
-            seen = await flow(js, stages)
+            seen = await flow(js, observed)
             return Observation(
-                time.time(), tuple(StageSeen(s.name, s.waiting, s.running, s.done) for s in seen)
+                time.time(),
+                tuple(
+                    StageSeen(stage.word, s.waiting, s.running, stage.takes, s.done)
+                    for stage, s in zip(observed, seen, strict=True)
+                ),
             )
 
         async def reading() -> int:
@@ -166,7 +170,7 @@ async def main(count: int) -> None:
 
         async def failed() -> None:
             await fresh()
-            failures.of_ledger(looks.watch._index.of(*failures.NEED_SOMEBODY))
+            failures.of_ledger(looks.watch._index.of(*failures.NEED_SOMEBODY), frozenset())
 
         await timed("status, at rest", fresh, ROUNDS)
         changing = asyncio.create_task(change(ledger, count))

@@ -79,7 +79,7 @@ def chunk_keys(count: int) -> tuple[str, ...]:
 async def fill(url: str, store_path: Path, documents: int, rows: int) -> None:
     client = await nats.connect(url)
     js = client.jetstream()
-    await provision(js, generation=GENERATION, patience_s=3600)
+    await provision(js, generation=GENERATION)
     first = (await js.stream_info("DOCS")).config.first_seq
     store = await LanceStore.open(store_path, table=f"chunks_{GENERATION}", dimensions=DIMENSIONS)
     keys = [chunk_keys(rows) for _ in range(1000)]
