@@ -137,7 +137,7 @@ class InstanceSnapshots:
         return await self.fresh()
 
     async def fresh(self) -> InstanceSnapshot:
-        """A look that is being taken, or begins now."""
+        """A snapshot that is being taken, or begins now."""
         return await asyncio.shield(self._refresh())
 
     def forget(self) -> None:
