@@ -24,7 +24,7 @@ import nats
 
 from bench.sweep_store import Watch, resident_mb
 from services.gateway.documents import documents, failures
-from services.gateway.status.looks import InstanceSnapshots
+from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen, status
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.ledger import KvLedger

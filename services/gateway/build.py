@@ -22,7 +22,7 @@ from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
 from services.gateway.status.alerts import alerts
-from services.gateway.status.looks import InstanceSnapshots
+from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from services.gateway.status.sweeps import Sweeps
 from services.host.http_server import LimitedRunner

@@ -29,8 +29,8 @@ from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
-from services.gateway.status.looks import InstanceSnapshots
 from services.gateway.status.reports import Reports
+from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation
 from services.gateway.views import (
     BatchesAnswer,

@@ -13,7 +13,7 @@ from services.gateway.commands import InstanceCommands
 from services.gateway.models import CheckView, SourceView, ValidateAnswer
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
-from services.gateway.status.looks import InstanceSnapshots
+from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.ids import doc_key, row_id

@@ -10,7 +10,7 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from services.gateway.documents import documents
-from services.gateway.status.looks import LedgerWatch
+from services.gateway.status.snapshots import LedgerWatch
 from shared.bus.admin.configs import bucket_config
 from shared.bus.admin.provision import ensure_stream
 from shared.bus.jetstream.buckets import KvBucket

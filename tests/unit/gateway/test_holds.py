@@ -115,7 +115,7 @@ async def test_where_no_folder_is_watched_nothing_is_held(client):
 
 @pytest.mark.parametrize("action", ["release", "keep"])
 async def test_the_status_after_a_decision_shows_it(client, index, waiting, monkeypatch, action):
-    monkeypatch.setattr("services.gateway.status.looks.GLANCE_S", 60.0)
+    monkeypatch.setattr("services.gateway.status.snapshots.GLANCE_S", 60.0)
 
     async def held():
         return (await (await client.get("/api/v1/status")).json())["documents"]["held"]

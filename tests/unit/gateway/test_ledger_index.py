@@ -14,7 +14,7 @@ from services.gateway.documents import documents, failures
 from services.gateway.models import STATES
 from services.gateway.status import ledger_index
 from services.gateway.status.ledger_index import LedgerIndex
-from services.gateway.status.looks import LedgerWatch
+from services.gateway.status.snapshots import LedgerWatch
 from shared.bus.jetstream.buckets import Value
 from shared.bus.jetstream.ledger import KvLedger, KvLedgerFeed
 from shared.domain.errors import BusUnavailable

@@ -4,8 +4,8 @@ import pytest
 from gateway_world import NOW
 from memory_ledger import MemoryLedger
 
-from services.gateway.status import looks as module
-from services.gateway.status.looks import InstanceSnapshots
+from services.gateway.status import snapshots as module
+from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
 from shared.domain.errors import BusUnavailable
 
