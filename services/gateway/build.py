@@ -21,9 +21,8 @@ from services.gateway.models import CheckView, SourceView
 from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
-from services.gateway.status.alerts import alerts
 from services.gateway.status.snapshots import InstanceSnapshots
-from services.gateway.status.status import Observation, StageSeen
+from services.gateway.status.status import Observation, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
 from services.host.http_server import LimitedRunner
 from services.host.service import Part

@@ -7,8 +7,7 @@ import structlog
 
 from services.host.service import Part
 from services.host.wiring import OpenGeneration, utc_now
-from services.indexer.index import Index
-from services.indexer.per_document_lock import InTurn, by_lane
+from services.indexer.index import Index, InTurn, by_lane
 from shared.bus.session import BusSession
 from shared.domain.errors import StoreUnavailable
 from shared.domain.topology import index_stage

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.cli.commands.removals import decided, lines
 from services.cli.exits import Stop
 from services.cli.main import run
 from services.cli.parser import parse
 from services.cli.terminal import Terminal
-from services.cli.text.removals import decided, lines
 from services.cli.up.frame import in_step_line
 
 NOW = datetime(2026, 11, 21, 12, 4, tzinfo=UTC).timestamp()

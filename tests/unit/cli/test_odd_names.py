@@ -7,8 +7,9 @@ from gateway_world import NOW, Index
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.cli.commands import failures, removals, search, show
 from services.cli.terminal import Terminal, shorten_path, tame, visible
-from services.cli.text import failures, removals, search, show, status
+from services.cli.text import status
 from services.cli.up.frame import news
 from services.gateway.models import DocumentRequest, FailuresRequest, SearchRequest
 from shared.domain.ordering import Reason

@@ -10,10 +10,10 @@ from memory_kv import MemoryShelf
 from report_world import START, failed, many, mixed, record, report
 
 from services.cli.commands import report as command
+from services.cli.commands.report import BAR, bar_length, history, is_well, lines, listed
 from services.cli.exits import Stop
 from services.cli.parser import parse
 from services.cli.terminal import Terminal
-from services.cli.text.report import BAR, bar_length, history, is_well, lines, listed
 from services.gateway.operations import Faces, answer
 from services.host.options import Options
 from shared.batches.history import History

@@ -6,8 +6,9 @@ from gateway_world import NOW, Index
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.cli.commands import failures, search, show
 from services.cli.terminal import Terminal, ago, clock, number, seconds, shorten_path, table
-from services.cli.text import checks, failures, search, show, status
+from services.cli.text import checks, status
 from services.gateway.models import (
     DocumentRequest,
     DocumentsRequest,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.status.alerts import alerts
+from services.gateway.status.status import alerts
 from shared.ports import StreamCapacity
 
 

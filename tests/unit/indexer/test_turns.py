@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.indexer.per_document_lock import InTurn, by_lane
+from services.indexer.index import InTurn, by_lane
 from shared.domain.events import Batch, Document, EmbeddingsReady
 from shared.domain.ids import doc_key
 from shared.domain.priority import BULK

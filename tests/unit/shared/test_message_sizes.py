@@ -23,7 +23,7 @@ from services.enricher.formats.frontmatter import MAX_CHARS, scalars
 from services.enricher.parts import parts, revision_of
 from services.enricher.prepare import PrepareDocument
 from services.enricher.sandbox import protocol
-from services.host.nats_server.bundled import MAX_PAYLOAD_BYTES
+from services.host.nats_server.local import MAX_PAYLOAD_BYTES
 from services.indexer.index import counts
 from services.producer.accept import place
 from services.producer.sources.folder.listing_store import KeptListing
