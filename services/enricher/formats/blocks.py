@@ -1,8 +1,8 @@
 """The common form of all formats: a title and a run of blocks. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from shared.domain.errors import DocumentRefused
@@ -27,13 +27,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Block:
     """A unit of text that a person would not tear apart.
 
-    The text of a table is one row a line, cells between ` | `, the header first.
+    The text of a table is one row a line, cells between ` | `, its head first: the caption, if
+    there is one, and the header.
     """
 
     kind: Kind
     text: str
     level: int = 0
-    """Of a heading, 1 to 6; else 0."""
+    """Of a heading, 1 to 6; of a table, the lines of its head, which each piece of it repeats; else
+    0."""
     path: tuple[str, ...] = ()
     """Headings above the block, outermost first."""
 
@@ -46,6 +48,9 @@ class Extracted:
     """Explicit, or found in the document; never made from its path, so a move changes nothing."""
     blocks: tuple[Block, ...]
     metadata: "Metadata"
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where the title and each value of the metadata come from, as `front matter`; and `encoding`,
+    where it was guessed."""
 
 
 def clean(text: str) -> str:

@@ -5,8 +5,8 @@ process must not be able to run code in this one.
 
     question   {"path", "media_type", "title", "max_chars"}, then a frame with the bytes
     answer     {"blocks": [[kind, text, level], …]} as often as needed, then one of
-               {"title", "metadata"}, {"refused": [code, reason]}, {"broke": what}, "memory";
-               a kind of "" goes on with the text of the block before
+               {"title", "metadata", "origins"}, {"refused": [code, reason]}, {"broke": what},
+               "memory"; a kind of "" goes on with the text of the block before
 """
 
 import json
@@ -67,7 +67,8 @@ def told(extracted: Extracted) -> Iterator[bytes]:
             yield _json({"blocks": some})
             some, size = [], 0
     yield _json({"blocks": some})
-    yield _json({"title": extracted.title, "metadata": extracted.metadata})
+    end = {name: getattr(extracted, name) for name in ("title", "metadata", "origins")}
+    yield _json(end)
 
 
 def _in_parts(blocks: Iterable[Block]) -> Iterator[tuple[str, str, int]]:
@@ -101,6 +102,7 @@ class Answer:
     refusal: DocumentRefused | None = None
     title: str = ""
     metadata: "Metadata" = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     _blocks: list[tuple[Kind, int, list[str]]] = field(default_factory=list)
     """Kind, level and the parts of the text."""
     _chars: int = 0
@@ -125,7 +127,7 @@ class Answer:
         if self.refusal is not None:
             raise self.refusal
         blocks = [Block(kind, "".join(parts), level) for kind, level, parts in self._blocks]
-        return Extracted(self.title, with_paths(blocks), self.metadata)
+        return Extracted(self.title, with_paths(blocks), self.metadata, self.origins)
 
     def _add_blocks(self, blocks: Any) -> None:
         for kind, text, level in blocks:
@@ -149,11 +151,11 @@ class Answer:
             self.broke = str(said["broke"])[:_MAX_REASON_CHARS]
         else:
             self.title, self.metadata = said["title"], said["metadata"]
-            if size > _MOST_METADATA or not _are_right(self.title, self.metadata):
+            self.origins = said["origins"]
+            if size > _MOST_METADATA or not self._is_right():
                 raise ValueError
 
-
-def _are_right(title: Any, metadata: Any) -> bool:
-    return isinstance(title, str) and all(
-        value is None or isinstance(value, (str, int, float)) for value in metadata.values()
-    )
+    def _is_right(self) -> bool:
+        scalars = all(v is None or isinstance(v, (str, int, float)) for v in self.metadata.values())
+        told = all(isinstance(origin, str) for origin in self.origins.values())
+        return isinstance(self.title, str) and scalars and told
