@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from services.enricher import language
 from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Extracted, too_large
@@ -19,6 +20,7 @@ from services.enricher.parts import KeyedChunk, Prepared, check_rows
 from services.enricher.sandbox.protocol import Question
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
+from shared.domain.metadata import with_origins
 from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
@@ -91,7 +93,8 @@ class PrepareDocument:
 
     async def _prepare(self, event: DocumentChanged, data: bytes) -> Prepared:
         extracted = await self._read(event, data)
-        if sum(len(block.text) for block in extracted.blocks) <= SMALL_CHARS:
+        is_small = sum(len(block.text) for block in extracted.blocks) <= SMALL_CHARS
+        if is_small and language.is_loaded():
             return self._cut(event, extracted)
         return await asyncio.to_thread(self._cut, event, extracted)
 
@@ -111,7 +114,7 @@ class PrepareDocument:
         if refusal := judge(extracted, chunks):
             raise refusal
         title = fit_title(extracted.title, chunking, self.tokens)
-        return _prepared(chunks, title, {**extracted.metadata, **event.metadata})
+        return _prepared(chunks, title, described(extracted, event))
 
     def _ready(self, event: DocumentChanged, content: Ready) -> Prepared:
         given, chunking = event.title or "", self._chunking(event)
@@ -119,6 +122,18 @@ class PrepareDocument:
         if len(chunks) > MAX_ROWS:
             raise too_large()
         return _prepared(chunks, fit_title(given, chunking, self.tokens), event.metadata)
+
+
+def described(extracted: Extracted, event: DocumentChanged) -> Metadata:
+    """Metadata of the document and of its publisher, who wins, with the origin of each value."""
+    metadata = {**extracted.metadata, **event.metadata}
+    given = [*event.metadata, *(["title"] if event.title else [])]
+    origins = {**extracted.origins, **dict.fromkeys(given, "publisher")}
+    if "language" not in metadata:
+        text = "\n".join(block.text for block in extracted.blocks if block.kind != "code")
+        metadata["language"] = language.language_of(text)
+        origins["language"] = "guessed"
+    return with_origins(metadata, origins)
 
 
 def _prepared(chunks: Sequence[Chunk], title: str, metadata: Metadata) -> Prepared:

@@ -1,24 +1,30 @@
-"""Sources with chunking of their own: the values in force, and the effect of a change.
+"""Documents to be read again: the chunking of their source, or this version of instep, has changed.
 
-A source's chunking is no part of the generation: a change of it cuts the documents of that source
-anew, each as a repair, so the old chunks stay searchable until the new ones are, and only texts
-that are new are encoded.
+Neither is a part of the generation: each document concerned is submitted again, as a repair, so the
+old chunks stay searchable until the new ones are, and only texts that are new are encoded.
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
+from services.enricher.chunking.chunk import CUTTER
+from services.enricher.formats.extract import READERS, named_format
 from shared.domain.errors import GARBAGE
+from shared.domain.events import DocumentChanged
 from shared.domain.ordering import Record
 from shared.observe.progress import Activity, Progress
 from shared.ports import ChangeLog, Ledger, Shelf
-from shared.repair import resubmit
+from shared.repair import resubmit_newest
 from shared.settings import Chunking, SourceChunking
 
-NOTE: Final = "chunking"
+CHUNKING: Final = "chunking"
+"""Note of the chunking by source."""
+READING: Final = "reading"
+"""Note of the versions of readers and cutter that the documents of a generation were made by."""
+VERSIONS: Final[Mapping[str, int]] = {**READERS, "cutter": CUTTER}
 
 
 def in_force(
@@ -53,9 +59,18 @@ def has_content(record: Record) -> bool:
     return newest is not None and newest.outcome == "indexed"
 
 
+def read_otherwise(noted: Any, versions: Mapping[str, int]) -> frozenset[str]:
+    """Formats of which documents are read or cut otherwise than those with the noted versions."""
+    noted = noted if isinstance(noted, dict) else {}
+    names = frozenset(versions) - {"cutter"}
+    if noted.get("cutter") != versions["cutter"]:
+        return names
+    return frozenset(name for name in names if noted.get(name) != versions[name])
+
+
 @dataclass(frozen=True, slots=True)
 class Recut:
-    """Has documents cut again whose source's chunking has changed since they were."""
+    """Has documents read again when a changed chunking or version reads them otherwise."""
 
     generation: str
     default: Chunking
@@ -63,6 +78,7 @@ class Recut:
     changes: ChangeLog
     notes: Shelf
     progress: Progress
+    versions: Mapping[str, int] = field(default_factory=lambda: VERSIONS)
 
     async def __call__(self, own: Mapping[str, SourceChunking]) -> Mapping[str, Chunking]:
         """Compare with what is noted; call before the first document is cut.
@@ -76,23 +92,44 @@ class Recut:
         noted = await self._noted()
         wanted = in_force(self.default, noted or {}, own)
         sources = None if noted is None else changed(noted, wanted, self.default)
-        if sources is not None and not sources:
-            return wanted
-        again = Counter[str]()
+        formats = read_otherwise(await self._json(READING), self.versions)
+        if formats or sources is None or sources:
+            await self._read_again(sources, formats)
+            await self._note(CHUNKING, {name: each.model_dump() for name, each in wanted.items()})
+            await self._note(READING, self.versions)
+        return wanted
+
+    async def _read_again(self, sources: set[str] | None, formats: frozenset[str]) -> None:
+        """
+        Args:
+            sources: None: all.
+        """
+        cut, read = Counter[str](), Counter[str]()
         async for doc_key, record in self.ledger.entries():
-            concerned = record and (sources is None or record.source in sources)
-            if record and concerned and has_content(record):
-                await resubmit(self.changes, record.source, doc_key, generation=self.generation)
-                again[record.source] += 1
-        await self._note(wanted)
-        for source, documents in sorted(again.items()):
+            if record is None or not has_content(record):
+                continue
+            is_cut = sources is None or record.source in sources
+            if not is_cut and not formats:
+                continue
+            newest = await self.changes.newest(record.source, doc_key)
+            if newest is None or newest.readable is None:
+                continue
+            if is_cut or _format(newest.readable) in formats:
+                await resubmit_newest(self.changes, newest, generation=self.generation)
+                (cut if is_cut else read)[record.source] += 1
+        for source, documents in sorted(cut.items()):
             text = f"its chunking has changed: {documents:,} documents are cut again"
             self.progress.say(Activity("notice", source, text))
-        return wanted
+        for source, documents in sorted(read.items()):
+            text = (
+                f"this version reads more of them: {documents:,} documents are read again; "
+                "unchanged texts are not embedded again"
+            )
+            self.progress.say(Activity("notice", source, text))
 
     async def _noted(self) -> dict[str, Chunking] | None:
         """None: it cannot be read, so any source may have been cut with other values."""
-        value = await self.notes.get(self._key)
+        value = await self.notes.get(self._key(CHUNKING))
         if value is None:
             return {}
         try:
@@ -100,10 +137,19 @@ class Recut:
         except GARBAGE:
             return None
 
-    async def _note(self, wanted: Mapping[str, Chunking]) -> None:
-        value = {name: chunking.model_dump() for name, chunking in wanted.items()}
-        await self.notes.put(self._key, json.dumps(value).encode())
+    async def _json(self, name: str) -> Any:
+        """None where nothing is noted, or nothing that can be read."""
+        try:
+            return json.loads(await self.notes.get(self._key(name)) or b"null")
+        except GARBAGE:
+            return None
 
-    @property
-    def _key(self) -> str:
-        return f"{NOTE}.{self.generation}"
+    async def _note(self, name: str, value: Mapping[str, Any]) -> None:
+        await self.notes.put(self._key(name), json.dumps(dict(value)).encode())
+
+    def _key(self, name: str) -> str:
+        return f"{name}.{self.generation}"
+
+
+def _format(change: DocumentChanged) -> str | None:
+    return named_format(change.document.path, change.media_type)

@@ -47,8 +47,18 @@ from services.gateway.views import (
 )
 from shared.batches.reports import BatchReport
 from shared.domain.events import DocumentChanged
+from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
-from shared.ports import ChangeLog, DeadLetter, GetStore, Holds, Ledger, Newest, UnreadableChange
+from shared.ports import (
+    ChangeLog,
+    DeadLetter,
+    GetStore,
+    Hit,
+    Holds,
+    Ledger,
+    Newest,
+    UnreadableChange,
+)
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
 SLOW_INDEX_S: Final = 0.5
@@ -156,6 +166,10 @@ class InstanceQueries:
         settled = shown.settled
         is_file = shown.source in await self.folders()
         published = "" if is_file else reasons.published_as(shown.source, shown.path)
+        rows = settled.rows if settled else ()
+        stored = await self._stored(key, rows) if request.chunks else {}
+        first = next(iter(stored.values()), None)
+        metadata, origins = parted(first.metadata) if first else ({}, {})
         return DocumentAnswer(
             **documents.line(documents.summary(key, shown, at)).model_dump(),
             generation=self.generation,
@@ -164,9 +178,10 @@ class InstanceQueries:
             newest=_newest_view(newest.readable) if newest and newest.readable else None,
             why=reasons.why(at),
             fix=reasons.fix(at, reasons.failure_id(key), published),
-            chunks=await self._chunks(key, settled.rows if settled else ())
-            if request.chunks
-            else None,
+            title=first.title if first else "",
+            metadata=metadata,
+            origins=origins,
+            chunks=_chunks(key, rows, stored) if request.chunks else None,
         )
 
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer:
@@ -313,19 +328,23 @@ class InstanceQueries:
             names = (await self._index()).names()
             return known + await asyncio.to_thread(_suggestion, name[:200], names)
 
-    async def _chunks(self, key: str, rows: Sequence[RowRef]) -> tuple[ChunkView, ...]:
+    async def _stored(self, key: str, rows: Sequence[RowRef]) -> Mapping[str, Hit]:
         ids = [row.id(key) for row in rows]
-        stored = await (await self.store()).rows(ids) if ids else {}
-        return tuple(
-            ChunkView(
-                id=row_id,
-                n=n,
-                heading=tuple(stored[row_id].heading) if row_id in stored else (),
-                text=stored[row_id].text if row_id in stored else None,
-                born=row.born,
-            )
-            for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
+        return await (await self.store()).rows(ids) if ids else {}
+
+
+def _chunks(key: str, rows: Sequence[RowRef], stored: Mapping[str, Hit]) -> tuple[ChunkView, ...]:
+    ids = [row.id(key) for row in rows]
+    return tuple(
+        ChunkView(
+            id=row_id,
+            n=n,
+            heading=tuple(stored[row_id].heading) if row_id in stored else (),
+            text=stored[row_id].text if row_id in stored else None,
+            born=row.born,
         )
+        for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
+    )
 
 
 def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from services.gateway.models import Response
 from shared.batches.reports import ReportLine, Validation
+from shared.domain.events import Scalar
 from shared.domain.ordering import Word
 from shared.ports import Mode
 
@@ -149,6 +150,12 @@ class DocumentAnswer(DocumentLine):
     """The searchable revision."""
     pending: RevisionView | None = None
     newest: NewestView | None = None
+    title: str = ""
+    metadata: dict[str, Scalar] = Field(default_factory=dict)
+    origins: dict[str, str] = Field(default_factory=dict)
+    """Where the title and each value of the metadata come from, as `front matter`, `meta`,
+    `guessed` or `publisher`; and `encoding`, where it was guessed. All three are those of the
+    searchable revision, and told with its chunks only: the store keeps them."""
     why: str
     fix: str = ""
     chunks: tuple[ChunkView, ...] | None = None

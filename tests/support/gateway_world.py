@@ -160,7 +160,7 @@ class Index:
         await self.ledger.update(key, settle(done, now=NOW + 0.5), expect=entry.at)
         return key, revision
 
-    async def begin(self, path, chunks, *, source="docs", outcome=None, reason=None):
+    async def begin(self, path, chunks, *, source="docs", outcome=None, reason=None, metadata=None):
         """Change a document and write its rows, without settling."""
         outcome = outcome or ("indexed" if chunks else "removed")
         op = "deleted" if outcome == "removed" else "upserted"
@@ -180,7 +180,7 @@ class Index:
         rows = {ref.chunk_key: ref for ref in record.pending.todo}
         await self.store.upsert(
             [
-                self.row(key, source, path, text, rows[chunk_key(text)])
+                self.row(key, source, path, text, rows[chunk_key(text)], metadata)
                 for text in chunks
                 if chunk_key(text) in rows
             ]
@@ -188,7 +188,7 @@ class Index:
         await self.ledger.update(key, record, expect=entry.at if entry else 0)
         return key, revision
 
-    def row(self, key, source, path, text, ref):
+    def row(self, key, source, path, text, ref, metadata=None):
         return Row(
             id=row_id(key, ref.chunk_key, ref.born),
             doc_key=key,
@@ -199,7 +199,7 @@ class Index:
             title=path,
             heading=("Top",),
             text=text,
-            metadata={},
+            metadata=metadata or {},
             vector=self.encoder.vector(text),
         )
 

@@ -40,6 +40,7 @@ def lines(
     found = [wrap(parts, terminal.width), f" why: {visible(answer['why'])}"]
     if answer["fix"]:
         found.append(f" fix: {answer['fix']}")
+    found += _described(answer)
     for name in ("pending", "served"):
         if answer[name]:
             found += _revision(name, answer[name], terminal, now)
@@ -50,6 +51,21 @@ def lines(
     for chunk in answer["chunks"] or ():
         found += _chunk(chunk, terminal, full=full)
     return found
+
+
+def _described(answer: Mapping[str, Any]) -> list[str]:
+    """Title, metadata and a guessed encoding, each with its origin."""
+    origins = dict(answer["origins"])
+    named = {"title": answer["title"]} if answer["title"] else {}
+    values = {**named, **answer["metadata"]}
+    lines = [
+        f" {visible(name):<8} {visible(str(value))}"
+        + (f" ({visible(origins[name])})" if name in origins else "")
+        for name, value in values.items()
+    ]
+    if "encoding" in origins:
+        lines.append(f" encoding {visible(origins['encoding'])}")
+    return lines
 
 
 def _revision(name: str, revision: Mapping[str, Any], terminal: Terminal, now: float) -> list[str]:

@@ -42,6 +42,8 @@ from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
 
+CUTTER: Final = 2
+"""Version of this module. Raise it when documents are cut otherwise: all are cut again then."""
 _TITLE_SHARE: Final = 4
 """A title takes at most one of so many parts of the window."""
 _CONTEXT_SHARE: Final = 3

@@ -30,6 +30,9 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "application/yaml": "text",
     "application/toml": "text",
 }
+READERS: Final[dict[str, int]] = {"markdown": 2, "html": 2, "text": 2}
+"""Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
+were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
 _MAGIC: Final = (
@@ -115,6 +118,17 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
             raise DocumentRefused(
                 "unknown_format", f"the file is {name}, which is not read; publish its text instead"
             )
+    named = named_format(path, media_type)
+    if named is None:
+        raise DocumentRefused(
+            "unknown_format",
+            "documents of this media type are not read; send text, Markdown or HTML",
+        )
+    return named
+
+
+def named_format(path: str, media_type: str | None) -> Format | None:
+    """The format by media type and ending; None for a media type that is not read."""
     bare = (media_type or "").partition(";")[0].strip().lower()
     if bare in BY_MEDIA_TYPE:
         return BY_MEDIA_TYPE[bare]
@@ -122,12 +136,7 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
     if bare == "text/plain":
         # the media type of servers that do not know Markdown
         return by_ending if by_ending == "markdown" else "text"
-    if bare in _ANY or bare.startswith("text/"):
-        return by_ending
-    raise DocumentRefused(
-        "unknown_format",
-        "documents of this media type are not read; send text, Markdown or HTML",
-    )
+    return by_ending if bare in _ANY or bare.startswith("text/") else None
 
 
 def _parameter(media_type: str | None) -> str | None:

@@ -21,7 +21,7 @@ from memory_vector_cache import MemoryCache
 from structlog.testing import capture_logs
 
 from services.embedder.embed import Embed
-from services.enricher.recut import Recut
+from services.enricher.recut import CHUNKING, READING, VERSIONS, Recut
 from services.host.data_folder import DataFolder, Instance, is_original, mark_original
 from services.producer.accept import AcceptFile, says_the_same
 from services.producer.collect import NOTE, CollectBodies
@@ -605,14 +605,34 @@ async def test_chunking_whose_note_cannot_be_read_has_every_document_cut_again(w
     recut = Recut("g1", Chunking(), world.ledger, world.changes, shelf, Progress())
     await recut({"docs": SourceChunking(tokens=100)})
     before = (await world.changes.newest("docs", KEY)).sequence
-    good = await shelf.get(recut._key)
-    await shelf.put(recut._key, spoilt(how, good, packed=False))
+    good = await shelf.get(recut._key(CHUNKING))
+    await shelf.put(recut._key(CHUNKING), spoilt(how, good, packed=False))
 
     in_force = await recut({"docs": SourceChunking(tokens=100)})
 
     assert in_force["docs"].tokens == 100
     assert (await world.changes.newest("docs", KEY)).sequence > before
-    assert await shelf.get(recut._key) == good
+    assert await shelf.get(recut._key(CHUNKING)) == good
+
+
+@pytest.mark.parametrize("how", WAYS)
+async def test_versions_whose_note_cannot_be_read_have_every_document_read_again(world, how):
+    shelf = await world.shelf(INSTANCE)
+    at = await append(world)
+    indexed = Revision(at, "indexed", ("a" * 26,), 0.0)
+    planned = revise(None, indexed, source="docs", path="a.md", now=0.0)
+    await world.ledger.update(KEY, planned, expect=0)
+    recut = Recut("g1", Chunking(), world.ledger, world.changes, shelf, Progress())
+    await recut({})
+    before = (await world.changes.newest("docs", KEY)).sequence
+    good = await shelf.get(recut._key(READING))
+    bad = b'{"markdown": 1}' if how == "a newer schema" else spoilt(how, good, packed=False)
+    await shelf.put(recut._key(READING), bad)
+
+    await recut({})
+
+    assert (await world.changes.newest("docs", KEY)).sequence > before
+    assert json.loads(await shelf.get(recut._key(READING))) == dict(VERSIONS)
 
 
 # -- troubles and dead letters ---------------------------------------------------------------------

@@ -177,6 +177,22 @@ async def test_a_document_is_shown_with_state_times_and_chunks(index):
     assert "fix: save it anew" in shown
 
 
+async def test_title_and_metadata_are_shown_with_their_origins(index):
+    answer = await asked(index, "document", DocumentRequest(name="ops/keys.md"))
+    answer |= {
+        "title": "Keys",
+        "metadata": {"author": "Ada\x1b[31m", "language": "de", "team": "ops"},
+        "origins": {"title": "heading", "author": "front matter", "encoding": "guessed: cp1252"},
+    }
+
+    lines = show.lines(answer, NARROW, now=NOW)
+
+    assert " title    Keys (heading)" in lines
+    assert " author   Ada\\x1b[31m (front matter)" in lines
+    assert " team     ops" in lines
+    assert " encoding guessed: cp1252" in lines
+
+
 def test_checks_say_how_many_need_somebody():
     found = [
         {"name": "a", "level": "ok", "text": "fine", "fix": ""},

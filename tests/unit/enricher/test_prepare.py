@@ -10,10 +10,11 @@ from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.prepare import LARGE_BYTES, PrepareDocument, in_a_thread
+from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
 from shared.domain.ids import doc_key
+from shared.domain.metadata import parted
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,3 +144,37 @@ async def test_small_documents_do_not_wait_for_each_other(words, tmp_path):
         await asyncio.gather(*(one(linked(file)) for _ in range(4)))
 
     assert busy.most == {"loaded": 4, "read": 4}
+
+
+GERMAN = "Die Pumpe muss abgeschaltet werden, bevor jemand das Ventil \u00f6ffnet."
+
+
+def test_the_publisher_wins_over_the_document_and_every_value_has_an_origin():
+    blocks = (Block("paragraph", GERMAN),)
+    found = Extracted("T", blocks, {"author": "Ada", "date": "2026"}, {"author": "front matter"})
+    event = changed("", title="Given", metadata={"author": "Grace", "team": "pumps"})
+
+    metadata, origins = parted(described(found, event))
+
+    assert metadata == {"author": "Grace", "date": "2026", "team": "pumps", "language": "de"}
+    assert origins == {
+        "author": "publisher",
+        "team": "publisher",
+        "title": "publisher",
+        "language": "guessed",
+    }
+
+
+def test_a_language_that_the_document_tells_is_not_guessed():
+    found = Extracted("", (Block("paragraph", GERMAN),), {"language": "nl"}, {"language": "meta"})
+
+    metadata, origins = parted(described(found, changed("")))
+
+    assert (metadata["language"], origins["language"]) == ("nl", "meta")
+
+
+def test_program_code_does_not_decide_the_language():
+    code = Block("code", "for every line of the file print the whole line again and again")
+    found = Extracted("", (code, Block("paragraph", GERMAN)), {})
+
+    assert described(found, changed(""))["language"] == "de"

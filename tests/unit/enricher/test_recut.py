@@ -6,7 +6,7 @@ from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
 from memory_ledger import MemoryLedger
 
-from services.enricher.recut import Recut, changed, in_force
+from services.enricher.recut import VERSIONS, Recut, changed, in_force, read_otherwise
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Settled
@@ -39,12 +39,16 @@ def test_a_source_has_changed_when_it_gets_loses_or_exchanges_its_chunking():
     assert changed({"docs": SMALL}, {"docs": SMALL, "wiki": DEFAULT}, DEFAULT) == set()
 
 
-async def publish(log, ledger, source, path, outcome="indexed"):
+async def publish(log, ledger, source, path, outcome="indexed", media_type=None):
     key = doc_key(source, path)
     document = Document(source=source, path=path, doc_key=key, changed_at=NOW)
     batch = Batch(id="b", count=1, source=source, started_at=NOW)
     change = DocumentChanged(
-        document=document, batch=batch, op="upserted", content=Inline.of(b"a text")
+        document=document,
+        batch=batch,
+        op="upserted",
+        content=Inline.of(b"a text"),
+        media_type=media_type,
     )
     sequence = await log.append(change, expect=0, message_id=key)
     settled = Settled(sequence, outcome, (), 0.0, 0.0)
@@ -57,6 +61,7 @@ async def test_only_the_documents_of_the_changed_source_are_cut_again_and_only_o
     key, before = await publish(log, ledger, "docs", "a.md")
     other, unmoved = await publish(log, ledger, "wiki", "a.md")
     gone, removed = await publish(log, ledger, "docs", "gone.md", outcome="removed")
+    await Recut("g1", DEFAULT, MemoryLedger(), log, shelf, progress)({})
     recut = Recut("g1", DEFAULT, ledger, log, shelf, progress)
     own = {"docs": SourceChunking(tokens=100)}
 
@@ -70,3 +75,54 @@ async def test_only_the_documents_of_the_changed_source_are_cut_again_and_only_o
     assert (await log.newest("docs", key)).change.repair == "g1"
     assert (await log.newest("wiki", other)).sequence == unmoved
     assert (await log.newest("docs", gone)).sequence == removed
+
+
+def test_documents_without_a_noted_version_were_read_otherwise():
+    assert read_otherwise(None, VERSIONS) == {"markdown", "html", "text"}
+    assert read_otherwise(7, VERSIONS) == {"markdown", "html", "text"}
+    assert read_otherwise(dict(VERSIONS), VERSIONS) == set()
+
+
+def test_another_reader_concerns_its_format_and_another_cutter_all():
+    older = {**VERSIONS, "html": VERSIONS["html"] - 1}
+
+    assert read_otherwise(older, VERSIONS) == {"html"}
+    assert read_otherwise({**VERSIONS, "cutter": 0}, VERSIONS) == {"markdown", "html", "text"}
+
+
+async def test_documents_of_an_older_reader_are_read_again_once_and_others_are_not():
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    keys = {}
+    for path, media_type in (
+        ("a.md", None),
+        ("b.html", None),
+        ("c", "text/html; charset=utf-8"),
+        ("d.html", "text/markdown"),
+    ):
+        keys[path], _ = await publish(log, ledger, "docs", path, media_type=media_type)
+    before = Recut("g1", DEFAULT, ledger, log, shelf, progress, {**VERSIONS, "html": 1})
+    now = Recut("g1", DEFAULT, ledger, log, shelf, progress, {**VERSIONS, "html": 2})
+    await before({})
+    first = {path: (await log.newest("docs", key)).sequence for path, key in keys.items()}
+
+    await now({})
+    second = {path: (await log.newest("docs", key)).sequence for path, key in keys.items()}
+    await now({})
+    third = {path: (await log.newest("docs", key)).sequence for path, key in keys.items()}
+
+    assert {path for path in keys if second[path] > first[path]} == {"b.html", "c"}
+    assert third == second
+    assert (await log.newest("docs", keys["b.html"])).change.repair == "g1"
+
+
+async def test_the_person_is_told_how_many_documents_are_read_again():
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    said = []
+    progress.listeners.append(said.append)
+    for n in range(3):
+        await publish(log, ledger, "docs", f"{n}.md")
+
+    await Recut("g1", DEFAULT, ledger, log, shelf, progress)({})
+
+    [notice] = said
+    assert "3 documents are read again" in str(notice)

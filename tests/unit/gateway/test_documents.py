@@ -11,6 +11,7 @@ from services.gateway import problems, queries
 from services.gateway.documents.documents import candidates, read_cursor, write_cursor
 from services.gateway.models import DocumentRequest, DocumentsRequest
 from services.gateway.problems import Problem
+from shared.domain.metadata import with_origins
 from shared.domain.ordering import Reason, Record
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
@@ -26,6 +27,17 @@ async def test_a_document_is_found_by_every_name_it_has(index):
     for name in ("docs/guide/a.md", "guide/a.md", key, "./guide/a.md"):
         assert (await show(index, name)).doc_key == key
     assert (await show(index, "a.md", file="/home/me/docs/guide/a.md")).doc_key == key
+
+
+async def test_title_metadata_and_origins_are_told_with_the_chunks(index):
+    await index.put("a.md", ["one"], metadata=with_origins({"author": "Ada"}, {"author": "meta"}))
+
+    shown = await show(index, "a.md")
+    short = await show(index, "a.md", chunks=False)
+
+    assert (shown.title, shown.metadata) == ("a.md", {"author": "Ada"})
+    assert shown.origins == {"author": "meta"}
+    assert (short.title, short.metadata, short.origins) == ("", {}, {})
 
 
 async def test_a_source_that_no_setting_names_is_known_from_its_documents(index):

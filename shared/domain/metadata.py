@@ -1,0 +1,38 @@
+"""The metadata of a document, and where each value comes from. Pure.
+
+Rows store both as one mapping: origins lie under a key of their own, grouped, because every row of
+a document repeats them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shared.domain.events import Metadata, Scalar
+
+ORIGINS: Final = "instep:origins"
+"""A publisher's value of this name is overwritten."""
+
+
+def with_origins(metadata: "Metadata", origins: Mapping[str, str]) -> "Metadata":
+    """The metadata as rows store it.
+
+    Args:
+        origins: by name: a name of the metadata, `title` or `encoding`.
+    """
+    names: dict[str, list[str]] = {}
+    for name, origin in sorted(origins.items()):
+        names.setdefault(origin, []).append(name)
+    text = json.dumps(names, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return {**metadata, ORIGINS: text}
+
+
+def parted(stored: Mapping[str, "Scalar"]) -> tuple[dict[str, "Scalar"], dict[str, str]]:
+    """Metadata without origins, and the origin by name; none in rows of an older version."""
+    metadata = {name: value for name, value in stored.items() if name != ORIGINS}
+    try:
+        names = json.loads(str(stored.get(ORIGINS, "{}")))
+        return metadata, {str(name): str(origin) for origin in names for name in names[origin]}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return metadata, {}
