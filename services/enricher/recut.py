@@ -54,9 +54,15 @@ def changed(
     }
 
 
-def has_content(record: Record) -> bool:
+def has_chunks(record: Record) -> bool:
     newest = record.pending or record.settled
     return newest is not None and newest.outcome == "indexed"
+
+
+def was_read(record: Record) -> bool:
+    """Whether a reader has judged its content; another one may read what this one has refused."""
+    newest = record.pending or record.settled
+    return newest is not None and newest.outcome != "removed"
 
 
 def read_otherwise(noted: Any, versions: Mapping[str, int]) -> frozenset[str]:
@@ -106,10 +112,10 @@ class Recut:
         """
         cut, read = Counter[str](), Counter[str]()
         async for doc_key, record in self.ledger.entries():
-            if record is None or not has_content(record):
+            if record is None:
                 continue
-            is_cut = sources is None or record.source in sources
-            if not is_cut and not formats:
+            is_cut = has_chunks(record) and (sources is None or record.source in sources)
+            if not is_cut and not (formats and was_read(record)):
                 continue
             newest = await self.changes.newest(record.source, doc_key)
             if newest is None or newest.readable is None:
@@ -117,15 +123,16 @@ class Recut:
             if is_cut or _format(newest.readable) in formats:
                 await resubmit_newest(self.changes, newest, generation=self.generation)
                 (cut if is_cut else read)[record.source] += 1
-        for source, documents in sorted(cut.items()):
-            text = f"its chunking has changed: {documents:,} documents are cut again"
-            self.progress.say(Activity("notice", source, text))
-        for source, documents in sorted(read.items()):
-            text = (
-                f"this version reads more of them: {documents:,} documents are read again; "
-                "unchanged texts are not embedded again"
-            )
-            self.progress.say(Activity("notice", source, text))
+        self._tell(cut, "its chunking has changed: {:,} documents are cut again")
+        self._tell(
+            read,
+            "this version reads documents otherwise: {:,} are read again; texts that stay the same "
+            "are not embedded again",
+        )
+
+    def _tell(self, documents: Counter[str], text: str) -> None:
+        for source, count in sorted(documents.items()):
+            self.progress.say(Activity("notice", source, text.format(count)))
 
     async def _noted(self) -> dict[str, Chunking] | None:
         """None: it cannot be read, so any source may have been cut with other values."""

@@ -125,4 +125,15 @@ async def test_the_person_is_told_how_many_documents_are_read_again():
     await Recut("g1", DEFAULT, ledger, log, shelf, progress)({})
 
     [notice] = said
-    assert "3 documents are read again" in str(notice)
+    assert "3 are read again" in str(notice)
+
+
+async def test_what_an_older_reader_refused_is_read_again_and_what_was_removed_is_not():
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    refused, before = await publish(log, ledger, "docs", "a.md", outcome="refused")
+    gone, removed = await publish(log, ledger, "docs", "gone.md", outcome="removed")
+
+    await Recut("g1", DEFAULT, ledger, log, shelf, progress)({})
+
+    assert (await log.newest("docs", refused)).sequence > before
+    assert (await log.newest("docs", gone)).sequence == removed
