@@ -2,12 +2,25 @@
 
 from typing import Final, Literal
 
-Format = Literal["text", "markdown", "html"]
+# fmt: off
+Format = Literal[
+    "text", "markdown", "html", "csv",
+    "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf",
+]
+# fmt: on
 
 BY_ENDING: Final[dict[str, Format]] = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx"), "markdown"),
     **dict.fromkeys((".txt", ".text", ".rst", ".adoc", ".org"), "text"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    ".pdf": "pdf",
+    **dict.fromkeys((".docx", ".docm"), "docx"),
+    **dict.fromkeys((".pptx", ".pptm"), "pptx"),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "sheets"),
+    **dict.fromkeys((".odt", ".odp"), "odt"),
+    ".epub": "epub",
+    ".rtf": "rtf",
 }
 """A folder without globs lists these endings. Any other ending is read as text if its bytes are."""
 

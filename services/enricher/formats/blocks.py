@@ -41,6 +41,16 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What the reader of a format finds. Blocks without heading paths."""
+
+    title: str
+    """By the properties of the document; headings are not asked."""
+    metadata: "Metadata"
+    blocks: list[Block]
+
+
+@dataclass(frozen=True, slots=True)
 class Extracted:
     """A document without its format. Texts are clean: `\\n` only, no control characters."""
 

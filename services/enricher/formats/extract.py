@@ -1,11 +1,13 @@
 """The extraction of title, blocks and metadata from bytes of any known format."""
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats import frontmatter, html, markdown
+from services.enricher.formats import frontmatter, html, markdown, office, records
 from services.enricher.formats.blocks import (
     Block,
+    Content,
     Extracted,
     clean,
     first_heading,
@@ -17,8 +19,9 @@ from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
-    from shared.domain.events import Metadata
+    pass
 
+_OOXML: Final = "application/vnd.openxmlformats-officedocument"
 BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/markdown": "markdown",
     "text/x-markdown": "markdown",
@@ -29,19 +32,44 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "application/jsonl": "text",
     "application/yaml": "text",
     "application/toml": "text",
+    "text/csv": "csv",
+    "text/tab-separated-values": "csv",
+    "application/pdf": "pdf",
+    "application/rtf": "rtf",
+    "text/rtf": "rtf",
+    "application/epub+zip": "epub",
+    "application/vnd.ms-excel": "sheets",
+    "application/vnd.oasis.opendocument.spreadsheet": "sheets",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.oasis.opendocument.presentation": "odt",
+    f"{_OOXML}.wordprocessingml.document": "docx",
+    f"{_OOXML}.presentationml.presentation": "pptx",
+    f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
-READERS: Final[dict[str, int]] = {"markdown": 2, "html": 2, "text": 2}
+READERS: Final[dict[str, int]] = {
+    **dict.fromkeys(("markdown", "html", "text"), 2),
+    **dict.fromkeys(("csv", "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"), 1),
+}
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
-_MAGIC: Final = (
-    (b"%PDF-", "PDF"),
-    (b"PK\x03\x04", "a ZIP container such as DOCX"),
-    (b"\xd0\xcf\x11\xe0", "an old Office file"),
-    (b"\x1f\x8b", "compressed"),
-    (b"{\\rtf", "RTF"),
+BINARY: Final[frozenset[Format]] = frozenset(
+    {"pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"}
 )
+"""Read from bytes, each by the module of its name; all others from text."""
+_ZIP: Final = b"PK\x03\x04"
+_OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
+_ARCHIVES: Final = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"Rar!", "RAR"),
+)
+_PDF_WITHIN: Final = 1024
+"""Bytes before the beginning of a PDF that readers skip."""
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
@@ -70,28 +98,37 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     if not data.strip():
         raise DocumentRefused("empty", "the document is empty; it will be read when it has text")
     format_ = format_of(data, path, media_type)
-    declared = _parameter(media_type)
+    found = _read(data, format_, _parameter(media_type))
+    if not any(_WORD.search(block.text) for block in found.blocks):
+        raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
+    named = one_line(title or "") or found.title
+    return Extracted(named, with_paths(found.blocks), found.metadata)
+
+
+def _read(data: bytes, format_: Format, declared: str | None) -> Content:
+    """Title, metadata and blocks of a document."""
+    if format_ in BINARY:
+        found: Content = import_module(f"services.enricher.formats.{format_}").read(data)
+        return Content(found.title or first_heading(found.blocks), found.metadata, found.blocks)
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None
-    found, blocks, metadata = _read(clean(decode(data, declared=declared)), format_)
-    if not any(_WORD.search(block.text) for block in blocks):
-        raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
-    return Extracted(one_line(title or "") or found, with_paths(blocks), metadata)
+    return _read_text(clean(decode(data, declared=declared)), format_)
 
 
-def _read(text: str, format_: Format) -> "tuple[str, list[Block], Metadata]":
-    """Title, blocks and metadata of a clean text."""
+def _read_text(text: str, format_: Format) -> Content:
     if format_ == "markdown":
         metadata, body = frontmatter.split(text)
         blocks = markdown.read(body)
         named = metadata.pop("title", None)
-        return one_line(str(named or "")) or first_heading(blocks), blocks, metadata
+        return Content(one_line(str(named or "")) or first_heading(blocks), metadata, blocks)
     if format_ == "html":
         page = html.read(text)
-        return first_heading(page.blocks) or page.title, page.blocks, page.metadata
+        return Content(first_heading(page.blocks) or page.title, page.metadata, page.blocks)
+    if format_ == "csv":
+        return Content("", {}, records.read(text))
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
-    return "", [Block("paragraph", part) for part in parts if part], {}
+    return Content("", {}, [Block("paragraph", part) for part in parts if part])
 
 
 def is_harmless(data: bytes, format_: Format) -> bool:
@@ -100,7 +137,7 @@ def is_harmless(data: bytes, format_: Format) -> bool:
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
     encodings, little YAML.
     """
-    if len(data) > MAX_HARMLESS_BYTES or format_ == "html":
+    if len(data) > MAX_HARMLESS_BYTES or format_ not in ("text", "markdown"):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))
@@ -112,19 +149,65 @@ def is_harmless(data: bytes, format_: Format) -> bool:
 
 
 def format_of(data: bytes, path: str, media_type: str | None) -> Format:
-    """The format of the document. Raises DocumentRefused `unknown_format`."""
-    for magic, name in _MAGIC:
-        if data.startswith(magic):
-            raise DocumentRefused(
-                "unknown_format", f"the file is {name}, which is not read; publish its text instead"
-            )
+    """The format of the document: what its first bytes tell wins over media type and ending.
+
+    Raises:
+        DocumentRefused: `unknown_format`; `corrupt` and `encrypted` where the bytes tell.
+    """
     named = named_format(path, media_type)
+    told = _format_of_bytes(data, named)
+    if told is not None:
+        return told
     if named is None:
         raise DocumentRefused(
             "unknown_format",
-            "documents of this media type are not read; send text, Markdown or HTML",
+            "documents of this media type are not read; the manual lists the formats",
         )
+    if named in BINARY:
+        raise DocumentRefused("corrupt", "the file is not of the format that its name tells")
     return named
+
+
+def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
+    """The format that the first bytes tell; None where they tell nothing."""
+    if b"%PDF-" in data[:_PDF_WITHIN] and (named == "pdf" or data.startswith(b"%PDF-")):
+        return "pdf"
+    if data.startswith(b"{\\rtf"):
+        return "rtf"
+    if data.startswith(_ZIP):
+        return _format_of_zip(data, named)
+    if data.startswith(_OLD_OFFICE):
+        return _format_of_old_office(named)
+    for magic, name in _ARCHIVES:
+        if data.startswith(magic):
+            raise _archive(name)
+    return None
+
+
+def _format_of_zip(data: bytes, named: Format | None) -> Format:
+    if named in ("docx", "pptx", "sheets", "odt", "epub"):
+        return named
+    found = office.format_of(data)
+    if found is None:
+        raise _archive("ZIP")
+    return found
+
+
+def _format_of_old_office(named: Format | None) -> Format:
+    """Old Office files and protected new ones are containers of the same kind."""
+    if named == "sheets":
+        return named
+    if named in ("docx", "pptx"):
+        raise DocumentRefused("encrypted", "the document needs a password; save it without one")
+    raise DocumentRefused(
+        "unknown_format", "the file is of an old Office program; save it as DOCX or PPTX"
+    )
+
+
+def _archive(name: str) -> DocumentRefused:
+    return DocumentRefused(
+        "unknown_format", f"the file is an archive ({name}), which is not unpacked"
+    )
 
 
 def named_format(path: str, media_type: str | None) -> Format | None:

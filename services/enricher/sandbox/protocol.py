@@ -131,7 +131,7 @@ class Answer:
 
     def _add_blocks(self, blocks: Any) -> None:
         for kind, text, level in blocks:
-            if not isinstance(text, str) or level not in range(7):
+            if not isinstance(text, str) or level not in range(8):
                 raise ValueError
             if kind == _MORE and text:
                 self._blocks[-1][2].append(text)

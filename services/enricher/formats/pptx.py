@@ -1,0 +1,151 @@
+"""PPTX to a title, metadata and blocks: one heading a slide, then its text, tables and notes."""
+
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from services.enricher.formats import office
+from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    pass
+
+_TITLES: Final = frozenset({"title", "ctrTitle"})
+_NOT_TEXT: Final = frozenset({"sldNum", "dt", "ftr", "hdr"})
+"""Placeholders that repeat on every slide: its number, the date, footer and header."""
+_BLANKS: Final = re.compile(r"[ \t]+")
+
+
+def read(data: bytes) -> Content:
+    """Read a document. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
+    with office.unpack(data) as parts:
+        metadata = office.properties(office.part(parts, "docProps/core.xml"))
+        blocks: list[Block] = []
+        for number, name in enumerate(_in_order(parts), 1):
+            slide = _Shapes()
+            slide.read(office.part(parts, name))
+            blocks += titled(f"slide {number}: {slide.title}".removesuffix(": "), 1)
+            blocks += slide.blocks
+            for notes in _related(parts, name, "notesSlide"):
+                said = _Shapes()
+                said.read(office.part(parts, notes))
+                if said.blocks:
+                    blocks.append(Block("heading", "notes", 2))
+                    blocks += said.blocks
+    return Content(str(metadata.pop("title", "")), metadata, blocks)
+
+
+def _in_order(parts: zipfile.ZipFile) -> list[str]:
+    """Slides as they are shown: the presentation lists them by their relations."""
+    listed: list[str] = []
+    by_id = dict(_relations(parts, "ppt/presentation.xml"))
+
+    def opens(name: str, attributes: dict[str, str]) -> None:
+        target = by_id.get(attributes.get("r:id", "")) if name == "sldId" else None
+        if target:
+            listed.append(target)
+
+    presentation = office.part(parts, "ppt/presentation.xml")
+    if presentation:
+        office.walk(presentation, opens, lambda _: None, lambda _: None)
+    rest = [name for name in office.numbered(parts, "ppt/slides/slide") if name not in listed]
+    return listed + rest
+
+
+def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tuple[str, str]]:
+    """Ids and parts that a part refers to."""
+    folder, _, file = name.rpartition("/")
+    found: list[tuple[str, str]] = []
+
+    def opens(element: str, attributes: dict[str, str]) -> None:
+        if element == "Relationship" and attributes.get("Type", "").endswith(f"/{kind}"):
+            target = posixpath.normpath(posixpath.join(folder, attributes.get("Target", "")))
+            found.append((attributes.get("Id", ""), target.lstrip("/")))
+
+    data = office.part(parts, f"{folder}/_rels/{file}.rels")
+    if data:
+        office.walk(data, opens, lambda _: None, lambda _: None)
+    return iter(found)
+
+
+def _related(parts: zipfile.ZipFile, name: str, kind: str) -> list[str]:
+    return [target for _, target in _relations(parts, name, kind)]
+
+
+@dataclass(slots=True)
+class _Shapes:
+    """Collects the text of a slide or of its notes, shape by shape."""
+
+    title: str = ""
+    blocks: list[Block] = field(default_factory=list)
+    _placeholder: str = ""
+    _paragraphs: list[str] = field(default_factory=list)
+    _pieces: list[str] = field(default_factory=list)
+    _in_text: bool = False
+    _cells: list[str] | None = None
+    _rows: list[str] = field(default_factory=list)
+
+    def read(self, data: bytes) -> None:
+        if data:
+            office.walk(data, self._opens, self._closes, self._text)
+
+    def _opens(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "sp":
+            self._placeholder = ""
+        elif name == "ph":
+            self._placeholder = attributes.get("type", "body")
+        elif name == "t":
+            self._in_text = True
+        elif name == "br":
+            self._pieces.append("\n")
+        elif name == "tr":
+            self._cells = []
+        elif name == "cNvPr" and attributes.get("descr"):
+            self._add("paragraph", attributes["descr"])
+
+    def _closes(self, name: str) -> None:
+        if name == "t":
+            self._in_text = False
+        elif name == "p":
+            self._paragraphs.append("".join(self._pieces))
+            self._pieces.clear()
+        elif name == "tc" and self._cells is not None:
+            self._cells.append(" ".join(self._taken().split()))
+        elif name == "tr" and self._cells is not None:
+            self._rows.append(" | ".join(self._cells).rstrip())
+            self._cells = None
+        elif name == "tbl":
+            rows = "\n".join(row for row in self._rows if row.strip(" |"))
+            self._rows.clear()
+            if rows:
+                self.blocks.append(Block("table", clean(rows), 1))
+        elif name in ("sp", "graphicFrame"):
+            self._shape()
+
+    def _text(self, text: str) -> None:
+        if self._in_text:
+            self._pieces.append(text)
+
+    def _taken(self) -> str:
+        text = "\n".join(self._paragraphs)
+        self._paragraphs.clear()
+        return text
+
+    def _shape(self) -> None:
+        kind, text = self._placeholder, self._taken()
+        self._placeholder = ""
+        if kind in _NOT_TEXT:
+            return
+        if kind in _TITLES and not self.title:
+            self.title = " ".join(text.split())
+        else:
+            self._add("paragraph", text)
+
+    def _add(self, kind: Kind, text: str) -> None:
+        lines = (_BLANKS.sub(" ", line).strip() for line in clean(text).split("\n"))
+        kept = "\n".join(line for line in lines if line)
+        if kept:
+            self.blocks.append(Block(kind, kept))

@@ -1,0 +1,31 @@
+"""RTF to a title, metadata and blocks: its text by striprtf, one paragraph a line."""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from services.enricher.formats.blocks import Block, Content, clean, one_line
+from shared.domain.errors import DocumentRefused
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.domain.events import Metadata
+
+_INFO: Final = re.compile(r"\{\\(title|author|subject|keywords)\s([^{}]{0,2000})\}")
+_NAMES: Final = {"subject": "description"}
+
+
+def read(data: bytes) -> Content:
+    """Read a document. Raises DocumentRefused `corrupt`."""
+    from striprtf.striprtf import rtf_to_text
+
+    source = data.decode("latin-1")
+    try:
+        text = clean(rtf_to_text(source, errors="replace"))
+        found: Metadata = {
+            _NAMES.get(name, name): one_line(rtf_to_text(rf"{{\rtf1\ansi {value}}}"), 500)
+            for name, value in _INFO.findall(source[: 64 * 1024])
+        }
+    except (ValueError, LookupError, IndexError, RecursionError):
+        raise DocumentRefused("corrupt", "the file is no RTF, or it is damaged") from None
+    lines = (line.strip() for line in text.split("\n"))
+    blocks = [Block("paragraph", line) for line in lines if line]
+    return Content(str(found.pop("title", "")), found, blocks)

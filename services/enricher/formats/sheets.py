@@ -1,0 +1,73 @@
+"""XLSX, XLS and ODS to metadata and blocks: one heading and one table a sheet, by calamine."""
+
+import datetime as dt
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from services.enricher.formats import office
+from services.enricher.formats.blocks import Block, Content, clean, titled
+from shared.domain.errors import DocumentRefused
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.domain.events import Metadata
+
+MAX_CELLS: Final = 1_000_000
+"""Of all sheets; a file of a few bytes may claim billions."""
+
+
+def read(data: bytes) -> Content:
+    """Read a workbook.
+
+    Raises:
+        DocumentRefused: `corrupt`, `encrypted`; `too_large` above MAX_CELLS.
+    """
+    import python_calamine as calamine
+
+    metadata: Metadata = {}
+    if data.startswith(b"PK"):
+        with office.unpack(data) as parts:
+            for name in ("docProps/core.xml", "meta.xml"):
+                metadata |= office.properties(office.part(parts, name))
+    try:
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
+        blocks = list(_blocks(book))
+    except calamine.PasswordError:
+        raise DocumentRefused(
+            "encrypted", "the workbook needs a password; save it without one"
+        ) from None
+    except (calamine.CalamineError, OSError, ValueError):
+        raise DocumentRefused(
+            "corrupt", "the file is no workbook, or it is damaged; save it anew"
+        ) from None
+    return Content(str(metadata.pop("title", "")), metadata, blocks)
+
+
+def _blocks(book: Any) -> Iterator[Block]:
+    cells = 0
+    for name in book.sheet_names:
+        sheet = book.get_sheet_by_name(name)
+        cells += sheet.height * sheet.width
+        if cells > MAX_CELLS:
+            raise DocumentRefused("too_large", f"it has more than {MAX_CELLS:,} cells")
+        rows = lines_of(sheet.to_python(skip_empty_area=True))
+        yield from titled(name, 1)
+        if rows:
+            yield Block("table", "\n".join(rows), 1)
+
+
+def lines_of(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Rows as lines of a table, without empty ones."""
+    lines = (" | ".join(map(_shown, row)).rstrip(" |") for row in rows)
+    return [line for line in lines if line.strip(" |")]
+
+
+def _shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, dt.datetime) and value.time() == dt.time():
+        return value.date().isoformat()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    return " ".join(clean(str(value)).split())
