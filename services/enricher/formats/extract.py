@@ -101,15 +101,26 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     found = _read(data, format_, _parameter(media_type))
     if not any(_WORD.search(block.text) for block in found.blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
-    named = one_line(title or "") or found.title
-    return Extracted(named, with_paths(found.blocks), found.metadata)
+    named, origin = _title(one_line(title or ""), found)
+    origins = dict.fromkeys(found.metadata, "properties") if format_ in BINARY else {}
+    if origin:
+        origins["title"] = origin
+    return Extracted(named, with_paths(found.blocks), found.metadata, origins)
+
+
+def _title(given: str, found: Content) -> tuple[str, str]:
+    """The title, and its origin."""
+    if given:
+        return given, "publisher"
+    heading = first_heading(found.blocks)
+    return (found.title, "properties") if found.title else (heading, "heading" if heading else "")
 
 
 def _read(data: bytes, format_: Format, declared: str | None) -> Content:
     """Title, metadata and blocks of a document."""
     if format_ in BINARY:
         found: Content = import_module(f"services.enricher.formats.{format_}").read(data)
-        return Content(found.title or first_heading(found.blocks), found.metadata, found.blocks)
+        return found
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None

@@ -87,7 +87,8 @@ class _Writer:
             self._pieces[-1].append(text)
 
     def _paragraph(self, raw: str, level: int) -> None:
-        text = clean(raw).strip()
+        lines = (" ".join(line.split()) for line in clean(raw).split("\n"))
+        text = "\n".join(line for line in lines if line)
         if not text:
             return
         if self._cells:

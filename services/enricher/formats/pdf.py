@@ -28,6 +28,8 @@ _LONGEST_HEADING: Final = 200
 """Characters; longer large text is a paragraph."""
 _APART: Final = 1.35
 """A paragraph ends where the next line is more than so many usual distances below."""
+_CLOSE: Final = 2.0
+"""Lines of one paragraph are at most so many sizes of their letters apart, unless all are wider."""
 _SHALLOWEST: Final = 5
 """Most levels of headings that letters tell."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
@@ -243,12 +245,12 @@ def _folded(text: str) -> str:
 
 
 def _usual_distance(lines: Sequence[_Line]) -> float:
-    gaps = [
-        above.y - line.y
-        for above, line in pairwise(lines)
-        if above.y > line.y and above.size == line.size
+    pairs = [(a, b) for a, b in pairwise(lines) if a.y > b.y and a.size == b.size]
+    gaps = [above.y - below.y for above, below in pairs]
+    close = [
+        above.y - below.y for above, below in pairs if above.y - below.y <= _CLOSE * above.size
     ]
-    return median(gaps) if gaps else 0.0
+    return median(close or gaps or [0.0])
 
 
 def _ends_paragraph(above: _Line, line: _Line, usual: float) -> bool:

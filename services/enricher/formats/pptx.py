@@ -27,7 +27,8 @@ def read(data: bytes) -> Content:
         for number, name in enumerate(_in_order(parts), 1):
             slide = _Shapes()
             slide.read(office.part(parts, name))
-            blocks += titled(f"slide {number}: {slide.title}".removesuffix(": "), 1)
+            if slide.title or slide.blocks:
+                blocks += titled(f"slide {number}: {slide.title}".removesuffix(": "), 1)
             blocks += slide.blocks
             for notes in _related(parts, name, "notesSlide"):
                 said = _Shapes()
@@ -61,7 +62,8 @@ def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tu
     found: list[tuple[str, str]] = []
 
     def opens(element: str, attributes: dict[str, str]) -> None:
-        if element == "Relationship" and attributes.get("Type", "").endswith(f"/{kind}"):
+        is_wanted = not kind or attributes.get("Type", "").endswith(f"/{kind}")
+        if element == "Relationship" and is_wanted:
             target = posixpath.normpath(posixpath.join(folder, attributes.get("Target", "")))
             found.append((attributes.get("Id", ""), target.lstrip("/")))
 

@@ -1,6 +1,7 @@
 """CSV and TSV to one table. Pure."""
 
 import csv
+import io
 from typing import Final
 
 from services.enricher.formats.blocks import Block
@@ -18,5 +19,5 @@ def read(text: str) -> list[Block]:
     except csv.Error:
         dialect = "excel-tab" if "\t" in sample.partition("\n")[0] else "excel"
     csv.field_size_limit(len(text) + 1)
-    rows = lines_of(csv.reader(text.split("\n"), dialect))
+    rows = lines_of(csv.reader(io.StringIO(text), dialect))
     return [Block("table", "\n".join(rows), 1)] if rows else []

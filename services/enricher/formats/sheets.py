@@ -51,8 +51,8 @@ def _blocks(book: Any) -> Iterator[Block]:
         if cells > MAX_CELLS:
             raise DocumentRefused("too_large", f"it has more than {MAX_CELLS:,} cells")
         rows = lines_of(sheet.to_python(skip_empty_area=True))
-        yield from titled(name, 1)
         if rows:
+            yield from titled(name, 1)
             yield Block("table", "\n".join(rows), 1)
 
 

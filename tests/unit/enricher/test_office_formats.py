@@ -1,0 +1,440 @@
+"""PDF, Office, OpenDocument, EPUB, RTF and CSV documents."""
+
+import io
+import random
+import re
+import zipfile
+from collections import Counter
+
+import office_files as made
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.enricher.formats import office, pdf, sheets
+from services.enricher.formats.extract import extract, format_of
+from shared.domain.errors import DocumentRefused
+
+_WORD = re.compile(r"\w+")
+LINES = st.lists(st.text("abcdefg äöüß", min_size=12, max_size=30), min_size=1, max_size=6)
+"""PDFium takes letters below each other for vertical writing."""
+SENTENCES = st.lists(st.text("abcdefg äöüß", min_size=1, max_size=30), min_size=1, max_size=6)
+
+
+def read(data, path, media_type=None):
+    return extract(data, path=path, media_type=media_type, title=None)
+
+
+def refusal(data, path, media_type=None):
+    with pytest.raises(DocumentRefused) as refused:
+        read(data, path, media_type)
+    return refused.value
+
+
+def outcome(data, path):
+    """The code of the refusal, or `read`."""
+    try:
+        read(data, path)
+    except DocumentRefused as refused:
+        return refused.code
+    return "read"
+
+
+def shown(extracted, kind=None):
+    return [block.text for block in extracted.blocks if kind in (None, block.kind)]
+
+
+def words(text):
+    return Counter(_WORD.findall(text))
+
+
+# -- PDF -------------------------------------------------------------------------------------------
+
+DATE = "D:20240131120000+01'00'"
+PAGE = [(20, 720, "Pumps"), (11, 690, "They move water."), (11, 676, "All of them leak.")]
+
+
+def test_headings_of_a_pdf_are_told_by_the_size_of_their_letters_and_pages_end_the_path():
+    found = read(made.pdf([PAGE, [(14, 700, "Valves"), (11, 680, "Open them.")]]), "a.pdf")
+
+    assert [(b.text, b.path) for b in found.blocks if b.kind == "paragraph"] == [
+        ("They move water. All of them leak.", ("Pumps", "page 1")),
+        ("Open them.", ("Pumps", "Valves", "page 2")),
+    ]
+    assert found.title == "Pumps"
+
+
+def test_the_outline_tells_headings_and_their_levels():
+    pages = [[(11, 700, "Part One"), (11, 680, "text")], [(11, 700, "more"), (11, 500, "Sub")]]
+    outline = [("Part One", 0, 0), ("Sub", 1, 1), ("Not on the page", 1, 1)]
+
+    found = read(made.pdf(pages, outline=outline), "a.pdf")
+
+    headings = [(b.text, b.level) for b in found.blocks if b.kind == "heading" and b.level < 7]
+    assert headings == [("Part One", 1), ("Not on the page", 2), ("Sub", 2)]
+
+
+def test_paragraphs_end_at_larger_distances_and_items_keep_their_lines():
+    lines = [(11, 700 - 14 * n, f"line {n}") for n in range(4)]
+    lines += [(11, 610, "- one"), (11, 596, "- two")]
+
+    assert shown(read(made.pdf([lines]), "a.pdf"), "paragraph") == [
+        "line 0 line 1 line 2 line 3",
+        "- one\n- two",
+    ]
+
+
+def test_a_word_that_was_parted_at_the_end_of_a_line_is_whole():
+    lines = [(11, 700, "the inter-"), (11, 686, "national pump"), (11, 672, "works")]
+
+    assert shown(read(made.pdf([lines]), "a.pdf"), "paragraph") == ["the international pump works"]
+
+
+def test_properties_of_a_pdf_are_its_metadata_and_pages_without_text_are_named():
+    data = made.pdf(
+        [PAGE, [], [], PAGE, []],
+        properties={
+            "Title": "On pumps",
+            "Author": "Ada",
+            "CreationDate": DATE,
+        },
+    )
+
+    found = read(data, "a.pdf")
+
+    assert found.title == "On pumps"
+    assert found.metadata == {
+        "author": "Ada",
+        "date": "2024-01-31T12:00:00+01:00",
+        "pages_without_text": "2-3, 5",
+    }
+    assert found.origins["author"] == found.origins["title"] == "properties"
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("D:2024", "2024"),
+        ("D:202401", "2024-01"),
+        ("20240131", "2024-01-31"),
+        ("D:20240131120000Z", "2024-01-31T12:00:00Z"),
+        ("D:20240131120000-05'30'", "2024-01-31T12:00:00-05:30"),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_dates_of_pdf(text, date):
+    assert pdf.date_of(text) == date
+
+
+def test_a_scan_is_named_as_one():
+    refused = refusal(made.pdf([[], [], []]), "a.pdf")
+
+    assert refused.code == "no_text"
+    assert "a scan of 3 pages" in refused.reason
+
+
+def test_a_pdf_with_a_password_says_so():
+    assert refusal(made.pdf([PAGE], password="secret"), "a.pdf").code == "encrypted"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_pdf_that_was_cut_off_is_corrupt_or_read_as_far_as_it_goes(share):
+    whole = made.pdf([PAGE] * 20)
+    cut = whole[: int(len(whole) * share)]
+
+    assert outcome(cut, "a.pdf") in ("corrupt", "read")
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(st.lists(LINES, min_size=1, max_size=4), st.integers(0, 2**32))
+def test_no_word_of_a_pdf_is_lost(pages, seed):
+    from pypdf import PdfReader
+
+    chance = random.Random(seed)
+    lines = [
+        [(chance.choice((9, 11, 11, 18)), 740 - 20 * n, text) for n, text in enumerate(page)]
+        for page in pages
+    ]
+    data = made.pdf(lines)
+    seen = "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(data)).pages)
+    if not _WORD.search(seen):
+        return
+
+    found = words("\n".join(shown(read(data, "a.pdf"))))
+
+    assert words(seen) - found == Counter()
+
+
+# -- Office ----------------------------------------------------------------------------------------
+
+
+def report(document):
+    document.add_heading("Pumps", 1)
+    document.add_paragraph("They move water & oil <fast>.")
+    table = document.add_table(2, 2)
+    for row, column, text in ((0, 0, "Part"), (0, 1, "Price"), (1, 0, "Bolt"), (1, 1, "3")):
+        table.cell(row, column).text = text
+    document.add_heading("Valves", 2)
+    document.add_paragraph("one", style="List Bullet")
+
+
+def test_a_docx_has_headings_tables_lists_and_properties():
+    found = read(made.docx(report, title="On pumps", author="Ada"), "a.docx")
+
+    assert (found.title, found.metadata["author"]) == ("On pumps", "Ada")
+    assert [(b.kind, b.text) for b in found.blocks] == [
+        ("heading", "Pumps"),
+        ("paragraph", "They move water & oil <fast>."),
+        ("table", "Part | Price\nBolt | 3"),
+        ("heading", "Valves"),
+        ("list", "- one"),
+    ]
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(SENTENCES, SENTENCES)
+def test_no_word_of_a_docx_is_lost(paragraphs, cells):
+    import docx as python_docx
+
+    def fill(document):
+        for text in paragraphs:
+            document.add_paragraph(text)
+        table = document.add_table(1, len(cells))
+        for n, text in enumerate(cells):
+            table.cell(0, n).text = text
+
+    data = made.docx(fill)
+    read_back = python_docx.Document(io.BytesIO(data))
+    seen = [p.text for p in read_back.paragraphs]
+    seen += [cell.text for row in read_back.tables[0].rows for cell in row.cells]
+    if not _WORD.search(" ".join(seen)):
+        return
+
+    found = words("\n".join(shown(read(data, "a.docx"))))
+
+    assert words("\n".join(seen)) - found == Counter()
+
+
+def test_slides_come_in_the_order_they_are_shown_with_tables_and_notes():
+    slides = [
+        [made.shape("ctrTitle", "Welcome"), made.shape("subTitle", "to the show")],
+        [
+            made.shape("title", "Numbers"),
+            made.shape("body", "one", "two"),
+            made.slide_table([["Part", "Price"], ["Bolt", "3"]]),
+            made.shape("sldNum", "7"),
+        ],
+    ]
+
+    found = read(made.pptx(slides, notes={1: "say hello"}, title="Deck", creator="Bob"), "a.pptx")
+
+    assert (found.title, found.metadata) == ("Deck", {"author": "Bob"})
+    assert [(b.path, b.text) for b in found.blocks if b.kind != "heading"] == [
+        (("slide 1: Welcome",), "to the show"),
+        (("slide 2: Numbers",), "one\ntwo"),
+        (("slide 2: Numbers",), "Part | Price\nBolt | 3"),
+        (("slide 2: Numbers", "notes"), "say hello"),
+    ]
+
+
+def test_each_sheet_is_a_table_below_its_name():
+    import datetime as dt
+
+    rows = [["Part", "Price", "Since"], ["Bolt", 3.0, dt.datetime(2024, 1, 31)], [None] * 3]
+    data = made.xlsx({"Prices": rows, "Stock": [["Nut", 2.5, None]]}, title="Shop", creator="Eve")
+
+    found = read(data, "a.xlsx")
+
+    assert (found.title, found.metadata["author"]) == ("Shop", "Eve")
+    assert [(b.path, b.text, b.level) for b in found.blocks if b.kind == "table"] == [
+        (("Prices",), "Part | Price | Since\nBolt | 3 | 2024-01-31", 1),
+        (("Stock",), "Nut | 2.5", 1),
+    ]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@given(st.lists(SENTENCES, min_size=1, max_size=5))
+def test_no_word_of_a_workbook_is_lost(rows):
+    data = made.xlsx({"Sheet": rows})
+    seen = "\n".join(text for row in rows for text in row)
+
+    found = words("\n".join(shown(read(data, "a.xlsx"))))
+
+    assert words(seen) - found == Counter()
+
+
+ODT = """<office:body><office:text>
+<text:tracked-changes><text:p>deleted</text:p></text:tracked-changes>
+<text:h text:outline-level="1">Pumps</text:h>
+<text:p>They<text:s/>move<text:line-break/>water<text:note><text:p>and oil</text:p></text:note>.
+</text:p>
+<text:list><text:list-item><text:p>one</text:p><text:list><text:list-item><text:p>inner</text:p>
+</text:list-item></text:list></text:list-item></text:list>
+<table:table><table:table-row><table:table-cell><text:p>Part</text:p></table:table-cell>
+<table:table-cell><text:p>Price</text:p></table:table-cell></table:table-row></table:table>
+</office:text></office:body>"""
+
+
+def test_an_open_document_has_headings_lists_tables_and_footnotes():
+    found = read(made.odt(ODT, title="On pumps", creator="Ada"), "a.odt")
+
+    assert (found.title, found.metadata) == ("On pumps", {"author": "Ada"})
+    assert [(b.kind, b.text) for b in found.blocks] == [
+        ("heading", "Pumps"),
+        ("paragraph", "and oil"),
+        ("paragraph", "They move\nwater."),
+        ("list", "- one\n  - inner"),
+        ("table", "Part | Price"),
+    ]
+
+
+def test_pages_of_a_book_come_in_the_order_of_its_spine():
+    pages = [f"<html><body><h1>Part {n}</h1><p>text {n}</p></body></html>" for n in range(3)]
+
+    found = read(made.epub(pages, title="Book", creator="Ada", language="de"), "a.epub")
+
+    assert (found.title, found.metadata) == ("Book", {"author": "Ada", "language": "de"})
+    assert shown(found, "paragraph") == ["text 0", "text 1", "text 2"]
+
+
+def test_rtf_is_read_with_its_properties():
+    data = rb"{\rtf1\ansi{\info{\title On pumps}{\author Ada}}They {\b move} water.\par Na\'efve.}"
+
+    found = read(data, "a.rtf")
+
+    assert (found.title, found.metadata) == ("On pumps", {"author": "Ada"})
+    assert shown(found) == ["They move water.", "Na\u00efve."]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_csv_is_one_table_whatever_separates_its_values(separator):
+    rows = [["part", "price"], ["bolt", "3"], ["nut", "4"]]
+    data = "\r\n".join(separator.join(row) for row in rows).encode()
+
+    [block] = read(data, "a.csv").blocks
+
+    assert (block.kind, block.level) == ("table", 1)
+    assert block.text == "part | price\nbolt | 3\nnut | 4"
+
+
+def test_quoted_values_of_a_csv_keep_separators_and_line_ends():
+    [block] = read(b'name,note\n"Bolt, long","two\nlines"\n', "a.csv").blocks
+
+    assert block.text == "name | note\nBolt, long | two lines"
+
+
+# -- which format ----------------------------------------------------------------------------------
+
+
+def test_what_the_bytes_tell_wins_over_name_and_media_type():
+    assert format_of(made.pdf([PAGE]), "a.txt", "text/plain") == "pdf"
+    assert format_of(made.docx(report), "a", "application/octet-stream") == "docx"
+    assert format_of(made.xlsx({"A": [["b"]]}), "a.bin", None) == "sheets"
+    assert format_of(made.epub(["<p>x</p>"]), "book", None) == "epub"
+    assert format_of(made.odt(ODT), "text", None) == "odt"
+    assert format_of(b"{\\rtf1 x}", "a.txt", None) == "rtf"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx", "a.odt", "a.epub", "a.rtf"]
+)
+def test_text_under_the_name_of_another_format_is_corrupt(name):
+    assert refusal(b"just some text", name).code == "corrupt"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (made.zipped({"a.txt": "text"}), "ZIP"),
+        (b"\x1f\x8b\x08rest", "gzip"),
+        (b"7z\xbc\xaf\x27\x1crest", "7-Zip"),
+        (b"Rar!\x1a\x07rest", "RAR"),
+    ],
+)
+def test_archives_are_refused_by_name(data, named):
+    refused = refusal(data, "a.bin")
+
+    assert refused.code == "unknown_format"
+    assert f"archive ({named})" in refused.reason
+
+
+def test_an_old_office_file_is_named_and_a_protected_new_one_is_encrypted():
+    container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+
+    assert refusal(container, "a.doc").code == "unknown_format"
+    assert refusal(container, "a.docx").code == "encrypted"
+
+
+# -- hostile ones ----------------------------------------------------------------------------------
+
+
+def test_a_bomb_is_too_large_before_it_is_unpacked():
+    bomb = made.zipped({"word/document.xml": b"<a>" + b" " * 50_000_000 + b"</a>"})
+
+    assert len(bomb) < 100_000
+    assert refusal(bomb, "a.docx").code == "too_large"
+
+
+def test_a_part_that_lies_about_its_size_is_corrupt():
+    data = bytearray(made.zipped({"content.xml": "<a>" + "text " * 1000 + "</a>"}))
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 24 : at + 28] = (5).to_bytes(4, "little")  # its size when unpacked
+
+    assert refusal(bytes(data), "a.odt").code in ("corrupt", "no_text")
+
+
+@pytest.mark.parametrize("name", ["a.odt", "a.epub", "a.pptx", "a.docx"])
+def test_entities_are_refused(name):
+    laughs = '<!DOCTYPE a [<!ENTITY b "haha"><!ENTITY c "&b;&b;">]><a>&c;</a>'
+    parts = (
+        "content.xml", "META-INF/container.xml", "ppt/presentation.xml", "docProps/core.xml",
+        "word/document.xml",
+    )  # fmt: skip
+
+    assert refusal(made.zipped(dict.fromkeys(parts, laughs)), name).code == "corrupt"
+
+
+@pytest.mark.parametrize("name", ["a.odt", "a.pptx", "a.docx"])
+def test_elements_nested_without_end_break_nothing(name):
+    deep = "<p>" * 50_000 + "x" + "</p>" * 50_000
+    parts = dict.fromkeys(("content.xml", "ppt/slides/slide1.xml", "word/document.xml"), deep)
+
+    assert outcome(made.zipped(parts), name) in ("corrupt", "no_text", "read")
+
+
+def test_a_million_cells_are_too_many(monkeypatch):
+    monkeypatch.setattr(sheets, "MAX_CELLS", 1000)
+
+    assert refusal(made.xlsx({"A": [["x"] * 40] * 40}), "a.xlsx").code == "too_large"
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damage_anywhere_is_refused_or_read_and_never_an_error(data):
+    whole = data.draw(st.sampled_from(SAMPLES), label="file")
+    name, content = whole
+    at = data.draw(st.integers(0, len(content) - 1), label="at")
+    damage = data.draw(st.binary(min_size=1, max_size=20), label="damage")
+    broken = content[:at] + damage + content[at + len(damage) :]
+
+    assert outcome(broken, name) in {
+        *("read", "corrupt", "no_text", "unknown_format", "encrypted", "too_large"),
+        "wrong_encoding",
+    }
+
+
+SAMPLES = [
+    ("a.pdf", made.pdf([PAGE, PAGE], outline=[("Pumps", 0, 0)])),
+    ("a.docx", made.docx(report)),
+    ("a.pptx", made.pptx([[made.shape("title", "T"), made.shape("body", "x")]])),
+    ("a.xlsx", made.xlsx({"A": [["b", 1]]})),
+    ("a.odt", made.odt(ODT)),
+    ("a.epub", made.epub(["<p>x</p>"])),
+    ("a.rtf", rb"{\rtf1\ansi They {\b move} water.\par}"),
+]
+
+
+def test_parts_are_listed_by_their_numbers():
+    with zipfile.ZipFile(io.BytesIO(made.zipped({f"s{n}.xml": "" for n in (10, 9, 1)}))) as parts:
+        assert list(office.numbered(parts, "s")) == ["s1.xml", "s9.xml", "s10.xml"]
