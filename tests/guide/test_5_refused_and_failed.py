@@ -12,7 +12,7 @@ from shared.domain.ordering import Failed, Reason, fail
     [
         ("empty.md", "", "empty"),
         ("rule.md", "---\n\n***", "no_text"),
-        ("scan.pdf", "%PDF-1.7", "unknown_format"),
+        ("cut.pdf", "%PDF-1.7", "corrupt"),
     ],
 )
 async def test_a_refused_document_says_why(house, path, text, code):

@@ -18,6 +18,6 @@ def read(text: str) -> list[Block]:
         dialect: type[csv.Dialect] | str = csv.Sniffer().sniff(sample, _SEPARATORS)
     except csv.Error:
         dialect = "excel-tab" if "\t" in sample.partition("\n")[0] else "excel"
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(max(len(text) + 1, csv.field_size_limit()))  # of the whole process
     rows = lines_of(csv.reader(io.StringIO(text), dialect))
     return [Block("table", "\n".join(rows), 1)] if rows else []

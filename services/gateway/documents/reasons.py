@@ -97,7 +97,11 @@ CODES: Final[dict[str, Explained]] = {
         "it broke the process that read it, twice", "save it anew in a simpler form"
     ),
     "wrong_encoding": Explained("its encoding is not known", "save it as UTF-8"),
-    "unknown_format": Explained("it is not text, Markdown or HTML", "convert it to one of these"),
+    "unknown_format": Explained(
+        "it is an archive, an image, or of another format that is not read",
+        "convert it to a format that is read",
+    ),
+    "encrypted": Explained("it is protected by a password", "save it without one"),
     "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
     "source_gone": Explained("the content that it refers to cannot be read", "put it back"),
     "reference_not_allowed": Explained(

@@ -94,10 +94,10 @@ def test_front_matter_that_is_none_stays_text(front):
         (b" \r\n\t", {}, "empty"),
         (b"---\n\n***\n", {}, "no_text"),
         (b"<html><body><img src=x></body></html>", {"path": "x.html"}, "no_text"),
-        (b"%PDF-1.7\n...", {"path": "x.md"}, "unknown_format"),
-        (b"PK\x03\x04...", {}, "unknown_format"),
+        (b"%PDF-1.7\n...", {"path": "x.md"}, "corrupt"),
+        (b"PK\x03\x04...", {}, "corrupt"),
         (b"x\0y", {"path": "x.txt"}, "unknown_format"),
-        (b"hello", {"media_type": "application/pdf"}, "unknown_format"),
+        (b"hello", {"media_type": "application/pdf"}, "corrupt"),
         (b"hello", {"media_type": "image/png"}, "unknown_format"),
     ],
 )

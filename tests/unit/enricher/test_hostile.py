@@ -68,7 +68,7 @@ TABLE = {
     "bytes without any encoding": (bytes(range(0x80, 0x100)) * 20, "x.md", "wrong_encoding", None),
     "NUL bytes": (b"word\0word", "x.md", "unknown_format", None),
     "a PNG called .md": (PNG, "x.md", "unknown_format", None),
-    "a PDF called .md": (b"%PDF-1.7 word", "x.md", "unknown_format", None),
+    "a PDF called .md": (b"%PDF-1.7 word", "x.md", "corrupt", None),
     "zero-width characters only": ("\u200b\u2060\ufeff".encode() * 9, "x.md", "no_text", None),
     "control characters only": (b"\x01\x02\x7f" * 9, "x.md", "unknown_format", None),
     "lone surrogates": (

@@ -1,6 +1,7 @@
 """Sources with chunking of their own, and what happens when it changes."""
 
 from datetime import UTC, datetime
+from typing import get_args
 
 from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
@@ -8,6 +9,7 @@ from memory_ledger import MemoryLedger
 
 from services.enricher.recut import VERSIONS, Recut, changed, in_force, read_otherwise
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
+from shared.domain.formats import Format
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Settled
 from shared.observe.progress import Progress
@@ -16,6 +18,7 @@ from shared.settings import Chunking, SourceChunking
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DEFAULT = Chunking()
 SMALL = Chunking(tokens=100)
+FORMATS = set(get_args(Format))
 
 
 def test_a_source_overrides_what_it_names_and_takes_the_rest():
@@ -78,8 +81,8 @@ async def test_only_the_documents_of_the_changed_source_are_cut_again_and_only_o
 
 
 def test_documents_without_a_noted_version_were_read_otherwise():
-    assert read_otherwise(None, VERSIONS) == {"markdown", "html", "text"}
-    assert read_otherwise(7, VERSIONS) == {"markdown", "html", "text"}
+    assert read_otherwise(None, VERSIONS) == FORMATS
+    assert read_otherwise(7, VERSIONS) == FORMATS
     assert read_otherwise(dict(VERSIONS), VERSIONS) == set()
 
 
@@ -87,7 +90,7 @@ def test_another_reader_concerns_its_format_and_another_cutter_all():
     older = {**VERSIONS, "html": VERSIONS["html"] - 1}
 
     assert read_otherwise(older, VERSIONS) == {"html"}
-    assert read_otherwise({**VERSIONS, "cutter": 0}, VERSIONS) == {"markdown", "html", "text"}
+    assert read_otherwise({**VERSIONS, "cutter": 0}, VERSIONS) == FORMATS
 
 
 async def test_documents_of_an_older_reader_are_read_again_once_and_others_are_not():

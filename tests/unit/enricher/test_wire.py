@@ -106,7 +106,7 @@ def test_want_of_memory_is_left_to_the_caller(monkeypatch):
         say({"blocks": [["paragraph", "x"]]}),
         say({"blocks": [["paragraph", 1, 0]]}),
         say({"blocks": [["program", "x", 0]]}),
-        say({"blocks": [["heading", "x", 7]]}),
+        say({"blocks": [["heading", "x", 8]]}),
         say({"blocks": [["heading", "x", "1"]]}),
         say({"blocks": [["paragraph", "x" * 100_001, 0]]}),
         say({"refused": ["code"]}),

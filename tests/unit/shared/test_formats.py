@@ -3,18 +3,28 @@
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
+import office_files as made
 import pytest
 
 from services.enricher.formats.extract import extract
 from services.producer.sources.folder.rules import Rules
-from shared.domain.formats import BY_ENDING
+from shared.domain.formats import BY_ENDING, Format
 
 ROOT = Path(__file__).parents[3]
 READ_AS = {
     "markdown": (b"# Head\n\nword", ["Head", "word"]),
     "html": (b"<h1>Head</h1><p>word</p>", ["Head", "word"]),
     "text": (b"# Head\n\n<p>*word*", ["# Head", "<p>*word*"]),
+    "csv": (b"part,price\nbolt,3\n", ["part | price\nbolt | 3"]),
+    "pdf": (made.pdf([[(11, 700, "word")]]), ["page 1", "word"]),
+    "docx": (made.docx(lambda document: document.add_paragraph("word")), ["word"]),
+    "pptx": (made.pptx([[made.shape("title", "Head")]]), ["slide 1: Head"]),
+    "sheets": (made.xlsx({"Sheet": [["word"]]}), ["Sheet", "word"]),
+    "odt": (made.odt("<text:p>word</text:p>"), ["word"]),
+    "epub": (made.epub(["<p>word</p>"]), ["word"]),
+    "rtf": (b"{\\rtf1 word}", ["word"]),
 }
 
 
@@ -40,6 +50,7 @@ def test_an_ending_that_a_folder_lists_is_read_in_its_format(ending):
 
 def test_endings_are_listed_in_one_place():
     known = set(BY_ENDING) | {ending.removeprefix(".") for ending in BY_ENDING}
+    known -= set(get_args(Format))  # the names of formats
     places = {file for file, _, strings in literals() if len(strings & known) > 1}
 
     assert places == {"shared/domain/formats.py"}
