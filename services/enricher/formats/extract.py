@@ -95,8 +95,6 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     Raises:
         DocumentRefused: `empty`, `no_text`, `unknown_format`, `wrong_encoding`, `corrupt`.
     """
-    if not data.strip():
-        raise DocumentRefused("empty", "the document is empty; it will be read when it has text")
     format_ = format_of(data, path, media_type)
     found = _read(data, format_, _parameter(media_type))
     if not any(_WORD.search(block.text) for block in found.blocks):
@@ -163,8 +161,10 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
     """The format of the document: what its first bytes tell wins over media type and ending.
 
     Raises:
-        DocumentRefused: `unknown_format`; `corrupt` and `encrypted` where the bytes tell.
+        DocumentRefused: `empty`, `unknown_format`; `corrupt` and `encrypted` where the bytes tell.
     """
+    if not data.strip():
+        raise DocumentRefused("empty", "the document is empty; it will be read when it has text")
     named = named_format(path, media_type)
     told = _format_of_bytes(data, named)
     if told is not None:
