@@ -29,7 +29,9 @@ RUSH_S: Final = 1.0
 """Changes of so many files within this time are a rush."""
 WAVE_S: Final = 0.1
 """Time from one look to the next during a rush. Files that go together cost each stage, the bus and
-the store much less than the same files one by one."""
+the store less than the same files one by one: without waves, p95 of an edit beside 50 others a
+second is 21 % longer (95 %: 3 to 68; 16 pairs of `bench/pairs.py --beside 50 --count 400 --turns 16
+--turn 6 --model fake-384`)."""
 
 
 class Settling:

@@ -14,7 +14,6 @@ from services.validator.checks import SampleQuery, parse_queries
 from services.validator.checkup import ValidateNow
 from services.validator.failures import Failure, RecordFailure
 from services.validator.observe import AskSamples, Observe
-from services.validator.sampling import Sampling
 from services.validator.sweep.sweep import Sweep
 from services.validator.sweep.sweeper import Filled, Sweeper
 from services.validator.validate import Validate
@@ -49,7 +48,8 @@ async def build(opened: OpenGeneration) -> Part:
         await opened.encoder()
     ledger, observe = await opened.ledger(), await _observe(opened)
     tracker = await track(opened)
-    validate = Validate(generation, ledger, observe, tracker, utc_now, await _sampling(opened))
+    sample = opened.host.settings.validation.sample
+    validate = Validate(generation, ledger, observe, tracker, utc_now, sample)
     record = RecordFailure(generation, ledger, opened.host.progress)
 
     async def on_dead(letter: DeadLetter) -> Sequence[Event]:
@@ -84,7 +84,7 @@ async def track(opened: OpenGeneration) -> Tracker:
             publish=opened.host.publish,
             now=utc_now,
             samples=await _samples(opened),
-            sampling=await _sampling(opened),
+            sample=validation.sample,
         )
         return Tracker(book, ledger, complete, timeout_s=validation.batch_timeout)
 
@@ -193,13 +193,6 @@ async def validate_now(opened: OpenGeneration) -> ValidateNow:
         ask=await _samples(opened),
         sample=opened.host.settings.validation.sample,
     )
-
-
-async def _sampling(opened: OpenGeneration) -> Sampling:
-    async def make() -> Sampling:
-        return Sampling(opened.host.settings.validation.sample)
-
-    return await opened.once("sampling", make)
 
 
 async def _observe(opened: OpenGeneration) -> Observe:

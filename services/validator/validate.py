@@ -1,7 +1,6 @@
 """The validator's handler: judges documents at their announced outcomes, many by one read."""
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import structlog
 from services.validator.batches.tracker import Tracker
 from services.validator.checks import Verdict
 from services.validator.observe import Observe
-from services.validator.sampling import Sampling
 from shared.domain.errors import NotYetIndexed, StoreUnavailable, TransientError
 from shared.domain.events import DocumentIndexed, DocumentRemoved, DocumentValidated, Event, Result
 from shared.domain.ordering import Record, newest_seq, settled_seq
@@ -105,14 +103,15 @@ LAST_LOOK_S: Final = 65.0
 """By then an indexer that died before it cleaned has been replaced (`ack_wait` of its stage)."""
 LOOKS: Final = 4
 """Most looks of one process at one event."""
-LOOKED_REMEMBERED: Final = 10_000
+REMEMBERED: Final = 10_000
+"""Events that come again, and batches, of which a process remembers the looks and the samples."""
 
 
 class Validate:
     """Handles RESULTS.
 
     Args:
-        sampling: decides which documents are searched for by their own vectors.
+        sample: documents of each batch, the first ones, that are searched for by their own vectors.
     """
 
     def __init__(
@@ -122,13 +121,15 @@ class Validate:
         observe: Observe,
         tracker: Tracker,
         now: Now,
-        sampling: Sampling,
+        sample: int,
     ) -> None:
-        self._generation, self._now, self._sampling = generation, now, sampling
+        self._generation, self._now, self._sample = generation, now, sample
         self._look = Looks(ledger, observe, tracker.observe)
         self._looked: OrderedDict[int, tuple[int, bool]] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had, and whether
         they ask by the document's own vector: failed searches are repeated."""
+        self._sampled: OrderedDict[str, int] = OrderedDict()
+        """Documents by batch that were samples."""
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """
@@ -164,7 +165,7 @@ class Validate:
     def _remember(self, delivery: Delivery, looks: int, sample: bool) -> None:
         """The count of deliveries would not do: it includes unopened ones."""
         self._looked[delivery.sequence] = looks, sample
-        if len(self._looked) > LOOKED_REMEMBERED:
+        if len(self._looked) > REMEMBERED:
             self._looked.popitem(last=False)
 
     def _validated(
@@ -197,7 +198,12 @@ class Validate:
     def _is_sample(self, event: Result) -> bool:
         if not isinstance(event, DocumentIndexed):
             return False
-        return self._sampling.takes(event.batch.id, time.monotonic())
+        sampled = self._sampled.pop(event.batch.id, 0)
+        is_sample = sampled < self._sample
+        self._sampled[event.batch.id] = sampled + is_sample
+        if len(self._sampled) > REMEMBERED:
+            self._sampled.popitem(last=False)
+        return is_sample
 
 
 def linger_s(age_s: float) -> float:

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +16,6 @@ import structlog
 from services.validator.batches.report import Judged, build, event_of
 from services.validator.checks import SampleResult, Verdict
 from services.validator.observe import AskSamples, Observe
-from services.validator.sampling import Sampling
 from shared.batches.history import History
 from shared.batches.members import BatchBook
 from shared.batches.reports import BatchReport
@@ -35,7 +33,7 @@ RECHECK_S: Final = 0.3
 class Complete:
     """Ends batches of one generation.
 
-    sampling: decides how many documents of a batch are searched for by their own vectors.
+    sample: documents of a batch without events that are searched for by their own vectors.
     """
 
     generation: str
@@ -47,7 +45,7 @@ class Complete:
     publish: Publish
     now: Now
     samples: AskSamples | None = None
-    sampling: Sampling = field(default_factory=partial(Sampling, 20))
+    sample: int = 20
     _sampled_at: float = field(default=-math.inf, init=False)
 
     async def __call__(self, judged: Judged) -> BatchReport:
@@ -99,7 +97,7 @@ class Complete:
         if judged.verdicts:
             return frozenset(k for k, v in judged.verdicts.items() if v.self_query is False)
         indexed = [k for k, o in judged.outcomes.items() if o.outcome == "indexed"]
-        return frozenset(indexed[: self.sampling.some(len(indexed), time.monotonic())])
+        return frozenset(indexed[: self.sample])
 
     async def _ask(self, judged: Judged) -> tuple[SampleResult, ...] | None:
         """Answers to the sample queries, at most every 30 s: they cost the encoder's time."""

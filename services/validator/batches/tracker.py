@@ -39,9 +39,6 @@ POLL_FEW: Final = 64
 """Members of a first question, which shows whether more are worth while."""
 RELOAD_S: Final = 5.0
 """Batches that another process announced are seen within this time."""
-LOAD_PAUSE_S: Final = 0.2
-"""Shortest time between two readings of the book, each of which costs the bus a consumer: while
-edits rush in, those of so long are read together."""
 CLOSED_AT_ONCE: Final = 8
 REMEMBERED: Final = 100_000
 """Documents whose end is remembered, because it may come before their batch is announced."""
@@ -169,7 +166,7 @@ class Tracker:
         self._wake.set()
 
     def _load_at(self) -> float:
-        return self._loaded_at + (LOAD_PAUSE_S if self._stale else RELOAD_S)
+        return self._loaded_at + (0.0 if self._stale else RELOAD_S)
 
     def _pause_s(self) -> float:
         now = time.monotonic()

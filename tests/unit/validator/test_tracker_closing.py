@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pytest
 from memory_kv import MemoryShelf
@@ -17,7 +16,6 @@ from services.validator.batches.complete import Complete
 from services.validator.batches.tracker import Poll, Tracker, next_poll, one_of_each
 from services.validator.checks import SampleQuery
 from services.validator.observe import AskSamples, Observe
-from services.validator.sampling import Sampling
 from shared.batches.history import History
 from shared.batches.members import BatchBook
 from shared.domain.events import Batch, BatchCompleted
@@ -377,7 +375,7 @@ async def test_documents_without_a_look_are_asked_for_by_their_own_vectors(world
 
     check.freshness_warn_s = 60.0
     tracker.complete.check = check
-    tracker.complete.sampling = Sampling(3)
+    tracker.complete.sample = 3
     async with asyncio.timeout(60), world.running(tracker):
         keys = {await world.settle(f"{n}.md", n + 1): n + 1 for n in range(100)}
         for n in range(100, 1200):
@@ -421,29 +419,6 @@ async def test_a_restart_reads_what_has_ended_without_a_pause(world, monkeypatch
 
 
 # -- many at once ----------------------------------------------------------------------------------
-
-
-async def test_the_book_is_read_now_and_then_however_many_batches_are_announced(world, monkeypatch):
-    monkeypatch.setattr(tracking, "LOAD_PAUSE_S", 0.05)
-    monkeypatch.setattr(tracking, "RELOAD_S", 1e9)
-    tracker, read = world.tracker(), []
-    open_batches = tracker.book.open
-
-    async def counted():
-        read.append(asyncio.get_running_loop().time())
-        return await open_batches()
-
-    tracker.book.open = counted
-    async with asyncio.timeout(60), world.running(tracker):
-        for n in range(300):
-            key = await world.settle(f"{n}.md", n + 1)
-            await tracker.book.announce(batch(f"b{n}"), {key: n + 1}, 0)
-            await asyncio.sleep(0.001)
-        for n in range(300):
-            await tracker.wait_complete("docs", f"b{n}")
-
-    assert len(await world.shelf.keys("done.")) == 300
-    assert all(later - before >= 0.05 for before, later in pairwise(read))
 
 
 async def test_batches_that_are_over_are_closed_side_by_side_and_one_that_fails_holds_none_up(

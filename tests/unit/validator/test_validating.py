@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import time
 from base64 import b32encode
 from datetime import UTC, datetime
 
@@ -22,7 +21,6 @@ from services.validator.batches.tracker import Tracker
 from services.validator.checks import SampleQuery
 from services.validator.checkup import ValidateNow
 from services.validator.observe import AskSamples, Observe
-from services.validator.sampling import Sampling
 from services.validator.validate import (
     LAST_LOOK_S,
     LOOKS,
@@ -88,15 +86,15 @@ class Index:
     def fresh_tracker(self) -> None:
         """A new process."""
         self.book, self.history = BatchBook(self.shelf, "g1", lambda: AT), History(self.shelf)
-        self.sampling = Sampling(20)
         complete = Complete(
             "g1", "m", self.book, self.history, self.ledger, self.observe, self.publish,
-            lambda: NOW, self.samples, self.sampling,
+            lambda: NOW, self.samples,
         )  # fmt: skip
         self.tracker = Tracker(self.book, self.ledger, complete)
-        self.validate = Validate(
-            "g1", self.ledger, self.observe, self.tracker, lambda: NOW, self.sampling
-        )
+        self.validate = self.validator(sample=20)
+
+    def validator(self, *, sample) -> Validate:
+        return Validate("g1", self.ledger, self.observe, self.tracker, lambda: NOW, sample)
 
     async def publish(self, event) -> None:
         self.published.append(event)
@@ -154,10 +152,10 @@ def batch(name: str = "b", count: int = 1) -> Batch:
     return Batch(id=name, count=count, source="docs", started_at=NOW)
 
 
-def indexed(path: str, seq: int, rows: int = 1) -> DocumentIndexed:
+def indexed(path: str, seq: int, rows: int = 1, of: str = "b") -> DocumentIndexed:
     return DocumentIndexed(
         document=document(path, seq),
-        batch=batch(),
+        batch=batch(of),
         generation="g1",
         indexed_at=NOW,
         freshness_s=0.5,
@@ -208,28 +206,40 @@ async def test_what_its_own_vector_did_not_find_is_asked_for_again_whatever_else
         return frozenset(probe.id for probe in probes)
 
     monkeypatch.setattr(index.store, "unsearchable", finds_nothing)
+    index.validate = index.validator(sample=1)
     key = await index.settle("a.md", 5)
+    await index.settle("b.md", 6)
     with pytest.raises(NotYetIndexed):
         await index.validate(indexed("a.md", 5), FIRST)
-    while index.sampling.some(20, time.monotonic()):
-        pass  # others use the allowance up
+    (other,) = await index.validate(indexed("b.md", 6), Delivery(2, attempt=1, age_s=0.4))
     (event,) = await index.validate(indexed("a.md", 5), Delivery(1, attempt=2, age_s=0.4))
     async with index.tracked() as tracker:
         await index.book.announce(batch(), {key: 5}, 0)
         report = await tracker.wait_complete("docs", "b")
 
+    assert other.self_query_passed is None
     assert (event.validation_passed, event.self_query_passed) == (False, False)
     assert report.validation_passed is False
 
 
-async def test_removals_use_no_allowance(index):
-    keys = {await index.settle(f"{n}.md", 5, outcome="removed", rows=0): 5 for n in range(30)}
-    before = index.sampling.some(0, time.monotonic()), index.sampling._left
-    async with index.tracked() as tracker:
-        await index.book.announce(batch(count=30), keys, 0)
-        await tracker.wait_complete("docs", "b")
+async def test_the_first_documents_of_each_batch_are_asked_for_by_their_own_vectors(
+    index, monkeypatch
+):
+    monkeypatch.setattr(validating, "REMEMBERED", 2)
+    handler = index.validator(sample=2)
 
-    assert before == (0, index.sampling._left)
+    async def is_asked(path, number, of):
+        await index.settle(path, number)
+        (event,) = await handler(indexed(path, number, of=of), Delivery(number, 1, 1.0))
+        return event.self_query_passed is not None
+
+    first = [await is_asked(f"a{n}.md", n, "a") for n in range(1, 4)]
+    others = [await is_asked(f"{of}.md", 10 + n, of) for n, of in enumerate("bcde")]
+    forgotten = await is_asked("a4.md", 20, "a")
+
+    assert first == [True, True, False]
+    assert others == [True] * 4
+    assert forgotten  # of that many batches a process does not remember all
 
 
 async def test_rows_too_many_are_an_error_only_if_they_stay(index):
