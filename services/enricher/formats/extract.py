@@ -43,10 +43,14 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
 MAX_HARMLESS_BYTES: Final = 16 * 1024
-"""The worst text of this size that `tests/support/hostile_text.py` knows takes 50 ms to read on a
-slow core."""
+"""Of plain text, which takes no time to speak of."""
+MAX_HARMLESS_MARKDOWN: Final = 4 * 1024
+"""Bytes: the worst Markdown of this size that `tests/support/hostile_text.py` knows takes 30 ms to
+read, and 50 ms on a slow core; the other process costs a document 1 ms."""
 MAX_HARMLESS_YAML: Final = 2 * 1024
 """Characters of front matter: the worst of them take 20 ms."""
+_Found = tuple[str, list[Block], "Metadata", dict[str, str]]
+"""Title, blocks, metadata, and where title and metadata come from."""
 _PARAGRAPHS = re.compile(r"\n\n+")
 _WORD = re.compile(r"\w")
 
@@ -71,33 +75,52 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None
-    found, blocks, metadata = _read(clean(decode(data, declared=declared)), format_)
+    given = one_line(title or "")
+    text = clean(decode(data, declared=declared))
+    found, blocks, metadata, origins = _read(text, format_, given)
     if not any(_WORD.search(block.text) for block in blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
-    return Extracted(one_line(title or "") or found, with_paths(blocks), metadata)
+    if given:
+        origins.pop("title", None)
+    return Extracted(given or found, with_paths(blocks), metadata, origins)
 
 
-def _read(text: str, format_: Format) -> "tuple[str, list[Block], Metadata]":
-    """Title, blocks and metadata of a clean text."""
+def _read(text: str, format_: Format, given: str) -> _Found:
+    """What a clean text holds. A title that is not `given` stays in the text."""
     if format_ == "markdown":
-        metadata, body = frontmatter.split(text)
-        blocks = markdown.read(body)
-        named = metadata.pop("title", None)
-        return one_line(str(named or "")) or first_heading(blocks), blocks, metadata
+        return _markdown(text, given)
     if format_ == "html":
         page = html.read(text)
-        return first_heading(page.blocks) or page.title, page.blocks, page.metadata
+        heading = first_heading(page.blocks)
+        origins = {"title": "heading"} if heading else {}
+        return heading or page.title, page.blocks, page.metadata, origins
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
-    return "", [Block("paragraph", part) for part in parts if part], {}
+    return "", [Block("paragraph", part) for part in parts if part], {}, {}
+
+
+def _markdown(text: str, given: str) -> _Found:
+    front = frontmatter.split(text)
+    blocks = markdown.read(front.body)
+    origins = dict.fromkeys(front.metadata, "front matter")
+    kept = [front.text] if front.text else []
+    title = one_line(front.title)
+    if title:
+        origins["title"] = "front matter"
+        if front.title != (given or title):
+            kept.insert(0, front.title)
+    elif title := first_heading(blocks):
+        origins["title"] = "heading"
+    return title, [*(Block("paragraph", part) for part in kept), *blocks], front.metadata, origins
 
 
 def is_harmless(data: bytes, format_: Format) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
-    encodings, little YAML.
+    encodings, little Markdown and YAML.
     """
-    if len(data) > MAX_HARMLESS_BYTES or format_ == "html":
+    most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
+    if len(data) > most or format_ == "html":
         return False
     try:
         text = clean(data.decode("utf-8-sig"))

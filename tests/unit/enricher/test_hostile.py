@@ -14,6 +14,7 @@ from services.enricher.chunking.chunk import chunk
 from services.enricher.formats.blocks import MAX_BLOCKS, Block, Extracted
 from services.enricher.formats.extract import (
     MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
     MAX_HARMLESS_YAML,
     extract,
     format_of,
@@ -258,8 +259,10 @@ def test_a_long_text_is_counted_in_slices_as_it_is_in_one(text, words, monkeypat
         (b"---\ntitle: T\n---\nword", "x.md", True),
         (b"<div>word</div>", "x.txt", True),
         (b"\xef\xbb\xbfword", "x.md", True),
-        (b"x" * MAX_HARMLESS_BYTES, "x.md", True),
-        (b"x" * (MAX_HARMLESS_BYTES + 1), "x.md", False),
+        (b"x" * MAX_HARMLESS_BYTES, "x.txt", True),
+        (b"x" * (MAX_HARMLESS_BYTES + 1), "x.txt", False),
+        (b"x" * MAX_HARMLESS_MARKDOWN, "x.md", True),
+        (b"x" * (MAX_HARMLESS_MARKDOWN + 1), "x.md", False),
         (b"<p>word</p>", "x.html", False),
         (b"word\n\n<div>word</div>", "x.md", False),
         ("<\u200bdiv>word</div>".encode(), "x.md", False),
@@ -267,6 +270,9 @@ def test_a_long_text_is_counted_in_slices_as_it_is_in_one(text, words, monkeypat
         (b"w\xf6rd", "x.md", False),
         ("\ufeffword".encode("utf-16"), "x.md", False),
         (b"---\n" + b"a: b\n" * (MAX_HARMLESS_YAML // 5) + b"---\n", "x.md", False),
+        (b"+++\n" + b"a = 1\n" * (MAX_HARMLESS_YAML // 6) + b"+++\n", "x.md", False),
+        (b"> - <div>word</div>", "x.md", False),
+        (b"[^note]: <div>word</div>", "x.md", False),
     ],
 )
 def test_only_what_cannot_hurt_is_read_beside_other_work(data, path, harmless):
