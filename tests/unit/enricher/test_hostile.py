@@ -106,6 +106,9 @@ TABLE = {
     "nested lists": (b"- " * 20_000 + b"word", "x.md", "indexed", None),
     "nested brackets": (b"[" * 20_000 + b"word" + b"]" * 20_000, "x.md", "indexed", None),
     "links that never end": (b"[word](" * 8_000, "x.md", "indexed", None),
+    "comments inside comments": (
+        b"<!--secret <!-- secret --> word " * 2_000, "x.md", "indexed", "word",
+    ),
     "runs of backticks": (
         b"".join(b"`" * n + b"word " for n in range(200)), "x.md", "indexed", None,
     ),
@@ -123,6 +126,16 @@ TABLE = {
     ),
     "YAML nested without end": (
         b"---\na: " + b"[" * 3_000 + b"\n---\nword", "x.md", "indexed", None,
+    ),
+    "TOML that is broken": (b"+++\na = b c\n+++\nword", "x.md", "indexed", "a = b c"),
+    "TOML nested without end": (
+        b"+++\na = " + b"[" * 3_000 + b"\n+++\nword", "x.md", "indexed", "a = [[[",
+    ),
+    "more values than metadata hold": (
+        b"---\n" + b"".join(b"a%d: b\n" % n for n in range(99)) + b"---\nword",
+        "x.md",
+        "indexed",
+        "a98: b",
     ),
 }  # fmt: skip
 """Name, as in the manual: bytes, path, outcome, and a text that must be (in) what is indexed."""

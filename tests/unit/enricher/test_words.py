@@ -1,6 +1,6 @@
 """No word that a person sees in Markdown or plain text is lost when the document is read.
 
-What the manual leaves out by design: see `examples/docs/guide/formats.md`.
+What the manual leaves out by design: see `examples/docs/reference/limits.md`.
 """
 
 import sysconfig
