@@ -38,7 +38,7 @@ costs ten times the time of prose."""
 _LONG: Final = 1024
 
 _Env = dict[str, Any]
-_How = Literal["inline", "verbatim", "rows"]
+_How = Literal["inline", "tags", "verbatim", "rows"]
 
 _CONTAINERS: Final[dict[str, Kind]] = {
     "bullet_list": "list",
@@ -189,7 +189,7 @@ def _parser() -> MarkdownIt:
     # definitions become tokens; two levels more than MAX_DEPTH, because a list takes two at once
     options = {"inline_definitions": True, "maxNesting": MAX_DEPTH + 2}
     made = MarkdownIt("commonmark", options).enable("strikethrough")
-    made.use(footnote_plugin, inline=False, move_to_end=False).use(deflist_plugin)
+    made.use(footnote_plugin, inline=False).use(deflist_plugin)
     made.inline.ruler.at("footnote_ref", _footnote_reference)
     made.inline.ruler.before("html_inline", "comment", _comment)
     rules = made.block.ruler
@@ -201,7 +201,15 @@ def _parser() -> MarkdownIt:
     return made
 
 
+def _tag_parser() -> MarkdownIt:
+    """Parses no Markdown, only tags and entities."""
+    made = MarkdownIt("zero", {"html": True}).enable(["html_inline", "entity"])
+    made.inline.ruler.before("html_inline", "comment", _comment)
+    return made
+
+
 _PARSER: Final = _parser()
+_TAG_PARSER: Final = _tag_parser()
 
 
 # -- blocks ----------------------------------------------------------------------------------------
@@ -217,8 +225,8 @@ class _Part:
     rest: str = ""
 
     def lines(self, env: _Env) -> str:
-        if self.how == "inline":
-            text = _plain(self.text, env)
+        if self.how in ("inline", "tags"):
+            text = _plain(self.text, env, _PARSER if self.how == "inline" else _TAG_PARSER)
         elif self.how == "rows":
             rows = (_row(line, env) for line in self.text.split("\n"))
             text = "\n".join(row for row in rows if row)
@@ -338,7 +346,7 @@ class _Drafts:
     def _html(self, text: str) -> None:
         tag = _TAG.match(text.lstrip())
         if tag and not _is_known(tag[1]):
-            self._write("paragraph", "inline", text)
+            self._write("paragraph", "tags", text)
             return
         from services.enricher.formats import html
 
@@ -365,17 +373,17 @@ def _row(line: str, env: _Env) -> str:
     """The cells of a row, or nothing if all are blank."""
     cells = escapedSplit(line) if "\\" in line else line.split("|")
     cells = cells[not cells[0].strip() : len(cells) - (len(cells) > 1 and not cells[-1].strip())]
-    texts = [" ".join(_plain(cell.strip(), env).split()) for cell in cells]
+    texts = [" ".join(_plain(cell.strip(), env, _PARSER).split()) for cell in cells]
     return " | ".join(texts).rstrip() if any(texts) else ""
 
 
 # -- text ------------------------------------------------------------------------------------------
 
 
-def _plain(text: str, env: _Env) -> str:
+def _plain(text: str, env: _Env, parser: MarkdownIt) -> str:
     """The text without inline markup, its lines without blanks around them."""
     if _MARKED.search(text) and not _is_dense(text):
-        plain = "".join(_texts(_PARSER.inline.parse(text, _PARSER, env, [])))
+        plain = "".join(_texts(parser.inline.parse(text, parser, env, [])))
         plain = _EDGES.sub(" ", plain).replace(_EDGE, "")
         text = clean(plain) if "&" in text else plain  # numbers name any character
     return "\n".join(line for raw in text.split("\n") if (line := raw.strip()))

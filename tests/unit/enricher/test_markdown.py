@@ -102,7 +102,7 @@ def test_rules_link_definitions_and_template_tags_say_nothing():
         ("a\\_b <b>x</b> &lt;y&gt; <my_stream>", "a_b x <y> <my_stream>"),
         ("call arr[i] (x) and 2**8", "call arr[i] (x) and 2**8"),
         ("*a* _b_ ~~c~~ ***d*** un*frigging*believable", "a b c d unfriggingbelievable"),
-        ("one<br>two<br/>three<!-- no -->", "one\ntwo\nthree"),
+        ("one<br>two<p>three<!-- no --></p>", "one\ntwo three"),
         ("show <path> or <PATH ID>, not <b>bold</b>", "show <path> or <PATH ID>, not bold"),
         ('![one](a.png)![two](b.png) <img src=x alt="three">four', "one two three four"),
         ("<https://example.org/x> &copy; &#8203;&shy;&#13;", "https://example.org/x © \u00ad"),
@@ -198,9 +198,11 @@ def test_html_inside_lists_and_quotes_is_part_of_them():
     assert kinds(text) == [("list", "- one\n  two"), ("quote", "three")]
 
 
-def test_a_line_of_unknown_tags_is_text():
-    assert kinds("<dependency>\n<groupId>x</groupId>\n</dependency>") == [
-        ("paragraph", "<dependency>\n<groupId>x</groupId>\n</dependency>"),
+def test_a_line_of_unknown_tags_begins_text_that_is_no_markdown():
+    text = "<dependency>\n<groupId>a&amp;b</groupId>\n  ![c](d) <b>e</b><br>f <!-- g -->"
+
+    assert kinds(text) == [
+        ("paragraph", "<dependency>\n<groupId>a&b</groupId>\n![c](d) e\nf"),
     ]
 
 
