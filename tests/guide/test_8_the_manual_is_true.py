@@ -9,8 +9,12 @@ import pytest
 
 from services.cli.command_table import COMMANDS
 from services.enricher.formats import frontmatter, html
-from services.enricher.formats.blocks import MAX_BLOCKS
-from services.enricher.formats.extract import MAX_HARMLESS_BYTES, MAX_HARMLESS_YAML
+from services.enricher.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
+from services.enricher.formats.extract import (
+    MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
+    MAX_HARMLESS_YAML,
+)
 from services.gateway.search.search import DEEPEST
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.producer.submissions.submission import (
@@ -147,7 +151,8 @@ MB = 1024**2
 DAYS = {stream.name: stream.max_age_s // DAY_S for stream in (*STREAMS, EMBCACHE)}
 FIGURES = {
     "guide/bad-input.md": (
-        f"plain text up to {MAX_HARMLESS_BYTES // 1024} KB are read in the service",
+        f"Markdown up to {MAX_HARMLESS_MARKDOWN // 1024} KB and plain text up to "
+        f"{MAX_HARMLESS_BYTES // 1024} KB are read in the service",
         f"no more than {MAX_HARMLESS_YAML // 1024} KB of front matter",
         f"as text, above {frontmatter.MAX_CHARS:,} characters",
         f"as text, below {frontmatter.MAX_DEPTH} levels",
@@ -203,6 +208,10 @@ FIGURES = {
         f"for {DAYS['DLQ']} days",
     ),
     "reference/limits.md": (
+        f"A heading of more than {MAX_LINE_TITLE} characters",
+        f"Metadata hold {frontmatter.MAX_KEYS} values with names of up to",
+        f"and {frontmatter.MAX_VALUE_CHARS} characters of each value",
+        f"a title of more than {MAX_LINE_TITLE} characters",
         f"| chunks of a document | {MAX_ROWS:,} |",
         f"| a chunk with its headings and metadata | {MAX_PART_BYTES // 1024} KB |",
         f"so also a submission | {MAX_MESSAGE_BYTES // MB} MB |",

@@ -373,6 +373,8 @@ def _others() -> dict[str, Callable[[str], object]]:
     return {
         "front matter": lambda text: split(f"---\n{text[: MAX_CHARS - 9]}\n---\n"),
         "front matter of a value": lambda text: split(f"---\na: {text[: MAX_CHARS - 12]}\n---\n"),
+        "TOML": lambda text: split(f"+++\n{text[: MAX_CHARS - 9]}\n+++\n"),
+        "TOML of a value": lambda text: split(f"+++\na = {text[: MAX_CHARS - 13]}\n+++\n"),
         "a submission": submitted,
         "bytes of a submission": lambda text: submission.read(_bytes(text), {}),
         "a CloudEvent": lambda text: submission.read(_bytes(text), structured),

@@ -45,9 +45,9 @@ class Content:
     """What the reader of a format finds. Blocks without heading paths."""
 
     title: str
-    """By the properties of the document; headings are not asked."""
     metadata: "Metadata"
     blocks: list[Block]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,10 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
 MAX_HARMLESS_BYTES: Final = 16 * 1024
-"""The worst text of this size that `tests/support/hostile_text.py` knows takes 50 ms to read on a
-slow core."""
+"""Of plain text, which takes no time to speak of."""
+MAX_HARMLESS_MARKDOWN: Final = 4 * 1024
+"""Bytes: the worst Markdown of this size that `tests/support/hostile_text.py` knows takes 30 ms to
+read, and 50 ms on a slow core; the other process costs a document 1 ms."""
 MAX_HARMLESS_YAML: Final = 2 * 1024
 """Characters of front matter: the worst of them take 20 ms."""
 _PARAGRAPHS = re.compile(r"\n\n+")
@@ -96,57 +98,71 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
         DocumentRefused: `empty`, `no_text`, `unknown_format`, `wrong_encoding`, `corrupt`.
     """
     format_ = format_of(data, path, media_type)
-    found = _read(data, format_, _parameter(media_type))
+    given = one_line(title or "")
+    found = _read(data, format_, _parameter(media_type), given)
     if not any(_WORD.search(block.text) for block in found.blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
-    named, origin = _title(one_line(title or ""), found)
-    origins = dict.fromkeys(found.metadata, "properties") if format_ in BINARY else {}
-    if origin:
-        origins["title"] = origin
-    return Extracted(named, with_paths(found.blocks), found.metadata, origins)
+    origins = {k: v for k, v in found.origins.items() if k != "title" or not given}
+    return Extracted(given or found.title, with_paths(found.blocks), found.metadata, origins)
 
 
-def _title(given: str, found: Content) -> tuple[str, str]:
-    """The title, and its origin."""
-    if given:
-        return given, "publisher"
-    heading = first_heading(found.blocks)
-    return (found.title, "properties") if found.title else (heading, "heading" if heading else "")
-
-
-def _read(data: bytes, format_: Format, declared: str | None) -> Content:
-    """Title, metadata and blocks of a document."""
+def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Content:
+    """
+    Args:
+        given: a better title than any in the document; what it replaces stays as text.
+    """
     if format_ in BINARY:
-        found: Content = import_module(f"services.enricher.formats.{format_}").read(data)
-        return found
+        return _with_properties(import_module(f"services.enricher.formats.{format_}").read(data))
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None
-    return _read_text(clean(decode(data, declared=declared)), format_)
-
-
-def _read_text(text: str, format_: Format) -> Content:
+    text = clean(decode(data, declared=declared))
     if format_ == "markdown":
-        metadata, body = frontmatter.split(text)
-        blocks = markdown.read(body)
-        named = metadata.pop("title", None)
-        return Content(one_line(str(named or "")) or first_heading(blocks), metadata, blocks)
+        return _markdown(text, given)
     if format_ == "html":
         page = html.read(text)
-        return Content(first_heading(page.blocks) or page.title, page.metadata, page.blocks)
+        heading = first_heading(page.blocks)
+        origins = {"title": "heading"} if heading else {}
+        return Content(heading or page.title, page.metadata, page.blocks, origins)
     if format_ == "csv":
         return Content("", {}, records.read(text))
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
     return Content("", {}, [Block("paragraph", part) for part in parts if part])
 
 
+def _with_properties(found: Content) -> Content:
+    """Metadata and title are properties of the document; without a title, its first heading is."""
+    origins = dict.fromkeys(found.metadata, "properties")
+    title = found.title or first_heading(found.blocks)
+    if title:
+        origins["title"] = "properties" if found.title else "heading"
+    return Content(title, found.metadata, found.blocks, origins)
+
+
+def _markdown(text: str, given: str) -> Content:
+    front = frontmatter.split(text)
+    blocks = markdown.read(front.body)
+    origins = dict.fromkeys(front.metadata, "front matter")
+    kept = [front.text] if front.text else []
+    title = one_line(front.title)
+    if title:
+        origins["title"] = "front matter"
+        if front.title != (given or title):
+            kept.insert(0, front.title)
+    elif title := first_heading(blocks):
+        origins["title"] = "heading"
+    whole = [*(Block("paragraph", part) for part in kept), *blocks]
+    return Content(title, front.metadata, whole, origins)
+
+
 def is_harmless(data: bytes, format_: Format) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
-    encodings, little YAML.
+    encodings, little Markdown and YAML.
     """
-    if len(data) > MAX_HARMLESS_BYTES or format_ not in ("text", "markdown"):
+    most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
+    if len(data) > most or format_ not in ("text", "markdown"):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))

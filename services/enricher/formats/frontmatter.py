@@ -1,13 +1,16 @@
-"""The YAML block at the head of a Markdown file. Pure."""
+"""The YAML or TOML block at the head of a Markdown file. Pure."""
 
 import datetime as dt
 import math
+import re
+import tomllib
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from services.enricher.formats.blocks import one_line
+from services.enricher.formats.blocks import clean, one_line
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata, Scalar
@@ -16,7 +19,30 @@ MAX_CHARS: Final = 16 * 1024
 MAX_DEPTH: Final = 20
 MAX_KEYS: Final = 32
 MAX_VALUE_CHARS: Final = 500
-_ENDS: Final = ("---", "...")
+_MAX_NAME_CHARS: Final = 64
+_NAMES: Final = {"authors": "author", "lang": "language"} | {
+    name: name for name in ("title", "author", "date", "language")
+}
+"""Names of metadata by those that people give them, in any case."""
+_ENDS: Final = {
+    "---\n": re.compile(r"^(?:---|\.\.\.)$", re.MULTILINE),
+    "+++\n": re.compile(r"^\+\+\+$", re.MULTILINE),
+}
+"""The line that ends a block, by the one that begins it."""
+_KEY = re.compile(r"(?:#.*\n)*+[\"']?\w[^:\n]*:(?:\s|$)")
+"""How a block begins that is meant as YAML; between two rules of Markdown may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The front matter of a document, and the document below it."""
+
+    body: str
+    title: str = ""
+    """In one line of any length."""
+    metadata: "Metadata" = field(default_factory=dict)
+    text: str = ""
+    """Values that metadata have no room for, one a line; or the whole block, if it is broken."""
 
 
 class _Plain(yaml.SafeLoader):
@@ -39,58 +65,101 @@ class _Plain(yaml.SafeLoader):
         super().fetch_flow_collection_start(TokenClass)
 
 
-def split(text: str) -> "tuple[Metadata, str]":
-    """The scalars of the front matter, and the text below it.
+def _number(loader: _Plain, node: yaml.ScalarNode) -> "Scalar":
+    """An integer; `12:30` and `007` stay as they are, which YAML 1.1 takes for 750 and 7."""
+    digits = node.value.lstrip("+-")
+    if ":" in digits or (digits[0] == "0" and digits.isdecimal() and digits != "0"):
+        return str(node.value)
+    return int(loader.construct_yaml_int(node))
 
-    Any block except a YAML mapping of reasonable size stays text, so nothing is lost.
+
+_Plain.add_constructor("tag:yaml.org,2002:int", _number)
+
+
+def split(text: str) -> Front:
+    """The front matter of a clean text.
+
+    A block that is no YAML or TOML mapping of reasonable size stays text, so nothing is lost.
     """
-    lines = _lines(text)
-    if not lines:
-        return {}, text
-    raw = "\n".join(lines[1:-1])
+    end = _end(text)
+    if end is None:
+        return Front(text)
+    raw, body = text[4 : end.start()].rstrip("\n"), text[end.end() :].lstrip("\n")
     try:
-        loaded = yaml.load(raw, _Plain)
-        found = scalars(loaded) if isinstance(loaded, Mapping) else None
+        loaded = _loaded(raw, is_toml=text[0] == "+")
+        if isinstance(loaded, Mapping):
+            return _front(loaded, body)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
-        return {}, text
-    if found is None:
-        return {}, text
-    return found, text[sum(len(line) + 1 for line in lines) - 1 :].lstrip("\n")
+        if text[0] == "+" or (_KEY.match(raw) and (len(raw) <= MAX_CHARS or "\n\n" not in raw)):
+            return Front(body, text=raw)
+    return Front(text)
 
 
 def length(text: str) -> int:
-    """Characters of a text that go to the YAML parser."""
-    return sum(len(line) + 1 for line in _lines(text))
+    """Characters of a text that go to the parser of YAML or TOML."""
+    end = _end(text)
+    return 0 if end is None else end.end()
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of the block with those that begin and end it; none where there is no block."""
-    if not text.startswith("---\n"):
-        return []
-    lines = text[: MAX_CHARS + 4].split("\n")
-    end = next((n for n, line in enumerate(lines[1:], 1) if line in _ENDS), None)
-    return [] if end is None else lines[: end + 1]
+def _end(text: str) -> re.Match[str] | None:
+    """The line that ends the block; None where there is no block."""
+    ends = _ENDS.get(text[:4])
+    return None if ends is None else ends.search(text, 4)
 
 
-def scalars(mapping: Mapping[Hashable, Any]) -> "Metadata":
-    """Values that fit a row: strings, numbers, booleans, dates as ISO 8601; never lists."""
+def _loaded(raw: str, *, is_toml: bool) -> Any:
+    if len(raw) > MAX_CHARS:
+        raise ValueError
+    return tomllib.loads(raw) if is_toml else yaml.load(raw, _Plain)
+
+
+def _front(mapping: Mapping[Hashable, Any], body: str) -> Front:
+    written = {key: value for key, value in mapping.items() if str(key).casefold() != "title"}
+    title = " ".join(_flat(mapping[key]) for key in mapping if key not in written)
+    metadata, rest = fields(written)
+    return Front(body, title, metadata, "\n".join(rest))
+
+
+def fields(mapping: Mapping[Hashable, Any]) -> "tuple[Metadata, list[str]]":
+    """Metadata, and lines of text for what does not fit there.
+
+    Values are strings, numbers, booleans, dates as ISO 8601; lists and mappings become text.
+    """
     found: Metadata = {}
+    rest: list[str] = []
     for key, value in mapping.items():
-        name = one_line(str(key), 64)
-        if not name or len(found) >= MAX_KEYS:
-            continue
-        if value is None or isinstance(value, (str, int, float, dt.date)):
-            found[name] = _scalar(value)
-    return found
+        written = _flat(key)
+        name = _NAMES.get(written.casefold(), written)
+        name = written if name in found else name
+        fits = 0 < len(name) <= _MAX_NAME_CHARS and name not in found and len(found) < MAX_KEYS
+        scalar = _scalar(value)
+        if fits:
+            found[name] = scalar
+        if not fits or (isinstance(scalar, str) and scalar != _flat(value)):
+            rest.append(f"{written}: {_flat(value)}")
+    return found, rest
 
 
 def _scalar(value: Any) -> "Scalar":
-    if isinstance(value, dt.date):
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    is_short = not isinstance(value, int) or -(2**63) <= value < 2**63
+    if value is None or (isinstance(value, (int, float)) and is_finite and is_short):
+        return value
+    return one_line(_flat(value), MAX_VALUE_CHARS)
+
+
+def _flat(value: Any) -> str:
+    """The value as one line of text."""
+    return " ".join(clean(_text(value)).split())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_text(key)}: {_text(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple, set)):
+        return ", ".join(map(_text, value))
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
-    if isinstance(value, str):
-        return one_line(value, MAX_VALUE_CHARS)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return one_line(hex(value), MAX_VALUE_CHARS)
-    return value  # type: ignore[no-any-return]  # None, bool, int or float by now
+        return hex(value)
+    return "" if value is None else str(value)

@@ -1,272 +1,427 @@
-"""Markdown to blocks: the block structure of CommonMark and GFM tables, read line by line.
+"""Markdown to blocks: CommonMark, and of GFM and its kin tables, strikethrough, footnotes and
+definition lists.
 
-An own reader, because it must be fast (tens of microseconds a file) and safe against nesting: no
-function recurses, and every regular expression takes linear time
-(`tests/unit/shared/test_linear_time.py`). Link targets, image sources and marks of emphasis are
-dropped: they cost tokens and say nothing about the meaning.
+markdown-it-py parses. Its rules nest to `MAX_DEPTH`; nothing here recurses. The tokens of one
+top-level block become a draft before those of the next are made, because tokens take many times the
+memory of their text. What is inside the blocks is parsed at the end, when all link definitions are
+known.
+
+Left out by design: marks of emphasis, targets and titles of links, sources and titles of images,
+link definitions, marks of references to footnotes, the info line of code, HTML tags and comments,
+identifiers of headings, and Liquid tags. What CommonMark does not show but a person may have meant
+as text stays: cells beyond those of the header, unknown tags such as `<path>`, footnotes without a
+reference, and `[INFO]: done`, a definition whose target is a word.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from html import unescape
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from urllib.parse import unquote
 
-from services.enricher.formats.blocks import Block, titled
+from markdown_it import MarkdownIt
+from markdown_it.common.html_blocks import block_names
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block.table import escapedSplit, getLine, table
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote import footnote_plugin
 
-Taken = tuple[list[Block], int]
-"""Blocks found, and the line after them."""
+from services.enricher.formats.blocks import Block, Kind, clean, titled
 
-_FENCE = re.compile(r"^(\s*+)(`{3,}+|~{3,}+)([^`]*+)$")
-_ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*))?$")
-_SETEXT = re.compile(r"^ {0,3}(=+|-+)$")
-_RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
-_ITEM = re.compile(r"^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:\s|$)")
-_QUOTE = re.compile(r"^ {0,3}>")
-_QUOTE_MARKS = re.compile(r"^(?: {0,3}> ?)+")
-_LIQUID = re.compile(r"^ {0,3}\{%.*%\}$")
+MAX_DEPTH: Final = 20
+"""Levels of nested blocks that are parsed, two for each list; what is deeper stays as it is."""
+_DENSE: Final = 8
+"""Links are not looked for in a long text with more than one bracket in so many characters: it
+costs ten times the time of prose."""
+_LONG: Final = 1024
+
+_Env = dict[str, Any]
+_How = Literal["inline", "tags", "verbatim", "rows"]
+
+_CONTAINERS: Final[dict[str, Kind]] = {
+    "bullet_list": "list",
+    "ordered_list": "list",
+    "dl": "list",
+    "blockquote": "quote",
+    "footnote_reference": "paragraph",
+}
+_MARKED = re.compile(r"[\\`*_~\[<&]")
 _LIQUID_TITLE = re.compile(r"title=\"([^\"]*)\"")
-_DEFINITION = re.compile(r"^ {0,3}\[[^\[\]]+\]:\s*\S")
-_HTML = re.compile(
-    r"^ {0,3}<(?:!--|/?(?:address|article|aside|blockquote|body|center|dd|details|dialog|div|dl|dt|"
-    r"fieldset|figcaption|figure|footer|form|h[1-6]|head|header|hr|html|iframe|li|link|main|menu|meta|"
-    r"nav|ol|p|pre|script|section|style|summary|svg|table|tbody|td|template|textarea|tfoot|th|thead|"
-    r"title|tr|ul)(?=[\s/>]|$))",
-    re.IGNORECASE | re.MULTILINE,
+_HEADING_ID = re.compile(r"[^\s{}]+\}")
+_FOOTNOTE = re.compile(r"\[\^([^\s\[\]]+)\]")
+_TARGET = re.compile(r"[/#:@\\]|[.?=&]\w")
+"""What tells the target of a link from a word."""
+_HTML = re.compile(r"^[^a-zA-Z`<\n]*+<[a-zA-Z/!?]", re.MULTILINE)
+_TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9-]*)")
+_ALT = re.compile(r"\salt\s*+=\s*+(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_WITHIN_WORDS: Final = frozenset(
+    {
+        *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn"),
+        *("em", "font", "i", "ins", "kbd", "mark", "nobr", "q", "rb", "rp", "rt", "ruby", "s"),
+        *("samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var"),
+        "wbr",
+    }
 )
-_HTML_VERBATIM = re.compile(r"^ {0,3}<(script|style|pre|textarea|!--)", re.IGNORECASE)
-
-_IMAGE = re.compile(
-    r"!\[([^\[\]]*)\](?:\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\s*\)|\[[^\[\]]*\])"
+_BETWEEN_WORDS: Final = frozenset(
+    {
+        *(*block_names, "area", "audio", "br", "button", "canvas", "datalist", "embed", "hgroup"),
+        *("img", "input", "label", "map", "math", "meta", "meter", "noscript", "object", "output"),
+        *("picture", "pre", "progress", "script", "select", "slot", "source", "style", "svg"),
+        *("template", "textarea", "video"),
+    }
 )
-_LINK = re.compile(
-    r"(?<![\w\]])\[([^\[\]]*)\]\((?:<[^<>]*>|(?:[^()\s]|\([^()\s]*\))*)(?:\s+\"[^\"]*\")?\s*\)"
-)
-_LINK_BY_NAME = re.compile(r"(?<![\w\]])\[([^\[\]]+)\]\[[^\[\]]*\]")
-_TAG = re.compile(
-    r"</?(?:a|abbr|b|br|code|del|details|div|em|font|i|img|ins|kbd|mark|p|q|s|small|span|strong|sub|"
-    r"summary|sup|u|video)(?=[\s/>])[^<>]*>",
-    re.IGNORECASE,
-)
-_STRONG = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_CELL = re.compile(r"(?<!\\)\|")
-_TABLE_RULE: Final = frozenset("|-: \t")
+_EDGE: Final = "\x1f"
+"""Parts words where nothing else does. A clean text has no such character."""
+_EDGES = re.compile(rf"(?<=\w){_EDGE}++(?=\w)")
 
 
 def read(text: str) -> list[Block]:
-    """The blocks of a clean text without front matter, without heading paths."""
-    lines = text.split("\n")
-    found: list[Block] = []
-    at = 0
-    while at < len(lines):
-        if not lines[at]:
-            at += 1
-            continue
-        for take in _TAKERS:
-            taken = take(lines, at)
-            if taken is not None:
-                blocks, at = taken
-                found += blocks
-                break
-    return found
+    """The blocks of a clean text without front matter, without heading paths.
+
+    Raises:
+        DocumentRefused: `corrupt`, by the reader of HTML.
+    """
+    env: _Env = {}
+    state = StateBlock(text, _PARSER, env, [])
+    rules = _PARSER.block.ruler.getRules("")
+    drafts = _Drafts()
+    line = 0
+    while (line := state.skipEmptyLines(line)) < state.lineMax:
+        next(rule for rule in rules if rule(state, line, state.lineMax, False))
+        drafts.add(state.tokens)
+        state.tokens.clear()
+        line = state.line
+    return [block for draft in drafts.found for block in draft.blocks(env)]
 
 
 def has_html(text: str) -> bool:
-    """Whether any line might begin HTML, which another parser reads. False is certain."""
-    return "<" in text and _HTML.search(text) is not None
+    """Whether any line might begin HTML, which another parser reads. False is certain.
+
+    HTML begins where a block does, so nothing but marks of blocks stands before it on its line:
+    letters only as the label of a footnote.
+    """
+    return "<" in text and ("[^" in text or _HTML.search(text) is not None)
 
 
-def plain(text: str) -> str:
-    """A line or paragraph without inline markup."""
-    if "[" in text:
-        text = _IMAGE.sub(r"\1", text)
-        text = _LINK_BY_NAME.sub(r"\1", _LINK.sub(r"\1", text))
-    parts = text.split("`")
-    parts[::2] = [_plain_part(part) for part in parts[::2]]
-    return "".join(parts)
+# -- rules of blocks -------------------------------------------------------------------------------
 
 
-def _plain_part(text: str) -> str:
-    if "<" in text:
-        text = _TAG.sub("", text)
-    if "*" in text:
-        text = _STRONG.sub("", text)
-    if "\\" in text:
-        text = _ESCAPE.sub(r"\1", text)
-    return unescape(text) if "&" in text else text
-
-
-def _fence(lines: Sequence[str], at: int) -> Taken | None:
-    opening = _FENCE.match(lines[at])
-    if not opening:
-        return None
-    indent, mark = len(opening[1]), opening[2]
-    body: list[str] = []
-    for end in range(at + 1, len(lines)):
-        if _closes(lines[end], mark):
-            return _code(body), end + 1
-        body.append(_dedent(lines[end], indent))
-    return _code(body), len(lines)
-
-
-def _closes(line: str, mark: str) -> bool:
-    stripped = line.strip()
-    return len(stripped) >= len(mark) and stripped == mark[0] * len(stripped)
-
-
-def _dedent(line: str, width: int) -> str:
-    lead = len(line) - len(line.lstrip(" "))
-    return line[min(lead, width) :]
-
-
-def _code(body: Sequence[str]) -> list[Block]:
-    text = "\n".join(body).strip("\n")
-    return [Block("code", text)] if text.strip() else []
-
-
-def _heading(lines: Sequence[str], at: int) -> Taken | None:
-    match = _ATX.match(lines[at])
-    if not match:
-        return None
-    text = match[2] or ""
-    bare = text.rstrip("#")
-    return _titled(bare if not bare or bare[-1] in " \t" else text, len(match[1])), at + 1
-
-
-def _titled(text: str, level: int) -> list[Block]:
-    if text.endswith("}"):
-        text = text.partition("{#")[0]
-    return titled(plain(text), level)
-
-
-def _dropped(lines: Sequence[str], at: int) -> Taken | None:
-    line = lines[at]
-    if _LIQUID.match(line):
-        title = _LIQUID_TITLE.search(line)
-        return ([Block("paragraph", title[1])] if title and title[1].strip() else []), at + 1
-    if _RULE.match(line) or _DEFINITION.match(line):
-        return [], at + 1
-    return None
-
-
-def _html(lines: Sequence[str], at: int) -> Taken | None:
-    if not _HTML.match(lines[at]):
-        return None
-    from services.enricher.formats import html
-
-    verbatim = _HTML_VERBATIM.match(lines[at])
-    close = verbatim and ("-->" if verbatim[1] == "!--" else f"</{verbatim[1].lower()}")
-    end = at
-    while end < len(lines) and (close or lines[end]):
-        end += 1
-        if close and close in lines[end - 1].lower():
-            break
-    return html.read("\n".join(lines[at:end])).blocks, end
-
-
-def _quote(lines: Sequence[str], at: int) -> Taken | None:
-    if not _QUOTE.match(lines[at]):
-        return None
-    end = at + 1
-    while (
-        end < len(lines)
-        and lines[end]
-        and (_QUOTE.match(lines[end]) or not _starts_block(lines, end))
-    ):
-        end += 1
-    text = "\n".join(plain(_QUOTE_MARKS.sub("", line)).rstrip() for line in lines[at:end]).strip()
-    return ([Block("quote", text)] if text else []), end
-
-
-def _table(lines: Sequence[str], at: int) -> Taken | None:
-    if not _is_table(lines, at):
-        return None
-    end = at + 2
-    while end < len(lines) and "|" in lines[end]:
-        end += 1
-    rows = [_row(line) for line in (lines[at], *lines[at + 2 : end])]
-    return [Block("table", "\n".join(row for row in rows if row))] if any(rows) else [], end
-
-
-def _is_table(lines: Sequence[str], at: int) -> bool:
-    if "|" not in lines[at] or at + 1 >= len(lines):
+def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Takes what is left of a container as it is: the parser would drop what is deeper."""
+    if silent or state.level < MAX_DEPTH:
         return False
-    below = lines[at + 1]
-    return "-" in below and "|" in below and _TABLE_RULE.issuperset(below)
+    line = start
+    while line < end and (state.isEmpty(line) or state.sCount[line] >= state.blkIndent):
+        line += 1
+    lines = state.getLines(start, line, state.blkIndent, False).split("\n")
+    state.push("inline", "", 0).content = "\n".join(line.lstrip("> \t") for line in lines)
+    state.line = line
+    return True
 
 
-def _row(line: str) -> str:
-    cells = _CELL.split(line.strip().removeprefix("|").removesuffix("|"))
-    texts = [plain(cell.replace("\\|", "|")).strip() for cell in cells]
+def _liquid(state: StateBlock, start: int, _end: int, silent: bool) -> bool:
+    """Takes a line that is one Liquid tag; of its words, the title is for readers."""
+    line = getLine(state, start).strip()
+    if state.is_code_block(start) or not line.startswith("{%"):
+        return False
+    if line.find("%}") != len(line) - 2:
+        return False
+    if not silent:
+        title = _LIQUID_TITLE.search(line)
+        state.push("liquid", "", 0).content = title[1] if title else ""
+        state.line = start + 1
+    return True
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Takes a table as one token: its own rule makes many of each cell, and drops those beyond the
+    header."""
+    if not table(state, start, min(start + 2, end), True):
+        return False
+    if silent:
+        return True
+    above, state.parentType = state.parentType, "table"
+    line = start + 2
+    while line < end and not _ends_table(state, line, end):
+        line += 1
+    state.parentType = above
+    rows = (getLine(state, n).strip() for n in (start, *range(start + 2, line)))
+    state.push("rows", "", 0).content = "\n".join(rows)
+    state.line = line
+    return True
+
+
+def _ends_table(state: StateBlock, line: int, end: int) -> bool:
+    return (
+        state.sCount[line] < state.blkIndent
+        or state.isEmpty(line)
+        or state.is_code_block(line)
+        or any(rule(state, line, end, True) for rule in state.md.block.ruler.getRules("blockquote"))
+    )
+
+
+def _footnote_reference(state: StateInline, _silent: bool) -> bool:
+    """Takes the mark of a footnote that there is. The plugin's rule takes quadratic time."""
+    known = state.env.get("footnotes", {}).get("refs", {})
+    if not known or not state.src.startswith("[^", state.pos):
+        return False
+    mark = _FOOTNOTE.match(state.src, state.pos)
+    if mark is None or f":{mark[1]}" not in known:
+        return False
+    state.pos = mark.end()
+    return True
+
+
+def _comment(state: StateInline, _silent: bool) -> bool:
+    """Takes a comment up to the first `-->`. The parser's own pattern takes quadratic time."""
+    if not state.src.startswith("<!--", state.pos):
+        return False
+    end = state.src.find("-->", state.pos + 2, state.posMax)
+    if end < 0:
+        return False
+    state.pos = end + 3
+    return True
+
+
+def _parser() -> MarkdownIt:
+    # definitions become tokens; two levels more than MAX_DEPTH, because a list takes two at once
+    options = {"inline_definitions": True, "maxNesting": MAX_DEPTH + 2}
+    made = MarkdownIt("commonmark", options).enable("strikethrough")
+    made.use(footnote_plugin, inline=False).use(deflist_plugin)
+    made.inline.ruler.at("footnote_ref", _footnote_reference)
+    made.inline.ruler.before("html_inline", "comment", _comment)
+    rules = made.block.ruler
+    rules.enable("table")
+    rules.at("table", _table, {"alt": ["paragraph", "reference"]})
+    rules.before("table", "too_deep", _too_deep)
+    everywhere = ["paragraph", "reference", "blockquote", "list"]
+    rules.before("table", "liquid", _liquid, {"alt": everywhere})
+    return made
+
+
+def _tag_parser() -> MarkdownIt:
+    """Parses no Markdown, only tags and entities."""
+    made = MarkdownIt("zero", {"html": True}).enable(["html_inline", "entity"])
+    made.inline.ruler.before("html_inline", "comment", _comment)
+    return made
+
+
+_PARSER: Final = _parser()
+_TAG_PARSER: Final = _tag_parser()
+
+
+# -- blocks ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Lines of a draft, which begin with marks and indents."""
+
+    how: _How
+    text: str
+    first: str = ""
+    rest: str = ""
+
+    def lines(self, env: _Env) -> str:
+        if self.how in ("inline", "tags"):
+            text = _plain(self.text, env, _PARSER if self.how == "inline" else _TAG_PARSER)
+        elif self.how == "rows":
+            rows = (_row(line, env) for line in self.text.split("\n"))
+            text = "\n".join(row for row in rows if row)
+        else:
+            text = self.text
+        return (self.first + text.replace("\n", f"\n{self.rest}")) if text else self.first.rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A block whose text is not parsed yet."""
+
+    kind: Kind
+    parts: Sequence[_Part]
+    level: int = 0
+
+    def blocks(self, env: _Env) -> list[Block]:
+        lines = (part.lines(env) for part in self.parts)
+        text = "\n".join(each for each in lines if each.strip())
+        if self.kind == "heading":
+            return titled(text, self.level)
+        level = 0
+        if self.kind == "table":
+            level = 1 if _row(self.parts[0].text.partition("\n")[0], env) else 0
+        return [Block(self.kind, text, level)] if text else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Blocks that another reader has made."""
+
+    made: Sequence[Block]
+
+    def blocks(self, _env: _Env) -> Sequence[Block]:
+        return self.made
+
+
+@dataclass(slots=True)
+class _Drafts:
+    """Collects the tokens of top-level blocks, one block after the other."""
+
+    found: list[_Draft | _Read] = field(default_factory=list)
+    within: list[Kind] = field(default_factory=list)
+    """Open containers; the outermost is the kind of the block."""
+    parts: list[_Part] = field(default_factory=list)
+    """Of the outermost container."""
+    level: int = 0
+    """Of the open heading."""
+    widths: list[int] = field(default_factory=list)
+    """Of the marks of the open items."""
+    marks: str = ""
+    """Of items that have no text yet."""
+
+    def add(self, tokens: Iterable[Token]) -> None:
+        for token in tokens:
+            name, _, end = token.type.rpartition("_")
+            if name in _CONTAINERS:
+                self._container(name, token)
+            elif name in ("list_item", "dd"):
+                self._item(f"{token.info}{token.markup}" or ":", end == "open")
+            elif token.type == "heading_open":
+                self.level = int(token.tag[1])
+            elif token.type == "html_block":
+                self._html(token.content)
+            elif token.type == "definition":
+                self._definition(**token.meta)
+            elif token.nesting == 0:
+                self._text(token)
+
+    def _text(self, token: Token) -> None:
+        if token.type == "inline" and self.level:
+            self._write("heading", "inline", _without_id(token.content))
+            self.level = 0
+        elif token.type == "inline":
+            self._write("paragraph", "inline", token.content)
+        elif token.type == "rows":
+            self._write("table", "rows", token.content)
+        elif token.type in ("fence", "code_block"):
+            self._write("code", "verbatim", token.content.strip("\n"))
+        elif token.type == "liquid":
+            self._write("paragraph", "verbatim", token.content)
+
+    def _container(self, name: str, token: Token) -> None:
+        if token.nesting > 0:
+            self.within.append(_CONTAINERS[name])
+        if name == "footnote_reference":
+            self._item(f"[^{token.meta.get('label')}]:", token.nesting > 0)
+        if token.nesting < 0:
+            kind = self.within.pop()
+            if not self.within:
+                self.found.append(_Draft(kind, self.parts))
+                self.parts = []
+
+    def _item(self, mark: str, opens: bool) -> None:
+        if opens:
+            self.widths.append(len(mark) + 1)
+            self.marks += f"{mark} "
+        else:
+            if self.marks:
+                self._add("verbatim", "")
+            self.widths.pop()
+
+    def _write(self, kind: Kind, how: _How, text: str) -> None:
+        if not text.strip():
+            return
+        if self.within:
+            self._add(how, text)
+        else:
+            self.found.append(_Draft(kind, [_Part(how, text)], self.level))
+
+    def _add(self, how: _How, text: str) -> None:
+        """Another part of the outermost container."""
+        indent = " " * sum(self.widths)
+        self.parts.append(_Part(how, text, indent[len(self.marks) :] + self.marks, indent))
+        self.marks = ""
+
+    def _html(self, text: str) -> None:
+        tag = _TAG.match(text.lstrip())
+        if tag and not _is_known(tag[1]):
+            self._write("paragraph", "tags", text)
+            return
+        from services.enricher.formats import html
+
+        page = html.read(text)
+        title = [Block("paragraph", page.title)] if page.title else []
+        if self.within:
+            for block in (*title, *page.blocks):
+                self._add("verbatim", block.text)
+        else:
+            self.found.append(_Read([*title, *page.blocks]))
+
+    def _definition(self, label: str, url: str, title: str, **_: object) -> None:
+        target = unquote(url)
+        if target and not _TARGET.search(target):
+            self._write("paragraph", "verbatim", f"[{label}]: {target} {title}".rstrip())
+
+
+def _without_id(heading: str) -> str:
+    before, found, after = heading.rpartition("{#")
+    return before.rstrip() if found and _HEADING_ID.fullmatch(after) else heading
+
+
+def _row(line: str, env: _Env) -> str:
+    """The cells of a row, or nothing if all are blank."""
+    cells = escapedSplit(line) if "\\" in line else line.split("|")
+    cells = cells[not cells[0].strip() : len(cells) - (len(cells) > 1 and not cells[-1].strip())]
+    texts = [" ".join(_plain(cell.strip(), env, _PARSER).split()) for cell in cells]
     return " | ".join(texts).rstrip() if any(texts) else ""
 
 
-def _list(lines: Sequence[str], at: int) -> Taken | None:
-    if not _ITEM.match(lines[at]):
-        return None
-    kept: list[str] = []
-    mark, end = "", at
-    while end < len(lines):
-        line = lines[end]
-        fence = _FENCE.match(line)
-        if mark:
-            if _closes(line, mark):
-                mark = ""
-            else:
-                kept.append(line)
-        elif end > at and _ends_list(lines, end):
-            break
-        elif fence and fence[1]:
-            mark = fence[2]
-        elif line:
-            kept.append(plain(line))
-        end += 1
-    text = "\n".join(line for line in kept if line.strip()).strip("\n")
-    return ([Block("list", text)] if text else []), end
+# -- text ------------------------------------------------------------------------------------------
 
 
-def _ends_list(lines: Sequence[str], at: int) -> bool:
-    line = lines[at]
-    if not line or line[0] in " \t":
-        return False
-    if not lines[at - 1]:
-        return not _ITEM.match(line)
-    return _starts_block(lines, at) and (not _ITEM.match(line) or bool(_RULE.match(line)))
+def _plain(text: str, env: _Env, parser: MarkdownIt) -> str:
+    """The text without inline markup, its lines without blanks around them."""
+    if _MARKED.search(text) and not _is_dense(text):
+        plain = "".join(_texts(parser.inline.parse(text, parser, env, [])))
+        plain = _EDGES.sub(" ", plain).replace(_EDGE, "")
+        text = clean(plain) if "&" in text else plain  # numbers name any character
+    return "\n".join(line for raw in text.split("\n") if (line := raw.strip()))
 
 
-def _indented(lines: Sequence[str], at: int) -> Taken | None:
-    if not lines[at].startswith(("    ", "\t")):
-        return None
-    end = at
-    while end < len(lines) and (not lines[end] or lines[end].startswith(("    ", "\t"))):
-        end += 1
-    body = [line[1:] if line.startswith("\t") else line[4:] for line in lines[at:end]]
-    return _code(body), end
+def _is_dense(text: str) -> bool:
+    return len(text) > _LONG and text.count("[") * _DENSE > len(text)
 
 
-def _paragraph(lines: Sequence[str], at: int) -> Taken | None:
-    end = at
-    while end < len(lines) and lines[end]:
-        if end > at:
-            underline = _SETEXT.match(lines[end])
-            if underline:
-                level = 1 if underline[1][0] == "=" else 2
-                return _titled(" ".join(lines[at:end]), level), end + 1
-            if _starts_block(lines, end):
-                break
-        end += 1
-    text = plain("\n".join(line.lstrip() for line in lines[at:end]))
-    text = "\n".join(line.rstrip() for line in text.split("\n") if line.strip())
-    return ([Block("paragraph", text)] if text else []), end
+def _texts(tokens: Iterable[Token]) -> Iterator[str]:
+    waiting = list(tokens)[::-1]
+    while waiting:
+        token = waiting.pop()
+        if token.type == "html_inline":
+            yield _of_tag(token.content)
+        elif token.type == "image":
+            edge = Token("text", "", 0, content=_EDGE)
+            waiting += [edge, *(token.children or [])[::-1], edge]
+        elif token.type in ("softbreak", "hardbreak"):
+            yield "\n"
+        else:
+            yield token.content
 
 
-_TAKERS: Final[tuple[Callable[[Sequence[str], int], Taken | None], ...]] = (
-    _fence, _heading, _dropped, _html, _quote, _table, _list, _indented, _paragraph,
-)  # fmt: skip
-_OPENERS: Final = (_FENCE, _ATX, _RULE, _LIQUID, _HTML, _QUOTE, _ITEM)
+def _of_tag(tag: str) -> str:
+    """What stands in the text for a tag: words of a person, or what parts them."""
+    named = _TAG.match(tag)
+    if named is None:
+        return ""
+    name = named[1].lower()
+    if not _is_known(name):
+        return tag
+    if name == "br":
+        return "\n"
+    if name == "img" and (alt := _ALT.search(tag)):
+        return f"{_EDGE}{alt[1] or alt[2] or ''}{_EDGE}"
+    return "" if name in _WITHIN_WORDS else _EDGE
 
 
-def _starts_block(lines: Sequence[str], at: int) -> bool:
-    """Whether the line ends a paragraph that it follows without a blank line."""
-    line = lines[at]
-    return any(opener.match(line) for opener in _OPENERS) or _is_table(lines, at)
+def _is_known(name: str) -> bool:
+    return name.lower() in _WITHIN_WORDS or name.lower() in _BETWEEN_WORDS

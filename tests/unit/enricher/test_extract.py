@@ -48,7 +48,7 @@ def test_moving_a_file_changes_nothing(name):
     assert md("# A\n\nb", path=f"{name}.md") == md("# A\n\nb")
 
 
-def test_scalars_of_the_front_matter_are_metadata():
+def test_values_of_the_front_matter_are_metadata():
     text = (
         "---\ntitle: T\nauthor: A\ndate: 2026-01-02\ndraft: false\nn: 3\ntags: [a, b]\n"
         "bad: .nan\nhuge: 0xffffffffffffffffffff\nnone:\n---\nx"
@@ -59,6 +59,7 @@ def test_scalars_of_the_front_matter_are_metadata():
         "date": "2026-01-02",
         "draft": False,
         "n": 3,
+        "tags": "a, b",
         "bad": "nan",
         "huge": "0xffffffffffffffffffff",
         "none": None,

@@ -14,6 +14,7 @@ from services.enricher.chunking.chunk import chunk
 from services.enricher.formats.blocks import MAX_BLOCKS, Block, Extracted
 from services.enricher.formats.extract import (
     MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
     MAX_HARMLESS_YAML,
     extract,
     format_of,
@@ -105,6 +106,9 @@ TABLE = {
     "nested lists": (b"- " * 20_000 + b"word", "x.md", "indexed", None),
     "nested brackets": (b"[" * 20_000 + b"word" + b"]" * 20_000, "x.md", "indexed", None),
     "links that never end": (b"[word](" * 8_000, "x.md", "indexed", None),
+    "comments inside comments": (
+        b"<!--secret <!-- secret --> word " * 2_000, "x.md", "indexed", "word",
+    ),
     "runs of backticks": (
         b"".join(b"`" * n + b"word " for n in range(200)), "x.md", "indexed", None,
     ),
@@ -122,6 +126,16 @@ TABLE = {
     ),
     "YAML nested without end": (
         b"---\na: " + b"[" * 3_000 + b"\n---\nword", "x.md", "indexed", None,
+    ),
+    "TOML that is broken": (b"+++\na = b c\n+++\nword", "x.md", "indexed", "a = b c"),
+    "TOML nested without end": (
+        b"+++\na = " + b"[" * 3_000 + b"\n+++\nword", "x.md", "indexed", "a = [[[",
+    ),
+    "more values than metadata hold": (
+        b"---\n" + b"".join(b"a%d: b\n" % n for n in range(99)) + b"---\nword",
+        "x.md",
+        "indexed",
+        "a98: b",
     ),
 }  # fmt: skip
 """Name, as in the manual: bytes, path, outcome, and a text that must be (in) what is indexed."""
@@ -258,8 +272,10 @@ def test_a_long_text_is_counted_in_slices_as_it_is_in_one(text, words, monkeypat
         (b"---\ntitle: T\n---\nword", "x.md", True),
         (b"<div>word</div>", "x.txt", True),
         (b"\xef\xbb\xbfword", "x.md", True),
-        (b"x" * MAX_HARMLESS_BYTES, "x.md", True),
-        (b"x" * (MAX_HARMLESS_BYTES + 1), "x.md", False),
+        (b"x" * MAX_HARMLESS_BYTES, "x.txt", True),
+        (b"x" * (MAX_HARMLESS_BYTES + 1), "x.txt", False),
+        (b"x" * MAX_HARMLESS_MARKDOWN, "x.md", True),
+        (b"x" * (MAX_HARMLESS_MARKDOWN + 1), "x.md", False),
         (b"<p>word</p>", "x.html", False),
         (b"word\n\n<div>word</div>", "x.md", False),
         ("<\u200bdiv>word</div>".encode(), "x.md", False),
@@ -267,6 +283,9 @@ def test_a_long_text_is_counted_in_slices_as_it_is_in_one(text, words, monkeypat
         (b"w\xf6rd", "x.md", False),
         ("\ufeffword".encode("utf-16"), "x.md", False),
         (b"---\n" + b"a: b\n" * (MAX_HARMLESS_YAML // 5) + b"---\n", "x.md", False),
+        (b"+++\n" + b"a = 1\n" * (MAX_HARMLESS_YAML // 6) + b"+++\n", "x.md", False),
+        (b"> - <div>word</div>", "x.md", False),
+        (b"[^note]: <div>word</div>", "x.md", False),
     ],
 )
 def test_only_what_cannot_hurt_is_read_beside_other_work(data, path, harmless):

@@ -19,7 +19,7 @@ from memory_kv import MemoryShelf
 from services.enricher.chunking.chunk import max_chars
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.formats.frontmatter import MAX_CHARS, scalars
+from services.enricher.formats.frontmatter import MAX_CHARS, fields
 from services.enricher.parts import parts, revision_of
 from services.enricher.prepare import PrepareDocument
 from services.enricher.sandbox import protocol
@@ -297,7 +297,7 @@ def test_metadata_counts_as_it_is_sent():
 @pytest.mark.parametrize("character", ["a", "漢", "🤷", '"', "\\"])
 def test_all_metadata_that_is_read_of_a_document_is_told_by_the_process_that_reads_it(character):
     keys = {f"{character * 60}{n}": character * 500 for n in range(29)}
-    found = Extracted(character * 120, (Block("paragraph", "a"),), scalars(keys))
+    found = Extracted(character * 120, (Block("paragraph", "a"),), fields(keys)[0])
     answer = protocol.Answer(protocol.Question("a.md", None, None, max_chars(Chunking(), Words())))
 
     for frame in protocol.told(found):

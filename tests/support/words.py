@@ -1,0 +1,132 @@
+"""The reader's promise: no word that a person sees in a document is lost when it is read.
+
+`SEEN` has an independent reader for each format: another way from the bytes to the words than the
+one that the enricher takes. What the manual leaves out by design, it leaves out, too.
+"""
+
+import re
+import tomllib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import yaml
+from markdown_it import MarkdownIt
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+from selectolax.lexbor import LexborHTMLParser
+
+from services.enricher.chunking.chunk import Chunk
+from services.enricher.formats.blocks import Extracted
+from services.enricher.formats.extract import extract
+from shared.domain.formats import BY_ENDING, Format
+
+ENDINGS: dict[Format, str] = {format_: ending for ending, format_ in BY_ENDING.items()}
+Cut = Callable[[Extracted], Iterable[Chunk]]
+
+_WORD = re.compile(r"\w+")
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+
+
+def words(text: str) -> list[str]:
+    """Words, whatever their case and their spelling in Unicode."""
+    return _WORD.findall(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).casefold())
+
+
+def words_lost(format_: Format, data: bytes, cut: Cut | None = None) -> Counter[str]:
+    """Words that the independent reader sees more often than the enricher keeps them.
+
+    Args:
+        format_: of the document.
+        data: the document, in UTF-8.
+        cut: makes chunks; the words are looked for in them, else in the blocks.
+    """
+    found = extract(data, path=f"x{ENDINGS[format_]}", media_type=None, title=None)
+    kept = [found.title, *_written(found.metadata)]
+    if cut is None:
+        kept += [block.text for block in found.blocks]
+    else:
+        chunks = list(cut(found))
+        kept += [chunk.text for chunk in chunks]
+        kept += {heading for chunk in chunks for heading in chunk.heading}
+    return Counter(words(SEEN[format_](data))) - Counter(words("\n".join(kept)))
+
+
+def _written(value: Any) -> list[str]:
+    """Every key and value, as text."""
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for each in pair for text in _written(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _written(each)]
+    return ["" if value is None else str(value)]
+
+
+# -- plain text ------------------------------------------------------------------------------------
+
+
+def seen_in_text(data: bytes) -> str:
+    return " ".join(data.decode().split())
+
+
+# -- HTML ------------------------------------------------------------------------------------------
+
+HIDDEN = ["script", "style", "template", "noscript", "iframe", "svg", "nav", "head"]
+"""Elements that the manual leaves out."""
+_BETWEEN_WORDS = re.compile(
+    r"(</?(?!(?:a|abbr|b|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strong|sub|sup|u|wbr)\b)"
+    r"[a-z][^<>]*>)",
+    re.IGNORECASE,
+)
+
+
+def seen_in_html(text: str) -> str:
+    tree = LexborHTMLParser(_BETWEEN_WORDS.sub(r" \1 ", text))
+    tree.strip_tags(HIDDEN)
+    for image in tree.css("img[alt]"):
+        image.replace_with(f" {image.attributes['alt'] or ''} ")
+    return tree.body.text(separator="") if tree.body else ""
+
+
+# -- Markdown --------------------------------------------------------------------------------------
+
+_FRONT = re.compile(r"\A(---|\+\+\+)\n(.*?)^(?:\1|\.\.\.)$", re.MULTILINE | re.DOTALL)
+_MARKS = r"^((?:[\s>*+\-\d.):~]|\[\^[^\s\]]*\]:)*)"
+_LIQUID = re.compile(_MARKS + r"\{%(?:(?!%\}).)*%\}$", re.MULTILINE)
+_HEADING_ID = re.compile(r"\{#[^\s{}]+\}</h")
+
+
+def seen_in_markdown(data: bytes) -> str:
+    text = data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
+    front = _FRONT.match(text)
+    values: list[str] = []
+    if front and (loaded := _loaded(front[1], front[2])) is not None:
+        values, text = [v for each in loaded.values() for v in _written(each)], text[front.end() :]
+    rendered = _renderer().render(_LIQUID.sub(r"\1<!-- -->", text))
+    return "\n".join([*values, seen_in_html(_HEADING_ID.sub("</h", rendered))])
+
+
+def _loaded(fence: str, raw: str) -> Mapping[str, Any] | None:
+    """The values of front matter as they are written; None if it is none."""
+    try:
+        yaml.safe_load(raw)
+        loaded = tomllib.loads(raw) if fence == "+++" else yaml.load(raw, yaml.BaseLoader)
+    except (ValueError, yaml.YAMLError):
+        return None
+    return loaded if isinstance(loaded, Mapping) else None
+
+
+def _renderer() -> MarkdownIt:
+    made = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    made.use(footnote_plugin).use(deflist_plugin)
+    for rule in ("footnote_ref", "footnote_anchor"):
+        made.add_render_rule(rule, lambda *_: "")  # numbers that the document does not have
+    return made
+
+
+SEEN: dict[Format, Callable[[bytes], str]] = {
+    "text": seen_in_text,
+    "markdown": seen_in_markdown,
+    "html": lambda data: seen_in_html(data.decode()),
+}
