@@ -147,16 +147,13 @@ def _whole(text: Measured, limits: ChunkLimits) -> Iterator[tuple[int, int]]:
 def _place(places: _Places, part: _Range, limits: ChunkLimits) -> int | None:
     """The place at which to part a range that is too long; None when there is none."""
     before = places.text.tokens(0, part.end) - part.size
-    for rank in (BLOCKS, PARTS, LINES, WORDS):
+    for rank in (BLOCKS, PARTS, LINES, WORDS, TOKENS):
         found = _within(places.of(rank), part, before)
         best = _smallest_hash(found.tokens, found.hashes, _zones(part, rank, limits))
-        if best is None and rank == BLOCKS:
-            best = _nearest_the_middle(found.tokens, part, limits.tokens)
-        if best is not None:
-            return int(found.at[best])
-    for rank in (BLOCKS, TOKENS) if places.kept else (TOKENS,):
-        found = _within(places.of(rank), part, before)
-        best = _nearest_the_middle(found.tokens, part, None)
+        if best is None and rank in (BLOCKS, TOKENS):
+            best = _nearest_the_middle(
+                found.tokens, part, None if rank == TOKENS else limits.tokens
+            )
         if best is not None:
             return int(found.at[best])
     return None
