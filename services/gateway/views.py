@@ -39,7 +39,10 @@ class HitChunk(Response):
 
 
 class PartView(Response):
-    """The part of one list; the parts of a hit sum to its score as displayed."""
+    """The part of one list, or the loss of a text that repeats on many pages of its source.
+
+    The parts of a hit sum to its score as displayed.
+    """
 
     raw: float | None
     normalised: float

@@ -3,17 +3,19 @@
 `document`, the default, never crosses a heading: a section that fits is one chunk, and a longer one
 is cut at places that its own text decides (`cut.by_content`), so an edit changes only its own
 chunk. Neighbours share no text there: the title and the heading path are the context that every
-chunk is embedded with. Only where a single block had to be cut, the next piece repeats the last
-sentences or lines before the cut, or the header of the table. `recursive` and `fixed` fill chunks
-from the top, with overlap everywhere.
+chunk is embedded with. Headings that are in no path, because they have no text below them or their
+path was too long, are text of a chunk. Only where a single block had to be cut, the next piece
+repeats the last sentences or lines before the cut, the head of the table, or the sentence that
+introduces the list. `recursive` and `fixed` fill chunks from the top, with overlap everywhere.
 """
 
 import json
 from base64 import b32encode
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -65,10 +67,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """Consecutive blocks under one heading."""
+    """Consecutive blocks under one heading, or consecutive headings."""
 
     heading: tuple[str, ...]
     blocks: tuple[Block, ...]
+
+    @property
+    def is_headings(self) -> bool:
+        return self.blocks[0].kind == "heading"
 
     @property
     def text(self) -> str:
@@ -98,12 +104,12 @@ def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tup
     limit = _limit(settings, tokens)
     check_amount(extracted.blocks, max_chars(settings, tokens))
     cutter = _Cutter(fit_title(extracted.title, settings, tokens), limit, settings, tokens)
-    if settings.kind == "document":
-        sections = list(_sections(extracted.blocks))
-        if len(sections) > MAX_ROWS:
-            raise too_large()
-        return cutter.cut(sections)
-    return cutter.cut([_Section((), extracted.blocks)])
+    if settings.kind != "document":
+        return cutter.cut([_Section((), extracted.blocks)])
+    sections = cutter.sections(extracted.blocks)
+    if len(sections) > MAX_ROWS:
+        raise too_large()
+    return cutter.cut(sections)
 
 
 def ready(
@@ -147,19 +153,27 @@ def _limit(settings: Chunking, tokens: TokenCounter) -> int:
     return min(settings.tokens, tokens.window)
 
 
-def _sections(blocks: Sequence[Block]) -> Iterable[_Section]:
-    """Runs of blocks between headings; without any body, the headings are the text."""
-    body: list[Block] = []
-    found = False
-    for block in (*blocks, Block("heading", "")):
-        if block.kind != "heading":
-            body.append(block)
-        elif body:
-            found = True
-            yield _Section(body[0].path, tuple(body))
-            body = []
-    if not found and blocks:
-        yield _Section((), (Block("paragraph", "\n".join(block.text for block in blocks)),))
+def _lone(headings: Iterable[Block], named: Set[tuple[str, ...]]) -> Iterable[_Section]:
+    """Consecutive headings that no path names, one a line, each run below the same heading."""
+    run: list[Block] = []
+    for heading in headings:
+        lone = bool(heading.text) and heading.path not in named
+        if run and not (lone and _is_below(heading, run[0].path[:-1])):
+            yield _lines(run)
+            run = []
+        if lone:
+            run.append(heading)
+    if run:
+        yield _lines(run)
+
+
+def _is_below(block: Block, path: tuple[str, ...]) -> bool:
+    return block.path[: len(path)] == path
+
+
+def _lines(headings: Sequence[Block]) -> _Section:
+    text = "\n".join(heading.text for heading in headings)
+    return _Section(headings[0].path[:-1], (Block("heading", text),))
 
 
 def _cut_line(line: str, most: int, tokens: TokenCounter) -> str:
@@ -184,6 +198,32 @@ class _Cutter:
     limit: int
     settings: Chunking
     tokens: TokenCounter
+    _known: "dict[tuple[str, ...], _Context]" = field(default_factory=dict)
+
+    def sections(self, blocks: Sequence[Block]) -> list[_Section]:
+        """Runs of blocks between headings, and the headings that none of their paths holds."""
+        runs = [
+            _Section(run[0].path, run)
+            for _, group in groupby(blocks, lambda block: block.kind == "heading")
+            if (run := tuple(group))
+        ]
+        named = self._named([run for run in runs if not run.is_headings])
+        found = [
+            one for run in runs for one in (_lone(run.blocks, named) if run.is_headings else (run,))
+        ]
+        # a heading that is the title is in the context of every chunk
+        return [one for one in found if not one.is_headings or one.text != self.title] or found
+
+    def _named(self, sections: Sequence[_Section]) -> set[tuple[str, ...]]:
+        """Paths of the headings that the context of a section holds whole."""
+        contexts = self._contexts(sections)
+        named: set[tuple[str, ...]] = set()
+        for path in {section.heading for section in sections}:
+            inner = contexts[path].heading
+            outer = len(path) - len(inner)
+            if path[outer:] == inner:
+                named.update(path[:end] for end in range(outer + 1, len(path) + 1))
+        return named
 
     def cut(self, sections: Sequence[_Section]) -> tuple[Chunk, ...]:
         """Chunks of all sections; the text is tokenised once, and pieces near the limit again."""
@@ -244,13 +284,15 @@ class _Cutter:
 
     def _contexts(self, sections: Sequence[_Section]) -> dict[tuple[str, ...], "_Context"]:
         """Heading paths as they are embedded, and the tokens of their context lines."""
-        paths = list(dict.fromkeys(section.heading for section in sections))
+        paths = {
+            section.heading: None for section in sections if section.heading not in self._known
+        }
         sizes = self._sizes([Chunk("", path) for path in paths])
         most = self.limit // _CONTEXT_SHARE
-        return {
-            path: _Context(path, size) if size <= most else self._shortened(path, most)
-            for path, size in zip(paths, sizes, strict=True)
-        }
+        for path, size in zip(paths, sizes, strict=True):
+            fits = size <= most
+            self._known[path] = _Context(path, size) if fits else self._shortened(path, most)
+        return self._known
 
     def _shortened(self, path: tuple[str, ...], most: int) -> "_Context":
         """The path without its outer headings; the innermost heading is cut if need be."""

@@ -27,8 +27,10 @@ SLICE_CHARS: Final = 64 * 1024
 holds up all other work meanwhile."""
 _LOOK_AHEAD: Final = 64
 """Characters after a boundary that its hash is made of."""
+_DEEPEST: Final = 255
 
-_SENTENCE = re.compile("[.!?][\"')\\]\u201d\u2019]*\\s+|[\u3002\uff01\uff1f]+\\s*|\n")
+SENTENCE_END: Final = re.compile("[.!?][\"')\\]\u201d\u2019]*\\s+|[\u3002\uff01\uff1f]+\\s*")
+_SENTENCE = re.compile(SENTENCE_END.pattern + "|\n")
 _ITEM = re.compile(r"\n(?=\s{0,40}(?:[-*+]|\d{1,9}[.)])\s)")
 _LINE = re.compile(r"\n+")
 _EMPTY_LINE = re.compile(r"\n\n+")
@@ -52,7 +54,8 @@ class Boundaries:
     tokens: Ints
     """Tokens before it."""
     hashes: Hashes
-    """Of the text right after it, so that a place keeps its hash wherever the text moves."""
+    """Of the text right after it, so that a place keeps its hash wherever the text moves; before a
+    line of code the smaller, the less it is indented."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,11 @@ class Measured:
         around = self.text[max(at - 1, 0) : at + 1]
         return 0 < at < len(self.text) and around == around.strip()
 
+    def span(self, number: int) -> tuple[int, int]:
+        """First character of a block, and the one after its last."""
+        start = self.block_at[number]
+        return start, start + len(self.blocks[number].text)
+
     def inside(self, at: int) -> bool:
         """Whether a cut here would part a block."""
         return self.block_at[self.block_of(at)] != at
@@ -109,6 +117,12 @@ class Measured:
 
     def _described(self, at: Ints) -> Boundaries:
         hashes = np.fromiter((_hash(self.text, int(place)) for place in at), np.uint64, len(at))
+        hashes >>= np.uint64(8)
+        for number, block in enumerate(self.blocks):
+            if block.kind == "code":
+                start, end = self.span(number)
+                for n in range(*np.searchsorted(at, (start + 1, end))):
+                    hashes[n] |= np.uint64(_depth(self.text, int(at[n])) << 56)
         return Boundaries(at, np.searchsorted(self.starts, at).astype(np.int64), hashes)
 
 
@@ -126,6 +140,15 @@ def _places(block: Block, rank: int) -> Iterable[int]:
 def _hash(text: str, at: int) -> int:
     after = text[at : at + _LOOK_AHEAD]
     return int.from_bytes(blake2b(after.encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def _depth(text: str, at: int) -> int:
+    """How far a line of code is indented; one that closes a bracket ends what is before it."""
+    if text[at - 1] != "\n":
+        return 0
+    line = text[at : at + _DEEPEST]
+    bare = line.lstrip()
+    return _DEEPEST if bare[:1] in (")", "]", "}") else len(line) - len(bare)
 
 
 def token_starts(text: str, counter: TokenCounter, most: int | None = None) -> Ints:

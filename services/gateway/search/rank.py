@@ -1,9 +1,11 @@
 """Fusion of two result lists into one score that shows its parts. Pure.
 
 A score is the sum of the parts of both lists, exactly as displayed: every part is rounded to a
-ten-thousandth before it is added. A hit that one list lacks gets 0 from it and stays.
+ten-thousandth before it is added. A hit that one list lacks gets 0 from it and stays. A text that
+repeats on the pages of a source has a third part, below 0.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -13,6 +15,10 @@ from shared.ports import Hit, Mode
 
 TICKS: Final = 10_000
 """Parts of a unit of score; scores and parts are whole numbers of them."""
+REPEATED_IN: Final = 3
+"""Titles of one source whose documents share a text, so that it belongs to none of them."""
+REPEATED_LOSES: Final = 0.5
+"""The share of its score that such a text loses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class ScorePart:
-    """The part of a score that one list adds. `raw` is None when the list lacks the hit."""
+    """A part of a score: what one list adds, or what a repeated text loses.
+
+    `raw` is the score of the list, None when it lacks the hit; or the number of titles with the
+    text.
+    """
 
     raw: float | None
     normalised: float
@@ -87,6 +97,29 @@ def best_per_chunk(ranked: Sequence[Ranked]) -> list[Ranked]:
     return list(seen.values())
 
 
+def lower_repeated(ranked: Sequence[Ranked], rows: Mapping[str, int]) -> list[Ranked]:
+    """The hits, best first, after texts that repeat on the pages of a source have lost a share.
+
+    Copies and versions of a document have its title, and count once. A document all of whose rows
+    repeat is a copy, too, and keeps its score.
+
+    Args:
+        ranked: one hit for each chunk.
+        rows: the rows of each document by `doc_key`, found or not.
+    """
+    texts = [(item.hit.source, " ".join(item.hit.text.split())) for item in ranked]
+    titles: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for item, text in zip(ranked, texts, strict=True):
+        titles[text].add(item.hit.title)
+    pages = [n if (n := len(titles[text])) >= REPEATED_IN else 0 for text in texts]
+    alike = Counter(item.hit.doc_key for item, n in zip(ranked, pages, strict=True) if n)
+    weighed = [
+        _lowered(item, n) if n and alike[item.hit.doc_key] < rows[item.hit.doc_key] else item
+        for item, n in zip(ranked, pages, strict=True)
+    ]
+    return sorted(weighed, key=_order)
+
+
 def best_per_document(ranked: Sequence[Ranked]) -> list[Ranked]:
     """The best hit of each document, in the order given."""
     seen: dict[str, Ranked] = {}
@@ -107,6 +140,13 @@ def _part(raw: float | None, top: float, weight: float) -> ScorePart:
     normalised = min(1.0, max(0.0, raw) / top) if raw is not None and top > 0 else 0.0
     adds = round(weight * normalised * TICKS) / TICKS
     return ScorePart(None if raw is None else round(raw, 4), round(normalised, 4), weight, adds)
+
+
+def _lowered(item: Ranked, pages: int) -> Ranked:
+    ticks = round(item.score * TICKS)
+    kept = ticks - round(ticks * REPEATED_LOSES)
+    part = ScorePart(float(pages), item.score, -REPEATED_LOSES, (kept - ticks) / TICKS)
+    return Ranked(item.hit, kept / TICKS, {**item.parts, "repeated": part})
 
 
 def _order(item: Ranked) -> tuple[float, float, str, str, str]:

@@ -21,6 +21,7 @@ from services.gateway.search.rank import (
     best_per_chunk,
     best_per_document,
     fuse,
+    lower_repeated,
     weights_for,
 )
 from services.gateway.views import (
@@ -204,7 +205,8 @@ def _ranked(found: _Found, condition: Condition, weights: Weights) -> list[Ranke
         [hit for hit in hits if _may_show(hit, found.promised, condition)]
         for hits in (found.by_vector, found.by_text)
     )
-    return best_per_chunk(fuse(by_vector, by_text, weights))
+    ranked = best_per_chunk(fuse(by_vector, by_text, weights))
+    return lower_repeated(ranked, {key: len(rows) for key, rows in found.promised.items()})
 
 
 def _promised(records: Mapping[str, Record]) -> Promised:

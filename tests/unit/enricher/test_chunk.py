@@ -1,14 +1,15 @@
 import random
 import re
 from collections import Counter
-from itertools import pairwise
+from dataclasses import replace
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, ready
-from services.enricher.formats.blocks import Block, Extracted, with_paths
+from services.enricher.formats.blocks import Block, Extracted, first_heading, with_paths
 from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import SubmittedChunk, with_context
@@ -20,10 +21,18 @@ word = st.text("abcdefghij", min_size=1, max_size=9)
 sentence = st.lists(word, min_size=1, max_size=30).map(lambda w: " ".join(w) + ".")
 paragraph = st.lists(sentence, min_size=1, max_size=8).map(" ".join)
 line = st.lists(word, min_size=1, max_size=12).map(" ".join)
+code_line = st.builds(
+    "{}{}{}".format, st.sampled_from(["", "  ", "    "]), line, st.sampled_from(["\n", "\n\n"])
+)
 blocks = st.one_of(
     st.builds(Block, st.just("paragraph"), paragraph),
+    st.builds(Block, st.just("paragraph"), paragraph.map(lambda text: f"{text[:-1]}:")),
     st.builds(Block, st.just("quote"), paragraph),
-    st.builds(Block, st.just("code"), st.lists(line, min_size=1, max_size=40).map("\n".join)),
+    st.builds(
+        Block,
+        st.just("code"),
+        st.lists(code_line, min_size=1, max_size=40).map("".join).map(str.strip),
+    ),
     st.builds(
         Block,
         st.just("list"),
@@ -35,8 +44,9 @@ blocks = st.one_of(
         st.lists(st.tuples(word, word), min_size=1, max_size=40).map(
             lambda rows: "\n".join(" | ".join(row) for row in rows)
         ),
+        st.integers(0, 3),
     ),
-    st.builds(Block, st.just("heading"), line, st.integers(1, 4)),
+    st.builds(Block, st.just("heading"), st.one_of(line, sentence), st.integers(1, 4)),
 )
 documents = st.builds(
     lambda title, found: Extracted(title, with_paths(found), {}),
@@ -137,6 +147,40 @@ def test_every_word_of_the_body_is_in_a_chunk_in_its_order(words, extracted, tok
     assert all(any(mine == word for mine in left) for word in body)
 
 
+def with_words_of_its_own(extracted):
+    """The document with every word numbered, so that none can stand in for another."""
+    numbers = count()
+    blocks = [
+        replace(block, text=re.sub(r"[a-j]+", lambda m: f"{m[0]}{next(numbers)}", block.text))
+        for block in extracted.blocks
+    ]
+    title = first_heading(blocks) if not extracted.title else extracted.title
+    return Extracted(title, with_paths(blocks), {})
+
+
+@given(
+    documents,
+    st.sampled_from(KINDS),
+    st.sampled_from([8, 16, 40, 120, 4_096]),
+    st.sampled_from([0.0, 0.12, 0.5]),
+)
+def test_no_word_of_a_document_is_lost_whatever_the_window(words, extracted, kind, window, overlap):
+    extracted = with_words_of_its_own(extracted)
+    chunking, counter = Chunking(kind=kind, tokens=4_096, overlap=overlap), type(words)(window)
+    title = fit_title(extracted.title, chunking, counter)
+
+    found = chunk(extracted, chunking, counter)
+
+    kept = {w for one in found for part in (one.text, *one.heading) for w in part.split()}
+    lost = [
+        word
+        for block in extracted.blocks
+        for word in block.text.split()
+        if word not in kept and not (block.kind == "heading" and block.text == title)
+    ]
+    assert not lost
+
+
 @given(documents, chunkings)
 def test_the_same_document_is_always_cut_the_same_way(words, extracted, chunking):
     assert chunk(extracted, chunking, words) == chunk(extracted, chunking, words)
@@ -154,9 +198,9 @@ def test_no_chunk_crosses_a_heading(words, extracted):
     bodies = [tuple(section) for section in sections if section]
     alone = [chunk(Extracted(extracted.title, body, {}), chunking, words) for body in bodies]
 
-    found = chunk(extracted, chunking, words)
+    left = iter(chunk(extracted, chunking, words))
 
-    assert not bodies or [c for each in alone for c in each] == list(found)
+    assert all(mine in left for each in alone for mine in each)
 
 
 # -- how it cuts -----------------------------------------------------------------------------------
@@ -192,6 +236,128 @@ def test_a_table_that_must_be_cut_repeats_its_header(words):
     assert [r for one in found for r in one.split("\n")[1:]] == rows.split("\n")
 
 
+TABLE = "\n".join(f"r{n} | v{n}" for n in range(40))
+
+
+def test_a_table_with_a_caption_repeats_caption_and_header(words):
+    found = cut(words, Block("table", f"Prices of 2026\nname | value\n{TABLE}", 2))
+
+    assert len(found) > 2
+    assert all(one.startswith("Prices of 2026\nname | value\n") for one in found)
+    assert [r for one in found for r in one.split("\n")[2:]] == TABLE.split("\n")
+
+
+@pytest.mark.parametrize("caption", [20, 90])
+def test_a_table_whose_caption_fills_half_a_piece_repeats_the_header_alone(words, caption):
+    found = cut(words, Block("table", f"{text_of(caption)}\nname | value\n{TABLE}", 2), overlap=0)
+    rows = [one for one in found if "r39" in one or "r20" in one]
+
+    assert all(one.startswith("name | value\n") for one in rows)
+    assert " ".join(found).count(f"w{caption - 1}") == 1
+    assert all(f"{row}" in "\n".join(found) for row in TABLE.split("\n"))
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_table_whose_header_fills_half_a_piece_repeats_none(words, level):
+    header = " | ".join(text_of(20).split())
+    found = cut(words, Block("table", f"{header}\n{TABLE}", level), overlap=0)
+
+    assert sum("w1 " in one for one in found) == 1
+
+
+def items(n, size=6):
+    return "\n".join(f"- item{k} {text_of(size, 1_000 + k * size)}" for k in range(n))
+
+
+@pytest.mark.parametrize("colon", [":", "\uff1a"])
+@pytest.mark.parametrize("before", range(1, 30, 2))
+def test_a_list_is_not_parted_from_its_introduction(words, before, colon):
+    intro = f"Do these things{colon}"
+    found = cut(
+        words, *(Block("paragraph", text_of(before, 99 * n)) for n in range(2)),
+        Block("paragraph", intro), Block("list", items(3)), Block("paragraph", text_of(30, 500)),
+    )  # fmt: skip
+
+    assert len(found) > 1
+    assert sum(f"{intro}\n\n- item0" in one for one in found) == 1
+
+
+@pytest.mark.parametrize("kind", ["list", "code"])
+@pytest.mark.parametrize("colon", [":", "\uff1a"])
+def test_pieces_of_a_list_or_of_code_repeat_the_sentence_that_introduces_them(words, kind, colon):
+    last = f"Do these\nthings in turn{colon}"
+    found = cut(words, Block("paragraph", f"The oven is hot. {last}"), Block(kind, items(20)))
+
+    assert len(found) > 3
+    assert found[0].startswith(f"The oven is hot. {last}\n\n- item0")
+    assert all(one.startswith(f"{last}\n\n- item") for one in found[1:])
+    assert "\n".join(one.partition(f"{colon}\n\n")[2] for one in found) == items(20)
+
+
+def test_a_list_that_is_parted_from_a_long_introduction_repeats_its_last_sentence(words):
+    intro = f"First {text_of(5)}. Then {text_of(5)}. Do this:"
+    found = cut(words, Block("paragraph", intro), Block("list", items(4)))
+
+    assert found == [intro, f"Do this:\n\n{items(4)}"]
+
+
+@pytest.mark.parametrize("last", ["Do this.", f"{text_of(25)}:"])
+def test_a_list_without_a_short_introduction_repeats_its_last_lines(words, last):
+    found = cut(words, Block("paragraph", last), Block("list", items(20, 2)), overlap=0.25)
+    items_alone = [one for one in found if last not in one]
+
+    assert len(items_alone) > 2
+    for before, after in pairwise(items_alone):
+        assert after.startswith("- item")
+        assert after.split("\n")[0] in before
+
+
+def test_what_introduces_nothing_is_parted_from_what_follows(words):
+    found = cut(words, Block("paragraph", f"{text_of(24)}:"), Block("paragraph", text_of(24, 50)))
+
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("size", [6, 20, 36, 39])
+@pytest.mark.parametrize("intro", ["Run this:", "Run this."])
+@pytest.mark.parametrize("around", [1, 5, 9, 15, 30])
+def test_code_that_fits_is_never_cut(words, size, intro, around):
+    code = "\n".join(text_of(3, n) for n in range(0, size, 3))
+    found = cut(
+        words, Block("paragraph", text_of(around, 200)), Block("paragraph", intro),
+        Block("code", code), Block("paragraph", text_of(around, 300)),
+    )  # fmt: skip
+
+    assert sum(code in one for one in found) == 1
+    if intro.endswith(":") and size < 37:
+        assert sum(f"{intro}\n\n{code}" in one for one in found) == 1
+        assert "".join(found).count(intro) == 1
+
+
+@given(st.lists(blocks, min_size=1, max_size=14), st.sampled_from([40, 120]))
+def test_code_that_fits_is_never_cut_whatever_is_around_it(words, found, tokens):
+    found = [block for block in found if block.kind != "heading"]
+    code = [b.text for b in found if b.kind == "code" and words.count([b.text])[0] <= tokens]
+
+    pieces = cut(words, *found, tokens=tokens)
+
+    assert all(any(text in piece for piece in pieces) for text in code)
+
+
+def test_code_is_cut_before_its_outermost_lines(words):
+    code = "\n".join(
+        f"def f{n}(\n    a, b\n):\n    if a:\n        x{n} = 1\n    return x{n}" for n in range(12)
+    )
+
+    assert all(one.startswith("def f") for one in cut(words, Block("code", code), overlap=0))
+
+
+def test_code_is_cut_at_blank_lines_between_functions_rather_than_inside_them(words):
+    code = "\n\n".join(f"def f{n}():\n    a = {n}\n\n    return a" for n in range(12))
+
+    assert all(one.startswith("def f") for one in cut(words, Block("code", code), overlap=0))
+
+
 def test_code_is_cut_between_its_paragraphs_and_lists_between_their_items(words):
     code = "\n\n".join(f"def f{n}\n  {text_of(6)}" for n in range(12))
     items = "\n".join(f"- item{n} {text_of(3)}\n  more {text_of(3)}" for n in range(12))
@@ -223,10 +389,64 @@ def test_the_other_kinds_repeat_between_all_neighbours(words, kind):
     assert all(set(a.split()) & set(b.split()) for a, b in pairwise(found))
 
 
-def test_headings_without_a_body_are_no_chunks(words):
-    assert cut(
-        words, Block("heading", "A", 1), Block("heading", "B", 2), Block("paragraph", "x")
-    ) == ["x"]
+def read(words, text, path="a.md", title=None, **of):
+    """The chunks of a text as pairs of their heading path and text."""
+    extracted = extract(text.encode(), path=path, media_type=None, title=title)
+    return [(c.heading, c.text) for c in chunk(extracted, Chunking(**of), words)]
+
+
+def test_headings_with_text_further_below_are_in_its_path_alone(words):
+    assert read(words, "# A\n## B\nx") == [(("A", "B"), "x")]
+
+
+def test_headings_without_text_below_them_are_the_text_of_a_chunk_under_their_parent(words):
+    assert read(
+        words,
+        "# Agenda\n## Budget\n## Election\n### Of a chair\n## Other\nSandwiches.\n# Next\n## Time",
+    ) == [
+        (("Agenda",), "Budget\nElection\nOf a chair"),
+        (("Agenda", "Other"), "Sandwiches."),
+        ((), "Next\nTime"),
+    ]
+
+
+def test_names_and_prices_of_a_page_that_are_headings_are_found(words):
+    page = (
+        "<h1>Shop</h1><h2>Lamp</h2><h3>20 Euro</h3><h2>Description</h2><p>Bright.</p><h2>Bag</h2>"
+    )
+
+    assert read(words, page, path="a.html") == [
+        (("Shop",), "Lamp\n20 Euro"),
+        (("Shop", "Description"), "Bright."),
+        (("Shop",), "Bag"),
+    ]
+
+
+def test_headings_without_text_under_different_parents_are_different_chunks(words):
+    assert read(words, "# A\n## B\nx\n### C\n## D\n# E\ny\n### F") == [
+        (("A", "B"), "x"),
+        (("A", "B"), "C"),
+        (("A",), "D"),
+        (("E",), "y"),
+        (("E",), "F"),
+    ]
+
+
+def test_a_heading_without_text_that_is_the_title_is_no_chunk_beside_others(words):
+    assert read(words, "# A\n# B\nx") == [(("B",), "x")]
+    assert read(words, "# A\n# B\nx", title="C") == [((), "A"), (("B",), "x")]
+    assert read(words, "# Alone") == [((), "Alone")]
+
+
+def test_headings_that_the_window_has_no_room_for_are_text(words):
+    outer, inner = text_of(12), text_of(30, 100)
+    blocks = [Block("heading", outer, 1), Block("heading", inner, 2), Block("paragraph", "x")]
+
+    found = chunk(Extracted("", with_paths(blocks), {}), Chunking(tokens=40, overlap=0), words)
+
+    assert " ".join(c.text for c in found[:-1]).split() == f"{outer} {inner}".split()
+    assert found[-1].text == "x"
+    assert inner.startswith(found[-1].heading[0])
 
 
 def test_a_document_of_headings_alone_is_its_headings(words):
@@ -242,7 +462,9 @@ def test_a_long_context_leaves_room_for_the_text(words):
     )
 
     assert all(len(one.text.split()) >= 10 for one in found[:-1])
-    assert found[0].heading
+    assert all(
+        one.heading for one in found if "w0" in one.text.split() or "w499" in one.text.split()
+    )
     assert len(fit_title(text_of(60), Chunking(tokens=40), words).split()) == 10
 
 
@@ -278,12 +500,15 @@ def book(rng, sections=6):
                 " ".join(rng.choices(vocabulary, k=5)) for _ in range(rng.randint(2, 15))
             )
             return f"```\n{lines}\n```"
-        return "\n".join(f"- {sentence_()}" for _ in range(rng.randint(2, 6)))
+        items = "\n".join(f"- {sentence_()}" for _ in range(rng.randint(2, 6)))
+        return f"{sentence_()[:-1]}:\n\n{items}" if kind < 0.93 else items
 
     text = ["# The book"]
     for n in range(sections):
         text.append(f"## Section {n}")
         text += [block_() for _ in range(rng.randint(1, 14))]
+        if rng.random() < 0.3:
+            text += [f"### Nothing is below {name}" for name in rng.sample(vocabulary, 2)]
     return text
 
 
@@ -324,6 +549,20 @@ def test_a_new_section_changes_no_other(words, seed):
 
     assert new_keys(before, keys("\n\n".join(inserted), words)) == 1
     assert new_keys(keys("\n\n".join(inserted), words), before) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_heading_without_text_changes_its_own_chunk_alone(words, seed):
+    rng = random.Random(seed)
+    text = book(rng)
+    at = rng.choice([n for n, part in enumerate(text) if part.startswith("## ")])
+    before = keys("\n\n".join(text), words)
+    alone = [*text[:at], "## Still to be written", *text[at:]]
+    written = [*text[:at], "## Still to be written", "Its body.", *text[at:]]
+
+    assert new_keys(before, keys("\n\n".join(alone), words)) == 1
+    assert new_keys(keys("\n\n".join(alone), words), before) == 0
+    assert new_keys(keys("\n\n".join(alone), words), keys("\n\n".join(written), words)) == 1
 
 
 def test_an_insertion_at_the_top_changes_one_chunk(words):

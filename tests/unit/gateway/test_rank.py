@@ -4,7 +4,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.gateway.search.rank import best_per_chunk, best_per_document, fuse, weights_for
+from services.gateway.search.rank import (
+    best_per_chunk,
+    best_per_document,
+    fuse,
+    lower_repeated,
+    weights_for,
+)
 from shared.ports import Hit
 
 names = st.sampled_from("abcdefgh")
@@ -15,17 +21,17 @@ weights = st.builds(
 )
 
 
-def hit(row, score, document="d", chunk=None):
+def hit(row, score, document="d", chunk=None, *, title="", text="", source="docs"):
     return Hit(
         id=row,
         doc_key=document,
-        source="docs",
+        source=source,
         path=f"{document}.md",
         born=1,
         chunk_key=chunk or row,
-        title="",
+        title=title,
         heading=(),
-        text="",
+        text=text,
         score=score,
     )
 
@@ -121,3 +127,96 @@ def test_the_best_of_a_chunk_and_of_a_document_is_kept():
 
     assert [r.hit.id for r in best_per_chunk(ranked)] == ["1", "3", "4"]
     assert [r.hit.id for r in best_per_document(ranked)] == ["1", "4"]
+
+
+# -- texts that repeat -----------------------------------------------------------------------------
+
+FOOTER = "Contact: Acme Ltd, Main Street 1"
+ALL = weights_for("vector", 1, 0)
+
+
+def page(n, score, *, title=None, text=FOOTER, source="docs"):
+    """A chunk of page `n`; pages have 5 rows unless `lowered` is told otherwise."""
+    title = f"Page {n}" if title is None else title
+    return hit(f"{source}{n}{text}", score, f"{source}{n}", title=title, text=text, source=source)
+
+
+def lowered(hits, rows=5):
+    return lower_repeated(fuse(hits, [], ALL), dict.fromkeys({h.doc_key for h in hits}, rows))
+
+
+def scores(ranked):
+    return {(r.hit.doc_key, r.hit.text): r.score for r in ranked}
+
+
+def test_a_text_on_the_pages_of_a_source_weighs_less_than_the_content_of_one():
+    pages = [page(n, 0.8) for n in range(9)]
+
+    ranked = lowered([*pages, page(3, 0.5, text="How to contact us")])
+
+    assert ranked[0].hit.text == "How to contact us"
+    assert [r.score for r in ranked] == [0.5] + [0.4] * 9
+
+
+def test_what_a_repeated_text_loses_is_a_part_of_its_score():
+    part = lowered([page(n, 0.8) for n in range(4)])[0].parts["repeated"]
+
+    assert (part.raw, part.normalised, part.weight, part.adds) == (4.0, 0.8, -0.5, -0.4)
+
+
+def test_repeated_texts_stay_in_their_order_when_nothing_else_is_found():
+    ranked = lowered([page(n, n / 10) for n in range(5)])
+
+    assert [r.hit.doc_key for r in ranked] == ["docs4", "docs3", "docs2", "docs1", "docs0"]
+
+
+def test_blanks_make_no_difference_between_texts():
+    texts = (FOOTER, FOOTER.replace(" ", "\n"), f"  {FOOTER}")
+
+    assert {r.score for r in lowered([page(n, 0.8, text=t) for n, t in enumerate(texts)])} == {0.4}
+
+
+@pytest.mark.parametrize(
+    "hits",
+    [
+        pytest.param([page(n, 0.8) for n in range(2)], id="two pages"),
+        pytest.param([page(n, 0.8, title="Guide") for n in range(9)], id="copies and versions"),
+        pytest.param([page(n, 0.8, source=f"s{n}") for n in range(9)], id="one of each source"),
+        pytest.param([page(n, 0.8, text=f"own {n}") for n in range(9)], id="other texts"),
+    ],
+)
+def test_texts_that_are_no_part_of_every_page_keep_their_score(hits):
+    ranked = lowered(hits)
+
+    assert {r.score for r in ranked} == {0.8}
+    assert all("repeated" not in r.parts for r in ranked)
+
+
+def test_a_document_all_of_whose_rows_repeat_is_a_copy_and_keeps_its_score():
+    hits = [page(n, 0.8, text=text) for n in range(4) for text in ("one", "two")]
+
+    assert set(scores(lowered(hits, rows=2)).values()) == {0.8}
+    assert set(scores(lowered(hits, rows=3)).values()) == {0.4}
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from("xyz"), st.floats(-1, 1), st.floats(0.01, 9)),
+        max_size=30,
+    ),
+    weights,
+)
+def test_the_parts_sum_to_the_score_of_repeated_texts_too(found, weights):
+    vector = [page(n, cosine, text=text) for n, text, cosine, _ in found]
+    keyword = [page(n, bm25, text=text) for n, text, _, bm25 in found]
+    fused = best_per_chunk(fuse(vector, keyword, weights))
+    before = scores(fused)
+
+    ranked = lower_repeated(fused, {h.doc_key: 2 for h in vector})
+
+    assert scores(ranked).keys() == before.keys()
+    assert [r.score for r in ranked] == sorted((r.score for r in ranked), reverse=True)
+    for one in ranked:
+        shown = [Decimal(str(part.adds)) for part in one.parts.values()]
+        assert sum(shown) == Decimal(str(one.score))
+        assert 0 <= one.score <= before[one.hit.doc_key, one.hit.text]

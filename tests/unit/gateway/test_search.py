@@ -119,6 +119,20 @@ async def test_parts_and_highlights_come_when_asked_for(index):
     assert [full.chunk.text[a:b] for a, b in full.highlights] == ["rotate", "credential"]
 
 
+async def test_a_footer_weighs_less_than_a_page_on_its_subject_and_is_still_found(index):
+    for n in range(5):
+        await index.put(f"{n}.md", ["contact zebra office", f"page about lions {n}"])
+    await index.put("contact.md", ["how to contact the zebra office by telephone"])
+
+    about = await ask(index, "contact zebra office", mode="keyword", explain=True)
+    footer = await ask(index, "zebra", filter="-path:contact.md")
+
+    assert paths(about)[0] == "contact.md"
+    assert all("repeated" in hit.parts for hit in about.hits[1:])
+    assert {hit.chunk.text for hit in footer.hits} == {"contact zebra office"}
+    assert all(round(sum(p.adds for p in h.parts.values()), 4) == h.score for h in about.hits)
+
+
 async def test_limit_and_total(index):
     for n in range(7):
         await index.put(f"{n}.md", [f"zebra number {n}"])
