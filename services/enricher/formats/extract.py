@@ -132,7 +132,7 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
 
 def _with_properties(found: Content) -> Content:
     """Metadata and title are properties of the document; without a title, its first heading is."""
-    origins = dict.fromkeys(found.metadata, "properties")
+    origins = dict.fromkeys(found.metadata, "properties") | dict(found.origins)
     title = found.title or first_heading(found.blocks)
     if title:
         origins["title"] = "properties" if found.title else "heading"

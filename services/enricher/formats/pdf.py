@@ -76,12 +76,11 @@ def read(data: bytes) -> Content:
     if len(bare) + len(damaged) == len(pages):
         raise _without_text(len(pages), len(damaged))
     metadata = _described(properties)
-    if bare:
-        metadata["pages_without_text"] = _ranges(bare)
-    if damaged:
-        metadata["pages_damaged"] = _ranges(damaged)
+    seen = {"pages_without_text": _ranges(bare), "pages_damaged": _ranges(damaged)}
+    told = {name: numbers for name, numbers in seen.items() if numbers}
     blocks = list(_blocks([lines or [] for lines in pages], outline))
-    return Content(one_line(properties.get("Title", "")), metadata, blocks)
+    title = one_line(properties.get("Title", ""))
+    return Content(title, metadata | told, blocks, dict.fromkeys(told, "pages"))
 
 
 def _refusal(error: Exception) -> DocumentRefused:

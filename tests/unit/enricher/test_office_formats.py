@@ -109,6 +109,7 @@ def test_properties_of_a_pdf_are_its_metadata_and_pages_without_text_are_named()
         "pages_without_text": "2-3, 5",
     }
     assert found.origins["author"] == found.origins["title"] == "properties"
+    assert found.origins["pages_without_text"] == "pages"
 
 
 @pytest.mark.parametrize(
