@@ -77,7 +77,7 @@ def read(data: bytes) -> Content:
         raise _without_text(len(pages), len(damaged))
     metadata = _described(properties)
     seen = {"pages_without_text": _ranges(bare), "pages_damaged": _ranges(damaged)}
-    told = {name: numbers for name, numbers in seen.items() if numbers}
+    told: Metadata = {name: numbers for name, numbers in seen.items() if numbers}
     blocks = list(_blocks([lines or [] for lines in pages], outline))
     title = one_line(properties.get("Title", ""))
     return Content(title, metadata | told, blocks, dict.fromkeys(told, "pages"))
