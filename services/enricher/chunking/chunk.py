@@ -201,13 +201,20 @@ class _Cutter:
     _known: "dict[tuple[str, ...], _Context]" = field(default_factory=dict)
 
     def sections(self, blocks: Sequence[Block]) -> list[_Section]:
-        """Runs of blocks between headings, and the headings that none of their paths holds."""
+        """Runs of blocks between headings, and the headings that none of their paths holds.
+
+        Raises:
+            DocumentRefused: `too_large` when there are more than MAX_ROWS runs of blocks.
+        """
         runs = [
             _Section(run[0].path, run)
             for _, group in groupby(blocks, lambda block: block.kind == "heading")
             if (run := tuple(group))
         ]
-        named = self._named([run for run in runs if not run.is_headings])
+        bodies = [run for run in runs if not run.is_headings]
+        if len(bodies) > MAX_ROWS:
+            raise too_large()  # before their paths are tokenised
+        named = self._named(bodies)
         found = [
             one for run in runs for one in (_lone(run.blocks, named) if run.is_headings else (run,))
         ]

@@ -481,6 +481,26 @@ def test_what_can_never_fit_is_refused_before_it_is_read(words):
     assert refusal.value.code == "too_large"
 
 
+def test_too_many_sections_are_refused_before_their_headings_are_tokenised():
+    sections = (
+        block
+        for n in range(12_001)
+        for block in (Block("heading", f"H{n}", 1), Block("paragraph", "x"))
+    )
+
+    with pytest.raises(DocumentRefused) as refusal:
+        cut(_NeverAsked(), *sections)
+
+    assert refusal.value.code == "too_large"
+
+
+class _NeverAsked:
+    window = 254
+
+    def count(self, texts):
+        raise AssertionError("asked for tokens")
+
+
 # -- stability under edits -------------------------------------------------------------------------
 
 
