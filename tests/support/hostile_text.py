@@ -30,7 +30,7 @@ ALLOWED_S = 1.0
 PATTERN_CHARS = 64 * 1024
 READER_CHARS = 32 * 1024
 DOCUMENT_CHARS = 16 * 1024
-"""Of a document, which goes through many readers: as much as is read in the event loop."""
+"""Of a document, which goes through many readers: at least as much as is read in the event loop."""
 CHARS = 64 * 1024
 READER_CHARS = 32 * 1024
 CHARS = "a0 \n\t-=#>*_`~[](){}<!&\"'\\|.:;,/%@^$?+é漢\x00\ud800"

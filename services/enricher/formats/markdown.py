@@ -36,6 +36,8 @@ _DENSE: Final = 8
 """Links are not looked for in a long text with more than one bracket in so many characters: it
 costs ten times the time of prose."""
 _LONG: Final = 1024
+_SLICE_CHARS: Final = 64 * 1024
+"""Of a text that is parsed at a time: its tokens take a hundred times its memory."""
 
 _Env = dict[str, Any]
 _How = Literal["inline", "tags", "verbatim", "rows"]
@@ -47,6 +49,7 @@ _CONTAINERS: Final[dict[str, Kind]] = {
     "blockquote": "quote",
     "footnote_reference": "paragraph",
 }
+_BLANK = re.compile(r"\s")
 _MARKED = re.compile(r"[\\`*_~\[<&]")
 _LIQUID_TITLE = re.compile(r"title=\"([^\"]*)\"")
 _HEADING_ID = re.compile(r"[^\s{}]+\}")
@@ -382,11 +385,27 @@ def _row(line: str, env: _Env) -> str:
 
 def _plain(text: str, env: _Env, parser: MarkdownIt) -> str:
     """The text without inline markup, its lines without blanks around them."""
-    if _MARKED.search(text) and not _is_dense(text):
-        plain = "".join(_texts(parser.inline.parse(text, parser, env, [])))
+    if _MARKED.search(text):
+        plain = "".join(_parsed(each, env, parser) for each in _slices(text))
         plain = _EDGES.sub(" ", plain).replace(_EDGE, "")
         text = clean(plain) if "&" in text else plain  # numbers name any character
     return "\n".join(line for raw in text.split("\n") if (line := raw.strip()))
+
+
+def _slices(text: str) -> Iterator[str]:
+    """The text, cut before blanks."""
+    at = 0
+    while at < len(text):
+        blank = _BLANK.search(text, at + _SLICE_CHARS)
+        end = blank.start() if blank else len(text)
+        yield text[at:end]
+        at = end
+
+
+def _parsed(text: str, env: _Env, parser: MarkdownIt) -> str:
+    if _is_dense(text):
+        return text
+    return "".join(_texts(parser.inline.parse(text, parser, env, [])))
 
 
 def _is_dense(text: str) -> bool:

@@ -154,6 +154,16 @@ async def test_a_document_that_takes_too_much_memory_is_refused(read_apart):
     assert after.blocks[0].text == "word"
 
 
+@linux
+async def test_a_long_paragraph_of_many_marks_takes_little_memory(read_apart):
+    reader = read_apart(memory_bytes=128 * MB)
+    text = b"word *one* [two](three) `four`\n" * 40_000
+
+    found = await reader(question("a.md"), text)
+
+    assert [block.text for block in found.blocks] == ["\n".join(["word one two four"] * 40_000)]
+
+
 async def test_a_process_that_dies_is_replaced_and_the_document_read(read_apart):
     reader = read_apart(processes=1)
     await reader(question(), b"<p>word</p>")

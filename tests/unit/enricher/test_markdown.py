@@ -112,6 +112,13 @@ def test_inline_markup_goes_and_text_stays(marked, bare):
     assert kinds(marked) == [("paragraph", bare)]
 
 
+@pytest.mark.parametrize("blank", [" ", "\n"])
+def test_a_long_text_is_parsed_in_slices_as_it_is_in_one(blank):
+    text = blank.join(["*one*", "[two](three)", "`four`"] * 20_000)
+
+    assert kinds(text) == [("paragraph", blank.join(["one", "two", "four"] * 20_000))]
+
+
 def test_lines_that_begin_with_a_label_are_text():
     assert kinds("[Alice]: we ship on Friday\n\n[ERROR]: cannot open a.db\n[WARN]: *no*") == [
         ("paragraph", "[Alice]: we ship on Friday"),
