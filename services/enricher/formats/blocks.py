@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
 Kind = Literal["heading", "paragraph", "code", "table", "list", "quote"]
 
 MAX_LINE_TITLE: Final = 120
-"""Characters of a title or heading that are kept: they are context, not content."""
+"""Characters of a title or heading, which is context; `titled` keeps a longer one as text, too."""
 MAX_BLOCKS: Final = 20 * MAX_ROWS
 """Blocks of a document. A row holds many, but each costs memory, however short it is."""
 
@@ -76,6 +76,15 @@ def one_line(text: str, limit: int = MAX_LINE_TITLE) -> str:
         return flat
     head = flat[:limit]
     return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
+
+
+def titled(text: str, level: int) -> list[Block]:
+    """The heading of this text; a paragraph keeps the words of one that is too long."""
+    flat = " ".join(clean(text).split())
+    if not flat:
+        return []
+    heading = Block("heading", one_line(flat), level)
+    return [heading] if heading.text == flat else [heading, Block("paragraph", flat)]
 
 
 def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats.blocks import Block, Kind, clean, one_line
+from services.enricher.formats.blocks import Block, Kind, clean, one_line, titled
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -177,9 +177,7 @@ class _Writer:
         if not text.strip():
             return
         if self.level:
-            heading = one_line(text)
-            if heading:
-                self.blocks.append(Block("heading", heading, self.level))
+            self.blocks += titled(text, self.level)
             return
         kind: Kind = _CONTAINERS[self.within[0]] if self.within else "paragraph"
         text = _tidy(text, kind)

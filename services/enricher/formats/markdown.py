@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from html import unescape
 from typing import Final
 
-from services.enricher.formats.blocks import Block, one_line
+from services.enricher.formats.blocks import Block, titled
 
 Taken = tuple[list[Block], int]
 """Blocks found, and the line after them."""
@@ -136,8 +136,7 @@ def _heading(lines: Sequence[str], at: int) -> Taken | None:
 def _titled(text: str, level: int) -> list[Block]:
     if text.endswith("}"):
         text = text.partition("{#")[0]
-    title = one_line(plain(text))
-    return [Block("heading", title, level)] if title else []
+    return titled(plain(text), level)
 
 
 def _dropped(lines: Sequence[str], at: int) -> Taken | None:
