@@ -71,22 +71,23 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None
-    found, blocks, metadata = _read(clean(decode(data, declared=declared)), format_)
+    found, blocks, metadata = _read(decode(data, declared=declared), format_)
     if not any(_WORD.search(block.text) for block in blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
     return Extracted(one_line(title or "") or found, with_paths(blocks), metadata)
 
 
 def _read(text: str, format_: Format) -> "tuple[str, list[Block], Metadata]":
-    """Title, blocks and metadata of a clean text."""
+    """Title, blocks and metadata of a text."""
+    if format_ == "html":  # as it is: NFC makes one character of `>` and a mark after it
+        page = html.read(text)
+        return first_heading(page.blocks) or page.title, page.blocks, page.metadata
+    text = clean(text)
     if format_ == "markdown":
         metadata, body = frontmatter.split(text)
         blocks = markdown.read(body)
         named = metadata.pop("title", None)
         return one_line(str(named or "")) or first_heading(blocks), blocks, metadata
-    if format_ == "html":
-        page = html.read(text)
-        return first_heading(page.blocks) or page.title, page.blocks, page.metadata
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
     return "", [Block("paragraph", part) for part in parts if part], {}
 

@@ -1,3 +1,4 @@
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,18 @@ async def test_parts_and_highlights_come_when_asked_for(index):
     assert plain.highlights is None
     assert round(sum(p.adds for p in full.parts.values()), 4) == full.score
     assert [full.chunk.text[a:b] for a, b in full.highlights] == ["rotate", "credential"]
+
+
+async def test_a_question_is_searched_and_marked_in_the_spelling_of_documents(index):
+    await index.put("a.md", ["der Bürgermeister eröffnet die Brücke"])
+    question = unicodedata.normalize("NFD", "Bürger\u00admeister Brücke")
+
+    for mode in ("hybrid", "vector", "keyword"):
+        found = await ask(index, question, mode=mode, highlight=True, explain=True)
+        plain = await ask(index, "Bürgermeister Brücke", mode=mode, highlight=True, explain=True)
+
+        assert found.hits == plain.hits
+        assert len(found.hits[0].highlights) == 2
 
 
 async def test_limit_and_total(index):
