@@ -71,25 +71,39 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     if format_ == "html" and not declared:
         match = _META_CHARSET.search(data[:2048])
         declared = match[1].decode("ascii") if match else None
-    found, blocks, metadata = _read(decode(data, declared=declared), format_)
+    given = one_line(title or "")
+    found, blocks, metadata, origins = _read(decode(data, declared=declared), format_, given)
     if not any(_WORD.search(block.text) for block in blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
-    return Extracted(one_line(title or "") or found, with_paths(blocks), metadata)
+    return Extracted(given or found, with_paths(blocks), metadata, origins)
 
 
-def _read(text: str, format_: Format) -> "tuple[str, list[Block], Metadata]":
-    """Title, blocks and metadata of a text."""
+def _read(
+    text: str, format_: Format, given: str
+) -> "tuple[str, list[Block], Metadata, dict[str, str]]":
+    """Title, blocks and metadata of a text, and where they come from; `given` is a better title."""
     if format_ == "html":  # as it is: NFC makes one character of `>` and a mark after it
         page = html.read(text)
-        return first_heading(page.blocks) or page.title, page.blocks, page.metadata
+        heading = first_heading(page.blocks)
+        return heading or page.title, page.blocks, *_titled(page, heading, given)
     text = clean(text)
     if format_ == "markdown":
         metadata, body = frontmatter.split(text)
         blocks = markdown.read(body)
         named = metadata.pop("title", None)
-        return one_line(str(named or "")) or first_heading(blocks), blocks, metadata
+        return one_line(str(named or "")) or first_heading(blocks), blocks, metadata, {}
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
-    return "", [Block("paragraph", part) for part in parts if part], {}
+    return "", [Block("paragraph", part) for part in parts if part], {}, {}
+
+
+def _titled(page: html.Page, heading: str, given: str) -> "tuple[Metadata, dict[str, str]]":
+    """Metadata and origins; a `title` element that is not the title is kept as metadata."""
+    metadata, origins = dict(page.metadata), dict(page.origins)
+    if not given and (heading or page.title):
+        origins["title"] = "heading" if heading else "title element"
+    if page.title not in ("", given or heading or page.title):
+        metadata["page_title"], origins["page_title"] = page.title, "title element"
+    return metadata, origins
 
 
 def is_harmless(data: bytes, format_: Format) -> bool:

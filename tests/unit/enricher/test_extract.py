@@ -43,6 +43,32 @@ def test_the_title_is_the_best_that_the_document_offers_and_never_its_path(text,
     assert md(text, **given_).title == title
 
 
+@pytest.mark.parametrize(
+    ("page", "given_", "metadata", "origins"),
+    [
+        ("<title>T</title><p>x", {}, {}, {"title": "title element"}),
+        ("<title>T</title><h1>T</h1>", {}, {}, {"title": "heading"}),
+        ("<p>x", {}, {}, {}),
+        (
+            "<title>T - Site</title><h1>T</h1>",
+            {},
+            {"page_title": "T - Site"},
+            {"title": "heading", "page_title": "title element"},
+        ),
+        (
+            "<title>T</title><p>x",
+            {"title": "Given"},
+            {"page_title": "T"},
+            {"page_title": "title element"},
+        ),
+    ],
+)
+def test_a_title_element_that_is_not_the_title_is_metadata(page, given_, metadata, origins):
+    found = md(page, path="x.html", **given_)
+
+    assert (found.metadata, found.origins) == (metadata, origins)
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="./\0"), min_size=1))
 def test_moving_a_file_changes_nothing(name):
     assert md("# A\n\nb", path=f"{name}.md") == md("# A\n\nb")

@@ -82,7 +82,7 @@ TABLE = {
     "broken HTML": (b"<p>one<b>two</p><td>three</i><<</x y=", "x.html", "indexed", None),
     "script, style, template": (
         b"<script>secret</script><style>secret</style><template>secret</template><p>word</p>"
-        b"<noscript>secret</noscript><iframe>secret</iframe><svg><text>secret</text></svg>",
+        b"<noscript>secret</noscript><iframe>secret</iframe><svg><desc>secret</desc></svg>",
         "x.html",
         "indexed",
         "word",
