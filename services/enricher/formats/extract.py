@@ -39,6 +39,8 @@ _MAGIC: Final = (
     (b"\x1f\x8b", "compressed"),
     (b"{\\rtf", "RTF"),
 )
+_XML_ENCODING = re.compile(rb"\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([a-zA-Z0-9_.:-]{2,40})")
+_HEAD_BYTES: Final = 16 * 1024
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
 )
@@ -67,12 +69,11 @@ def extract(data: bytes, *, path: str, media_type: str | None, title: str | None
     if not data.strip():
         raise DocumentRefused("empty", "the document is empty; it will be read when it has text")
     format_ = format_of(data, path, media_type)
-    declared = _parameter(media_type)
-    if format_ == "html" and not declared:
-        match = _META_CHARSET.search(data[:2048])
-        declared = match[1].decode("ascii") if match else None
+    text, guess = decode(data, declared=_parameter(media_type) or _declared(data, format_))
     given = one_line(title or "")
-    found, blocks, metadata, origins = _read(decode(data, declared=declared), format_, given)
+    found, blocks, metadata, origins = _read(text, format_, given)
+    if guess:
+        origins["encoding"] = guess
     if not any(_WORD.search(block.text) for block in blocks):
         raise DocumentRefused("no_text", "there is no text to search; images alone are not read")
     return Extracted(given or found, with_paths(blocks), metadata, origins)
@@ -143,6 +144,14 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
         "unknown_format",
         "documents of this media type are not read; send text, Markdown or HTML",
     )
+
+
+def _declared(data: bytes, format_: Format) -> str | None:
+    """The charset that the document names: that of its XML declaration, or of a page's `meta`."""
+    match = _XML_ENCODING.match(data)
+    if match is None and format_ == "html":
+        match = _META_CHARSET.search(data[:_HEAD_BYTES])
+    return match[1].decode("ascii") if match else None
 
 
 def _parameter(media_type: str | None) -> str | None:

@@ -145,6 +145,30 @@ def test_a_page_may_name_its_own_charset():
     assert md(page, path="x.html").blocks[0].text == "сообщение"
 
 
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [
+        ("x.html", "<meta http-equiv=Content-Type content='text/html; charset=koi8-r'>"),
+        ("x.html", f"<!--{'far down ' * 900}--><meta charset=koi8-r>"),
+        ("x.html", '<?xml version="1.0" encoding="koi8-r"?>'),
+        ("x.xml", "\n<?xml version='1.0' encoding='koi8-r' ?>"),
+    ],
+)
+def test_a_charset_that_the_document_declares_is_no_guess(path, head):
+    found = md(f"{head}<p>сообщение</p>".encode("koi8-r"), path=path)
+
+    assert "сообщение" in found.blocks[-1].text
+    assert "encoding" not in found.origins
+
+
+@pytest.mark.parametrize("path", ["x.md", "x.html", "x.txt"])
+def test_a_guessed_encoding_is_an_origin(path):
+    assert md("Frau Müller".encode("cp1252"), path=path).origins["encoding"] == (
+        "guessed: windows-1252 (doubtful)"
+    )
+    assert "encoding" not in md("Frau Müller", path=path).origins
+
+
 def test_the_charset_of_a_media_type_is_believed():
     data = "сообщение".encode("koi8-r")
 
