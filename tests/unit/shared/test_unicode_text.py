@@ -52,6 +52,21 @@ def test_a_mark_that_is_written_as_an_entity_parts_no_word(entity):
 
 
 @pytest.mark.parametrize("path", ["a.md", "a.txt", "a.html"])
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\x1b[1;31mERROR\x1b[0m of pump", "ERROR of pump"),
+        ("N\x08NA\x08AM\x08ME\x08E of pump", "NAME of pump"),
+        ("_\x08p_\x08u_\x08m_\x08p is off", "pump is off"),
+        ("pump\x1foff " + "and on " * 9 + "again", "pump off " + "and on " * 9 + "again"),
+    ],
+    ids=["colours", "bold", "underlined", "separated"],
+)
+def test_controls_of_a_terminal_glue_nothing_to_a_word(path, text, seen):
+    assert read(text, path)[1] == [seen]
+
+
+@pytest.mark.parametrize("path", ["a.md", "a.txt", "a.html"])
 @pytest.mark.parametrize("text", [PERSIAN, FAMILY, "क्\u200dष", "ක්\u200dෂ"])
 def test_a_mark_with_a_meaning_stays(path, text):
     assert read(text, path)[1] == [text]
