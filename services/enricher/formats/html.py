@@ -91,7 +91,6 @@ _OWN = re.compile("[\x01-\x03]")
 _WORD_BEFORE: Final = 3
 """Small letters of a word that a raised letter or number follows but does not belong to."""
 _XML = re.compile(r"\s*<\?xml\s")
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _CLOSED = re.compile(r"<(iframe|noscript|script|style|textarea|title)\b([^<>]*)/>")
 _LONE_MARK = re.compile(r"^( *+(?:-|\d++\.))\n", re.MULTILINE)
 """Of an item whose text is in a paragraph of its own."""
@@ -145,7 +144,9 @@ def read(text: str) -> Page:
 
 def _as_html(text: str) -> str:
     """XML as HTML spells it: the parser of HTML knows neither CDATA nor that `<script/>` ends."""
-    return _CLOSED.sub(r"<\1\2></\1>", _CDATA.sub(lambda match: escape(match[1]), text))
+    before, *sections = _CLOSED.sub(r"<\1\2></\1>", text).split("<![CDATA[")
+    parts = (section.partition("]]>") for section in sections)
+    return before + "".join(escape(inside) + after for inside, _, after in parts)
 
 
 def _depth(text: str) -> int:
@@ -213,16 +214,16 @@ def _metadata(root: "LexborNode | None") -> "tuple[Metadata, dict[str, str]]":
     return found, origins
 
 
-def _said(root: "LexborNode") -> dict[str, list[str]]:
+def _said(root: "LexborNode") -> dict[str, dict[str, None]]:
     """What the `meta` elements say, by their names in small letters, each value once."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, dict[str, None]] = {}
     for meta in root.css("meta[content]"):
         given = meta.attributes
         name = given.get("name") or given.get("property") or given.get("http-equiv") or ""
         value = " ".join((given["content"] or "").split())
-        if value and value not in said.setdefault(name.strip().lower(), []):
-            said[name.strip().lower()].append(value)
-    return {name: values for name, values in said.items() if values}
+        if value:
+            said.setdefault(name.strip().lower(), {})[value] = None
+    return said
 
 
 @dataclass(slots=True)
