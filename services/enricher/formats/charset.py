@@ -31,8 +31,9 @@ _MEANT: Final = {
 _NAMES: Final = {
     **{f"cp125{n}": f"windows-125{n}" for n in range(9)},
     **{"cp932": "shift_jis", "cp949": "euc-kr", "euc_jp": "euc-jp", "big5hkscs": "big5"},
-    **{"iso2022_jp": "iso-2022-jp"},
+    **{f"iso8859-{n}": f"iso-8859-{n}" for n in range(1, 17)},
 }
+"""What people call the encodings of Python."""
 _SAMPLE_BYTES: Final = 32 * 1024
 _TEXT_CONTROLS: Final = b"\t\n\r\x0b\x0c\x08\x1a\x1b"
 _NOT_TEXT = re.compile(rb"[\x00-\x07\x0e-\x19\x1c-\x1f\x7f]")

@@ -84,6 +84,7 @@ def test_any_bytes_are_text_or_refused(data):
         ("naïveté", "cp1252", "guessed: windows-1252 (doubtful)"),
         (RUSSIAN, "cp1251", "guessed: windows-1251"),
         (RUSSIAN, "koi8-r", "guessed: koi8-r"),
+        (RUSSIAN, "iso8859-5", "guessed: iso-8859-5"),
         ("日本語のマニュアルをお読みください。", "cp932", "guessed: shift_jis"),
         ("日本語のマニュアルをお読みください。", "iso2022_jp", "guessed: iso-2022-jp"),
         ("この本です", "cp932", "guessed: shift_jis (doubtful)"),
