@@ -9,6 +9,7 @@ import numpy as np
 
 from shared.domain.errors import GARBAGE, StoreMismatch, VectorsRejected
 from shared.domain.events import Scalar
+from shared.domain.unicode_text import normalised
 from shared.ports import Filter, Row, Vector
 
 SAME: Final = 1e-3
@@ -81,8 +82,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def clean_query(text: str) -> str:
-    """The text as valid UTF-8 without NUL: a person may paste anything."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+    """The text as valid UTF-8 without NUL, spelt as documents are: a person may paste anything."""
+    return normalised(text.replace("\0", " ").encode("utf-8", "replace").decode())
 
 
 def slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:

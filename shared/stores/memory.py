@@ -111,7 +111,7 @@ class MemoryStore:
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         await self._pause()
-        scores = _bm25(_words(text), self._searchable(Filter()))
+        scores = _bm25(_words(checks.clean_query(text)), self._searchable(Filter()))
         allowed = [row for row in self._searchable(where) if scores[row.id] > 0]
         allowed.sort(key=lambda row: (-scores[row.id], row.id))
         return [_hit(row, scores[row.id]) for row in allowed[: max(0, limit)]]

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import string
+import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ ODD = [
     "`tick`",
     " ",
 ]
+
+PERSIAN = "می | خواهم کتاب | ها".replace(" | ", "\u200c")  # noqa: RUF001
 
 Make = Callable[..., Awaitable[VectorStore]]
 
@@ -374,6 +377,22 @@ async def test_keywords_are_found_in_title_heading_and_text(store):
         (hit,) = await store.search_text(word, limit=5, where=EVERYWHERE)
         assert (hit.id, hit.score > 0) == (f"row-{number:06}", True)
     assert await store.search_text("dolphin", limit=5, where=EVERYWHERE) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Der Bürgermeister eröffnet", unicodedata.normalize("NFD", "Bürgermeister")),
+        ("Die Donaudampfschifffahrt", "Donau\u00addampf\u200bschiff\u2060fahrt"),
+        (PERSIAN, PERSIAN.split()[1]),
+        (PERSIAN, PERSIAN.split()[1].replace("\u200c", " ")),
+    ],
+    ids=["decomposed", "soft hyphens", "a mark with a meaning", "a blank in its place"],
+)
+async def test_a_word_is_found_however_unicode_spells_the_question(store, text, question):
+    await store.upsert([row(1, text=text), row(2, text="something else")])
+
+    assert await found_by_words(store, question) == ["row-000001"]
 
 
 async def test_the_row_with_more_of_the_query_comes_first(store):

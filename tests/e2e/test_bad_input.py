@@ -24,7 +24,7 @@ FILES = {
     "broken.html": (b"<div>" * 3_000 + MARK.encode(), "corrupt"),
     "script.html": (f"<script>{MARK}</script><style>{MARK}</style>".encode(), "no_text"),
     "picture.md": (b"\x89PNG\r\n\0\0" + MARK.encode(), "unknown_format"),
-    "utf16.md": (MARK.encode("utf-16-le"), "unknown_format"),
+    "nul.md": (f"{MARK}\0{MARK} \0\0\0".encode(), "unknown_format"),
     "bytes.txt": (bytes(range(0x80, 0x100)) * 20 + MARK.encode(), "wrong_encoding"),
     "bomb.html": (
         f"<p {MARK} ".encode() + b" ".join(b"a%d" % n for n in range(60_000)) + b">x",

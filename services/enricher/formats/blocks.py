@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from shared.domain.errors import DocumentRefused
 from shared.domain.ordering import MAX_ROWS
+from shared.domain.unicode_text import normalised
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata
@@ -19,7 +20,9 @@ MAX_BLOCKS: Final = 20 * MAX_ROWS
 """Blocks of a document. A row holds many, but each costs memory, however short it is."""
 
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
+_TERMINAL = re.compile("\x1b\\[[0-?]*+[ -/]*+[@-~]|.\x08")
+"""Colours of a terminal, and characters that the next one is printed over."""
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -64,11 +67,13 @@ class Extracted:
 
 
 def clean(text: str) -> str:
-    """The text in one spelling: line ends, trailing blanks, runs of blank lines.
+    """The text in one spelling: line ends, trailing blanks, runs of blank lines, Unicode's NFC.
 
-    Control characters and zero-width marks are dropped; lone surrogates become U+FFFD.
+    Controls of terminals and other control characters and marks that part words invisibly are
+    dropped; lone surrogates become U+FFFD.
     """
-    text = _SURROGATE.sub("\ufffd", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
+    text = _TERMINAL.sub("", _LINE_END.sub("\n", text)).replace("\x1f", " ")
+    text = _SURROGATE.sub("\ufffd", normalised(_CONTROL.sub("", text)))
     kept: list[str] = []
     blank = True
     for raw in text.split("\n"):

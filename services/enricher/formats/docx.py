@@ -8,7 +8,7 @@ import io
 from typing import Any
 
 from services.enricher.formats import html, office
-from services.enricher.formats.blocks import Content, clean
+from services.enricher.formats.blocks import Content
 from shared.domain.errors import DocumentRefused
 
 
@@ -28,7 +28,7 @@ def read(data: bytes) -> Content:
         raise DocumentRefused(
             "corrupt", "the file is no DOCX document, or it is damaged; save it anew"
         ) from None
-    page = html.read(clean(made.value))
+    page = html.read(made.value)
     title = str(metadata.pop("title", ""))
     return Content(title, metadata, page.blocks)
 

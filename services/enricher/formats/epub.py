@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from services.enricher.formats import html, office
-from services.enricher.formats.blocks import Block, Content, clean
-from services.enricher.formats.charset import decode
+from services.enricher.formats.blocks import Block, Content
+from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 
 _PAGES: Final = frozenset({"application/xhtml+xml", "text/html", "application/x-dtbook+xml"})
@@ -26,13 +26,9 @@ def read(data: bytes) -> Content:
         for name in _spine(description, posixpath.dirname(package)):
             page = office.part(parts, name)
             if page.strip():
-                blocks += html.read(clean(_text(page))).blocks
+                text = decode(page, declared=declared_in(page, is_html=True)).text
+                blocks += html.read(text).blocks
     return Content(str(metadata.pop("title", "")), metadata, blocks)
-
-
-def _text(page: bytes) -> str:
-    decoded = decode(page, declared=None)
-    return decoded if isinstance(decoded, str) else decoded[0]
 
 
 def _package(container: bytes) -> str:

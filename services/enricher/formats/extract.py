@@ -14,7 +14,7 @@ from services.enricher.formats.blocks import (
     one_line,
     with_paths,
 )
-from services.enricher.formats.charset import decode
+from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
 
@@ -70,9 +70,6 @@ _ARCHIVES: Final = (
 )
 _PDF_WITHIN: Final = 1024
 """Bytes before the beginning of a PDF that readers skip."""
-_META_CHARSET = re.compile(
-    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([a-zA-Z0-9_.:-]{2,40})", re.IGNORECASE
-)
 MAX_HARMLESS_BYTES: Final = 16 * 1024
 """Of plain text, which takes no time to speak of."""
 MAX_HARMLESS_MARKDOWN: Final = 4 * 1024
@@ -113,21 +110,34 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
     """
     if format_ in BINARY:
         return _with_properties(import_module(f"services.enricher.formats.{format_}").read(data))
-    if format_ == "html" and not declared:
-        match = _META_CHARSET.search(data[:2048])
-        declared = match[1].decode("ascii") if match else None
-    text = clean(decode(data, declared=declared))
+    text, guess = decode(data, declared=declared or declared_in(data, is_html=format_ == "html"))
+    found = _read_text(text, format_, given)
+    origins = dict(found.origins) | ({"encoding": guess} if guess else {})
+    return Content(found.title, found.metadata, found.blocks, origins)
+
+
+def _read_text(text: str, format_: Format, given: str) -> Content:
+    if format_ == "html":  # as it is: NFC makes one character of `>` and a mark after it
+        return _html(html.read(text), given)
+    text = clean(text)
     if format_ == "markdown":
         return _markdown(text, given)
-    if format_ == "html":
-        page = html.read(text)
-        heading = first_heading(page.blocks)
-        origins = {"title": "heading"} if heading else {}
-        return Content(heading or page.title, page.metadata, page.blocks, origins)
     if format_ == "csv":
         return Content("", {}, records.read(text))
     parts = (part.strip("\n") for part in _PARAGRAPHS.split(text))
     return Content("", {}, [Block("paragraph", part) for part in parts if part])
+
+
+def _html(page: html.Page, given: str) -> Content:
+    """A `title` element that is not the title is kept as metadata."""
+    heading = first_heading(page.blocks)
+    metadata, origins = dict(page.metadata), dict(page.origins)
+    title = heading or page.title
+    if title:
+        origins["title"] = "heading" if heading else "title element"
+    if page.title not in ("", given or title):
+        metadata["page_title"], origins["page_title"] = page.title, "title element"
+    return Content(title, metadata, page.blocks, origins)
 
 
 def _with_properties(found: Content) -> Content:

@@ -14,8 +14,7 @@ import os
 import resource
 from collections.abc import Iterator
 
-import charset_normalizer  # noqa: F401 - loaded before the first document
-import selectolax.lexbor  # noqa: F401 - the same
+import selectolax.lexbor  # noqa: F401 - loaded before the first document
 
 from services.enricher.formats.blocks import check_amount
 from services.enricher.formats.extract import extract

@@ -34,6 +34,7 @@ from services.gateway.views import (
     Total,
 )
 from shared.domain.ordering import Record, RowRef, State, settled_seq, state
+from shared.domain.unicode_text import normalised
 from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
 from shared.settings import SearchSettings
 
@@ -163,6 +164,7 @@ class Search:
         return await store.search_text(q, limit=depth, where=condition.where())
 
     async def _vector(self, q: str) -> Vector:
+        q = normalised(q)
         known = self._vectors.get(q)
         if known is None:
             encoder = await self.encoder()
@@ -267,7 +269,9 @@ def stem(word: str) -> str:
 
 def highlights(question: str, text: str, limit: int = 50) -> list[tuple[int, int]]:
     """Start and end (characters) of the words of `text` that the question has, at most `limit`."""
-    words = [w for w in _WORD.findall(question) if len(w) > 2 and w.casefold() not in _SMALL]
+    words = [
+        w for w in _WORD.findall(normalised(question)) if len(w) > 2 and w.casefold() not in _SMALL
+    ]
     wanted = {stem(word) for word in words}
     if not wanted:
         return []

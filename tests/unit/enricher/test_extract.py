@@ -43,6 +43,32 @@ def test_the_title_is_the_best_that_the_document_offers_and_never_its_path(text,
     assert md(text, **given_).title == title
 
 
+@pytest.mark.parametrize(
+    ("page", "given_", "metadata", "origins"),
+    [
+        ("<title>T</title><p>x", {}, {}, {"title": "title element"}),
+        ("<title>T</title><h1>T</h1>", {}, {}, {"title": "heading"}),
+        ("<p>x", {}, {}, {}),
+        (
+            "<title>T - Site</title><h1>T</h1>",
+            {},
+            {"page_title": "T - Site"},
+            {"title": "heading", "page_title": "title element"},
+        ),
+        (
+            "<title>T</title><p>x",
+            {"title": "Given"},
+            {"page_title": "T"},
+            {"page_title": "title element"},
+        ),
+    ],
+)
+def test_a_title_element_that_is_not_the_title_is_metadata(page, given_, metadata, origins):
+    found = md(page, path="x.html", **given_)
+
+    assert (found.metadata, found.origins) == (metadata, origins)
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="./\0"), min_size=1))
 def test_moving_a_file_changes_nothing(name):
     assert md("# A\n\nb", path=f"{name}.md") == md("# A\n\nb")
@@ -118,6 +144,30 @@ def test_a_page_may_name_its_own_charset():
     page = "<meta charset='koi8-r'><p>сообщение</p>".encode("koi8-r")
 
     assert md(page, path="x.html").blocks[0].text == "сообщение"
+
+
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [
+        ("x.html", "<meta http-equiv=Content-Type content='text/html; charset=koi8-r'>"),
+        ("x.html", f"<!--{'far down ' * 900}--><meta charset=koi8-r>"),
+        ("x.html", '<?xml version="1.0" encoding="koi8-r"?>'),
+        ("x.xml", "\n<?xml version='1.0' encoding='koi8-r' ?>"),
+    ],
+)
+def test_a_charset_that_the_document_declares_is_no_guess(path, head):
+    found = md(f"{head}<p>сообщение</p>".encode("koi8-r"), path=path)
+
+    assert "сообщение" in found.blocks[-1].text
+    assert "encoding" not in found.origins
+
+
+@pytest.mark.parametrize("path", ["x.md", "x.html", "x.txt"])
+def test_a_guessed_encoding_is_an_origin(path):
+    assert md("Frau Müller".encode("cp1252"), path=path).origins["encoding"] == (
+        "guessed: windows-1252 (doubtful)"
+    )
+    assert "encoding" not in md("Frau Müller", path=path).origins
 
 
 def test_the_charset_of_a_media_type_is_believed():

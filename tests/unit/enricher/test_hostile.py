@@ -55,11 +55,11 @@ TABLE = {
     "UTF-16 BE with a mark": ("\ufeffwörd".encode("utf-16-be"), "x.md", "indexed", "wörd"),
     "UTF-32 with a mark": ("\ufeffwörd".encode("utf-32-le"), "x.md", "indexed", "wörd"),
     "only a byte order mark": (b"\xef\xbb\xbf", "x.md", "no_text", None),
-    "UTF-16 without a mark": ("words".encode("utf-16-le"), "x.md", "unknown_format", None),
+    "UTF-16 without a mark": ("words".encode("utf-16-le"), "x.md", "indexed", "words"),
     "half a character of UTF-16": (b"\xff\xfea", "x.md", "no_text", None),
     "Latin-1": (GERMAN.encode("latin-1"), "x.md", "indexed", GERMAN.strip()),
     "Windows-1252": (QUOTED.encode("cp1252"), "x.md", "indexed", QUOTED),
-    "Shift-JIS": (KANA.encode("shift-jis"), "x.txt", "wrong_encoding", None),
+    "Shift-JIS": (KANA.encode("shift-jis"), "x.txt", "indexed", KANA.strip()),
     "invalid UTF-8 in the middle": (
         ("für " * 40).encode() + b"\xff" + b" word",
         "x.md",
@@ -83,7 +83,7 @@ TABLE = {
     "broken HTML": (b"<p>one<b>two</p><td>three</i><<</x y=", "x.html", "indexed", None),
     "script, style, template": (
         b"<script>secret</script><style>secret</style><template>secret</template><p>word</p>"
-        b"<noscript>secret</noscript><iframe>secret</iframe><svg><text>secret</text></svg>",
+        b"<noscript>secret</noscript><iframe>secret</iframe><svg><desc>secret</desc></svg>",
         "x.html",
         "indexed",
         "word",

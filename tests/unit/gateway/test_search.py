@@ -1,3 +1,4 @@
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -131,6 +132,18 @@ async def test_a_footer_weighs_less_than_a_page_on_its_subject_and_is_still_foun
     assert all("repeated" in hit.parts for hit in about.hits[1:])
     assert {hit.chunk.text for hit in footer.hits} == {"contact zebra office"}
     assert all(round(sum(p.adds for p in h.parts.values()), 4) == h.score for h in about.hits)
+
+
+async def test_a_question_is_searched_and_marked_in_the_spelling_of_documents(index):
+    await index.put("a.md", ["der Bürgermeister eröffnet die Brücke"])
+    question = unicodedata.normalize("NFD", "Bürger\u00admeister Brücke")
+
+    for mode in ("hybrid", "vector", "keyword"):
+        found = await ask(index, question, mode=mode, highlight=True, explain=True)
+        plain = await ask(index, "Bürgermeister Brücke", mode=mode, highlight=True, explain=True)
+
+        assert found.hits == plain.hits
+        assert len(found.hits[0].highlights) == 2
 
 
 async def test_limit_and_total(index):
