@@ -201,6 +201,8 @@ class SourceView(Response):
     problems: dict[str, str] = {}
     """Some of the paths that cannot be listed, read or named, and why."""
     problem_count: int = 0
+    left_out: dict[str, int] = {}
+    """Files that are no documents, by ending; "" has none, "*" are all others."""
 
 
 class SweepView(Response):

@@ -92,4 +92,5 @@ def _seen(
         hold=hold_of(source, watch.held) if watch.held else None,
         more=max(0, len(health.problems) - PROBLEMS_TOLD),
         began=began,
+        left_out=dict(health.left_out),
     )

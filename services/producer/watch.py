@@ -24,6 +24,7 @@ from services.producer.sources.folder.listing import Scan, compare, moved
 from services.producer.sources.folder.listing_store import Root, Threshold
 from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
+from shared.domain.formats import in_words, most_common
 from shared.observe.progress import Activity
 from shared.settings import Source
 
@@ -270,6 +271,7 @@ class FolderWatch:
         sync.blocked.listed(scan.closed, scan.files)
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
+        self._tell_left_out(most_common(scan.left_out))
         gone = await self._allowed(comparison.vanished, scan, root)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
@@ -287,6 +289,11 @@ class FolderWatch:
             self._first_ended(comparison.unchanged, result)
         submitted = len(result.members) - result.removed
         return ListingResult(len(scan.files), submitted, result.removed, waiting(self.held))
+
+    def _tell_left_out(self, counts: dict[str, int]) -> None:
+        before, self._sync.health.left_out = self._sync.health.left_out, counts
+        if counts.keys() - before.keys():  # a kind that is new, not each file
+            self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
 
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
         """The removals that a whole listing makes: all that it shows, or none but moves."""

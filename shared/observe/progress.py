@@ -28,6 +28,8 @@ class SourceHealth:
     """Path to its fault: paths that cannot be listed, read or named."""
     more: int = 0
     """Problems beyond these, where only some were told."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Files that are no documents, by ending (`shared.domain.formats.most_common`)."""
 
 
 @dataclass(slots=True)

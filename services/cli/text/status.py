@@ -15,6 +15,7 @@ from services.cli.terminal import (
     visible,
 )
 from services.cli.text import sweep
+from shared.domain.formats import in_words
 
 WORDS: Final = (
     ("searchable", "searchable"),
@@ -156,6 +157,8 @@ def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
         found.append(terminal.paint(f"{name}: {visible(problem)}", "yellow"))
     if (more := source.get("problem_count", 0) - len(problems)) > 0:
         found.append(f"and {more:,} more paths of {source['name']}")
+    if left_out := source.get("left_out"):
+        found.append(f"{source['name']}: left out: {visible(in_words(left_out))}")
     return found
 
 

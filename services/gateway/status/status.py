@@ -254,6 +254,7 @@ def _source(view: SourceView, documents: int, health: SourceHealth | None) -> So
             "error": wrong.error,
             "problems": dict(some),
             "problem_count": len(wrong.problems) + wrong.more,
+            "left_out": wrong.left_out,
         }
     )
 

@@ -41,6 +41,8 @@ class Watched:
     """Unix time at which its process began to watch."""
     ended: bool = False
     """Its process has stopped, and no other one has begun since."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files that are no documents, by ending."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as fit."""
@@ -66,7 +68,9 @@ class Watched:
         """Its faults, including the end or silence of its process."""
         silent = "the process that watches it is silent" if self.is_silent(now) else ""
         absent = "no process watches it" if self.ended else silent
-        return SourceHealth(self.error or absent, dict(self.problems), self.more)
+        return SourceHealth(
+            self.error or absent, dict(self.problems), self.more, dict(self.left_out)
+        )
 
 
 def remembered(
@@ -104,6 +108,7 @@ def decode(data: bytes) -> Watched | None:
             left=bool(raw.get("left", False)),
             began=float(raw.get("began", 0.0)),
             ended=bool(raw.get("ended", False)),
+            left_out={str(name): int(n) for name, n in raw.get("left_out", {}).items()},
         )
     except GARBAGE:
         return None

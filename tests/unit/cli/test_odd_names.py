@@ -61,7 +61,13 @@ async def test_no_listing_of_documents_is_broken(index):
 def test_holds_sources_and_news_are_not_broken():
     hold = {"source": "docs", "since": None, "vanished": 1, "of": 1, "kept": False}
     problems = {NAME: f"{NAME}: denied"}
-    source = {"name": "docs", "error": f"/{NAME}: gone", "problems": problems, "problem_count": 9}
+    source = {
+        "name": "docs",
+        "error": f"/{NAME}: gone",
+        "problems": problems,
+        "problem_count": 9,
+        "left_out": {f".{NAME}": 1},
+    }
     item = {"id": "f_1", "document": f"docs/{NAME}", "done": True, "detail": ""}
     chosen = {"items": [item], "dry_run": False, "done": 1, "skipped": 0}
     lines = [

@@ -570,3 +570,16 @@ def test_what_opens_and_what_does_not(root, folder, monkeypatch):
 
     assert before == {"a.md": True, "sub": True, "gone": True, "loop.md": False, "pipe.md": True}
     assert after == [False, False, True, True]
+
+
+def test_files_that_are_no_documents_are_counted_by_ending(root, folder):
+    names = ["a.md", "b.png", "c.PNG", "d.zip", "Makefile", ".hidden.png", "e.tmp", "x/f.png"]
+    names.append("Notes of May. Second part of them")
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("x")
+
+    scan = folder.scan()
+
+    assert set(scan.files) == {"a.md"}
+    assert scan.left_out == {".png": 3, ".zip": 1, "": 2}

@@ -10,7 +10,7 @@ import pytest
 
 from services.enricher.formats.extract import extract
 from services.producer.sources.folder.rules import Rules
-from shared.domain.formats import BY_ENDING, Format
+from shared.domain.formats import BY_ENDING, KINDS_TOLD, OTHERS, Format, in_words, most_common
 
 ROOT = Path(__file__).parents[3]
 READ_AS = {
@@ -61,3 +61,20 @@ def test_the_manual_names_every_ending_that_a_folder_lists():
     told = re.search(r"Without `include`, instep reads ((?:\s*`[^`]+`[,.])+)", page)
 
     assert set(re.findall(r"`([^`]+)`", told[1])) == set(BY_ENDING)
+
+
+def test_the_most_frequent_endings_are_told_and_the_others_counted():
+    counts = {f".{n}": n for n in range(1, KINDS_TOLD + 4)}
+
+    told = most_common(counts)
+
+    assert len(told) == KINDS_TOLD + 1
+    assert sum(told.values()) == sum(counts.values())
+    assert list(told.values())[:-1] == sorted(counts.values(), reverse=True)[:KINDS_TOLD]
+    assert most_common({}) == {}
+
+
+def test_endings_in_words():
+    counts = {".png": 1200, "": 2, OTHERS: 4}
+
+    assert in_words(counts) == "1,200 .png, 2 without an ending, 4 others"

@@ -25,6 +25,7 @@ from services.producer.sources.folder.snapshot import (
     words,
 )
 from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.formats import kind_of
 from shared.domain.ids import check_path
 from shared.openat import open_below
 
@@ -272,6 +273,7 @@ class Folder:
                     waiting.append(prefix + entry.name)
                 return
             elif not self.rules.wants_in_listed_folder(path):
+                result.left_out[kind_of(path)] += 1
                 return
             else:
                 regular = entry.is_file(follow_symlinks=False)

@@ -7,6 +7,7 @@ A `Scan` knows for which missing paths the listing is evidence.
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -145,6 +146,8 @@ class Scan:
     """Path to its fault, in words for people."""
     closed: set[str] = field(default_factory=set)
     """Folders that could not be listed: their content is not known."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files that are no documents by their ending, or by the globs of the source, by ending."""
 
     def knows(self, path: str) -> bool:
         """Whether the absence of a path from `files` means that it is not there."""
