@@ -39,6 +39,9 @@ _LONG: Final = 1024
 _SLICE_CHARS: Final = 64 * 1024
 """Of a text that is parsed at a time: its tokens take a hundred times its memory."""
 
+_MAX_INDENT: Final = 12
+"""Of the lines below the mark of an item: a label of a footnote may be as long as a document."""
+
 _Env = dict[str, Any]
 _How = Literal["inline", "tags", "verbatim", "rows"]
 
@@ -325,7 +328,7 @@ class _Drafts:
 
     def _item(self, mark: str, opens: bool) -> None:
         if opens:
-            self.widths.append(len(mark) + 1)
+            self.widths.append(min(len(mark) + 1, _MAX_INDENT))
             self.marks += f"{mark} "
         else:
             if self.marks:
