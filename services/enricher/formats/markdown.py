@@ -184,6 +184,8 @@ def _comment(state: StateInline, _silent: bool) -> bool:
     """Takes a comment up to the first `-->`. The parser's own pattern takes quadratic time."""
     if not state.src.startswith("<!--", state.pos):
         return False
+    if state.html_terminator_last("-->") < state.pos + 2:
+        return False
     end = state.src.find("-->", state.pos + 2, state.posMax)
     if end < 0:
         return False

@@ -267,6 +267,7 @@ def test_no_text_without_html_reaches_the_parser_of_html(text):
         "# a" + " " * 100_000 + "x",
         "**" * 50_000 + " x",
         "a<!--" * 20_000 + "-->",
+        "a<!--" * 200_000,
         "[^a]: x\n\n" + "[^" * 50_000,
         "![a" * 30_000 + "](b)" * 30_000,
         "xxxxxxxx[" * 10_000,
