@@ -39,6 +39,9 @@ _LONG: Final = 1024
 _SLICE_CHARS: Final = 64 * 1024
 """Of a text that is parsed at a time: its tokens take a hundred times its memory."""
 
+_MAX_INDENT: Final = 12
+"""Of the lines below the mark of an item: a label of a footnote may be as long as a document."""
+
 _Env = dict[str, Any]
 _How = Literal["inline", "tags", "verbatim", "rows"]
 
@@ -180,6 +183,8 @@ def _footnote_reference(state: StateInline, _silent: bool) -> bool:
 def _comment(state: StateInline, _silent: bool) -> bool:
     """Takes a comment up to the first `-->`. The parser's own pattern takes quadratic time."""
     if not state.src.startswith("<!--", state.pos):
+        return False
+    if state.html_terminator_last("-->") < state.pos + 2:
         return False
     end = state.src.find("-->", state.pos + 2, state.posMax)
     if end < 0:
@@ -325,7 +330,7 @@ class _Drafts:
 
     def _item(self, mark: str, opens: bool) -> None:
         if opens:
-            self.widths.append(len(mark) + 1)
+            self.widths.append(min(len(mark) + 1, _MAX_INDENT))
             self.marks += f"{mark} "
         else:
             if self.marks:

@@ -148,6 +148,12 @@ def test_footnotes_stay_where_they_are_with_or_without_a_reference():
     ]
 
 
+def test_lines_below_a_long_label_of_a_footnote_are_not_indented_as_far():
+    text = f"[^{'a' * 2_000}]: one" + "\n\n    two" * 500
+
+    assert sum(len(block.text) for block in read(text)) < 3 * len(text)
+
+
 def test_a_definition_list_keeps_its_marks():
     assert kinds("Term *one*\n: first\n\n  more\n: second\n\nTerm two\n~ third") == [
         ("list", "Term one\n: first\n  more\n: second\nTerm two\n: third"),
@@ -261,6 +267,7 @@ def test_no_text_without_html_reaches_the_parser_of_html(text):
         "# a" + " " * 100_000 + "x",
         "**" * 50_000 + " x",
         "a<!--" * 20_000 + "-->",
+        "a<!--" * 200_000,
         "[^a]: x\n\n" + "[^" * 50_000,
         "![a" * 30_000 + "](b)" * 30_000,
         "xxxxxxxx[" * 10_000,

@@ -147,7 +147,7 @@ LEAVES = st.one_of(
     st.tuples(LINES, runs()).map(lambda one: f"{one[0]}\n: {one[1]}"),
     LINES.map("<div>\n{}\n</div>".format),
     LINES.map("<details><summary>{}</summary>\n\nw1\n\n</details>".format),
-    st.tuples(WORDS, WORDS).map(lambda w: f"<table><td>{w[0]}</td><td>{w[1]}</td></table>"),
+    st.tuples(WORDS, WORDS).map(lambda w: f"<table><td>{w[0]}</td> <td>{w[1]}</td></table>"),
     WORDS.map("{{% {} %}}".format),
     st.sampled_from(["[ref]: /x 'title'", "***", "<!-- no -->", "{% tab title='x' %}", "[^1]: w1"]),
 )
