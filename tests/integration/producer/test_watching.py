@@ -618,12 +618,12 @@ async def test_a_root_that_is_away_when_it_is_to_be_watched_is_an_error_until_it
 async def test_a_kind_of_file_that_is_left_out_is_told_once(docs, eventually):
     docs.write("a.md", "one")
     docs.write("b.png", "no document")
-    async with docs.running():
+    async with docs.running() as watch:
         await eventually(lambda: docs.held() == {"a.md": "one"})
         docs.write("c.png", "no document")
         docs.write("d.zip", "no document")
-        await docs.watch.rescan()
-        await docs.watch.rescan()
+        await watch.rescan()
+        await watch.rescan()
         left_out = [news.detail for news in docs.news if "left out" in news.detail]
 
     assert [text.partition(";")[0] for text in left_out] == [

@@ -79,7 +79,7 @@ def test_holds_sources_and_news_are_not_broken():
     ]
 
     assert broken(lines) == []
-    assert sum(SHOWN in line for line in lines) == 6
+    assert sum(SHOWN in line for line in lines) == 7
     assert "and 8 more paths of docs" in lines
 
 

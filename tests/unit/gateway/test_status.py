@@ -156,11 +156,12 @@ def test_row_refs_of_the_records_are_as_the_ledger_has_them():
 
 
 def test_what_is_wrong_with_a_source_is_told_with_it():
-    wrong = {f"{n}.md": "permission denied" for n in range(9)}
-    seen = Observation(NOW, STAGES, sources={"x": SourceHealth("/x: gone", wrong)})
+    wrong, left = {f"{n}.md": "permission denied" for n in range(9)}, {".png": 3}
+    seen = Observation(NOW, STAGES, sources={"x": SourceHealth("/x: gone", wrong, 0, left)})
     sources = [SourceView(name="x", kind="folder"), SourceView(name="y", kind="folder")]
 
     x, y = status(index_of().board(NOW), seen, sources=sources).sources
 
     assert (x.error, x.problem_count, len(x.problems)) == ("/x: gone", 9, 5)
     assert (y.error, y.problem_count, y.problems) == ("", 0, {})
+    assert (x.left_out, y.left_out) == ({".png": 3}, {})
