@@ -20,10 +20,11 @@ from shared.ports import ChangeLog, Ledger, Shelf
 from shared.repair import resubmit_newest
 from shared.settings import Chunking, SourceChunking
 
-CHUNKING: Final = "chunking"
-"""Note of the chunking by source."""
-READING: Final = "reading"
-"""Note of the versions of readers and cutter that the documents of a generation were made by."""
+NOTE: Final = "chunking"
+"""Of the chunking by source."""
+MADE_BY: Final = "_made_by"
+"""No name of a source: in the same note, which keys made for older versions allow, the versions of
+readers and cutter that the documents of the generation were made by."""
 VERSIONS: Final[Mapping[str, int]] = {**READERS, "cutter": CUTTER}
 
 
@@ -95,14 +96,13 @@ class Recut:
         Raises:
             BusUnavailable: nothing is noted; repeating is safe.
         """
-        noted = await self._noted()
+        noted, versions = await self._noted()
         wanted = in_force(self.default, noted or {}, own)
         sources = None if noted is None else changed(noted, wanted, self.default)
-        formats = read_otherwise(await self._json(READING), self.versions)
+        formats = read_otherwise(versions, self.versions)
         if formats or sources is None or sources:
             await self._read_again(sources, formats)
-            await self._note(CHUNKING, {name: each.model_dump() for name, each in wanted.items()})
-            await self._note(READING, self.versions)
+            await self._note(wanted)
         return wanted
 
     async def _read_again(self, sources: set[str] | None, formats: frozenset[str]) -> None:
@@ -134,28 +134,27 @@ class Recut:
         for source, count in sorted(documents.items()):
             self.progress.say(Activity("notice", source, text.format(count)))
 
-    async def _noted(self) -> dict[str, Chunking] | None:
-        """None: it cannot be read, so any source may have been cut with other values."""
-        value = await self.notes.get(self._key(CHUNKING))
+    async def _noted(self) -> tuple[dict[str, Chunking] | None, Any]:
+        """Chunking by source, and versions. Chunking is None when it cannot be read, so any source
+        may have been cut with other values."""
+        value = await self.notes.get(self._key)
         if value is None:
-            return {}
+            return {}, None
         try:
-            return {name: Chunking(**chosen) for name, chosen in json.loads(value).items()}
+            noted = json.loads(value)
+            versions = noted.pop(MADE_BY, None)
+            return {name: Chunking(**chosen) for name, chosen in noted.items()}, versions
         except GARBAGE:
-            return None
+            return None, None
 
-    async def _json(self, name: str) -> Any:
-        """None where nothing is noted, or nothing that can be read."""
-        try:
-            return json.loads(await self.notes.get(self._key(name)) or b"null")
-        except GARBAGE:
-            return None
+    async def _note(self, wanted: Mapping[str, Chunking]) -> None:
+        chunking = {name: each.model_dump() for name, each in wanted.items()}
+        value = {**chunking, MADE_BY: dict(self.versions)}
+        await self.notes.put(self._key, json.dumps(value).encode())
 
-    async def _note(self, name: str, value: Mapping[str, Any]) -> None:
-        await self.notes.put(self._key(name), json.dumps(dict(value)).encode())
-
-    def _key(self, name: str) -> str:
-        return f"{name}.{self.generation}"
+    @property
+    def _key(self) -> str:
+        return f"{NOTE}.{self.generation}"
 
 
 def _format(change: DocumentChanged) -> str | None:

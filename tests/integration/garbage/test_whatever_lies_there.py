@@ -21,7 +21,7 @@ from memory_vector_cache import MemoryCache
 from structlog.testing import capture_logs
 
 from services.embedder.embed import Embed
-from services.enricher.recut import CHUNKING, READING, VERSIONS, Recut
+from services.enricher.recut import MADE_BY, VERSIONS, Recut
 from services.host.data_folder import DataFolder, Instance, is_original, mark_original
 from services.producer.accept import AcceptFile, says_the_same
 from services.producer.collect import NOTE, CollectBodies
@@ -605,14 +605,14 @@ async def test_chunking_whose_note_cannot_be_read_has_every_document_cut_again(w
     recut = Recut("g1", Chunking(), world.ledger, world.changes, shelf, Progress())
     await recut({"docs": SourceChunking(tokens=100)})
     before = (await world.changes.newest("docs", KEY)).sequence
-    good = await shelf.get(recut._key(CHUNKING))
-    await shelf.put(recut._key(CHUNKING), spoilt(how, good, packed=False))
+    good = await shelf.get(recut._key)
+    await shelf.put(recut._key, spoilt(how, good, packed=False))
 
     in_force = await recut({"docs": SourceChunking(tokens=100)})
 
     assert in_force["docs"].tokens == 100
     assert (await world.changes.newest("docs", KEY)).sequence > before
-    assert await shelf.get(recut._key(CHUNKING)) == good
+    assert await shelf.get(recut._key) == good
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -625,14 +625,15 @@ async def test_versions_whose_note_cannot_be_read_have_every_document_read_again
     recut = Recut("g1", Chunking(), world.ledger, world.changes, shelf, Progress())
     await recut({})
     before = (await world.changes.newest("docs", KEY)).sequence
-    good = await shelf.get(recut._key(READING))
-    bad = b'{"markdown": 1}' if how == "a newer schema" else spoilt(how, good, packed=False)
-    await shelf.put(recut._key(READING), bad)
+    good = await shelf.get(recut._key)
+    older = json.dumps({MADE_BY: {"markdown": 1}}).encode()
+    bad = older if how == "a newer schema" else spoilt(how, good, packed=False)
+    await shelf.put(recut._key, bad)
 
     await recut({})
 
     assert (await world.changes.newest("docs", KEY)).sequence > before
-    assert json.loads(await shelf.get(recut._key(READING))) == dict(VERSIONS)
+    assert json.loads(await shelf.get(recut._key)) == {MADE_BY: dict(VERSIONS)}
 
 
 # -- troubles and dead letters ---------------------------------------------------------------------
