@@ -52,7 +52,7 @@ def docs(tmp_path):
     (folder / "b.md").write_text("# Bees\n\nhoney and wax\n")
     (folder / "large.md").write_text("# Large\n\n" + "a long body of words\n" * 14_000)
     (folder / "dead.md").write_text("# Dead\n\na faultrefuse for the model\n")
-    (folder / "refused.md").write_bytes(b"%PDF-1.7 nothing that is read here")
+    (folder / "refused.md").write_bytes(b"\x89PNG\r\n\x1a\n nothing that is read here \0")
     return folder
 
 
