@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from services.enricher.formats import office
-from services.enricher.formats.blocks import Block, Content, clean, titled
+from services.enricher.formats.blocks import SECTION, Block, Content, clean, titled
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -52,7 +52,7 @@ def _blocks(book: Any) -> Iterator[Block]:
             raise DocumentRefused("too_large", f"it has more than {MAX_CELLS:,} cells")
         rows = lines_of(sheet.to_python(skip_empty_area=True))
         if rows:
-            yield from titled(name, 1)
+            yield from titled(name, SECTION)
             yield Block("table", "\n".join(rows), 1)
 
 
