@@ -230,12 +230,12 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
 
 
 def _format_of_zip(data: bytes, named: Format | None) -> Format:
+    found = office.format_of(data)
+    if found is not None:
+        return found
     if named in ("docx", "pptx", "sheets", "odt", "epub"):
         return named
-    found = office.format_of(data)
-    if found is None:
-        raise _archive("ZIP")
-    return found
+    raise _archive("ZIP")
 
 
 def _format_of_old_office(data: bytes, named: Format | None) -> Format:

@@ -449,6 +449,25 @@ def test_what_the_bytes_tell_wins_over_name_and_media_type():
 
 
 @pytest.mark.parametrize(
+    "name", ["a.docx", "a.pptx", "a.xlsx", "a.odt", "a.epub", "a.pdf", "a.rtf"]
+)
+def test_a_document_under_the_name_of_another_format_is_read(name):
+    documents = {
+        "docx": made.docx(report),
+        "sheets": made.xlsx({"A": [["b"]]}),
+        "pptx": made.pptx([[made.shape("body", "x")]]),
+        "odt": made.odt(ODT),
+        "epub": made.epub(["<p>x</p>"]),
+        "pdf": made.pdf([PAGE]),
+        "rtf": b"{\\rtf1 x}",
+    }
+
+    assert {f: format_of(data, name, None) for f, data in documents.items()} == {
+        f: f for f in documents
+    }
+
+
+@pytest.mark.parametrize(
     "name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx", "a.odt", "a.epub", "a.rtf"]
 )
 def test_text_under_the_name_of_another_format_is_corrupt(name):
