@@ -419,6 +419,45 @@ def test_rtf_is_read_with_its_properties():
     assert shown(found) == ["They move water.", "Na\u00efve."]
 
 
+def test_a_table_of_rtf_is_a_table():
+    row = r"\trowd\cellx1\cellx2 {}\cell {}\cell\row"
+    table = row.format("Name", "Town") + row.format("Ann", "Oslo")
+    data = (r"{\rtf1\ansi Before.\par" + table + r"\pard After.\par}").encode()
+
+    assert [(b.kind, b.text) for b in read(data, "a.rtf").blocks] == [
+        ("paragraph", "Before."),
+        ("table", "Name | Town\nAnn | Oslo"),
+        ("paragraph", "After."),
+    ]
+
+
+def test_a_title_above_a_table_is_a_part_of_its_head_and_a_single_column_has_one_line_of_it():
+    rows = [["Report of March"], [], ["Name", "Town"], ["Ann", "Oslo"]]
+    lines = "\n".join(";".join(row) for row in rows)
+    tables = [read(lines.encode(), "a.csv").blocks[-1]]
+    tables.append(read(made.xlsx({"A": rows}), "a.xlsx").blocks[-1])
+
+    for table in tables:
+        assert (table.text, table.level) == ("Report of March\nName | Town\nAnn | Oslo", 2)
+    column = "\n".join(["mail", *(f"a{n}@b.org" for n in range(9))])
+    assert read(column.encode(), "a.csv").blocks[0].level == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("Made on 1.1.\n\nName;Town\nAnn;Oslo", "Name | Town"),
+        ("Part;Price\nBolt;1,25\nNut;0,50\nPin;12,00", "Bolt | 1,25"),
+        ("1,5;2,5;3,5\n4,5;5,5;6,5", "4,5 | 5,5 | 6,5"),
+        ("sep=;\nName;Town\nAnn, Bo;Oslo", "Ann, Bo | Oslo"),
+        ('Name, "Town, or city"\nAnn, "Oslo, Bergen"', "Ann | Oslo, Bergen"),
+        ("Name\tTown\nAnn, Bo\tOslo, Bergen", "Ann, Bo | Oslo, Bergen"),
+    ],
+)
+def test_the_separator_of_a_csv_is_the_one_that_its_lines_agree_on(text, second):
+    assert read(text.encode(), "a.csv").blocks[0].text.split("\n")[1] == second
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_a_csv_is_one_table_whatever_separates_its_values(separator):
     rows = [["part", "price"], ["bolt", "3"], ["nut", "4"]]
