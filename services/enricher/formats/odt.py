@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})
+_TITLE: Final = "Title"
 _DEEPEST: Final = 6
 
 
@@ -40,6 +41,9 @@ class _Writer:
     _items: list[str] = field(default_factory=list)
     _cells: list[list[str]] = field(default_factory=list)
     _rows: list[str] = field(default_factory=list)
+    _titles: set[str] = field(default_factory=lambda: {_TITLE})
+    """Styles of paragraphs that are the title of the document."""
+    _has_title: bool = False
     first_slide: str = ""
     """Title of the first slide."""
     _slides: int = 0
@@ -55,10 +59,11 @@ class _Writer:
             self._left_out += 1
         elif self._left_out:
             return
+        elif name == "style" and attributes.get("parent-style-name") == _TITLE:
+            self._titles.add(attributes.get("name", ""))
         elif name in ("p", "h"):
-            level = int(attributes.get("outline-level", "1") or 1) if name == "h" else 0
             self._pieces.append([])
-            self._levels.append(min(max(level, 1), _DEEPEST) if name == "h" else 0)
+            self._levels.append(self._level(name, attributes))
         elif name in ("s", "tab", "line-break") and self._pieces:
             self._pieces[-1].append("\n" if name == "line-break" else " ")
         elif name == "list":
@@ -69,6 +74,14 @@ class _Writer:
             self._cells.append([])
         elif name in _OF_SLIDES:
             self._opens_slide(name, attributes)
+
+    def _level(self, name: str, attributes: dict[str, str]) -> int:
+        if name == "p":
+            is_title = attributes.get("style-name") in self._titles
+            self._has_title = self._has_title or is_title
+            return int(is_title)
+        level = max(int(attributes.get("outline-level", "1") or 1), 1)
+        return min(level + self._has_title, _DEEPEST)
 
     def closes(self, name: str) -> None:
         if name in _LEFT_OUT:

@@ -334,6 +334,26 @@ ODP = """<office:body><office:presentation>
 </office:presentation></office:body>"""
 
 
+@pytest.mark.parametrize("style", ["Title", "P1"])
+def test_a_paragraph_of_the_style_title_is_the_title_of_an_open_document(style):
+    data = made.odt(
+        '<office:automatic-styles><style:style style:name="P1" style:parent-style-name="Title"/>'
+        "</office:automatic-styles><office:body><office:text>"
+        f'<text:p text:style-name="{style}">Minutes</text:p><text:p text:style-name="P2">Draft'
+        f"</text:p>{CHAPTERS}</office:text></office:body>"
+    )
+
+    found = read(data, "a.odt")
+
+    assert (found.title, found.origins["title"]) == ("Minutes", "heading")
+    assert [(b.level, b.text) for b in found.blocks] == [
+        (1, "Minutes"),
+        (0, "Draft"),
+        (2, "One"),
+        (2, "Two"),
+    ]
+
+
 def test_slides_of_both_kinds_of_presentations_look_the_same():
     shapes = [[made.shape("title", "Welcome"), made.shape("body", "to the show")]]
     shapes.append([made.shape("body", "Thanks")])
