@@ -74,7 +74,11 @@ COMMANDS: Final = (
             arg("paths", nargs="*", metavar="PATH", help="default: the folders of instep.toml"),
             arg("--source", metavar="NAME", help="name for the folder as a source"),
             arg(
-                "--include", action="append", default=[], metavar="GLOB", help="only matching files"
+                "--include",
+                action="append",
+                default=[],
+                metavar="GLOB",
+                help="only matching files, whatever their endings",
             ),
             arg(
                 "--exclude", action="append", default=[], metavar="GLOB", help="skip matching files"
@@ -137,7 +141,7 @@ COMMANDS: Final = (
         "commands.show:run",
         (
             arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
-            flag("--chunks", help="show the text of its chunks, too"),
+            flag("--chunks", help="show the whole text of its chunks, not its first words"),
         ),
     ),
     Command(

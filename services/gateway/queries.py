@@ -47,6 +47,7 @@ from services.gateway.views import (
 )
 from shared.batches.reports import BatchReport
 from shared.domain.events import DocumentChanged
+from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
 from shared.ports import (
@@ -350,7 +351,11 @@ def _chunks(key: str, rows: Sequence[RowRef], stored: Mapping[str, Hit]) -> tupl
 def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:
     """The nearest of the names that are about as long: to compare with all takes seconds."""
     known = (name for source, path in names for name in (f"{source}/{path}", path))
-    return hint(name, nsmallest(COMPARED, known, key=lambda one: abs(len(one) - len(name))))
+    near = hint(name, nsmallest(COMPARED, known, key=lambda one: abs(len(one) - len(name))))
+    kind = kind_of(name)
+    if near or not kind or kind in BY_ENDING:
+        return near
+    return f"; a folder leaves out files that end in {kind!r}, unless its include names them"
 
 
 def _state(record: Record, newest: Newest | None) -> State:

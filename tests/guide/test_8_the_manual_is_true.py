@@ -29,6 +29,7 @@ from shared.batches.reports import MOST_BYTES
 from shared.bus.admin.configs import BODIES_BYTES
 from shared.bus.delivery.outcome import PATIENCE_S
 from shared.domain.events import DocumentSubmitted, Receipt
+from shared.domain.formats import BY_ENDING
 from shared.domain.ids import MAX_PATH_BYTES
 from shared.domain.ordering import MAX_ROWS
 from shared.domain.presence import EVERY_S, GONE_AFTER_S
@@ -268,6 +269,13 @@ def commands_told():
     text = (MANUAL / "reference/commands.md").read_text()
     table = text.split("## Exit status")[0]
     return {name.split()[0] for name, _ in ROW.findall(table)}
+
+
+def test_every_ending_that_a_folder_takes_is_in_the_manual_and_no_other():
+    page = (MANUAL / "guide/what-a-folder-may-hold.md").read_text()
+    rows = [row for row in page.splitlines() if re.search(r"\| a document[,;]", row)]
+
+    assert set(re.findall(r"`(\.\w+)`", "\n".join(rows))) == set(BY_ENDING)
 
 
 def test_every_command_is_in_the_manual_and_no_other():

@@ -152,7 +152,7 @@ def _relations(of) -> str:
 
 _OPEN = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-    for name in ("office", "text", "table", "draw")
+    for name in ("office", "text", "table", "draw", "presentation", "style")
 )
 
 

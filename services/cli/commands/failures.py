@@ -15,7 +15,6 @@ from services.cli.terminal import (
     ago,
     plural,
     print_json,
-    shorten,
     shorten_path,
     table,
     visible,
@@ -68,21 +67,22 @@ def _table(failures: list[Mapping[str, Any]], terminal: Terminal, now: float) ->
         )
     cells = table([row[:4] for row in rows], right=(3,))
     room = terminal.width - max(map(len, cells)) - 4
-    if room < 30:  # the reason needs a line of its own
-        width = max(20, terminal.width - 6)
+    if any(len(row[4]) > room for row in rows):  # the reasons need lines of their own
+        width, indent = max(20, terminal.width), " " * 6
         return [
             line
             for cell, row in zip(cells, rows, strict=True)
             for line in (
                 f"  {cell}",
-                *([f"      {shorten(row[4], width)}"] if row != rows[0] else []),
+                *(
+                    wrap(row[4], width, initial_indent=indent, subsequent_indent=indent)
+                    if row != rows[0]
+                    else ()
+                ),
             )
         ]
     widest = max(map(len, cells))
-    return [
-        f"  {cell:<{widest}}  {shorten(row[4], room)}"
-        for cell, row in zip(cells, rows, strict=True)
-    ]
+    return [f"  {cell:<{widest}}  {row[4]}" for cell, row in zip(cells, rows, strict=True)]
 
 
 def progress(done: int, total: int, verb: str) -> str:

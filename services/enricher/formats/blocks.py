@@ -19,6 +19,9 @@ MAX_LINE_TITLE: Final = 120
 MAX_BLOCKS: Final = 20 * MAX_ROWS
 """Blocks of a document. A row holds many, but each costs memory, however short it is."""
 
+SECTION: Final = 2
+"""Level of the heading of a sheet or slide, which is never the title of its document."""
+
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _TERMINAL = re.compile("\x1b\\[[0-?]*+[ -/]*+[@-~]|.\x08")
 """Colours of a terminal, and characters that the next one is printed over."""
@@ -119,6 +122,12 @@ def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
 def first_heading(blocks: Sequence[Block]) -> str:
     """The first heading of level 1, or an empty string."""
     return next((b.text for b in blocks if b.kind == "heading" and b.level == 1), "")
+
+
+def only_heading(blocks: Sequence[Block]) -> str:
+    """The heading of level 1, or an empty string where there are several: those are chapters."""
+    found = [b.text for b in blocks if b.kind == "heading" and b.level == 1]
+    return found[0] if len(found) == 1 else ""
 
 
 def check_amount(blocks: Sequence[Block], max_chars: int) -> None:

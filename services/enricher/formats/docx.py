@@ -5,11 +5,17 @@ footers and comments are left out.
 """
 
 import io
-from typing import Any
+import re
+from typing import Any, Final
 
 from services.enricher.formats import html, office
 from services.enricher.formats.blocks import Content
 from shared.domain.errors import DocumentRefused
+
+_STYLES: Final = "p[style-name='Title'] => h1.title:fresh"
+"""Mammoth takes a paragraph of this style for plain text."""
+_TITLE: Final = '<h1 class="title">'
+_HEADING: Final = re.compile(r"<(/?)h([1-5])>")
 
 
 def read(data: bytes) -> Content:
@@ -20,7 +26,9 @@ def read(data: bytes) -> Content:
         metadata = office.properties(office.part(parts, "docProps/core.xml"))
     try:
         made = mammoth.convert_to_html(
-            io.BytesIO(data), convert_image=mammoth.images.img_element(_without_bytes)
+            io.BytesIO(data),
+            style_map=_STYLES,
+            convert_image=mammoth.images.img_element(_without_bytes),
         )
     except MemoryError:
         raise
@@ -28,9 +36,25 @@ def read(data: bytes) -> Content:
         raise DocumentRefused(
             "corrupt", "the file is no DOCX document, or it is damaged; save it anew"
         ) from None
-    page = html.read(made.value)
+    page = html.read(_below_title(made.value))
     title = str(metadata.pop("title", ""))
     return Content(title, metadata, page.blocks)
+
+
+def _below_title(page: str) -> str:
+    """The HTML with its headings one level lower, if a title stands above them."""
+    if _TITLE not in page:
+        return page
+    before, *titles = page.split(_TITLE)
+    lowered = [_lowered(before)]
+    for rest in titles:
+        text, end, below = rest.partition("</h1>")
+        lowered.append(f"<h1>{text}{end}{_lowered(below)}")
+    return "".join(lowered)
+
+
+def _lowered(page: str) -> str:
+    return _HEADING.sub(lambda tag: f"<{tag[1]}h{int(tag[2]) + 1}>", page)
 
 
 def _without_bytes(_: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ from services.enricher.formats.blocks import (
     clean,
     first_heading,
     one_line,
+    only_heading,
     with_paths,
 )
 from services.enricher.formats.charset import declared_in, decode
@@ -68,6 +69,10 @@ _ARCHIVES: Final = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!", "RAR"),
 )
+_PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
+"""The beginning of HTML. Programs that export tables call HTML and CSV `.xls`, too."""
+_PROTECTED: Final = "EncryptedPackage".encode("utf-16-le")
+"""Name of the part that holds a protected document, in a container of old Office files."""
 _PDF_WITHIN: Final = 1024
 """Bytes before the beginning of a PDF that readers skip."""
 MAX_HARMLESS_BYTES: Final = 16 * 1024
@@ -141,11 +146,12 @@ def _html(page: html.Page, given: str) -> Content:
 
 
 def _with_properties(found: Content) -> Content:
-    """Metadata and title are properties of the document; without a title, its first heading is."""
-    origins = dict.fromkeys(found.metadata, "properties") | dict(found.origins)
-    title = found.title or first_heading(found.blocks)
+    """Metadata and title are properties of the document; without a title, a heading above all."""
+    origins = dict.fromkeys(found.metadata, "properties")
+    title = found.title or only_heading(found.blocks)
     if title:
         origins["title"] = "properties" if found.title else "heading"
+    origins |= found.origins
     return Content(title, found.metadata, found.blocks, origins)
 
 
@@ -200,6 +206,8 @@ def format_of(data: bytes, path: str, media_type: str | None) -> Format:
             "unknown_format",
             "documents of this media type are not read; the manual lists the formats",
         )
+    if ending(path) == ".xls" and named == "sheets":
+        return "html" if _PAGE.match(data) else "csv"
     if named in BINARY:
         raise DocumentRefused("corrupt", "the file is not of the format that its name tells")
     return named
@@ -214,7 +222,7 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
     if data.startswith(_ZIP):
         return _format_of_zip(data, named)
     if data.startswith(_OLD_OFFICE):
-        return _format_of_old_office(named)
+        return _format_of_old_office(data, named)
     for magic, name in _ARCHIVES:
         if data.startswith(magic):
             raise _archive(name)
@@ -222,20 +230,20 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
 
 
 def _format_of_zip(data: bytes, named: Format | None) -> Format:
+    found = office.format_of(data)
+    if found is not None:
+        return found
     if named in ("docx", "pptx", "sheets", "odt", "epub"):
         return named
-    found = office.format_of(data)
-    if found is None:
-        raise _archive("ZIP")
-    return found
+    raise _archive("ZIP")
 
 
-def _format_of_old_office(named: Format | None) -> Format:
+def _format_of_old_office(data: bytes, named: Format | None) -> Format:
     """Old Office files and protected new ones are containers of the same kind."""
+    if _PROTECTED in data:
+        raise DocumentRefused("encrypted", "the document needs a password; save it without one")
     if named == "sheets":
         return named
-    if named in ("docx", "pptx"):
-        raise DocumentRefused("encrypted", "the document needs a password; save it without one")
     raise DocumentRefused(
         "unknown_format", "the file is of an old Office program; save it as DOCX or PPTX"
     )

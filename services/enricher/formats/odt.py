@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats import office
-from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
+from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, titled
+from services.enricher.formats.pptx import slide_heading, titled_deck
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     pass
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
+_OF_SLIDES: Final = frozenset({"page", "notes", "frame"})
+_TITLE: Final = "Title"
 _DEEPEST: Final = 6
 
 
@@ -20,7 +23,7 @@ def read(data: bytes) -> Content:
         content = office.part(parts, "content.xml")
     writer = _Writer()
     office.walk(content, writer.opens, writer.closes, writer.text)
-    return Content(str(metadata.pop("title", "")), metadata, writer.blocks)
+    return titled_deck(metadata, writer.blocks, writer.first_slide)
 
 
 @dataclass(slots=True)
@@ -38,16 +41,29 @@ class _Writer:
     _items: list[str] = field(default_factory=list)
     _cells: list[list[str]] = field(default_factory=list)
     _rows: list[str] = field(default_factory=list)
+    _titles: set[str] = field(default_factory=lambda: {_TITLE})
+    """Styles of paragraphs that are the title of the document."""
+    _has_title: bool = False
+    first_slide: str = ""
+    """Title of the first slide."""
+    _slides: int = 0
+    _slide: int = 0
+    """Where the blocks of the open slide begin."""
+    _notes: int = 0
+    """Where those of its notes begin."""
+    _title: list[str] = field(default_factory=list)
+    _in_title: bool = False
 
     def opens(self, name: str, attributes: dict[str, str]) -> None:
         if name in _LEFT_OUT:
             self._left_out += 1
         elif self._left_out:
             return
+        elif name == "style" and attributes.get("parent-style-name") == _TITLE:
+            self._titles.add(attributes.get("name", ""))
         elif name in ("p", "h"):
-            level = int(attributes.get("outline-level", "1") or 1) if name == "h" else 0
             self._pieces.append([])
-            self._levels.append(min(max(level, 1), _DEEPEST) if name == "h" else 0)
+            self._levels.append(self._level(name, attributes))
         elif name in ("s", "tab", "line-break") and self._pieces:
             self._pieces[-1].append("\n" if name == "line-break" else " ")
         elif name == "list":
@@ -56,8 +72,16 @@ class _Writer:
             self._tables += 1
         elif name == "table-cell" and self._tables:
             self._cells.append([])
-        elif name == "page" and attributes.get("name"):  # a slide
-            self.blocks += titled(attributes["name"], 1)
+        elif name in _OF_SLIDES:
+            self._opens_slide(name, attributes)
+
+    def _level(self, name: str, attributes: dict[str, str]) -> int:
+        if name == "p":
+            is_title = attributes.get("style-name") in self._titles
+            self._has_title = self._has_title or is_title
+            return int(is_title)
+        level = max(int(attributes.get("outline-level", "1") or 1), 1)
+        return min(level + self._has_title, _DEEPEST)
 
     def closes(self, name: str) -> None:
         if name in _LEFT_OUT:
@@ -77,10 +101,40 @@ class _Writer:
             if row.strip(" |"):
                 self._rows.append(row)
         elif name == "table":
-            self._tables -= 1
-            if not self._tables and self._rows:
-                self.blocks.append(Block("table", "\n".join(self._rows), 1))
-                self._rows.clear()
+            self._closes_table()
+        elif name in _OF_SLIDES:
+            self._closes_slide(name)
+
+    def _closes_table(self) -> None:
+        self._tables -= 1
+        if not self._tables and self._rows:
+            self.blocks.append(Block("table", "\n".join(self._rows), 1))
+            self._rows.clear()
+
+    def _opens_slide(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "page":
+            self._slides, self._slide = self._slides + 1, len(self.blocks)
+        elif name == "notes":
+            self._notes = len(self.blocks)
+        else:
+            self._in_title = attributes.get("class") == "title" and not self._title
+
+    def _closes_slide(self, name: str) -> None:
+        if name == "page":
+            self._end_slide()
+        elif name == "notes" and self._notes < len(self.blocks):
+            self.blocks.insert(self._notes, Block("heading", "notes", SECTION + 1))
+        elif name == "frame":
+            self._in_title = False
+
+    def _end_slide(self) -> None:
+        title = " ".join(self._title)
+        self._title.clear()
+        if self._slides == 1:
+            self.first_slide = title
+        if title or self._slide < len(self.blocks):
+            heading = titled(slide_heading(self._slides, title), SECTION)
+            self.blocks[self._slide : self._slide] = heading
 
     def text(self, text: str) -> None:
         if self._pieces and not self._left_out:
@@ -91,7 +145,9 @@ class _Writer:
         text = "\n".join(line for line in lines if line)
         if not text:
             return
-        if self._cells:
+        if self._in_title:
+            self._title.append(" ".join(text.split()))
+        elif self._cells:
             self._cells[-1].append(" ".join(text.split()))
         elif level:
             self.blocks += titled(text, level)

@@ -35,6 +35,14 @@ _SHALLOWEST: Final = 5
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _HYPHEN: Final = re.compile("[\x02\ufffe]")
 """PDFium's mark of a word that was parted at the end of a line; the parts are joined already."""
+_NUMBER: Final = re.compile("[-\u2013\u2014]?\\s*(\\d{1,4})\\s*[-\u2013\u2014]?")
+_FEWEST_NUMBERS: Final = 3
+"""Pages that must be numbered alike before a number counts as that of a page."""
+_NUMBERED: Final = re.compile(r"(?:\d+|[A-Z])(?:\.\d+)*\.?\s+")
+"""The number of a heading, which many outlines leave out."""
+_LEADER: Final = re.compile(r"(?: ?\.){5,}")
+"""The dots from an entry of a table of contents to its page."""
+_LEADS: Final = " … "
 _BULLET: Final = re.compile(r"[•‣▪●○◦\u2013\u2014*-]\s|\(?\d{1,3}[.)]\s")
 _DATE: Final = re.compile(
     r"D?:?(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?)?)?(?:(Z)|([+-]\d\d)'?(\d\d)?)?"
@@ -71,6 +79,7 @@ def read(data: bytes) -> Content:
         properties = document.get_metadata_dict()
     finally:
         document.close()
+    pages = _without_numbers(pages)
     bare = [n for n, lines in enumerate(pages, 1) if lines is not None and not lines]
     damaged = [n for n, lines in enumerate(pages, 1) if lines is None]
     if len(bare) + len(damaged) == len(pages):
@@ -81,6 +90,26 @@ def read(data: bytes) -> Content:
     blocks = list(_blocks([lines or [] for lines in pages], outline))
     title = one_line(properties.get("Title", ""))
     return Content(title, metadata | told, blocks, dict.fromkeys(told, "pages"))
+
+
+def _without_numbers(pages: Sequence[list[_Line] | None]) -> list[list[_Line] | None]:
+    """The pages without the printed numbers at their edges, which count up with the pages.
+
+    A page that has nothing but its number keeps it: it is no scan.
+    """
+    marks = [
+        (n, at, int(match[1]) - n)
+        for n, lines in enumerate(pages)
+        if lines and len(lines) > 1
+        for at in (0, len(lines) - 1)
+        if (match := _NUMBER.fullmatch(lines[at].text))
+    ]
+    often = Counter(ahead for _, _, ahead in marks)
+    gone = {(n, at) for n, at, ahead in marks if often[ahead] >= _FEWEST_NUMBERS}
+    return [
+        lines and [line for at, line in enumerate(lines) if (n, at) not in gone]
+        for n, lines in enumerate(pages)
+    ]
 
 
 def _refusal(error: Exception) -> DocumentRefused:
@@ -117,11 +146,16 @@ def _lines(page: Any) -> Iterator[_Line]:
     at = 0  # PDFium counts UTF-16 units
     whole = page.get_text_range()
     for raw in _LINE_END.split(whole):
-        text = clean(_HYPHEN.sub("", raw)).strip()
+        text = _led(clean(_HYPHEN.sub("", raw)).strip())
         if text:
             size, y = _place(page, at + len(raw) - len(raw.lstrip()))
             yield _Line(text, size, y)
         at += len(raw.encode("utf-16-le", "surrogatepass")) // 2 + 2
+
+
+def _led(text: str) -> str:
+    """An entry of a table of contents without most of the dots before its page."""
+    return " ".join(_LEADER.sub(_LEADS, text).split()) if "....." in text.replace(" ", "") else text
 
 
 def _place(page: Any, at: int) -> tuple[float, float]:
@@ -224,7 +258,7 @@ def _heading(
     for taken, line in enumerate(lines[at : at + 4], 1):
         text = f"{text} {line.text}".strip()
         for n, (title, level) in enumerate(titles):
-            if _folded(title) == _folded(text):
+            if _folded(title) in (_folded(text), _folded(_NUMBERED.sub("", text, count=1))):
                 del titles[n]
                 return taken, (text, level)
     level = levels.get(lines[at].size, 0)
@@ -259,10 +293,12 @@ def _ends_paragraph(above: _Line, line: _Line, usual: float) -> bool:
 
 
 def _joined(lines: Sequence[_Line]) -> str:
-    """One paragraph; the items of a list keep their lines."""
-    text = lines[0].text
+    """One paragraph; the items of a list and of a table of contents keep their lines."""
+    text = last = lines[0].text
     for line in lines[1:]:
-        text += ("\n" if _BULLET.match(line.text) else " ") + line.text
+        is_apart = _BULLET.match(line.text) or _LEADS in last
+        text += ("\n" if is_apart else " ") + line.text
+        last = line.text
     return text
 
 

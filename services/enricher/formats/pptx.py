@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats import office
-from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
+from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, one_line, titled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
-    pass
+    from shared.domain.events import Metadata
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
 _NOT_TEXT: Final = frozenset({"sldNum", "dt", "ftr", "hdr"})
@@ -24,19 +24,32 @@ def read(data: bytes) -> Content:
     with office.unpack(data) as parts:
         metadata = office.properties(office.part(parts, "docProps/core.xml"))
         blocks: list[Block] = []
+        first = ""
         for number, name in enumerate(_in_order(parts), 1):
             slide = _Shapes()
             slide.read(office.part(parts, name))
+            first = slide.title if number == 1 else first
             if slide.title or slide.blocks:
-                blocks += titled(f"slide {number}: {slide.title}".removesuffix(": "), 1)
+                blocks += titled(slide_heading(number, slide.title), SECTION)
             blocks += slide.blocks
             for notes in _related(parts, name, "notesSlide"):
                 said = _Shapes()
                 said.read(office.part(parts, notes))
                 if said.blocks:
-                    blocks.append(Block("heading", "notes", 2))
+                    blocks.append(Block("heading", "notes", SECTION + 1))
                     blocks += said.blocks
-    return Content(str(metadata.pop("title", "")), metadata, blocks)
+    return titled_deck(metadata, blocks, first)
+
+
+def slide_heading(number: int, title: str) -> str:
+    return f"slide {number}: {title}".removesuffix(": ")
+
+
+def titled_deck(metadata: "Metadata", blocks: list[Block], first: str) -> Content:
+    """A presentation; without a title among its properties, that of its first slide is its own."""
+    given = str(metadata.pop("title", ""))
+    origins = {"title": "heading"} if first and not given else {}
+    return Content(given or one_line(first), metadata, blocks, origins)
 
 
 def _in_order(parts: zipfile.ZipFile) -> list[str]:

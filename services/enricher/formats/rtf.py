@@ -1,9 +1,11 @@
-"""RTF to a title, metadata and blocks: its text by striprtf, one paragraph a line."""
+"""RTF to a title, metadata and blocks: its text by striprtf, one paragraph a line, and tables."""
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats.blocks import Block, Content, clean, one_line
+from services.enricher.formats.sheets import table_of
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -27,5 +29,11 @@ def read(data: bytes) -> Content:
     except (ValueError, LookupError, IndexError, RecursionError):
         raise DocumentRefused("corrupt", "the file is no RTF, or it is damaged") from None
     lines = (line.strip() for line in text.split("\n"))
-    blocks = [Block("paragraph", line) for line in lines if line]
+    blocks: list[Block] = []
+    for is_row, run in groupby(filter(None, lines), key=lambda line: line.endswith("|")):
+        if is_row:  # striprtf ends each cell of a table so
+            table = table_of(line.removesuffix("|").split("|") for line in run)
+            blocks += [table] if table else []
+        else:
+            blocks += [Block("paragraph", line) for line in run]
     return Content(str(found.pop("title", "")), found, blocks)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from services.enricher.formats import office
-from services.enricher.formats.blocks import Block, Content, clean, titled
+from services.enricher.formats.blocks import SECTION, Block, Content, clean, titled
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
 
 MAX_CELLS: Final = 1_000_000
 """Of all sheets; a file of a few bytes may claim billions."""
+
+MOST_HEAD_LINES: Final = 4
+"""Titles and header of a table; after more single values it is a list rather than a table."""
 
 
 def read(data: bytes) -> Content:
@@ -50,16 +53,30 @@ def _blocks(book: Any) -> Iterator[Block]:
         cells += sheet.height * sheet.width
         if cells > MAX_CELLS:
             raise DocumentRefused("too_large", f"it has more than {MAX_CELLS:,} cells")
-        rows = lines_of(sheet.to_python(skip_empty_area=True))
-        if rows:
-            yield from titled(name, 1)
-            yield Block("table", "\n".join(rows), 1)
+        table = table_of(sheet.to_python(skip_empty_area=True))
+        if table:
+            yield from titled(name, SECTION)
+            yield table
 
 
-def lines_of(rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Rows as lines of a table, without empty ones."""
-    lines = (" | ".join(map(_shown, row)).rstrip(" |") for row in rows)
-    return [line for line in lines if line.strip(" |")]
+def table_of(rows: Iterable[Sequence[Any]]) -> Block | None:
+    """A table of the rows that are not empty; None where all are.
+
+    Its head is its first row, and where that has one value, as a title above the table has, all
+    rows to the first that has more.
+    """
+    lines: list[str] = []
+    head = 0
+    for row in rows:
+        cells = [_shown(value) for value in row]
+        line = " | ".join(cells).rstrip(" |")
+        if line.strip(" |"):
+            lines.append(line)
+            if not head and sum(map(bool, cells)) > 1:
+                head = len(lines)
+    if not lines:
+        return None
+    return Block("table", "\n".join(lines), head if 0 < head <= MOST_HEAD_LINES else 1)
 
 
 def _shown(value: Any) -> str:

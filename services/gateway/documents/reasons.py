@@ -102,7 +102,10 @@ CODES: Final[dict[str, Explained]] = {
         "convert it to a format that is read",
     ),
     "encrypted": Explained("it is protected by a password", "save it without one"),
-    "corrupt": Explained("it is damaged", "save it anew with the program that made it"),
+    "corrupt": Explained(
+        "it is damaged, or of another format than its name tells",
+        "save it anew with the program that made it, or give it the ending of its format",
+    ),
     "source_gone": Explained("the content that it refers to cannot be read", "put it back"),
     "reference_not_allowed": Explained(
         "its source does not allow references to this place", "add the place to allow_references"

@@ -132,6 +132,17 @@ async def test_every_column_of_a_table_is_in_the_json(index):
     assert {"state", "stage", "changed_at", "source", "path"} <= document.keys()
 
 
+@pytest.mark.parametrize("width", [40, 80, 100, 300])
+async def test_the_reason_of_a_failure_is_whole_however_narrow_the_terminal_is(index, width):
+    answer = await asked(index, "failures", FailuresRequest())
+    reason = " ".join(f"word{n}" for n in range(30))
+    long = {**answer, "failures": [{**f, "reason": reason} for f in answer["failures"]]}
+
+    said = failures.lines(long, Terminal(width=width), now=NOW)
+
+    assert " ".join(" ".join(said).split()).count(reason) == len(answer["failures"])
+
+
 async def test_failures_have_the_remedy_beside_or_below(index):
     answer = await asked(index, "failures", FailuresRequest())
     narrow = failures.lines(answer, NARROW, now=NOW + 7200)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.enricher.formats import office, pdf, sheets
-from services.enricher.formats.extract import extract, format_of
+from services.enricher.formats.extract import _read, extract, format_of
 from shared.domain.errors import DocumentRefused
 
 _WORD = re.compile(r"\w+")
@@ -82,6 +82,40 @@ def test_paragraphs_end_at_larger_distances_and_items_keep_their_lines():
         "line 0 line 1 line 2 line 3",
         "- one\n- two",
     ]
+
+
+def test_numbers_that_count_pages_are_left_out_and_other_numbers_stay():
+    first = [(9, 740, "42"), (11, 700, "answers to the question"), (9, 60, "1999")]
+    pages = [
+        [(11, 700, f"text of page {n} is this"), (9, 60, mark.format(n + 7))]
+        for n, mark in enumerate(("{}", "- {} -", "{}", "\u2013 {} \u2013"), 1)
+    ]
+
+    assert shown(read(made.pdf([first, *pages]), "a.pdf"), "paragraph") == [
+        "42",
+        "answers to the question",
+        "1999",
+        *(f"text of page {n} is this" for n in range(1, 5)),
+    ]
+
+
+def test_the_outline_finds_headings_whose_number_it_leaves_out():
+    page = [(11, 700, "text before"), (11, 680, "2.1 Pumps"), (11, 660, "text below")]
+
+    found = read(made.pdf([page], outline=[("Pumps", 0, 0)]), "a.pdf")
+
+    assert [(b.kind, b.text) for b in found.blocks if b.level < 7] == [
+        ("paragraph", "text before"),
+        ("heading", "2.1 Pumps"),
+        ("paragraph", "text below"),
+    ]
+
+
+def test_entries_of_a_table_of_contents_keep_their_lines_without_their_dots():
+    dots = " ." * 40
+    lines = [(11, 700, f"1 Pumps{dots} 3"), (11, 686, f"2 Valves{dots.replace(' ', '')}12")]
+
+    assert shown(read(made.pdf([lines]), "a.pdf"), "paragraph") == ["1 Pumps … 3\n2 Valves … 12"]
 
 
 def test_a_word_that_was_parted_at_the_end_of_a_line_is_whole():
@@ -193,6 +227,56 @@ def test_a_docx_has_headings_tables_lists_and_properties():
     ]
 
 
+def test_a_paragraph_of_the_style_title_is_the_title_of_a_docx_above_all_headings():
+    def fill(document):
+        document.add_paragraph("Draft")
+        document.add_heading("Minutes <of> the board", 0)
+        document.add_heading("Decisions", 1)
+        document.add_heading("Steps", 2)
+        document.add_paragraph("Ask the landlord.")
+        document.add_heading("Budget", 1)
+
+    found = read(made.docx(fill), "a.docx")
+
+    assert (found.title, found.origins["title"]) == ("Minutes <of> the board", "heading")
+    assert [(b.level, b.text) for b in found.blocks] == [
+        (0, "Draft"),
+        (1, "Minutes <of> the board"),
+        (2, "Decisions"),
+        (3, "Steps"),
+        (0, "Ask the landlord."),
+        (2, "Budget"),
+    ]
+
+
+CHAPTERS = "".join(f'<text:h text:outline-level="1">{name}</text:h>' for name in ("One", "Two"))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (made.docx(lambda d: (d.add_heading("One", 1), d.add_heading("Two", 1))), "a.docx"),
+        (made.odt(CHAPTERS), "a.odt"),
+        (made.epub(["<h1>One</h1><p>x</p>", "<h1>Two</h1><p>y</p>"]), "a.epub"),
+        (made.pdf([[(11, 700, "One")], [(11, 700, "Two")]], outline=[("One", 0, 0), ("Two", 0, 1)]),
+         "a.pdf"),
+        (made.xlsx({"One": [["x"]], "Two": [["y"]]}), "a.xlsx"),
+        (made.xlsx({"Sheet1": [["x"]]}), "a.xlsx"),
+        (made.pptx([[made.shape("body", "x")]]), "a.pptx"),
+    ],
+)  # fmt: skip
+def test_the_first_of_several_chapters_or_sheets_is_no_title(data, name):
+    found = extract_any(data, name)
+
+    assert found.title == ""
+    assert "title" not in found.origins
+
+
+def extract_any(data, name):
+    """The document, also of headings alone."""
+    return _read(data, format_of(data, name, None), None, "")
+
+
 @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(SENTENCES, SENTENCES)
 def test_no_word_of_a_docx_is_lost(paragraphs, cells):
@@ -236,6 +320,53 @@ def test_slides_come_in_the_order_they_are_shown_with_tables_and_notes():
         (("slide 2: Numbers",), "one\ntwo"),
         (("slide 2: Numbers",), "Part | Price\nBolt | 3"),
         (("slide 2: Numbers", "notes"), "say hello"),
+    ]
+
+
+ODP = """<office:body><office:presentation>
+<draw:page draw:name="page1"><draw:frame presentation:class="title"><draw:text-box>
+<text:p>Welcome</text:p></draw:text-box></draw:frame><draw:frame><draw:text-box>
+<text:p>to the show</text:p></draw:text-box></draw:frame>
+<presentation:notes><draw:frame presentation:class="notes"><draw:text-box><text:p>say hello</text:p>
+</draw:text-box></draw:frame></presentation:notes></draw:page>
+<draw:page draw:name="page2"><draw:frame><draw:text-box><text:p>Thanks</text:p></draw:text-box>
+</draw:frame><presentation:notes/></draw:page>
+</office:presentation></office:body>"""
+
+
+@pytest.mark.parametrize("style", ["Title", "P1"])
+def test_a_paragraph_of_the_style_title_is_the_title_of_an_open_document(style):
+    data = made.odt(
+        '<office:automatic-styles><style:style style:name="P1" style:parent-style-name="Title"/>'
+        "</office:automatic-styles><office:body><office:text>"
+        f'<text:p text:style-name="{style}">Minutes</text:p><text:p text:style-name="P2">Draft'
+        f"</text:p>{CHAPTERS}</office:text></office:body>"
+    )
+
+    found = read(data, "a.odt")
+
+    assert (found.title, found.origins["title"]) == ("Minutes", "heading")
+    assert [(b.level, b.text) for b in found.blocks] == [
+        (1, "Minutes"),
+        (0, "Draft"),
+        (2, "One"),
+        (2, "Two"),
+    ]
+
+
+def test_slides_of_both_kinds_of_presentations_look_the_same():
+    shapes = [[made.shape("title", "Welcome"), made.shape("body", "to the show")]]
+    shapes.append([made.shape("body", "Thanks")])
+    ours = read(made.pptx(shapes, notes={0: "say hello"}), "a.pptx")
+
+    found = read(made.odt(ODP), "a.odp")
+
+    assert (found.title, found.origins["title"]) == ("Welcome", "heading")
+    assert found == ours
+    assert [(b.path, b.text) for b in found.blocks if b.kind != "heading"] == [
+        (("slide 1: Welcome",), "to the show"),
+        (("slide 1: Welcome", "notes"), "say hello"),
+        (("slide 2",), "Thanks"),
     ]
 
 
@@ -308,6 +439,45 @@ def test_rtf_is_read_with_its_properties():
     assert shown(found) == ["They move water.", "Na\u00efve."]
 
 
+def test_a_table_of_rtf_is_a_table():
+    row = r"\trowd\cellx1\cellx2 {}\cell {}\cell\row"
+    table = row.format("Name", "Town") + row.format("Ann", "Oslo")
+    data = (r"{\rtf1\ansi Before.\par" + table + r"\pard After.\par}").encode()
+
+    assert [(b.kind, b.text) for b in read(data, "a.rtf").blocks] == [
+        ("paragraph", "Before."),
+        ("table", "Name | Town\nAnn | Oslo"),
+        ("paragraph", "After."),
+    ]
+
+
+def test_a_title_above_a_table_is_a_part_of_its_head_and_a_single_column_has_one_line_of_it():
+    rows = [["Report of March"], [], ["Name", "Town"], ["Ann", "Oslo"]]
+    lines = "\n".join(";".join(row) for row in rows)
+    tables = [read(lines.encode(), "a.csv").blocks[-1]]
+    tables.append(read(made.xlsx({"A": rows}), "a.xlsx").blocks[-1])
+
+    for table in tables:
+        assert (table.text, table.level) == ("Report of March\nName | Town\nAnn | Oslo", 2)
+    column = "\n".join(["mail", *(f"a{n}@b.org" for n in range(9))])
+    assert read(column.encode(), "a.csv").blocks[0].level == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [
+        ("Made on 1.1.\n\nName;Town\nAnn;Oslo", "Name | Town"),
+        ("Part;Price\nBolt;1,25\nNut;0,50\nPin;12,00", "Bolt | 1,25"),
+        ("1,5;2,5;3,5\n4,5;5,5;6,5", "4,5 | 5,5 | 6,5"),
+        ("sep=;\nName;Town\nAnn, Bo;Oslo", "Ann, Bo | Oslo"),
+        ('Name, "Town, or city"\nAnn, "Oslo, Bergen"', "Ann | Oslo, Bergen"),
+        ("Name\tTown\nAnn, Bo\tOslo, Bergen", "Ann, Bo | Oslo, Bergen"),
+    ],
+)
+def test_the_separator_of_a_csv_is_the_one_that_its_lines_agree_on(text, second):
+    assert read(text.encode(), "a.csv").blocks[0].text.split("\n")[1] == second
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_a_csv_is_one_table_whatever_separates_its_values(separator):
     rows = [["part", "price"], ["bolt", "3"], ["nut", "4"]]
@@ -338,6 +508,25 @@ def test_what_the_bytes_tell_wins_over_name_and_media_type():
 
 
 @pytest.mark.parametrize(
+    "name", ["a.docx", "a.pptx", "a.xlsx", "a.odt", "a.epub", "a.pdf", "a.rtf"]
+)
+def test_a_document_under_the_name_of_another_format_is_read(name):
+    documents = {
+        "docx": made.docx(report),
+        "sheets": made.xlsx({"A": [["b"]]}),
+        "pptx": made.pptx([[made.shape("body", "x")]]),
+        "odt": made.odt(ODT),
+        "epub": made.epub(["<p>x</p>"]),
+        "pdf": made.pdf([PAGE]),
+        "rtf": b"{\\rtf1 x}",
+    }
+
+    assert {f: format_of(data, name, None) for f, data in documents.items()} == {
+        f: f for f in documents
+    }
+
+
+@pytest.mark.parametrize(
     "name", ["a.pdf", "a.docx", "a.pptx", "a.xlsx", "a.odt", "a.epub", "a.rtf"]
 )
 def test_text_under_the_name_of_another_format_is_corrupt(name):
@@ -360,11 +549,21 @@ def test_archives_are_refused_by_name(data, named):
     assert f"archive ({named})" in refused.reason
 
 
-def test_an_old_office_file_is_named_and_a_protected_new_one_is_encrypted():
+@pytest.mark.parametrize("name", ["a.docx", "a.pptx", "a.xlsx", "a.doc", "a"])
+def test_a_protected_office_file_is_encrypted_and_an_old_one_is_named_whatever_its_name(name):
     container = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+    protected = container + "EncryptedPackage".encode("utf-16-le") + bytes(600)
 
-    assert refusal(container, "a.doc").code == "unknown_format"
-    assert refusal(container, "a.docx").code == "encrypted"
+    assert refusal(protected, name).code == "encrypted"
+    assert refusal(container, name).code == ("corrupt" if name == "a.xlsx" else "unknown_format")
+
+
+def test_a_table_that_a_program_exported_as_xls_is_read_as_what_it_is():
+    page = b"\n<html><table><tr><th>Year<th>Hail<tr><td>2025<td>12 days</table></html>"
+
+    for data in (page, b"\xef\xbb\xbf" + page, b"Year\tHail\n2025\t12 days\n"):
+        assert shown(read(data, "a.xls")) == ["Year | Hail\n2025 | 12 days"]
+    assert refusal(bytes(range(256)), "a.xls").code == "unknown_format"
 
 
 # -- hostile ones ----------------------------------------------------------------------------------

@@ -58,6 +58,15 @@ async def test_a_path_in_two_sources_must_say_which(index):
     assert (await show(index, "wiki/a.md")).doc_key == key
 
 
+@pytest.mark.parametrize(("name", "is_told"), [("x/app.log", True), ("x/a.PNG", True),
+                                               ("zzz.md", False), ("README", False)])  # fmt: skip
+async def test_a_file_of_an_ending_that_folders_leave_out_is_told_as_such(index, name, is_told):
+    with pytest.raises(Problem, match="is known") as refused:
+        await show(index, name)
+
+    assert ("a folder leaves out files that end in" in refused.value.detail) == is_told
+
+
 async def test_an_unknown_document_gets_a_suggestion(index):
     await index.put("guide/install.md", ["one"])
 
