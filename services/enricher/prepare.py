@@ -15,7 +15,7 @@ from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Extracted, too_large
 from services.enricher.formats.charset import MAX_DAMAGE
-from services.enricher.formats.extract import extract, format_of, is_harmless
+from services.enricher.formats.extract import extract, is_harmless, named_format
 from services.enricher.parts import KeyedChunk, Prepared, check_rows
 from services.enricher.sandbox.protocol import Question
 from shared.domain.errors import DocumentRefused
@@ -100,7 +100,7 @@ class PrepareDocument:
 
     async def _read(self, event: DocumentChanged, data: bytes) -> Extracted:
         path, media_type, title = event.document.path, event.media_type, event.title
-        if is_harmless(data, format_of(data, path, media_type)):
+        if is_harmless(data, named_format(path, media_type)):
             return extract(data, path=path, media_type=media_type, title=title)
         most = max_chars(self._chunking(event), self.tokens)
         return await self.read_apart(Question(path, media_type, title, most), data)

@@ -1,15 +1,33 @@
 """DOCX to a title, metadata and blocks: mammoth makes HTML of it, which our HTML reader reads.
 
+Elements that mammoth drops with the text in them are first replaced by others that it reads.
 Text boxes, footnotes, tables in tables and alternative texts of images stay. Equations, headers,
 footers and comments are left out.
 """
 
 import io
-from typing import Any
+import re
+import zipfile
+from typing import Any, Final
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 from services.enricher.formats import html, office
 from services.enricher.formats.blocks import Content
 from shared.domain.errors import DocumentRefused
+
+_TEXT: Final = re.compile(r"word/(document|footnotes|endnotes)\d*\.xml")
+_KNOWN: Final = {
+    **dict.fromkeys(("fldSimple", "bdo", "dir", "ruby", "rubyBase", "rt"), "smartTag"),
+    **dict.fromkeys(("oval", "line", "polyline", "arc", "curve"), "rect"),
+    "cr": "br",
+    "ptab": "tab",
+}
+"""Elements that mammoth drops with the text in them, and such as it reads in the same way."""
+_STRANGE: Final = re.compile(
+    rb"[<:](?:%b|txbxContent)[\s/>]" % b"|".join(name.encode() for name in _KNOWN)
+)
+_SPACE: Final = "{http://www.w3.org/XML/1998/namespace}space"
 
 
 def read(data: bytes) -> Content:
@@ -20,9 +38,9 @@ def read(data: bytes) -> Content:
         metadata = office.properties(office.part(parts, "docProps/core.xml"))
     try:
         made = mammoth.convert_to_html(
-            io.BytesIO(data), convert_image=mammoth.images.img_element(_without_bytes)
+            io.BytesIO(_known(data)), convert_image=mammoth.images.img_element(_without_bytes)
         )
-    except MemoryError:
+    except (MemoryError, DocumentRefused):
         raise
     except Exception:  # noqa: BLE001 - mammoth raises whatever its parsers do
         raise DocumentRefused(
@@ -31,6 +49,68 @@ def read(data: bytes) -> Content:
     page = html.read(made.value)
     title = str(metadata.pop("title", ""))
     return Content(title, metadata, page.blocks)
+
+
+def _known(data: bytes) -> bytes:
+    """The document in elements that mammoth reads, without images if any had to be replaced."""
+    whole = io.BytesIO()
+    with office.unpack(data) as parts, zipfile.ZipFile(whole, "w") as made:
+        texts = [name for name in parts.namelist() if _TEXT.fullmatch(name)]
+        if not any(_STRANGE.search(office.part(parts, name)) for name in texts):
+            return data
+        for name in dict.fromkeys(parts.namelist()):
+            if not name.startswith("word/media/"):
+                data = office.part(parts, name)
+                made.writestr(name, _renamed(data) if _TEXT.fullmatch(name) else data)
+    return whole.getvalue()
+
+
+def _renamed(data: bytes) -> bytes:
+    office.walk(data, lambda *_: None, lambda _: None, lambda _: None)  # refuses entities
+    root = ElementTree.fromstring(data)
+    for element in list(root.iter()):
+        space, _, name = element.tag.rpartition("}")
+        if name == "ruby":
+            _order(element, space)
+        elif name == "AlternateContent":
+            _choose(element)
+        elif name == "drawing":
+            _lift(element, space)
+        element.tag = f"{space}}}{_KNOWN.get(name, name)}" if space else name
+    return ElementTree.tostring(root)
+
+
+def _order(ruby: Element, space: str) -> None:
+    """The reading of a word after it, in brackets."""
+    readings = [child for child in ruby if child.tag == f"{space}}}rt"]
+    for reading in readings:
+        ruby.remove(reading)
+        for at, mark in ((0, " ("), (len(reading) + 1, ")")):
+            text = Element(f"{space}}}t", {_SPACE: "preserve"})
+            text.text = mark
+            reading.insert(at, text)
+    ruby.extend(readings)
+
+
+def _choose(alternatives: Element) -> None:
+    """Of a drawing that has no text for old programs, what it has for new ones."""
+    texts = [child for child in alternatives if any(map(_is_box, child.iter()))]
+    if texts and not any(child.tag.endswith("}Fallback") for child in texts):
+        for child in set(alternatives) - {texts[0]}:
+            alternatives.remove(child)
+        texts[0].tag = texts[0].tag.replace("}Choice", "}Fallback")
+
+
+def _lift(drawing: Element, space: str) -> None:
+    """The text boxes of a drawing, as mammoth finds those of older ones."""
+    boxes = [element for element in drawing.iter() if _is_box(element)]
+    inner = {id(box) for outer in boxes for box in outer.iter() if box is not outer}
+    picture = SubElement(drawing, f"{space}}}pict")
+    picture.extend(box for box in boxes if id(box) not in inner)
+
+
+def _is_box(element: Element) -> bool:
+    return element.tag.endswith("}txbxContent")
 
 
 def _without_bytes(_: Any) -> dict[str, str]:

@@ -68,6 +68,7 @@ _ARCHIVES: Final = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!", "RAR"),
 )
+_TELLING: Final = (b"%PDF-", b"{\\rtf", _ZIP, _OLD_OFFICE, *(magic for magic, _ in _ARCHIVES))
 _PDF_WITHIN: Final = 1024
 """Bytes before the beginning of a PDF that readers skip."""
 MAX_HARMLESS_BYTES: Final = 16 * 1024
@@ -165,14 +166,19 @@ def _markdown(text: str, given: str) -> Content:
     return Content(title, front.metadata, whole, origins)
 
 
-def is_harmless(data: bytes, format_: Format) -> bool:
+def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
+
+    Nothing is unpacked to find out.
+
+    Args:
+        format_: as `named_format` tells.
 
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
     encodings, little Markdown and YAML.
     """
     most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
-    if len(data) > most or format_ not in ("text", "markdown"):
+    if len(data) > most or format_ not in ("text", "markdown") or data.startswith(_TELLING):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))
@@ -222,12 +228,12 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
 
 
 def _format_of_zip(data: bytes, named: Format | None) -> Format:
+    found = office.format_of(data)
+    if found is not None:
+        return found
     if named in ("docx", "pptx", "sheets", "odt", "epub"):
         return named
-    found = office.format_of(data)
-    if found is None:
-        raise _archive("ZIP")
-    return found
+    raise _archive("ZIP")
 
 
 def _format_of_old_office(named: Format | None) -> Format:

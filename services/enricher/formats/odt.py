@@ -11,6 +11,10 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _DEEPEST: Final = 6
+_PARAGRAPHS: Final = frozenset({"p", "h", "svg:title", "svg:desc"})
+"""The last two are the texts of an image or shape."""
+_MARKS: Final = {"s": " ", "tab": " ", "line-break": "\n", "note-citation": "^", "ruby-text": " ("}
+"""What parts a text from the word before it."""
 
 
 def read(data: bytes) -> Content:
@@ -44,12 +48,11 @@ class _Writer:
             self._left_out += 1
         elif self._left_out:
             return
-        elif name in ("p", "h"):
-            level = int(attributes.get("outline-level", "1") or 1) if name == "h" else 0
+        elif name in _PARAGRAPHS:
             self._pieces.append([])
-            self._levels.append(min(max(level, 1), _DEEPEST) if name == "h" else 0)
-        elif name in ("s", "tab", "line-break") and self._pieces:
-            self._pieces[-1].append("\n" if name == "line-break" else " ")
+            self._levels.append(_level(attributes) if name == "h" else 0)
+        elif name in _MARKS and self._pieces:
+            self._pieces[-1].append(_MARKS[name])
         elif name == "list":
             self._lists += 1
         elif name == "table":
@@ -64,13 +67,12 @@ class _Writer:
             self._left_out -= 1
         elif self._left_out:
             return
-        elif name in ("p", "h") and self._pieces:
+        elif name in _PARAGRAPHS and self._pieces:
             self._paragraph("".join(self._pieces.pop()), self._levels.pop())
+        elif name == "ruby-text" and self._pieces:
+            self._pieces[-1].append(")")
         elif name == "list":
-            self._lists -= 1
-            if not self._lists and not self._tables:
-                self._add("list", "\n".join(self._items))
-                self._items.clear()
+            self._end_of_list()
         elif name == "table-row" and self._tables == 1:
             row = " | ".join(" ".join(cell) for cell in self._cells).rstrip(" |")
             self._cells.clear()
@@ -85,6 +87,12 @@ class _Writer:
     def text(self, text: str) -> None:
         if self._pieces and not self._left_out:
             self._pieces[-1].append(text)
+
+    def _end_of_list(self) -> None:
+        self._lists -= 1
+        if not self._lists and not self._tables:
+            self._add("list", "\n".join(self._items))
+            self._items.clear()
 
     def _paragraph(self, raw: str, level: int) -> None:
         lines = (" ".join(line.split()) for line in clean(raw).split("\n"))
@@ -103,3 +111,9 @@ class _Writer:
     def _add(self, kind: Kind, text: str) -> None:
         if text.strip():
             self.blocks.append(Block(kind, text))
+
+
+def _level(attributes: dict[str, str]) -> int:
+    """Of a heading; 1 where it is not told."""
+    told = attributes.get("outline-level", "")
+    return min(max(int(told), 1), _DEEPEST) if told.isdecimal() and len(told) < 10 else 1

@@ -27,6 +27,8 @@ def read(data: bytes) -> Content:
         for number, name in enumerate(_in_order(parts), 1):
             slide = _Shapes()
             slide.read(office.part(parts, name))
+            for diagram in _related(parts, name, "diagramData"):
+                slide.read(office.part(parts, diagram))
             if slide.title or slide.blocks:
                 blocks += titled(f"slide {number}: {slide.title}".removesuffix(": "), 1)
             blocks += slide.blocks
@@ -89,13 +91,20 @@ class _Shapes:
     _in_text: bool = False
     _cells: list[str] | None = None
     _rows: list[str] = field(default_factory=list)
+    _fallbacks: int = 0
+    """Open elements that repeat a shape for old programs."""
 
     def read(self, data: bytes) -> None:
         if data:
             office.walk(data, self._opens, self._closes, self._text)
+            self._shape()  # a diagram has none
 
     def _opens(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "sp":
+        if name == "Fallback":
+            self._fallbacks += 1
+        elif self._fallbacks:
+            return
+        elif name == "sp":
             self._placeholder = ""
         elif name == "ph":
             self._placeholder = attributes.get("type", "body")
@@ -109,7 +118,11 @@ class _Shapes:
             self._add("paragraph", attributes["descr"])
 
     def _closes(self, name: str) -> None:
-        if name == "t":
+        if name == "Fallback":
+            self._fallbacks -= 1
+        elif self._fallbacks:
+            return
+        elif name == "t":
             self._in_text = False
         elif name == "p":
             self._paragraphs.append("".join(self._pieces))
@@ -128,7 +141,7 @@ class _Shapes:
             self._shape()
 
     def _text(self, text: str) -> None:
-        if self._in_text:
+        if self._in_text and not self._fallbacks:
             self._pieces.append(text)
 
     def _taken(self) -> str:

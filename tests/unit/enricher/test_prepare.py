@@ -9,6 +9,7 @@ import pytest
 from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
+from services.enricher.formats import office
 from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
@@ -71,6 +72,25 @@ async def test_all_else_is_read_apart(prepare, apart, text, path):
     (question,) = apart.asked
     assert (question.path, question.title) == (path, "T")
     assert question.max_chars == 12_000 * 220 * 8
+
+
+@pytest.mark.parametrize("path", ["a.md", "a.txt", "a", "a.docx"])
+@pytest.mark.parametrize("first", [b"PK\x03\x04", b"{\\rtf1", b"%PDF-1.4", b"BZh"])
+async def test_nothing_is_unpacked_here(words, monkeypatch, first, path):
+    """A list of a million parts, or a small part with gigabytes in it, would hold up all others."""
+
+    def opened(data):
+        raise AssertionError
+
+    async def read(question, data):
+        return Extracted("", (Block("paragraph", "read apart"),), {})
+
+    monkeypatch.setattr(office, "unpack", opened)
+    prepare = PrepareDocument(Load(MemoryContent()), words, Chunking(), read_apart=read)
+
+    [piece] = (await prepare(changed(first + b" words", path))).pieces
+
+    assert piece.text == "read apart"
 
 
 async def test_a_refusal_comes_from_there_too(prepare, apart):
