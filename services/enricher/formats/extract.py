@@ -17,6 +17,7 @@ from services.enricher.formats.blocks import (
 from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
+from shared.domain.metadata import OF_DOCUMENT
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     pass
@@ -153,7 +154,7 @@ def _with_properties(found: Content) -> Content:
 def _markdown(text: str, given: str) -> Content:
     front = frontmatter.split(text)
     blocks = markdown.read(front.body)
-    origins = dict.fromkeys(front.metadata, "front matter")
+    origins = dict.fromkeys(front.metadata.keys() - OF_DOCUMENT, "front matter")
     kept = [front.text] if front.text else []
     title = one_line(front.title)
     if title:

@@ -13,9 +13,18 @@ from services.enricher.formats import office
 from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
-from shared.domain.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
+from shared.domain.events import (
+    Batch,
+    Document,
+    DocumentChanged,
+    Inline,
+    Linked,
+    Ready,
+    Reference,
+    SubmittedChunk,
+)
 from shared.domain.ids import doc_key
-from shared.domain.metadata import parted
+from shared.domain.metadata import ORIGINS, parted
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -183,6 +192,38 @@ def test_the_publisher_wins_over_the_document_and_every_value_has_an_origin():
         "title": "publisher",
         "language": "guessed",
     }
+
+
+OWN = {"title": "another", "encoding": "another", ORIGINS: '{"meta": ["team"]}', "team": "pumps"}
+"""Metadata with the names that origins have for the document itself, and a claim."""
+
+
+def test_metadata_named_as_the_title_or_the_encoding_claims_no_origin_of_theirs():
+    found = Extracted("T", (), {}, {"title": "heading", "encoding": "guessed: cp1252"})
+
+    metadata, origins = parted(described(found, changed("", metadata=OWN)))
+
+    assert metadata.items() >= (OWN.items() - {(ORIGINS, OWN[ORIGINS])})
+    assert (origins["title"], origins["encoding"]) == ("heading", "guessed: cp1252")
+    assert origins["team"] == "publisher"
+
+
+async def test_front_matter_named_as_the_encoding_claims_no_origin_of_it(prepare):
+    [piece] = (prepared := await prepare(changed("---\nencoding: x\n---\nword"))).pieces
+    metadata, origins = parted(prepared.metadata)
+
+    assert (metadata["encoding"], piece.text) == ("x", "word")
+    assert "encoding" not in origins
+
+
+async def test_ready_chunks_have_their_publisher_as_origin_whatever_their_metadata_claim(prepare):
+    ready = changed("", title="T", metadata=OWN).model_copy(
+        update={"content": Ready(chunks=[SubmittedChunk(text="word")])}
+    )
+
+    _, origins = parted((await prepare(ready)).metadata)
+
+    assert origins == {"title": "publisher", "team": "publisher"}
 
 
 def test_a_language_that_the_document_tells_is_not_guessed():
