@@ -54,8 +54,7 @@ def _in_order(parts: zipfile.ZipFile) -> list[str]:
     presentation = office.part(parts, "ppt/presentation.xml")
     if presentation:
         office.walk(presentation, opens, lambda _: None, lambda _: None)
-    rest = [name for name in office.numbered(parts, "ppt/slides/slide") if name not in listed]
-    return listed + rest
+    return list(dict.fromkeys([*listed, *office.numbered(parts, "ppt/slides/slide")]))
 
 
 def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tuple[str, str]]:

@@ -580,6 +580,16 @@ def test_a_diagram_of_a_slide_is_read_and_a_shape_for_old_programs_is_no_second_
     assert shown(read(made.zipped(parts), "a.pptx")) == ["slide 1", "once", "drawn words"]
 
 
+def test_a_slide_that_is_listed_twice_is_read_once():
+    data = made.pptx([[made.shape("body", "one")], [made.shape("body", "two")]])
+    with zipfile.ZipFile(io.BytesIO(data)) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    listed = b'<p:sldId id="256" r:id="r0"/>'
+    parts["ppt/presentation.xml"] = parts["ppt/presentation.xml"].replace(listed, listed * 3)
+
+    assert shown(read(made.zipped(parts), "a.pptx"), "paragraph") == ["one", "two"]
+
+
 def book(items, pages, metadata="", **parts):
     """A book with these items, each in the spine."""
     ids = re.findall(r'id="(\w+)"', items)
