@@ -48,8 +48,8 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
 READERS: Final[dict[str, int]] = {
-    **dict.fromkeys(("markdown", "html", "text"), 2),
-    **dict.fromkeys(("csv", "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"), 1),
+    **dict.fromkeys(("markdown", "html", "text", "csv", "pdf", "docx", "pptx", "sheets"), 2),
+    **dict.fromkeys(("odt", "epub", "rtf"), 2),
 }
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""

@@ -325,6 +325,16 @@ def test_quoted_values_of_a_csv_keep_separators_and_line_ends():
     assert block.text == "name | note\nBolt, long | two lines"
 
 
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
+def test_a_line_that_tells_the_separator_of_a_csv_is_no_header(separator):
+    rows = [["part", "note"], ["bolt", "1,5; or 2|3"]]
+    lines = [separator.join(f'"{value}"' for value in row) for row in rows]
+
+    [block] = read("\r\n".join([f"sep={separator}", *lines]).encode(), "a.csv").blocks
+
+    assert block.text == "part | note\nbolt | 1,5; or 2|3"
+
+
 # -- which format ----------------------------------------------------------------------------------
 
 
