@@ -15,12 +15,12 @@ from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title
 from services.enricher.fetch import Load
 from services.enricher.formats.blocks import Extracted, too_large
 from services.enricher.formats.charset import MAX_DAMAGE
-from services.enricher.formats.extract import extract, format_of, is_harmless
+from services.enricher.formats.extract import extract, is_harmless, named_format
 from services.enricher.parts import KeyedChunk, Prepared, check_rows
 from services.enricher.sandbox.protocol import Question
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
-from shared.domain.metadata import with_origins
+from shared.domain.metadata import OF_DOCUMENT, ORIGINS, with_origins
 from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
@@ -100,7 +100,7 @@ class PrepareDocument:
 
     async def _read(self, event: DocumentChanged, data: bytes) -> Extracted:
         path, media_type, title = event.document.path, event.media_type, event.title
-        if is_harmless(data, format_of(data, path, media_type)):
+        if is_harmless(data, named_format(path, media_type)):
             return extract(data, path=path, media_type=media_type, title=title)
         most = max_chars(self._chunking(event), self.tokens)
         return await self.read_apart(Question(path, media_type, title, most), data)
@@ -118,22 +118,28 @@ class PrepareDocument:
 
     def _ready(self, event: DocumentChanged, content: Ready) -> Prepared:
         given, chunking = event.title or "", self._chunking(event)
+        metadata = with_origins(event.metadata, given_by(event))
         chunks = ready(content.chunks, title=given, settings=chunking, tokens=self.tokens)
         if len(chunks) > MAX_ROWS:
             raise too_large()
-        return _prepared(chunks, fit_title(given, chunking, self.tokens), event.metadata)
+        return _prepared(chunks, fit_title(given, chunking, self.tokens), metadata)
 
 
 def described(extracted: Extracted, event: DocumentChanged) -> Metadata:
     """Metadata of the document and of its publisher, who wins, with the origin of each value."""
     metadata = {**extracted.metadata, **event.metadata}
-    given = [*event.metadata, *(["title"] if event.title else [])]
-    origins = {**extracted.origins, **dict.fromkeys(given, "publisher")}
+    origins = {**extracted.origins, **given_by(event)}
     if "language" not in metadata:
         text = "\n".join(block.text for block in extracted.blocks if block.kind != "code")
         metadata["language"] = language.language_of(text)
         origins["language"] = "guessed"
     return with_origins(metadata, origins)
+
+
+def given_by(event: DocumentChanged) -> dict[str, str]:
+    """The origin of what the publisher tells."""
+    given = event.metadata.keys() - OF_DOCUMENT - {ORIGINS} | ({"title"} if event.title else set())
+    return dict.fromkeys(given, "publisher")
 
 
 def _prepared(chunks: Sequence[Chunk], title: str, metadata: Metadata) -> Prepared:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.enricher.chunking.chunk import CUTTER
-from services.enricher.formats.extract import READERS, named_format
+from services.enricher.formats.extract import BINARY, READERS, named_format
 from shared.domain.errors import GARBAGE
 from shared.domain.events import DocumentChanged
 from shared.domain.ordering import Record
@@ -120,7 +120,7 @@ class Recut:
             newest = await self.changes.newest(record.source, doc_key)
             if newest is None or newest.readable is None:
                 continue
-            if is_cut or _format(newest.readable) in formats:
+            if is_cut or _is_concerned(newest.readable, formats):
                 await resubmit_newest(self.changes, newest, generation=self.generation)
                 (cut if is_cut else read)[record.source] += 1
         self._tell(cut, "its chunking has changed: {:,} documents are cut again")
@@ -157,5 +157,7 @@ class Recut:
         return f"{NOTE}.{self.generation}"
 
 
-def _format(change: DocumentChanged) -> str | None:
-    return named_format(change.document.path, change.media_type)
+def _is_concerned(change: DocumentChanged, formats: frozenset[str]) -> bool:
+    """Whether one of these readers may read it: without a telling name its bytes decide."""
+    named = named_format(change.document.path, change.media_type)
+    return named in formats or (named in (None, "text") and not formats.isdisjoint(BINARY))

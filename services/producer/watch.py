@@ -119,6 +119,8 @@ class FolderWatch:
         """The root that was listed last, by this process or an earlier one."""
         self._doubtful = False
         self._found = 0
+        self._kinds_told: set[str] = set()
+        """Of files that are left out; with many kinds the most frequent ones change places."""
         self._awaited: set[str] | None = None
         """Files that were being written when the folder had been listed for the first time."""
 
@@ -291,8 +293,10 @@ class FolderWatch:
         return ListingResult(len(scan.files), submitted, result.removed, waiting(self.held))
 
     def _tell_left_out(self, counts: dict[str, int]) -> None:
-        before, self._sync.health.left_out = self._sync.health.left_out, counts
-        if counts.keys() - before.keys():  # a kind that is new, not each file
+        self._sync.health.left_out = counts
+        new = counts.keys() - self._kinds_told
+        self._kinds_told |= new
+        if new:  # a kind that is new, not each file
             self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
 
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:

@@ -15,11 +15,16 @@ ORIGINS: Final = "instep:origins"
 """A publisher's value of this name is overwritten."""
 
 
+OF_DOCUMENT: Final = frozenset({"title", "encoding"})
+"""Names whose origin is that of the document's title and encoding; metadata of these names has
+none."""
+
+
 def with_origins(metadata: "Metadata", origins: Mapping[str, str]) -> "Metadata":
     """The metadata as rows store it.
 
     Args:
-        origins: by name: a name of the metadata, `title` or `encoding`.
+        origins: by name: one of OF_DOCUMENT, or any other name of the metadata.
     """
     names: dict[str, list[str]] = {}
     for name, origin in sorted(origins.items()):

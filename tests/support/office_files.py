@@ -54,6 +54,35 @@ def pdf(
     return made.getvalue()
 
 
+def pdf_of(page: bytes, *forms: bytes, filter_: bytes = b"") -> bytes:
+    """A PDF of one page of this content, and of forms, each of which knows the next one as `/X`."""
+    known = b"/Resources<</XObject<</X %d 0 R>>/Font<</F1 4 0 R>>>>"
+    head = b"/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 5 0 R" + known % 6
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page" + head + b">>",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        _stream(page, filter_),
+    ]
+    for number, form in enumerate(forms, 7):
+        kind = b"/Type/XObject/Subtype/Form/BBox[0 0 612 792]" + known % number
+        objects.append(_stream(form, kind))
+    body, places = b"%PDF-1.7\n", []
+    for number, one in enumerate(objects, 1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%b\nendobj\n" % (number, one)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    size = len(objects) + 1
+    body += b"xref\n0 %d\n0000000000 65535 f \n%b" % (size, table)
+    start = body.rindex(b"xref")
+    return body + b"trailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (size, start)
+
+
+def _stream(data: bytes, attributes: bytes) -> bytes:
+    return b"<<%b/Length %d>>stream\n%b\nendstream" % (attributes, len(data), data)
+
+
 def _shown(line: Line) -> bytes:
     size, y, text = line
     for mark in "\\()":

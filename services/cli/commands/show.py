@@ -21,6 +21,7 @@ from services.cli.terminal import (
 )
 from services.cli.text.status import wrap
 from services.host.options import Options
+from shared.domain.metadata import OF_DOCUMENT
 
 _SPACE = re.compile(r"\s+")
 _STYLES: Final = {"searchable": "green", "refused": "yellow", "failed": "red"}
@@ -56,16 +57,16 @@ def lines(
 def _described(answer: Mapping[str, Any]) -> list[str]:
     """Title, metadata and a guessed encoding, each with its origin."""
     origins = dict(answer["origins"])
-    named = {"title": answer["title"]} if answer["title"] else {}
-    values = {**named, **answer["metadata"]}
-    lines = [
-        f" {visible(name):<8} {visible(str(value))}"
-        + (f" ({visible(origins[name])})" if name in origins else "")
-        for name, value in values.items()
+    own = {name: origins.pop(name, "") for name in OF_DOCUMENT}
+    values = [(name, value, origins.get(name, "")) for name, value in answer["metadata"].items()]
+    if answer["title"]:
+        values.insert(0, ("title", answer["title"], own["title"]))
+    if own["encoding"]:
+        values.append(("encoding", own["encoding"], ""))
+    return [
+        f" {visible(name):<8} {visible(str(value))}" + (f" ({visible(origin)})" if origin else "")
+        for name, value, origin in values
     ]
-    if "encoding" in origins:
-        lines.append(f" encoding {visible(origins['encoding'])}")
-    return lines
 
 
 def _revision(name: str, revision: Mapping[str, Any], terminal: Terminal, now: float) -> list[str]:

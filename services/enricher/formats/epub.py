@@ -9,21 +9,27 @@ from services.enricher.formats.blocks import Block, Content
 from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 
-_PAGES: Final = frozenset({"application/xhtml+xml", "text/html", "application/x-dtbook+xml"})
+_NO_PAGES: Final = ("image/", "audio/", "video/", "font/")
+"""Beginnings of the media types of parts without text."""
+_DRAWING: Final = "image/svg+xml"
 
 
 def read(data: bytes) -> Content:
     """Read a book. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
     with office.unpack(data) as parts:
         if office.part(parts, "META-INF/rights.xml"):
-            raise DocumentRefused("encrypted", "the book is protected against reading")
-        package = _package(office.part(parts, "META-INF/container.xml"))
+            raise _protected()
+        protected = _named(office.part(parts, "META-INF/encryption.xml"), "CipherReference", "URI")
+        container = office.part(parts, "META-INF/container.xml")
+        package = next(iter(_named(container, "rootfile", "full-path")), "")
         description = office.part(parts, package) if package else b""
         if not description:
             raise DocumentRefused("corrupt", "the file is no EPUB, or it is damaged")
         metadata = office.properties(description)
         blocks: list[Block] = []
         for name in _spine(description, posixpath.dirname(package)):
+            if name in protected:
+                raise _protected()
             page = office.part(parts, name)
             if page.strip():
                 text = decode(page, declared=declared_in(page, is_html=True)).text
@@ -31,16 +37,21 @@ def read(data: bytes) -> Content:
     return Content(str(metadata.pop("title", "")), metadata, blocks)
 
 
-def _package(container: bytes) -> str:
+def _protected() -> DocumentRefused:
+    return DocumentRefused("encrypted", "the book is protected against reading")
+
+
+def _named(data: bytes, element: str, attribute: str) -> list[str]:
+    """The parts that the elements of this name refer to."""
     found: list[str] = []
 
     def opens(name: str, attributes: dict[str, str]) -> None:
-        if name == "rootfile":
-            found.append(attributes.get("full-path", ""))
+        if name == element and attributes.get(attribute):
+            found.append(unquote(attributes[attribute]))
 
-    if container:
-        office.walk(container, opens, lambda _: None, lambda _: None)
-    return next(filter(None, found), "")
+    if data:
+        office.walk(data, opens, lambda _: None, lambda _: None)
+    return found
 
 
 def _spine(package: bytes, folder: str) -> list[str]:
@@ -49,9 +60,11 @@ def _spine(package: bytes, folder: str) -> list[str]:
     order: list[str] = []
 
     def opens(name: str, attributes: dict[str, str]) -> None:
-        if name == "item" and attributes.get("media-type") in _PAGES:
-            target = unquote(attributes.get("href", "")).partition("#")[0]
-            items[attributes.get("id", "")] = posixpath.normpath(posixpath.join(folder, target))
+        media_type = attributes.get("media-type", "").strip().lower()
+        if name == "item" and (_DRAWING in media_type or not media_type.startswith(_NO_PAGES)):
+            target = unquote(attributes.get("href", "").partition("#")[0])
+            joined = posixpath.normpath(posixpath.join(folder, target))
+            items[attributes.get("id", "")] = joined.lstrip("/")
         elif name == "itemref":
             order.append(attributes.get("idref", ""))
 

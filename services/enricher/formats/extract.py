@@ -18,6 +18,7 @@ from services.enricher.formats.blocks import (
 from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
+from shared.domain.metadata import OF_DOCUMENT
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     pass
@@ -48,8 +49,8 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
 READERS: Final[dict[str, int]] = {
-    **dict.fromkeys(("markdown", "html", "text"), 2),
-    **dict.fromkeys(("csv", "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"), 1),
+    **dict.fromkeys(("markdown", "html", "text", "csv", "pdf", "docx", "pptx", "sheets"), 2),
+    **dict.fromkeys(("odt", "epub", "rtf"), 2),
 }
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
@@ -73,6 +74,7 @@ _PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
 """The beginning of HTML. Programs that export tables call HTML and CSV `.xls`, too."""
 _PROTECTED: Final = "EncryptedPackage".encode("utf-16-le")
 """Name of the part that holds a protected document, in a container of old Office files."""
+_TELLING: Final = (b"%PDF-", b"{\\rtf", _ZIP, _OLD_OFFICE, *(magic for magic, _ in _ARCHIVES))
 _PDF_WITHIN: Final = 1024
 """Bytes before the beginning of a PDF that readers skip."""
 MAX_HARMLESS_BYTES: Final = 16 * 1024
@@ -158,7 +160,7 @@ def _with_properties(found: Content) -> Content:
 def _markdown(text: str, given: str) -> Content:
     front = frontmatter.split(text)
     blocks = markdown.read(front.body)
-    origins = dict.fromkeys(front.metadata, "front matter")
+    origins = dict.fromkeys(front.metadata.keys() - OF_DOCUMENT, "front matter")
     kept = [front.text] if front.text else []
     title = one_line(front.title)
     if title:
@@ -171,14 +173,19 @@ def _markdown(text: str, given: str) -> Content:
     return Content(title, front.metadata, whole, origins)
 
 
-def is_harmless(data: bytes, format_: Format) -> bool:
+def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
+
+    Nothing is unpacked to find out.
+
+    Args:
+        format_: as `named_format` tells.
 
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
     encodings, little Markdown and YAML.
     """
     most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
-    if len(data) > most or format_ not in ("text", "markdown"):
+    if len(data) > most or format_ not in ("text", "markdown") or data.startswith(_TELLING):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))

@@ -14,6 +14,10 @@ _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls",
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})
 _TITLE: Final = "Title"
 _DEEPEST: Final = 6
+_PARAGRAPHS: Final = frozenset({"p", "h", "svg:title", "svg:desc"})
+"""The last two are the texts of an image or shape."""
+_MARKS: Final = {"s": " ", "tab": " ", "line-break": "\n", "note-citation": "^", "ruby-text": " ("}
+"""What parts a text from the word before it."""
 
 
 def read(data: bytes) -> Content:
@@ -61,11 +65,11 @@ class _Writer:
             return
         elif name == "style" and attributes.get("parent-style-name") == _TITLE:
             self._titles.add(attributes.get("name", ""))
-        elif name in ("p", "h"):
+        elif name in _PARAGRAPHS:
             self._pieces.append([])
             self._levels.append(self._level(name, attributes))
-        elif name in ("s", "tab", "line-break") and self._pieces:
-            self._pieces[-1].append("\n" if name == "line-break" else " ")
+        elif name in _MARKS and self._pieces:
+            self._pieces[-1].append(_MARKS[name])
         elif name == "list":
             self._lists += 1
         elif name == "table":
@@ -76,25 +80,23 @@ class _Writer:
             self._opens_slide(name, attributes)
 
     def _level(self, name: str, attributes: dict[str, str]) -> int:
-        if name == "p":
-            is_title = attributes.get("style-name") in self._titles
-            self._has_title = self._has_title or is_title
-            return int(is_title)
-        level = max(int(attributes.get("outline-level", "1") or 1), 1)
-        return min(level + self._has_title, _DEEPEST)
+        if name == "h":
+            return min(_level(attributes) + self._has_title, _DEEPEST)
+        is_title = name == "p" and attributes.get("style-name") in self._titles
+        self._has_title = self._has_title or is_title
+        return int(is_title)
 
     def closes(self, name: str) -> None:
         if name in _LEFT_OUT:
             self._left_out -= 1
         elif self._left_out:
             return
-        elif name in ("p", "h") and self._pieces:
+        elif name in _PARAGRAPHS and self._pieces:
             self._paragraph("".join(self._pieces.pop()), self._levels.pop())
+        elif name == "ruby-text" and self._pieces:
+            self._pieces[-1].append(")")
         elif name == "list":
-            self._lists -= 1
-            if not self._lists and not self._tables:
-                self._add("list", "\n".join(self._items))
-                self._items.clear()
+            self._end_of_list()
         elif name == "table-row" and self._tables == 1:
             row = " | ".join(" ".join(cell) for cell in self._cells).rstrip(" |")
             self._cells.clear()
@@ -140,6 +142,12 @@ class _Writer:
         if self._pieces and not self._left_out:
             self._pieces[-1].append(text)
 
+    def _end_of_list(self) -> None:
+        self._lists -= 1
+        if not self._lists and not self._tables:
+            self._add("list", "\n".join(self._items))
+            self._items.clear()
+
     def _paragraph(self, raw: str, level: int) -> None:
         lines = (" ".join(line.split()) for line in clean(raw).split("\n"))
         text = "\n".join(line for line in lines if line)
@@ -159,3 +167,9 @@ class _Writer:
     def _add(self, kind: Kind, text: str) -> None:
         if text.strip():
             self.blocks.append(Block(kind, text))
+
+
+def _level(attributes: dict[str, str]) -> int:
+    """Of a heading; 1 where it is not told."""
+    told = attributes.get("outline-level", "")
+    return min(max(int(told), 1), _DEEPEST) if told.isdecimal() and len(told) < 10 else 1

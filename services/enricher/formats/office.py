@@ -19,16 +19,24 @@ MAX_RATIO: Final = 200
 """Unpacked to packed bytes of a part above 1 MB; text of people stays below 30."""
 _SMALL_BYTES: Final = 1024**2
 _ENCRYPTED: Final = 0x1
-_CORE: Final = {
+_PROPERTIES: Final = {
     "title": "title",
     "creator": "author",
     "subject": "description",
+    "description": "description",
     "keywords": "keywords",
+    "keyword": "keywords",
     "language": "language",
     "created": "date",
+    "creation-date": "date",
     "modified": "date",
+    "date": "date",
 }
-"""Names of `docProps/core.xml`, and of the same in OpenDocument, and those of the metadata."""
+"""Names of `docProps/core.xml`, of OpenDocument and of EPUB, and those of the metadata."""
+_CREATED: Final = frozenset({"created", "creation-date"})
+"""Dates that a later one replaces."""
+_JOINED: Final = frozenset({"author", "description", "keywords"})
+"""Of titles and languages the first one is the main one."""
 
 _TELLING: Final[dict[str, Format]] = {
     "word/document.xml": "docx",
@@ -53,7 +61,9 @@ def unpack(data: bytes) -> zipfile.ZipFile:
     try:
         parts = zipfile.ZipFile(io.BytesIO(data))
         infos = parts.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - zipfile raises whatever struct and the like do
         raise _corrupt() from None
     if any(info.flag_bits & _ENCRYPTED for info in infos):
         raise DocumentRefused("encrypted", "the document needs a password; save it without one")
@@ -69,12 +79,10 @@ def part(parts: zipfile.ZipFile, name: str) -> bytes:
         return parts.read(name)
     except KeyError:
         return b""
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError):
-        raise _corrupt() from None
-    except Exception as error:  # zlib.error is no subclass of any of them
-        if type(error).__name__ == "error":
-            raise _corrupt() from None
+    except MemoryError:
         raise
+    except Exception:  # noqa: BLE001 - and whatever zlib, bz2 and lzma do
+        raise _corrupt() from None
 
 
 def walk(
@@ -85,7 +93,8 @@ def walk(
 ) -> None:
     """Call for every element that opens and closes, and every text, in order.
 
-    Names are local: prefixes are dropped, but for the `r:` of relations. Entities that a document
+    Names are local: prefixes are dropped, but for the `r:` of relations and the `svg:` of
+    OpenDocument. Entities that a document
     declares are refused: people's programs write none.
 
     Raises:
@@ -101,24 +110,30 @@ def walk(
     parser.EntityDeclHandler = _refuse_entity
     try:
         parser.Parse(data, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # the latter of odd encodings
         raise _corrupt() from None
 
 
 def properties(data: bytes) -> "Metadata":
-    """Title, author, date and the like of `docProps/core.xml` or `meta.xml`; `date` is the last."""
-    found: Metadata = {}
+    """Title, author, date and the like of `docProps/core.xml`, `meta.xml` or a package of EPUB."""
+    found: dict[str, list[str]] = {}
     pieces: list[str] = []
     if not data:
-        return found
+        return {}
 
     def closes(name: str) -> None:
-        wanted, value = _CORE.get(name), one_line("".join(pieces), 500)
-        if wanted and value:
-            found[wanted] = value
+        wanted = _PROPERTIES.get(name)
+        value = one_line("".join(pieces), 500) if wanted else ""
+        if not wanted or not value:
+            return
+        values = found.setdefault(wanted, [])
+        if wanted == "date" and name not in _CREATED:
+            values[:] = [value]
+        elif not values or (value not in values and wanted in _JOINED):
+            values.append(value)
 
     walk(data, lambda _name, _attributes: pieces.clear(), closes, pieces.append)
-    return found
+    return {name: one_line(", ".join(values), 500) for name, values in found.items()}
 
 
 def format_of(data: bytes) -> Format | None:
@@ -147,7 +162,8 @@ def _is_bomb(info: zipfile.ZipInfo) -> bool:
 
 
 def _local(name: str) -> str:
-    return name.rpartition(" ")[2]
+    space, _, local = name.rpartition(" ")
+    return f"svg:{local}" if ":svg-" in space else local
 
 
 def _attribute(name: str) -> str:

@@ -8,7 +8,7 @@ most of the text. Below the headings, `page N` ends the path of every block.
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -48,6 +48,7 @@ _DATE: Final = re.compile(
     r"D?:?(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?)?)?(?:(Z)|([+-]\d\d)'?(\d\d)?)?"
 )
 _PROPERTIES: Final = {"Author": "author", "Subject": "description", "Keywords": "keywords"}
+_NAMES: Final = ("Title", *_PROPERTIES, "CreationDate", "ModDate")
 _PASSWORD: Final = 4
 """PDFium's number for a document that needs one."""
 
@@ -76,7 +77,7 @@ def read(data: bytes) -> Content:
     try:
         pages = [_page(document, n) for n in range(len(document))]
         outline = _outline(document)
-        properties = document.get_metadata_dict()
+        properties = {name: _property(document, name) for name in _NAMES}
     finally:
         document.close()
     pages = _without_numbers(pages)
@@ -174,7 +175,7 @@ def _outline(document: Any) -> Mapping[int, list[tuple[str, int]]]:
     """Titles and levels of the outline, by page, counting from 0."""
     found: dict[int, list[tuple[str, int]]] = {}
     for entry in document.get_toc(max_depth=6):
-        title, target = clean(entry.get_title() or "").strip(), entry.get_dest()
+        title, target = _text(entry.get_title), entry.get_dest()
         page = target.get_index() if target else None
         if title and page is not None:
             found.setdefault(page, []).append((" ".join(title.split()), min(entry.level + 1, 6)))
@@ -300,6 +301,18 @@ def _joined(lines: Sequence[_Line]) -> str:
         text += ("\n" if is_apart else " ") + line.text
         last = line.text
     return text
+
+
+def _property(document: Any, name: str) -> str:
+    return _text(lambda: document.get_metadata_value(name))
+
+
+def _text(get: Callable[[], str]) -> str:
+    """A text outside of the pages; none where it is no Unicode."""
+    try:
+        return clean(get() or "").strip()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _described(properties: Mapping[str, str]) -> "Metadata":

@@ -29,6 +29,8 @@ def read(data: bytes) -> Content:
             slide = _Shapes()
             slide.read(office.part(parts, name))
             first = slide.title if number == 1 else first
+            for diagram in _related(parts, name, "diagramData"):
+                slide.read(office.part(parts, diagram))
             if slide.title or slide.blocks:
                 blocks += titled(slide_heading(number, slide.title), SECTION)
             blocks += slide.blocks
@@ -65,8 +67,7 @@ def _in_order(parts: zipfile.ZipFile) -> list[str]:
     presentation = office.part(parts, "ppt/presentation.xml")
     if presentation:
         office.walk(presentation, opens, lambda _: None, lambda _: None)
-    rest = [name for name in office.numbered(parts, "ppt/slides/slide") if name not in listed]
-    return listed + rest
+    return list(dict.fromkeys([*listed, *office.numbered(parts, "ppt/slides/slide")]))
 
 
 def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tuple[str, str]]:
@@ -102,13 +103,20 @@ class _Shapes:
     _in_text: bool = False
     _cells: list[str] | None = None
     _rows: list[str] = field(default_factory=list)
+    _fallbacks: int = 0
+    """Open elements that repeat a shape for old programs."""
 
     def read(self, data: bytes) -> None:
         if data:
             office.walk(data, self._opens, self._closes, self._text)
+            self._shape()  # a diagram has none
 
     def _opens(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "sp":
+        if name == "Fallback":
+            self._fallbacks += 1
+        elif self._fallbacks:
+            return
+        elif name == "sp":
             self._placeholder = ""
         elif name == "ph":
             self._placeholder = attributes.get("type", "body")
@@ -122,7 +130,11 @@ class _Shapes:
             self._add("paragraph", attributes["descr"])
 
     def _closes(self, name: str) -> None:
-        if name == "t":
+        if name == "Fallback":
+            self._fallbacks -= 1
+        elif self._fallbacks:
+            return
+        elif name == "t":
             self._in_text = False
         elif name == "p":
             self._paragraphs.append("".join(self._pieces))
@@ -141,7 +153,7 @@ class _Shapes:
             self._shape()
 
     def _text(self, text: str) -> None:
-        if self._in_text:
+        if self._in_text and not self._fallbacks:
             self._pieces.append(text)
 
     def _taken(self) -> str:

@@ -13,8 +13,8 @@ from services.enricher.formats.sheets import table_of
 _SEPARATORS: Final = "\t;|,"
 """The likeliest first: a comma is a part of numbers and of prose, too."""
 _SAMPLE_CHARS: Final = 16 * 1024
-_TOLD: Final = re.compile(r"sep=([,;:\t|])\n", re.IGNORECASE)
-"""The line by which a file tells spreadsheets its separator."""
+_TOLD: Final = re.compile(r"sep=([,;:|]?)\n", re.IGNORECASE)
+"""The line by which a file tells spreadsheets its separator; a clean line has no tab at its end."""
 
 
 def read(text: str) -> list[Block]:
@@ -23,7 +23,7 @@ def read(text: str) -> list[Block]:
     if told:
         text = text[told.end() :]
     csv.field_size_limit(max(len(text) + 1, csv.field_size_limit()))  # of the whole process
-    table = table_of(_rows(text, told[1] if told else separator(text[:_SAMPLE_CHARS])))
+    table = table_of(_rows(text, (told[1] or "\t") if told else separator(text[:_SAMPLE_CHARS])))
     return [table] if table else []
 
 

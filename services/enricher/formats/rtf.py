@@ -17,16 +17,16 @@ _NAMES: Final = {"subject": "description"}
 
 def read(data: bytes) -> Content:
     """Read a document. Raises DocumentRefused `corrupt`."""
-    from striprtf.striprtf import rtf_to_text
-
     source = data.decode("latin-1")
     try:
-        text = clean(rtf_to_text(source, errors="replace"))
+        text = clean(_text(source))
         found: Metadata = {
-            _NAMES.get(name, name): one_line(rtf_to_text(rf"{{\rtf1\ansi {value}}}"), 500)
+            _NAMES.get(name, name): one_line(_text(rf"{{\rtf1\ansi {value}}}"), 500)
             for name, value in _INFO.findall(source[: 64 * 1024])
         }
-    except (ValueError, LookupError, IndexError, RecursionError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - striprtf checks no numbers
         raise DocumentRefused("corrupt", "the file is no RTF, or it is damaged") from None
     lines = (line.strip() for line in text.split("\n"))
     blocks: list[Block] = []
@@ -37,3 +37,11 @@ def read(data: bytes) -> Content:
         else:
             blocks += [Block("paragraph", line) for line in run]
     return Content(str(found.pop("title", "")), found, blocks)
+
+
+def _text(source: str) -> str:
+    """The text; characters beyond 16 bits, which RTF writes as two, are one."""
+    from striprtf.striprtf import rtf_to_text
+
+    text = str(rtf_to_text(source, errors="replace"))
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

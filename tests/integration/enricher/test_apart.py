@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import io
 import os
+import random
 import re
 import select
 import signal
 import subprocess
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 
+import office_files as made
 import pytest
 from instep_process import is_there, wait_until
 from memory_content import MemoryContent
@@ -67,6 +72,37 @@ def processor_time_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def open_document(paragraphs):
+    chance = random.Random(1)
+    words = (f"{chance.getrandbits(32):x}" for _ in range(paragraphs))
+    return made.odt("".join(f"<text:p>{word}</text:p>" for word in words))
+
+
+def last_cell():
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["XFD1048576"] = "first", "last"
+    written = io.BytesIO()
+    book.save(written)
+    return written.getvalue()
+
+
+def million_rows():
+    with zipfile.ZipFile(io.BytesIO(made.xlsx({"A": [["word"]]}))) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b'ref="A1:A1"', b'ref="A1:XFD1048576"')
+    assert b"XFD1048576" in parts[sheet]
+    return made.zipped(parts)
+
+
+def packed_page():
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(b" " * MB) for _ in range(1024)) + packer.flush()
+    return made.pdf_of(data, filter_=b"/Filter/FlateDecode")
+
+
 # -- one table, also in the manual -----------------------------------------------------------------
 
 LARGE = {
@@ -78,6 +114,30 @@ LARGE = {
     "a million empty headings": (lambda: b"#\n" * 1_000_000, "a.md", "no_text"),
     "100,000 elements inside each other": (lambda: b"<div>" * 100_000 + b"x", "a.html", "corrupt"),
     "100,000 quotes inside each other": (lambda: b">" * 100_000 + b" x", "a.md", "indexed"),
+    "an Office file of 20,000 parts": (
+        lambda: made.zipped({f"{n}": b"x" for n in range(20_000)}), "a.docx", "corrupt",
+    ),
+    "a part that is packed a thousandfold": (
+        lambda: made.zipped({"content.xml": b" " * (50 * MB)}), "a.odt", "too_large",
+    ),
+    "a document of half a million paragraphs": (
+        lambda: open_document(500_000), "a.odt", "too_large",
+    ),
+    "a workbook with a value in the last row and column": (
+        last_cell, "a.xlsx", "extraction_crashed",
+    ),
+    "a workbook that claims a million rows": (million_rows, "a.xlsx", "indexed"),
+    "a page of a PDF that unpacks to a gigabyte": (
+        packed_page, "a.pdf", "extraction_crashed",
+    ),
+    "drawings of a PDF that repeat each other": (
+        lambda: made.pdf_of(b"/X Do", *[b"/X Do " * 10] * 12, b"BT /F1 9 Tf (word) Tj ET"),
+        "a.pdf", "extraction_crashed",
+    ),
+    "a drawing of a PDF inside itself": (
+        lambda: made.pdf_of(b"/X Do BT /F1 9 Tf (word) Tj ET", b"/X Do").replace(b"X 7", b"X 6"),
+        "a.pdf", "indexed",
+    ),
 }  # fmt: skip
 LIMITED = {
     "five million open elements": "extraction_memory",
@@ -109,9 +169,12 @@ async def prepared(data, path, reader):
 async def test_a_document_without_measure_ends_as_the_manual_says(name, read_apart):
     make, path, expected = LARGE[name]
 
-    code = await code_of(prepared(make(), path, read_apart()))
+    reader = read_apart()
+
+    code = await code_of(prepared(make(), path, reader))
 
     assert code == expected
+    assert await code_of(prepared(b"<p>word</p>", "a.html", reader)) == "indexed"
 
 
 def test_every_large_input_has_its_line_in_the_manual():

@@ -16,6 +16,7 @@ from services.producer.sources.folder.fs_events import Hearing, Notices
 from services.producer.sources.folder.snapshot import content
 from services.producer.sync import GROWS, RESTLESS
 from shared.domain.errors import BusUnavailable
+from shared.domain.formats import KINDS_TOLD
 
 
 @pytest.fixture(params=["auto", "poll"])
@@ -630,3 +631,21 @@ async def test_a_kind_of_file_that_is_left_out_is_told_once(docs, eventually):
         "left out: 1 .png",
         "left out: 2 .png, 1 .zip",
     ]
+
+
+async def test_a_kind_that_becomes_frequent_again_is_not_told_again(docs, eventually):
+    kinds = [f"k{n}" for n in range(KINDS_TOLD + 1)]
+    *others, last, rare = kinds
+    docs.write("a.md", "one")
+    for kind in (*others, *others, *others, last, last, rare):
+        docs.write(f"{len(list(docs.root.iterdir()))}.{kind}", "no document")
+    async with docs.running() as watch:
+        await eventually(lambda: docs.held() == {"a.md": "one"})
+        for n, kind in enumerate((rare, rare, last, last, rare, rare)):
+            docs.write(f"more{n}.{kind}", "no document")
+            await watch.rescan()
+        left_out = [news.detail for news in docs.news if "left out" in news.detail]
+
+    assert len(left_out) == 2
+    assert f".{rare}" not in left_out[0]
+    assert f".{rare}" in left_out[1]

@@ -204,6 +204,24 @@ async def test_title_and_metadata_are_shown_with_their_origins(index):
     assert " encoding guessed: cp1252" in lines
 
 
+async def test_metadata_named_as_the_title_or_the_encoding_is_shown_beside_it(index):
+    answer = await asked(index, "document", DocumentRequest(name="ops/keys.md"))
+    answer |= {
+        "title": "Keys",
+        "metadata": {"title": "another", "encoding": "another"},
+        "origins": {"title": "heading", "encoding": "guessed: cp1252"},
+    }
+
+    lines = show.lines(answer, NARROW, now=NOW)
+
+    assert [line for line in lines if line.startswith((" title", " encoding"))] == [
+        " title    Keys (heading)",
+        " title    another",
+        " encoding another",
+        " encoding guessed: cp1252",
+    ]
+
+
 def test_checks_say_how_many_need_somebody():
     found = [
         {"name": "a", "level": "ok", "text": "fine", "fix": ""},

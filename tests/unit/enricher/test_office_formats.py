@@ -495,6 +495,16 @@ def test_quoted_values_of_a_csv_keep_separators_and_line_ends():
     assert block.text == "name | note\nBolt, long | two lines"
 
 
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
+def test_a_line_that_tells_the_separator_of_a_csv_is_no_header(separator):
+    rows = [["part", "note"], ["bolt", "1,5; or 2|3"]]
+    lines = [separator.join(f'"{value}"' for value in row) for row in rows]
+
+    [block] = read("\r\n".join([f"sep={separator}", *lines]).encode(), "a.csv").blocks
+
+    assert block.text == "part | note\nbolt | 1,5; or 2|3"
+
+
 # -- which format ----------------------------------------------------------------------------------
 
 
@@ -502,6 +512,8 @@ def test_what_the_bytes_tell_wins_over_name_and_media_type():
     assert format_of(made.pdf([PAGE]), "a.txt", "text/plain") == "pdf"
     assert format_of(made.docx(report), "a", "application/octet-stream") == "docx"
     assert format_of(made.xlsx({"A": [["b"]]}), "a.bin", None) == "sheets"
+    assert format_of(made.xlsx({"A": [["b"]]}), "a.docx", None) == "sheets"
+    assert format_of(made.docx(report), "a.odt", None) == "docx"
     assert format_of(made.epub(["<p>x</p>"]), "book", None) == "epub"
     assert format_of(made.odt(ODT), "text", None) == "odt"
     assert format_of(b"{\\rtf1 x}", "a.txt", None) == "rtf"
@@ -595,12 +607,20 @@ def test_entities_are_refused(name):
     assert refusal(made.zipped(dict.fromkeys(parts, laughs)), name).code == "corrupt"
 
 
-@pytest.mark.parametrize("name", ["a.odt", "a.pptx", "a.docx"])
-def test_elements_nested_without_end_break_nothing(name):
-    deep = "<p>" * 50_000 + "x" + "</p>" * 50_000
-    parts = dict.fromkeys(("content.xml", "ppt/slides/slide1.xml", "word/document.xml"), deep)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("a.odt", "content.xml"),
+        ("a.pptx", "ppt/slides/slide1.xml"),
+        ("a.docx", "word/document.xml"),
+        ("a.docx", "word/footnotes.xml"),
+    ],
+)
+@pytest.mark.parametrize("element", ["p", "fldSimple"])
+def test_elements_nested_without_end_break_nothing(name, part, element):
+    deep = f"<{element}>" * 20_000 + "x" + f"</{element}>" * 20_000
 
-    assert outcome(made.zipped(parts), name) in ("corrupt", "no_text", "read")
+    assert outcome(made.zipped({part: deep}), name) in ("corrupt", "no_text", "read")
 
 
 def test_a_million_cells_are_too_many(monkeypatch):
@@ -638,3 +658,284 @@ SAMPLES = [
 def test_parts_are_listed_by_their_numbers():
     with zipfile.ZipFile(io.BytesIO(made.zipped({f"s{n}.xml": "" for n in (10, 9, 1)}))) as parts:
         assert list(office.numbered(parts, "s")) == ["s1.xml", "s9.xml", "s10.xml"]
+
+
+# -- words that a reader may lose or glue ----------------------------------------------------------
+
+_WORDS_NS = (
+    'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+    'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
+    'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape" '
+    'xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing" '
+    'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
+    'xmlns:v="urn:schemas-microsoft-com:vml"'
+)
+
+
+def run(text):
+    return f"<w:r><w:t>{text}</w:t></w:r>"
+
+
+def drawn(text):
+    box = f"<wps:txbx><w:txbxContent><w:p>{text}</w:p></w:txbxContent></wps:txbx>"
+    return (
+        "<w:drawing><wp:anchor><a:graphic><a:graphicData><wps:wsp>"
+        f"{box}</wps:wsp></a:graphicData></a:graphic></wp:anchor></w:drawing>"
+    )
+
+
+def drawn_in_a_run(text):
+    return f"<w:r>{drawn(run(text))}</w:r>"
+
+
+def alternative(text, fallback=""):
+    return (
+        '<w:r><mc:AlternateContent><mc:Choice Requires="wps">'
+        f"{drawn(text)}</mc:Choice>{fallback}</mc:AlternateContent></w:r>"
+    )
+
+
+def docx_of(body):
+    """A document with this in its first paragraph."""
+    with zipfile.ZipFile(io.BytesIO(made.docx(lambda _: None))) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    inside = f"<w:body><w:p>{body}</w:p></w:body>"
+    parts["word/document.xml"] = f"<w:document {_WORDS_NS}>{inside}</w:document>"
+    return made.zipped(parts)
+
+
+_BOX = "<w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent>"
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        (run("see ") + f"<w:fldSimple>{run('Figure 7')}</w:fldSimple>", ["see Figure 7"]),
+        (f'<w:bdo w:val="rtl">{run("one")}</w:bdo><w:dir>{run(" two")}</w:dir>', ["one two"]),
+        (
+            f"<w:r><w:ruby><w:rt>{run('kana')}</w:rt><w:rubyBase>{run('kanji')}</w:rubyBase>"
+            "</w:ruby></w:r>",
+            ["kanji (kana)"],
+        ),
+        ("<w:r><w:t>a</w:t><w:cr/><w:t>b</w:t><w:ptab/><w:t>c</w:t></w:r>", ["a\nb c"]),
+        (f"<w:r><w:pict><v:oval><v:textbox>{_BOX}</v:textbox></v:oval></w:pict></w:r>", ["boxed"]),
+        (f"<w:r>{drawn(run('boxed'))}</w:r>", ["boxed"]),
+        (alternative(run("boxed")), ["boxed"]),
+        (alternative(run("boxed"), "<mc:Fallback><w:pict/></mc:Fallback>"), ["boxed"]),
+        (
+            alternative(
+                run("boxed"),
+                f"<mc:Fallback><w:pict><v:rect>{_BOX}</v:rect></w:pict></mc:Fallback>",
+            ),
+            ["boxed"],
+        ),
+        (f"<w:r>{drawn(run('outer') + drawn_in_a_run('inner'))}</w:r>", ["outer", "inner"]),
+    ],
+)
+def test_every_element_of_a_docx_that_holds_text_is_read_and_once(body, texts):
+    assert shown(read(docx_of(body), "a.docx")) == texts
+
+
+def open_document(inside):
+    return made.odt(f"<office:body><office:text>{inside}</office:text></office:body>")
+
+
+_SVG = 'xmlns:svg="urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0"'
+
+
+@pytest.mark.parametrize(
+    ("inside", "texts"),
+    [
+        (
+            "<text:p>water<text:note><text:note-citation>1</text:note-citation><text:p>it is wet"
+            "</text:p></text:note> flows</text:p>",
+            ["it is wet", "water^1 flows"],
+        ),
+        (
+            f"<text:p {_SVG}>a<draw:frame><svg:title>Alt</svg:title><svg:desc>words</svg:desc>"
+            "</draw:frame> b</text:p>",
+            ["Alt", "words", "a b"],
+        ),
+        ("<text:p>by <text:title>Name</text:title>!</text:p>", ["by Name!"]),
+        (
+            "<text:p><text:ruby><text:ruby-base>kanji</text:ruby-base><text:ruby-text>kana"
+            "</text:ruby-text></text:ruby></text:p>",
+            ["kanji (kana)"],
+        ),
+        *(
+            (f'<text:h text:outline-level="{level}">Head</text:h><text:p>x</text:p>', ["Head", "x"])
+            for level in ("x", "1.5", "-1", "0", "", "9" * 5000)
+        ),
+    ],
+)
+def test_marks_and_alternative_texts_of_an_open_document_join_no_words(inside, texts):
+    assert shown(read(open_document(inside), "a.odt")) == texts
+
+
+def test_a_diagram_of_a_slide_is_read_and_a_shape_for_old_programs_is_no_second_one():
+    shapes = (
+        '<mc:AlternateContent xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006">'
+        f"<mc:Choice>{made.shape('body', 'once')}</mc:Choice>"
+        f"<mc:Fallback>{made.shape('body', 'once')}</mc:Fallback></mc:AlternateContent>"
+    )
+    point = '<m xmlns:d="d" xmlns:a="a"><d:t><a:p><a:r><a:t>{}</a:t></a:r></a:p></d:t></m>'
+    with zipfile.ZipFile(io.BytesIO(made.pptx([[shapes]]))) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    parts["ppt/slides/_rels/slide1.xml.rels"] = made._relations(
+        [("r9", "diagramData", "../diagrams/data1.xml")]
+    )
+    parts["ppt/diagrams/data1.xml"] = point.format("drawn words")
+
+    assert shown(read(made.zipped(parts), "a.pptx")) == ["slide 1", "once", "drawn words"]
+
+
+def test_a_slide_that_is_listed_twice_is_read_once():
+    data = made.pptx([[made.shape("body", "one")], [made.shape("body", "two")]])
+    with zipfile.ZipFile(io.BytesIO(data)) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    listed = b'<p:sldId id="256" r:id="r0"/>'
+    parts["ppt/presentation.xml"] = parts["ppt/presentation.xml"].replace(listed, listed * 3)
+
+    assert shown(read(made.zipped(parts), "a.pptx"), "paragraph") == ["one", "two"]
+
+
+def book(items, pages, metadata="", **parts):
+    """A book with these items, each in the spine."""
+    ids = re.findall(r'id="(\w+)"', items)
+    spine = "".join(f'<itemref idref="{one}"/>' for one in ids)
+    package = (
+        f'<package xmlns:dc="d"><metadata>{metadata}</metadata><manifest>{items}</manifest>'
+        f"<spine>{spine}</spine></package>"
+    )
+    return made.zipped(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<c><rootfile full-path="OEBPS/book.opf"/></c>',
+            "OEBPS/book.opf": package,
+            **pages,
+            **parts,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("href", "media_type", "name"),
+    [
+        ("a.xhtml", "application/xhtml+xml", "OEBPS/a.xhtml"),
+        ("a.xhtml", "Application/XHTML+XML; charset=utf-8", "OEBPS/a.xhtml"),
+        ("a.xml", "application/xml", "OEBPS/a.xml"),
+        ("a.html", "", "OEBPS/a.html"),
+        ("a.svg", "image/svg+xml", "OEBPS/a.svg"),
+        ("/OEBPS/a.xhtml", "application/xhtml+xml", "OEBPS/a.xhtml"),
+        ("../text/a%20b.xhtml#part", "application/xhtml+xml", "text/a b.xhtml"),
+        ("a%231.xhtml", "application/xhtml+xml", "OEBPS/a#1.xhtml"),
+    ],
+)
+def test_every_page_of_the_spine_is_read_whatever_its_media_type_and_address(
+    href, media_type, name
+):
+    page = "<svg><text>some words</text></svg>" if "svg" in media_type else "<p>some words</p>"
+    data = book(f'<item id="a" href="{href}" media-type="{media_type}"/>', {name: page})
+
+    assert shown(read(data, "a.epub")) == ["some words"]
+
+
+def test_a_book_whose_pages_are_protected_says_so_and_one_with_hidden_fonts_is_read():
+    item = '<item id="a" href="a.xhtml" media-type="application/xhtml+xml"/>'
+    pages = {"OEBPS/a.xhtml": "<p>some words</p>"}
+
+    def protected(name):
+        inside = f'<e><CipherReference URI="{name}"/></e>'
+        return book(item, pages, **{"META-INF/encryption.xml": inside})
+
+    assert refusal(protected("OEBPS/a.xhtml"), "a.epub").code == "encrypted"
+    assert shown(read(protected("OEBPS/font.otf"), "a.epub")) == ["some words"]
+
+
+PROPERTIES = (
+    "<x:title>Main</x:title><x:title>Sub</x:title><x:creator>Ada</x:creator>"
+    "<x:creator>Bob</x:creator><x:subject>pumps</x:subject><x:description>On water</x:description>"
+    "<x:language>en</x:language><x:language>fr</x:language>{}"
+)
+TOLD = {
+    "author": "Ada, Bob",
+    "description": "pumps, On water",
+    "language": "en",
+}
+
+
+@pytest.mark.parametrize(
+    ("dates", "date"),
+    [
+        ("<x:date>2020</x:date>", "2020"),
+        ("<x:creation-date>2019</x:creation-date><x:date>2020</x:date>", "2020"),
+        ("<x:date>2020</x:date><x:creation-date>2019</x:creation-date>", "2020"),
+        ("<x:modified>2020</x:modified><x:created>2019</x:created>", "2020"),
+        ("<x:created>2019</x:created>", "2019"),
+    ],
+)
+def test_properties_keep_the_main_title_all_authors_and_the_last_date(dates, date):
+    found = office.properties(f'<m xmlns:x="x">{PROPERTIES.format(dates)}</m>'.encode())
+
+    assert found == {"title": "Main", "date": date, **TOLD}
+
+
+def test_characters_beyond_16_bits_in_rtf_are_one():
+    data = rb"{\rtf1\ansi a \u-10179?\u-8704? b}"
+
+    assert shown(read(data, "a.rtf")) == ["a \U0001f600 b"]
+
+
+# -- nothing but refusals --------------------------------------------------------------------------
+
+
+def with_text(where):
+    """A PDF with a title, in its properties or outline, that is half a character."""
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import ByteStringObject, NameObject
+
+    whole = made.pdf([PAGE], outline=[("x", 0, 0)], properties={"Title": "x"})
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(whole)))
+    outline = writer._root_object["/Outlines"]["/First"].get_object()
+    of = outline if where == "outline" else writer._info.get_object()
+    of[NameObject("/Title")] = ByteStringObject(b"\xfe\xff\x00A\xd8\x00\x00B")
+    written = io.BytesIO()
+    writer.write(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("where", ["outline", "properties"])
+def test_a_title_of_a_pdf_that_is_no_unicode_costs_no_page(where):
+    assert "They move water. All of them leak." in shown(read(with_text(where), "a.pdf"))
+
+
+@pytest.mark.parametrize("number", ["9999999999", "-99999", "1114112"])
+def test_a_character_of_rtf_that_there_is_not_is_refused(number):
+    assert outcome(rb"{\rtf1 a\u%b? b}" % number.encode(), "a.rtf") in ("corrupt", "read")
+
+
+@pytest.mark.parametrize("encoding", ["no-such", "utf-7", "rot13", "base64", "idna", "x\u00e9"])
+@pytest.mark.parametrize("name", ["a.odt", "a.pptx", "a.epub", "a.docx"])
+def test_an_encoding_of_xml_that_there_is_not_is_refused(name, encoding):
+    part = f'<?xml version="1.0" encoding="{encoding}"?><a>\u00e9</a>'
+    names = {
+        "a.odt": "content.xml",
+        "a.pptx": "ppt/slides/slide1.xml",
+        "a.epub": "META-INF/container.xml",
+        "a.docx": "docProps/core.xml",
+    }
+
+    assert outcome(made.zipped({names[name]: part}), name) == "corrupt"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_damage_in_a_part_is_corrupt_however_it_is_packed(method):
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", method) as parts:
+        parts.writestr("content.xml", "<a>" + "some words " * 300 + "</a>")
+    data = whole.getvalue()
+    end = data.index(b"PK\x01\x02")
+
+    for at in range(41, end, 3):
+        broken = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+        assert outcome(broken, "a.odt") in ("corrupt", "no_text", "too_large", "read")

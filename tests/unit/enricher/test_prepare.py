@@ -9,12 +9,22 @@ import pytest
 from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
+from services.enricher.formats import office
 from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
-from shared.domain.events import Batch, Document, DocumentChanged, Inline, Linked, Reference
+from shared.domain.events import (
+    Batch,
+    Document,
+    DocumentChanged,
+    Inline,
+    Linked,
+    Ready,
+    Reference,
+    SubmittedChunk,
+)
 from shared.domain.ids import doc_key
-from shared.domain.metadata import parted
+from shared.domain.metadata import ORIGINS, parted
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +81,25 @@ async def test_all_else_is_read_apart(prepare, apart, text, path):
     (question,) = apart.asked
     assert (question.path, question.title) == (path, "T")
     assert question.max_chars == 12_000 * 220 * 8
+
+
+@pytest.mark.parametrize("path", ["a.md", "a.txt", "a", "a.docx"])
+@pytest.mark.parametrize("first", [b"PK\x03\x04", b"{\\rtf1", b"%PDF-1.4", b"BZh"])
+async def test_nothing_is_unpacked_here(words, monkeypatch, first, path):
+    """A list of a million parts, or a small part with gigabytes in it, would hold up all others."""
+
+    def opened(data):
+        raise AssertionError
+
+    async def read(question, data):
+        return Extracted("", (Block("paragraph", "read apart"),), {})
+
+    monkeypatch.setattr(office, "unpack", opened)
+    prepare = PrepareDocument(Load(MemoryContent()), words, Chunking(), read_apart=read)
+
+    [piece] = (await prepare(changed(first + b" words", path))).pieces
+
+    assert piece.text == "read apart"
 
 
 async def test_a_refusal_comes_from_there_too(prepare, apart):
@@ -163,6 +192,38 @@ def test_the_publisher_wins_over_the_document_and_every_value_has_an_origin():
         "title": "publisher",
         "language": "guessed",
     }
+
+
+OWN = {"title": "another", "encoding": "another", ORIGINS: '{"meta": ["team"]}', "team": "pumps"}
+"""Metadata with the names that origins have for the document itself, and a claim."""
+
+
+def test_metadata_named_as_the_title_or_the_encoding_claims_no_origin_of_theirs():
+    found = Extracted("T", (), {}, {"title": "heading", "encoding": "guessed: cp1252"})
+
+    metadata, origins = parted(described(found, changed("", metadata=OWN)))
+
+    assert metadata.items() >= (OWN.items() - {(ORIGINS, OWN[ORIGINS])})
+    assert (origins["title"], origins["encoding"]) == ("heading", "guessed: cp1252")
+    assert origins["team"] == "publisher"
+
+
+async def test_front_matter_named_as_the_encoding_claims_no_origin_of_it(prepare):
+    [piece] = (prepared := await prepare(changed("---\nencoding: x\n---\nword"))).pieces
+    metadata, origins = parted(prepared.metadata)
+
+    assert (metadata["encoding"], piece.text) == ("x", "word")
+    assert "encoding" not in origins
+
+
+async def test_ready_chunks_have_their_publisher_as_origin_whatever_their_metadata_claim(prepare):
+    ready = changed("", title="T", metadata=OWN).model_copy(
+        update={"content": Ready(chunks=[SubmittedChunk(text="word")])}
+    )
+
+    _, origins = parted((await prepare(ready)).metadata)
+
+    assert origins == {"title": "publisher", "team": "publisher"}
 
 
 def test_a_language_that_the_document_tells_is_not_guessed():

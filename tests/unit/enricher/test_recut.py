@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from typing import get_args
 
+import pytest
 from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
 from memory_ledger import MemoryLedger
 
+from services.enricher.formats.extract import BINARY
 from services.enricher.recut import VERSIONS, Recut, changed, in_force, read_otherwise
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.formats import Format
@@ -116,6 +118,25 @@ async def test_documents_of_an_older_reader_are_read_again_once_and_others_are_n
     assert {path for path in keys if second[path] > first[path]} == {"b.html", "c"}
     assert third == second
     assert (await log.newest("docs", keys["b.html"])).change.repair == "g1"
+
+
+@pytest.mark.parametrize("format_", sorted(BINARY))
+async def test_a_document_whose_name_tells_no_format_is_read_again_by_a_new_reader_of_bytes(
+    format_,
+):
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    key, _ = await publish(log, ledger, "docs", "paper")
+    other, _ = await publish(log, ledger, "docs", "a", media_type="application/x-paper")
+    plain, _ = await publish(log, ledger, "docs", "a.md")
+    before = Recut("g1", DEFAULT, ledger, log, shelf, progress, {**VERSIONS, format_: 1})
+    now = Recut("g1", DEFAULT, ledger, log, shelf, progress, {**VERSIONS, format_: 2})
+    await before({})
+    first = [(await log.newest("docs", one)).sequence for one in (key, other, plain)]
+
+    await now({})
+    second = [(await log.newest("docs", one)).sequence for one in (key, other, plain)]
+
+    assert [b > a for a, b in zip(first, second, strict=True)] == [True, True, False]
 
 
 async def test_the_person_is_told_how_many_documents_are_read_again():
