@@ -70,7 +70,7 @@ _ARCHIVES: Final = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!", "RAR"),
 )
-_PAGE: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*<")
+_PAGE: Final = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<")
 """The beginning of HTML. Programs that export tables call HTML and CSV `.xls`, too."""
 _PROTECTED: Final = "EncryptedPackage".encode("utf-16-le")
 """Name of the part that holds a protected document, in a container of old Office files."""

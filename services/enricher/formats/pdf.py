@@ -35,10 +35,10 @@ _SHALLOWEST: Final = 5
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _HYPHEN: Final = re.compile("[\x02\ufffe]")
 """PDFium's mark of a word that was parted at the end of a line; the parts are joined already."""
-_NUMBER: Final = re.compile("[-\u2013\u2014]?\\s*(\\d{1,4})\\s*[-\u2013\u2014]?")
+_NUMBER: Final = re.compile("[-\u2013\u2014]?\\s{0,3}(\\d{1,4})\\s{0,3}[-\u2013\u2014]?")
 _FEWEST_NUMBERS: Final = 3
 """Pages that must be numbered alike before a number counts as that of a page."""
-_NUMBERED: Final = re.compile(r"(?:\d+|[A-Z])(?:\.\d+)*\.?\s+")
+_NUMBERED: Final = re.compile(r"\A(?:\d{1,4}|[A-Z])(?:\.\d{1,4}){0,9}\.?\s{1,9}")
 """The number of a heading, which many outlines leave out."""
 _LEADER: Final = re.compile(r"(?: ?\.){5,}")
 """The dots from an entry of a table of contents to its page."""
