@@ -407,8 +407,12 @@ class _Words:
         return [len(self._token.findall(text)) for text in texts]
 
 
+WARMING = "A text of people, long enough for any reader to load what it needs."
+
+
 def cases_of_readers() -> Iterator[Case]:
     for name, read in readers().items():
+        _read(read, WARMING)  # what it loads at its first text takes no case's time
         for about, text in texts(READER_CHARS):
             yield f"{name} {about}", partial(_read, read, text)
 
