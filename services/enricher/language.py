@@ -14,7 +14,7 @@ NONE: Final = "zxx"
 """The code of a text without a language, as of numbers."""
 LEAST_LETTERS: Final = 20
 LOOKED_AT: Final = 2_000
-"""Characters of a text that are looked at: 0.8 ms."""
+"""Characters of a text that are looked at, so that a long text takes no longer."""
 SURE: Final = 0.5
 """Least probability of a language that is told; mixed text and program code have less."""
 

@@ -2,7 +2,7 @@
 
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import Final, get_args
 
 from services.enricher.formats import frontmatter, html, markdown, office, records
 from services.enricher.formats.blocks import (
@@ -19,9 +19,6 @@ from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
 from shared.domain.metadata import OF_DOCUMENT
-
-if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
-    pass
 
 _OOXML: Final = "application/vnd.openxmlformats-officedocument"
 BY_MEDIA_TYPE: Final[dict[str, Format]] = {
@@ -48,10 +45,7 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.presentationml.presentation": "pptx",
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
-READERS: Final[dict[str, int]] = {
-    **dict.fromkeys(("markdown", "html", "text", "csv", "pdf", "docx", "pptx", "sheets"), 2),
-    **dict.fromkeys(("odt", "epub", "rtf"), 2),
-}
+READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2)
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -176,13 +170,11 @@ def _markdown(text: str, given: str) -> Content:
 def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
-    Nothing is unpacked to find out.
+    Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
+    encodings, little Markdown and YAML. Nothing is unpacked to find out.
 
     Args:
         format_: as `named_format` tells.
-
-    Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
-    encodings, little Markdown and YAML.
     """
     most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
     if len(data) > most or format_ not in ("text", "markdown") or data.startswith(_TELLING):

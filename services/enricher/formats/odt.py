@@ -1,14 +1,11 @@
 """ODT and ODP to a title, metadata and blocks: headings, paragraphs, lists, tables and slides."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from services.enricher.formats import office
 from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, titled
 from services.enricher.formats.pptx import slide_heading, titled_deck
-
-if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
-    pass
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})

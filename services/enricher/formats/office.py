@@ -94,8 +94,7 @@ def walk(
     """Call for every element that opens and closes, and every text, in order.
 
     Names are local: prefixes are dropped, but for the `r:` of relations and the `svg:` of
-    OpenDocument. Entities that a document
-    declares are refused: people's programs write none.
+    OpenDocument. Entities that a document declares are refused: Office programs write none.
 
     Raises:
         DocumentRefused: `corrupt`.

@@ -174,11 +174,11 @@ def test_a_pdf_with_a_password_says_so():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_pdf_that_was_cut_off_is_corrupt_or_read_as_far_as_it_goes(share):
+def test_a_pdf_that_was_cut_off_is_corrupt(share):
     whole = made.pdf([PAGE] * 20)
     cut = whole[: int(len(whole) * share)]
 
-    assert outcome(cut, "a.pdf") in ("corrupt", "read")
+    assert outcome(cut, "a.pdf") == "corrupt"
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))

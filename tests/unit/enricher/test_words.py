@@ -48,10 +48,10 @@ def test_no_word_of_the_markdown_of_this_repository_is_lost_in_chunks(words):
     assert {path: gone for path, gone in found.items() if gone} == {}
 
 
-@pytest.mark.skipif(not OF_PACKAGES, reason="no installed package ships Markdown")
 def test_no_word_of_the_markdown_of_installed_packages_is_lost():
     found = {str(path): words_lost("markdown", path.read_bytes()) for path in OF_PACKAGES}
 
+    assert len(found) > 10  # the pinned packages ship 39
     assert {path: gone for path, gone in found.items() if gone} == {}
 
 

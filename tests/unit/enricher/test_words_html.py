@@ -14,7 +14,6 @@ from html import escape
 from itertools import islice
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
@@ -163,8 +162,8 @@ def shipped():
 
 def test_pages_that_packages_ship_keep_their_words_and_glue_none():
     pages = dict(islice((one for one in shipped() if 0 < len(one[1]) < 200_000), 100))
-    if not pages:
-        pytest.skip("no package here ships pages")
 
     found = {path: differences(page) for path, page in pages.items()}
+
+    assert pages  # the pinned packages ship some
     assert found == dict.fromkeys(pages, (Counter(), Counter()))
