@@ -136,7 +136,7 @@ COMMANDS: Final = (
     ),
     Command(
         "show",
-        "show one document: state, reason, times, chunks",
+        "show one document: state, reason, title, metadata, times, chunks",
         "instep show guide/states.md\ninstep show docs/guide/states.md --chunks",
         "commands.show:run",
         (
