@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.enricher.formats import office
-from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, titled
-from services.enricher.formats.pptx import slide_heading, titled_deck
+from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
+from services.enricher.formats.pptx import NOTES, slide_blocks, titled_deck
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})
@@ -122,7 +122,7 @@ class _Writer:
         if name == "page":
             self._end_slide()
         elif name == "notes" and self._notes < len(self.blocks):
-            self.blocks.insert(self._notes, Block("heading", "notes", SECTION + 1))
+            self.blocks.insert(self._notes, NOTES)
         elif name == "frame":
             self._in_title = False
 
@@ -131,9 +131,7 @@ class _Writer:
         self._title.clear()
         if self._slides == 1:
             self.first_slide = title
-        if title or self._slide < len(self.blocks):
-            heading = titled(slide_heading(self._slides, title), SECTION)
-            self.blocks[self._slide : self._slide] = heading
+        self.blocks[self._slide :] = slide_blocks(self._slides, title, self.blocks[self._slide :])
 
     def text(self, text: str) -> None:
         if self._pieces and not self._left_out:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
 _TITLES: Final = frozenset({"title", "ctrTitle"})
 _NOT_TEXT: Final = frozenset({"sldNum", "dt", "ftr", "hdr"})
 """Placeholders that repeat on every slide: its number, the date, footer and header."""
+NOTES: Final = Block("heading", "notes", SECTION + 2)
 _BLANKS: Final = re.compile(r"[ \t]+")
 
 
@@ -31,20 +32,22 @@ def read(data: bytes) -> Content:
             first = slide.title if number == 1 else first
             for diagram in _related(parts, name, "diagramData"):
                 slide.read(office.part(parts, diagram))
-            if slide.title or slide.blocks:
-                blocks += titled(slide_heading(number, slide.title), SECTION)
-            blocks += slide.blocks
             for notes in _related(parts, name, "notesSlide"):
                 said = _Shapes()
                 said.read(office.part(parts, notes))
                 if said.blocks:
-                    blocks.append(Block("heading", "notes", SECTION + 1))
-                    blocks += said.blocks
+                    slide.blocks += [NOTES, *said.blocks]
+            blocks += slide_blocks(number, slide.title, slide.blocks)
     return titled_deck(metadata, blocks, first)
 
 
-def slide_heading(number: int, title: str) -> str:
-    return f"slide {number}: {title}".removesuffix(": ")
+def slide_blocks(number: int, title: str, blocks: list[Block]) -> list[Block]:
+    """A slide under the heading of its number; its title is the text of one that has no other."""
+    if not blocks:
+        blocks = [Block("paragraph", title)] if title else []
+    else:
+        blocks = titled(title, SECTION + 1) + blocks
+    return [Block("heading", f"slide {number}", SECTION), *blocks] if blocks else []
 
 
 def titled_deck(metadata: "Metadata", blocks: list[Block], first: str) -> Content:

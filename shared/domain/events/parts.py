@@ -1,6 +1,7 @@
 """CHUNKS and VECTORS: parts of a revision on their way to the store."""
 
 import base64
+import re
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
@@ -11,6 +12,8 @@ from pydantic import Field, model_validator
 from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
 from shared.domain.ids import cache_key, short_digest
 from shared.domain.priority import BULK, EXPRESS, Lane
+
+_POSITION = re.compile(r"\A(?:page|slide) [0-9]{1,6}\Z")
 
 
 class PartRow(Model):
@@ -31,8 +34,13 @@ class PartRow(Model):
 
 
 def with_context(title: str, heading: tuple[str, ...], text: str) -> str:
-    """One context line `title > heading > heading`, then the text; the title is not repeated."""
-    path = [part for part in (title, *heading) if part]
+    """One context line `title > heading > heading`, then the text; the title is not repeated.
+
+    Numbers of pages and slides are left out: one more page at the front of a document would give
+    every later chunk another text to encode.
+    """
+    named = (part for part in heading if not _POSITION.match(part))
+    path = [part for part in (title, *named) if part]
     if len(path) > 1 and path[0] == path[1]:
         path = path[1:]
     context = " > ".join(path)

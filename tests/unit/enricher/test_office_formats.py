@@ -11,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.enricher.chunking.chunk import chunk
 from services.enricher.formats import office, pdf, sheets
 from services.enricher.formats.extract import _read, extract, format_of
 from shared.domain.errors import DocumentRefused
+from shared.domain.events import with_context
+from shared.settings import Chunking
 
 _WORD = re.compile(r"\w+")
 LINES = st.lists(st.text("abcdefg äöüß", min_size=12, max_size=30), min_size=1, max_size=6)
@@ -316,10 +319,10 @@ def test_slides_come_in_the_order_they_are_shown_with_tables_and_notes():
 
     assert (found.title, found.metadata) == ("Deck", {"author": "Bob"})
     assert [(b.path, b.text) for b in found.blocks if b.kind != "heading"] == [
-        (("slide 1: Welcome",), "to the show"),
-        (("slide 2: Numbers",), "one\ntwo"),
-        (("slide 2: Numbers",), "Part | Price\nBolt | 3"),
-        (("slide 2: Numbers", "notes"), "say hello"),
+        (("slide 1", "Welcome"), "to the show"),
+        (("slide 2", "Numbers"), "one\ntwo"),
+        (("slide 2", "Numbers"), "Part | Price\nBolt | 3"),
+        (("slide 2", "Numbers", "notes"), "say hello"),
     ]
 
 
@@ -364,10 +367,39 @@ def test_slides_of_both_kinds_of_presentations_look_the_same():
     assert (found.title, found.origins["title"]) == ("Welcome", "heading")
     assert found == ours
     assert [(b.path, b.text) for b in found.blocks if b.kind != "heading"] == [
-        (("slide 1: Welcome",), "to the show"),
-        (("slide 1: Welcome", "notes"), "say hello"),
+        (("slide 1", "Welcome"), "to the show"),
+        (("slide 1", "Welcome", "notes"), "say hello"),
         (("slide 2",), "Thanks"),
     ]
+
+
+def texts_to_encode(data, path, wordpiece):
+    chunks = chunk(read(data, path), Chunking(), wordpiece)
+    return {with_context("Book", c.heading, c.text) for c in chunks}
+
+
+@pytest.mark.parametrize("kind", ["a.pdf", "a.pptx", "a.odp"])
+def test_a_page_more_at_the_front_changes_the_texts_of_no_other_page(kind, wordpiece):
+    def made_of(pages):
+        if kind == "a.pdf":
+            return made.pdf([[(11, 700, f"The {page} is here.")] for page in pages])
+        if kind == "a.pptx":
+            shapes = [[made.shape("title", p), made.shape("body", "is here")] for p in pages]
+            return made.pptx([*shapes, [made.shape("title", "The end")]])
+        slide = (
+            '<draw:page><draw:frame presentation:class="title"><text:p>{}</text:p></draw:frame>'
+            "<draw:frame><text:p>is here</text:p></draw:frame></draw:page>"
+        )
+        body = "".join(map(slide.format, pages))
+        return made.odt(
+            f"<office:body><office:presentation>{body}</office:presentation></office:body>"
+        )
+
+    before = texts_to_encode(made_of(["valve", "pump"]), kind, wordpiece)
+    after = texts_to_encode(made_of(["cover", "valve", "pump"]), kind, wordpiece)
+
+    assert before < after
+    assert len(after - before) == 1
 
 
 def test_each_sheet_is_a_table_below_its_name():

@@ -293,6 +293,10 @@ def test_an_empty_part_has_no_vectors():
         ("Guide", (), "Guide\ntext"),
         ("", ("Install",), "Install\ntext"),
         ("", (), "text"),
+        ("Guide", ("Install", "page 12"), "Guide > Install\ntext"),
+        ("Deck", ("slide 3", "Prices", "notes"), "Deck > Prices > notes\ntext"),
+        ("page 3", ("Page 3", "page three"), "page 3 > Page 3 > page three\ntext"),
+        ("", ("page 3",), "text"),
     ],
 )
 def test_the_model_reads_title_and_headings_before_the_text(title, heading, expected):

@@ -20,7 +20,7 @@ READ_AS = {
     "csv": (b"part,price\nbolt,3\n", ["part | price\nbolt | 3"]),
     "pdf": (made.pdf([[(11, 700, "word")]]), ["page 1", "word"]),
     "docx": (made.docx(lambda document: document.add_paragraph("word")), ["word"]),
-    "pptx": (made.pptx([[made.shape("title", "Head")]]), ["slide 1: Head"]),
+    "pptx": (made.pptx([[made.shape("title", "Head")]]), ["slide 1", "Head"]),
     "sheets": (made.xlsx({"Sheet": [["word"]]}), ["Sheet", "word"]),
     "odt": (made.odt("<text:p>word</text:p>"), ["word"]),
     "epub": (made.epub(["<p>word</p>"]), ["word"]),
