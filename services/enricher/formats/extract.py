@@ -171,8 +171,8 @@ def _markdown(text: str, given: str) -> Content:
 def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
-    Only code without pointers reads such a document, and for about 0.1 s at most: no HTML, no guessing of
-    encodings, little Markdown and YAML. Nothing is unpacked to find out.
+    Only code without pointers reads such a document, and for about 0.1 s at most: no HTML, no
+    guessing of encodings, little Markdown and YAML. Nothing is unpacked to find out.
 
     Args:
         format_: as `named_format` tells.
