@@ -15,6 +15,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import s3_server
 import weaviate_server
 from ports import free_port
 
@@ -172,3 +173,10 @@ def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weaviate_serv
     """One Weaviate for the whole run; every test takes collections of its own."""
     with weaviate_server.reach(tmp_path_factory.mktemp("weaviate")) as reached:
         yield reached
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
+    """One S3 server for the whole run; every test takes a bucket of its own."""
+    with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server

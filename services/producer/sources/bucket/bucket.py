@@ -1,0 +1,308 @@
+"""A bucket of object storage as a source of documents: its listing, and the content of one object.
+
+Blocking calls, to be made in a thread. A bucket that cannot be listed is an error of the source and
+never looks like an empty one. The version of an object is its ETag, size and time together; its
+version number is not asked for, because listings of S3 do not have it.
+"""
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from services.producer.sources.folder.folder import SourceUnavailable, Unreadable
+from services.producer.sources.folder.listing import Scan, Stat
+from services.producer.sources.folder.rules import Rules, is_ignored
+from services.producer.sources.folder.snapshot import Body, Unsettled
+from shared.domain.errors import ConfigurationError, DocumentRefused
+from shared.domain.formats import kind_of
+from shared.domain.ids import check_path, content_hash
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_Answer = TypeVar("_Answer")
+Meta = Mapping[str, Any]
+"""What obstore tells of an object: path, size, e_tag, last_modified."""
+CONNECT_TIMEOUT: Final = timedelta(seconds=5)
+TIMEOUT: Final = timedelta(seconds=60)
+"""Of one request, with its answer."""
+RETRIES: Final = 5
+RETRY_FOR: Final = timedelta(seconds=30)
+"""A server that asks for fewer requests gets this long."""
+DENIED: Final = "access is denied"
+_WORDS: Final = (
+    ("NoSuchBucket", "there is no such bucket"),
+    ("InvalidAccessKeyId", "the access key is not known"),
+    ("SignatureDoesNotMatch", "the secret key is wrong"),
+    ("ExpiredToken", "the credentials have expired"),
+    ("TokenRefreshRequired", "the credentials have expired"),
+    ("AccessDenied", DENIED),
+    ("SlowDown", "the server asks for fewer requests"),
+    ("RequestTimeTooSkewed", "the clock of this machine is wrong"),
+    ("403 Forbidden", DENIED),
+    ("404 Not Found", "there is no such bucket"),
+    ("429 ", "the server asks for fewer requests"),
+    ("401 Unauthorized", "the credentials are not accepted"),
+    ("500 Internal", "the server has a fault"),
+    ("503 ", "the server is busy"),
+    ("missing credentials", "no credentials were found in the environment"),
+    ("error sending request", "the server does not answer"),
+    ("builder error", "the address of the server is none, or not https"),
+)
+"""Parts of errors, the first that fits counts, and words for people: the texts of the library have
+addresses and whole answers in them."""
+
+_ODD_KEY: Final = "a key has an empty part, '.', '..' or a control character; rename that object"
+
+
+class Bucket:
+    """The documents below one prefix. Paths are the keys below it, in NFC.
+
+    Args:
+        store: scoped to bucket and prefix.
+        url: for people, as `s3://bucket/prefix`; without secrets.
+    """
+
+    def __init__(self, store: "ObjectStore", url: str, rules: Rules, *, max_bytes: int) -> None:
+        self.root = url
+        self.rules = rules
+        self.max_bytes = max_bytes
+        self._store = store
+        self._keys: dict[str, str] = {}
+        """Keys that are not in NFC, by their path."""
+
+    def identity(self) -> tuple[int, int]:
+        """The address as a number: a bucket has no other identity."""
+        return int.from_bytes(hashlib.sha256(self.root.encode()).digest()[:6]), 0
+
+    def scan(self, below: str = "") -> Scan:
+        """Everything that is a document, under the whole prefix or below one of its folders.
+
+        A key that the library does not take (an empty part, a control character) ends its listing.
+        The bucket is then listed folder by folder, and only the folder of that key is not known.
+
+        Raises:
+            SourceUnavailable: the listing did not come to its end.
+        """
+        import obstore
+        from obstore.exceptions import InvalidPathError
+
+        result = Scan()
+        try:
+            for page in obstore.list(self._store, prefix=below or None):
+                self._take(page, result)
+        except InvalidPathError:
+            return self._scan_folders(below)
+        except Exception as error:  # noqa: BLE001 - of the network, the server, the credentials
+            raise self._unavailable(error) from None
+        return result
+
+    def look(self, path: str) -> Stat | None:
+        """The version of the object, or None when no document has this path now.
+
+        Raises:
+            Unreadable: it is there and cannot be asked for.
+            SourceUnavailable: the bucket is missing, so nothing is known about the object.
+        """
+        if not self.rules.wants(path):
+            return None
+        import obstore
+
+        meta = self._asked(path, lambda key: obstore.head(self._store, key))
+        return None if meta is None else version_of(meta)
+
+    def peek(self, path: str) -> Stat | None:  # noqa: ARG002 - a request would block the caller
+        return None
+
+    def read(self, path: str, *, growing: bool = False) -> Body | None:  # noqa: ARG002
+        """Content and version of one moment, or None when no document has this path now.
+
+        Raises:
+            Unreadable, SourceUnavailable: as `look`.
+            Unsettled: another object has the key since the answer began.
+        """
+        if not self.rules.wants(path):
+            return None
+        return self._asked(path, lambda key: self._read(path, key))
+
+    def opens(self, path: str) -> bool:
+        """Whether an object or folder can be read by now; one that is gone counts as readable."""
+        try:
+            if self.rules.wants(path):
+                self.look(path)
+                return True
+            return not self._scan_folders(path).closed
+        except (Unreadable, SourceUnavailable):
+            return False
+
+    def is_folder(self, path: str) -> bool:  # noqa: ARG002
+        """Never: keys only look like paths, and events name objects."""
+        return False
+
+    def links_to(self, path: str) -> frozenset[str]:  # noqa: ARG002
+        return frozenset()
+
+    def is_root(self, name: str) -> bool:  # noqa: ARG002
+        return False
+
+    def path_of(self, name: str) -> str | None:
+        """The path of a key below the prefix, or None if no document can have it."""
+        try:
+            path = check_path(name)
+        except DocumentRefused:
+            return None
+        self._remember(path, name)
+        return None if any(map(is_ignored, path.split("/"))) else path
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _scan_folders(self, below: str) -> Scan:
+        import obstore
+        from obstore.exceptions import InvalidPathError
+
+        result, waiting = Scan(), deque([below])
+        while waiting:
+            folder = waiting.popleft()
+            try:
+                found = obstore.list_with_delimiter(self._store, prefix=folder or None)
+            except InvalidPathError:
+                if not folder:
+                    raise SourceUnavailable(f"{self.root}: {_ODD_KEY}") from None
+                result.closed.add(folder)
+                result.problems[folder] = f"cannot be listed: {_ODD_KEY}"
+                continue
+            except Exception as error:  # noqa: BLE001 - as in `scan`
+                raise self._unavailable(error) from None
+            self._take(found["objects"], result)
+            waiting.extend(found["common_prefixes"])
+        return result
+
+    def _take(self, objects: Iterable[Meta], result: Scan) -> None:
+        for meta in objects:
+            key = str(meta["path"])
+            try:
+                path = check_path(key)
+            except DocumentRefused as refusal:
+                result.problems[key] = str(refusal)
+                continue
+            if not self.rules.wants(path):
+                result.left_out[kind_of(path)] += 1
+                continue
+            if path in result.files:
+                result.problems[path] = "two keys have this name in different Unicode forms"
+                if self._key(path) != min((self._key(path), key), key=lambda k: (k != path, k)):
+                    self._remember(path, key)
+                    result.files[path] = version_of(meta)
+                continue
+            self._remember(path, key)
+            result.files[path] = version_of(meta)
+
+    def _key(self, path: str) -> str:
+        return self._keys.get(path, path)
+
+    def _remember(self, path: str, key: str) -> None:
+        if key != path:
+            self._keys[path] = key
+        else:
+            self._keys.pop(path, None)
+
+    def _asked(self, path: str, ask: Callable[[str], _Answer]) -> _Answer | None:
+        from obstore.exceptions import NotFoundError, PermissionDeniedError
+
+        try:
+            return ask(self._key(path))
+        except (NotFoundError, FileNotFoundError):
+            self._check()
+            return None
+        except Unsettled:
+            raise
+        except Exception as error:  # noqa: BLE001 - of the network, the server, the credentials
+            said = in_words(error)
+            if isinstance(error, PermissionDeniedError) and said == DENIED:
+                raise Unreadable(f"{path}: {said}") from None
+            raise self._unavailable(error) from None
+
+    def _check(self) -> None:
+        """An object of a bucket that is gone is not found either, and must not count as deleted.
+
+        Raises:
+            SourceUnavailable: the bucket cannot be listed.
+        """
+        import obstore
+
+        try:
+            next(iter(obstore.list(self._store, chunk_size=1)), None)
+        except Exception as error:  # noqa: BLE001 - as in `scan`
+            raise self._unavailable(error) from None
+
+    def _read(self, path: str, key: str) -> Body | None:
+        import obstore
+
+        read_at_ns = time.time_ns()
+        answer = obstore.get(self._store, key)
+        version, url = version_of(answer.meta), f"{self.root.rstrip('/')}/{path}"
+        if version.size > self.max_bytes:
+            instead = hashlib.sha256(f"{version}".encode()).hexdigest()
+            return Body(version, read_at_ns, instead, None, url)
+        data = bytes(answer.bytes())
+        if len(data) != version.size:
+            raise Unsettled(f"{path}: changed while it was read")
+        return Body(version, read_at_ns, content_hash(data), data, url)
+
+    def _unavailable(self, error: Exception) -> SourceUnavailable:
+        return SourceUnavailable(f"{self.root}: {in_words(error)}")
+
+
+def version_of(meta: Meta) -> Stat:
+    """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
+    etag = str(meta.get("e_tag") or "")
+    at_ns = int(meta["last_modified"].timestamp() * 1e9)
+    mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
+    return Stat(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
+
+
+def in_words(error: Exception) -> str:
+    """The error for people, without the address and the answer of the server."""
+    text = str(error)
+    return next((words for part, words in _WORDS if part in text), type(error).__name__)
+
+
+def open_bucket(
+    url: str, rules: Rules, *, max_bytes: int, endpoint: str | None, region: str | None
+) -> Bucket:
+    """The bucket at `s3://…`, `gs://…` or `az://…`; credentials come from the environment.
+
+    Raises:
+        ConfigurationError: obstore is not installed, or the address is none.
+    """
+    try:
+        from obstore.store import from_url
+    except ImportError:
+        raise ConfigurationError(
+            "a bucket needs object storage: pip install 'instep[s3]'"
+        ) from None
+    address = "base_url" if url.startswith("gs://") else "endpoint"
+    given = {address: endpoint, "region": region}
+    make: Any = from_url
+    named = endpoint or os.environ.get("AWS_ENDPOINT_URL") or ""
+    options = {
+        "allow_http": named.startswith("http://"),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "timeout": TIMEOUT,
+    }
+    try:
+        store = make(
+            url,
+            client_options=options,
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
+            **{name: value for name, value in given.items() if value},
+        )
+    except Exception as error:  # noqa: BLE001 - the library raises its own and ValueError
+        raise ConfigurationError(
+            f"{url}: not the address of a bucket ({type(error).__name__})"
+        ) from None
+    return Bucket(store, url, rules, max_bytes=max_bytes)

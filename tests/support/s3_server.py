@@ -1,0 +1,125 @@
+"""A real S3 server for tests: versitygw over a folder of this machine."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ports import free_ports
+from weaviate_server import absent
+
+EXECUTABLE: Final = "INSTEP_TEST_S3_SERVER"
+START_S: Final = 60.0
+ABSENT: Final = f"no S3 server: set {EXECUTABLE} to a versitygw (go install github.com/versity/versitygw)"
+ACCESS: Final = "tests"
+SECRET: Final = "secret-of-tests"
+
+
+@dataclass
+class S3Server:
+    """May be killed and started again on its port. Buckets are folders below `data`."""
+
+    executable: str
+    folder: Path
+    nats: str | None = None
+    """Address of a NATS server that gets the events, on the subject `topic`."""
+    topic: str = "hints.docs"
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client finds its credentials in."""
+        return {
+            "AWS_ACCESS_KEY_ID": ACCESS,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        events = ["--event-nats-url", self.nats, "--event-nats-topic", self.topic]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(self.executable, "--access", ACCESS, "--secret", SECRET),
+                    *("--port", f"127.0.0.1:{self.port}", *(events if self.nats else ())),
+                    *("posix", str(self.data)),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._answers():
+                return
+            time.sleep(0.02)
+        self.stop()
+        pytest.fail(f"the S3 server did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(signum)
+            self._process.wait(60)
+            self._process = None
+
+    def bucket(self, name: str) -> Any:
+        """A client of a bucket, which is made if there is none."""
+        from obstore.store import S3Store
+
+        (self.data / name).mkdir(exist_ok=True)
+        return S3Store(
+            name,
+            endpoint=self.endpoint,
+            region="us-east-1",
+            access_key_id=ACCESS,
+            secret_access_key=SECRET,
+            client_options={"allow_http": True},
+        )
+
+    def drop(self, name: str) -> None:
+        """Delete a bucket with all that is in it."""
+        shutil.rmtree(self.data / name)
+
+    def _answers(self) -> bool:
+        try:
+            with contextlib.closing(
+                http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+            ) as connection:
+                connection.request("GET", "/")
+                return connection.getresponse().status > 0
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def executable() -> str:
+    """The server's; skips here and fails in CI without."""
+    return os.environ.get(EXECUTABLE) or shutil.which("versitygw") or absent(ABSENT)
+
+
+@contextlib.contextmanager
+def running(folder: Path, nats: str | None = None, topic: str = "hints.docs") -> Iterator[S3Server]:
+    server = S3Server(executable(), folder, nats, topic)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
