@@ -78,11 +78,16 @@ COMMANDS: Final = (
                 action="append",
                 default=[],
                 metavar="GLOB",
-                help="only matching files, whatever their endings",
+                help="only matching files, whatever their endings; patterns as in .gitignore",
             ),
             arg(
-                "--exclude", action="append", default=[], metavar="GLOB", help="skip matching files"
+                "--exclude",
+                action="append",
+                default=[],
+                metavar="GLOB",
+                help="leave out matching files and folders; patterns as in .gitignore",
             ),
+            flag("--no-gitignore", help="read also what .gitignore names"),
             flag("--once", help="end when everything is in step"),
             flag("--strict", help="with --once: end with status 1 if a document is refused"),
             arg("--port", type=int, metavar="N", help="port of the gateway; 0: any free one"),

@@ -106,6 +106,8 @@ class UpOptions(Options):
     """Empty: the sources of the settings."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    gitignore: bool | None = None
+    """None: as the settings say."""
     once: bool = False
     """End when everything found at the start is searchable, refused or failed."""
     strict: bool = False
@@ -124,6 +126,7 @@ class UpOptions(Options):
             given[f"sources.{folder.name}.path"] = str(folder.path)
             given[f"sources.{folder.name}.include"] = self.include or None
             given[f"sources.{folder.name}.exclude"] = self.exclude or None
+            given[f"sources.{folder.name}.gitignore"] = self.gitignore
         return given
 
     def load(self) -> "LoadedSettings":

@@ -93,6 +93,7 @@ async def _watch(
         Rules(source.include, source.exclude),
         max_bytes=source.max_bytes,
         never=[opened.host.data],
+        gitignore=source.gitignore,
     )
     sync = Sync(
         folder=folder,

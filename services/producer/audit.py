@@ -147,13 +147,15 @@ class Rehearsal:
             compare, entries, scan.files, max_bytes=sync.folder.max_bytes
         )
         gone, unseen = scan.judge(comparison.vanished)
-        elsewhere = moved(entries, gone, scan.files)
+        exchanged = self.watch.is_exchanged(root)
+        unwanted = await asyncio.to_thread(sync.folder.unwanted, () if exchanged else gone)
+        certain = moved(entries, gone, scan.files) | unwanted.keys()
         removed, held = self.watch.guard.forecast(
-            [path for path in gone if path not in elsewhere],
+            [path for path in gone if path not in certain],
             unseen,
             known=len(entries),
             at=time.monotonic(),
-            exchanged=self.watch.is_exchanged(root),
+            exchanged=exchanged,
         )
         submitted: list[str] = []
         await _each(
@@ -161,7 +163,7 @@ class Rehearsal:
             READ_AT_ONCE,
         )
         name, files = mending.source, len(scan.files)
-        return Audit(name, files, len(submitted), removed + len(elsewhere), held)
+        return Audit(name, files, len(submitted), removed + len(certain), held)
 
     async def _look(self, path: str, seen: Seen | None, differing: list[str]) -> None:
         folder, source = self.mending.sync.folder, self.mending.source

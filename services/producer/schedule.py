@@ -125,6 +125,8 @@ class Schedule:
         self.settling = Settling(settle_s)
         self.scan_at = 0.0
         """The next listing of the whole folder."""
+        self._rules_at = math.inf
+        """The listing that is due because an ignore file has changed."""
         self._folder, self._settle_s = folder, settle_s
         self._wake = asyncio.Event()
 
@@ -136,8 +138,12 @@ class Schedule:
         self.scan_at = 0.0
         self._wake.set()
 
+    def listing(self) -> None:
+        """A listing begins; it reads the ignore files as they are now."""
+        self._rules_at = math.inf
+
     def list_in(self, wait_s: float) -> None:
-        self.scan_at = time.monotonic() + wait_s
+        self.scan_at = min(time.monotonic() + wait_s, self._rules_at)
 
     def list_within(self, wait_s: float) -> None:
         self.scan_at = min(self.scan_at, time.monotonic() + wait_s)
@@ -159,6 +165,11 @@ class Schedule:
         if paths:
             files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
             self.settling.touch(files, time.monotonic(), time.time_ns())
+            self._wake.set()
+        if any(folder.decides(name) for name in names):
+            # an editor empties a file before it writes it, and git removes it
+            self._rules_at = time.monotonic() + max(self._settle_s, EMPTIED_S)
+            self.scan_at = min(self.scan_at, self._rules_at)
             self._wake.set()
         is_root = any(folder.is_root(name) for name in names)
         if is_root:

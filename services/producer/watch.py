@@ -8,7 +8,8 @@ intervals, and whenever the state does not fit; a caller that asks for a listing
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +23,7 @@ from services.producer.sources.folder.folder import SourceUnavailable
 from services.producer.sources.folder.fs_events import Hearing, Notices
 from services.producer.sources.folder.listing import Scan, compare, moved
 from services.producer.sources.folder.listing_store import Root, Threshold
+from services.producer.sources.folder.rules import LeftOut
 from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common
@@ -90,6 +92,7 @@ class Asked:
 
 log = structlog.get_logger()
 
+UNUSED_TOLD: Final = 5
 BLOCKED_S: Final = 0.05
 """The shortest interval between tries of blocked files."""
 
@@ -241,6 +244,7 @@ class FolderWatch:
 
     async def _scan(self) -> None:
         asked = self._asked.take()
+        self._when.listing()
         try:
             if self._doubtful and self._mend is not None:
                 await self._mend()
@@ -275,6 +279,7 @@ class FolderWatch:
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
         gone = await self._allowed(comparison.vanished, scan, root)
+        self._tell_rules(comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
         await asyncio.sleep(self._when.settling.longest_rest(suspects.values(), time.time_ns()))
@@ -299,17 +304,48 @@ class FolderWatch:
         if new:  # a kind that is new, not each file
             self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
 
+    def _tell_rules(self, suspects: Collection[str], *, first: bool) -> None:
+        """Tell which ignore files have changed, and which patterns of the settings do nothing."""
+        folder, known = self._sync.folder, self._sync.listing.entries
+        changed, folder.ignores.changed = sorted(folder.ignores.changed), set()
+        if changed and not first:
+            new = sum(path not in known for path in suspects)
+            more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
+            self._say("notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {new:,}")
+        if first and (unused := folder.rules.unused):
+            some = ", ".join(unused[:UNUSED_TOLD])
+            self._say("notice", f"include or exclude matches nothing here: {some}")
+
+    def _tell_unwanted(self, unwanted: Mapping[str, LeftOut]) -> None:
+        """Tell how many documents leave the index because a rule leaves out their files."""
+        if unwanted:
+            kinds = Counter(why.kind for why in unwanted.values())
+            by = in_words(most_common(kinds))
+            one = min(unwanted)
+            self._say("notice", f"out of the index: {by}, such as {one}: {unwanted[one].why}")
+
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
-        """The removals that a whole listing makes: all that it shows, or none but moves."""
+        """The removals that a whole listing makes: all that it shows, or none but moves.
+
+        A file that a rule leaves out is not missing. Where another folder has the name of the
+        root, its ignore files are no decision about these documents.
+        """
         gone, unseen = scan.judge(vanished)
         self._sync.restless.forget(gone)
         elsewhere = moved(self._sync.listing.entries, gone, scan.files)
-        lost = [path for path in gone if path not in elsewhere]
         exchanged, now = self.is_exchanged(root), time.monotonic()
+        unwanted = await self._unwanted(() if exchanged else gone)
+        lost = [path for path in gone if path not in elsewhere and path not in unwanted]
         allowed = await self.guard.allow(
             lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
         )
-        return allowed + sorted(elsewhere)
+        return allowed + sorted(elsewhere | unwanted)
+
+    async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
+        """Those of the paths that a rule leaves out; that is told."""
+        unwanted = await asyncio.to_thread(self._sync.folder.unwanted, gone) if gone else {}
+        self._tell_unwanted(unwanted)
+        return frozenset(unwanted)
 
     async def _remember(self, root: Root) -> None:
         """The folder was listed, and its holds are noted: this is the root from now on."""
@@ -346,11 +382,12 @@ class FolderWatch:
         sync.restless.forget(found.vanished)
         await self.guard.back(found.present)
         elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
-        lost = sorted(set(found.vanished) - elsewhere)
+        unwanted = await self._unwanted(found.vanished)
+        lost = sorted(set(found.vanished) - elsewhere - unwanted)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
         if lost and not gone:  # only a whole listing may hold: the events of a move may come later
             self._when.list_within(self._settings.settle)
-        gone += sorted(elsewhere)
+        gone += sorted(elsewhere | unwanted)
         if files := found.suspects | dict.fromkeys(gone):
             self._after(await sync(files, started_at=started_at))
         grown = len(sync.listing.entries) - before

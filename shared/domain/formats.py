@@ -41,19 +41,37 @@ def kind_of(path: str) -> str:
 
 LONGEST_ENDING: Final = 12
 KINDS_TOLD: Final = 8
+IGNORED: Final = "ignored by "
+"""With the name of the ignore file: a reason that stands in place of an ending, as those below."""
+EXCLUDED: Final = "excluded"
+BY_DEFAULT: Final = "left out by default"
+HIDDEN: Final = "hidden"
+FOLDERS: Final = "folders "
+"""In front of a reason: folders of which nothing is read."""
 OTHERS: Final = "*"
 """In place of an ending: all that are not told by themselves."""
 
 
 def most_common(counts: Mapping[str, int]) -> dict[str, int]:
-    """The most frequent endings, and how many files have others."""
+    """The most frequent endings, how many files have others, and every other reason."""
     by_count = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    told = dict(by_count[:KINDS_TOLD])
-    others = sum(count for _, count in by_count[KINDS_TOLD:])
-    return told | ({OTHERS: others} if others else {})
+    endings = [one for one in by_count if not is_reason(one[0])]
+    others = sum(count for _, count in endings[KINDS_TOLD:])
+    told = dict(endings[:KINDS_TOLD]) | ({OTHERS: others} if others else {})
+    return told | {name: count for name, count in by_count if is_reason(name)}
+
+
+def is_reason(kind: str) -> bool:
+    """Whether files are counted under a reason, not under their ending."""
+    return kind != "" and kind[0] not in ".*"
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """`3 .png, 1 .zip, 2 without an ending, 4 others`."""
-    names = {"": "without an ending", OTHERS: "others"}
-    return ", ".join(f"{count:,} {names.get(name, name)}" for name, count in counts.items())
+    """`3 .png, 2 without an ending, 4 others, 1 folder ignored by .gitignore`."""
+    return ", ".join(f"{count:,} {_name(kind, count)}" for kind, count in counts.items())
+
+
+def _name(kind: str, count: int) -> str:
+    if kind.startswith(FOLDERS) and count == 1:
+        return f"folder {kind.removeprefix(FOLDERS)}"
+    return {"": "without an ending", OTHERS: "others"}.get(kind, kind)

@@ -67,8 +67,11 @@ class Source(SettingsGroup):
     kind: Literal["folder", "push"] = "folder"
     path: Path | None = None
     include: Names = ()
-    """Globs on the path below the root; empty: every known format."""
+    """Patterns as in `.gitignore`, on the path below the root; empty: every known format."""
     exclude: Names = ()
+    """Patterns of the same kind; what they match is left out, and leaves the index."""
+    gitignore: bool = True
+    """Leave out what `.gitignore` and `.git/info/exclude` name. `.instepignore` always counts."""
     watch: Literal["auto", "events", "poll"] = "auto"
     rescan: Seconds = 300.0
     """Interval of listings beside events."""

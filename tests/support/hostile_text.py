@@ -344,6 +344,8 @@ def _others() -> dict[str, Callable[[str], object]]:
     from services.enricher.chunking.chunk import ready
     from services.enricher.formats.frontmatter import MAX_CHARS, split
     from services.gateway.search.search import highlights
+    from services.producer.sources.folder.ignore_files import MOST_BYTES
+    from services.producer.sources.folder.patterns import parse_lines
     from services.producer.sources.folder.rules import Rules
     from services.producer.submissions import submission
     from shared.bus.delivery.dead_letters import outgoing
@@ -382,7 +384,8 @@ def _others() -> dict[str, Callable[[str], object]]:
         "headings of ready chunks": headings,
         "words of a question": lambda text: highlights(text, text),
         "an error of Weaviate": lambda text: fault_of("", text),
-        "a file name": lambda text: globs.wants_in_listed_folder(_path(text)),
+        "a file name": lambda text: globs.why_not_file(_path(text), ()),
+        "an ignore file": lambda text: parse_lines(text[:MOST_BYTES]),
         "a dead letter": lambda text: outgoing(
             stream="", consumer="", sequence=1, subject="", data=_bytes(text), headers={}
         ),

@@ -45,7 +45,12 @@ class Watched:
     def build(self) -> FolderWatch:
         self.progress = Progress(listeners=[self.news.append])
         rules = Rules(self.settings.include, self.settings.exclude)
-        folder = Folder(self.root, rules, max_bytes=self.settings.max_bytes)
+        folder = Folder(
+            self.root,
+            rules,
+            max_bytes=self.settings.max_bytes,
+            gitignore=self.settings.gitignore,
+        )
         now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
         sync = Sync(
             folder=folder,

@@ -126,6 +126,7 @@ def run(args: Namespace, options: Options) -> int:
         folders=tuple(folders),
         include=tuple(args.include),
         exclude=tuple(args.exclude),
+        gitignore=False if args.no_gitignore else None,
         once=args.once,
         strict=args.strict,
         port=args.port,
@@ -186,8 +187,8 @@ def _check(args: Namespace) -> None:
         raise Stop("--strict goes with --once")
     if args.port is not None and not 0 <= args.port <= 65_535:
         raise Stop("--port is 0 to 65535")
-    if not args.paths and (args.source or args.include or args.exclude):
-        raise Stop("--source, --include and --exclude go with a PATH")
+    if not args.paths and (args.source or args.include or args.exclude or args.no_gitignore):
+        raise Stop("--source, --include, --exclude and --no-gitignore go with a PATH")
 
 
 def _folders(args: Namespace, options: Options) -> list[FolderArgument]:

@@ -7,6 +7,7 @@ never looks like an empty one: an empty listing means that the documents were de
 # os and os.path, because a Path per file would double the time of a large listing
 # ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120
 
+import contextlib
 import errno
 import os
 import stat as stats
@@ -14,8 +15,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from services.producer.sources.folder.ignore_files import TELLING, IgnoreFiles, NotFollowed
 from services.producer.sources.folder.listing import Scan, Stat
-from services.producer.sources.folder.rules import Rules, is_ignored
+from services.producer.sources.folder.rules import Chain, LeftOut, Rules, hidden, is_ignored
 from services.producer.sources.folder.snapshot import (
     Body,
     Unsettled,
@@ -25,7 +27,6 @@ from services.producer.sources.folder.snapshot import (
     words,
 )
 from shared.domain.errors import DocumentRefused, TransientError
-from shared.domain.formats import kind_of
 from shared.domain.ids import check_path
 from shared.openat import open_below
 
@@ -85,13 +86,23 @@ class Folder:
 
     Args:
         never: folders that are not entered wherever they lie, such as instep's own data.
+        gitignore: whether git's ignore files count; `.instepignore` always does.
     """
 
     def __init__(
-        self, root: Path, rules: Rules, *, max_bytes: int, never: Collection[Path] = ()
+        self,
+        root: Path,
+        rules: Rules,
+        *,
+        max_bytes: int,
+        never: Collection[Path] = (),
+        gitignore: bool = True,
     ) -> None:
         self.root = root
         self.rules = rules
+        self.ignores = IgnoreFiles(gitignore=gitignore)
+        self._shut: frozenset[str] = frozenset()
+        """Folders that a rule leaves out, as listings have seen them."""
         self.max_bytes = max_bytes
         self._never = frozenset(os.path.realpath(path) for path in never)
         self._real = os.path.realpath(root)
@@ -131,6 +142,11 @@ class Folder:
             result.problems[path] = "cannot be listed: it is named, and gone whenever it is opened"
         if self.identity() != before:
             raise SourceUnavailable(f"{self.root}: exchanged while it was listed")
+        if below:
+            self._shut = self._shut.difference(result.entered).union(result.shut)
+        else:
+            self._shut = frozenset(result.shut)
+            self.ignores.keep_only(result.entered)
         return result
 
     def is_root(self, name: str) -> bool:
@@ -139,21 +155,44 @@ class Folder:
     def path_of(self, name: str) -> str | None:
         """The path of a file system name below the root (absolute), or None if it is ignored:
         outside, hidden, temporary, or not valid Unicode."""
-        for root in (str(self.root), self._real):
-            if name.startswith(root + os.sep):
-                relative = name[len(root) + 1 :].replace(os.sep, "/")
-                break
-        else:
+        relative = self._relative(name)
+        if not relative or self._is_shut(relative):
             return None
         try:
-            hidden = any(is_ignored(part) for part in relative.split("/"))
-            return None if hidden else self._names.remember(relative)
+            is_hidden = any(is_ignored(part) for part in relative.split("/"))
+            return None if is_hidden else self._names.remember(relative)
         except DocumentRefused:
             return None
 
+    def decides(self, name: str) -> bool:
+        """Whether the files of the folder depend on the content of this one (an absolute name)."""
+        relative = self._relative(name)
+        return self.ignores.is_followed(relative) and not self._is_shut(relative)
+
+    def why_not(self, path: str) -> LeftOut | None:
+        """The rule that leaves out the document of a path, whatever lies there now.
+
+        Raises:
+            Unreadable: an ignore file that may decide cannot be read.
+        """
+        found = self._why_not_in(path[: max(0, path.rfind("/"))])
+        name = path[path.rfind("/") + 1 :]
+        if found is None and is_ignored(name):
+            found = hidden(name)
+        return found or self.rules.why_not_file(path, self._chain_around(path))
+
+    def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
+        """Those of the paths that a rule leaves out: their documents are not missing."""
+        found = dict[str, LeftOut]()
+        for path in paths:
+            with contextlib.suppress(Unreadable):
+                if why := self.why_not(path):
+                    found[path] = why
+        return found
+
     def look(self, path: str) -> Stat | None:
         """The file's stat, or None when no document has this path now."""
-        if not self.rules.wants(path) or not self._folders_are_entered(path):
+        if self.why_not(path) is not None or not self._folders_are_entered(path):
             return None
         try:
             found = os.lstat(self._on_disk(path))
@@ -215,12 +254,13 @@ class Folder:
             if stats.S_ISDIR(mode):
                 with os.scandir(real) as entries:
                     next(entries, None)
+                self.ignores.of(self._real, path, self._names.on_disk(path, self._real))
             elif stats.S_ISREG(mode) and self._is_inside(real):
                 with open_below(self._real, real[len(self._real) + 1 :]) as file:
                     os.read(file, 1)
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:
+        except (OSError, NotFollowed):
             return False
         return True
 
@@ -242,50 +282,83 @@ class Folder:
         Returns:
             Whether it is still there.
         """
-        prefix = f"{folder}/" if folder else ""
+        path = self._names.remember(folder)
         try:
-            with os.scandir(os.path.join(self._real, folder)) as entries:
-                for entry in entries:
-                    if not is_ignored(entry.name):
-                        self._take(entry, prefix, waiting, result)
+            with os.scandir(os.path.join(self._real, folder)) as listed:
+                entries = list(listed)
+            telling = {entry.name for entry in entries if entry.name in TELLING}
+            chain, mark = self.ignores.enter(self._real, path, folder, telling)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except OSError as error:
-            if not folder:
-                raise SourceUnavailable(f"{self.root}: {words(error)}") from None
-            path = self._names.remember(folder)
-            result.closed.add(path)
-            result.problems[path] = f"cannot be listed: {words(error)}"
+        except (OSError, NotFollowed) as error:
+            self._cannot_list(path, error, result)
+            return True
+        result.entered.add(path)
+        if mark and (why := self.rules.why_not_marked(path, mark)):
+            result.leave_out(path, why, folder=True)
+            return True
+        for entry in entries:
+            if not is_ignored(entry.name):
+                self._take(entry, folder, chain, waiting, result)
         return True
 
-    def _take(self, entry: os.DirEntry[str], prefix: str, waiting: list[str], result: Scan) -> None:
+    def _cannot_list(self, path: str, error: OSError | NotFollowed, result: Scan) -> None:
+        problem = words(error) if isinstance(error, OSError) else str(error)
+        if not path:
+            raise SourceUnavailable(f"{self.root}: {problem}") from None
+        result.closed.add(path)
+        result.problems[path] = f"cannot be listed: {problem}"
+
+    def _take(
+        self,
+        entry: os.DirEntry[str],
+        folder: str,
+        chain: Chain,
+        waiting: list[str],
+        result: Scan,
+    ) -> None:
+        name = f"{folder}/{entry.name}" if folder else entry.name
         try:
-            path = self._names.remember(prefix + entry.name)
+            path = self._names.remember(name)
         except DocumentRefused as refusal:
-            if self.rules.wants_in_listed_folder(entry.name) or entry.is_dir(follow_symlinks=False):
-                result.problems[printable(prefix + entry.name)] = str(refusal)
+            wanted = self.rules.why_not_file(printable(entry.name), ()) is None
+            if wanted or entry.is_dir(follow_symlinks=False):
+                result.problems[printable(name)] = str(refusal)
             return
         try:
-            if entry.is_symlink():
-                found = self._target(path) if self.rules.wants_in_listed_folder(path) else None
-            elif entry.is_dir(follow_symlinks=False):
-                if self._may_enter(path):
-                    waiting.append(prefix + entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                self._take_folder(path, name, chain, waiting, result)
                 return
-            elif not self.rules.wants_in_listed_folder(path):
-                result.left_out[kind_of(path)] += 1
-                return
-            else:
-                regular = entry.is_file(follow_symlinks=False)
-                found = stat_of(entry.stat(follow_symlinks=False)) if regular else None
+            found = self._take_file(entry, path, chain, result)
         except FileNotFoundError:
             return
         except (OSError, Unreadable) as error:
             result.closed.add(path)
             result.problems[path] = str(error)
             return
-        if found is not None and self._counts(path, prefix + entry.name, result):
+        if found is not None and self._counts(path, name, result):
             result.files[path] = found
+
+    def _take_folder(
+        self, path: str, name: str, chain: Chain, waiting: list[str], result: Scan
+    ) -> None:
+        if why := self.rules.why_not_folder(path, chain):
+            result.leave_out(path, why, folder=True)
+        elif not self._is_never(self._on_disk(path)):
+            waiting.append(name)
+
+    def _take_file(
+        self, entry: os.DirEntry[str], path: str, chain: Chain, result: Scan
+    ) -> Stat | None:
+        why = self.rules.why_not_file(path, chain)
+        if why is None:
+            if entry.is_symlink():
+                return self._target(path)
+            is_file = entry.is_file(follow_symlinks=False)
+            return stat_of(entry.stat(follow_symlinks=False)) if is_file else None
+        if not entry.is_symlink():
+            result.leave_out(path, why)
+        return None
 
     def _counts(self, path: str, name: str, result: Scan) -> bool:
         """Whether it is this name on disk that has the path, of two in different forms."""
@@ -314,16 +387,50 @@ class Folder:
         return os.path.join(self._real, self._names.on_disk(path, self._real))
 
     def _may_enter(self, path: str) -> bool:
-        if path and any(is_ignored(part) for part in path.split("/")):
-            return False
-        return self.rules.enters(path) and not self._is_never(self._on_disk(path))
+        return self._why_not_in(path) is None and not self._is_never(self._on_disk(path))
+
+    def _why_not_in(self, folder: str) -> LeftOut | None:
+        """The rule for which a listing would not come to the files of a folder."""
+        at = ""
+        for name in folder.split("/") if folder else ():
+            around, at = at, f"{at}/{name}" if at else name
+            if is_ignored(name):
+                return hidden(name)
+            chain, mark = self._ignores_of(around)
+            why = self.rules.why_not_marked(around, mark) if mark else None
+            if why := why or self.rules.why_not_folder(at, chain):
+                return why
+        return None
+
+    def _chain_around(self, path: str) -> Chain:
+        return self._ignores_of(path[: max(0, path.rfind("/"))])[0]
+
+    def _ignores_of(self, folder: str) -> tuple[Chain, str]:
+        try:
+            on_disk = self._names.on_disk(folder, self._real)
+            return self.ignores.of(self._real, folder, on_disk)
+        except NotFollowed as error:
+            raise Unreadable(str(error)) from None
+
+    def _relative(self, name: str) -> str:
+        """An absolute name below the root; empty where it is not below it."""
+        for root in (str(self.root), self._real):
+            if name.startswith(root + os.sep):
+                return name[len(root) + 1 :].replace(os.sep, "/")
+        return ""
+
+    def _is_shut(self, relative: str) -> bool:
+        """Whether it lies in a folder that is left out, so that its events mean nothing."""
+        at = relative.rfind("/") if self._shut else -1
+        while at > 0:
+            relative = relative[:at]
+            if relative in self._shut:
+                return True
+            at = relative.rfind("/")
+        return False
 
     def _folders_are_entered(self, path: str) -> bool:
-        """Whether a listing would come to the file: no link, no excluded folder on the way."""
-        parent = path.rpartition("/")[0]
-        parts = parent.split("/") if parent else []
-        if not all(self.rules.enters("/".join(parts[:n])) for n in range(1, len(parts) + 1)):
-            return False
+        """Whether no link, and none of the folders that are never entered, is on the way."""
         full = os.path.dirname(self._on_disk(path))
         return not self._is_never(full) and not self._leads_through_a_link(full)
 

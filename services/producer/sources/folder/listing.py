@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from services.producer.sources.folder.rules import LeftOut
 from shared.domain.errors import GARBAGE
+from shared.domain.formats import FOLDERS
 
 
 class Stat(NamedTuple):
@@ -147,7 +149,21 @@ class Scan:
     closed: set[str] = field(default_factory=set)
     """Folders that could not be listed: their content is not known."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Files that are no documents by their ending, or by the globs of the source, by ending."""
+    """Files that are no documents by their ending, or by a rule, by ending or reason; a folder that
+    is left out counts as one, under its reason with FOLDERS in front."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Some of them, each with its reason in words; a folder has a slash at its end."""
+    entered: set[str] = field(default_factory=set)
+    """Folders that were listed."""
+    shut: set[str] = field(default_factory=set)
+    """Folders that a rule leaves out."""
+
+    def leave_out(self, path: str, why: LeftOut, *, folder: bool = False) -> None:
+        self.left_out[f"{FOLDERS}{why.kind}" if folder else why.kind] += 1
+        if folder:
+            self.shut.add(path)
+        if len(self.reasons) < REASONS_TOLD:
+            self.reasons[f"{path}/" if folder else path] = why.why
 
     def knows(self, path: str) -> bool:
         """Whether the absence of a path from `files` means that it is not there."""
@@ -168,3 +184,4 @@ RACY_NS: Final = 2_000_000_000
 """A file read less than this after its last change is read again: the coarsest file systems count
 in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
 SHARDS: Final = 256
+REASONS_TOLD: Final = 100

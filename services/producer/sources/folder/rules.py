@@ -1,12 +1,12 @@
 """The rules that select the documents among a folder's files. Pure."""
 
-import itertools
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from services.producer.sources.folder.patterns import Pattern, Patterns, parse
 from shared.domain.errors import ConfigurationError
-from shared.domain.formats import BY_ENDING, ending
+from shared.domain.formats import BY_DEFAULT, BY_ENDING, EXCLUDED, HIDDEN, IGNORED, ending, kind_of
 
 _TEMPORARY = re.compile(
     r"""
@@ -26,113 +26,173 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or _TEMPORARY.search(name) is not None
 
 
-def glob_to_regex(pattern: str) -> str:
-    """A regular expression for whole POSIX paths: `**` crosses folders, `*`, `?` and sets do not.
+class LeftOut(NamedTuple):
+    """The rule that leaves a file or folder out."""
 
-    Matching takes linear time, because names of files come from outside. A star takes the nearest
-    place at which what follows it fits. Wherever the next star can take whatever lies between that
-    place and a later one, no later one is tried: the group is atomic.
-    """
-    start, *segments = _segments(pattern)
-    out, chained = [start[1]], False
-    for n, (star, fixed) in enumerate(segments):
-        after = segments[n + 1][0] if n + 1 < len(segments) else ""
-        final = after == "**" or (after == "**/" and fixed.endswith("/"))
-        if star != "*" and chained:
-            out.append(")")
-            chained = False
-        one = _LAZY[star] + fixed
-        if star != "*" and after == "*":
-            # the group ends before the next star that crosses folders, too
-            chained = True
-            out.append(f"{'(?>' if _ends_well(segments[n + 1 :]) else '(?:'}{one}")
-        else:
-            out.append(f"(?>{one})" if final or (star == after == "*") else one)
-    return "".join(out) + (")" if chained else "")
+    kind: str
+    """Under which it is counted: an ending, or one of the reasons of `shared.domain.formats`."""
+    why: str
+    """In words for people."""
 
 
-_LAZY: Final = {"*": "[^/]*?", "**": ".*?", "**/": "(?:.*?/)??"}
+LEFT_OUT_BY_DEFAULT: Final = (
+    "node_modules/",
+    "bower_components/",
+    "__pycache__/",
+    "*.min.js",
+    "*.min.css",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+)
+"""What package managers and build tools write, under names that nothing else has. `build`, `dist`
+and `target` may hold documents."""
+MARKS: Final = {"pyvenv.cfg": "a virtual environment of Python", "CACHEDIR.TAG": "a cache"}
+"""Files that say of their folder that programs wrote it, and that it can be made again."""
+_DEFAULT_ENDINGS: Final = frozenset(map(ending, LEFT_OUT_BY_DEFAULT)) - {""}
+_FOLDERS: Final = frozenset(one[:-1] for one in LEFT_OUT_BY_DEFAULT if one.endswith("/"))
 
 
-def _ends_well(segments: Sequence[tuple[str, str]]) -> bool:
-    """Whether the next star that crosses folders can take what a later place would skip."""
-    for (_, fixed), (after, _) in itertools.pairwise(segments):
-        if after != "*":
-            return after == "**" or fixed.endswith("/")
-    return False
-
-
-def _segments(pattern: str) -> list[tuple[str, str]]:
-    """The stars of a pattern, the first one "", each with the expression of what follows it."""
-    found = [("", "")]
-    i = 0
-    while i < len(pattern):
-        last, fixed = found[-1]
-        if star := _star(pattern, i):
-            i += len(star)
-            if fixed or not last:
-                found.append((star, ""))
-            elif "**" in (last, star):
-                found[-1] = ("**", "")
-            elif last != star:
-                found.append((star, ""))
-            continue
-        one, i = _one(pattern, i)
-        found[-1] = (last, fixed + one)
-    return found
-
-
-def _star(pattern: str, i: int) -> str:
-    return next((star for star in ("**/", "**", "*") if pattern.startswith(star, i)), "")
-
-
-def _one(pattern: str, i: int) -> tuple[str, int]:
-    """The expression of one character of a path, and where the pattern goes on."""
-    if pattern[i] == "?":
-        return "[^/]", i + 1
-    if (end := _set_end(pattern, i)) > 0:
-        body = re.sub(r"([\\\[&~|]|(?<=-)-)", r"\\\1", pattern[i + 1 : end])
-        return f"(?!/)[{'^' + body[1:] if body[0] == '!' else body}]", end + 1
-    return re.escape(pattern[i]), i + 1
-
-
-def _set_end(pattern: str, start: int) -> int:
-    """Index of the bracket that closes a `[set]` opened at `start`, or -1."""
-    return pattern.find("]", start + 2) if pattern[start] == "[" else -1
+Chain = tuple[Patterns, ...]
+"""The ignore files that are about a folder; the first one with an answer decides."""
 
 
 class Rules:
-    """Include and exclude globs of a source, on POSIX paths below its root."""
+    """Include and exclude patterns of a source, and the defaults, on paths below its root.
+
+    Raises:
+        ConfigurationError: a pattern can match nothing.
+    """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = _any_of(include)
-        self._exclude = _any_of(exclude)
+        chosen = [_of_settings(text, n) for n, text in enumerate(include)]
+        self._exclude = Patterns([_of_settings(text) for text in exclude])
         # "drafts/**" excludes the folder itself too, so it is not even listed
-        self._closed = _any_of([*exclude, *(p.removesuffix("/**") for p in exclude)])
+        inside = (text.removesuffix("/**") for text in exclude if text.endswith("/**"))
+        self._closed = Patterns([_of_settings(f"{text}/") for text in inside if text])
+        self._named = {part for one in chosen for part in one.text.strip("/").split("/")}
+        # the name of a folder that is left out by default brings it back, and selects nothing
+        self._include = Patterns([one for one in chosen if one.text.strip("*/") not in _FOLDERS])
+        defaults = [one for one in LEFT_OUT_BY_DEFAULT if one.rstrip("/") not in self._named]
+        self._defaults = Patterns([_of_settings(text) for text in defaults])
+        # asked for every file: a question to an object costs more than the answer
+        self._excludes, self._includes = bool(self._exclude), bool(self._include)
+        self._unused = {one.text for one in (*self._include, *self._exclude)}
+        self._last_folder: tuple[str, Pattern | None] = ("", None)
+
+    @property
+    def unused(self) -> list[str]:
+        """Patterns of the settings that have matched nothing so far."""
+        return sorted(self._unused)
+
+    def why_not_file(self, path: str, chain: Chain) -> LeftOut | None:
+        """The rule that leaves a file out of its folder, which is listed; None: it is a document.
+
+        Args:
+            chain: of its folder.
+        """
+        if self._excludes and (found := self._excluded(path, folder=False)):
+            return found
+        end = ending(path)
+        if self._includes:
+            if not self._is_included(path):
+                return LeftOut(kind_of(path), "no pattern of include matches it")
+        elif end not in BY_ENDING:
+            why = f"its ending {end} is not read" if end else "its name has no ending"
+            return LeftOut(kind_of(path), why)
+        if not chain and end not in _DEFAULT_ENDINGS:
+            return None
+        return self._ignored(path, chain, folder=False)
+
+    def why_not_folder(self, path: str, chain: Chain) -> LeftOut | None:
+        """The rule for which a folder is not listed; None: it is.
+
+        Args:
+            chain: of the folder around it.
+        """
+        return self._excluded(path, folder=True) or self._ignored(path, chain, folder=True)
+
+    def why_not_marked(self, path: str, mark: str) -> LeftOut | None:
+        """The same for a folder that holds a file of this name, one of MARKS."""
+        if path[path.rfind("/") + 1 :] in self._named:
+            return None
+        return LeftOut(BY_DEFAULT, f"left out by default: {mark} says that it is {MARKS[mark]}")
 
     def wants(self, path: str) -> bool:
-        """Whether the file is a document; every part of its path counts."""
-        if any(is_ignored(part) for part in path.split("/")):
+        """Whether the file is a document by the settings alone; every part of its path counts."""
+        parts = path.split("/")
+        if any(map(is_ignored, parts)):
             return False
-        return self.wants_in_listed_folder(path)
+        folders = ("/".join(parts[:n]) for n in range(1, len(parts)))
+        closed = any(self.why_not_folder(folder, ()) for folder in folders)
+        return not closed and self.why_not_file(path, ()) is None
 
-    def wants_in_listed_folder(self, path: str) -> bool:
-        """The same for a file whose folders and name were looked at already."""
-        if self._include is None:
-            wanted = ending(path) in BY_ENDING
-        else:
-            wanted = self._include.fullmatch(path) is not None
-        return wanted and (self._exclude is None or self._exclude.fullmatch(path) is None)
+    def _excluded(self, path: str, *, folder: bool) -> LeftOut | None:
+        pattern = self._exclude.decide(path, folder=folder)
+        if pattern is None and folder:
+            pattern = self._closed.decide(path, folder=True)
+        if pattern is None or pattern.negated:
+            return None
+        self._note(self._exclude, path, folder=folder)
+        self._unused.discard(f"{pattern.text}**")
+        return LeftOut(EXCLUDED, f"excluded by the pattern {pattern.text}")
 
-    def enters(self, path: str) -> bool:
-        """Whether a folder (its path below the root) is listed."""
-        return self._closed is None or self._closed.fullmatch(path) is None
+    def _is_included(self, path: str) -> bool:
+        """The last pattern decides that matches the file, or a folder around it."""
+        pattern = self._include.decide(path, folder=False)
+        if pattern is not None:
+            self._note(self._include, path, folder=False)
+        around = self._of_folder(path[: max(0, path.rfind("/"))])
+        if pattern is None or (around is not None and around.line > pattern.line):
+            pattern = around
+        return pattern is not None and not pattern.negated
+
+    def _of_folder(self, folder: str) -> Pattern | None:
+        """The last pattern that matches a folder, or one around it."""
+        known, last = self._last_folder  # files of one folder come one after the other
+        if known == folder:
+            return last
+        last, path = None, folder
+        while path:
+            pattern = self._include.decide(path, folder=True)
+            if pattern is not None:
+                self._note(self._include, path, folder=True)
+                last = pattern if last is None or pattern.line > last.line else last
+            path = path[: max(0, path.rfind("/"))]
+        self._last_folder = folder, last
+        return last
+
+    def _note(self, patterns: Patterns, path: str, *, folder: bool) -> None:
+        if self._unused:
+            self._unused.difference_update(
+                one.text for one in patterns.matching(path, folder=folder)
+            )
+
+    def _ignored(self, path: str, chain: Chain, *, folder: bool) -> LeftOut | None:
+        """By the ignore files, `.instepignore` first; what they do not name, by default."""
+        for patterns in chain:
+            pattern = patterns.decide(path, folder=folder)
+            if pattern is not None:
+                return None if pattern.negated else _by(patterns, pattern)
+        if not folder and ending(path) not in _DEFAULT_ENDINGS:
+            return None
+        pattern = self._defaults.decide(path, folder=folder)
+        return LeftOut(BY_DEFAULT, f"left out by default: {pattern.text}") if pattern else None
 
 
-def _any_of(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    try:
-        return re.compile("|".join(f"(?:{glob_to_regex(p)})" for p in patterns), re.DOTALL)
-    except re.error:
-        raise ConfigurationError(f"not a glob: one of {', '.join(patterns)}") from None
+def _by(patterns: Patterns, pattern: Pattern) -> LeftOut:
+    where = f"{patterns.base}/{patterns.origin}" if patterns.base else patterns.origin
+    why = f"ignored by line {pattern.line} of {where}: {pattern.text}"
+    return LeftOut(f"{IGNORED}{patterns.origin}", why)
+
+
+def hidden(name: str) -> LeftOut:
+    """Of a name that `is_ignored`."""
+    return LeftOut(HIDDEN, f"{name} is hidden, or left by an editor, a download or the system")
+
+
+def _of_settings(text: str, number: int = 0) -> Pattern:
+    pattern = parse(text, number, lenient=True)
+    if pattern is None:
+        raise ConfigurationError(f"{text!r} is a pattern that can match nothing")
+    return pattern
