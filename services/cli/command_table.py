@@ -229,6 +229,24 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "sources",
+        "list all sources: watched, published, not given any more",
+        "instep sources\ninstep sources forget docs",
+        "commands.sources:run_list",
+        actions=(
+            Command(
+                "forget",
+                "take all documents of a source out of the index",
+                "instep sources forget docs\ninstep sources forget docs --yes",
+                "commands.sources:run_forget",
+                (
+                    arg("source", metavar="NAME", help="as `instep sources` shows it"),
+                    flag("--yes", help="do not ask"),
+                ),
+            ),
+        ),
+    ),
+    Command(
         "validate",
         "compare the index with the ledger, and ask sample questions",
         "instep validate\ninstep validate --queries golden.jsonl",

@@ -22,7 +22,7 @@ from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
-from services.gateway.status.status import Observation, StageSeen, alerts
+from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
 from services.host.http_server import LimitedRunner
 from services.host.service import Part
@@ -235,6 +235,10 @@ def _observer(
             sources=folders.health,
             held=folders.held,
             watched_at=folders.watched_at,
+            past={
+                one.source: PastFolder(min(one.at, now), one.path, one.same_as)
+                for one in await watchers.past(instance, expected)
+            },
         )
 
     return observe

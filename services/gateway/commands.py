@@ -1,4 +1,4 @@
-"""The commands of the gateway over the ports: retry, drop, release, keep, validate."""
+"""The commands of the gateway over the ports: retry, drop, release, keep, forget, validate."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,6 +9,7 @@ from services.gateway.documents import removals
 from services.gateway.documents.failures import choose
 from services.gateway.models import (
     ChooseRequest,
+    ForgetRequest,
     HoldRequest,
     ValidateAnswer,
     ValidateRequest,
@@ -40,6 +41,7 @@ class Commands(Protocol):
     async def drop(self, request: ChooseRequest) -> ChosenAnswer: ...
     async def release(self, request: HoldRequest) -> HoldAnswer: ...
     async def keep(self, request: HoldRequest) -> HoldAnswer: ...
+    async def forget(self, request: ForgetRequest) -> HoldAnswer: ...
     async def validate(self, request: ValidateRequest) -> ValidateAnswer: ...
     async def sweep(self, request: SweepRequest) -> SweepAnswer: ...
     async def generate(self, request: GenerateRequest) -> GenerateAnswer: ...
@@ -74,6 +76,13 @@ class InstanceCommands:
     async def keep(self, request: HoldRequest) -> HoldAnswer:
         """Leave the documents of a source whose files are gone."""
         answer = await removals.keep(self.queries.removals, request.source)
+        self.queries.looks.forget()
+        return answer
+
+    async def forget(self, request: ForgetRequest) -> HoldAnswer:
+        """Take all documents of a source out of the index that is not watched."""
+        status = await self.queries.status()
+        answer = await removals.forget(self.queries.removals, request.source, status)
         self.queries.looks.forget()
         return answer
 

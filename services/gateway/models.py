@@ -168,6 +168,12 @@ class HoldRequest(Request):
     source: str = Field(min_length=1, max_length=40)
 
 
+class ForgetRequest(Request):
+    """All documents of one source."""
+
+    source: str = Field(min_length=1, max_length=40)
+
+
 # -- status, validation ----------------------------------------------------------------------------
 
 
@@ -203,6 +209,12 @@ class SourceView(Response):
     problem_count: int = 0
     left_out: dict[str, int] = {}
     """Files that are no documents, by ending; "" has none, "*" are all others."""
+    given: bool = True
+    """False: a folder that was watched once and is not given to instep any more."""
+    last_seen: datetime | None = None
+    """When a folder that is not given any more was last watched."""
+    same_as: str = ""
+    """The source that has all documents of one that is not given any more."""
 
 
 class SweepView(Response):

@@ -60,6 +60,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "failure_not_found": Kind(404, "No such failure", "instep failures lists them"),
     "hold_not_found": Kind(404, "No removal is held", "instep removals lists held ones"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),
+    "source_watched": Kind(409, "The source is watched", "instep sources lists the sources"),
     "request_timeout": Kind(408, "Too slow", "send the whole request at once"),
     "request_too_large": Kind(413, "Request too large", "send at most 1 MiB of JSON"),
     "invalid_request": Kind(422, "Invalid request", ""),

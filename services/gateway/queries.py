@@ -170,6 +170,9 @@ class InstanceQueries:
         rows = settled.rows if settled else ()
         stored = await self._stored(key, rows) if request.chunks else {}
         first = next(iter(stored.values()), None)
+        why, fix = reasons.why(at), reasons.fix(at, reasons.failure_id(key), published)
+        if at.word != "removed" and await self._is_past(shown.source):
+            why, fix = f"{why}; {reasons.NOT_GIVEN}", reasons.fix_of_past(shown.source)
         metadata, origins = parted(first.metadata) if first else ({}, {})
         return DocumentAnswer(
             **documents.line(documents.summary(key, shown, at)).model_dump(),
@@ -177,8 +180,8 @@ class InstanceQueries:
             served=documents.settled_view(settled) if settled else None,
             pending=documents.pending_view(shown.pending) if shown.pending else None,
             newest=_newest_view(newest.readable) if newest and newest.readable else None,
-            why=reasons.why(at),
-            fix=reasons.fix(at, reasons.failure_id(key), published),
+            why=why,
+            fix=fix,
             title=first.title if first else "",
             metadata=metadata,
             origins=origins,
@@ -212,6 +215,11 @@ class InstanceQueries:
         """The sources that are watched folders; the documents of others were published."""
         watched = (await self.looks.latest()).seen.sources
         return frozenset(s.name for s in self.sources if s.path) | watched.keys()
+
+    async def _is_past(self, source: str) -> bool:
+        """Whether it is a folder that is not given any more."""
+        given = any(known.name == source for known in self.sources)
+        return not given and source in (await self.looks.latest()).seen.past
 
     async def holds(self) -> HoldsAnswer:
         return await holds.listed(self.removals)

@@ -168,6 +168,7 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{BASE}/holds", get("holds")),
         web.post(f"{BASE}/holds/release", post("release")),
         web.post(f"{BASE}/holds/keep", post("keep")),
+        web.post(f"{BASE}/sources/forget", post("forget")),
         web.post(f"{BASE}/validate", post("validate")),
         web.post(f"{BASE}/sweep", post("sweep")),
         web.post("/api/tasks/generate-embeddings", post("generate", status=202)),

@@ -363,6 +363,7 @@ async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
     settings = options.settings()
     logs.configure(settings.telemetry)
     from services.host.assembly import faces
+    from services.producer.app import forget_source
     from services.producer.removals.holds import NotedHolds
 
     stop = Shutdown()
@@ -376,7 +377,10 @@ async def offline(options: "Options") -> AsyncIterator[OfflineInstance]:
             stop=stop,
         ) as (opened, _),
     ):
-        left = NotedHolds(await opened.host.shelf(LISTINGS)) if settings.bus.url is None else None
+        left = None
+        if settings.bus.url is None:
+            listings = await opened.host.shelf(LISTINGS)
+            left = NotedHolds(listings, await forget_source(opened))
         everything = await faces(opened, left)
         yield OfflineInstance(everything.queries, everything.commands)
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ async def up(options: "UpOptions") -> int:
         try:
             loading = asyncio.gather(opened.encoder(), opened.store(), return_exceptions=True)
             await _begin(opened)
+            await _say_past(opened)
             await _note_left(opened)
             with suppress(Stopped):
                 await runtime.serve(SERVICES, opened, stop, partial(vitals.begin, opened))
@@ -188,6 +190,8 @@ class Count:
     """Documents with an unreadable newest change or record."""
     oldest_at: float = math.inf
     """Unix time at which the first document settled."""
+    by_source: Counter[str] = field(default_factory=Counter)
+    """Documents that were not removed."""
 
     def is_older_than(self, seconds: float) -> bool:
         """Whether the index is; this process, or the last, has just built a younger one."""
@@ -202,6 +206,7 @@ class Count:
         word = at.word
         rows = len(record.settled.rows) if record.settled else 0
         self.documents += 1
+        self.by_source[record.source] += word != "removed"
         self.pending += record.pending is not None
         self.searchable += rows > 0
         self.chunks += rows
@@ -254,6 +259,25 @@ async def _begin(opened: OpenGeneration) -> None:
         await watchers.begin(shelf, settings.folders, alone=settings.bus.url is None)
     except TransientError as error:
         log.warning("folders_not_told", reason=str(error))
+
+
+async def _say_past(opened: OpenGeneration) -> None:
+    """Say which folders of earlier runs are not given to this one, and still have documents."""
+    try:
+        shelf, given = await opened.host.shelf(INSTANCE), opened.host.settings.folders
+        past = await watchers.past(shelf, given)
+        documents = (await _count(opened)).by_source if past else Counter[str]()
+    except TransientError as error:
+        log.warning("past_folders_unknown", reason=str(error))
+        return
+    for one in past:
+        if count := documents[one.source]:
+            where = f" ({one.path})" if one.path else ""
+            text = (
+                f"not given this time{where}, and search still finds its documents ({count:,}): "
+                f"instep sources forget {one.source} takes them out"
+            )
+            opened.host.progress.say(Activity("notice", one.source, text))
 
 
 async def _note_left(opened: OpenGeneration) -> None:

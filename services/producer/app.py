@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from nats.aio.msg import Msg
@@ -12,9 +14,11 @@ from services.producer.accept import AcceptFile
 from services.producer.audit import FolderAudit, Mending
 from services.producer.collect import CollectBodies
 from services.producer.publish_status import TellFolders
+from services.producer.removals.forget import ForgetSource
 from services.producer.removals.holds import FolderHolds
 from services.producer.sources.folder.folder import Folder
 from services.producer.sources.folder.fs_events import Notices
+from services.producer.sources.folder.listing import has_all
 from services.producer.sources.folder.listing_store import KeptListing
 from services.producer.sources.folder.rules import Rules
 from services.producer.submissions.intake import AcceptSubmission
@@ -27,6 +31,8 @@ from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable
 from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
+from shared.observe.progress import Activity
+from shared.ports import Shelf
 from shared.settings import Source
 
 
@@ -62,6 +68,8 @@ async def build(opened: OpenGeneration) -> Part:
         await asyncio.gather(*(watch.listed.wait() for watch, _ in watches.values()))
         await tell_now()
         opened.host.progress.listed = True
+        with contextlib.suppress(BusUnavailable):  # the next start compares them again
+            await tell_copies(opened, instance, [mending.sync for _, mending in watches.values()])
 
     async def tell_now() -> None:
         with contextlib.suppress(BusUnavailable):  # published within a second
@@ -73,7 +81,8 @@ async def build(opened: OpenGeneration) -> Part:
     collect = CollectBodies(opened.host.changes, await opened.host.bodies(), instance, utc_now)
 
     async def answer() -> None:
-        holds = FolderHolds({name: watch for name, (watch, _) in watches.items()})
+        forget = await forget_source(opened, watches)
+        holds = FolderHolds({name: watch for name, (watch, _) in watches.items()}, forget)
 
         def auditor(source: str) -> FolderAudit:
             return FolderAudit({source: watches[source]})
@@ -82,6 +91,40 @@ async def build(opened: OpenGeneration) -> Part:
 
     watching = (watch.run for watch, _ in watches.values())
     return Part(subscribe, (*watching, say_when_listed, collect.run, tell.run, answer))
+
+
+async def forget_source(opened: OpenGeneration, watched: Collection[str] = ()) -> ForgetSource:
+    return ForgetSource(
+        opened.host.changes,
+        await opened.ledger(),
+        await opened.host.bodies(),
+        await opened.book(),
+        await opened.host.shelf(LISTINGS),
+        utc_now,
+        watched,
+    )
+
+
+async def tell_copies(opened: OpenGeneration, instance: Shelf, syncs: Sequence[Sync]) -> None:
+    """Tell which folders of earlier processes have all of their files in a watched one now.
+
+    Raises:
+        BusUnavailable: repeating is safe.
+    """
+    listings = await opened.host.shelf(LISTINGS)
+    for past in await watchers.past(instance, opened.host.settings.folders):
+        listing = KeptListing(listings, past.source)
+        await listing.load()
+        copies = (s.accept.source for s in syncs if has_all(s.listing.entries, listing.entries))
+        same_as = next(copies, "")
+        if same_as != past.same_as:
+            await watchers.tell(instance, replace(past, same_as=same_as))
+        if same_as:
+            text = (
+                f"its documents are in {same_as} now, with the same paths and contents: "
+                f"instep sources forget {past.source}"
+            )
+            opened.host.progress.say(Activity("notice", past.source, text))
 
 
 async def _watch(

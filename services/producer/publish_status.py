@@ -93,4 +93,5 @@ def _seen(
         more=max(0, len(health.problems) - PROBLEMS_TOLD),
         began=began,
         left_out=dict(health.left_out),
+        path=watch.guard.root,
     )

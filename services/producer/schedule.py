@@ -159,9 +159,14 @@ class Schedule:
                 self.settling.again([path], now, RETRY_S if is_bus else self._settle_s)
 
     def heard(self, names: Collection[str]) -> bool:
-        """Note events of these absolute names; returns whether the root is one of them."""
+        """Note events of these absolute names.
+
+        Returns:
+            Whether the system may not tell later events by their names: the root itself, or a link
+            that led to a folder, has an event.
+        """
         folder = self._folder
-        paths = {path for name in names if (path := folder.path_of(name))}
+        paths = {path for name in names for path in folder.paths_of(name)}
         if paths:
             files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
             self.settling.touch(files, time.monotonic(), time.time_ns())
@@ -172,9 +177,13 @@ class Schedule:
             self.scan_at = min(self.scan_at, self._rules_at)
             self._wake.set()
         is_root = any(folder.is_root(name) for name in names)
+        relinked = folder.relinked(names)
         if is_root:
             self.list_now()
-        return is_root
+        elif relinked:
+            self.list_within(self._settle_s)
+            self._wake.set()
+        return is_root or relinked
 
     async def rest(self, until: float) -> None:
         """Sleep until a path is due or an event comes, but no longer."""

@@ -60,6 +60,18 @@ class Holds(Protocol):
         """
         ...
 
+    async def forget(self, source: str) -> int:
+        """Remove all documents of a source that is not watched, without a look at any folder.
+
+        Returns:
+            Documents whose removal was accepted now.
+
+        Raises:
+            TransientError: the source is watched; nothing was removed.
+            BusUnavailable: some may be removed; repeating goes on with the rest.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:

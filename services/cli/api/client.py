@@ -27,6 +27,7 @@ ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "holds": ("GET", "/holds"),
     "release": ("POST", "/holds/release"),
     "keep": ("POST", "/holds/keep"),
+    "forget": ("POST", "/sources/forget"),
     "validate": ("POST", "/validate"),
     "sweep": ("POST", "/sweep"),
     "generate": ("POST", "/api/tasks/generate-embeddings"),

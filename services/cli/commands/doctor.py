@@ -78,6 +78,8 @@ class DoctorObservations:
     unreachable: str = ""
     """Why the instance could not be asked."""
     folders: Sequence[FolderSeen] = ()
+    past: Sequence[str] = ()
+    """Sources whose folder is not given any more, and that still have documents."""
     watches: int | None = None
     """inotify watches allowed to this user."""
     model: str = ""
@@ -98,6 +100,7 @@ def findings(seen: DoctorObservations) -> list[Finding]:
         *_server(seen),
         *_instance(seen),
         *_folders(seen),
+        *_past(seen),
         *_model(seen),
     ]
 
@@ -189,6 +192,13 @@ def _folders(seen: DoctorObservations) -> Iterator[Finding]:
         yield Finding("inotify", "ok", text)
 
 
+def _past(seen: DoctorObservations) -> Iterator[Finding]:
+    for source in seen.past:
+        name = f"source {source}"
+        text = f"{name}: not given any more, and search still finds its documents"
+        yield Finding(name, "WARN", text, "instep sources")
+
+
 def _model(seen: DoctorObservations) -> Iterator[Finding]:
     if not seen.model:
         return
@@ -271,13 +281,14 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
         sources = client.ask(url, "status", {}, key=options.key())["sources"]
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
+    seen = replace(seen, past=[s["name"] for s in sources if not s.get("given", True)])
     if not beside:  # it runs elsewhere, with its folders
         return replace(seen, checks=body["checks"], folders=())
     known = {folder.source: folder for folder in seen.folders}
     watched = [
         known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data)
         for s in sources
-        if s["path"]
+        if s["path"] and s.get("given", True)
     ]
     return replace(seen, instance=about, checks=body["checks"], folders=watched)
 

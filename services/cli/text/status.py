@@ -38,6 +38,8 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     found += ["", counts(answer, terminal), *_needs_you(answer, terminal)]
     if len(answer["sources"]) > 1:
         found += ["", *_sources(answer)]
+    if told := [line for source in answer["sources"] for line in past(source, terminal)]:
+        found += ["", *told]
     if answer.get("last_sweep"):
         at = answer["last_sweep"]["at"]
         found += ["", sweep.line(answer["last_sweep"], ago(at, now))]
@@ -165,6 +167,22 @@ def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
 def _sources(answer: Mapping[str, Any]) -> list[str]:
     rows = [("SOURCE", "KIND", "DOCUMENTS", "PATH")]
     rows += [
-        (s["name"], s["kind"], number(s["documents"]), s["path"] or "-") for s in answer["sources"]
+        (s["name"], kind_of(s), number(s["documents"]), s["path"] or "-") for s in answer["sources"]
     ]
     return table(rows, right=(2,))
+
+
+def kind_of(source: Mapping[str, Any]) -> str:
+    """`folder`, `push`, or `not given` for a folder that is not given any more."""
+    return str(source["kind"]) if source.get("given", True) else "not given"
+
+
+def past(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
+    """The remedies for a folder that is not given any more."""
+    if source.get("given", True):
+        return []
+    name, same_as = source["name"], source.get("same_as")
+    why = f"{same_as} has all of its documents" if same_as else "nothing watches its documents"
+    again = "" if same_as else f"instep up PATH --source {name}, or: "
+    text = f"{name}: not given any more; {why}: {again}instep sources forget {name}"
+    return [terminal.paint(text, "yellow")]

@@ -64,6 +64,16 @@ def why(state: State) -> str:
     return f"{text}; until then the version before is served" if state.stale else text
 
 
+NOT_GIVEN: Final = "its source is not watched: no instep is given its folder"
+
+
+def fix_of_past(source: str) -> str:
+    """The remedy for a folder that is not given any more."""
+    return f"instep up PATH --source {source}, if it has another name now; or: instep sources " + (
+        f"forget {source}"
+    )
+
+
 def sentence(reason: Reason) -> str:
     """The reason as people read it."""
     return reason.text or reason.code

@@ -1,7 +1,8 @@
-"""Removals that wait for a person: list them, release them, keep the documents."""
+"""Removals that wait for a person, and those that a person asks for: of all that a source has."""
 
 from dataclasses import asdict
 
+from services.gateway.models import StatusAnswer
 from services.gateway.problems import Problem, hint
 from services.gateway.views import HoldAnswer, HoldsAnswer, HoldView
 from shared.ports import Hold, Holds
@@ -43,6 +44,27 @@ async def keep(holds: Holds, source: str) -> HoldAnswer:
     return HoldAnswer(
         source=source, done=kept > 0, documents=kept, detail=detail if kept else _why_not(None)
     )
+
+
+async def forget(holds: Holds, source: str, status: StatusAnswer) -> HoldAnswer:
+    """Take all documents of a source out of the index.
+
+    Raises:
+        Problem: there is no such source, or it is watched.
+    """
+    known = {view.name: view for view in status.sources}
+    view = known.get(source)
+    if view is None:
+        raise Problem("source_not_found", f"no source {source!r} is known{hint(source, known)}")
+    if view.kind == "folder" and view.given and status.runs:
+        raise Problem(
+            "source_watched",
+            f"{source} is watched: its files would bring its documents back",
+            fix=f"start instep without {view.path or 'its folder'}, or delete the files",
+        )
+    removed = await holds.forget(source)
+    detail = "" if status.runs else "no instance runs: the next instep up takes them out"
+    return HoldAnswer(source=source, done=True, documents=removed, detail=detail)
 
 
 async def _find(holds: Holds, source: str) -> None:

@@ -71,6 +71,17 @@ class StageSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PastFolder:
+    """A folder that was watched once and is not given to instep any more."""
+
+    at: float
+    """Unix time at which it was last watched."""
+    path: str = ""
+    same_as: str = ""
+    """The source that has all of its documents."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One look at the flow."""
 
@@ -84,6 +95,7 @@ class Observation:
     """Faults of the watched folders."""
     watched_at: float | None = None
     """Unix time of the last word about the folders, where no instance runs; None: one runs."""
+    past: Mapping[str, PastFolder] = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -209,11 +221,7 @@ def status(
     known = {source.name for source in sources}
     listed = [
         *sources,
-        *(
-            SourceView(name=n, kind="folder" if n in seen.sources else "push")
-            for n in board.by_source
-            if n not in known
-        ),
+        *(_unlisted(n, seen) for n in board.by_source if n not in known),
     ]
     runs, in_step = seen.watched_at is None, is_in_step(board, seen)
     return StatusAnswer(
@@ -243,6 +251,20 @@ def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[Sour
     known = {source.name for source in sources}
     faulty = (name for name, health in seen.sources.items() if health.error and name not in known)
     return [SourceView(name=name, kind="folder") for name in faulty]
+
+
+def _unlisted(name: str, seen: Observation) -> SourceView:
+    """A source that has documents, and that the settings do not name."""
+    if (past := seen.past.get(name)) is None:
+        return SourceView(name=name, kind="folder" if name in seen.sources else "push")
+    return SourceView(
+        name=name,
+        kind="folder",
+        path=past.path or None,
+        given=False,
+        last_seen=datetime.fromtimestamp(past.at, UTC),
+        same_as=past.same_as,
+    )
 
 
 def _source(view: SourceView, documents: int, health: SourceHealth | None) -> SourceView:

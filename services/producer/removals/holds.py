@@ -1,7 +1,7 @@
 """Removals that wait, of all folders that this process watches."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,12 +10,16 @@ from services.producer.watch import FolderWatch
 from shared.domain.errors import TransientError
 from shared.ports import Hold, Shelf
 
+Forget = Callable[[str], Awaitable[int]]
+"""As `shared.ports.Holds.forget`."""
+
 
 @dataclass(frozen=True, slots=True)
 class FolderHolds:
     """Implements `shared.ports.Holds`. `watches`: by source."""
 
     watches: Mapping[str, FolderWatch]
+    forgetting: Forget | None = None
     _releasing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def list(self) -> Sequence[Hold]:
@@ -33,6 +37,9 @@ class FolderHolds:
         watch = self.watches.get(source)
         return 0 if watch is None else await watch.guard.keep()
 
+    async def forget(self, source: str) -> int:
+        return 0 if self.forgetting is None else await self.forgetting(source)
+
 
 @dataclass(frozen=True, slots=True)
 class NotedHolds:
@@ -42,6 +49,7 @@ class NotedHolds:
     """
 
     shelf: Shelf
+    forgetting: Forget | None = None
 
     async def list(self) -> Sequence[Hold]:
         names = noted_sources(await self.shelf.keys())
@@ -53,6 +61,9 @@ class NotedHolds:
 
     async def keep(self, source: str) -> int:
         return await self._decide(source, kept=True)
+
+    async def forget(self, source: str) -> int:
+        return 0 if self.forgetting is None else await self.forgetting(source)
 
     async def _decide(self, source: str, *, kept: bool) -> int:
         """Raises TransientError: the paths of the decision cannot be read."""

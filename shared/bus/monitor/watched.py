@@ -43,6 +43,11 @@ class Watched:
     """Its process has stopped, and no other one has begun since."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Files that are no documents, by ending."""
+    path: str = ""
+    """Of the folder, absolute; a process of an earlier version does not tell it."""
+    same_as: str = ""
+    """Another source that had all of its documents when that was last listed for the first time by
+    a process; only of a source that is not given any more."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as fit."""
@@ -82,6 +87,12 @@ def remembered(
     return [one for _, one in sorted((known | missing).items())]
 
 
+def not_given(told: Iterable[Watched], now: float, expected: Collection[str] = ()) -> list[Watched]:
+    """Folders that an earlier process watched and no process is given now, by name."""
+    past = (one for one in told if one.left or now - one.at > FORGOTTEN_S)
+    return sorted((one for one in past if one.source not in expected), key=lambda one: one.source)
+
+
 def unwatched(source: str, now: float) -> Watched:
     """In place of a missing note."""
     return Watched(source, now, listed=False, error="no process watches it")
@@ -109,6 +120,8 @@ def decode(data: bytes) -> Watched | None:
             began=float(raw.get("began", 0.0)),
             ended=bool(raw.get("ended", False)),
             left_out={str(name): int(n) for name, n in raw.get("left_out", {}).items()},
+            path=str(raw.get("path", "")),
+            same_as=str(raw.get("same_as", "")),
         )
     except GARBAGE:
         return None

@@ -17,7 +17,14 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from shared.bus.monitor.watched import TOLD_EVERY_S, Watched, decode, garbled, remembered
+from shared.bus.monitor.watched import (
+    TOLD_EVERY_S,
+    Watched,
+    decode,
+    garbled,
+    not_given,
+    remembered,
+)
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.ports import Audit, Auditor, Hold, Holds, Shelf
 
@@ -48,6 +55,16 @@ async def last_told(shelf: Shelf) -> Sequence[Watched]:
     notes = [replace(one, left=False) for one in await _notes(shelf, now)]
     last = max((min(one.at, now) for one in notes), default=now)  # the clock may have been ahead
     return remembered(notes, last)
+
+
+async def past(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched]:
+    """The last state of every folder that no process is given now, by name. Raises BusUnavailable.
+
+    Args:
+        expected: as for `told`.
+    """
+    now = time.time()
+    return not_given(await _notes(shelf, now), now, expected)
 
 
 async def _notes(shelf: Shelf, now: float) -> list[Watched]:
@@ -106,6 +123,9 @@ class Watchers:
     async def keep(self, source: str) -> int:
         return int(await self._ask("keep", source))
 
+    async def forget(self, source: str) -> int:
+        return int(await self._ask("forget", source))
+
     async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
         found = await told(self.shelf, self.expected)
         return [await self._audit(one.source, dry_run) for one in found]
@@ -121,7 +141,11 @@ class Watchers:
         try:
             reply = await self._reply(subject, json.dumps(fields).encode(), source)
         except NoRespondersError:
-            raise TransientError(f"no process watches {source} now") from None
+            raise TransientError(
+                "no producer runs that can do it"
+                if verb == "forget"
+                else f"no process watches {source} now"
+            ) from None
         except (NatsError, TimeoutError) as error:
             raise BusUnavailable(f"{verb} of {source}: {type(error).__name__}") from None
         answer = json.loads(reply.data)
@@ -179,8 +203,16 @@ async def serve(
 
         return heard
 
+    async def forgets(message: Msg) -> None:
+        async def act(_: Mapping[str, Any]) -> int:
+            return await holds.forget(message.subject.rpartition(".")[2])
+
+        await answers(act)(message)
+
     subscriptions = []
     try:
+        forgotten = f"{PREFIX}.forget.*"  # of any source: one of all such processes does it
+        subscriptions.append(await client.subscribe(forgotten, queue="forget", cb=forgets))
         for source in sources:
             for verb, act in _acts(source, holds, auditor(source)).items():
                 subject = f"{PREFIX}.{verb}.{source}"

@@ -183,6 +183,16 @@ class Story:
 
         await self.eventually(only_the_page)
 
+    async def a_source_ends(self):
+        """A producer takes out all that was published for it."""
+        done = await self.gateway("forget", source="wiki")
+
+        async def gone():
+            return "n.md" not in await self.gateway.paths("a page")
+
+        await self.eventually(gone)
+        return done["documents"]
+
     async def what_comes_by_the_hour(self):
         """Bodies that nobody needs go; how many."""
         producer = self.crew.opened["producer"].host
@@ -221,9 +231,10 @@ async def test_all_that_happens_to_documents_needs_no_more_than_the_keys_allow(
     await story.counted(**alone)
     await story.new_settings()
     await story.counted(**alone | {"enricher": 2})
+    ended = await story.a_source_ends()
 
     assert (taken["state"], refused["state"]) == ("queued", "refused")
-    assert (swept["missing"], dropped["done"] > 0, gone) == (1, True, [0, 1])
+    assert (swept["missing"], dropped["done"] > 0, gone, ended) == (1, True, [0, 1], 1)
     assert crew.server.violations() == []
 
 

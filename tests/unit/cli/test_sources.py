@@ -1,61 +1,113 @@
-import re
-from itertools import permutations
-from pathlib import Path
+"""`instep sources`: what is shown, and the question before an end."""
+
+import io
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from services.cli.commands import sources
+from services.cli.commands.sources import forgotten, lines
 from services.cli.exits import Stop
-from services.cli.up.command import name_folders, remembered, slug
-from shared.domain.ids import SOURCE_PATTERN
+from services.cli.main import run
+from services.cli.options import common
+from services.cli.parser import parse
+from services.cli.terminal import Terminal
+from services.cli.text.status import past
+from services.host.options import Options
+
+NOW = datetime(2026, 11, 30, 12, 4, tzinfo=UTC).timestamp()
+WATCHED = {"name": "handbook", "kind": "folder", "documents": 12, "path": "/x/handbook"}
+PUSHED = {"name": "inbox", "kind": "push", "documents": 1, "path": None}
+PAST = {
+    "name": "docs",
+    "kind": "folder",
+    "documents": 1234,
+    "path": "/x/docs",
+    "given": False,
+    "last_seen": "2026-11-30T12:00:00Z",
+    "same_as": "",
+}
 
 
-def names(*paths, given=None, known=None):
-    folders = name_folders([(p, Path(p)) for p in paths], given=given, known=known or {})
-    return [folder.name for folder in folders]
+def test_each_source_has_a_row_and_those_that_are_not_given_their_commands():
+    shown = lines({"sources": [PAST, WATCHED, PUSHED]}, Terminal(120), now=NOW)
+
+    assert shown[0].split() == ["SOURCE", "KIND", "DOCUMENTS", "LAST", "SEEN", "PATH"]
+    assert shown[1].split() == ["docs", "not", "given", "1,234", "4", "min", "ago", "/x/docs"]
+    assert shown[2].split() == ["handbook", "folder", "12", "-", "/x/handbook"]
+    assert shown[3].split() == ["inbox", "push", "1", "-", "-"]
+    assert shown[4:] == ["", *past(PAST, Terminal(120))]
+    assert "instep up PATH --source docs, or: instep sources forget docs" in shown[-1]
 
 
-@given(st.text(max_size=80))
-def test_every_slug_is_a_name_of_a_source(text):
-    assert re.fullmatch(SOURCE_PATTERN, slug(text))
+def test_a_copy_is_named_and_without_sources_there_is_nothing():
+    (shown,) = past(PAST | {"same_as": "handbook"}, Terminal(120))
+
+    assert "handbook has all of its documents: instep sources forget docs" in shown
+    assert past(WATCHED, Terminal(120)) == []
+    assert lines({"sources": []}, Terminal(80), now=NOW) == ["no source is known"]
 
 
-def test_folders_are_named_after_themselves():
-    assert names("/x/My Docs (2026)", "/x/wiki") == ["my-docs-2026", "wiki"]
+class Keyboard(io.StringIO):
+    def isatty(self):
+        return True
 
 
-def test_folders_of_one_name_take_the_parent_s_in_front():
-    assert names("/a/docs", "/b/docs", "/c/b/docs") == ["docs", "b-docs", "c-b-docs"]
+@pytest.fixture
+def asked(monkeypatch):
+    """The requests; the gateway knows `docs`."""
+    asked = []
+
+    def ask(options, operation, fields, **kwargs):
+        asked.append(operation)
+        if operation == "status":
+            return {"sources": [PAST]}
+        return {"source": fields["source"], "done": True, "documents": 1234, "detail": ""}
+
+    monkeypatch.setattr(sources, "ask", ask)
+    return asked
 
 
-def test_a_folder_keeps_its_name_in_any_order_and_company():
-    paths = ["/a/docs", "/b/docs", "/c/docs"]
-    first = name_folders([(p, Path(p)) for p in paths], given=None, known={})
-    known = remembered({}, first)
-
-    for order in permutations(paths):
-        again = name_folders([(p, Path(p)) for p in order], given=None, known=known)
-        assert {f.name: str(f.path) for f in again} == known
+def typed(monkeypatch, stdin, *more):
+    monkeypatch.setattr("sys.stdin", stdin)
+    args = parse(["sources", "forget", "docs", *more])
+    return sources.run_forget(args, Options(**common(args)))
 
 
-def test_a_given_name_is_taken_and_remembered():
-    assert names("/a/docs", given="manual", known={"docs": "/a/docs"}) == ["manual"]
-    folders = name_folders([("d", Path("/a/docs"))], given="manual", known={})
-    assert remembered({"docs": "/a/docs", "wiki": "/w"}, folders) == {
-        "wiki": "/w",
-        "manual": "/a/docs",
-    }
+def test_an_answer_of_yes_removes(asked, monkeypatch, capsys):
+    assert typed(monkeypatch, Keyboard("y\n")) == 0
+    said = capsys.readouterr()
+
+    assert "remove 1,234 documents of docs from the index? [y/N]" in said.err
+    assert said.out == "docs: 1,234 documents removed\n"
+    assert asked == ["status", "forget"]
 
 
-def test_one_name_cannot_be_two_folders():
-    with pytest.raises(Stop, match="'docs' is /a/docs already"):
-        names("/b/docs", given="docs", known={"docs": "/a/docs"})
-    with pytest.raises(Stop, match="names one folder"):
-        names("/a", "/b", given="x")
+@pytest.mark.parametrize("answer", ["\n", "n\n", "docs\n"])
+def test_any_other_answer_removes_nothing(asked, monkeypatch, answer):
+    with pytest.raises(Stop, match="nothing was removed"):
+        typed(monkeypatch, Keyboard(answer))
+
+    assert asked == ["status"]
 
 
-def test_a_folder_inside_another_is_refused():
-    with pytest.raises(Stop, match="would be there twice"):
-        names("/a/docs", "/a/docs/guide")
-    assert names("/a/docs", "/a/docs-old") == ["docs", "docs-old"]
+def test_a_script_says_yes_beforehand_or_removes_nothing(asked, monkeypatch):
+    with pytest.raises(Stop) as stop:
+        typed(monkeypatch, io.StringIO())
+    before = list(asked)
+    typed(monkeypatch, io.StringIO(), "--yes")
+
+    assert "1,234 documents of docs would leave" in str(stop.value.line)
+    assert "instep sources forget docs --yes" in stop.value.fix
+    assert (before, asked[1:]) == (["status"], ["forget"])
+
+
+def test_what_waits_for_the_next_run_is_said():
+    answer = {"source": "docs", "done": True, "documents": 1, "detail": "no instance runs: later"}
+
+    assert forgotten(answer) == "docs: 1 document removed; no instance runs: later"
+
+
+def test_a_source_is_needed(capsys):
+    assert run(["sources", "forget"]) == 2
+    assert "NAME" in capsys.readouterr().err

@@ -4,11 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.sources.folder.listing import (
+    NEVER_READ,
     RACY_NS,
     Seen,
     Stat,
     compare,
     from_bytes,
+    has_all,
     is_surely_unchanged,
     pair_moves,
     shard_of,
@@ -32,6 +34,16 @@ seens = st.builds(
     revision=st.integers(1, 2**53 - 1),
     whole=st.booleans(),
 )
+
+
+@given(st.dictionaries(paths, seens), st.dictionaries(paths, seens))
+def test_a_listing_has_all_files_of_another_if_each_has_its_path_and_content(mine, others):
+    def contents(entries):
+        return {(path, seen.content_hash) for path, seen in entries.items()}
+
+    assert has_all(mine, others) == (bool(others) and contents(others) <= contents(mine))
+    assert has_all(others | mine, mine) == bool(mine)
+    assert not has_all({"a": NEVER_READ}, {"a": NEVER_READ})
 
 
 @given(before=st.dictionaries(paths, seens), after=st.dictionaries(paths, stats))

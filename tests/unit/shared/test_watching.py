@@ -10,6 +10,7 @@ from shared.bus.monitor.watched import (
     Watched,
     all_listed,
     decode,
+    not_given,
     remembered,
 )
 from shared.ports import Hold
@@ -33,8 +34,20 @@ seen = st.builds(
     hold=st.none() | holds,
     began=st.floats(0, 4e9),
     ended=st.booleans(),
+    path=st.text(max_size=9),
+    same_as=st.text(max_size=9),
 )
 FINE = Watched("docs", at=1000.0, listed=True)
+
+
+@given(st.lists(seen, unique_by=lambda one: one.source), st.floats(0, 4e9), st.sets(st.text()))
+def test_every_source_is_watched_or_not_given_unless_the_settings_name_it(notes, now, expected):
+    watched = {one.source for one in remembered(notes, now, expected)}
+    past = [one.source for one in not_given(notes, now, expected)]
+
+    assert past == sorted(past)
+    assert watched.isdisjoint(past)
+    assert watched | set(past) == expected | {one.source for one in notes}
 
 
 @given(seen)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from services.producer.sources.folder.ignore_files import TELLING, IgnoreFiles, NotFollowed
+from services.producer.sources.folder.links import Links, way_of
 from services.producer.sources.folder.listing import Scan, Stat
 from services.producer.sources.folder.rules import Chain, LeftOut, Rules, hidden, is_ignored
 from services.producer.sources.folder.snapshot import (
@@ -107,7 +108,7 @@ class Folder:
         self._never = frozenset(os.path.realpath(path) for path in never)
         self._real = os.path.realpath(root)
         self._names = Names()
-        self._links: dict[str, set[str]] = {}
+        self._links = Links()
 
     def identity(self) -> tuple[int, int]:
         """Device and inode of the root. Raises SourceUnavailable."""
@@ -154,15 +155,37 @@ class Folder:
 
     def path_of(self, name: str) -> str | None:
         """The path of a file system name below the root (absolute), or None if it is ignored:
-        outside, hidden, temporary, or not valid Unicode."""
+        outside, hidden, temporary or left out, each on the way of no link, or not valid Unicode."""
         relative = self._relative(name)
-        if not relative or self._is_shut(relative):
+        if not relative:
             return None
         try:
-            is_hidden = any(is_ignored(part) for part in relative.split("/"))
-            return None if is_hidden else self._names.remember(relative)
+            path = self._names.remember(relative)
         except DocumentRefused:
             return None
+        is_out = self._is_shut(relative) or any(map(is_ignored, relative.split("/")))
+        return None if is_out and not self._links.over(path) else path
+
+    def paths_of(self, name: str) -> set[str]:
+        """The paths that an event of this name may be about.
+
+        The system tells a file in a folder to which a link leads by one of the names of the folder.
+        """
+        found = {self.path_of(name)}
+        relative = self._relative(name)
+        if relative and "/" in relative:
+            parent, _, last = relative.rpartition("/")
+            real = os.path.realpath(os.path.join(self._real, parent))
+            if real != os.path.join(self._real, parent):
+                self._links.to_folders.update(_links_in(self._real, parent))
+                found.add(self.path_of(os.path.join(real, last)))
+        return {path for path in found if path is not None}
+
+    def relinked(self, names: Collection[str]) -> bool:
+        """Whether one of these names with an event is that of a link that led to a folder."""
+        changed = self._links.to_folders.intersection(map(self._relative, names))
+        self._links.to_folders -= changed  # the next listing meets those that are there
+        return bool(changed)
 
     def decides(self, name: str) -> bool:
         """Whether the files of the folder depend on the content of this one (an absolute name)."""
@@ -217,8 +240,8 @@ class Folder:
         return os.path.isdir(full) and not os.path.islink(full) and self._may_enter(path)
 
     def links_to(self, path: str) -> frozenset[str]:
-        """Links, seen by the last scan, that lead to the file."""
-        return frozenset(self._links.get(path, ()))
+        """Documents that are links, as they were last looked at, with this name on their way."""
+        return frozenset(self._links.over(path))
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:
         """Content and stat of one moment, or None when no document has this path now.
@@ -298,6 +321,8 @@ class Folder:
             result.leave_out(path, why, folder=True)
             return True
         for entry in entries:
+            if entry.is_symlink() and os.path.isdir(entry.path):
+                self._links.to_folders.add(f"{folder}/{entry.name}" if folder else entry.name)
             if not is_ignored(entry.name):
                 self._take(entry, folder, chain, waiting, result)
         return True
@@ -369,6 +394,7 @@ class Folder:
 
     def _target(self, path: str) -> Stat | None:
         """Stat of the target of a link, if that is a file inside the root."""
+        self._follow(path)
         try:
             real = os.path.realpath(self._on_disk(path))
             if not self._is_inside(real):
@@ -378,10 +404,19 @@ class Folder:
             return None
         except OSError as error:
             raise Unreadable(f"{path}: {words(error)}") from None
-        if not stats.S_ISREG(found.st_mode):
-            return None
-        self._links.setdefault(real[len(self._real) + 1 :].replace(os.sep, "/"), set()).add(path)
-        return stat_of(found)
+        return stat_of(found) if stats.S_ISREG(found.st_mode) else None
+
+    def _follow(self, path: str) -> None:
+        """Note the way of a link, also of one that leads nowhere now: its file may come later."""
+        met, links = way_of(self._real, self._names.on_disk(path, self._real))
+        places = list[str]()
+        for name in met:
+            with contextlib.suppress(DocumentRefused):
+                places.append(self._names.remember(name))
+        self._links.lead(path, places)
+        self._links.to_folders.update(
+            link for link in links if os.path.isdir(os.path.join(self._real, link))
+        )
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(self._real, self._names.on_disk(path, self._real))
@@ -447,3 +482,10 @@ class Folder:
 
     def _is_never(self, full: str) -> bool:
         return any(full == never or full.startswith(never + os.sep) for never in self._never)
+
+
+def _links_in(root: str, name: str) -> set[str]:
+    """The links among a folder and those that it lies in, by their names below the root."""
+    parts = name.split("/")
+    names = ("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+    return {name for name in names if os.path.islink(os.path.join(root, name))}

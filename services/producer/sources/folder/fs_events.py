@@ -112,7 +112,8 @@ class Hearing:
         self, settings: Source, notices: Notices | None, note: Callable[[str], None]
     ) -> None:
         self.exchanged = False
-        """The root itself had an event."""
+        """The root itself had an event, or a link that led to a folder: a watch set up anew knows
+        the folders by the names that they have now."""
         self._settings, self._notices, self._note = settings, notices, note
         self._root: Root | None = None
         self._task: asyncio.Task[None] | None = None

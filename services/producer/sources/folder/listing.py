@@ -106,6 +106,14 @@ def pair_moves(gone: Mapping[str, str], appeared: Mapping[str, str]) -> list[tup
     return [(path, by_hash[gone[path]].pop()) for path in sorted(gone) if by_hash.get(gone[path])]
 
 
+def has_all(entries: Mapping[str, Seen], others: Mapping[str, Seen]) -> bool:
+    """Whether a listing has every file of another one, by path and content; not of an empty one."""
+    return bool(others) and all(
+        seen.content_hash and (mine := entries.get(path)) and mine.content_hash == seen.content_hash
+        for path, seen in others.items()
+    )
+
+
 # -- the listing as the values of a bucket ---------------------------------------------------------
 
 
