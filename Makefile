@@ -13,7 +13,7 @@ test: dev ## every test that can run here; most of them wait more than they comp
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 unit: dev ## rules, use cases, and the contracts of the ports over what is in memory
-	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or model or torch or slow)" tests/unit tests/guide tests/contract
+	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or model or torch or slow)" tests/unit tests/guide tests/contract
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30
@@ -50,7 +50,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
@@ -69,8 +69,8 @@ lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrad
 	$(LOCK) requirements/lock.txt -o $(LOCKED)/lock.txt
 	$(LOCK) requirements/build.txt -o $(LOCKED)/build.txt
 	$(LOCK) requirements/model.txt --no-deps -o $(LOCKED)/model.txt
-	$(LOCK) $(call from,base weaviate openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
-	$(LOCK) $(call from,base weaviate torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
+	$(LOCK) $(call from,base weaviate s3 openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
+	$(LOCK) $(call from,base weaviate s3 torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
 	$(LOCK) $(call from,base local openvino) -c $(LOCKED)/cpu.txt -o $(LOCKED)/local.txt
 
 lint: dev

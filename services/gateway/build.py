@@ -143,7 +143,7 @@ async def faces(
     """
     ledger, generation = await opened.ledger(), opened.generation.id
     instance = await opened.host.shelf(INSTANCE)
-    expected = opened.host.settings.folders
+    expected = opened.host.settings.watched
     looks = await looks_of(opened, left)
     letters = _Letters(opened.host.session)
     queries = InstanceQueries(
@@ -206,7 +206,7 @@ async def looks_of(opened: OpenGeneration, left: Holds | None = None) -> Instanc
 def _observer(
     opened: OpenGeneration, instance: Shelf, left: Holds | None
 ) -> Callable[[], Awaitable[Observation]]:
-    expected = opened.host.settings.folders
+    expected = opened.host.settings.watched
     observed = stages(opened.generation.id)
     heartbeat = opened.host.session.heartbeat
 

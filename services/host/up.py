@@ -256,7 +256,7 @@ async def _begin(opened: OpenGeneration) -> None:
     settings = opened.host.settings
     try:
         shelf = await opened.host.shelf(INSTANCE)
-        await watchers.begin(shelf, settings.folders, alone=settings.bus.url is None)
+        await watchers.begin(shelf, settings.watched, alone=settings.bus.url is None)
     except TransientError as error:
         log.warning("folders_not_told", reason=str(error))
 
@@ -264,7 +264,7 @@ async def _begin(opened: OpenGeneration) -> None:
 async def _say_past(opened: OpenGeneration) -> None:
     """Say which folders of earlier runs are not given to this one, and still have documents."""
     try:
-        shelf, given = await opened.host.shelf(INSTANCE), opened.host.settings.folders
+        shelf, given = await opened.host.shelf(INSTANCE), opened.host.settings.watched
         past = await watchers.past(shelf, given)
         documents = (await _count(opened)).by_source if past else Counter[str]()
     except TransientError as error:

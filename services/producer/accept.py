@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import structlog
 
-from services.producer.sources.folder.snapshot import Body
+from services.producer.sources.port import Body
 from shared.domain.errors import ChangeLogConflict
 from shared.domain.events import (
     Batch,
@@ -117,8 +117,8 @@ class AcceptFile:
         content: Content | None = None
         if body is not None and body.data is None:
             # the enricher refuses it by its size, with a reason that every status shows
-            etag = f"{body.stat.mtime_ns:x}-{body.stat.size:x}"
-            content = Linked(ref=Reference(url=body.url, etag=etag, size=body.stat.size))
+            etag = f"{body.version.mtime_ns:x}-{body.version.size:x}"
+            content = Linked(ref=Reference(url=body.url, etag=etag, size=body.version.size))
         elif body is not None and body.data is not None:
             content = await place(body.data, self.bodies)
         return DocumentChanged(
@@ -126,13 +126,13 @@ class AcceptFile:
                 source=self.source,
                 path=path,
                 doc_key=doc_key(self.source, path),
-                changed_at=changed_at(body.stat.changed_ns if body else None, now),
+                changed_at=changed_at(body.version.changed_ns if body else None, now),
             ),
             batch=batch,
             op="deleted" if body is None else "upserted",
             content=content,
             content_hash=body.content_hash if body else None,
-            size=body.stat.size if body else 0,
+            size=body.version.size if body else 0,
             intake=newest.change.intake if newest else 0,
             source_version=newest.change.source_version if newest else None,
             of_folder=True,

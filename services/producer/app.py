@@ -1,30 +1,34 @@
-"""The producer, built from adapters: a watch for each folder, the intake of submissions."""
+"""The producer, built from adapters: a watch for each source, the intake of submissions."""
 
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from nats.aio.msg import Msg
 
 from services.host.service import Part
 from services.host.wiring import OpenGeneration, utc_now
 from services.producer.accept import AcceptFile
-from services.producer.audit import FolderAudit, Mending
+from services.producer.audit import Mending, SourceAudit
 from services.producer.collect import CollectBodies
 from services.producer.publish_status import TellFolders
 from services.producer.removals.forget import ForgetSource
-from services.producer.removals.holds import FolderHolds
-from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.fs_events import Notices
-from services.producer.sources.folder.listing import has_all
-from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.removals.holds import WatchedHolds
+from services.producer.sources.bucket.bucket import open_bucket
+from services.producer.sources.bucket.events import BucketHints
+from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.rules import Rules
+from services.producer.sources.folder.source import FolderSource
+from services.producer.sources.listing import has_all
+from services.producer.sources.listing_store import KeptListing
+from services.producer.sources.port import DocumentSource, Hints
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
 from services.producer.sync import Sync
-from services.producer.watch import FolderWatch
+from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.bus.monitor import watchers
 from shared.bus.session import BusSession
@@ -40,7 +44,7 @@ async def build(opened: OpenGeneration) -> Part:
     book = await opened.book()
     watches = {
         name: await _watch(opened, book, name, source)
-        for name, source in opened.host.settings.folders.items()
+        for name, source in opened.host.settings.watched.items()
     }
     instance = await opened.host.shelf(INSTANCE)
     began = await watchers.begin(instance, watches)
@@ -82,10 +86,10 @@ async def build(opened: OpenGeneration) -> Part:
 
     async def answer() -> None:
         forget = await forget_source(opened, watches)
-        holds = FolderHolds({name: watch for name, (watch, _) in watches.items()}, forget)
+        holds = WatchedHolds({name: watch for name, (watch, _) in watches.items()}, forget)
 
-        def auditor(source: str) -> FolderAudit:
-            return FolderAudit({source: watches[source]})
+        def auditor(source: str) -> SourceAudit:
+            return SourceAudit({source: watches[source]})
 
         await watchers.serve(opened.host.session.client, list(watches), holds, auditor, tell_now)
 
@@ -112,7 +116,7 @@ async def tell_copies(opened: OpenGeneration, instance: Shelf, syncs: Sequence[S
         BusUnavailable: repeating is safe.
     """
     listings = await opened.host.shelf(LISTINGS)
-    for past in await watchers.past(instance, opened.host.settings.folders):
+    for past in await watchers.past(instance, opened.host.settings.watched):
         listing = KeptListing(listings, past.source)
         await listing.load()
         copies = (s.accept.source for s in syncs if has_all(s.listing.entries, listing.entries))
@@ -128,18 +132,11 @@ async def tell_copies(opened: OpenGeneration, instance: Shelf, syncs: Sequence[S
 
 
 async def _watch(
-    opened: OpenGeneration, book: BatchBook, name: str, source: Source
-) -> tuple[FolderWatch, Mending]:
-    assert source.path is not None
-    folder = Folder(
-        source.path,
-        Rules(source.include, source.exclude),
-        max_bytes=source.max_bytes,
-        never=[opened.host.data],
-        gitignore=source.gitignore,
-    )
+    opened: OpenGeneration, book: BatchBook, name: str, settings: Source
+) -> tuple[SourceWatch, Mending]:
+    source = _source(settings, opened.host.data)
     sync = Sync(
-        folder=folder,
+        source=source,
         listing=KeptListing(await opened.host.shelf(LISTINGS), name),
         accept=AcceptFile(name, opened.host.changes, await opened.host.bodies(), utc_now),
         batches=book,
@@ -147,8 +144,45 @@ async def _watch(
         now=utc_now,
     )
     mending = Mending(sync, opened.host.changes, await opened.ledger())
-    notices = None if source.watch == "poll" else Notices(source.path)
-    return FolderWatch(sync, source, notices, mending.at_start), mending
+    hints = _hints(opened, name, settings, sync)
+    return SourceWatch(sync, settings, hints, mending.at_start), mending
+
+
+def _source(settings: Source, data: Path) -> DocumentSource:
+    """
+    Args:
+        data: instep's own data, which are no documents.
+
+    Raises:
+        ConfigurationError: the library for a bucket is not installed, or the address is none.
+    """
+    rules = Rules(settings.include, settings.exclude)
+    if settings.url is not None:
+        return open_bucket(
+            settings.url,
+            rules,
+            max_bytes=settings.max_bytes,
+            endpoint=settings.endpoint,
+            region=settings.region,
+        )
+    assert settings.path is not None
+    return FolderSource(
+        settings.path,
+        rules,
+        max_bytes=settings.max_bytes,
+        never=[data],
+        gitignore=settings.gitignore,
+    )
+
+
+def _hints(opened: OpenGeneration, name: str, settings: Source, sync: Sync) -> Hints:
+    polled = settings.watch == "poll"
+    if settings.url is not None:
+        subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
+        return BucketHints(settings.url, settings, None if polled else subscribe)
+    assert settings.path is not None
+    notices = None if polled else Notices(settings.path)
+    return FolderHints(settings.path, settings, notices, sync.problems.note)
 
 
 def _bytes(message: Msg) -> bytes:

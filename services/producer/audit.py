@@ -24,11 +24,10 @@ from typing import Any, Final
 
 from services.producer.accept import says_the_same
 from services.producer.reconcile import Doubts, Gathering, corrected, entered
-from services.producer.sources.folder.folder import SourceUnavailable, Unreadable
-from services.producer.sources.folder.listing import NEVER_READ, Seen, compare, moved
-from services.producer.sources.folder.snapshot import Unsettled
+from services.producer.sources.listing import NEVER_READ, Seen, compare, moved
+from services.producer.sources.port import SourceUnavailable, Unreadable, Unsettled
 from services.producer.sync import Sync
-from services.producer.watch import FolderWatch
+from services.producer.watch import SourceWatch
 from shared.domain.ids import doc_key
 from shared.ports import Audit, ChangeLog, Ledger
 
@@ -107,10 +106,10 @@ class Mending:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderAudit:
+class SourceAudit:
     """Implements `shared.ports.Auditor`. By source: its watch, and the `Mending` of its listing."""
 
-    sources: Mapping[str, tuple[FolderWatch, Mending]]
+    sources: Mapping[str, tuple[SourceWatch, Mending]]
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def __call__(self, *, dry_run: bool = False) -> Sequence[Audit]:
@@ -134,21 +133,21 @@ class Rehearsal:
     """The outcome of an audit, without doing it."""
 
     mending: Mending
-    watch: FolderWatch
+    watch: SourceWatch
 
     async def of(self, doubts: Doubts) -> Audit:
         """Raises SourceUnavailable, BusUnavailable."""
         sync, mending = self.mending.sync, self.mending
         corrections = await mending.corrections(doubts)
-        root = await asyncio.to_thread(sync.folder.identity)
-        scan = await asyncio.to_thread(sync.folder.scan)
+        root = await asyncio.to_thread(sync.source.identity)
+        scan = await asyncio.to_thread(sync.source.scan)
         entries = sync.listing.entries | corrections
         comparison = await asyncio.to_thread(
-            compare, entries, scan.files, max_bytes=sync.folder.max_bytes
+            compare, entries, scan.files, max_bytes=sync.source.max_bytes
         )
         gone, unseen = scan.judge(comparison.vanished)
         exchanged = self.watch.is_exchanged(root)
-        unwanted = await asyncio.to_thread(sync.folder.unwanted, () if exchanged else gone)
+        unwanted = await asyncio.to_thread(sync.source.unwanted, () if exchanged else gone)
         certain = moved(entries, gone, scan.files) | unwanted.keys()
         removed, held = self.watch.guard.forecast(
             [path for path in gone if path not in certain],
@@ -166,9 +165,9 @@ class Rehearsal:
         return Audit(name, files, len(submitted), removed + len(certain), held)
 
     async def _look(self, path: str, seen: Seen | None, differing: list[str]) -> None:
-        folder, source = self.mending.sync.folder, self.mending.source
+        place, source = self.mending.sync.source, self.mending.source
         try:
-            body = await asyncio.to_thread(folder.read, path)
+            body = await asyncio.to_thread(place.read, path)
             if body is None or (seen is not None and seen.content_hash == body.content_hash):
                 return
             newest = await self.mending.changes.newest(source, doc_key(source, path))

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from services.producer.removals.holds import hold_of
-from services.producer.watch import FolderWatch
+from services.producer.watch import SourceWatch
 from shared.bus.monitor.watched import PROBLEMS_TOLD, TOLD_EVERY_S, Watched
 from shared.domain.errors import BusUnavailable
 from shared.observe.progress import Activity, SourceHealth
@@ -35,7 +35,7 @@ class TellFolders:
         began: Unix time at which this process began to watch.
     """
 
-    folders: Mapping[str, tuple[FolderWatch, SourceHealth]]
+    folders: Mapping[str, tuple[SourceWatch, SourceHealth]]
     tell: Callable[[Watched], Awaitable[None]]
     now: Now
     began: float
@@ -81,7 +81,7 @@ class TellFolders:
 
 
 def _seen(
-    source: str, watch: FolderWatch, health: SourceHealth, at: float, began: float
+    source: str, watch: SourceWatch, health: SourceHealth, at: float, began: float
 ) -> Watched:
     return Watched(
         source=source,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.producer.sources.folder.listing import NEVER_READ, Seen
+from services.producer.sources.listing import NEVER_READ, Seen
 from shared.domain.events import DocumentChanged
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, newest_seq
@@ -109,4 +109,4 @@ def _is_submitted(change: DocumentChanged | UnreadableChange) -> bool:
 
 
 def _to_be_read(seen: Seen) -> Seen:
-    return seen._replace(stat=NEVER_READ.stat, content_hash="")
+    return seen._replace(version=NEVER_READ.version, content_hash="")

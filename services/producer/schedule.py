@@ -13,9 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from services.producer.retry_queue import Restless
-from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.listing import Stat
-from services.producer.sources.folder.snapshot import Unsettled
+from services.producer.sources.port import Heard, Unsettled, Version
 from shared.domain.errors import BusUnavailable, TransientError
 
 PATIENCE_S: Final = 1.0
@@ -46,7 +44,7 @@ class Settling:
         """The last files with events: one file that is always busy is no rush."""
         self._next_wave = -math.inf
 
-    def touch(self, files: Mapping[str, Stat | None], now: float, clock_ns: int) -> None:
+    def touch(self, files: Mapping[str, Version | None], now: float, clock_ns: int) -> None:
         """Note events of these paths, together: a move has two of them.
 
         Args:
@@ -65,17 +63,17 @@ class Settling:
             due = min(now + wait, max(latest, now))
             self._due[path] = max(due, self._alone.get(path, due))
 
-    def _wait(self, stat: Stat | None, clock_ns: int) -> float:
+    def _wait(self, stat: Version | None, clock_ns: int) -> float:
         if stat is None:
             return self._settle_s / 2
         return self.rest_of(stat, clock_ns) + (EMPTIED_S if stat.size == 0 else 0.0)
 
-    def rest_of(self, stat: Stat, clock_ns: int) -> float:
+    def rest_of(self, stat: Version, clock_ns: int) -> float:
         """Seconds until the file has not changed for the settling time, never more than that."""
         age_s = (clock_ns - stat.changed_ns) / 1e9
         return min(self._settle_s, max(0.0, self._settle_s - age_s))
 
-    def longest_rest(self, files: Iterable[Stat | None], clock_ns: int) -> float:
+    def longest_rest(self, files: Iterable[Version | None], clock_ns: int) -> float:
         """Seconds until every file of a listing has come to rest; 0 for none."""
         return max((self.rest_of(stat, clock_ns) for stat in files if stat), default=0.0)
 
@@ -114,20 +112,18 @@ class Settling:
 
 
 RETRY_S: Final = 1.0
-PEEKS: Final = 64
-"""Files of one notice whose age is looked at, in the event loop; others wait the whole time."""
 
 
 class Schedule:
     """Moments are of `time.monotonic`."""
 
-    def __init__(self, folder: Folder, settle_s: float) -> None:
+    def __init__(self, settle_s: float) -> None:
         self.settling = Settling(settle_s)
         self.scan_at = 0.0
         """The next listing of the whole folder."""
         self._rules_at = math.inf
         """The listing that is due because an ignore file has changed."""
-        self._folder, self._settle_s = folder, settle_s
+        self._settle_s = settle_s
         self._wake = asyncio.Event()
 
     def begin(self) -> None:
@@ -158,32 +154,27 @@ class Schedule:
                 is_bus = isinstance(error, BusUnavailable)
                 self.settling.again([path], now, RETRY_S if is_bus else self._settle_s)
 
-    def heard(self, names: Collection[str]) -> bool:
-        """Note events of these absolute names.
+    def heard(self, hints: Heard) -> bool:
+        """Note hints.
 
         Returns:
-            Whether the system may not tell later events by their names: the root itself, or a link
-            that led to a folder, has an event.
+            Whether later ones may be about another place: the root itself, or a link that led to a
+            folder, has changed.
         """
-        folder = self._folder
-        paths = {path for name in names for path in folder.paths_of(name)}
-        if paths:
-            files = {p: folder.peek(p) if n < PEEKS else None for n, p in enumerate(paths)}
-            self.settling.touch(files, time.monotonic(), time.time_ns())
+        if hints.paths:
+            self.settling.touch(hints.paths, time.monotonic(), time.time_ns())
             self._wake.set()
-        if any(folder.decides(name) for name in names):
+        if hints.rules:
             # an editor empties a file before it writes it, and git removes it
             self._rules_at = time.monotonic() + max(self._settle_s, EMPTIED_S)
             self.scan_at = min(self.scan_at, self._rules_at)
             self._wake.set()
-        is_root = any(folder.is_root(name) for name in names)
-        relinked = folder.relinked(names)
-        if is_root:
+        if hints.root:
             self.list_now()
-        elif relinked:
+        elif hints.relinked:
             self.list_within(self._settle_s)
             self._wake.set()
-        return is_root or relinked
+        return hints.root or hints.relinked
 
     async def rest(self, until: float) -> None:
         """Sleep until a path is due or an event comes, but no longer."""

@@ -13,10 +13,9 @@ import structlog
 
 from services.producer.accept import AcceptFile, FileOutcome
 from services.producer.retry_queue import Blocked, Restless
-from services.producer.sources.folder.folder import Folder, Unreadable
-from services.producer.sources.folder.listing import NEVER_READ, Seen, Stat, pair_moves
-from services.producer.sources.folder.listing_store import KeptListing
-from services.producer.sources.folder.snapshot import Body, Unsettled
+from services.producer.sources.listing import NEVER_READ, Seen, pair_moves
+from services.producer.sources.listing_store import KeptListing
+from services.producer.sources.port import Body, DocumentSource, Unreadable, Unsettled, Version
 from shared.batches.members import BatchBook, new_batch_id
 from shared.domain.errors import BusUnavailable, InstepError, TransientError
 from shared.domain.events import Batch
@@ -105,7 +104,7 @@ class Synced:
 class Sync:
     """One source. Calls must not overlap."""
 
-    folder: Folder
+    source: DocumentSource
     listing: KeptListing
     accept: AcceptFile
     batches: BatchBook
@@ -134,7 +133,7 @@ class Sync:
 
     async def __call__(
         self,
-        files: Mapping[str, Stat | None],
+        files: Mapping[str, Version | None],
         *,
         started_at: datetime,
         unchanged: int = 0,
@@ -199,7 +198,7 @@ class Sync:
             self._saved_at = time.monotonic()
 
     async def _take_some(
-        self, files: Iterator[tuple[str, Stat | None]], batch: Batch, result: Synced
+        self, files: Iterator[tuple[str, Version | None]], batch: Batch, result: Synced
     ) -> None:
         me = asyncio.current_task()
         for path, stat in files:
@@ -210,7 +209,7 @@ class Sync:
                 self._saved_at = time.monotonic()  # one of the many that are here writes
                 await self.keep()
 
-    async def _try(self, path: str, stat: Stat | None, batch: Batch, result: Synced) -> None:
+    async def _try(self, path: str, stat: Version | None, batch: Batch, result: Synced) -> None:
         """Accept a file, or note why not: the fault of one never stops the others."""
         error: Exception | None = None
         large = stat is not None and stat.size >= LARGE_BYTES
@@ -256,7 +255,7 @@ class Sync:
         growing = self.restless.is_due(path, time.monotonic())
 
         async def read() -> Body | None:
-            body = await asyncio.to_thread(self.folder.read, path, growing=growing)
+            body = await asyncio.to_thread(self.source.read, path, growing=growing)
             if body is None and there and before is not None:
                 # the guard has not allowed this removal: a disk may have gone since the look
                 raise Vanished(f"{path}: vanished before it was read")
@@ -298,7 +297,7 @@ def _is_content_of(seen: Seen, body: Body | None) -> bool:
 
 def _seen(body: Body, revision: int) -> Seen:
     whole = body.data is not None
-    return Seen(body.stat, body.read_at_ns, body.content_hash, revision, whole)
+    return Seen(body.version, body.read_at_ns, body.content_hash, revision, whole)
 
 
 def format_of(paths: Iterable[str]) -> str:

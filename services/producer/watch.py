@@ -1,7 +1,7 @@
-"""The watch of a folder, which keeps DOCS in step: events for speed, listings for truth.
+"""The watch of a source, which keeps DOCS in step: hints for speed, listings for truth.
 
-Events say where to look, never what happened: the watch looks at each path, and its state decides.
-So a lost, doubled or late event costs time and nothing else. A listing is compared at the start, at
+Hints say where to look, never what happened: the watch looks at each path, and its state decides.
+So a lost, doubled or late hint costs time and nothing else. A listing is compared at the start, at
 intervals, and whenever the state does not fit; a caller that asks for a listing gets its result.
 """
 
@@ -15,15 +15,12 @@ from typing import Final
 
 import structlog
 
-from services.producer.looking import look_at, opened
 from services.producer.removals.guard import Guard
 from services.producer.removals.held import Held, waiting
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
-from services.producer.sources.folder.folder import SourceUnavailable
-from services.producer.sources.folder.fs_events import Hearing, Notices
-from services.producer.sources.folder.listing import Scan, compare, moved
-from services.producer.sources.folder.listing_store import Root, Threshold
-from services.producer.sources.folder.rules import LeftOut
+from services.producer.sources.listing import compare, is_surely_unchanged, moved
+from services.producer.sources.listing_store import Threshold
+from services.producer.sources.port import Hints, LeftOut, Root, Scan, SourceUnavailable, Version
 from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common
@@ -97,24 +94,23 @@ BLOCKED_S: Final = 0.05
 """The shortest interval between tries of blocked files."""
 
 
-class FolderWatch:
+class SourceWatch:
     """One source. Call `run` once; it ends when it is cancelled.
 
     Args:
-        notices: None to look at intervals only.
         mend: called before the first listing when the kept one is empty or damaged.
     """
 
     def __init__(
-        self, sync: Sync, settings: Source, notices: Notices | None, mend: Prepare | None = None
+        self, sync: Sync, settings: Source, hints: Hints, mend: Prepare | None = None
     ) -> None:
         self.listed = asyncio.Event()
-        """Set when the folder has been listed, and its changes accepted, since the start."""
+        """Set when the source has been listed, and its changes accepted, since the start."""
         threshold = Threshold(settings.hold_share, settings.hold_count)
-        self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now, threshold)
+        self.guard = Guard(sync.source.place, sync.listing, sync.progress, sync.now, threshold)
         self._sync, self._settings, self._mend = sync, settings, mend
-        self._hearing = Hearing(settings, notices, sync.problems.note)
-        self._when = Schedule(sync.folder, settings.settle)
+        self._hints = hints
+        self._when = Schedule(settings.settle)
         self._asked = Asked()
         self.loaded = False
         """What was kept of the folder was read."""
@@ -136,7 +132,7 @@ class FolderWatch:
         """Raises only for bugs."""
         try:
             await self._load()
-            await self._hearing.start(self._sync.folder.root, self._heard)
+            await self._hints.start(self._heard)
             while not is_cancelled():
                 self._when.begin()
                 await self._turn()
@@ -144,7 +140,7 @@ class FolderWatch:
                 if not is_cancelled():
                     await self._when.rest(min(self._retry_at(), self._sync.blocked.next_at))
         finally:
-            await self._hearing.stop()
+            await self._hints.stop()
 
     async def rescan(self, prepare: Prepare | None = None) -> ListingResult:
         """List the folder now; returns when its changes have been accepted.
@@ -227,17 +223,17 @@ class FolderWatch:
         return time.monotonic() + RETRY_S if waits else math.inf
 
     def _heard(self, names: Collection[str]) -> None:
-        if self._when.heard(names):
-            self._hearing.exchanged = True
+        if self._when.heard(self._sync.source.meaning(names)):
+            self._hints.anew = True
 
     async def _try_blocked(self) -> None:
         """List the folder when a blocked file or folder opens; that raises no event."""
         blocked = self._sync.blocked
-        opens, folders = await asyncio.to_thread(opened, self._sync.folder, set(blocked.paths))
+        opens, folders = await asyncio.to_thread(self._sync.source.opened, set(blocked.paths))
         blocked.tried(time.monotonic(), self._settings.rescan)
         if opens:
             # events of a folder come only where it could be read when they were asked for
-            self._hearing.exchanged = self._hearing.exchanged or folders
+            self._hints.anew = self._hints.anew or folders
             self._when.list_now()
 
     # -- listings ----------------------------------------------------------------------------------
@@ -254,7 +250,7 @@ class FolderWatch:
         except BaseException:
             self._asked.put_back(asked)
             raise
-        if self._asked or self._hearing.exchanged:
+        if self._asked or self._hints.anew:
             self._when.list_now()  # that came while this listing was under way
         asked.answer(listed)
 
@@ -266,11 +262,11 @@ class FolderWatch:
         """
         sync, listing, began = self._sync, self._sync.listing, time.monotonic()
         started_at = sync.now()
-        root = await asyncio.to_thread(sync.folder.identity)
-        await self._hearing.watch_the_same(root)
-        scan = await asyncio.to_thread(sync.folder.scan)
+        root = await asyncio.to_thread(sync.source.identity)
+        await self._hints.watch_the_same(root)
+        scan = await asyncio.to_thread(sync.source.scan)
         comparison = await asyncio.to_thread(
-            compare, listing.entries, scan.files, max_bytes=sync.folder.max_bytes
+            compare, listing.entries, scan.files, max_bytes=sync.source.max_bytes
         )
         took_s = time.monotonic() - began
         sync.problems.tell_of_listing(scan.problems, scan.files)
@@ -279,7 +275,7 @@ class FolderWatch:
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
         gone = await self._allowed(comparison.vanished, scan, root)
-        self._tell_rules(comparison.suspects, first=first)
+        self._tell_rules(scan, comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
         await asyncio.sleep(self._when.settling.longest_rest(suspects.values(), time.time_ns()))
@@ -291,7 +287,7 @@ class FolderWatch:
         )
         self._after(result)
         await self._remember(root)
-        self._when.list_in(self._hearing.interval(took_s, waits=self.held is not None))
+        self._when.list_in(self._hints.interval(took_s, waits=self.held is not None))
         if first:
             self._first_ended(comparison.unchanged, result)
         submitted = len(result.members) - result.removed
@@ -304,16 +300,15 @@ class FolderWatch:
         if new:  # a kind that is new, not each file
             self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
 
-    def _tell_rules(self, suspects: Collection[str], *, first: bool) -> None:
+    def _tell_rules(self, scan: Scan, suspects: Collection[str], *, first: bool) -> None:
         """Tell which ignore files have changed, and which patterns of the settings do nothing."""
-        folder, known = self._sync.folder, self._sync.listing.entries
-        changed, folder.ignores.changed = sorted(folder.ignores.changed), set()
-        if changed and not first:
+        if (changed := scan.changed_rules) and not first:
+            known = self._sync.listing.entries
             new = sum(path not in known for path in suspects)
             more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
             self._say("notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {new:,}")
-        if first and (unused := folder.rules.unused):
-            some = ", ".join(unused[:UNUSED_TOLD])
+        if first and scan.unused:
+            some = ", ".join(scan.unused[:UNUSED_TOLD])
             self._say("notice", f"include or exclude matches nothing here: {some}")
 
     def _tell_unwanted(self, unwanted: Mapping[str, LeftOut]) -> None:
@@ -343,7 +338,7 @@ class FolderWatch:
 
     async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
         """Those of the paths that a rule leaves out; that is told."""
-        unwanted = await asyncio.to_thread(self._sync.folder.unwanted, gone) if gone else {}
+        unwanted = await asyncio.to_thread(self._sync.source.unwanted, gone) if gone else {}
         self._tell_unwanted(unwanted)
         return frozenset(unwanted)
 
@@ -367,7 +362,7 @@ class FolderWatch:
         sync, started_at = self._sync, self._sync.now()
         before = len(sync.listing.entries)
         try:
-            found = await asyncio.to_thread(look_at, sync.folder, sync.listing.entries, paths)
+            found = await asyncio.to_thread(sync.source.look_at, sync.listing.entries, paths)
         except SourceUnavailable:
             self._when.settling.again(paths, time.monotonic(), RETRY_S)
             raise
@@ -381,18 +376,28 @@ class FolderWatch:
             sync.problems.tell(path, problem)
         sync.restless.forget(found.vanished)
         await self.guard.back(found.present)
-        elsewhere = moved(sync.listing.entries, set(found.vanished), found.suspects)
+        suspects = self._suspects(found.present)
+        elsewhere = moved(sync.listing.entries, set(found.vanished), suspects)
         unwanted = await self._unwanted(found.vanished)
         lost = sorted(set(found.vanished) - elsewhere - unwanted)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
         if lost and not gone:  # only a whole listing may hold: the events of a move may come later
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere | unwanted)
-        if files := found.suspects | dict.fromkeys(gone):
+        if files := suspects | dict.fromkeys(gone):
             self._after(await sync(files, started_at=started_at))
         grown = len(sync.listing.entries) - before
         self._found += grown
         sync.progress.found += grown
+
+    def _suspects(self, present: Mapping[str, Version]) -> dict[str, Version | None]:
+        """The documents that are not surely as they were accepted."""
+        known, most = self._sync.listing.entries, self._sync.source.max_bytes
+        return {
+            path: version
+            for path, version in present.items()
+            if not is_surely_unchanged(known.get(path), version, most)
+        }
 
     def _after(self, result: Synced) -> None:
         if result.removed:
@@ -400,4 +405,4 @@ class FolderWatch:
         self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:
-        self._sync.progress.say(Activity(kind, str(self._sync.folder.root), detail))
+        self._sync.progress.say(Activity(kind, self._sync.source.place, detail))

@@ -111,7 +111,7 @@ async def sweeper(opened: OpenGeneration, *, asks: bool = True) -> Sweeper:
         asks: whether the processes that watch folders are asked to audit; False: none runs.
     """
     road = JetRoad(opened.host.session.js, opened.generation.id)
-    instance, folders = await opened.host.shelf(INSTANCE), opened.host.settings.folders
+    instance, folders = await opened.host.shelf(INSTANCE), opened.host.settings.watched
     audits = Audits(Watchers(opened.host.session.client, instance, folders))
 
     async def settled_in() -> bool:

@@ -64,8 +64,14 @@ class SourceChunking(SettingsGroup):
 class Source(SettingsGroup):
     """A named origin of documents."""
 
-    kind: Literal["folder", "push"] = "folder"
+    kind: Literal["folder", "bucket", "push"] = "folder"
     path: Path | None = None
+    url: str | None = None
+    """Of a bucket: `s3://bucket/prefix`, `gs://…` or `az://…`. Credentials come from the
+    environment, as AWS_ACCESS_KEY_ID."""
+    endpoint: str | None = None
+    """Of a server that is not the provider's own, as `http://localhost:7070`."""
+    region: str | None = None
     include: Names = ()
     """Patterns as in `.gitignore`, on the path below the root; empty: every known format."""
     exclude: Names = ()
@@ -90,9 +96,11 @@ class Source(SettingsGroup):
     """Values for this source in place of `chunking`; a change cuts its documents again."""
 
     @model_validator(mode="after")
-    def _folder_has_a_path(self) -> "Source":
+    def _has_a_place(self) -> "Source":
         if self.kind == "folder" and self.path is None:
             raise ValueError('a folder source needs a path, as path = "./docs"')
+        if (self.kind == "bucket") != (self.url is not None):
+            raise ValueError('a bucket source, and no other, has a url, as url = "s3://docs/team"')
         return self
 
 
@@ -235,6 +243,6 @@ class Settings(SettingsGroup):
     health: Health = Health()
 
     @property
-    def folders(self) -> dict[str, Source]:
-        """The sources that a process watches, by name. Each has a path."""
-        return {name: one for name, one in self.sources.items() if one.kind == "folder"}
+    def watched(self) -> dict[str, Source]:
+        """The sources that a process watches, by name. Each has a path or a url."""
+        return {name: one for name, one in self.sources.items() if one.kind != "push"}

@@ -18,7 +18,9 @@ from weaviate_server import absent
 
 EXECUTABLE: Final = "INSTEP_TEST_S3_SERVER"
 START_S: Final = 60.0
-ABSENT: Final = f"no S3 server: set {EXECUTABLE} to a versitygw (go install github.com/versity/versitygw)"
+ABSENT: Final = (
+    f"no S3 server: set {EXECUTABLE} to a versitygw (go install github.com/versity/versitygw)"
+)
 ACCESS: Final = "tests"
 SECRET: Final = "secret-of-tests"
 

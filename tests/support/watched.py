@@ -12,13 +12,14 @@ from memory_kv import MemoryShelf
 from memory_ledger import MemoryLedger
 
 from services.producer.accept import AcceptFile
-from services.producer.audit import FolderAudit, Mending
-from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.fs_events import Notices
-from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.audit import Mending, SourceAudit
+from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.rules import Rules
+from services.producer.sources.folder.source import FolderSource
+from services.producer.sources.listing_store import KeptListing
+from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sync import Sync
-from services.producer.watch import FolderWatch
+from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.domain.events import Linked, Stored
 from shared.domain.ordering import Record, RowRef, Settled
@@ -42,18 +43,11 @@ class Watched:
         self.ledger = MemoryLedger()
         self.news: list[Activity] = []
 
-    def build(self) -> FolderWatch:
+    def build(self) -> SourceWatch:
         self.progress = Progress(listeners=[self.news.append])
-        rules = Rules(self.settings.include, self.settings.exclude)
-        folder = Folder(
-            self.root,
-            rules,
-            max_bytes=self.settings.max_bytes,
-            gitignore=self.settings.gitignore,
-        )
         now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731
         sync = Sync(
-            folder=folder,
+            source=self.source(),
             listing=KeptListing(self.listings, SOURCE),
             accept=AcceptFile(SOURCE, self.log, self.bodies, now),
             batches=self.batches,
@@ -61,11 +55,23 @@ class Watched:
             now=now,
         )
         self.sources = {SOURCE: sync.health}
-        notices = None if self.settings.watch == "poll" else Notices(self.root)
         mending = Mending(sync, self.log, self.ledger)
-        watch = FolderWatch(sync, self.settings, notices, mending.at_start)
-        self.audit = FolderAudit({SOURCE: (watch, mending)})
+        watch = SourceWatch(sync, self.settings, self.hints(sync), mending.at_start)
+        self.audit = SourceAudit({SOURCE: (watch, mending)})
         return watch
+
+    def source(self) -> DocumentSource:
+        rules = Rules(self.settings.include, self.settings.exclude)
+        return FolderSource(
+            self.root,
+            rules,
+            max_bytes=self.settings.max_bytes,
+            gitignore=self.settings.gitignore,
+        )
+
+    def hints(self, sync: Sync) -> Hints:
+        notices = None if self.settings.watch == "poll" else Notices(self.root)
+        return FolderHints(self.root, self.settings, notices, sync.problems.note)
 
     async def settle(self) -> None:
         """The ledger as it is when the flow has worked off everything of DOCS."""
@@ -80,7 +86,7 @@ class Watched:
             await self.ledger.update(key, record, expect=entry.at if entry else 0)
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[FolderWatch]:
+    async def running(self) -> AsyncIterator[SourceWatch]:
         """A process that has listed the folder and watches it."""
         watch = self.build()
         task = asyncio.create_task(watch.run())

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from services.producer.removals.held import Held, about, left_of, missing, waiting
-from services.producer.sources.folder.listing_store import KeptListing, Lately, Threshold
+from services.producer.sources.listing_store import KeptListing, Lately, Threshold
 from shared.observe.progress import Activity, Progress
 from shared.ports import Now
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.producer.removals.held import Held, HeldNote, noted_sources
-from services.producer.watch import FolderWatch
+from services.producer.watch import SourceWatch
 from shared.domain.errors import TransientError
 from shared.ports import Hold, Shelf
 
@@ -15,10 +15,10 @@ Forget = Callable[[str], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class FolderHolds:
+class WatchedHolds:
     """Implements `shared.ports.Holds`. `watches`: by source."""
 
-    watches: Mapping[str, FolderWatch]
+    watches: Mapping[str, SourceWatch]
     forgetting: Forget | None = None
     _releasing: asyncio.Lock = field(default_factory=asyncio.Lock)
 

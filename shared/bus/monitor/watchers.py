@@ -181,6 +181,27 @@ class Watchers:
         return any(one.is_silent(now) for one in await told(self.shelf) if one.source == source)
 
 
+async def hear_changes(
+    client: Client, source: str, heard: Callable[[bytes], None]
+) -> Callable[[], Awaitable[None]]:
+    """Pass on messages that other systems publish to `instep.sources.changed.SOURCE`: hints.
+
+    Returns:
+        What ends it.
+    """
+
+    async def pass_on(message: Msg) -> None:
+        heard(message.data)
+
+    subscription = await client.subscribe(f"{PREFIX}.changed.{source}", cb=pass_on)
+
+    async def end() -> None:
+        if client.is_connected:
+            await subscription.unsubscribe()
+
+    return end
+
+
 async def serve(
     client: Client,
     sources: Sequence[str],

@@ -26,9 +26,9 @@ from services.host.data_folder import DataFolder, Instance, is_original, mark_or
 from services.producer.accept import AcceptFile, says_the_same
 from services.producer.collect import NOTE, CollectBodies
 from services.producer.removals.held import HeldNote, about
-from services.producer.sources.folder.listing import Seen, Stat, shard_of
-from services.producer.sources.folder.listing_store import KeptListing
-from services.producer.sources.folder.snapshot import Body
+from services.producer.sources.listing import Seen, shard_of
+from services.producer.sources.listing_store import KeptListing
+from services.producer.sources.port import Body, Version
 from services.validator.sweep.sweeper import PREFIX, SWEPT, Filled, Sweeper
 from shared.batches.history import History, _done, _line
 from shared.batches.members import BatchBook
@@ -234,7 +234,7 @@ async def test_a_file_takes_the_place_of_a_change_that_cannot_be_read(world, how
     await append(world)
     good = change(intake=9, source_version=4).model_dump_json().encode()
     await world.write_change(KEY, spoilt(how, good, packed=False))
-    body = Body(Stat(4, 0, 0, 1), 0, content_hash(b"text"), b"text", "file:///a.md")
+    body = Body(Version(4, 0, 0, 1), 0, content_hash(b"text"), b"text", "file:///a.md")
 
     async def look():
         return body
@@ -284,7 +284,7 @@ async def test_a_record_that_cannot_be_read_is_absent_told_of_and_replaced(world
 
 
 def seen(n):
-    return Seen(Stat(n, n, n, n), n, "hash", n)
+    return Seen(Version(n, n, n, n), n, "hash", n)
 
 
 async def kept(world):

@@ -13,7 +13,7 @@ from nats.errors import NoRespondersError
 from watched import SOURCE, Watched
 
 from services.producer.publish_status import TellFolders
-from services.producer.removals.holds import FolderHolds
+from services.producer.removals.holds import WatchedHolds
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.kv import KvShelf
 from shared.bus.monitor import watchers
@@ -75,7 +75,7 @@ async def served(docs, js, nats_url):
             lambda: datetime.now(UTC),
             0.0,
         )
-        holds = FolderHolds({SOURCE: watch})
+        holds = WatchedHolds({SOURCE: watch})
         answering = asyncio.create_task(
             watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, tell.look)
         )

@@ -10,8 +10,8 @@ from watched import SOURCE, Watched
 
 from services.producer.accept import AcceptFile
 from services.producer.removals.forget import ForgetSource
-from services.producer.removals.holds import FolderHolds
-from services.producer.sources.folder import listing
+from services.producer.removals.holds import WatchedHolds
+from services.producer.sources import listing
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.kv import KvShelf
 from shared.bus.monitor import watchers
@@ -127,7 +127,7 @@ async def test_other_sources_and_what_has_ended_stay_as_they_are(docs):
 
 
 def _body(docs):
-    return docs.build()._sync.folder.read("01.md")
+    return docs.build()._sync.source.read("01.md")
 
 
 async def test_a_watched_source_is_refused_and_loses_nothing(docs):
@@ -155,7 +155,7 @@ async def test_one_of_the_producers_does_it_for_another_process(docs, elsewhere,
     client = await nats.connect(nats_url)
     serving = [
         asyncio.create_task(
-            watchers.serve(client, [], FolderHolds({}, forgetting), lambda _: None, _nothing)
+            watchers.serve(client, [], WatchedHolds({}, forgetting), lambda _: None, _nothing)
         )
         for _ in range(2)
     ]

@@ -6,8 +6,9 @@ import os
 import pytest
 from watched import SOURCE, Watched
 
-from services.producer.removals.holds import FolderHolds
-from services.producer.sources.folder.folder import Folder, SourceUnavailable
+from services.producer.removals.holds import WatchedHolds
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.port import SourceUnavailable
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def emptied(tmp_path):
 
 async def test_what_waits_is_listed_and_released(emptied):
     async with emptied.running() as watch:
-        holds = FolderHolds({SOURCE: watch})
+        holds = WatchedHolds({SOURCE: watch})
         (hold,) = await holds.list()
         waiting = emptied.progress.held
         released = await holds.release(SOURCE)
@@ -38,9 +39,9 @@ async def test_what_waits_is_listed_and_released(emptied):
 
 async def test_what_is_kept_stays_over_a_restart_until_the_files_are_back(emptied, eventually):
     async with emptied.running() as watch:
-        kept = await FolderHolds({SOURCE: watch}).keep(SOURCE)
+        kept = await WatchedHolds({SOURCE: watch}).keep(SOURCE)
     async with emptied.running() as watch:
-        (hold,) = await FolderHolds({SOURCE: watch}).list()
+        (hold,) = await WatchedHolds({SOURCE: watch}).list()
         waiting = emptied.progress.held
         (emptied.root.parent / "elsewhere").rename(emptied.root / "some")
         await watch.rescan()
@@ -74,7 +75,7 @@ async def test_a_folder_that_cannot_be_listed_releases_nothing_then_or_later(emp
         emptied.root.rename(emptied.root.parent / "unplugged")
         async with asyncio.timeout(120):
             with pytest.raises(SourceUnavailable):
-                await FolderHolds({SOURCE: watch}).release(SOURCE)
+                await WatchedHolds({SOURCE: watch}).release(SOURCE)
         (emptied.root.parent / "unplugged").rename(emptied.root)
         await watch.rescan()
 
@@ -83,7 +84,7 @@ async def test_a_folder_that_cannot_be_listed_releases_nothing_then_or_later(emp
 
 
 async def test_an_unknown_source_holds_nothing():
-    holds = FolderHolds({})
+    holds = WatchedHolds({})
 
     assert list(await holds.list()) == []
     assert (await holds.release("docs"), await holds.keep("docs")) == (0, 0)
@@ -147,7 +148,7 @@ async def test_an_exchange_while_nobody_watched_is_held_too_and_over_restarts(mo
     async with mounted.running() as watch:
         second = watch.held.vanished
         kept = len(mounted.held())
-        released = await FolderHolds({SOURCE: watch}).release(SOURCE)
+        released = await WatchedHolds({SOURCE: watch}).release(SOURCE)
 
     assert (planned.held, first, second, kept, released) == (3, 3, 3, 3, 3)
     assert mounted.held() == {}
@@ -235,7 +236,7 @@ async def test_another_branch_brings_its_files_and_the_old_ones_wait(tmp_path):
     check_out("main", "other")
     async with docs.running() as watch:
         back = watch.held.sample[0]  # once something is held, all removals wait for the person
-        released = await FolderHolds({SOURCE: watch}).release(SOURCE)
+        released = await WatchedHolds({SOURCE: watch}).release(SOURCE)
 
     assert (vanished, len(both), both["both.md"]) == (30, 61, "other")
     assert (back, released) == ("other0.md", 30)
@@ -270,7 +271,7 @@ async def test_files_that_vanish_while_they_are_read_are_removals_like_others(
 
 async def test_what_is_kept_and_what_comes_on_top(emptied, eventually):
     async with emptied.running() as watch:
-        holds = FolderHolds({SOURCE: watch})
+        holds = WatchedHolds({SOURCE: watch})
         await holds.keep(SOURCE)
         (emptied.root / "25.md").unlink()
         await watch.rescan()
@@ -347,7 +348,7 @@ async def rejected(tmp_path):
     for n in range(59):
         (docs.root / f"k{n}.md").rename(elsewhere / f"k{n}.md")
     async with docs.running() as watch:
-        assert await FolderHolds({SOURCE: watch}).keep(SOURCE) == 59
+        assert await WatchedHolds({SOURCE: watch}).keep(SOURCE) == 59
     docs.back = lambda name: (elsewhere / name).rename(docs.root / name)
     return docs
 

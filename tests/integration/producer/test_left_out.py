@@ -264,7 +264,7 @@ async def test_the_files_of_an_ignored_folder_are_not_looked_at(docs, eventually
     monkeypatch.setattr(os, "scandir", lambda path=".": opened.add(str(path)) or scandir(path))
     async with docs.running() as watch:
         await eventually(lambda: set(docs.held()) == {"a.md"})
-        folder = watch._sync.folder
+        folder = watch._sync.source
         inside = str(docs.root / "node_modules/1/new.md")
         docs.write("node_modules/1/new.md", "no document")
         docs.write("b.md", "two")
@@ -279,7 +279,7 @@ async def test_one_file_is_decided_without_reading_ignore_files_again(docs, monk
     docs.write(".gitignore", "old.md\n")
     docs.write("x/.gitignore", "!old.md\n")
     async with docs.running() as watch:
-        folder = watch._sync.folder
+        folder = watch._sync.source
     monkeypatch.setattr(
         "services.producer.sources.folder.ignore_files.open_below",
         lambda *_: pytest.fail("an ignore file was read"),

@@ -6,8 +6,9 @@ import pytest
 from watched import Watched
 
 from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.listing import Seen, Stat, compare
 from services.producer.sources.folder.rules import Rules
+from services.producer.sources.listing import Seen, compare
+from services.producer.sources.port import Version
 
 FILES = 20_000
 
@@ -19,7 +20,7 @@ async def test_twenty_thousand_unchanged_files_are_listed_and_compared(tmp_path)
     folder = Folder(tmp_path, Rules(), max_bytes=1000)
     seen = folder.scan().files
     before = {
-        path: Seen(Stat(*stat), stat.changed_ns + 10**10, "x", 1) for path, stat in seen.items()
+        path: Seen(Version(*stat), stat.changed_ns + 10**10, "x", 1) for path, stat in seen.items()
     }
 
     began = time.perf_counter()

@@ -11,9 +11,10 @@ from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
 from watched import Watched
 
-from services.producer.sources.folder.folder import Folder, SourceUnavailable
-from services.producer.sources.folder.fs_events import Hearing, Notices
+from services.producer.sources.folder.folder import Folder
+from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.snapshot import content
+from services.producer.sources.port import SourceUnavailable
 from services.producer.sync import GROWS, RESTLESS
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import KINDS_TOLD
@@ -450,7 +451,7 @@ async def test_batches_that_the_bus_did_not_take_are_told_once_each_by_many_who_
         await announce(*batch)
 
     live.batches.announce = down
-    for name, stat in sync.folder.scan().files.items():
+    for name, stat in sync.source.scan().files.items():
         await sync({name: stat}, started_at=datetime.now(UTC), always=True)
     live.batches.announce = slow
     await asyncio.gather(*(sync.keep() for _ in range(5)))
@@ -462,7 +463,7 @@ async def test_a_file_that_changes_alone_is_accepted_without_a_list_of_its_batch
     live.write("a.md", "a")
     live.write("b.md", "b")
     sync = live.build()._sync
-    files = dict(sync.folder.scan().files)
+    files = dict(sync.source.scan().files)
 
     lone = await sync({"a.md": files["a.md"]}, started_at=datetime.now(UTC))
     listed_after_one = await live.batches.open()
@@ -596,11 +597,11 @@ async def test_a_root_that_comes_after_the_start_is_watched(live, tmp_path, even
 async def test_a_root_that_is_away_when_it_is_to_be_watched_is_an_error_until_it_is_back(
     live, tmp_path
 ):
-    hearing = Hearing(live.settings, Notices(live.root), print)
-    root = live.build()._sync.folder.identity()
+    hearing = FolderHints(live.root, live.settings, Notices(live.root), print)
+    root = live.build()._sync.source.identity()
     live.root.rename(tmp_path / "away")
     heard = set()
-    await hearing.start(tmp_path, heard.update)
+    await hearing.start(heard.update)
     async with asyncio.timeout(120):
         try:
             with pytest.raises(SourceUnavailable, match="cannot be watched"):

@@ -11,9 +11,9 @@ from memory_content import MemoryContent
 from memory_kv import MemoryShelf
 
 from services.producer.accept import AcceptFile, changed_at
-from services.producer.sources.folder.listing import Seen, Stat, to_bytes
-from services.producer.sources.folder.listing_store import KeptListing, Threshold
-from services.producer.sources.folder.snapshot import Body
+from services.producer.sources.listing import Seen, to_bytes
+from services.producer.sources.listing_store import KeptListing, Threshold
+from services.producer.sources.port import Body, Version
 from shared.domain.events import Batch
 from shared.domain.ids import doc_key
 from shared.repair import resubmit
@@ -26,7 +26,7 @@ def body(text: str | None) -> Body | None:
     if text is None:
         return None
     data = text.encode()
-    return Body(Stat(len(data), 0, 0, 1), 0, hashlib.sha256(data).hexdigest(), data, "file:///a")
+    return Body(Version(len(data), 0, 0, 1), 0, hashlib.sha256(data).hexdigest(), data, "file:///a")
 
 
 class Disk:
@@ -240,7 +240,7 @@ async def test_a_listing_is_kept_over_restarts_and_only_changed_shards_are_writt
             await super().put(key, value)
 
     shelf = Counting()
-    seen = Seen(Stat(1, 2, 3, 4), 5, "ab", 6)
+    seen = Seen(Version(1, 2, 3, 4), 5, "ab", 6)
     first = KeptListing(shelf, "docs")
     for n in range(50):
         first.put(f"{n}.md", seen)
@@ -261,7 +261,7 @@ async def test_a_listing_is_kept_over_restarts_and_only_changed_shards_are_writt
 
 async def test_a_listing_that_was_never_kept_or_is_damaged_is_doubtful():
     shelf = MemoryShelf()
-    seen = Seen(Stat(1, 2, 3, 4), 10**12, "h", 7)
+    seen = Seen(Version(1, 2, 3, 4), 10**12, "h", 7)
     doubts = []
     for key, value in [(None, b""), ("docs.new.0", b"junk"), ("docs.00", b"junk"), (None, b"")]:
         listing = KeptListing(shelf, "docs")

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from services.producer.reconcile import Gathering, corrected, entered
-from services.producer.sources.folder.listing import NEVER_READ, Seen, Stat
+from services.producer.sources.listing import NEVER_READ, Seen
+from services.producer.sources.port import Version
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
@@ -21,7 +22,7 @@ def key(path, source="docs"):
 
 
 def seen(revision=7, content_hash="h"):
-    return Seen(Stat(3, 1, 1, 1), 9, content_hash, revision)
+    return Seen(Version(3, 1, 1, 1), 9, content_hash, revision)
 
 
 def newest(path="a.md", *, sequence=8, op="upserted", content_hash="h", intake=0, own=False):
@@ -132,7 +133,7 @@ def test_a_listed_file_is_read_again_unless_somebody_submitted_otherwise(found, 
     if becomes == "as it is":
         assert entry is None
     elif becomes == "read":
-        assert (entry.stat, entry.content_hash, entry.revision) == (NEVER_READ.stat, "", 7)
+        assert (entry.version, entry.content_hash, entry.revision) == (NEVER_READ.version, "", 7)
     else:
         assert entry == seen(8)
 

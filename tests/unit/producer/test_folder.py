@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from exchange import again_and_again, at_its_opening
 
-from services.producer.looking import look_at
-from services.producer.sources.folder.folder import Folder, SourceUnavailable, Unreadable
 from services.producer.sources.folder.fs_events import needs_polling
-from services.producer.sources.folder.listing import Stat
 from services.producer.sources.folder.rules import Rules
-from services.producer.sources.folder.snapshot import Unsettled, content, digest, whole_lines
+from services.producer.sources.folder.snapshot import content, digest, whole_lines
+from services.producer.sources.folder.source import FolderSource
+from services.producer.sources.port import SourceUnavailable, Unreadable, Unsettled, Version
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def folder(root):
-    return Folder(root, Rules(), max_bytes=1000)
+    return FolderSource(root, Rules(), max_bytes=1000)
 
 
 def test_links_to_files_inside_are_followed_and_others_are_not(root, folder, tmp_path):
@@ -66,7 +65,7 @@ def test_links_to_folders_are_not_entered(root, folder, tmp_path):
 def test_a_root_that_is_a_link_is_read(root, tmp_path):
     (root / "a.md").write_text("a")
     (tmp_path / "link").symlink_to(root)
-    folder = Folder(tmp_path / "link", Rules(), max_bytes=10)
+    folder = FolderSource(tmp_path / "link", Rules(), max_bytes=10)
 
     assert set(folder.scan().files) == {"a.md"}
     assert folder.path_of(f"{tmp_path}/link/a.md") == "a.md"
@@ -124,7 +123,7 @@ def test_instep_s_own_folder_is_not_entered(root):
     (root / "data").mkdir()
     (root / "data" / "a.md").write_text("a")
     (root / "link.md").symlink_to("data/a.md")
-    folder = Folder(root, Rules(), max_bytes=10, never=[root / "data"])
+    folder = FolderSource(root, Rules(), max_bytes=10, never=[root / "data"])
 
     assert folder.scan().files == {}
     assert folder.look("data/a.md") is None
@@ -217,7 +216,7 @@ def test_a_file_over_the_limit_is_not_read(root, folder):
     body = folder.read("a.md")
 
     assert body.data is None
-    assert body.stat.size == 1001
+    assert body.version.size == 1001
     assert body.url == (root / "a.md").as_uri()
 
 
@@ -226,9 +225,9 @@ def test_a_look_at_a_name_that_became_a_folder_finds_both_sides(root, folder):
     (root / "a.md" / "b.md").write_text("b")
     known = {"a.md": None, "x/y.md": None}
 
-    found = look_at(folder, known, ["a.md", "x"])
+    found = folder.look_at(known, ["a.md", "x"])
 
-    assert set(found.suspects) == {"a.md/b.md"}
+    assert set(found.present) == {"a.md/b.md"}
     assert sorted(found.vanished) == ["a.md", "x/y.md"]
 
 
@@ -318,7 +317,7 @@ def test_two_folders_in_two_unicode_forms_are_one(root, folder):
 
     assert set(below.files) == {"\u00e9/a.md", "\u00e9/b.md"}
     assert folder.read("\u00e9/b.md").data == b"b"
-    assert look_at(folder, dict.fromkeys(below.files), ["\u00e9"]).vanished == []
+    assert folder.look_at(below.files, ["\u00e9"]).vanished == []
 
 
 def test_hard_links_are_documents_of_their_own(root, folder):
@@ -342,7 +341,7 @@ def test_a_sparse_file_of_2_gb_is_refused_by_its_size(root, folder, monkeypatch)
     monkeypatch.setattr("services.producer.sources.folder.snapshot.content", None)
     body = folder.read("a.md")
 
-    assert (body.data, body.stat.size) == (None, 2 * 1024**3)
+    assert (body.data, body.version.size) == (None, 2 * 1024**3)
 
 
 def test_a_file_that_vanishes_after_it_was_listed_is_not_there(root, folder, monkeypatch):
@@ -369,8 +368,8 @@ def test_a_file_that_is_rewritten_within_one_tick_is_never_torn(root, folder, mo
     (root / "a.md").write_text("before")
     now = time.time_ns()
     monkeypatch.setattr(
-        "services.producer.sources.folder.snapshot.stat_of",
-        lambda found: Stat(found.st_size, now, now, 1),
+        "services.producer.sources.folder.snapshot.version_of",
+        lambda found: Version(found.st_size, now, now, 1),
     )
     reads = []
 
@@ -443,7 +442,7 @@ def test_a_file_that_only_grows_is_taken_up_to_a_line_where_that_is_asked_for(fo
         folder.read("a.md")
     body = folder.read("a.md", growing=True)
 
-    assert (body.data, body.stat.size, body.grows) == (b"one\nhalfline\n", 13, True)
+    assert (body.data, body.version.size, body.grows) == (b"one\nhalfline\n", 13, True)
     assert body.content_hash == hashlib.sha256(body.data).hexdigest()
 
 

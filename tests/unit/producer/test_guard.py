@@ -12,8 +12,9 @@ from memory_kv import MemoryShelf
 from services.producer.removals.guard import Guard
 from services.producer.removals.held import PART_BYTES, Held, HeldNote, about
 from services.producer.removals.holds import NotedHolds
-from services.producer.sources.folder.listing import Seen, Stat
-from services.producer.sources.folder.listing_store import KeptListing, Threshold
+from services.producer.sources.listing import Seen
+from services.producer.sources.listing_store import KeptListing, Threshold
+from services.producer.sources.port import Version
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.observe.progress import Progress
 
@@ -33,7 +34,7 @@ class World:
         self.progress = Progress(listeners=[self.news.append])
         self.listing = KeptListing(self.shelf, "docs")
         for path in paths(known):
-            self.listing.put(path, Seen(Stat(1, 1, 1, 1), 1, "h", 1))
+            self.listing.put(path, Seen(Version(1, 1, 1, 1), 1, "h", 1))
         self.guard = Guard(
             "/docs", self.listing, self.progress, lambda: NOW, threshold or Threshold()
         )

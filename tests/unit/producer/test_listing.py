@@ -3,11 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.sources.folder.listing import (
+from services.producer.sources.listing import (
     NEVER_READ,
     RACY_NS,
     Seen,
-    Stat,
     compare,
     from_bytes,
     has_all,
@@ -16,19 +15,20 @@ from services.producer.sources.folder.listing import (
     shard_of,
     to_bytes,
 )
+from services.producer.sources.port import Version
 
 LIMIT = 100
 paths = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 stats = st.builds(
-    Stat,
+    Version,
     size=st.integers(0, 200),
     mtime_ns=st.integers(0, 3 * RACY_NS),
     ctime_ns=st.integers(0, 3 * RACY_NS),
-    inode=st.integers(1, 3),
+    identity=st.integers(1, 3),
 )
 seens = st.builds(
     Seen,
-    stat=stats,
+    version=stats,
     read_at_ns=st.integers(0, 6 * RACY_NS),
     content_hash=st.text("abcdef0123456789", min_size=1, max_size=4),
     revision=st.integers(1, 2**53 - 1),
@@ -58,13 +58,13 @@ def test_every_file_is_unchanged_suspect_or_vanished(before, after):
 @given(seen=seens, stat=stats)
 def test_nothing_is_trusted_that_a_later_edit_could_look_like(seen, stat):
     if is_surely_unchanged(seen, stat, LIMIT):
-        assert stat == seen.stat
+        assert stat == seen.version
         assert max(stat.mtime_ns, stat.ctime_ns) + RACY_NS <= seen.read_at_ns
         assert seen.whole == (stat.size <= LIMIT)
 
 
 def test_a_file_read_long_after_its_last_change_is_not_read_again():
-    stat = Stat(10, 0, 0, 1)
+    stat = Version(10, 0, 0, 1)
 
     assert is_surely_unchanged(Seen(stat, RACY_NS, "a", 1), stat, LIMIT)
     assert not is_surely_unchanged(Seen(stat, RACY_NS - 1, "a", 1), stat, LIMIT)

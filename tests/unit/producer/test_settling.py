@@ -16,15 +16,15 @@ from services.producer.schedule import (
     WAVE_S,
     Settling,
 )
-from services.producer.sources.folder.listing import Stat
+from services.producer.sources.port import Version
 
 SETTLE = 0.03
 CLOCK = 10**18
 
 
-def stat(age_s: float, size: int = 1) -> Stat:
+def stat(age_s: float, size: int = 1) -> Version:
     at = CLOCK - int(age_s * 1e9)
-    return Stat(size, at, at, 1)
+    return Version(size, at, at, 1)
 
 
 def due(settling: Settling) -> float:

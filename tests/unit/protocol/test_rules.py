@@ -24,8 +24,7 @@ from services.enricher import parts
 from services.enricher.enrich import Enrich
 from services.indexer.index import Index
 from services.producer.accept import AcceptFile
-from services.producer.sources.folder.listing import Stat
-from services.producer.sources.folder.snapshot import Body
+from services.producer.sources.port import Body, Version
 from services.producer.submissions.intake import AcceptSubmission, stale
 from shared import repair
 from shared.bus.delivery.consume import Consumer
@@ -92,7 +91,7 @@ def parts_of_one_row() -> Iterator[None]:
 
 def body(text: str) -> Body:
     data = text.encode()
-    return Body(Stat(len(data), 0, 0, 1), 0, content_hash(data), data, "file:///a")
+    return Body(Version(len(data), 0, 0, 1), 0, content_hash(data), data, "file:///a")
 
 
 class Overtaken(MemoryChangeLog):

@@ -23,8 +23,9 @@ from services.host.data_folder import is_original, mark_original
 from services.producer import collect
 from services.producer.collect import CollectBodies, unneeded
 from services.producer.removals.guard import Guard
-from services.producer.sources.folder.listing import Seen, Stat
-from services.producer.sources.folder.listing_store import KeptListing, Threshold
+from services.producer.sources.listing import Seen
+from services.producer.sources.listing_store import KeptListing, Threshold
+from services.producer.sources.port import Version
 from services.validator.sweep import differences
 from services.validator.sweep.differences import Census, is_failed, rows_amiss
 from services.validator.sweep.repairs import Repairs
@@ -499,7 +500,7 @@ class Removals:
     def __init__(self, known: int = 40) -> None:
         self.listing = KeptListing(MemoryShelf(), SOURCE)
         for path in paths(known):
-            self.listing.put(path, Seen(Stat(1, 1, 1, 1), 1, "h", 1))
+            self.listing.put(path, Seen(Version(1, 1, 1, 1), 1, "h", 1))
         now = datetime(2026, 1, 1, tzinfo=UTC)
         self.guard = Guard("/docs", self.listing, Progress(), lambda: now, Threshold())
 

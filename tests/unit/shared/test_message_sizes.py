@@ -26,7 +26,7 @@ from services.enricher.sandbox import protocol
 from services.host.nats_server.local import MAX_PAYLOAD_BYTES
 from services.indexer.index import counts
 from services.producer.accept import place
-from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.listing_store import KeptListing
 from services.producer.submissions import submission
 from services.producer.submissions.submission import SourceLimits
 from shared.bus.delivery.dead_letters import Origin, outgoing

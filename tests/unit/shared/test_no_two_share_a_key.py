@@ -13,8 +13,8 @@ from report_world import record, report
 
 from services.enricher.recut import Recut
 from services.producer.removals.held import about
-from services.producer.sources.folder.listing import NEVER_READ
-from services.producer.sources.folder.listing_store import KeptListing
+from services.producer.sources.listing import NEVER_READ
+from services.producer.sources.listing_store import KeptListing
 from services.validator.sweep.sweeper import Filled, Sweeper
 from shared.batches.history import History
 from shared.batches.members import BatchBook

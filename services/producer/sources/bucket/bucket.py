@@ -5,20 +5,28 @@ never looks like an empty one. The version of an object is its ETag, size and ti
 version number is not asked for, because listings of S3 do not have it.
 """
 
+import contextlib
 import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from services.producer.sources.folder.folder import SourceUnavailable, Unreadable
-from services.producer.sources.folder.listing import Scan, Stat
 from services.producer.sources.folder.rules import Rules, is_ignored
-from services.producer.sources.folder.snapshot import Body, Unsettled
+from services.producer.sources.port import (
+    Body,
+    Heard,
+    LeftOut,
+    Looked,
+    Scan,
+    SourceUnavailable,
+    Unreadable,
+    Unsettled,
+    Version,
+)
 from shared.domain.errors import ConfigurationError, DocumentRefused
-from shared.domain.formats import kind_of
 from shared.domain.ids import check_path, content_hash
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 Meta = Mapping[str, Any]
 """What obstore tells of an object: path, size, e_tag, last_modified."""
+TRIED: Final = 100
+"""Blocked objects that are asked for at once."""
 CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 TIMEOUT: Final = timedelta(seconds=60)
 """Of one request, with its answer."""
@@ -62,105 +72,112 @@ _ODD_KEY: Final = "a key has an empty part, '.', '..' or a control character; re
 class Bucket:
     """The documents below one prefix. Paths are the keys below it, in NFC.
 
+    Implements `services.producer.sources.port.DocumentSource`.
+
     Args:
         store: scoped to bucket and prefix.
         url: for people, as `s3://bucket/prefix`; without secrets.
     """
 
     def __init__(self, store: "ObjectStore", url: str, rules: Rules, *, max_bytes: int) -> None:
-        self.root = url
+        self._url = url.rstrip("/")
         self.rules = rules
         self.max_bytes = max_bytes
         self._store = store
         self._keys: dict[str, str] = {}
         """Keys that are not in NFC, by their path."""
 
+    @property
+    def place(self) -> str:
+        return self._url
+
     def identity(self) -> tuple[int, int]:
         """The address as a number: a bucket has no other identity."""
-        return int.from_bytes(hashlib.sha256(self.root.encode()).digest()[:6]), 0
+        return int.from_bytes(hashlib.sha256(self._url.encode()).digest()[:6]), 0
 
-    def scan(self, below: str = "") -> Scan:
-        """Everything that is a document, under the whole prefix or below one of its folders.
-
-        A key that the library does not take (an empty part, a control character) ends its listing.
-        The bucket is then listed folder by folder, and only the folder of that key is not known.
-
-        Raises:
-            SourceUnavailable: the listing did not come to its end.
-        """
+    def scan(self) -> Scan:
+        """A key that the library does not take (with an empty part, or a control character) ends
+        its listing. The bucket is then listed folder by folder, and only the folder of that key is
+        not known."""
         import obstore
         from obstore.exceptions import InvalidPathError
 
         result = Scan()
         try:
-            for page in obstore.list(self._store, prefix=below or None):
+            for page in obstore.list(self._store):
                 self._take(page, result)
         except InvalidPathError:
-            return self._scan_folders(below)
+            return self._scan_folders()
         except Exception as error:  # noqa: BLE001 - of the network, the server, the credentials
             raise self._unavailable(error) from None
         return result
 
-    def look(self, path: str) -> Stat | None:
+    def look(self, path: str) -> Version | None:
         """The version of the object, or None when no document has this path now.
 
         Raises:
             Unreadable: it is there and cannot be asked for.
             SourceUnavailable: the bucket is missing, so nothing is known about the object.
         """
-        if not self.rules.wants(path):
+        if self.rules.why_not(path):
             return None
         import obstore
 
         meta = self._asked(path, lambda key: obstore.head(self._store, key))
         return None if meta is None else version_of(meta)
 
-    def peek(self, path: str) -> Stat | None:  # noqa: ARG002 - a request would block the caller
-        return None
+    def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
+        found = Looked(self.identity())
+        for path in sorted(paths):
+            try:
+                version = self.look(path)
+            except Unreadable as error:
+                found.problems[path] = str(error)
+                found.blocked.add(path)
+                continue
+            if version is not None:
+                found.present[path] = version
+            elif path in known:
+                found.vanished.append(path)
+        return found
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:  # noqa: ARG002
-        """Content and version of one moment, or None when no document has this path now.
-
-        Raises:
-            Unreadable, SourceUnavailable: as `look`.
-            Unsettled: another object has the key since the answer began.
-        """
-        if not self.rules.wants(path):
+        """The server answers with one version, whatever happens meanwhile."""
+        if self.rules.why_not(path):
             return None
         return self._asked(path, lambda key: self._read(path, key))
 
-    def opens(self, path: str) -> bool:
+    def opened(self, blocked: Collection[str]) -> tuple[bool, bool]:
+        return any(map(self._opens, sorted(blocked)[:TRIED])), False
+
+    def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
+        return {path: why for path in paths if (why := self.rules.why_not(path))}
+
+    def meaning(self, names: Collection[str]) -> Heard:
+        """Names are keys below the prefix."""
+        paths = dict[str, Version | None]()
+        for key in names:
+            with contextlib.suppress(DocumentRefused):
+                path = check_path(key)
+                if not any(map(is_ignored, path.split("/"))):
+                    paths[path] = None
+                    if path != key:
+                        self._keys.setdefault(path, key)
+        return Heard(paths)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _opens(self, path: str) -> bool:
         """Whether an object or folder can be read by now; one that is gone counts as readable."""
         try:
-            if self.rules.wants(path):
+            if self.rules.why_not(path) is None:
                 self.look(path)
                 return True
             return not self._scan_folders(path).closed
         except (Unreadable, SourceUnavailable):
             return False
 
-    def is_folder(self, path: str) -> bool:  # noqa: ARG002
-        """Never: keys only look like paths, and events name objects."""
-        return False
-
-    def links_to(self, path: str) -> frozenset[str]:  # noqa: ARG002
-        return frozenset()
-
-    def is_root(self, name: str) -> bool:  # noqa: ARG002
-        return False
-
-    def path_of(self, name: str) -> str | None:
-        """The path of a key below the prefix, or None if no document can have it."""
-        try:
-            path = check_path(name)
-        except DocumentRefused:
-            return None
-        self._remember(path, name)
-        return None if any(map(is_ignored, path.split("/"))) else path
-
-    # -- inside ------------------------------------------------------------------------------------
-
-    def _scan_folders(self, below: str) -> Scan:
+    def _scan_folders(self, below: str = "") -> Scan:
         import obstore
         from obstore.exceptions import InvalidPathError
 
@@ -171,7 +188,7 @@ class Bucket:
                 found = obstore.list_with_delimiter(self._store, prefix=folder or None)
             except InvalidPathError:
                 if not folder:
-                    raise SourceUnavailable(f"{self.root}: {_ODD_KEY}") from None
+                    raise SourceUnavailable(f"{self._url}: {_ODD_KEY}") from None
                 result.closed.add(folder)
                 result.problems[folder] = f"cannot be listed: {_ODD_KEY}"
                 continue
@@ -189,8 +206,8 @@ class Bucket:
             except DocumentRefused as refusal:
                 result.problems[key] = str(refusal)
                 continue
-            if not self.rules.wants(path):
-                result.left_out[kind_of(path)] += 1
+            if why := self.rules.why_not(path):
+                result.leave_out(path, why)
                 continue
             if path in result.files:
                 result.problems[path] = "two keys have this name in different Unicode forms"
@@ -244,7 +261,7 @@ class Bucket:
 
         read_at_ns = time.time_ns()
         answer = obstore.get(self._store, key)
-        version, url = version_of(answer.meta), f"{self.root.rstrip('/')}/{path}"
+        version, url = version_of(answer.meta), f"{self._url}/{path}"
         if version.size > self.max_bytes:
             instead = hashlib.sha256(f"{version}".encode()).hexdigest()
             return Body(version, read_at_ns, instead, None, url)
@@ -254,15 +271,15 @@ class Bucket:
         return Body(version, read_at_ns, content_hash(data), data, url)
 
     def _unavailable(self, error: Exception) -> SourceUnavailable:
-        return SourceUnavailable(f"{self.root}: {in_words(error)}")
+        return SourceUnavailable(f"{self._url}: {in_words(error)}")
 
 
-def version_of(meta: Meta) -> Stat:
+def version_of(meta: Meta) -> Version:
     """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
     etag = str(meta.get("e_tag") or "")
     at_ns = int(meta["last_modified"].timestamp() * 1e9)
     mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
-    return Stat(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
+    return Version(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
 
 
 def in_words(error: Exception) -> str:

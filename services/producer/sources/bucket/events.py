@@ -5,11 +5,58 @@ listing is the truth.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
+from services.producer.sources.port import LISTING_SHARE, Root
 from shared.domain.errors import GARBAGE
+from shared.settings import Source
+
+Subscribe = Callable[[Callable[[bytes], None]], Awaitable[Callable[[], Awaitable[None]]]]
+"""Call it with what hears each message; it returns what ends the subscription."""
+
+
+class BucketHints:
+    """Events of one bucket. Implements `services.producer.sources.port.Hints`.
+
+    Whether a server publishes events is not known before the first one comes, so until then the
+    bucket is listed as often as without.
+
+    Args:
+        subscribe: None to look at intervals only.
+    """
+
+    def __init__(self, url: str, settings: Source, subscribe: Subscribe | None) -> None:
+        self.anew = False
+        place = urlsplit(url)
+        self._bucket, self._prefix = place.netloc, place.path
+        self._settings, self._subscribe = settings, subscribe
+        self._end: Callable[[], Awaitable[None]] | None = None
+        self._come = False
+
+    async def start(self, heard: Callable[[Collection[str]], None]) -> None:
+        """Names are keys below the prefix."""
+
+        def hear(message: bytes) -> None:
+            if keys := keys_of(message, self._bucket, self._prefix):
+                self._come = True
+                heard(keys)
+
+        if self._subscribe is not None:
+            self._end = await self._subscribe(hear)
+
+    async def stop(self) -> None:
+        if self._end is not None:
+            await self._end()
+
+    async def watch_the_same(self, root: Root) -> None:
+        """A bucket keeps its address."""
+
+    def interval(self, took_s: float, *, waits: bool) -> float:
+        if self._settings.watch == "events" or (self._come and not waits):
+            return self._settings.rescan
+        return max(self._settings.poll, took_s / LISTING_SHARE)
 
 
 def keys_of(message: bytes, bucket: str, prefix: str) -> frozenset[str]:

@@ -17,30 +17,23 @@ from typing import Final
 
 from services.producer.sources.folder.ignore_files import TELLING, IgnoreFiles, NotFollowed
 from services.producer.sources.folder.links import Links, way_of
-from services.producer.sources.folder.listing import Scan, Stat
-from services.producer.sources.folder.rules import Chain, LeftOut, Rules, hidden, is_ignored
-from services.producer.sources.folder.snapshot import (
+from services.producer.sources.folder.rules import Chain, Rules, hidden, is_ignored
+from services.producer.sources.folder.snapshot import printable, snapshot, version_of, words
+from services.producer.sources.port import (
     Body,
+    LeftOut,
+    Scan,
+    SourceUnavailable,
+    Unreadable,
     Unsettled,
-    printable,
-    snapshot,
-    stat_of,
-    words,
+    Version,
 )
-from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_path
 from shared.openat import open_below
 
 LISTINGS: Final = 5
 """Most listings for one scan, while folders go as soon as they were seen."""
-
-
-class SourceUnavailable(TransientError):
-    """The root is missing or cannot be read; the state of its documents is not known."""
-
-
-class Unreadable(TransientError):
-    """The file is there and cannot be read: permissions, or an error of the disk."""
 
 
 class Names:
@@ -148,6 +141,9 @@ class Folder:
         else:
             self._shut = frozenset(result.shut)
             self.ignores.keep_only(result.entered)
+            result.changed_rules = tuple(sorted(self.ignores.changed))
+            self.ignores.changed = set()
+            result.unused = tuple(self.rules.unused)
         return result
 
     def is_root(self, name: str) -> bool:
@@ -213,7 +209,7 @@ class Folder:
                     found[path] = why
         return found
 
-    def look(self, path: str) -> Stat | None:
+    def look(self, path: str) -> Version | None:
         """The file's stat, or None when no document has this path now."""
         if self.why_not(path) is not None or not self._folders_are_entered(path):
             return None
@@ -225,12 +221,12 @@ class Folder:
             raise Unreadable(f"{path}: {words(error)}") from None
         if stats.S_ISLNK(found.st_mode):
             return self._target(path)
-        return stat_of(found) if stats.S_ISREG(found.st_mode) else None
+        return version_of(found) if stats.S_ISREG(found.st_mode) else None
 
-    def peek(self, path: str) -> Stat | None:
+    def peek(self, path: str) -> Version | None:
         """The file's stat as one system call can tell it: for its age, not for deciding."""
         try:
-            return stat_of(os.lstat(self._on_disk(path)))
+            return version_of(os.lstat(self._on_disk(path)))
         except OSError:
             return None
 
@@ -374,13 +370,13 @@ class Folder:
 
     def _take_file(
         self, entry: os.DirEntry[str], path: str, chain: Chain, result: Scan
-    ) -> Stat | None:
+    ) -> Version | None:
         why = self.rules.why_not_file(path, chain)
         if why is None:
             if entry.is_symlink():
                 return self._target(path)
             is_file = entry.is_file(follow_symlinks=False)
-            return stat_of(entry.stat(follow_symlinks=False)) if is_file else None
+            return version_of(entry.stat(follow_symlinks=False)) if is_file else None
         if not entry.is_symlink():
             result.leave_out(path, why)
         return None
@@ -392,8 +388,8 @@ class Folder:
         result.problems[path] = "two files have this name in different Unicode forms"
         return name == self._names.on_disk(path, self._real)
 
-    def _target(self, path: str) -> Stat | None:
-        """Stat of the target of a link, if that is a file inside the root."""
+    def _target(self, path: str) -> Version | None:
+        """Version of the target of a link, if that is a file inside the root."""
         self._follow(path)
         try:
             real = os.path.realpath(self._on_disk(path))
@@ -404,7 +400,7 @@ class Folder:
             return None
         except OSError as error:
             raise Unreadable(f"{path}: {words(error)}") from None
-        return stat_of(found) if stats.S_ISREG(found.st_mode) else None
+        return version_of(found) if stats.S_ISREG(found.st_mode) else None
 
     def _follow(self, path: str) -> None:
         """Note the way of a link, also of one that leads nowhere now: its file may come later."""

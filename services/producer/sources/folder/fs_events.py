@@ -1,7 +1,7 @@
 """File events of the operating system, as names of files.
 
-`Hearing` finds out whether a folder gives events at all, and whether they are about the folder that
-is listed.
+`FolderHints` finds out whether a folder gives events at all, and whether they are about the folder
+that is listed.
 """
 
 import asyncio
@@ -15,8 +15,7 @@ from typing import Final
 import structlog
 from watchfiles import awatch
 
-from services.producer.sources.folder.folder import SourceUnavailable
-from services.producer.sources.folder.listing_store import Root
+from services.producer.sources.port import LISTING_SHARE, Root, SourceUnavailable
 from shared.settings import Source
 
 log = structlog.get_logger()
@@ -96,12 +95,8 @@ class Notices:
             return False
 
 
-LISTING_SHARE: Final = 0.05
-"""Most of the time that listing may take when there are no events."""
-
-
-class Hearing:
-    """Events of one folder.
+class FolderHints:
+    """Events of one folder. Implements `services.producer.sources.port.Hints`.
 
     Args:
         notices: None to look at intervals only.
@@ -109,18 +104,24 @@ class Hearing:
     """
 
     def __init__(
-        self, settings: Source, notices: Notices | None, note: Callable[[str], None]
+        self,
+        folder: Path,
+        settings: Source,
+        notices: Notices | None,
+        note: Callable[[str], None],
     ) -> None:
-        self.exchanged = False
+        self.anew = False
         """The root itself had an event, or a link that led to a folder: a watch set up anew knows
         the folders by the names that they have now."""
-        self._settings, self._notices, self._note = settings, notices, note
+        self._folder, self._settings = folder, settings
+        self._notices, self._note = notices, note
         self._root: Root | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, folder: Path, heard: Callable[[Collection[str]], None]) -> None:
-        """Begin to pass on absolute names, where that is possible."""
-        if self._settings.watch == "auto" and await asyncio.to_thread(is_on_network, folder):
+    async def start(self, heard: Callable[[Collection[str]], None]) -> None:
+        """Names are absolute."""
+        polled = self._settings.watch == "auto"
+        if polled and await asyncio.to_thread(is_on_network, self._folder):
             self._notices = None
             self._note(f"on a network: listed every {self._settings.poll:g} s")
         if self._notices is not None:
@@ -134,29 +135,17 @@ class Hearing:
                 await self._task
 
     async def watch_the_same(self, root: Root) -> None:
-        """Be sure that events are about the folder that is about to be listed.
-
-        A root that was exchanged keeps its name, sometimes even its inode.
-
-        Raises:
-            SourceUnavailable: it could not be watched.
-        """
+        """A root that was exchanged keeps its name, sometimes even its inode."""
         if self._notices is None:
             return
-        if self.exchanged or self._root not in (None, root):
+        if self.anew or self._root not in (None, root):
             self._notices.restart()
-        self._root, self.exchanged = root, False
+        self._root, self.anew = root, False
         await self._notices.ready.wait()
         if self._notices.missing:
-            raise SourceUnavailable(f"{self._settings.path}: cannot be watched")
+            raise SourceUnavailable(f"{self._folder}: cannot be watched")
 
     def interval(self, took_s: float, *, waits: bool) -> float:
-        """Seconds until the next listing.
-
-        Args:
-            took_s: how long the last one took.
-            waits: a hold waits for files to come back.
-        """
         slowly = took_s / LISTING_SHARE
         if self._notices is not None and not self._notices.refusal:
             return max(self._settings.poll, slowly) if waits else self._settings.rescan

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from services.producer.sources.folder.patterns import Pattern, Patterns, parse
+from services.producer.sources.port import LeftOut
 from shared.domain.errors import ConfigurationError
 from shared.domain.formats import BY_DEFAULT, BY_ENDING, EXCLUDED, HIDDEN, IGNORED, ending, kind_of
 
@@ -24,15 +25,6 @@ _TEMPORARY = re.compile(
 def is_ignored(name: str) -> bool:
     """Hidden, or left by an editor or download on its way to the real name."""
     return name.startswith(".") or _TEMPORARY.search(name) is not None
-
-
-class LeftOut(NamedTuple):
-    """The rule that leaves a file or folder out."""
-
-    kind: str
-    """Under which it is counted: an ending, or one of the reasons of `shared.domain.formats`."""
-    why: str
-    """In words for people."""
 
 
 LEFT_OUT_BY_DEFAULT: Final = (
@@ -118,14 +110,15 @@ class Rules:
             return None
         return LeftOut(BY_DEFAULT, f"left out by default: {mark} says that it is {MARKS[mark]}")
 
-    def wants(self, path: str) -> bool:
-        """Whether the file is a document by the settings alone; every part of its path counts."""
+    def why_not(self, path: str) -> LeftOut | None:
+        """The rule that leaves out a path, by the settings and defaults alone."""
         parts = path.split("/")
-        if any(map(is_ignored, parts)):
-            return False
-        folders = ("/".join(parts[:n]) for n in range(1, len(parts)))
-        closed = any(self.why_not_folder(folder, ()) for folder in folders)
-        return not closed and self.why_not_file(path, ()) is None
+        for n, name in enumerate(parts, 1):
+            if is_ignored(name):
+                return hidden(name)
+            if n < len(parts) and (why := self.why_not_folder("/".join(parts[:n]), ())):
+                return why
+        return self.why_not_file(path, ())
 
     def _excluded(self, path: str, *, folder: bool) -> LeftOut | None:
         pattern = self._exclude.decide(path, folder=folder)

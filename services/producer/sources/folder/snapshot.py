@@ -7,12 +7,11 @@ import hashlib
 import os
 import stat as stats
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services.producer.sources.folder.listing import RACY_NS, Stat
-from shared.domain.errors import TransientError
+from services.producer.sources.listing import RACY_NS
+from services.producer.sources.port import Body, Unsettled, Version
 
 _AT_ONCE: Final = 1024**2
 
@@ -50,23 +49,6 @@ def printable(name: str) -> str:
 LONGEST_LINE: Final = 64 * 1024
 
 
-class Unsettled(TransientError):
-    """The file changed while it was read; another program is still writing it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A file at one moment. `data`: None when it is larger than the limit."""
-
-    stat: Stat
-    read_at_ns: int
-    content_hash: str
-    data: bytes | None
-    url: str
-    grows: bool = False
-    """It is being written: `data` is its content of a moment ago, up to the end of a line."""
-
-
 def snapshot(
     path: str, file: int, full: str, *, max_bytes: int, growing: bool = False
 ) -> Body | None:
@@ -84,7 +66,7 @@ def snapshot(
     before = os.fstat(file)
     if not stats.S_ISREG(before.st_mode):
         return None
-    found, url = stat_of(before), Path(full).as_uri()
+    found, url = version_of(before), Path(full).as_uri()
     if found.size > max_bytes:
         instead = hashlib.sha256(f"{found.size}\n{found.mtime_ns}".encode()).hexdigest()
         return Body(found, read_at_ns, instead, None, url)
@@ -92,10 +74,14 @@ def snapshot(
     # two writes within one tick of the file system's clock leave the same stat
     content_hash = hashlib.sha256(data).hexdigest()
     torn = read_at_ns - found.changed_ns < RACY_NS and digest(file, found.size) != content_hash
-    named = stat_of(os.stat(full))
-    if not torn and stat_of(os.fstat(file)) == found == named and len(data) == found.size:
+    named = version_of(os.stat(full))
+    if not torn and version_of(os.fstat(file)) == found == named and len(data) == found.size:
         return Body(found, read_at_ns, content_hash, data, url)
-    if growing and named.inode == found.inode and _only_grew(file, data[: found.size], found.size):
+    if (
+        growing
+        and named.identity == found.identity
+        and _only_grew(file, data[: found.size], found.size)
+    ):
         data = whole_lines(data[: found.size])
         # no file has this stat, so the file differs from it for as long as it is larger
         shown = found._replace(size=len(data))
@@ -109,8 +95,8 @@ def whole_lines(data: bytes) -> bytes:
     return data[:end] if end and b"\0" not in data else data
 
 
-def stat_of(found: os.stat_result) -> Stat:
-    return Stat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+def version_of(found: os.stat_result) -> Version:
+    return Version(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _only_grew(file: int, data: bytes, size: int) -> bool:

@@ -7,33 +7,18 @@ A `Scan` knows for which missing paths the listing is evidence.
 
 import json
 import zlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from services.producer.sources.folder.rules import LeftOut
+from services.producer.sources.port import Version
 from shared.domain.errors import GARBAGE
-from shared.domain.formats import FOLDERS
-
-
-class Stat(NamedTuple):
-    """The file system's data about a file, without its content. Times in ns since 1970."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @property
-    def changed_ns(self) -> int:
-        return max(self.mtime_ns, self.ctime_ns)
 
 
 class Seen(NamedTuple):
     """A file whose content was accepted."""
 
-    stat: Stat
+    version: Version
     read_at_ns: int
     """Just before it was read."""
     content_hash: str
@@ -42,7 +27,7 @@ class Seen(NamedTuple):
     """False: larger than the limit, so its content was not read."""
 
 
-NEVER_READ: Final = Seen(Stat(-1, 0, 0, 0), 0, "", 0)
+NEVER_READ: Final = Seen(Version(-1, 0, 0, 0), 0, "", 0)
 """In place of a file that may have been accepted, or not."""
 
 
@@ -56,7 +41,9 @@ class Comparison:
     vanished: tuple[str, ...]
 
 
-def compare(before: Mapping[str, Seen], after: Mapping[str, Stat], *, max_bytes: int) -> Comparison:
+def compare(
+    before: Mapping[str, Seen], after: Mapping[str, Version], *, max_bytes: int
+) -> Comparison:
     """Files to read, and files that are gone, when a folder that held `before` holds `after`."""
     suspects = [
         path
@@ -71,24 +58,24 @@ def compare(before: Mapping[str, Seen], after: Mapping[str, Stat], *, max_bytes:
 
 
 def moved(
-    before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Stat | None]
+    before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Version | None]
 ) -> frozenset[str]:
     """Those of the vanished paths whose very file is now at a path that was not known."""
     new = {
-        (stat.inode, stat.size, stat.mtime_ns)
+        (stat.identity, stat.size, stat.mtime_ns)
         for path, stat in found.items()
         if stat is not None and path not in before
     }
     return frozenset(
         path
         for path in vanished
-        if (stat := before[path].stat) and (stat.inode, stat.size, stat.mtime_ns) in new
+        if (stat := before[path].version) and (stat.identity, stat.size, stat.mtime_ns) in new
     )
 
 
-def is_surely_unchanged(seen: Seen | None, stat: Stat, max_bytes: int) -> bool:
+def is_surely_unchanged(seen: Seen | None, stat: Version, max_bytes: int) -> bool:
     """Whether reading the file could only show the accepted content."""
-    if seen is None or seen.stat != stat or seen.whole != (stat.size <= max_bytes):
+    if seen is None or seen.version != stat or seen.whole != (stat.size <= max_bytes):
         return False
     return stat.changed_ns + RACY_NS <= seen.read_at_ns
 
@@ -125,7 +112,7 @@ def shard_of(path: str) -> int:
 def to_bytes(entries: Mapping[str, Seen]) -> bytes:
     """One shard: compressed JSON."""
     rows = [
-        [path, *seen.stat, seen.read_at_ns, seen.content_hash, seen.revision, int(seen.whole)]
+        [path, *seen.version, seen.read_at_ns, seen.content_hash, seen.revision, int(seen.whole)]
         for path, seen in sorted(entries.items())
     ]
     return zlib.compress(json.dumps([1, rows], separators=(",", ":")).encode(), 1)
@@ -142,54 +129,12 @@ def from_bytes(data: bytes) -> dict[str, Seen] | None:
 
 def _entries(rows: Iterable[list[Any]]) -> Iterator[tuple[str, Seen]]:
     for path, size, mtime, ctime, inode, read_at, content_hash, revision, whole in rows:
-        stat = Stat(int(size), int(mtime), int(ctime), int(inode))
+        stat = Version(int(size), int(mtime), int(ctime), int(inode))
         path.encode()  # which no number can, and no text that is no path
         yield path, Seen(stat, int(read_at), str(content_hash), int(revision), bool(whole))
-
-
-@dataclass(slots=True)
-class Scan:
-    """The content of a folder, or of a part of it."""
-
-    files: dict[str, Stat] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    """Path to its fault, in words for people."""
-    closed: set[str] = field(default_factory=set)
-    """Folders that could not be listed: their content is not known."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Files that are no documents by their ending, or by a rule, by ending or reason; a folder that
-    is left out counts as one, under its reason with FOLDERS in front."""
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Some of them, each with its reason in words; a folder has a slash at its end."""
-    entered: set[str] = field(default_factory=set)
-    """Folders that were listed."""
-    shut: set[str] = field(default_factory=set)
-    """Folders that a rule leaves out."""
-
-    def leave_out(self, path: str, why: LeftOut, *, folder: bool = False) -> None:
-        self.left_out[f"{FOLDERS}{why.kind}" if folder else why.kind] += 1
-        if folder:
-            self.shut.add(path)
-        if len(self.reasons) < REASONS_TOLD:
-            self.reasons[f"{path}/" if folder else path] = why.why
-
-    def knows(self, path: str) -> bool:
-        """Whether the absence of a path from `files` means that it is not there."""
-        if not self.closed:
-            return True
-        parts = path.split("/")
-        return not any("/".join(parts[:n]) in self.closed for n in range(1, len(parts) + 1))
-
-    def judge(self, missing: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Of paths that are not in `files`: those that are gone, and those not known about."""
-        gone, unseen = list[str](), list[str]()
-        for path in missing:
-            (gone if self.knows(path) else unseen).append(path)
-        return gone, unseen
 
 
 RACY_NS: Final = 2_000_000_000
 """A file read less than this after its last change is read again: the coarsest file systems count
 in 2 s, so a second edit of the same size could carry the same time stamp (git's racy entries)."""
 SHARDS: Final = 256
-REASONS_TOLD: Final = 100

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.producer.removals.held import Held, HeldNote
-from services.producer.sources.folder.listing import (
+from services.producer.sources.listing import (
     NEVER_READ,
     SHARDS,
     Seen,
@@ -21,15 +21,13 @@ from services.producer.sources.folder.listing import (
     shard_of,
     to_bytes,
 )
+from services.producer.sources.port import Root
 from shared.domain.errors import GARBAGE
 from shared.ports import Shelf
 
 LATELY_S: Final = 60.0
 INTENDED_BYTES: Final = 256 * 1024
 """Of paths that are noted in one value, before compression."""
-
-Root = tuple[int, int]
-"""Device and inode of a folder."""
 
 
 @dataclass(frozen=True, slots=True)

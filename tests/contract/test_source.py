@@ -1,0 +1,244 @@
+"""What every source promises the watch: a folder, and a bucket of a real S3 server."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.producer.sources.bucket.bucket import open_bucket
+from services.producer.sources.folder.rules import Rules
+from services.producer.sources.folder.source import FolderSource
+from services.producer.sources.listing import Seen, compare, moved
+from services.producer.sources.port import DocumentSource, SourceUnavailable
+
+LIMIT = 1000
+_names = count()
+
+
+@dataclass
+class InFolder:
+    """Documents in a folder, as a person changes them."""
+
+    root: Path
+
+    def source(self, **settings: Any) -> DocumentSource:
+        return FolderSource(self.root, Rules(**settings), max_bytes=LIMIT)
+
+    def put(self, path: str, data: bytes) -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_bytes(data)
+
+    def move(self, old: str, new: str) -> None:
+        (self.root / old).rename(self.root / new)
+
+    def delete(self, path: str) -> None:
+        (self.root / path).unlink()
+
+    def drop(self) -> None:
+        shutil.rmtree(self.root)
+
+    def name(self, path: str) -> str:
+        """As an event has it."""
+        return str(self.root / path)
+
+
+@dataclass
+class InBucket:
+    """Documents in a bucket, below a prefix."""
+
+    server: Any
+    bucket: str
+
+    def __post_init__(self) -> None:
+        self.client = self.server.bucket(self.bucket)
+        self.put_beside("others/z.md", b"of others")
+
+    def source(self, **settings: Any) -> DocumentSource:
+        return open_bucket(
+            f"s3://{self.bucket}/docs",
+            Rules(**settings),
+            max_bytes=LIMIT,
+            endpoint=self.server.endpoint,
+            region="us-east-1",
+        )
+
+    def put_beside(self, key: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(self.client, key, data)
+
+    def put(self, path: str, data: bytes) -> None:
+        self.put_beside(f"docs/{path}", data)
+
+    def move(self, old: str, new: str) -> None:
+        import obstore
+
+        obstore.copy(self.client, f"docs/{old}", f"docs/{new}")
+        self.delete(old)
+
+    def delete(self, path: str) -> None:
+        import obstore
+
+        obstore.delete(self.client, f"docs/{path}")
+
+    def drop(self) -> None:
+        self.server.drop(self.bucket)
+
+    def name(self, path: str) -> str:
+        return path
+
+
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+def place(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        root = tmp_path / "docs"
+        root.mkdir()
+        return InFolder(root)
+    server = request.getfixturevalue("s3")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return InBucket(server, f"contract{next(_names)}")
+
+
+def accepted(source, paths):
+    """The entries of these documents after they were read."""
+    found = {}
+    for path in paths:
+        body = source.read(path)
+        # long after: no later change can have this version
+        found[path] = Seen(body.version, body.version.changed_ns + 10**10, body.content_hash, 1)
+    return found
+
+
+def test_an_empty_place_has_no_documents(place):
+    assert place.source().scan().files == {}
+
+
+def test_documents_are_listed_at_any_depth_and_read_as_they_are(place):
+    texts = {"a.md": b"one", "deep/er/b ü+%20.txt": b"two\n", "empty.md": b""}
+    for path, data in texts.items():
+        place.put(path, data)
+    source = place.source()
+
+    found = source.scan()
+
+    assert found.files.keys() == texts.keys()
+    for path, data in texts.items():
+        body = source.read(path)
+        assert (body.data, body.version) == (data, found.files[path])
+        assert source.look_at((), [path]).present == {path: body.version}
+
+
+def test_what_no_rule_wants_is_no_document_and_is_counted(place):
+    for path in ("a.md", "p.png", "drafts/b.md", "node_modules/c.md", ".hidden.md"):
+        place.put(path, b"x")
+    source = place.source(exclude=("drafts/",))
+
+    found = source.scan()
+
+    assert found.files.keys() == {"a.md"}
+    assert found.left_out[".png"] == 1
+    assert sum(found.left_out.values()) >= 3
+    assert source.read("p.png") is None
+    assert source.read("drafts/b.md") is None
+    assert source.look_at({"drafts/b.md"}, ["drafts/b.md"]).vanished == ["drafts/b.md"]
+    assert source.unwanted(["a.md", "drafts/b.md"]).keys() == {"drafts/b.md"}
+
+
+def test_a_document_that_stays_as_it_was_needs_no_reading(place):
+    place.put("a.md", b"one")
+    source = place.source()
+    known = accepted(source, ["a.md"])
+
+    found = compare(known, place.source().scan().files, max_bytes=LIMIT)
+
+    assert (found.unchanged, found.suspects, found.vanished) == (1, (), ())
+
+
+@pytest.mark.parametrize("after", [b"two", b"longer", b""])
+def test_an_edit_gives_another_version_also_of_the_same_size(place, after):
+    place.put("a.md", b"one")
+    source = place.source()
+    known = accepted(source, ["a.md"])
+
+    place.put("a.md", after)
+
+    assert compare(known, source.scan().files, max_bytes=LIMIT).suspects == ("a.md",)
+    assert source.look_at(known, ["a.md"]).present["a.md"] != known["a.md"].version
+    assert source.read("a.md").data == after
+
+
+def test_a_deleted_document_vanishes_from_listings_looks_and_readings(place):
+    place.put("a.md", b"one")
+    place.put("b.md", b"stays")
+    source = place.source()
+    known = accepted(source, ["a.md", "b.md"])
+
+    place.delete("a.md")
+
+    assert compare(known, source.scan().files, max_bytes=LIMIT).vanished == ("a.md",)
+    looked = source.look_at(known, ["a.md", "b.md", "never.md"])
+    assert (looked.vanished, looked.present.keys()) == (["a.md"], {"b.md"})
+    assert source.read("a.md") is None
+
+
+def test_a_moved_document_is_found_to_be_the_same(place):
+    place.put("a.md", b"one")
+    source = place.source()
+    known = accepted(source, ["a.md"])
+
+    place.move("a.md", "new.md")
+    files = source.scan().files
+
+    assert files.keys() == {"new.md"}
+    assert moved(known, ["a.md"], files) == {"a.md"}
+
+
+def test_a_document_above_the_limit_is_known_and_not_read(place):
+    place.put("big.md", b"x" * (LIMIT + 1))
+    source = place.source()
+
+    body = source.read("big.md")
+
+    assert source.scan().files["big.md"].size == LIMIT + 1
+    assert body.data is None
+    assert body.url.endswith("/big.md")
+
+
+def test_a_place_that_is_gone_is_no_empty_place(place):
+    place.put("a.md", b"one")
+    source = place.source()
+    known = accepted(source, ["a.md"])
+    place.drop()
+
+    with pytest.raises(SourceUnavailable):
+        source.scan()
+    with pytest.raises(SourceUnavailable):
+        source.look_at(known, ["a.md"])
+
+
+def test_names_of_events_mean_paths_and_those_of_hidden_files_mean_none(place):
+    source = place.source()
+
+    heard = source.meaning([place.name("a.md"), place.name("deep/b.md"), place.name(".git/c.md")])
+
+    assert heard.paths.keys() == {"a.md", "deep/b.md"}
+    assert (heard.root, heard.rules, heard.relinked) == (False, False, False)
+
+
+def test_a_place_keeps_its_identity_and_two_have_two(place, tmp_path):
+    other = FolderSource(tmp_path, Rules(), max_bytes=LIMIT)
+
+    assert place.source().identity() == place.source().identity() != other.identity()
+
+
+def test_nothing_that_is_blocked_opens_where_all_is_gone(place):
+    place.put("a.md", b"one")
+
+    assert place.source().opened(["a.md"]) == (True, False)
