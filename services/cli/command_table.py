@@ -67,11 +67,16 @@ _WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` sh
 COMMANDS: Final = (
     Command(
         "up",
-        "index folders, then watch them",
-        "instep up ./docs\ninstep up ./docs ./wiki --once --json",
+        "index folders or buckets, then watch them",
+        "instep up ./docs\ninstep up ./docs ./wiki --once --json\ninstep up s3://team/docs",
         "up.command:run",
         (
-            arg("paths", nargs="*", metavar="PATH", help="default: the folders of instep.toml"),
+            arg(
+                "paths",
+                nargs="*",
+                metavar="PATH",
+                help="a folder, or s3://BUCKET/PREFIX; default: the sources of instep.toml",
+            ),
             arg("--source", metavar="NAME", help="name for the folder as a source"),
             arg(
                 "--include",

@@ -182,9 +182,9 @@ async def faces(
 
 
 def sources(settings: Settings) -> tuple[SourceView, ...]:
-    """The sources of the settings, folders with their absolute paths."""
+    """The sources of the settings, with absolute paths of folders and addresses of buckets."""
     return tuple(
-        SourceView(name=name, kind=s.kind, path=str(s.path.resolve()) if s.path else None)
+        SourceView(name=name, kind=s.kind, path=str(s.path.resolve()) if s.path else s.url)
         for name, s in settings.sources.items()
     )
 

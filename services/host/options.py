@@ -87,13 +87,18 @@ class Options:
         return {}
 
 
+def is_address(place: str) -> bool:
+    """Whether it is the address of a bucket, and no path of a folder."""
+    return "://" in place
+
+
 @dataclass(frozen=True, slots=True)
-class FolderArgument:
-    """A folder to watch, under the name of its source."""
+class SourceArgument:
+    """A folder or bucket to watch, under the name of its source."""
 
     name: str
-    path: Path
-    """Absolute."""
+    place: str
+    """The absolute path of a folder, or the address of a bucket."""
     typed: str
     """As the person wrote it."""
 
@@ -102,7 +107,7 @@ class FolderArgument:
 class UpOptions(Options):
     """Options of `up`."""
 
-    folders: tuple[FolderArgument, ...] = ()
+    folders: tuple[SourceArgument, ...] = ()
     """Empty: the sources of the settings."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -122,8 +127,9 @@ class UpOptions(Options):
         """The port, and the folders as sources."""
         given: dict[str, Any] = {"gateway.port": self.port}
         for folder in self.folders:
-            given[f"sources.{folder.name}.kind"] = "folder"
-            given[f"sources.{folder.name}.path"] = str(folder.path)
+            bucket = is_address(folder.place)
+            given[f"sources.{folder.name}.kind"] = "bucket" if bucket else "folder"
+            given[f"sources.{folder.name}.{'url' if bucket else 'path'}"] = folder.place
             given[f"sources.{folder.name}.include"] = self.include or None
             given[f"sources.{folder.name}.exclude"] = self.exclude or None
             given[f"sources.{folder.name}.gitignore"] = self.gitignore
@@ -140,6 +146,6 @@ class UpOptions(Options):
         kept = {
             name: source
             for name, source in loaded.settings.sources.items()
-            if name in names or source.kind != "folder"
+            if name in names or source.kind == "push"
         }
         return LoadedSettings(loaded.settings.model_copy(update={"sources": kept}), loaded.origins)

@@ -288,7 +288,7 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
     watched = [
         known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data)
         for s in sources
-        if s["path"] and s.get("given", True)
+        if s["path"] and s["kind"] == "folder" and s.get("given", True)
     ]
     return replace(seen, instance=about, checks=body["checks"], folders=watched)
 

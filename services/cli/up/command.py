@@ -14,6 +14,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from services.cli import exits
 from services.cli.commands.completion import version
@@ -25,7 +26,7 @@ from services.cli.up.frame import exit_needs_you
 from services.cli.up.live import LiveView
 from services.host.data_folder import DataFolder, private_files, write_private
 from services.host.memory import tame_heap
-from services.host.options import FolderArgument, Options, UpOptions
+from services.host.options import Options, SourceArgument, UpOptions, is_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
 
@@ -39,15 +40,15 @@ def slug(text: str) -> str:
 
 
 def name_folders(
-    paths: Sequence[tuple[str, Path]], *, given: str | None, known: Mapping[str, str]
-) -> list[FolderArgument]:
-    """Name each folder.
+    paths: Sequence[tuple[str, str]], *, given: str | None, known: Mapping[str, str]
+) -> list[SourceArgument]:
+    """Name each folder or bucket.
 
     Args:
-        paths: as typed, and absolute; no two the same or one inside the other.
+        paths: as typed, and absolute or an address; no two the same or one inside the other.
         given: the name of `--source`, for a single folder.
-        known: name to absolute path, of folders that were named before in this data folder and
-            are still there.
+        known: name to absolute path or address, of those that were named before in this data
+            folder; the folders are still there.
 
     Raises:
         Stop: `given` with several folders or belonging to another, or one inside another.
@@ -57,29 +58,35 @@ def name_folders(
             "--source names one folder, and there are several", fix="name them in instep.toml"
         )
     _refuse_overlap(paths)
-    if given and known.get(given, str(paths[0][1])) != str(paths[0][1]):
+    if given and known.get(given, paths[0][1]) != paths[0][1]:
         raise Stop(f"source {given!r} is {known[given]} already", fix="give another --source")
     by_path = {path: name for name, path in known.items()}
     taken = set(known)
     folders = []
-    for typed, path in paths:
-        name = given or by_path.get(str(path)) or _free(path, taken)
+    for typed, place in paths:
+        name = given or by_path.get(place) or _free(parts_of(place), taken)
         taken.add(name)
-        folders.append(FolderArgument(name, path, typed))
+        folders.append(SourceArgument(name, place, typed))
     return folders
 
 
-def remembered(known: Mapping[str, str], folders: Sequence[FolderArgument]) -> dict[str, str]:
+def remembered(known: Mapping[str, str], folders: Sequence[SourceArgument]) -> dict[str, str]:
     """The names to keep: one path a name, one name a path, the newest wins."""
-    names = {folder.name: str(folder.path) for folder in folders}
+    names = {folder.name: folder.place for folder in folders}
     paths = set(names.values())
     old = {n: path for n, path in known.items() if n not in names and path not in paths}
     return old | names
 
 
-def _free(path: PurePath, taken: set[str]) -> str:
+def parts_of(place: str) -> list[str]:
+    """The names from the root to a folder, or from a bucket to its prefix."""
+    path = place.partition("://")[2] if is_address(place) else place
+    return [part for part in PurePath(path).parts if part not in ("/", "")]
+
+
+def _free(names: Sequence[str], taken: set[str]) -> str:
     """The folder's own name; where another folder has it, with the parent's in front."""
-    parts = [part for part in path.parts if part not in ("/", "")] or ["docs"]
+    parts = names or ["docs"]
     for count in range(1, min(4, len(parts) + 1)):
         name = slug("-".join(parts[-count:]))
         if name not in taken:
@@ -88,16 +95,17 @@ def _free(path: PurePath, taken: set[str]) -> str:
     return next(name for n in range(2, 1000) if (name := f"{base}-{n}") not in taken)
 
 
-def _refuse_overlap(paths: Sequence[tuple[str, Path]]) -> None:
-    for typed, path in paths:
+def _refuse_overlap(paths: Sequence[tuple[str, str]]) -> None:
+    for typed, place in paths:
         for other_typed, other in paths:
-            if path != other and path.is_relative_to(other):
+            if place.startswith(f"{other.rstrip('/')}/"):
                 raise Stop(
                     f"{typed} is inside {other_typed}: its documents would be there twice",
                     fix=f"give {other_typed} alone",
                 )
 
 
+SCHEMES: Final = ("s3", "gs", "az")
 NAMES: Final = "sources.json"
 """File in the data folder: the names of the folders."""
 
@@ -191,16 +199,19 @@ def _check(args: Namespace) -> None:
         raise Stop("--source, --include, --exclude and --no-gitignore go with a PATH")
 
 
-def _folders(args: Namespace, options: Options) -> list[FolderArgument]:
-    paths = {_folder(typed): typed for typed in args.paths}
+def _folders(args: Namespace, options: Options) -> list[SourceArgument]:
+    paths = {_place(typed): typed for typed in args.paths}
     typed = [(text, path) for path, text in paths.items()]
     if args.source:
         _check_name(args.source)
-    known = {name: path for name, path in _known(options).items() if Path(path).is_dir()}
+    noted = _known(options).items()
+    known = {name: place for name, place in noted if is_address(place) or Path(place).is_dir()}
     return name_folders(typed, given=args.source, known=known) if typed else []
 
 
-def _folder(typed: str) -> Path:
+def _place(typed: str) -> str:
+    if is_address(typed):
+        return _bucket(typed)
     path = Path(typed)
     if path.is_file():
         raise Stop(f"{typed} is a file", fix="give its folder, or: instep publish FILE --source S")
@@ -210,7 +221,22 @@ def _folder(typed: str) -> Path:
         near = nearest(path.name, beside)
         meant = f"; did you mean {path.parent / near}?" if near else ""
         raise Stop(f"{typed}: no such folder{meant}")
-    return path.resolve()
+    return str(path.resolve())
+
+
+def _bucket(typed: str) -> str:
+    place = urlsplit(typed)
+    if place.scheme not in SCHEMES or not place.netloc:
+        raise Stop(
+            f"{typed}: not the address of a bucket",
+            fix="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
+        )
+    if place.username or place.password or place.query or place.fragment:
+        raise Stop(
+            "an address of a bucket has no credentials and no question mark",
+            fix="credentials come from the environment, as AWS_ACCESS_KEY_ID",
+        )
+    return typed.rstrip("/")
 
 
 def _check_name(name: str) -> None:
@@ -237,7 +263,7 @@ def _known(options: Options) -> Mapping[str, str]:
         return {}
 
 
-def _remember(options: Options, folders: Sequence[FolderArgument]) -> None:
+def _remember(options: Options, folders: Sequence[SourceArgument]) -> None:
     known = _known(options)
     names = remembered(known, folders)
     if names != known:

@@ -8,7 +8,7 @@ from services.cli.exits import Stop
 from services.cli.options import Surroundings, common
 from services.cli.parser import parse
 from services.cli.up.live import LiveView
-from services.host.options import FolderArgument, Options, UpOptions
+from services.host.options import Options, SourceArgument, UpOptions
 from shared.domain.errors import ConfigurationError
 from shared.observe.progress import Progress
 
@@ -69,7 +69,7 @@ def test_folders_given_are_the_only_folders_and_keep_what_the_file_says_of_them(
         '[sources.inbox]\nkind = "push"\n'
     )
     config = Path("instep.toml")
-    folder = FolderArgument("docs", here / "new", "new")
+    folder = SourceArgument("docs", str(here / "new"), "new")
 
     given = up(config=config, folders=(folder,), include=("*.md",), port=0).settings()
     none = up(config=config).settings()
