@@ -28,6 +28,7 @@ from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common
 from shared.observe.progress import Activity
+from shared.ports import Selection
 from shared.settings import Source
 
 Prepare = Callable[[], Awaitable[None]]
@@ -162,6 +163,10 @@ class FolderWatch:
     def is_exchanged(self, root: Root) -> bool:
         """Whether another folder has the name of the root that was listed last."""
         return self._root not in (None, root)
+
+    async def explain(self, path: str) -> Selection:
+        """What the rules leave out at a path. Raises SourceUnavailable, Unreadable."""
+        return await asyncio.to_thread(self._sync.folder.explain, path)
 
     async def release(self) -> int:
         """Remove the held documents, as a person decided.
@@ -309,9 +314,15 @@ class FolderWatch:
         folder, known = self._sync.folder, self._sync.listing.entries
         changed, folder.ignores.changed = sorted(folder.ignores.changed), set()
         if changed and not first:
-            new = sum(path not in known for path in suspects)
+            count = sum(path not in known for path in suspects)
             more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
-            self._say("notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {new:,}")
+            self._say(
+                "notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {count:,}"
+            )
+        new = [path for path in suspects if path not in known and folder.rules.is_by_name(path)]
+        if first and known and new and not any(map(folder.rules.is_by_name, known)):
+            some = f"{len(new):,} new in folders, such as {min(new)}"
+            self._say("notice", f"a name in include counts at any depth: {some}")
         if first and (unused := folder.rules.unused):
             some = ", ".join(unused[:UNUSED_TOLD])
             self._say("notice", f"include or exclude matches nothing here: {some}")

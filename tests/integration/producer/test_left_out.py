@@ -331,6 +331,20 @@ async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):
     assert not told(docs, "drafts/")
 
 
+async def test_documents_that_a_name_in_include_brings_in_at_any_depth_are_told(docs, eventually):
+    fill(docs)
+    await start_again(docs, eventually, {"a.md"}, include=("/*.md",))
+
+    for _ in range(2):  # the second time they are known
+        docs.settings = docs.settings.model_copy(update={"include": ("*.md",)})
+        await docs.once()
+
+    assert len(docs.held()) == MANY + 1
+    assert told(docs, "at any depth") == [
+        f"a name in include counts at any depth: {MANY} new in folders, such as build/00.md"
+    ]
+
+
 async def test_a_pattern_that_matches_nothing_is_told_once(docs, eventually):
     docs.settings = docs.settings.model_copy(update={"exclude": ("*.nosuch",)})
     docs.write("a.md", "one")

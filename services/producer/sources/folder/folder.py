@@ -27,11 +27,16 @@ from services.producer.sources.folder.snapshot import (
     words,
 )
 from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.formats import most_common
 from shared.domain.ids import check_path
 from shared.openat import open_below
+from shared.ports import Selection
 
 LISTINGS: Final = 5
 """Most listings for one scan, while folders go as soon as they were seen."""
+
+
+NO_FILE: Final = "it is no file, or a link out of the folder, or lies behind a link to a folder"
 
 
 class SourceUnavailable(TransientError):
@@ -180,6 +185,32 @@ class Folder:
         if found is None and is_ignored(name):
             found = hidden(name)
         return found or self.rules.why_not_file(path, self._chain_around(path))
+
+    def explain(self, path: str) -> Selection:
+        """Whether a rule leaves out what lies at a path, and what is left out below it.
+
+        Raises:
+            SourceUnavailable: the root cannot be listed.
+            Unreadable: an ignore file that may decide cannot be read.
+        """
+        try:
+            path = check_path(path) if path else ""
+        except DocumentRefused:
+            return Selection(exists=False)
+        full = self._on_disk(path) if path else self._real
+        if not os.path.lexists(full):
+            return Selection(exists=False)
+        if self._leads_through_a_link(os.path.dirname(full)):
+            return Selection(exists=True, why=NO_FILE)
+        if os.path.isdir(full) and not os.path.islink(full):
+            why = self._why_not_in(path)
+            scan = Scan() if why else self.scan(path)
+            counts = most_common(scan.left_out)
+            return Selection(True, True, why.why if why else "", counts, scan.reasons)
+        if why := self.why_not(path):
+            return Selection(exists=True, why=why.why)
+        is_document = self.look(path) is not None
+        return Selection(exists=True, why="" if is_document else NO_FILE)
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
         """Those of the paths that a rule leaves out: their documents are not missing."""
