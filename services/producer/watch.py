@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -89,6 +89,14 @@ class Asked:
         for asked, _ in waiting:
             if not asked.done():
                 asked.set_exception(error)
+
+
+class Removals(NamedTuple):
+    """The removals that are made now."""
+
+    paths: list[str]
+    unwanted: frozenset[str]
+    """Those of them that a rule asks for."""
 
 
 log = structlog.get_logger()
@@ -283,7 +291,7 @@ class FolderWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
-        gone = await self._allowed(comparison.vanished, scan, root)
+        gone, unwanted = await self._allowed(comparison.vanished, scan, root)
         self._tell_rules(comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
@@ -294,7 +302,7 @@ class FolderWatch:
             unchanged=comparison.unchanged,
             always=first,
         )
-        self._after(result)
+        self._after(result, unwanted)
         await self._remember(root)
         self._when.list_in(self._hearing.interval(took_s, waits=self.held is not None))
         if first:
@@ -335,7 +343,7 @@ class FolderWatch:
             one = min(unwanted)
             self._say("notice", f"out of the index: {by}, such as {one}: {unwanted[one].why}")
 
-    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
+    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> Removals:
         """The removals that a whole listing makes: all that it shows, or none but moves.
 
         A file that a rule leaves out is not missing. Where another folder has the name of the
@@ -350,7 +358,7 @@ class FolderWatch:
         allowed = await self.guard.allow(
             lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
         )
-        return allowed + sorted(elsewhere | unwanted)
+        return Removals(allowed + sorted(elsewhere | unwanted), unwanted)
 
     async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
         """Those of the paths that a rule leaves out; that is told."""
@@ -400,14 +408,15 @@ class FolderWatch:
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere | unwanted)
         if files := found.suspects | dict.fromkeys(gone):
-            self._after(await sync(files, started_at=started_at))
+            self._after(await sync(files, started_at=started_at), unwanted)
         grown = len(sync.listing.entries) - before
         self._found += grown
         sync.progress.found += grown
 
-    def _after(self, result: Synced) -> None:
-        if result.removed:
-            self.guard.removed(result.removed, time.monotonic())
+    def _after(self, result: Synced, unwanted: Collection[str]) -> None:
+        by_rule = sum(path in unwanted for path in result.gone)
+        if result.removed > by_rule:  # a decision does not make the next removals suspect
+            self.guard.removed(result.removed - by_rule, time.monotonic())
         self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:

@@ -172,6 +172,18 @@ async def test_files_that_are_gone_are_held_beside_files_that_are_left_out(docs,
         assert all(path.startswith("gone/") for path in watch.held.paths)
 
 
+async def test_what_a_rule_takes_out_does_not_make_the_next_deletion_suspect(docs, eventually):
+    fill(docs)
+    docs.write("b.md", "two")
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == MANY + 2)
+        docs.write(".gitignore", "build/\n")
+        await eventually(lambda: set(docs.held()) == {"a.md", "b.md"})
+        (docs.root / "b.md").unlink()
+        await eventually(lambda: set(docs.held()) == {"a.md"} or watch.held is not None)
+        assert watch.held is None
+
+
 async def test_a_rehearsed_sweep_counts_what_is_left_out_as_a_removal(docs):
     fill(docs)
     await docs.once()
