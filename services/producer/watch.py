@@ -364,6 +364,7 @@ class FolderWatch:
         """Those of the paths that a rule leaves out; that is told."""
         unwanted = await asyncio.to_thread(self._sync.folder.unwanted, gone) if gone else {}
         self._tell_unwanted(unwanted)
+        await self.guard.forget(unwanted)
         return frozenset(unwanted)
 
     async def _remember(self, root: Root) -> None:

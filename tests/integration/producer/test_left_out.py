@@ -172,6 +172,18 @@ async def test_files_that_are_gone_are_held_beside_files_that_are_left_out(docs,
         assert all(path.startswith("gone/") for path in watch.held.paths)
 
 
+async def test_a_hold_of_what_a_rule_leaves_out_by_now_ends_by_itself(docs, eventually):
+    fill(docs)
+    await docs.once()
+    (docs.root / "build").rename(docs.root / ".away")  # as a version did that knew no rules
+    async with docs.running() as watch:
+        await eventually(lambda: watch.held is not None)
+    (docs.root / ".away").rename(docs.root / "build")
+
+    await start_again(docs, eventually, {"a.md"}, exclude=("build/",))
+    assert not told(docs, "are back")
+
+
 async def test_what_a_rule_takes_out_does_not_make_the_next_deletion_suspect(docs, eventually):
     fill(docs)
     docs.write("b.md", "two")
