@@ -71,7 +71,8 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
     docs = Watched(tmp_path / "docs", watch=poll, poll=0.05)
     docs.write(".git/info/exclude", "private.md\nkept.md\n")
     docs.write(".gitignore", "*.log.md\n!kept.md\n/top.md\n")
-    docs.write("x/.gitignore", "!b.log.md\nbuild/\n")
+    docs.write("x/.gitignore", "!b.log.md\nbuild/\nfar.md\n")
+    docs.write(".instepignore", "!far.md\n")
     docs.write("x/y/.instepignore", "!build/\n!c.log.md\nown.md\n")
     documents = [
         "private.md",
@@ -82,7 +83,7 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
         "x/b.log.md",
         "x/build/d.md",
     ]
-    documents += ["x/y/build/e.md", "x/y/c.log.md", "x/y/own.md", "own.md"]
+    documents += ["x/y/build/e.md", "x/y/c.log.md", "x/y/own.md", "own.md", "x/far.md"]
     for path in documents:
         docs.write(path, path)
 
@@ -90,7 +91,15 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
         await eventually(
             lambda: (
                 set(docs.held())
-                == {"kept.md", "x/top.md", "x/b.log.md", "x/y/build/e.md", "x/y/c.log.md", "own.md"}
+                == {
+                    "kept.md",
+                    "x/top.md",
+                    "x/b.log.md",
+                    "x/y/build/e.md",
+                    "x/y/c.log.md",
+                    "own.md",
+                    "x/far.md",
+                }
             )
         )
         docs.write(".git/info/exclude", "own.md\n")
@@ -328,6 +337,18 @@ async def test_a_new_folder_comes_with_its_own_ignore_file(docs, eventually, tmp
         docs.write("newer/out/c.md", "no document")
         docs.write("newer/d.md", "four")
         await eventually(lambda: set(docs.held()) == {"a.md", "newer/b.md", "newer/d.md"})
+
+
+async def test_a_folder_that_a_program_marks_after_it_was_listed_leaves_the_index(docs, eventually):
+    docs.write("a.md", "one")
+    async with docs.running() as watch:
+        docs.write("env/lib/licence.txt", "text")
+        await eventually(lambda: set(docs.held()) == {"a.md", "env/lib/licence.txt"})
+        docs.write("env/pyvenv.cfg", "home = /usr/bin")
+        await eventually(lambda: set(docs.held()) == {"a.md"})
+        (docs.root / "env" / "pyvenv.cfg").unlink()
+        await eventually(lambda: set(docs.held()) == {"a.md", "env/lib/licence.txt"})
+        assert watch.held is None
 
 
 async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):

@@ -170,9 +170,13 @@ class Folder:
             return None
 
     def decides(self, name: str) -> bool:
-        """Whether the files of the folder depend on the content of this one (an absolute name)."""
+        """Whether it depends on this file (an absolute name) which others are documents."""
         relative = self._relative(name)
-        return self.ignores.is_followed(relative) and not self._is_shut(relative)
+        if not self.ignores.is_followed(relative):
+            return False
+        # the mark of a folder may go, and the folder is left out because of it
+        folder = relative[: max(0, relative.rfind("/"))]
+        return not self._is_shut(folder if folder in self._shut else relative)
 
     def why_not(self, path: str) -> LeftOut | None:
         """The rule that leaves out the document of a path, whatever lies there now.
@@ -204,7 +208,10 @@ class Folder:
             return Selection(exists=True, why=NO_FILE)
         if os.path.isdir(full) and not os.path.islink(full):
             why = self._why_not_in(path)
-            scan = Scan() if why else self.scan(path)
+            scan = Scan()
+            if why is None:  # not `scan`, which is for the one that watches
+                self.identity()
+                self._list_below(path, scan)
             counts = most_common(scan.left_out)
             return Selection(True, True, why.why if why else "", counts, scan.reasons)
         if why := self.why_not(path):
