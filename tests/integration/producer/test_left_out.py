@@ -308,6 +308,15 @@ async def test_the_files_of_an_ignored_folder_are_not_looked_at(docs, eventually
     assert folder.path_of(str(docs.root / "node_modules")) == "node_modules"
 
 
+async def test_a_link_to_a_file_in_a_folder_that_is_left_out_follows_its_edits(docs, eventually):
+    docs.write("node_modules/x/readme.md", "one")
+    (docs.root / "a.md").symlink_to("node_modules/x/readme.md")
+    async with docs.running():
+        await eventually(lambda: docs.held() == {"a.md": "one"})
+        docs.write("node_modules/x/readme.md", "two, longer")
+        await eventually(lambda: docs.held() == {"a.md": "two, longer"})
+
+
 async def test_one_file_is_decided_without_reading_ignore_files_again(docs, monkeypatch):
     docs.write(".gitignore", "old.md\n")
     docs.write("x/.gitignore", "!old.md\n")

@@ -161,7 +161,7 @@ class Folder:
         """The path of a file system name below the root (absolute), or None if it is ignored:
         outside, hidden, temporary, or not valid Unicode."""
         relative = self._relative(name)
-        if not relative or self._is_shut(relative):
+        if not relative or (self._is_shut(relative) and relative not in self._links):
             return None
         try:
             is_hidden = any(is_ignored(part) for part in relative.split("/"))
