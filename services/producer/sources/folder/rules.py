@@ -126,15 +126,6 @@ class Rules:
             return None
         return LeftOut(BY_DEFAULT, f"by default: {mark} marks {MARKS[mark]}")
 
-    def wants(self, path: str) -> bool:
-        """Whether the file is a document by the settings alone; every part of its path counts."""
-        parts = path.split("/")
-        if any(map(is_ignored, parts)):
-            return False
-        folders = ("/".join(parts[:n]) for n in range(1, len(parts)))
-        closed = any(self.why_not_folder(folder, ()) for folder in folders)
-        return not closed and self.why_not_file(path, ()) is None
-
     def _excluded(self, path: str, *, folder: bool) -> LeftOut | None:
         pattern = self._exclude.decide(path, folder=folder)
         if pattern is None and folder:
