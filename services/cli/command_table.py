@@ -146,11 +146,16 @@ COMMANDS: Final = (
     ),
     Command(
         "show",
-        "show one document: state, reason, title, metadata, times, chunks",
-        "instep show guide/states.md\ninstep show docs/guide/states.md --chunks",
+        "show one document: state, reason, title, metadata, times, chunks; "
+        "or what a folder leaves out, and why",
+        "instep show guide/states.md\ninstep show docs/guide/states.md --chunks\ninstep show docs/",
         "commands.show:run",
         (
-            arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
+            arg(
+                "document",
+                metavar="PATH",
+                help="SOURCE/PATH, PATH, a file or folder, or a document key",
+            ),
             flag("--chunks", help="show the whole text of its chunks, not its first words"),
         ),
     ),

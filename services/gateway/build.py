@@ -146,6 +146,7 @@ async def faces(
     expected = opened.host.settings.watched
     looks = await looks_of(opened, left)
     letters = _Letters(opened.host.session)
+    asked = Watchers(opened.host.session.client, instance, expected)
     queries = InstanceQueries(
         search_index=Search(
             store=store,
@@ -159,7 +160,8 @@ async def faces(
         ledger=ledger,
         changes=opened.host.changes,
         looks=looks,
-        removals=left or Watchers(opened.host.session.client, instance, expected),
+        removals=left or asked,
+        explain=None if left else asked.explain,
         check=_checks(opened),
         generation=generation,
         version_text=version("instep"),

@@ -126,6 +126,14 @@ class DocumentRequest(Request):
     chunks: bool = True
 
 
+class LeftOutRequest(Request):
+    """What a watched folder leaves out: SOURCE, SOURCE/PATH, a path, or a full path."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+
+
 class ReceiptRequest(Request):
     """The outcome of a submission; `receipt` is DOC_KEY-REVISION."""
 
@@ -208,7 +216,8 @@ class SourceView(Response):
     """Some of the paths that cannot be listed, read or named, and why."""
     problem_count: int = 0
     left_out: dict[str, int] = {}
-    """Files that are no documents, by ending; "" has none, "*" are all others."""
+    """Files that are no documents, by ending ("" has none, "*" are all others) or by reason; a
+    folder of which nothing is read counts once."""
     given: bool = True
     """False: a folder that was watched once and is not given to instep any more."""
     last_seen: datetime | None = None

@@ -54,6 +54,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "document_not_found": Kind(
         404, "No such document", "instep status --pending lists pending documents"
     ),
+    "document_left_out": Kind(
+        404,
+        "Left out by a rule",
+        "to read it after all, name it in include, or after a ! in .instepignore; "
+        "instep show FOLDER lists what is left out",
+    ),
+    "not_watched": Kind(409, "No folder is watched", "instep up"),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
     "batch_not_found": Kind(404, "No such batch", "instep report --list"),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from services.gateway.documents import documents, failures, reasons
 from services.gateway.documents import removals as holds
@@ -19,12 +19,13 @@ from services.gateway.models import (
     DocumentRequest,
     DocumentsRequest,
     FailuresRequest,
+    LeftOutRequest,
     ReceiptRequest,
     SearchRequest,
     SourceView,
     StatusAnswer,
 )
-from services.gateway.problems import Problem, hint
+from services.gateway.problems import KINDS, Problem, hint
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
@@ -40,12 +41,14 @@ from services.gateway.views import (
     FailuresAnswer,
     FailureView,
     HoldsAnswer,
+    LeftOutAnswer,
     NewestView,
     ReceiptAnswer,
     SearchAnswer,
     ValidationsAnswer,
 )
 from shared.batches.reports import BatchReport
+from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.events import DocumentChanged
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
@@ -53,11 +56,13 @@ from shared.domain.ordering import ENRICH, Record, RowRef, State, state
 from shared.ports import (
     ChangeLog,
     DeadLetter,
+    Explain,
     GetStore,
     Hit,
     Holds,
     Ledger,
     Newest,
+    Selection,
     UnreadableChange,
 )
 
@@ -75,6 +80,7 @@ class Queries(Protocol):
     async def status(self) -> StatusAnswer: ...
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer: ...
     async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
+    async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
     async def holds(self) -> HoldsAnswer: ...
@@ -119,6 +125,8 @@ class InstanceQueries:
     reports: Reports | None = None
     dead_letters: DeadLetters | None = None
     sweeper: sweeps.Sweeps | None = None
+    explain: Explain | None = None
+    """Asks the process that watches a folder; None: none runs."""
     loading: Callable[[], dict[str, str]] = dict
     """`model` or `store` while it is not loaded, and why."""
     _before: Observation | None = None
@@ -170,7 +178,11 @@ class InstanceQueries:
         rows = settled.rows if settled else ()
         stored = await self._stored(key, rows) if request.chunks else {}
         first = next(iter(stored.values()), None)
-        why, fix = reasons.why(at), reasons.fix(at, reasons.failure_id(key), published)
+        rule = await self._rule_of(shown, at)
+        if rule:
+            why, fix = f"its file is left out: {rule}", KINDS["document_left_out"].fix
+        else:
+            why, fix = reasons.why(at), reasons.fix(at, reasons.failure_id(key), published)
         if at.word != "removed" and await self._is_past(shown.source):
             why, fix = f"{why}; {reasons.NOT_GIVEN}", reasons.fix_of_past(shown.source)
         metadata, origins = parted(first.metadata) if first else ({}, {})
@@ -187,6 +199,36 @@ class InstanceQueries:
             origins=origins,
             chunks=_chunks(key, rows, stored) if request.chunks else None,
         )
+
+    async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer:
+        if self.explain is None:
+            raise Problem("not_watched", "no instance runs, so no folder is watched")
+        pairs = await self._pairs(request)
+        name = request.name.strip("/")
+        if not request.file and name in await self.folders():
+            pairs.insert(0, (name, ""))
+        for source, path in pairs:
+            where = "" if path == "." else path
+            found = await self._selection(source, where)
+            if found is not None and found.exists:
+                return LeftOutAnswer(source=source, path=where, **_public(found))
+        raise Problem("document_not_found", f"no watched folder holds {request.name[:200]!r}")
+
+    async def _rule_of(self, shown: Record, at: State) -> str:
+        """The rule that has removed a document from the index; empty where it is another reason."""
+        if at.word != "removed":
+            return ""
+        found = await self._selection(shown.source, shown.path)
+        return found.why if found and found.exists else ""
+
+    async def _selection(self, source: str, path: str) -> Selection | None:
+        """None where no process can tell."""
+        if self.explain is None or source not in await self.folders():
+            return None
+        try:
+            return await self.explain(source, path)
+        except (TransientError, BusUnavailable):
+            return None
 
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer:
         key, revision = read_receipt(request.receipt)
@@ -294,12 +336,24 @@ class InstanceQueries:
         hits = [key for key in keys if key in found or key in newest]
         exact = [k for k in hits if k == request.name or "/".join(keys[k]) == request.name]
         if not hits:
+            await self._refuse_left_out(pairs)
             raise Problem("document_not_found", await self._not_found(request.name))
         if len(hits) > 1 and not exact and not request.file:
             where = " and ".join("/".join(keys[key]) for key in hits[:3])
             raise Problem("ambiguous_path", f"{request.name!r} is in more than one source: {where}")
         key = (exact or hits)[0]
         return key, found.get(key) or Record(*keys[key]), newest.get(key)
+
+    async def _refuse_left_out(self, pairs: Sequence[tuple[str, str]]) -> None:
+        for source, path in pairs:
+            found = await self._selection(source, path)
+            if found is None or not found.exists:
+                continue
+            name = f"{source}/{path}"[:400]
+            if found.why:
+                raise Problem("document_left_out", f"{name} is left out: {found.why}")
+            if found.is_folder:
+                raise Problem("document_not_found", f"{name} is a folder", f"instep show {name}/")
 
     async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
         source = record.source if record else source
@@ -318,7 +372,7 @@ class InstanceQueries:
             for name in unknown[:3]
         )
 
-    async def _pairs(self, request: DocumentRequest) -> list[tuple[str, str]]:
+    async def _pairs(self, request: DocumentRequest | LeftOutRequest) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}
         names = {source.name for source in self.sources}
         pairs = documents.candidates(request.name, names, roots, request.file)
@@ -340,6 +394,15 @@ class InstanceQueries:
     async def _stored(self, key: str, rows: Sequence[RowRef]) -> Mapping[str, Hit]:
         ids = [row.id(key) for row in rows]
         return await (await self.store()).rows(ids) if ids else {}
+
+
+def _public(found: Selection) -> dict[str, Any]:
+    return {
+        "is_folder": found.is_folder,
+        "why": found.why,
+        "counts": dict(found.counts),
+        "some": dict(found.some),
+    }
 
 
 def _chunks(key: str, rows: Sequence[RowRef], stored: Mapping[str, Hit]) -> tuple[ChunkView, ...]:

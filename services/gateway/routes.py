@@ -161,6 +161,7 @@ def routes() -> list[web.RouteDef]:
         web.get(f"{BASE}/status", get("status")),
         web.get(f"{BASE}/documents", get("documents")),
         web.get(f"{BASE}/documents/{{name:{ANY}}}", get("document", name="name")),
+        web.get(f"{BASE}/left-out", get("left_out")),
         web.get(f"{BASE}/receipts/{{receipt}}", get("receipt", receipt="receipt")),
         web.get(f"{BASE}/failures", get("failures")),
         web.post(f"{BASE}/failures/retry", post("retry")),

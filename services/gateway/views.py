@@ -164,6 +164,21 @@ class DocumentAnswer(DocumentLine):
     chunks: tuple[ChunkView, ...] | None = None
 
 
+class LeftOutAnswer(Response):
+    """What a watched folder leaves out at a path."""
+
+    source: str
+    path: str
+    """Empty for the whole folder."""
+    is_folder: bool
+    why: str = ""
+    """The rule that leaves it out; empty: none does."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """What is left out below a folder, by ending or reason."""
+    some: dict[str, str] = Field(default_factory=dict)
+    """At most 100 of that, each with its rule; a folder has a slash at its end."""
+
+
 class ReceiptAnswer(Response):
     receipt: str
     state: Word

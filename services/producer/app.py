@@ -36,7 +36,7 @@ from shared.domain.errors import BusUnavailable
 from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.observe.progress import Activity
-from shared.ports import Shelf
+from shared.ports import Selection, Shelf
 from shared.settings import Source
 
 
@@ -91,7 +91,12 @@ async def build(opened: OpenGeneration) -> Part:
         def auditor(source: str) -> SourceAudit:
             return SourceAudit({source: watches[source]})
 
-        await watchers.serve(opened.host.session.client, list(watches), holds, auditor, tell_now)
+        async def explain(source: str, path: str) -> Selection:
+            watch, _ = watches[source]
+            return await watch.explain(path)
+
+        client = opened.host.session.client
+        await watchers.serve(client, list(watches), holds, auditor, tell_now, explain)
 
     watching = (watch.run for watch, _ in watches.values())
     return Part(subscribe, (*watching, say_when_listed, collect.run, tell.run, answer))

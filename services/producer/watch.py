@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -25,6 +25,7 @@ from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common
 from shared.observe.progress import Activity
+from shared.ports import Selection
 from shared.settings import Source
 
 Prepare = Callable[[], Awaitable[None]]
@@ -85,6 +86,14 @@ class Asked:
         for asked, _ in waiting:
             if not asked.done():
                 asked.set_exception(error)
+
+
+class Removals(NamedTuple):
+    """The removals that are made now."""
+
+    paths: list[str]
+    unwanted: frozenset[str]
+    """Those of them that a rule asks for."""
 
 
 log = structlog.get_logger()
@@ -158,6 +167,10 @@ class SourceWatch:
     def is_exchanged(self, root: Root) -> bool:
         """Whether another folder has the name of the root that was listed last."""
         return self._root not in (None, root)
+
+    async def explain(self, path: str) -> Selection:
+        """What the rules leave out at a path. Raises SourceUnavailable, Unreadable."""
+        return await asyncio.to_thread(self._sync.source.explain, path)
 
     async def release(self) -> int:
         """Remove the held documents, as a person decided.
@@ -274,7 +287,7 @@ class SourceWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
-        gone = await self._allowed(comparison.vanished, scan, root)
+        gone, unwanted = await self._allowed(comparison.vanished, scan, root)
         self._tell_rules(scan, comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
@@ -285,7 +298,7 @@ class SourceWatch:
             unchanged=comparison.unchanged,
             always=first,
         )
-        self._after(result)
+        self._after(result, unwanted)
         await self._remember(root)
         self._when.list_in(self._hints.interval(took_s, waits=self.held is not None))
         if first:
@@ -302,13 +315,19 @@ class SourceWatch:
 
     def _tell_rules(self, scan: Scan, suspects: Collection[str], *, first: bool) -> None:
         """Tell which ignore files have changed, and which patterns of the settings do nothing."""
+        rules, known = self._sync.source.rules, self._sync.listing.entries
         if (changed := scan.changed_rules) and not first:
-            known = self._sync.listing.entries
-            new = sum(path not in known for path in suspects)
+            count = sum(path not in known for path in suspects)
             more = f" and {len(changed) - 3:,} more" if len(changed) > 3 else ""
-            self._say("notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {new:,}")
-        if first and scan.unused:
-            some = ", ".join(scan.unused[:UNUSED_TOLD])
+            self._say(
+                "notice", f"changed: {', '.join(changed[:3])}{more}; new documents: {count:,}"
+            )
+        new = [path for path in suspects if path not in known and rules.is_by_name(path)]
+        if first and known and new and not any(map(rules.is_by_name, known)):
+            some = f"{len(new):,} new in folders, such as {min(new)}"
+            self._say("notice", f"a name in include counts at any depth: {some}")
+        if first and (unused := rules.unused):
+            some = ", ".join(unused[:UNUSED_TOLD])
             self._say("notice", f"include or exclude matches nothing here: {some}")
 
     def _tell_unwanted(self, unwanted: Mapping[str, LeftOut]) -> None:
@@ -319,7 +338,7 @@ class SourceWatch:
             one = min(unwanted)
             self._say("notice", f"out of the index: {by}, such as {one}: {unwanted[one].why}")
 
-    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
+    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> Removals:
         """The removals that a whole listing makes: all that it shows, or none but moves.
 
         A file that a rule leaves out is not missing. Where another folder has the name of the
@@ -334,12 +353,13 @@ class SourceWatch:
         allowed = await self.guard.allow(
             lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
         )
-        return allowed + sorted(elsewhere | unwanted)
+        return Removals(allowed + sorted(elsewhere | unwanted), unwanted)
 
     async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
         """Those of the paths that a rule leaves out; that is told."""
         unwanted = await asyncio.to_thread(self._sync.source.unwanted, gone) if gone else {}
         self._tell_unwanted(unwanted)
+        await self.guard.forget(unwanted)
         return frozenset(unwanted)
 
     async def _remember(self, root: Root) -> None:
@@ -385,7 +405,7 @@ class SourceWatch:
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere | unwanted)
         if files := suspects | dict.fromkeys(gone):
-            self._after(await sync(files, started_at=started_at))
+            self._after(await sync(files, started_at=started_at), unwanted)
         grown = len(sync.listing.entries) - before
         self._found += grown
         sync.progress.found += grown
@@ -399,9 +419,10 @@ class SourceWatch:
             if not is_surely_unchanged(known.get(path), version, most)
         }
 
-    def _after(self, result: Synced) -> None:
-        if result.removed:
-            self.guard.removed(result.removed, time.monotonic())
+    def _after(self, result: Synced, unwanted: Collection[str]) -> None:
+        by_rule = sum(path in unwanted for path in result.gone)
+        if result.removed > by_rule:  # a decision does not make the next removals suspect
+            self.guard.removed(result.removed - by_rule, time.monotonic())
         self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:

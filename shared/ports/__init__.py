@@ -29,7 +29,7 @@ from shared.ports.encoding import (
     Vectors,
     is_made,
 )
-from shared.ports.sources import Audit, Auditor, Hold, Holds
+from shared.ports.sources import Audit, Auditor, Explain, Hold, Holds, Selection
 from shared.ports.store import Digest, Filter, Hit, Holding, Mode, Probe, Row, VectorStore
 
 Now = Callable[[], datetime]
@@ -47,6 +47,7 @@ __all__ = [
     "Digest",
     "Encoder",
     "Entry",
+    "Explain",
     "Filter",
     "GetEncoder",
     "GetStore",
@@ -63,6 +64,7 @@ __all__ = [
     "Probe",
     "Publish",
     "Row",
+    "Selection",
     "Shelf",
     "StreamCapacity",
     "TokenCounter",

@@ -1,7 +1,7 @@
 """The ports of the process that watches the folders."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -87,6 +87,25 @@ class Audit:
     """Documents without a file whose removal waits for a person."""
     error: str = ""
     """Why the source could not be listed; nothing was done then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whether the rules of a folder leave out a file or folder in it, and what they leave out
+    below."""
+
+    exists: bool
+    is_folder: bool = False
+    why: str = ""
+    """The rule that leaves it out; empty: none does."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Of a folder: what is left out below, as `shared.domain.formats.most_common` counts it."""
+    some: Mapping[str, str] = field(default_factory=dict)
+    """Some of that, each with its rule; a folder has a slash at its end."""
+
+
+Explain = Callable[[str, str], Awaitable[Selection]]
+"""The selection at a path of a source. Raises TransientError when its process cannot tell."""
 
 
 class Auditor(Protocol):

@@ -20,6 +20,7 @@ ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("GET", "/status"),
     "documents": ("GET", "/documents"),
     "document": ("GET", "/documents/{name}"),
+    "left_out": ("GET", "/left-out"),
     "receipt": ("GET", "/receipts/{receipt}"),
     "failures": ("GET", "/failures"),
     "retry": ("POST", "/failures/retry"),

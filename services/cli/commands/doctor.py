@@ -18,11 +18,12 @@ from services.cli.api import client
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
 from services.cli.options import Surroundings
-from services.cli.terminal import Terminal, plural, print_json
+from services.cli.terminal import Terminal, plural, print_json, visible
 from services.cli.text import checks as text
 from services.host.data_folder import DataFolder
 from services.host.options import Options
 from shared.domain.errors import ConfigurationError
+from shared.domain.formats import in_words
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -54,6 +55,8 @@ class FolderSeen:
     folders: int = 0
     """Folders in it, itself included; one inotify watch each."""
     watch: str = "auto"
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Files and folders that its rules leave out, by ending or reason; known of a running one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ def _folders(seen: DoctorObservations) -> Iterator[Finding]:
             yield Finding(name, "FAIL", f"{name}: {folder.path} cannot be read", fix)
         else:
             text = f"{name}: {folder.path}, {plural(folder.folders, 'folder')}"
+            text += f"; left out: {visible(in_words(folder.left_out))}" if folder.left_out else ""
             yield Finding(name, "ok", text)
     needed = sum(f.folders for f in seen.folders if f.readable and f.watch != "poll")
     if seen.watches is None or not needed:
@@ -286,7 +290,10 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
         return replace(seen, checks=body["checks"], folders=())
     known = {folder.source: folder for folder in seen.folders}
     watched = [
-        known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data)
+        replace(
+            known.get(s["name"]) or _folder(s["name"], Path(s["path"]), "auto", options.data),
+            left_out=s.get("left_out") or {},
+        )
         for s in sources
         if s["path"] and s["kind"] == "folder" and s.get("given", True)
     ]

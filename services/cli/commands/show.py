@@ -16,11 +16,14 @@ from services.cli.terminal import (
     print_json,
     seconds,
     shorten,
+    shorten_path,
+    table,
     tame,
     visible,
 )
 from services.cli.text.status import wrap
 from services.host.options import Options
+from shared.domain.formats import in_words
 from shared.domain.metadata import OF_DOCUMENT
 
 _SPACE = re.compile(r"\s+")
@@ -98,8 +101,11 @@ def _chunk(chunk: Mapping[str, Any], terminal: Terminal, *, full: bool) -> list[
 
 
 def run(args: Namespace, options: Options) -> int:
-    """Print one document."""
-    answer = ask(options, "document", fields_of(args.document, Path.cwd()))
+    """Print one document, or what a folder leaves out."""
+    fields = fields_of(args.document, Path.cwd())
+    if args.document.endswith("/") or _is_folder(args.document):
+        return _run_folder(fields, options)
+    answer = ask(options, "document", fields)
     if options.json:
         print_json(answer)
     else:
@@ -107,6 +113,38 @@ def run(args: Namespace, options: Options) -> int:
         shown = lines(answer, terminal, now=time.time(), full=args.chunks)
         print("\n".join(shown))
     return 0
+
+
+def _is_folder(typed: str) -> bool:
+    try:
+        return Path(typed).is_dir()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
+
+
+def _run_folder(fields: dict[str, str], options: Options) -> int:
+    answer = ask(options, "left_out", fields)
+    if options.json:
+        print_json(answer)
+    else:
+        print("\n".join(left_out_lines(answer, Terminal.of(sys.stdout, color=options.color))))
+    return 0
+
+
+def left_out_lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
+    """The counts of what a folder leaves out, and some of it, each with its rule."""
+    name = visible("/".join(filter(None, (answer["source"], answer["path"]))))
+    title = terminal.paint(name, "bold")
+    if answer["why"]:
+        return [f"{title} is left out: {visible(answer['why'])}"]
+    counts, some = answer["counts"], answer["some"]
+    if not counts:
+        return [f"{title}: nothing is left out but hidden and temporary files"]
+    width = max(20, terminal.width // 2)
+    rows = [(shorten_path(path, width), visible(why)) for path, why in sorted(some.items())]
+    more = sum(counts.values()) - len(rows)
+    tail = [f"and {more:,} more"] if more > 0 else []
+    return [f"{title}: left out: {visible(in_words(counts))}", "", *table(rows), *tail]
 
 
 def fields_of(typed: str, here: Path) -> dict[str, str]:

@@ -104,6 +104,16 @@ class Guard:
             else:
                 await self._end(self.held)
 
+    async def forget(self, unwanted: Collection[str]) -> None:
+        """Take paths out of the hold that a rule leaves out by now: that is the decision.
+
+        Raises BusUnavailable.
+        """
+        async with self._deciding:
+            if self.held is not None and self.held.paths.intersection(unwanted):
+                rest = self.held.paths.difference(unwanted)
+                await self._hold(left_of(self.held, rest) if rest else None)
+
     def removed(self, count: int, at: float) -> None:
         """Note that so many documents have been removed."""
         forgiven = min(count, self._forgiven)

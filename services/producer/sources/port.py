@@ -89,8 +89,6 @@ class Scan:
     """Folders that a rule leaves out."""
     changed_rules: tuple[str, ...] = ()
     """Files with rules, such as `.gitignore`, that are not as the listing before found them."""
-    unused: tuple[str, ...] = ()
-    """Patterns of the settings that have matched nothing so far."""
 
     def leave_out(self, path: str, why: LeftOut, *, folder: bool = False) -> None:
         self.left_out[f"{FOLDERS}{why.kind}" if folder else why.kind] += 1
@@ -146,6 +144,7 @@ class Heard:
 class DocumentSource(Protocol):
     """Blocking calls, to be made in a thread, but for `meaning`."""
 
+    rules: Rules
     max_bytes: int
     """Larger documents are not read."""
 
@@ -183,6 +182,14 @@ class DocumentSource(Protocol):
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
         """Those of the paths that a rule leaves out: their documents are not missing."""
+
+    def explain(self, path: str) -> Selection:
+        """Whether a rule leaves out what lies at a path, and what is left out below it.
+
+        Raises:
+            SourceUnavailable: the source cannot be listed.
+            Unreadable: a file with rules that may decide cannot be read.
+        """
 
     def meaning(self, names: Collection[str]) -> Heard:
         """What hints with these names are about. Does not wait for anything."""

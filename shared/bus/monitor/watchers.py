@@ -26,7 +26,7 @@ from shared.bus.monitor.watched import (
     remembered,
 )
 from shared.domain.errors import BusUnavailable, TransientError
-from shared.ports import Audit, Auditor, Hold, Holds, Shelf
+from shared.ports import Audit, Auditor, Explain, Hold, Holds, Selection, Shelf
 
 PREFIX: Final = "instep.sources"
 KEYS: Final = "watched."
@@ -130,6 +130,10 @@ class Watchers:
         found = await told(self.shelf, self.expected)
         return [await self._audit(one.source, dry_run) for one in found]
 
+    async def explain(self, source: str, path: str) -> Selection:
+        """The rules of a folder at a path; implements `Explain`."""
+        return Selection(**await self._ask("explain", source, path=path))
+
     async def _audit(self, source: str, dry_run: bool) -> Audit:
         try:
             return Audit(**await self._ask("audit", source, dry_run=dry_run))
@@ -208,6 +212,7 @@ async def serve(
     holds: Holds,
     auditor: Callable[[str], Auditor],
     tell: Callable[[], Awaitable[None]],
+    explain: Explain,
 ) -> None:
     """Answer requests about these sources, until it is cancelled.
 
@@ -235,7 +240,7 @@ async def serve(
         forgotten = f"{PREFIX}.forget.*"  # of any source: one of all such processes does it
         subscriptions.append(await client.subscribe(forgotten, queue="forget", cb=forgets))
         for source in sources:
-            for verb, act in _acts(source, holds, auditor(source)).items():
+            for verb, act in _acts(source, holds, auditor(source), explain).items():
                 subject = f"{PREFIX}.{verb}.{source}"
                 subscriptions.append(await client.subscribe(subject, cb=answers(act)))
         await asyncio.Event().wait()
@@ -247,7 +252,7 @@ async def serve(
             await asyncio.gather(*(s.unsubscribe() for s in subscriptions), return_exceptions=True)
 
 
-def _acts(source: str, holds: Holds, auditor: Auditor) -> Mapping[str, Answer]:
+def _acts(source: str, holds: Holds, auditor: Auditor, explain: Explain) -> Mapping[str, Answer]:
     async def release(_: Mapping[str, Any]) -> int:
         return await holds.release(source)
 
@@ -258,7 +263,10 @@ def _acts(source: str, holds: Holds, auditor: Auditor) -> Mapping[str, Answer]:
         (found,) = await auditor(dry_run=bool(fields.get("dry_run")))
         return asdict(found)
 
-    return {"release": release, "keep": keep, "audit": audit}
+    async def selection(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return asdict(await explain(source, str(fields.get("path", ""))))
+
+    return {"release": release, "keep": keep, "audit": audit, "explain": selection}
 
 
 async def _reply(message: Msg, act: Answer, tell: Callable[[], Awaitable[None]]) -> None:

@@ -14,6 +14,7 @@ from watched import SOURCE, Watched
 
 from services.producer.publish_status import TellFolders
 from services.producer.removals.holds import WatchedHolds
+from services.producer.sources.folder.folder import NO_FILE
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.kv import KvShelf
 from shared.bus.monitor import watchers
@@ -76,8 +77,12 @@ async def served(docs, js, nats_url):
             0.0,
         )
         holds = WatchedHolds({SOURCE: watch})
+
+        async def explain(_, path):
+            return await watch.explain(path)
+
         answering = asyncio.create_task(
-            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, tell.look)
+            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, tell.look, explain)
         )
         await answers(client)
         try:
@@ -291,7 +296,9 @@ async def test_a_process_that_stops_says_so_to_those_that_wait_for_an_answer(
                     return str(error)
 
     client = await nats.connect(nats_url)
-    serving = asyncio.create_task(watchers.serve(client, [SOURCE], Listing(), lambda _: None, None))
+    serving = asyncio.create_task(
+        watchers.serve(client, [SOURCE], Listing(), lambda _: None, None, None)
+    )
     asking = asyncio.create_task(refusal())
     await asked.wait()
     serving.cancel()
@@ -299,3 +306,38 @@ async def test_a_process_that_stops_says_so_to_those_that_wait_for_an_answer(
     assert await asking == "the process that watches it is stopping"
     await asyncio.gather(serving, return_exceptions=True)
     await client.close()
+
+
+async def test_what_the_rules_leave_out_is_told(docs, js, nats_url, elsewhere):
+    for path in ("node_modules/a.md", "some/b.png", "some/.hidden.md", "some/c.tmp"):
+        docs.write(path, "x")
+    (docs.root / "out.md").symlink_to(docs.root.parent / "elsewhere.md")
+    (docs.root / "behind").symlink_to(docs.root.parent)
+    docs.write(".gitignore", "secret.md\n")
+    docs.write("some/secret.md", "x")
+    async with served(docs, js, nats_url):
+        found = {
+            path: await elsewhere.explain(SOURCE, path)
+            for path in ("some/00.md", "some/secret.md", "some/b.png", "some/.hidden.md", "out.md",
+                         "behind/docs", "node_modules", "node_modules/a.md", "nosuch.png", "..",
+                         "../docs/00.md", "some", "")
+        }  # fmt: skip
+
+    assert {path: one.why for path, one in found.items() if one.exists} == {
+        "some/00.md": "",
+        "some/secret.md": "ignored by line 1 of .gitignore: secret.md",
+        "some/b.png": "its ending .png is not read",
+        "some/.hidden.md": ".hidden.md is hidden, or left by an editor, a download or the system",
+        "out.md": NO_FILE,
+        "behind/docs": NO_FILE,
+        "node_modules": "by default: node_modules/",
+        "node_modules/a.md": "by default: node_modules/",
+        "some": "",
+        "": "",
+    }
+    assert found["some"].counts == {".png": 1, "ignored by .gitignore": 1}
+    assert found["some"].some == {
+        "some/b.png": "its ending .png is not read",
+        "some/secret.md": "ignored by line 1 of .gitignore: secret.md",
+    }
+    assert found[""].some["node_modules/"] == "by default: node_modules/"

@@ -71,7 +71,8 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
     docs = Watched(tmp_path / "docs", watch=poll, poll=0.05)
     docs.write(".git/info/exclude", "private.md\nkept.md\n")
     docs.write(".gitignore", "*.log.md\n!kept.md\n/top.md\n")
-    docs.write("x/.gitignore", "!b.log.md\nbuild/\n")
+    docs.write("x/.gitignore", "!b.log.md\nbuild/\nfar.md\n")
+    docs.write(".instepignore", "!far.md\n")
     docs.write("x/y/.instepignore", "!build/\n!c.log.md\nown.md\n")
     documents = [
         "private.md",
@@ -82,7 +83,7 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
         "x/b.log.md",
         "x/build/d.md",
     ]
-    documents += ["x/y/build/e.md", "x/y/c.log.md", "x/y/own.md", "own.md"]
+    documents += ["x/y/build/e.md", "x/y/c.log.md", "x/y/own.md", "own.md", "x/far.md"]
     for path in documents:
         docs.write(path, path)
 
@@ -90,7 +91,15 @@ async def test_each_file_that_git_follows_is_followed_and_instepignore_wins(
         await eventually(
             lambda: (
                 set(docs.held())
-                == {"kept.md", "x/top.md", "x/b.log.md", "x/y/build/e.md", "x/y/c.log.md", "own.md"}
+                == {
+                    "kept.md",
+                    "x/top.md",
+                    "x/b.log.md",
+                    "x/y/build/e.md",
+                    "x/y/c.log.md",
+                    "own.md",
+                    "x/far.md",
+                }
             )
         )
         docs.write(".git/info/exclude", "own.md\n")
@@ -170,6 +179,30 @@ async def test_files_that_are_gone_are_held_beside_files_that_are_left_out(docs,
         assert watch.held is not None
         assert watch.held.vanished == MANY
         assert all(path.startswith("gone/") for path in watch.held.paths)
+
+
+async def test_a_hold_of_what_a_rule_leaves_out_by_now_ends_by_itself(docs, eventually):
+    fill(docs)
+    await docs.once()
+    (docs.root / "build").rename(docs.root / ".away")  # as a version did that knew no rules
+    async with docs.running() as watch:
+        await eventually(lambda: watch.held is not None)
+    (docs.root / ".away").rename(docs.root / "build")
+
+    await start_again(docs, eventually, {"a.md"}, exclude=("build/",))
+    assert not told(docs, "are back")
+
+
+async def test_what_a_rule_takes_out_does_not_make_the_next_deletion_suspect(docs, eventually):
+    fill(docs)
+    docs.write("b.md", "two")
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == MANY + 2)
+        docs.write(".gitignore", "build/\n")
+        await eventually(lambda: set(docs.held()) == {"a.md", "b.md"})
+        (docs.root / "b.md").unlink()
+        await eventually(lambda: set(docs.held()) == {"a.md"} or watch.held is not None)
+        assert watch.held is None
 
 
 async def test_a_rehearsed_sweep_counts_what_is_left_out_as_a_removal(docs):
@@ -275,6 +308,15 @@ async def test_the_files_of_an_ignored_folder_are_not_looked_at(docs, eventually
     assert folder.path_of(str(docs.root / "node_modules")) == "node_modules"
 
 
+async def test_a_link_to_a_file_in_a_folder_that_is_left_out_follows_its_edits(docs, eventually):
+    docs.write("node_modules/x/readme.md", "one")
+    (docs.root / "a.md").symlink_to("node_modules/x/readme.md")
+    async with docs.running():
+        await eventually(lambda: docs.held() == {"a.md": "one"})
+        docs.write("node_modules/x/readme.md", "two, longer")
+        await eventually(lambda: docs.held() == {"a.md": "two, longer"})
+
+
 async def test_one_file_is_decided_without_reading_ignore_files_again(docs, monkeypatch):
     docs.write(".gitignore", "old.md\n")
     docs.write("x/.gitignore", "!old.md\n")
@@ -306,6 +348,18 @@ async def test_a_new_folder_comes_with_its_own_ignore_file(docs, eventually, tmp
         await eventually(lambda: set(docs.held()) == {"a.md", "newer/b.md", "newer/d.md"})
 
 
+async def test_a_folder_that_a_program_marks_after_it_was_listed_leaves_the_index(docs, eventually):
+    docs.write("a.md", "one")
+    async with docs.running() as watch:
+        docs.write("env/lib/licence.txt", "text")
+        await eventually(lambda: set(docs.held()) == {"a.md", "env/lib/licence.txt"})
+        docs.write("env/pyvenv.cfg", "home = /usr/bin")
+        await eventually(lambda: set(docs.held()) == {"a.md"})
+        (docs.root / "env" / "pyvenv.cfg").unlink()
+        await eventually(lambda: set(docs.held()) == {"a.md", "env/lib/licence.txt"})
+        assert watch.held is None
+
+
 async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):
     docs.write(".gitignore", "*.log.md\ntmp/\n")
     for path in ("a.md", "b.png", "c.log.md", "d/e.log.md", "tmp/f.md", "node_modules/g.md",
@@ -329,6 +383,20 @@ async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):
     assert told(docs, "left out: 1 .png, 3 folders left out by default, 2 ignored by .gitignore, ")
     assert told(docs, "include or exclude matches nothing here: *.nosuch, nosuch/")
     assert not told(docs, "drafts/")
+
+
+async def test_documents_that_a_name_in_include_brings_in_at_any_depth_are_told(docs, eventually):
+    fill(docs)
+    await start_again(docs, eventually, {"a.md"}, include=("/*.md",))
+
+    for _ in range(2):  # the second time they are known
+        docs.settings = docs.settings.model_copy(update={"include": ("*.md",)})
+        await docs.once()
+
+    assert len(docs.held()) == MANY + 1
+    assert told(docs, "at any depth") == [
+        f"a name in include counts at any depth: {MANY} new in folders, such as build/00.md"
+    ]
 
 
 async def test_a_pattern_that_matches_nothing_is_told_once(docs, eventually):

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
@@ -9,10 +10,12 @@ from ledger_reading import index_of
 
 from services.gateway import problems, queries
 from services.gateway.documents.documents import candidates, read_cursor, write_cursor
-from services.gateway.models import DocumentRequest, DocumentsRequest
+from services.gateway.models import DocumentRequest, DocumentsRequest, LeftOutRequest
 from services.gateway.problems import Problem
+from shared.domain.errors import TransientError
 from shared.domain.metadata import with_origins
 from shared.domain.ordering import Reason, Record
+from shared.ports import Selection
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
 
@@ -194,3 +197,84 @@ def test_a_file_of_a_root_comes_before_names():
     assert found[0] == ("docs", "docs/a.md")
     assert ("docs", "a.md") in found
     assert ("wiki", "docs/a.md") in found
+
+
+SELECTIONS = {
+    "x.png": Selection(exists=True, why="its ending .png is not read"),
+    "sub": Selection(True, True, "", {".png": 3}, {"sub/x.png": "its ending .png is not read"}),
+    "": Selection(True, True, "", {".png": 4}),
+}
+
+
+@pytest.fixture
+def explained(index):
+    """An instance whose process of `docs` tells what lies at a path."""
+
+    async def explain(source, path):
+        assert source == "docs"
+        return SELECTIONS.get(path, Selection(exists=False))
+
+    index.queries.explain = explain
+    return index
+
+
+async def test_a_file_that_is_left_out_is_told_with_the_rule(explained):
+    for name in ("docs/x.png", "x.png"):
+        with pytest.raises(
+            Problem, match=r"docs/x\.png is left out: its ending \.png is"
+        ) as refused:
+            await show(explained, name)
+        assert refused.value.code == "document_left_out"
+    with pytest.raises(Problem, match="docs/sub is a folder"):
+        await show(explained, "sub")
+    with pytest.raises(Problem, match=r"no document 'y\.png' is known"):
+        await show(explained, "y.png")
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "count"),
+    [
+        ({"name": "docs"}, "", 4),
+        ({"name": "docs/"}, "", 4),
+        ({"name": ".", "file": "/home/me/docs"}, "", 4),
+        ({"name": "sub/", "file": "/home/me/docs/sub"}, "sub", 3),
+        ({"name": "docs/sub"}, "sub", 3),
+        ({"name": "sub"}, "sub", 3),
+    ],
+)
+async def test_a_folder_is_asked_for_by_every_name_it_has(explained, fields, path, count):
+    answer = await explained.queries.left_out(LeftOutRequest(**fields))
+
+    assert (answer.source, answer.path, answer.counts) == ("docs", path, {".png": count})
+
+
+async def test_what_is_left_out_is_not_known_where_no_process_tells(index):
+    with pytest.raises(Problem, match="no folder is watched"):
+        await index.queries.left_out(LeftOutRequest(name="docs"))
+
+    async def silent(source, path):
+        raise TransientError("silent")
+
+    index.queries.explain = silent
+    with pytest.raises(Problem, match=r"no watched folder holds 'docs'"):
+        await index.queries.left_out(LeftOutRequest(name="docs"))
+    with pytest.raises(Problem, match=r"no document 'x\.png' is known"):
+        await show(index, "x.png")
+
+
+async def test_a_document_whose_file_a_rule_leaves_out_by_now_says_so(explained):
+    for path in ("x.png", "gone.png"):
+        key, _ = await explained.put(path, [])
+        entry = await explained.ledger.get(key)
+        removed = replace(entry.record.settled, outcome="removed")
+        record = replace(entry.record, settled=removed)
+        await explained.ledger.update(key, record, expect=entry.at)
+
+    left_out, gone = await show(explained, "x.png"), await show(explained, "gone.png")
+
+    assert left_out.why == "its file is left out: its ending .png is not read"
+    assert left_out.fix.startswith("to read it after all, name it in include")
+    assert (gone.why, gone.fix) == (
+        "it was deleted at its source, and no chunk of it is left",
+        "",
+    )

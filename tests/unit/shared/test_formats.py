@@ -44,7 +44,7 @@ def test_an_ending_that_a_folder_lists_is_read_in_its_format(ending):
 
     found = extract(data, path=f"a{ending}", media_type=None, title=None)
 
-    assert Rules().why_not(f"a{ending}") is None
+    assert Rules().why_not_file(f"a{ending}", ()) is None
     assert [block.text for block in found.blocks] == texts
 
 

@@ -29,11 +29,16 @@ from services.producer.sources.port import (
     Version,
 )
 from shared.domain.errors import DocumentRefused
+from shared.domain.formats import most_common
 from shared.domain.ids import check_path
 from shared.openat import open_below
+from shared.ports import Selection
 
 LISTINGS: Final = 5
 """Most listings for one scan, while folders go as soon as they were seen."""
+
+
+NO_FILE: Final = "it is no file, or a link out of the folder, or lies behind a link to a folder"
 
 
 class Names:
@@ -143,7 +148,6 @@ class Folder:
             self.ignores.keep_only(result.entered)
             result.changed_rules = tuple(sorted(self.ignores.changed))
             self.ignores.changed = set()
-            result.unused = tuple(self.rules.unused)
         return result
 
     def is_root(self, name: str) -> bool:
@@ -184,9 +188,13 @@ class Folder:
         return bool(changed)
 
     def decides(self, name: str) -> bool:
-        """Whether the files of the folder depend on the content of this one (an absolute name)."""
+        """Whether it depends on this file (an absolute name) which others are documents."""
         relative = self._relative(name)
-        return self.ignores.is_followed(relative) and not self._is_shut(relative)
+        if not self.ignores.is_followed(relative):
+            return False
+        # the mark of a folder may go, and the folder is left out because of it
+        folder = relative[: max(0, relative.rfind("/"))]
+        return not self._is_shut(folder if folder in self._shut else relative)
 
     def why_not(self, path: str) -> LeftOut | None:
         """The rule that leaves out the document of a path, whatever lies there now.
@@ -199,6 +207,35 @@ class Folder:
         if found is None and is_ignored(name):
             found = hidden(name)
         return found or self.rules.why_not_file(path, self._chain_around(path))
+
+    def explain(self, path: str) -> Selection:
+        """Whether a rule leaves out what lies at a path, and what is left out below it.
+
+        Raises:
+            SourceUnavailable: the root cannot be listed.
+            Unreadable: an ignore file that may decide cannot be read.
+        """
+        try:
+            path = check_path(path) if path else ""
+        except DocumentRefused:
+            return Selection(exists=False)
+        full = self._on_disk(path) if path else self._real
+        if not os.path.lexists(full):
+            return Selection(exists=False)
+        if self._leads_through_a_link(os.path.dirname(full)):
+            return Selection(exists=True, why=NO_FILE)
+        if os.path.isdir(full) and not os.path.islink(full):
+            why = self._why_not_in(path)
+            scan = Scan()
+            if why is None:  # not `scan`, which is for the one that watches
+                self.identity()
+                self._list_below(path, scan)
+            counts = most_common(scan.left_out)
+            return Selection(True, True, why.why if why else "", counts, scan.reasons)
+        if why := self.why_not(path):
+            return Selection(exists=True, why=why.why)
+        is_document = self.look(path) is not None
+        return Selection(exists=True, why="" if is_document else NO_FILE)
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
         """Those of the paths that a rule leaves out: their documents are not missing."""

@@ -91,11 +91,12 @@ class IgnoreFiles:
                 del self._patterns[name]
 
     def is_followed(self, relative: str) -> bool:
-        """Whether a name below the root is one of the files."""
+        """Whether a name below the root is one of the files, or a mark."""
         name = relative[relative.rfind("/") + 1 :]
-        if name == OWN or not self._gitignore:
-            return name == OWN
-        return name == GIT or relative == EXCLUDES or relative.endswith(f"/{EXCLUDES}")
+        if name == OWN or name in MARKS:
+            return True
+        is_excludes = relative == EXCLUDES or relative.endswith(f"/{EXCLUDES}")
+        return self._gitignore and (name == GIT or is_excludes)
 
     # -- inside ------------------------------------------------------------------------------------
 

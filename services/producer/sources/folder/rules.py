@@ -77,6 +77,14 @@ class Rules:
         """Patterns of the settings that have matched nothing so far."""
         return sorted(self._unused)
 
+    def is_by_name(self, path: str) -> bool:
+        """Whether a file in a folder is included for its name alone, as `*.md` does at any depth;
+        the first versions of instep looked for such a name in the root only."""
+        if not self._includes or "/" not in path:
+            return False
+        found = list(self._include.matching(path, folder=False))
+        return bool(found) and all(one.of_name for one in found)
+
     def why_not_file(self, path: str, chain: Chain) -> LeftOut | None:
         """The rule that leaves a file out of its folder, which is listed; None: it is a document.
 
@@ -108,7 +116,7 @@ class Rules:
         """The same for a folder that holds a file of this name, one of MARKS."""
         if path[path.rfind("/") + 1 :] in self._named:
             return None
-        return LeftOut(BY_DEFAULT, f"left out by default: {mark} says that it is {MARKS[mark]}")
+        return LeftOut(BY_DEFAULT, f"by default: {mark} marks {MARKS[mark]}")
 
     def why_not(self, path: str) -> LeftOut | None:
         """The rule that leaves out a path, by the settings and defaults alone."""
@@ -170,7 +178,7 @@ class Rules:
         if not folder and ending(path) not in _DEFAULT_ENDINGS:
             return None
         pattern = self._defaults.decide(path, folder=folder)
-        return LeftOut(BY_DEFAULT, f"left out by default: {pattern.text}") if pattern else None
+        return LeftOut(BY_DEFAULT, f"by default: {pattern.text}") if pattern else None
 
 
 def _by(patterns: Patterns, pattern: Pattern) -> LeftOut:
