@@ -20,11 +20,11 @@ from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
 from services.producer.sources.folder.fs_events import FolderHints, Notices
-from services.producer.sources.folder.rules import Rules
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import has_all
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
+from services.producer.sources.rules import Rules
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
 from services.producer.sync import Sync

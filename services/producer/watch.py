@@ -20,7 +20,8 @@ from services.producer.removals.held import Held, waiting
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
 from services.producer.sources.listing import compare, is_surely_unchanged, moved
 from services.producer.sources.listing_store import Threshold
-from services.producer.sources.port import Hints, LeftOut, Root, Scan, SourceUnavailable, Version
+from services.producer.sources.port import Hints, Root, Scan, SourceUnavailable, Version
+from services.producer.sources.rules import LeftOut
 from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from services.producer.sources.bucket.bucket import open_bucket
-from services.producer.sources.folder.rules import Rules
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
+from services.producer.sources.rules import Rules
 
 LIMIT = 1000
 _names = count()

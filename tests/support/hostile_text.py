@@ -345,8 +345,8 @@ def _others() -> dict[str, Callable[[str], object]]:
     from services.enricher.formats.frontmatter import MAX_CHARS, split
     from services.gateway.search.search import highlights
     from services.producer.sources.folder.ignore_files import MOST_BYTES
-    from services.producer.sources.folder.patterns import parse_lines
-    from services.producer.sources.folder.rules import Rules
+    from services.producer.sources.patterns import parse_lines
+    from services.producer.sources.rules import Rules
     from services.producer.submissions import submission
     from shared.bus.delivery.dead_letters import outgoing
     from shared.domain.events import SubmittedChunk

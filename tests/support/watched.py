@@ -14,10 +14,10 @@ from memory_ledger import MemoryLedger
 from services.producer.accept import AcceptFile
 from services.producer.audit import Mending, SourceAudit
 from services.producer.sources.folder.fs_events import FolderHints, Notices
-from services.producer.sources.folder.rules import Rules
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
+from services.producer.sources.rules import Rules
 from services.producer.sync import Sync
 from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook

@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from services.producer.sources.rules import LeftOut, Rules
 from shared.domain.errors import TransientError
 from shared.domain.formats import FOLDERS
+from shared.ports import Selection
 
 Root = tuple[int, int]
 """The identity of the place, such as device and inode of a folder: another one has other documents
@@ -45,15 +47,6 @@ class Version(NamedTuple):
     @property
     def changed_ns(self) -> int:
         return max(self.mtime_ns, self.ctime_ns)
-
-
-class LeftOut(NamedTuple):
-    """The rule that leaves a file or folder out."""
-
-    kind: str
-    """Under which it is counted: an ending, or one of the reasons of `shared.domain.formats`."""
-    why: str
-    """In words for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from watched import Watched
 
 from services.producer.sources.folder.folder import Folder
 from services.producer.sources.folder.ignore_files import MOST_BYTES
-from services.producer.sources.folder.rules import Rules
+from services.producer.sources.rules import Rules
 from shared.domain import formats
 from shared.openat import open_below
 
@@ -149,7 +149,7 @@ async def test_endings_that_are_not_read_any_more_are_not_missing(docs, eventual
         docs.write(f"{n:02}.rst", str(n))
     await docs.once()
     endings = {name: kind for name, kind in formats.BY_ENDING.items() if name != ".md"}
-    monkeypatch.setattr("services.producer.sources.folder.rules.BY_ENDING", endings)
+    monkeypatch.setattr("services.producer.sources.rules.BY_ENDING", endings)
 
     await start_again(docs, eventually, {f"{n:02}.rst" for n in range(MANY)})
 

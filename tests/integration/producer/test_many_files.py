@@ -6,9 +6,9 @@ import pytest
 from watched import Watched
 
 from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.rules import Rules
 from services.producer.sources.listing import Seen, compare
 from services.producer.sources.port import Version
+from services.producer.sources.rules import Rules
 
 FILES = 20_000
 

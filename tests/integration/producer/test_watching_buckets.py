@@ -13,7 +13,7 @@ from watched import Watched
 
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
-from services.producer.sources.folder.rules import Rules
+from services.producer.sources.rules import Rules
 from shared.bus.monitor import watchers
 
 pytestmark = pytest.mark.s3

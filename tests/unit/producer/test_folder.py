@@ -13,10 +13,10 @@ import pytest
 from exchange import again_and_again, at_its_opening
 
 from services.producer.sources.folder.fs_events import needs_polling
-from services.producer.sources.folder.rules import Rules
 from services.producer.sources.folder.snapshot import content, digest, whole_lines
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.port import SourceUnavailable, Unreadable, Unsettled, Version
+from services.producer.sources.rules import Rules
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.producer.sources.folder.patterns import Patterns, parse, parse_lines
-from services.producer.sources.folder.rules import Rules, is_ignored
+from services.producer.sources.patterns import Patterns, parse, parse_lines
+from services.producer.sources.rules import Rules, is_ignored
 from shared.domain.errors import ConfigurationError
 
 GIT = shutil.which("git")

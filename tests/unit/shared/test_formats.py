@@ -9,7 +9,7 @@ import office_files as made
 import pytest
 
 from services.enricher.formats.extract import extract
-from services.producer.sources.folder.rules import Rules
+from services.producer.sources.rules import Rules
 from shared.domain.formats import BY_ENDING, KINDS_TOLD, OTHERS, Format, in_words, most_common
 
 ROOT = Path(__file__).parents[3]

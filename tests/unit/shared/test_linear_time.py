@@ -51,4 +51,4 @@ def test_a_pattern_that_is_made_of_what_a_function_is_given_is_tried_as_a_reader
     }
 
     # patterns of ignore files, and the signs of errors: "a file name" and "an error of Weaviate"
-    assert made == {"services.producer.sources.folder.patterns", "shared.stores.weaviate.answers"}
+    assert made == {"services.producer.sources.patterns", "shared.stores.weaviate.answers"}

@@ -14,11 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from services.producer.sources.folder.rules import Rules, is_ignored
 from services.producer.sources.port import (
     Body,
     Heard,
-    LeftOut,
     Looked,
     Scan,
     SourceUnavailable,
@@ -26,8 +24,11 @@ from services.producer.sources.port import (
     Unsettled,
     Version,
 )
+from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from shared.domain.errors import ConfigurationError, DocumentRefused
+from shared.domain.formats import most_common
 from shared.domain.ids import check_path, content_hash
+from shared.ports import Selection
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -152,6 +153,21 @@ class Bucket:
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
         return {path: why for path in paths if (why := self.rules.why_not(path))}
+
+    def explain(self, path: str) -> Selection:
+        import obstore
+
+        try:
+            path = check_path(path) if path else ""
+            found = self._scan_folders(path) if path else self.scan()
+        except DocumentRefused:
+            return Selection(exists=False)
+        counts, some = most_common(found.left_out), found.reasons
+        if not path or found.files or found.closed or counts:
+            return Selection(exists=True, is_folder=True, counts=counts, some=some)
+        is_there = self._asked(path, lambda key: obstore.head(self._store, key)) is not None
+        rule = self.rules.why_not(path)
+        return Selection(exists=is_there, why=rule.why if rule and is_there else "")
 
     def meaning(self, names: Collection[str]) -> Heard:
         """Names are keys below the prefix."""

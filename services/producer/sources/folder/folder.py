@@ -17,17 +17,16 @@ from typing import Final
 
 from services.producer.sources.folder.ignore_files import TELLING, IgnoreFiles, NotFollowed
 from services.producer.sources.folder.links import Links, way_of
-from services.producer.sources.folder.rules import Chain, Rules, hidden, is_ignored
 from services.producer.sources.folder.snapshot import printable, snapshot, version_of, words
 from services.producer.sources.port import (
     Body,
-    LeftOut,
     Scan,
     SourceUnavailable,
     Unreadable,
     Unsettled,
     Version,
 )
+from services.producer.sources.rules import Chain, LeftOut, Rules, hidden, is_ignored
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import most_common
 from shared.domain.ids import check_path

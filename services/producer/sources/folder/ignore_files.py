@@ -14,9 +14,9 @@ import stat as stats
 from collections.abc import Collection
 from typing import Final
 
-from services.producer.sources.folder.patterns import Patterns, parse_lines
-from services.producer.sources.folder.rules import MARKS, Chain
 from services.producer.sources.folder.snapshot import words
+from services.producer.sources.patterns import Patterns, parse_lines
+from services.producer.sources.rules import MARKS, Chain
 from shared.domain.errors import TransientError
 from shared.openat import open_below
 

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from services.producer.sources.folder.patterns import Pattern, Patterns, parse
-from services.producer.sources.port import LeftOut
+from services.producer.sources.patterns import Pattern, Patterns, parse
 from shared.domain.errors import ConfigurationError
 from shared.domain.formats import BY_DEFAULT, BY_ENDING, EXCLUDED, HIDDEN, IGNORED, ending, kind_of
 
@@ -25,6 +24,15 @@ _TEMPORARY = re.compile(
 def is_ignored(name: str) -> bool:
     """Hidden, or left by an editor or download on its way to the real name."""
     return name.startswith(".") or _TEMPORARY.search(name) is not None
+
+
+class LeftOut(NamedTuple):
+    """The rule that leaves a file or folder out."""
+
+    kind: str
+    """Under which it is counted: an ending, or one of the reasons of `shared.domain.formats`."""
+    why: str
+    """In words for people."""
 
 
 LEFT_OUT_BY_DEFAULT: Final = (
