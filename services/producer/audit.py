@@ -12,20 +12,19 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Coroutine,
-    Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from services.producer.accept import says_the_same
 from services.producer.reconcile import Doubts, Gathering, corrected, entered
+from services.producer.removals.moves import each
 from services.producer.sources.folder.folder import SourceUnavailable, Unreadable
-from services.producer.sources.folder.listing import NEVER_READ, Seen, compare, moved
+from services.producer.sources.folder.listing import NEVER_READ, Seen, compare
 from services.producer.sources.folder.snapshot import Unsettled
 from services.producer.sync import Sync
 from services.producer.watch import FolderWatch
@@ -96,7 +95,7 @@ class Mending:
             elif (now := entries.get(path)) and (better := corrected(now, newest)):
                 found[path] = better
 
-        await _each(
+        await each(
             chain(
                 (ask(doc_key(self.source, path), path, True) for path in doubts.listed),
                 (ask(key, path, False) for key, path in doubts.unlisted.items()),
@@ -147,16 +146,17 @@ class Rehearsal:
             compare, entries, scan.files, max_bytes=sync.folder.max_bytes
         )
         gone, unseen = scan.judge(comparison.vanished)
-        elsewhere = moved(entries, gone, scan.files)
+        exchanged = self.watch.is_exchanged(root)
+        elsewhere = await self.watch.moved(entries, gone, scan.files, exchanged=exchanged)
         removed, held = self.watch.guard.forecast(
             [path for path in gone if path not in elsewhere],
             unseen,
             known=len(entries),
             at=time.monotonic(),
-            exchanged=self.watch.is_exchanged(root),
+            exchanged=exchanged,
         )
         submitted: list[str] = []
-        await _each(
+        await each(
             (self._look(path, entries.get(path), submitted) for path in comparison.suspects),
             READ_AT_ONCE,
         )
@@ -187,18 +187,3 @@ async def _has_any(items: AsyncIterator[object]) -> bool:
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
-
-
-async def _each(calls: Iterator[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Await all of them, so many at a time. Raises the first error."""
-
-    async def some() -> None:
-        for call in calls:
-            await call
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(at_once):
-                tasks.create_task(some())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None

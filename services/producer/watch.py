@@ -8,8 +8,9 @@ intervals, and whenever the state does not fit; a caller that asks for a listing
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -17,10 +18,11 @@ import structlog
 from services.producer.looking import look_at, opened
 from services.producer.removals.guard import Guard
 from services.producer.removals.held import Held, waiting
+from services.producer.removals.moves import Moves
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
 from services.producer.sources.folder.folder import SourceUnavailable
 from services.producer.sources.folder.fs_events import Hearing, Notices
-from services.producer.sources.folder.listing import Scan, compare, moved
+from services.producer.sources.folder.listing import Scan, Seen, Stat, compare, moved
 from services.producer.sources.folder.listing_store import Root, Threshold
 from services.producer.sync import Sync, Synced
 from shared.domain.errors import BusUnavailable
@@ -110,6 +112,8 @@ class FolderWatch:
         threshold = Threshold(settings.hold_share, settings.hold_count)
         self.guard = Guard(str(sync.folder.root), sync.listing, sync.progress, sync.now, threshold)
         self._sync, self._settings, self._mend = sync, settings, mend
+        accept = sync.accept
+        self._moves = Moves(accept.source, sync.folder, accept.changes, accept.bodies)
         self._hearing = Hearing(settings, notices, sync.problems.note)
         self._when = Schedule(sync.folder, settings.settle)
         self._asked = Asked()
@@ -274,17 +278,17 @@ class FolderWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
-        gone = await self._allowed(comparison.vanished, scan, root)
+        gone, elsewhere = await self._allowed(comparison.vanished, scan, root)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
         await asyncio.sleep(self._when.settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
-            suspects | dict.fromkeys(gone),
+            suspects | dict.fromkeys(gone) | dict.fromkeys(elsewhere),
             started_at=started_at,
             unchanged=comparison.unchanged,
             always=first,
         )
-        self._after(result)
+        self._after(result, elsewhere)
         await self._remember(root)
         self._when.list_in(self._hearing.interval(took_s, waits=self.held is not None))
         if first:
@@ -299,17 +303,44 @@ class FolderWatch:
         if new:  # a kind that is new, not each file
             self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
 
-    async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> list[str]:
-        """The removals that a whole listing makes: all that it shows, or none but moves."""
+    async def _allowed(
+        self, vanished: Collection[str], scan: Scan, root: Root
+    ) -> tuple[list[str], list[str]]:
+        """The removals that a whole listing makes, all that it shows or none, and the moves."""
         gone, unseen = scan.judge(vanished)
         self._sync.restless.forget(gone)
-        elsewhere = moved(self._sync.listing.entries, gone, scan.files)
-        lost = [path for path in gone if path not in elsewhere]
         exchanged, now = self.is_exchanged(root), time.monotonic()
-        allowed = await self.guard.allow(
-            lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
+        elsewhere = await self.moved(
+            self._sync.listing.entries, gone, scan.files, exchanged=exchanged
         )
-        return allowed + sorted(elsewhere)
+        lost = [path for path in gone if path not in elsewhere]
+        allowed = await self.guard.allow(
+            lost, whole=True, at=now, exchanged=exchanged, unseen=unseen, moved=elsewhere
+        )
+        if self.held is None:
+            self._moves.done()
+        return allowed, sorted(elsewhere)
+
+    async def moved(
+        self,
+        entries: Mapping[str, Seen],
+        gone: Collection[str],
+        files: Mapping[str, Stat],
+        *,
+        exchanged: bool = False,
+    ) -> frozenset[str]:
+        """Those of the vanished paths whose document is elsewhere; contents are compared only where
+        the removal of the others would wait. Raises BusUnavailable.
+        """
+        found = moved(entries, gone, files)
+        kept = self.held.paths if self.held and self.held.kept else frozenset[str]()
+        lost = [path for path in gone if path not in found]
+        if not self.guard.would_hold(len(lost), time.monotonic(), exchanged=exchanged):
+            return found
+        since = datetime.fromisoformat(self.held.since) if self.held else self._sync.now()
+        undecided = [path for path in lost if path not in kept]
+        since_ns = int(since.timestamp() * 1e9)
+        return found | await self._moves(undecided, entries, files, since_ns=since_ns)
 
     async def _remember(self, root: Root) -> None:
         """The folder was listed, and its holds are noted: this is the root from now on."""
@@ -352,14 +383,14 @@ class FolderWatch:
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere)
         if files := found.suspects | dict.fromkeys(gone):
-            self._after(await sync(files, started_at=started_at))
+            self._after(await sync(files, started_at=started_at), elsewhere)
         grown = len(sync.listing.entries) - before
         self._found += grown
         sync.progress.found += grown
 
-    def _after(self, result: Synced) -> None:
-        if result.removed:
-            self.guard.removed(result.removed, time.monotonic())
+    def _after(self, result: Synced, moved: Collection[str]) -> None:
+        if removed := result.removed - len(result.gone.keys() & set(moved)):
+            self.guard.removed(removed, time.monotonic())
         self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:
