@@ -151,7 +151,7 @@ class Rehearsal:
         removed, held = self.watch.guard.forecast(
             [path for path in gone if path not in elsewhere],
             unseen,
-            known=len(entries),
+            known=len(entries) - len(elsewhere),
             at=time.monotonic(),
             exchanged=exchanged,
         )

@@ -63,7 +63,7 @@ class Guard:
             if whole and self.held is not None:
                 return await self._still(self.held, gone, unseen, exchanged, moved)
             if whole:
-                return await self._judge(gone, at, exchanged)
+                return await self._judge(gone, at, exchanged, moved)
             may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
             return list(gone) if may and self.held is None else []  # a listing counts them
 
@@ -130,7 +130,7 @@ class Guard:
         if not held.paths.intersection(moved):
             return False
         back = held.back + len(held.paths.difference(gone, moved))
-        known = len(self.listing.entries)
+        known = self._known(moved)
         return self._may_remove(len(gone) + back, at, known, exchanged=False)
 
     async def _still(
@@ -142,7 +142,7 @@ class Guard:
         moved: Collection[str],
     ) -> list[str]:
         """The removals that are made beside a hold: those that a person released."""
-        known, self._forgiven = len(self.listing.entries), 0
+        known, self._forgiven = self._known(moved), 0
         paths = missing(held, gone, unseen)
         if not paths:
             is_moved = held.paths and held.paths.issubset(moved)
@@ -162,6 +162,10 @@ class Guard:
         await self._hold(replace(now, back=back))
         return []
 
+    def _known(self, moved: Collection[str]) -> int:
+        """Documents of the source; of a moved one, the listing may have both places by now."""
+        return len(self.listing.entries) - len(moved)
+
     def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
         return self._strict(exchanged).may_remove(gone, self._lately.count(at), known)
 
@@ -169,8 +173,10 @@ class Guard:
         # few documents are no excuse for believing the empty folder below a missing mount
         return replace(self.threshold, count=1) if exchanged else self.threshold
 
-    async def _judge(self, gone: Collection[str], at: float, exchanged: bool) -> list[str]:
-        known, self._forgiven = len(self.listing.entries), 0
+    async def _judge(
+        self, gone: Collection[str], at: float, exchanged: bool, moved: Collection[str]
+    ) -> list[str]:
+        known, self._forgiven = self._known(moved), 0
         if not gone or self._may_remove(len(gone), at, known, exchanged):
             return list(gone)
         await self._hold(about(self.now().isoformat(), gone, known, strict=exchanged))

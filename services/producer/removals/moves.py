@@ -39,7 +39,8 @@ AT_ONCE: Final = 16
 
 Sketch = frozenset[int]
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w{1,12}")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]{1,12}")
+"""A character of a script that has no spaces, or a word, of which twelve characters are enough."""
 
 
 def sketch(data: bytes) -> Sketch:
