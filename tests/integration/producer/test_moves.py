@@ -217,17 +217,19 @@ async def test_a_wiped_folder_with_other_files_waits_for_a_decision(docs):
 
 
 async def test_one_new_file_stands_for_one_document_however_often_it_is_asked(tmp_path):
-    docs = Watched(tmp_path / "docs", poll=0.02)
-    for n in range(30):
-        docs.write(f"old/{n:02}.md", text_of(1) + f"\nnumber {n}\n")
+    docs = Watched(tmp_path / "docs", poll=0.02, hold_count=1, hold_share=0.01)
+    tree(docs, range(10))
+    for n in range(3):
+        docs.write(f"old/{n}.md", f"{text_of(99)}\nnumber {n}\n")
     await docs.once()
     shutil.rmtree(docs.root / "old")
-    docs.write("new.md", text_of(1))
+    docs.write("new.md", text_of(99))
     async with docs.running() as watch:
         for _ in range(5):
             await watch.rescan()
 
-        assert watch.held.vanished >= 29
+        assert watch.held.vanished == 2
+    assert len(docs.held()) == 13
 
 
 async def test_what_waits_because_the_root_was_exchanged_waits_on_though_some_are_found(tmp_path):
