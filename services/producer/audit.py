@@ -12,19 +12,18 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Coroutine,
-    Iterator,
     Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from services.producer.accept import says_the_same
 from services.producer.reconcile import Doubts, Gathering, corrected, entered
-from services.producer.sources.listing import NEVER_READ, Seen, compare, moved
+from services.producer.removals.moves import each
+from services.producer.sources.listing import NEVER_READ, Seen, compare
 from services.producer.sources.port import SourceUnavailable, Unreadable, Unsettled
 from services.producer.sync import Sync
 from services.producer.watch import SourceWatch
@@ -95,7 +94,7 @@ class Mending:
             elif (now := entries.get(path)) and (better := corrected(now, newest)):
                 found[path] = better
 
-        await _each(
+        await each(
             chain(
                 (ask(doc_key(self.source, path), path, True) for path in doubts.listed),
                 (ask(key, path, False) for key, path in doubts.unlisted.items()),
@@ -148,16 +147,18 @@ class Rehearsal:
         gone, unseen = scan.judge(comparison.vanished)
         exchanged = self.watch.is_exchanged(root)
         unwanted = await asyncio.to_thread(sync.source.unwanted, () if exchanged else gone)
-        certain = moved(entries, gone, scan.files) | unwanted.keys()
+        missing = [path for path in gone if path not in unwanted]
+        elsewhere = await self.watch.moved(entries, missing, scan.files, exchanged=exchanged)
+        certain = elsewhere | unwanted.keys()
         removed, held = self.watch.guard.forecast(
             [path for path in gone if path not in certain],
             unseen,
-            known=len(entries),
+            known=len(entries) - len(elsewhere),
             at=time.monotonic(),
             exchanged=exchanged,
         )
         submitted: list[str] = []
-        await _each(
+        await each(
             (self._look(path, entries.get(path), submitted) for path in comparison.suspects),
             READ_AT_ONCE,
         )
@@ -188,18 +189,3 @@ async def _has_any(items: AsyncIterator[object]) -> bool:
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()
-
-
-async def _each(calls: Iterator[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Await all of them, so many at a time. Raises the first error."""
-
-    async def some() -> None:
-        for call in calls:
-            await call
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(at_once):
-                tasks.create_task(some())
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None

@@ -11,14 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import structlog
 
 from services.producer.removals.guard import Guard
 from services.producer.removals.held import Held, waiting
+from services.producer.removals.moves import Moves
 from services.producer.schedule import RETRY_S, Schedule, is_cancelled
-from services.producer.sources.listing import compare, is_surely_unchanged, moved
+from services.producer.sources.listing import Seen, compare, is_surely_unchanged, moved
 from services.producer.sources.listing_store import Threshold
 from services.producer.sources.port import Hints, Root, Scan, SourceUnavailable, Version
 from services.producer.sources.rules import LeftOut
@@ -92,9 +94,9 @@ class Asked:
 class Removals(NamedTuple):
     """The removals that are made now."""
 
-    paths: list[str]
-    unwanted: frozenset[str]
-    """Those of them that a rule asks for."""
+    allowed: list[str]
+    certain: frozenset[str]
+    """Moves, and what a rule leaves out: no guard is asked."""
 
 
 log = structlog.get_logger()
@@ -119,6 +121,8 @@ class SourceWatch:
         threshold = Threshold(settings.hold_share, settings.hold_count)
         self.guard = Guard(sync.source.place, sync.listing, sync.progress, sync.now, threshold)
         self._sync, self._settings, self._mend = sync, settings, mend
+        accept = sync.accept
+        self._moves = Moves(accept.source, sync.source, accept.changes, accept.bodies)
         self._hints = hints
         self._when = Schedule(settings.settle)
         self._asked = Asked()
@@ -288,18 +292,18 @@ class SourceWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
-        gone, unwanted = await self._allowed(comparison.vanished, scan, root)
+        gone = await self._allowed(comparison.vanished, scan, root)
         self._tell_rules(scan, comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
         suspects = {p: scan.files[p] for p in comparison.suspects if not alone(p)}
         await asyncio.sleep(self._when.settling.longest_rest(suspects.values(), time.time_ns()))
         result = await sync(
-            suspects | dict.fromkeys(gone),
+            suspects | dict.fromkeys(gone.allowed) | dict.fromkeys(sorted(gone.certain)),
             started_at=started_at,
             unchanged=comparison.unchanged,
             always=first,
         )
-        self._after(result, unwanted)
+        self._after(result, gone.certain)
         await self._remember(root)
         self._when.list_in(self._hints.interval(took_s, waits=self.held is not None))
         if first:
@@ -340,21 +344,26 @@ class SourceWatch:
             self._say("notice", f"out of the index: {by}, such as {one}: {unwanted[one].why}")
 
     async def _allowed(self, vanished: Collection[str], scan: Scan, root: Root) -> Removals:
-        """The removals that a whole listing makes: all that it shows, or none but moves.
+        """The removals that a whole listing makes: all that it shows, or none but the certain ones.
 
         A file that a rule leaves out is not missing. Where another folder has the name of the
         root, its ignore files are no decision about these documents.
         """
         gone, unseen = scan.judge(vanished)
         self._sync.restless.forget(gone)
-        elsewhere = moved(self._sync.listing.entries, gone, scan.files)
         exchanged, now = self.is_exchanged(root), time.monotonic()
         unwanted = await self._unwanted(() if exchanged else gone)
-        lost = [path for path in gone if path not in elsewhere and path not in unwanted]
-        allowed = await self.guard.allow(
-            lost, whole=True, at=now, exchanged=exchanged, unseen=unseen
+        missing = [path for path in gone if path not in unwanted]
+        elsewhere = await self.moved(
+            self._sync.listing.entries, missing, scan.files, exchanged=exchanged
         )
-        return Removals(allowed + sorted(elsewhere | unwanted), unwanted)
+        lost = [path for path in missing if path not in elsewhere]
+        allowed = await self.guard.allow(
+            lost, whole=True, at=now, exchanged=exchanged, unseen=unseen, moved=elsewhere
+        )
+        if self.held is None:
+            self._moves.done()
+        return Removals(allowed, elsewhere | unwanted)
 
     async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
         """Those of the paths that a rule leaves out; that is told."""
@@ -362,6 +371,27 @@ class SourceWatch:
         self._tell_unwanted(unwanted)
         await self.guard.forget(unwanted)
         return frozenset(unwanted)
+
+    async def moved(
+        self,
+        entries: Mapping[str, Seen],
+        gone: Collection[str],
+        files: Mapping[str, Version],
+        *,
+        exchanged: bool = False,
+    ) -> frozenset[str]:
+        """Those of the vanished paths whose document is elsewhere; contents are compared only where
+        the removal of the others would wait. Raises BusUnavailable.
+        """
+        found = moved(entries, gone, files)
+        kept = self.held.paths if self.held and self.held.kept else frozenset[str]()
+        lost = [path for path in gone if path not in found]
+        if not self.guard.would_hold(len(lost), time.monotonic(), exchanged=exchanged):
+            return found
+        since = datetime.fromisoformat(self.held.since) if self.held else self._sync.now()
+        undecided = [path for path in lost if path not in kept]
+        since_ns = int(since.timestamp() * 1e9)
+        return found | await self._moves(undecided, entries, files, since_ns=since_ns)
 
     async def _remember(self, root: Root) -> None:
         """The folder was listed, and its holds are noted: this is the root from now on."""
@@ -406,7 +436,7 @@ class SourceWatch:
             self._when.list_within(self._settings.settle)
         gone += sorted(elsewhere | unwanted)
         if files := suspects | dict.fromkeys(gone):
-            self._after(await sync(files, started_at=started_at), unwanted)
+            self._after(await sync(files, started_at=started_at), elsewhere | unwanted)
         grown = len(sync.listing.entries) - before
         self._found += grown
         sync.progress.found += grown
@@ -420,10 +450,9 @@ class SourceWatch:
             if not is_surely_unchanged(known.get(path), version, most)
         }
 
-    def _after(self, result: Synced, unwanted: Collection[str]) -> None:
-        by_rule = sum(path in unwanted for path in result.gone)
-        if result.removed > by_rule:  # a decision does not make the next removals suspect
-            self.guard.removed(result.removed - by_rule, time.monotonic())
+    def _after(self, result: Synced, certain: Collection[str]) -> None:
+        if removed := result.removed - len(result.gone.keys() & set(certain)):
+            self.guard.removed(removed, time.monotonic())  # a decision makes none suspect
         self._when.again(result.again, self._sync.restless)
 
     def _say(self, kind: str, detail: str) -> None:

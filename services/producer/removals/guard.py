@@ -47,6 +47,7 @@ class Guard:
         at: float,
         exchanged: bool = False,
         unseen: Collection[str] = (),
+        moved: Collection[str] = (),
     ) -> list[str]:
         """The removals that are made now: all of them, or none. Raises BusUnavailable.
 
@@ -54,12 +55,15 @@ class Guard:
             whole: `gone` is all that is missing from the source, not only from a part of it.
             exchanged: another folder has the name of the root, as when a disk is not mounted.
             unseen: paths that a whole listing could not look for.
+            moved: vanished paths whose document is elsewhere; they are not in `gone`, and may go.
         """
         async with self._deciding:
+            if whole and self.held is not None and self._was_a_move(gone, unseen, at, moved):
+                await self._end(self.held, "they moved, and few others")
             if whole and self.held is not None:
-                return await self._still(self.held, gone, unseen, exchanged)
+                return await self._still(self.held, gone, unseen, exchanged, moved)
             if whole:
-                return await self._judge(gone, at, exchanged)
+                return await self._judge(gone, at, exchanged, moved)
             may = self._may_remove(len(gone), at, len(self.listing.entries), exchanged)
             return list(gone) if may and self.held is None else []  # a listing counts them
 
@@ -115,31 +119,62 @@ class Guard:
                 await self._hold(left_of(self.held, rest) if rest else None)
 
     def removed(self, count: int, at: float) -> None:
-        """Note that so many documents have been removed."""
+        """Note that so many documents have been removed; moved ones do not count."""
         forgiven = min(count, self._forgiven)
         self._forgiven -= forgiven
         if count > forgiven:
             self._lately.add(count - forgiven, at)
 
+    def would_hold(self, gone: int, at: float, *, exchanged: bool) -> bool:
+        """Whether so many removals of a whole listing would wait, or some do."""
+        known = len(self.listing.entries)
+        return self.held is not None or not self._may_remove(gone, at, known, exchanged)
+
+    def _was_a_move(
+        self, gone: Collection[str], unseen: Collection[str], at: float, moved: Collection[str]
+    ) -> bool:
+        """Whether nothing would have been held, had the moves been known from the beginning."""
+        held = self.held
+        if held is None or held.kept or held.strict or unseen:
+            return False
+        if not held.paths.intersection(moved):
+            return False
+        back = held.back + len(held.paths.difference(gone, moved))
+        known = self._known(moved)
+        return self._may_remove(len(gone) + back, at, known, exchanged=False)
+
     async def _still(
-        self, held: Held, gone: Collection[str], unseen: Collection[str], exchanged: bool
+        self,
+        held: Held,
+        gone: Collection[str],
+        unseen: Collection[str],
+        exchanged: bool,
+        moved: Collection[str],
     ) -> list[str]:
         """The removals that are made beside a hold: those that a person released."""
-        known, self._forgiven = len(self.listing.entries), 0
+        known, self._forgiven = self._known(moved), 0
         paths = missing(held, gone, unseen)
         if not paths:
-            await self._end(held)
+            is_moved = held.paths and held.paths.issubset(moved)
+            await self._end(held, "they moved" if is_moved else "")
             return []
+        back = held.back + len(held.paths.difference(paths, moved))
         shown = len(held.paths.intersection(gone))
         asked = self.asked or held.released
         if asked and gone and self._strict(exchanged).may_release(shown, len(gone), known):
             rest = paths.difference(gone)  # the listing could not look for these
-            await self._hold(about(held.since, rest, known - len(gone)) if rest else None)
+            left = about(held.since, rest, known - len(gone), strict=held.strict)
+            await self._hold(replace(left, back=back) if rest else None)
             self.asked, self.released, self._forgiven = False, len(gone), len(gone)
             return list(gone)
         kept = held.kept and held.paths.issuperset(gone)  # without a decision: ask
-        await self._hold(about(held.since, paths, known, kept=kept))
+        now = about(held.since, paths, known, kept=kept, strict=held.strict)
+        await self._hold(replace(now, back=back))
         return []
+
+    def _known(self, moved: Collection[str]) -> int:
+        """Documents of the source; of a moved one, the listing may have both places by now."""
+        return len(self.listing.entries) - len(moved)
 
     def _may_remove(self, gone: int, at: float, known: int, exchanged: bool) -> bool:
         return self._strict(exchanged).may_remove(gone, self._lately.count(at), known)
@@ -148,16 +183,19 @@ class Guard:
         # few documents are no excuse for believing the empty folder below a missing mount
         return replace(self.threshold, count=1) if exchanged else self.threshold
 
-    async def _judge(self, gone: Collection[str], at: float, exchanged: bool) -> list[str]:
-        known, self._forgiven = len(self.listing.entries), 0
+    async def _judge(
+        self, gone: Collection[str], at: float, exchanged: bool, moved: Collection[str]
+    ) -> list[str]:
+        known, self._forgiven = self._known(moved), 0
         if not gone or self._may_remove(len(gone), at, known, exchanged):
             return list(gone)
-        await self._hold(about(self.now().isoformat(), gone, known))
+        await self._hold(about(self.now().isoformat(), gone, known, strict=exchanged))
         return []
 
-    async def _end(self, held: Held) -> None:
+    async def _end(self, held: Held, moved: str = "") -> None:
         await self._hold(None)
-        self._say("notice", f"the vanished files are back: {held.vanished:,} stay")
+        back = f"the vanished files are back: {held.vanished:,} stay"
+        self._say("notice", f"no removal waits any more: {moved}" if moved else back)
 
     async def _hold(self, held: Held | None) -> None:
         before = self.held

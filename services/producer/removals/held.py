@@ -35,20 +35,27 @@ class Held:
     """A person has decided that these documents stay."""
     released: bool = False
     """A person has released them without a watch; the next whole listing may remove them."""
+    back: int = 0
+    """Files that came back since; not those that were moved."""
+    strict: bool = False
+    """They wait because another folder had the name of the root, however few they are."""
     paths: frozenset[str] = field(default=frozenset(), repr=False)
     """All of them; empty where the note of them was lost."""
 
 
-def about(since: str, paths: Collection[str], known: int, *, kept: bool = False) -> Held:
-    """A hold of these paths. `known`: documents of the source, with those."""
+def about(
+    since: str, paths: Collection[str], known: int, *, kept: bool = False, strict: bool = False
+) -> Held:
+    """A new hold of these paths. `known`: documents of the source, with those."""
     sample = tuple(heapq.nsmallest(SAMPLE, paths))
-    return Held(since, len(paths), known, sample, kept, paths=frozenset(paths))
+    return Held(since, len(paths), known, sample, kept, strict=strict, paths=frozenset(paths))
 
 
 def left_of(held: Held, rest: Collection[str]) -> Held:
     """The hold, and the decision about it, for the rest of its paths."""
     sample = tuple(heapq.nsmallest(SAMPLE, rest))
-    return replace(held, vanished=len(rest), sample=sample, paths=frozenset(rest))
+    back = held.back + len(held.paths.difference(rest))
+    return replace(held, vanished=len(rest), sample=sample, back=back, paths=frozenset(rest))
 
 
 def waiting(held: Held | None) -> int:
@@ -132,6 +139,8 @@ class HeldNote:
             "sample": held.sample,
             "kept": held.kept,
             "released": held.released,
+            "back": held.back,
+            "strict": held.strict,
             "paths": name,
             "parts": len(parts),
         }
@@ -166,6 +175,8 @@ def _read(value: bytes) -> tuple[Held, str, int] | None:
             sample=tuple(map(str, raw["sample"])),
             kept=bool(raw.get("kept", False)),
             released=bool(raw.get("released", False)),
+            back=int(raw.get("back", 0)),
+            strict=bool(raw.get("strict", False)),
         )
         return held, str(raw.get("paths", "")), int(raw.get("parts", 0))
     except GARBAGE:

@@ -299,7 +299,7 @@ async def test_what_is_held_stays_held_while_its_folder_cannot_be_listed(tmp_pat
         for n in range(22):
             (docs.root / f"sub/{n}.md").unlink()
         for n in range(10):
-            docs.write(f"new{n}.md", str(n))
+            docs.write(f"new{n}.md", f"another {n}")
         await watch.rescan()  # 22 of 50 by now would need no question
         shut.append(True)
         await watch.rescan()

@@ -1,5 +1,6 @@
 """P7: who may remove what, and what a person's word covers."""
 
+import asyncio
 import hashlib
 import random
 from dataclasses import replace
@@ -7,6 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from memory_kv import MemoryShelf
 
 from services.producer.removals.guard import Guard
@@ -39,9 +42,9 @@ class World:
             "/docs", self.listing, self.progress, lambda: NOW, threshold or Threshold()
         )
 
-    async def lists(self, gone, at=0.0, unseen=()):
+    async def lists(self, gone, at=0.0, unseen=(), **more):
         """A whole listing misses these; returns what may be removed, and removes it."""
-        allowed = await self.guard.allow(gone, whole=True, at=at, unseen=unseen)
+        allowed = await self.guard.allow(gone, whole=True, at=at, unseen=unseen, **more)
         for path in allowed:
             self.listing.remove(path)
         self.guard.removed(len(allowed), at)
@@ -487,3 +490,87 @@ async def test_whatever_the_order_a_rejection_covers_only_what_stayed_away_since
                 assert absent in ({*gone}, held)
         if world.guard.held and world.guard.held.kept:
             assert world.guard.held.paths <= covered
+
+
+async def test_a_hold_that_moves_alone_had_made_ends_and_the_few_others_go():
+    world = World()
+    await world.lists(paths(30))
+    allowed = await world.lists(paths(4), moved=paths(26, 4))
+
+    assert (allowed, world.guard.held, world.progress.held) == (paths(4), None, 0)
+    assert world.kinds == ["held", "notice"]
+    assert "moved" in world.news[1].detail
+
+
+async def test_moves_leave_a_hold_whose_others_are_many():
+    world = World()
+    await world.lists(paths(39))
+    allowed = await world.lists(paths(30), moved=paths(9, 30))
+
+    assert (allowed, sorted(world.guard.held.paths)) == ([], paths(30))
+
+
+async def test_files_that_came_back_are_no_moves_and_the_rest_waits_on():
+    world = World()
+    await world.lists(paths(30))
+    await world.guard.back(paths(20, 4))
+    allowed = await world.lists(paths(3), moved=paths(1, 3))
+    _, after = await world.lists(paths(2), moved=paths(1, 2)), world.guard.held
+
+    assert allowed == []
+    assert (after.vanished, after.back) == (2, 26)
+
+
+@pytest.mark.parametrize("how", ["kept", "strict", "unseen"])
+async def test_moves_end_no_hold_that_waits_for_another_reason(how):
+    world = World()
+    if how == "strict":
+        await world.guard.allow(paths(30), whole=True, at=0.0, exchanged=True)
+    else:
+        await world.lists(paths(30))
+    if how == "kept":
+        await world.guard.keep()
+    unseen = paths(1, 4) if how == "unseen" else ()
+    allowed = await world.lists(paths(4), moved=paths(25, 5), unseen=unseen)
+
+    assert allowed == []
+    assert world.guard.held.paths == {*paths(4), *unseen}
+
+
+@given(st.sets(st.integers(0, 39)), st.sets(st.integers(0, 39)))
+def test_whatever_moves_a_whole_listing_removes_nothing_that_would_have_waited(gone, moved):
+    """Beside the moves: what goes without a question is little, with and without a hold."""
+
+    async def story():
+        world = World()
+        await world.lists([f"{n:03}.md" for n in sorted(gone | moved)])
+        lost = [f"{n:03}.md" for n in sorted(gone - moved)]
+        there = [path for path in lost if path in world.listing.entries]
+        allowed = await world.lists(there, moved=[f"{n:03}.md" for n in sorted(moved)])
+        return len(allowed), len(there), world.guard.held
+
+    allowed, lost, held = asyncio.run(story())
+
+    assert allowed in (0, lost)
+    assert allowed <= 20
+    assert held is None or held.vanished == lost
+
+
+@given(st.integers(0, 99), st.booleans(), st.sets(st.text("abc", min_size=1), min_size=1))
+def test_the_note_of_a_hold_tells_what_came_back_and_why_it_waits(back, strict, held_paths):
+    async def story():
+        note = HeldNote(MemoryShelf(), "docs")
+        held = replace(about(NOW.isoformat(), held_paths, 40, strict=strict), back=back)
+        await note.put(held)
+        return held, await note.load()
+
+    put, loaded = asyncio.run(story())
+    assert loaded == put
+
+
+async def test_a_moved_document_is_one_document_though_both_of_its_places_are_listed():
+    """20 of 30 are gone, and 10 are listed twice."""
+    world = World(known=40)
+    allowed = await world.lists(paths(20), moved=paths(10, 20))
+
+    assert (allowed, world.guard.held.vanished, world.guard.held.of) == ([], 20, 30)
