@@ -1,10 +1,11 @@
 """The extraction of title, blocks and metadata from bytes of any known format."""
 
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, get_args
 
-from services.enricher.formats import frontmatter, html, markdown, office, records
+from services.enricher.formats import frontmatter, html, markdown, records
 from services.enricher.formats.blocks import (
     Block,
     Content,
@@ -16,6 +17,7 @@ from services.enricher.formats.blocks import (
     with_paths,
 )
 from services.enricher.formats.charset import declared_in, decode
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
 from shared.domain.metadata import OF_DOCUMENT
@@ -50,10 +52,11 @@ READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2)
 were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
-BINARY: Final[frozenset[Format]] = frozenset(
-    {"pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"}
-)
-"""Read from bytes, each by the module of its name; all others from text."""
+BINARY: Final[Mapping[Format, str]] = {
+    **{name: name for name in ("pdf", "epub", "rtf")},
+    **{name: f"office.{name}" for name in ("docx", "pptx", "sheets", "odt")},
+}
+"""Formats that their first bytes tell, and the module that reads each from bytes."""
 _ZIP: Final = b"PK\x03\x04"
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
 _ARCHIVES: Final = (
@@ -110,7 +113,9 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
         given: a better title than any in the document; what it replaces stays as text.
     """
     if format_ in BINARY:
-        return _with_properties(import_module(f"services.enricher.formats.{format_}").read(data))
+        return _with_properties(
+            import_module(f"services.enricher.formats.{BINARY[format_]}").read(data)
+        )
     text, guess = decode(data, declared=declared or declared_in(data, is_html=format_ == "html"))
     found = _read_text(text, format_, given)
     origins = dict(found.origins) | ({"encoding": guess} if guess else {})
@@ -229,7 +234,7 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
 
 
 def _format_of_zip(data: bytes, named: Format | None) -> Format:
-    found = office.format_of(data)
+    found = package.format_of(data)
     if found is not None:
         return found
     if named in ("docx", "pptx", "sheets", "odt", "epub"):

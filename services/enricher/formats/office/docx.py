@@ -12,8 +12,9 @@ from typing import Any, Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from services.enricher.formats import html, office
+from services.enricher.formats import html
 from services.enricher.formats.blocks import Content
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 
 _STYLES: Final = "p[style-name='Title'] => h1.title:fresh"
@@ -38,8 +39,8 @@ def read(data: bytes) -> Content:
     """Read a document. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
     import mammoth
 
-    with office.unpack(data) as parts:
-        metadata = office.properties(office.part(parts, "docProps/core.xml"))
+    with package.unpack(data) as parts:
+        metadata = package.properties(package.part(parts, "docProps/core.xml"))
     try:
         made = mammoth.convert_to_html(
             io.BytesIO(_known(data)),
@@ -76,19 +77,19 @@ def _lowered(page: str) -> str:
 def _known(data: bytes) -> bytes:
     """The document in elements that mammoth reads, without images if any had to be replaced."""
     whole = io.BytesIO()
-    with office.unpack(data) as parts, zipfile.ZipFile(whole, "w") as made:
+    with package.unpack(data) as parts, zipfile.ZipFile(whole, "w") as made:
         texts = [name for name in parts.namelist() if _TEXT.fullmatch(name)]
-        if not any(_STRANGE.search(office.part(parts, name)) for name in texts):
+        if not any(_STRANGE.search(package.part(parts, name)) for name in texts):
             return data
         for name in dict.fromkeys(parts.namelist()):
             if not name.startswith("word/media/"):
-                data = office.part(parts, name)
+                data = package.part(parts, name)
                 made.writestr(name, _renamed(data) if _TEXT.fullmatch(name) else data)
     return whole.getvalue()
 
 
 def _renamed(data: bytes) -> bytes:
-    office.walk(data, lambda *_: None, lambda _: None, lambda _: None)  # refuses entities
+    package.walk(data, lambda *_: None, lambda _: None, lambda _: None)  # refuses entities
     root = ElementTree.fromstring(data)
     for element in list(root.iter()):
         space, _, name = element.tag.rpartition("}")
