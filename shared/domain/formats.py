@@ -6,7 +6,7 @@ from typing import Final, Literal
 # fmt: off
 Format = Literal[
     "text", "markdown", "html", "csv",
-    "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf",
+    "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf", "mail", "notebook",
 ]
 # fmt: on
 
@@ -22,6 +22,8 @@ BY_ENDING: Final[dict[str, Format]] = {
     **dict.fromkeys((".odt", ".odp"), "odt"),
     ".epub": "epub",
     ".rtf": "rtf",
+    ".eml": "mail",
+    ".ipynb": "notebook",
 }
 """A folder without globs lists these endings. Any other ending is read as text if its bytes are."""
 

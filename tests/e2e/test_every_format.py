@@ -1,5 +1,7 @@
 """A folder with a document of each format: each is found, edited, moved, emptied and deleted."""
 
+import json
+
 import office_files as made
 import pytest
 from instep_process import wait_until
@@ -23,6 +25,10 @@ def of_each(word: str) -> dict[str, bytes]:
         "text.odt": made.odt(f"<text:p>The word is {word}.</text:p>"),
         "book.epub": made.epub([f"<h1>Book</h1><p>The word is {word}.</p>"]),
         "old.rtf": f"{{\\rtf1 The word is {word}.}}".encode(),
+        "letter.eml": f"Subject: Letter\n\nThe word is {word}.".encode(),
+        "trial.ipynb": json.dumps(
+            {"cells": [{"cell_type": "markdown", "source": f"The word is {word}."}]}
+        ).encode(),
     }
 
 

@@ -4,11 +4,13 @@
 one that the enricher takes. What the manual leaves out by design, it leaves out, too.
 """
 
+import json
 import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from email import message_from_bytes, policy
 from typing import Any
 
 import yaml
@@ -125,7 +127,59 @@ def _renderer() -> MarkdownIt:
     return made
 
 
+# -- mail and notebooks ----------------------------------------------------------------------------
+
+
+def seen_in_mail(data: bytes) -> str:
+    """What the parser of modern messages finds; of two forms of one text, the plain one."""
+    return "\n".join(_of_message(message_from_bytes(data, policy=policy.default)))
+
+
+def _of_message(message: Any) -> Iterator[str]:
+    for name in ("Subject", "From", "To", "Cc", "Bcc"):
+        yield from map(str, message.get_all(name, []))
+    yield from _of_part(message)
+
+
+def _of_part(part: Any) -> Iterator[str]:
+    kind, inner = part.get_content_type(), part.get_payload()
+    if kind == "message/rfc822" and isinstance(inner, list):
+        yield from _of_message(inner[0])
+    elif kind == "multipart/alternative" and isinstance(inner, list):
+        said = ["\n".join(_of_part(one)) for one in inner]
+        yield next((one for one in said if words(one)), "")
+    elif kind.startswith("message/") and isinstance(inner, list):
+        yield from (f"{name}: {value}" for one in inner for name, value in one.items())
+    elif isinstance(inner, list):
+        for one in inner:
+            yield from _of_part(one)
+    elif part.get_content_maintype() == "multipart":  # a broken one
+        yield inner
+    elif part.is_attachment() or part.get_filename() or part.get_content_maintype() != "text":
+        yield part.get_filename() or ""
+        yield kind
+    else:
+        text = part.get_content()
+        yield seen_in_html(text) if kind == "text/html" else text
+
+
+def seen_in_notebook(data: bytes) -> str:
+    """Sources and outputs of the cells of a notebook of format 4."""
+    seen = []
+    for cell in json.loads(data)["cells"]:
+        source = "".join(cell["source"])
+        is_markdown = cell["cell_type"] == "markdown"
+        seen.append(seen_in_markdown(source.encode()) if is_markdown else source)
+        for output in cell.get("outputs", []):
+            seen += [output.get("ename", ""), output.get("evalue", "")]
+            texts = [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
+            seen += ["".join(text) for text in texts]
+    return "\n".join(seen)
+
+
 SEEN: dict[Format, Callable[[bytes], str]] = {
+    "mail": seen_in_mail,
+    "notebook": seen_in_notebook,
     "text": seen_in_text,
     "markdown": seen_in_markdown,
     "html": lambda data: seen_in_html(data.decode()),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from services.enricher.formats import frontmatter, html, markdown, records
 from services.enricher.formats.blocks import (
@@ -36,6 +36,8 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/csv": "csv",
     "text/tab-separated-values": "csv",
     "application/pdf": "pdf",
+    "message/rfc822": "mail",
+    "application/x-ipynb+json": "notebook",
     "application/rtf": "rtf",
     "text/rtf": "rtf",
     "application/epub+zip": "epub",
@@ -57,6 +59,9 @@ BINARY: Final[Mapping[Format, str]] = {
     **{name: f"office.{name}" for name in ("docx", "pptx", "sheets", "odt")},
 }
 """Formats that their first bytes tell, and the module that reads each from bytes."""
+_FROM_BYTES: Final[Mapping[Format, str]] = {**BINARY, "mail": "mail"}
+_FROM_TEXT: Final[Mapping[Format, str]] = {"notebook": "notebook"}
+"""Formats without front matter or pages of HTML, and the module that reads each from a text."""
 _ZIP: Final = b"PK\x03\x04"
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
 _ARCHIVES: Final = (
@@ -112,19 +117,25 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
     Args:
         given: a better title than any in the document; what it replaces stays as text.
     """
-    if format_ in BINARY:
-        return _with_properties(
-            import_module(f"services.enricher.formats.{BINARY[format_]}").read(data)
-        )
+    if format_ in _FROM_BYTES:
+        return _with_properties(_module(_FROM_BYTES[format_]).read(data))
     text, guess = decode(data, declared=declared or declared_in(data, is_html=format_ == "html"))
     found = _read_text(text, format_, given)
     origins = dict(found.origins) | ({"encoding": guess} if guess else {})
     return Content(found.title, found.metadata, found.blocks, origins)
 
 
+def _module(name: str) -> Any:
+    """Imported when the first document needs it: each costs memory and time."""
+    return import_module(f"services.enricher.formats.{name}")
+
+
 def _read_text(text: str, format_: Format, given: str) -> Content:
     if format_ == "html":  # as it is: NFC makes one character of `>` and a mark after it
         return _html(html.read(text), given)
+    if format_ in _FROM_TEXT:
+        found: Content = _module(_FROM_TEXT[format_]).read(text)
+        return found
     text = clean(text)
     if format_ == "markdown":
         return _markdown(text, given)

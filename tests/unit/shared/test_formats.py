@@ -25,6 +25,8 @@ READ_AS = {
     "odt": (made.odt("<text:p>word</text:p>"), ["word"]),
     "epub": (made.epub(["<p>word</p>"]), ["word"]),
     "rtf": (b"{\\rtf1 word}", ["word"]),
+    "mail": (b"Subject: Head\n\nword", ["word"]),
+    "notebook": (b'{"cells": [{"cell_type": "code", "source": "word"}]}', ["word"]),
 }
 
 
