@@ -29,6 +29,13 @@ def of_each(word: str) -> dict[str, bytes]:
         "trial.ipynb": json.dumps(
             {"cells": [{"cell_type": "markdown", "source": f"The word is {word}."}]}
         ).encode(),
+        "values.json": json.dumps({"word": word, "price": 3}).encode(),
+        "events.jsonl": f'{{"word": "{word}"}}\n{{"word": "other"}}\n'.encode(),
+        "feed.xml": f"<feed><entry><title>Word</title><p>{word}</p></entry></feed>".encode(),
+        "settings.yaml": f"# about\nword: {word}\n".encode(),
+        "tool.py": f"def tool():\n    return '{word}'\n".encode(),
+        "Makefile": f"all:\n\techo {word}\n".encode(),
+        "README": f"The word is {word}.".encode(),
     }
 
 

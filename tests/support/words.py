@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from typing import Any
+from xml.etree import ElementTree
 
 import yaml
 from markdown_it import MarkdownIt
@@ -177,7 +178,50 @@ def seen_in_notebook(data: bytes) -> str:
     return "\n".join(seen)
 
 
+# -- data ------------------------------------------------------------------------------------------
+
+
+def seen_in_json(data: bytes) -> str:
+    """Every key and scalar; a document, or one a line."""
+    text = data.decode("utf-8-sig")
+    try:
+        return "\n".join(_keys_and_values(_json(text)))
+    except ValueError:
+        lines = [line for line in text.split("\n") if line.strip()]
+        return "\n".join(each for line in lines for each in _keys_and_values(_json(line)))
+
+
+class _Object(list):
+    """Pairs of keys and values."""
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_Object, parse_int=str, parse_float=str)
+
+
+def _keys_and_values(value: Any) -> Iterator[str]:
+    if isinstance(value, _Object):
+        for key, each in value:
+            yield key
+            yield from _keys_and_values(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _keys_and_values(each)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+def seen_in_xml(data: bytes) -> str:
+    root = ElementTree.fromstring(data)
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    return "\n".join([*root.itertext(), *values])
+
+
 SEEN: dict[Format, Callable[[bytes], str]] = {
+    "json": seen_in_json,
+    "xml": seen_in_xml,
+    "settings": seen_in_text,
+    "code": seen_in_text,
     "mail": seen_in_mail,
     "notebook": seen_in_notebook,
     "text": seen_in_text,

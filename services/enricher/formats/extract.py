@@ -28,11 +28,16 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/x-markdown": "markdown",
     "text/html": "html",
     "application/xhtml+xml": "html",
-    "application/json": "text",
-    "application/x-ndjson": "text",
-    "application/jsonl": "text",
-    "application/yaml": "text",
-    "application/toml": "text",
+    "application/json": "json",
+    "application/geo+json": "json",
+    "application/x-ndjson": "json",
+    "application/jsonl": "json",
+    "application/xml": "xml",
+    "text/xml": "xml",
+    "application/rss+xml": "xml",
+    "application/atom+xml": "xml",
+    "application/yaml": "settings",
+    "application/toml": "settings",
     "text/csv": "csv",
     "text/tab-separated-values": "csv",
     "application/pdf": "pdf",
@@ -60,8 +65,13 @@ BINARY: Final[Mapping[Format, str]] = {
 }
 """Formats that their first bytes tell, and the module that reads each from bytes."""
 _FROM_BYTES: Final[Mapping[Format, str]] = {**BINARY, "mail": "mail"}
-_FROM_TEXT: Final[Mapping[Format, str]] = {"notebook": "notebook"}
+_FROM_TEXT: Final[Mapping[Format, str]] = {
+    **{"notebook": "notebook", "json": "data.json", "xml": "data.xml"},
+    **{"settings": "source", "code": "source"},
+}
 """Formats without front matter or pages of HTML, and the module that reads each from a text."""
+_LINES: Final[frozenset[Format]] = frozenset({"text", "settings", "code"})
+"""Formats that are read by their lines."""
 _ZIP: Final = b"PK\x03\x04"
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
 _ARCHIVES: Final = (
@@ -187,19 +197,20 @@ def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
     Only code without pointers reads such a document, and for 0.1 s at most: no HTML, no guessing of
-    encodings, little Markdown and YAML. Nothing is unpacked to find out.
+    encodings, little Markdown and YAML, files of code and settings as text. Nothing is unpacked to
+    find out.
 
     Args:
         format_: as `named_format` tells.
     """
     most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
-    if len(data) > most or format_ not in ("text", "markdown") or data.startswith(_TELLING):
+    if len(data) > most or format_ not in _LINES | {"markdown"} or data.startswith(_TELLING):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return False
-    if format_ == "text":
+    if format_ in _LINES:
         return True
     return not markdown.has_html(text) and frontmatter.length(text) <= MAX_HARMLESS_YAML
 
@@ -277,8 +288,8 @@ def named_format(path: str, media_type: str | None) -> Format | None:
         return BY_MEDIA_TYPE[bare]
     by_ending = BY_ENDING.get(ending(path), "text")
     if bare == "text/plain":
-        # the media type of servers that do not know Markdown
-        return by_ending if by_ending == "markdown" else "text"
+        # the media type of servers that do not know the format
+        return by_ending if by_ending in _LINES | {"markdown"} else "text"
     return by_ending if bare in _ANY or bare.startswith("text/") else None
 
 
