@@ -7,7 +7,7 @@ from typing import Final, Literal
 Format = Literal[
     "text", "markdown", "html", "csv",
     "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf", "mail", "notebook",
-    "json", "xml", "settings", "code",
+    "json", "xml", "settings", "code", "rst", "adoc",
 ]
 # fmt: on
 
@@ -32,7 +32,9 @@ _FILES_OF_TEXT: Final = (
 
 BY_ENDING: Final[dict[str, Format]] = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx"), "markdown"),
-    **dict.fromkeys((".txt", ".text", ".rst", ".adoc", ".org"), "text"),
+    **dict.fromkeys((".txt", ".text", ".org"), "text"),
+    **dict.fromkeys((".rst", ".rest"), "rst"),
+    **dict.fromkeys((".adoc", ".asciidoc", ".asc"), "adoc"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
     **dict.fromkeys((".csv", ".tsv"), "csv"),
     ".pdf": "pdf",

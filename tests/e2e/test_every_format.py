@@ -33,6 +33,8 @@ def of_each(word: str) -> dict[str, bytes]:
         "events.jsonl": f'{{"word": "{word}"}}\n{{"word": "other"}}\n'.encode(),
         "feed.xml": f"<feed><entry><title>Word</title><p>{word}</p></entry></feed>".encode(),
         "settings.yaml": f"# about\nword: {word}\n".encode(),
+        "page.rst": f"Page\n====\n\nThe word is *{word}*.\n".encode(),
+        "page.adoc": f"= Page\n\nThe word is *{word}*.\n".encode(),
         "tool.py": f"def tool():\n    return '{word}'\n".encode(),
         "Makefile": f"all:\n\techo {word}\n".encode(),
         "README": f"The word is {word}.".encode(),

@@ -4,6 +4,7 @@
 one that the enricher takes. What the manual leaves out by design, it leaves out, too.
 """
 
+import io
 import json
 import re
 import tomllib
@@ -12,9 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from typing import Any
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 import yaml
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst import Directive, directives, roles
+from docutils.statemachine import StringList
 from markdown_it import MarkdownIt
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
@@ -217,7 +223,96 @@ def seen_in_xml(data: bytes) -> str:
     return "\n".join([*root.itertext(), *values])
 
 
+# -- reStructuredText ------------------------------------------------------------------------------
+
+
+def seen_in_rst(data: bytes) -> str:
+    """The text of docutils' document; directives and roles that it does not know show theirs."""
+    quiet = {
+        **{"report_level": 5, "halt_level": 6, "warning_stream": io.StringIO()},
+        **{"file_insertion_enabled": False, "raw_enabled": False},
+    }
+    with patch.object(directives, "directive", _directive), patch.object(roles, "role", _role):
+        tree = publish_doctree(data.decode(), settings_overrides=quiet)
+    for unseen in list(tree.findall(_is_unseen)):
+        unseen.parent.remove(unseen)
+    seen = [node.astext() for node in tree.findall(nodes.Text) if "replacement" not in str(node)]
+    return "\n".join(seen + [image["alt"] for image in tree.findall(nodes.image) if "alt" in image])
+
+
+def _is_unseen(node: nodes.Node) -> bool:
+    if not isinstance(node, nodes.Element):
+        return False
+    kinds = (nodes.comment, nodes.system_message, nodes.substitution_definition, nodes.raw)
+    numbers = (nodes.label, nodes.footnote_reference)  # those that docutils makes
+    is_made = isinstance(node, numbers) or "contents" in node.get("classes", ())
+    return node.parent is not None and (isinstance(node, kinds) or is_made)
+
+
+class _AnyOption(dict[str, Any]):
+    def __missing__(self, _: str) -> Any:
+        return directives.unchanged
+
+
+class _Nested(Directive):
+    """Shows its arguments and its body, not its options."""
+
+    option_spec = _AnyOption({"class": directives.unchanged})
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        shown = nodes.container()
+        self.state.nested_parse(StringList([*self.arguments, ""], ""), 0, shown)
+        self.state.nested_parse(self.content, self.content_offset, shown)
+        return [shown]
+
+
+class _Unseen(_Nested):
+    """Shows nothing."""
+
+    def run(self) -> list[nodes.Node]:
+        return []
+
+
+class _Code(_Nested):
+    """Shows its body as it is."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.literal_block("", "\n".join(self.content))]
+
+
+DIRECTIVES_OF_CODE = {"code", "code-block", "sourcecode", "productionlist", "prompt", "doctest"}
+UNSEEN_DIRECTIVES = {"index", "highlight", "tabularcolumns", "literalinclude", "include", "raw"}
+"""Those that the manual leaves out."""
+
+
+def _directive(name: str, language: Any, document: Any) -> Any:
+    if name in UNSEEN_DIRECTIVES:
+        return _Unseen, []
+    if name in DIRECTIVES_OF_CODE:
+        return _Code, []
+    found = KNOWN_DIRECTIVE(name, language, document)
+    return found if found[0] else (_Nested, [])
+
+
+def _role(*_: Any) -> Any:
+    return _shown_by_role, []
+
+
+def _shown_by_role(_name: str, _raw: str, text: str, *_: Any) -> Any:
+    """The text of a role, without a target after it."""
+    text = re.sub(r"(.)\s+<[^<>]*>$", r"\1", nodes.unescape(text), flags=re.DOTALL)
+    return [nodes.emphasis(text, text)], []
+
+
+KNOWN_DIRECTIVE = directives.directive
+
+
 SEEN: dict[Format, Callable[[bytes], str]] = {
+    "rst": seen_in_rst,
     "json": seen_in_json,
     "xml": seen_in_xml,
     "settings": seen_in_text,

@@ -34,6 +34,10 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "application/jsonl": "json",
     "application/xml": "xml",
     "text/xml": "xml",
+    "text/x-rst": "rst",
+    "text/asciidoc": "adoc",
+    "text/x-asciidoc": "adoc",
+    "text/prs.fallenstein.rst": "rst",
     "application/rss+xml": "xml",
     "application/atom+xml": "xml",
     "application/yaml": "settings",
@@ -67,7 +71,7 @@ BINARY: Final[Mapping[Format, str]] = {
 _FROM_BYTES: Final[Mapping[Format, str]] = {**BINARY, "mail": "mail"}
 _FROM_TEXT: Final[Mapping[Format, str]] = {
     **{"notebook": "notebook", "json": "data.json", "xml": "data.xml"},
-    **{"settings": "source", "code": "source"},
+    **{"settings": "source", "code": "source", "rst": "markup.rst", "adoc": "markup.adoc"},
 }
 """Formats without front matter or pages of HTML, and the module that reads each from a text."""
 _LINES: Final[frozenset[Format]] = frozenset({"text", "settings", "code"})
@@ -289,7 +293,7 @@ def named_format(path: str, media_type: str | None) -> Format | None:
     by_ending = BY_ENDING.get(ending(path), "text")
     if bare == "text/plain":
         # the media type of servers that do not know the format
-        return by_ending if by_ending in _LINES | {"markdown"} else "text"
+        return by_ending if by_ending in _LINES | {"markdown", "rst", "adoc"} else "text"
     return by_ending if bare in _ANY or bare.startswith("text/") else None
 
 

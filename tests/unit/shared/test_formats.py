@@ -37,6 +37,8 @@ READ_AS = {
     "json": (b'{"Head": "word"}', ["Head: word"]),
     "xml": (b"<a><Head>word</Head></a>", ["a:\n  Head: word"]),
     "settings": (b"Head: word", ["Head: word"]),
+    "rst": (b"Head\n====\n\n*word*", ["Head", "word"]),
+    "adoc": (b"= Head\n\n*word*", ["Head", "word"]),
     "code": (b"Head = word", ["Head = word"]),
     "notebook": (b'{"cells": [{"cell_type": "code", "source": "word"}]}', ["word"]),
 }
