@@ -90,6 +90,18 @@ def test_a_chunk_of_a_record_has_its_keys_and_the_path_to_it(words):
     assert sum(one.text.count("name: pump") for one in chunks) == 9
 
 
+def test_no_chunk_holds_parts_of_two_paths(words):
+    data = {"head": 1, "pump": {"text": PROSE}, "valve": {"text": PROSE}, "tail": 2}
+
+    chunks = chunk(read(json.dumps(data), "a.json"), Chunking(), words)
+
+    assert {one.heading for one in chunks} == {(), ("pump",), ("valve",)}
+    assert [one.heading for one in chunks if "head: 1" in one.text or "tail: 2" in one.text] == [
+        (),
+        (),
+    ]
+
+
 @pytest.mark.parametrize(
     ("written", "text"),
     [

@@ -166,6 +166,7 @@ NESTED = "Content-Type: multipart/mixed; boundary=b{0}\n\n--b{0}\n"
 HOSTILE = {
     "parts inside each other": ("".join(map(NESTED.format, range(10_000))) + "\nword", "corrupt"),
     "messages inside each other": ("Content-Type: message/rfc822\n\n" * 10_000, "corrupt"),
+    "150 messages inside each other": ("Content-Type: message/rfc822\n\n" * 150, "corrupt"),
     "one boundary for all parts": (NESTED.format("") * 9_000 + "\nword", "word"),
     "a header of a megabyte": (HEAD.format("word " * 200_000, "", "word"), "word"),
     "a million receivers": ("To: " + "a@b.c, " * 150_000 + "\n\nword", "word"),
