@@ -4,6 +4,7 @@ import json
 import random
 import sysconfig
 from pathlib import Path
+from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
@@ -260,6 +261,19 @@ def test_entities_that_multiply_are_not_expanded():
 
     assert shown(page.format(""), "a.xml") == [((), "a: &e9; word")]
     assert len(shown(page.format("x='&e9;'"), "a.xml")[0][1]) < 2_000
+
+
+def test_an_xml_parser_without_memory_is_no_damage(monkeypatch):
+    class Parser:
+        def Parse(self, *_):
+            error = expat.ExpatError("out of memory")
+            error.code = 1
+            raise error
+
+    monkeypatch.setattr(expat, "ParserCreate", Parser)
+
+    with pytest.raises(MemoryError):
+        read("<a>word</a>", "a.xml")
 
 
 def test_no_word_of_the_xml_of_installed_packages_is_lost():

@@ -34,7 +34,7 @@ class _Row:
 
 
 def read(text: str) -> Content:
-    """Read a document."""
+    """Read a document. Raises MemoryError: the parser got none."""
     rows = _rows(text)
     if rows is None:
         return source.read(text)
@@ -54,7 +54,11 @@ def _rows(text: str) -> list[_Row] | None:
     parser.DefaultHandler = writer.other
     try:
         parser.Parse(text, True)
-    except (expat.ExpatError, ValueError):
+    except expat.ExpatError as error:
+        if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]:
+            raise MemoryError from None
+        return None
+    except ValueError:
         return None
     return writer.rows
 
