@@ -4,14 +4,23 @@
 one that the enricher takes. What the manual leaves out by design, it leaves out, too.
 """
 
+import io
+import json
 import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from email import message_from_bytes, policy
 from typing import Any
+from unittest.mock import patch
+from xml.etree import ElementTree
 
 import yaml
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst import Directive, directives, roles
+from docutils.statemachine import StringList
 from markdown_it import MarkdownIt
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
@@ -125,7 +134,191 @@ def _renderer() -> MarkdownIt:
     return made
 
 
+# -- mail and notebooks ----------------------------------------------------------------------------
+
+
+def seen_in_mail(data: bytes) -> str:
+    """What the parser of modern messages finds; of two forms of one text, the plain one."""
+    return "\n".join(_of_message(message_from_bytes(data, policy=policy.default)))
+
+
+def _of_message(message: Any) -> Iterator[str]:
+    for name in ("Subject", "From", "To", "Cc", "Bcc"):
+        yield from map(str, message.get_all(name, []))
+    yield from _of_part(message)
+
+
+def _of_part(part: Any) -> Iterator[str]:
+    kind, inner = part.get_content_type(), part.get_payload()
+    if kind == "message/rfc822" and isinstance(inner, list):
+        yield from _of_message(inner[0])
+    elif kind == "multipart/alternative" and isinstance(inner, list):
+        said = ["\n".join(_of_part(one)) for one in inner]
+        yield next((one for one in said if words(one)), "")
+    elif kind.startswith("message/") and isinstance(inner, list):
+        yield from (f"{name}: {value}" for one in inner for name, value in one.items())
+    elif isinstance(inner, list):
+        for one in inner:
+            yield from _of_part(one)
+    elif part.get_content_maintype() == "multipart":  # a broken one
+        yield inner
+    elif part.is_attachment() or part.get_filename() or part.get_content_maintype() != "text":
+        yield part.get_filename() or ""
+        yield kind
+    else:
+        text = part.get_content()
+        yield seen_in_html(text) if kind == "text/html" else text
+
+
+def seen_in_notebook(data: bytes) -> str:
+    """Sources and outputs of the cells of a notebook of format 4."""
+    seen = []
+    for cell in json.loads(data)["cells"]:
+        source = "".join(cell["source"])
+        is_markdown = cell["cell_type"] == "markdown"
+        seen.append(seen_in_markdown(source.encode()) if is_markdown else source)
+        for output in cell.get("outputs", []):
+            seen += [output.get("ename", ""), output.get("evalue", "")]
+            texts = [output.get("text", ""), output.get("data", {}).get("text/plain", "")]
+            seen += ["".join(text) for text in texts]
+    return "\n".join(seen)
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def seen_in_json(data: bytes) -> str:
+    """Every key and scalar; a document, or one a line."""
+    text = data.decode("utf-8-sig")
+    try:
+        return "\n".join(_keys_and_values(_json(text)))
+    except ValueError:
+        lines = [line for line in text.split("\n") if line.strip()]
+        return "\n".join(each for line in lines for each in _keys_and_values(_json(line)))
+
+
+class _Object(list):
+    """Pairs of keys and values."""
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_Object, parse_int=str, parse_float=str)
+
+
+def _keys_and_values(value: Any) -> Iterator[str]:
+    if isinstance(value, _Object):
+        for key, each in value:
+            yield key
+            yield from _keys_and_values(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _keys_and_values(each)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+def seen_in_xml(data: bytes) -> str:
+    root = ElementTree.fromstring(data)
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    return "\n".join([*root.itertext(), *values])
+
+
+# -- reStructuredText ------------------------------------------------------------------------------
+
+
+def seen_in_rst(data: bytes) -> str:
+    """The text of docutils' document; directives and roles that it does not know show theirs."""
+    quiet = {
+        **{"report_level": 5, "halt_level": 6, "warning_stream": io.StringIO()},
+        **{"file_insertion_enabled": False, "raw_enabled": False},
+    }
+    with patch.object(directives, "directive", _directive), patch.object(roles, "role", _role):
+        tree = publish_doctree(data.decode(), settings_overrides=quiet)
+    for unseen in list(tree.findall(_is_unseen)):
+        unseen.parent.remove(unseen)
+    seen = [node.astext() for node in tree.findall(nodes.Text) if "replacement" not in str(node)]
+    return "\n".join(seen + [image["alt"] for image in tree.findall(nodes.image) if "alt" in image])
+
+
+def _is_unseen(node: nodes.Node) -> bool:
+    if not isinstance(node, nodes.Element):
+        return False
+    kinds = (nodes.comment, nodes.system_message, nodes.substitution_definition, nodes.raw)
+    numbers = (nodes.label, nodes.footnote_reference)  # those that docutils makes
+    is_made = isinstance(node, numbers) or "contents" in node.get("classes", ())
+    return node.parent is not None and (isinstance(node, kinds) or is_made)
+
+
+class _AnyOption(dict[str, Any]):
+    def __missing__(self, _: str) -> Any:
+        return directives.unchanged
+
+
+class _Nested(Directive):
+    """Shows its arguments and its body, not its options."""
+
+    option_spec = _AnyOption({"class": directives.unchanged})
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        shown = nodes.container()
+        self.state.nested_parse(StringList([*self.arguments, ""], ""), 0, shown)
+        self.state.nested_parse(self.content, self.content_offset, shown)
+        return [shown]
+
+
+class _Unseen(_Nested):
+    """Shows nothing."""
+
+    def run(self) -> list[nodes.Node]:
+        return []
+
+
+class _Code(_Nested):
+    """Shows its body as it is."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.literal_block("", "\n".join(self.content))]
+
+
+DIRECTIVES_OF_CODE = {"code", "code-block", "sourcecode", "productionlist", "prompt", "doctest"}
+UNSEEN_DIRECTIVES = {"index", "highlight", "tabularcolumns", "literalinclude", "include", "raw"}
+"""Those that the manual leaves out."""
+
+
+def _directive(name: str, language: Any, document: Any) -> Any:
+    if name in UNSEEN_DIRECTIVES:
+        return _Unseen, []
+    if name in DIRECTIVES_OF_CODE:
+        return _Code, []
+    found = KNOWN_DIRECTIVE(name, language, document)
+    return found if found[0] else (_Nested, [])
+
+
+def _role(*_: Any) -> Any:
+    return _shown_by_role, []
+
+
+def _shown_by_role(_name: str, _raw: str, text: str, *_: Any) -> Any:
+    """The text of a role, without a target after it."""
+    text = re.sub(r"(.)\s+<[^<>]*>$", r"\1", nodes.unescape(text), flags=re.DOTALL)
+    return [nodes.emphasis(text, text)], []
+
+
+KNOWN_DIRECTIVE = directives.directive
+
+
 SEEN: dict[Format, Callable[[bytes], str]] = {
+    "rst": seen_in_rst,
+    "json": seen_in_json,
+    "xml": seen_in_xml,
+    "settings": seen_in_text,
+    "code": seen_in_text,
+    "mail": seen_in_mail,
+    "notebook": seen_in_notebook,
     "text": seen_in_text,
     "markdown": seen_in_markdown,
     "html": lambda data: seen_in_html(data.decode()),

@@ -208,7 +208,7 @@ class _Cutter:
         """
         runs = [
             _Section(run[0].path, run)
-            for _, group in groupby(blocks, lambda block: block.kind == "heading")
+            for _, group in groupby(blocks, lambda b: b.path if b.kind != "heading" else None)
             if (run := tuple(group))
         ]
         bodies = [run for run in runs if not run.is_headings]

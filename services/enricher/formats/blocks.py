@@ -48,7 +48,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the reader of a format finds. Blocks without heading paths."""
+    """What the reader of a format finds. Blocks have heading paths only where none is a heading."""
 
     title: str
     metadata: "Metadata"
@@ -106,7 +106,10 @@ def titled(text: str, level: int) -> list[Block]:
 
 
 def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """The blocks with their heading paths; a heading's own path ends with itself."""
+    """The blocks with their heading paths; a heading's own path ends with itself.
+
+    A path that the reader of a format without headings has given stays.
+    """
     path: list[tuple[int, str]] = []
     placed: list[Block] = []
     for block in blocks:
@@ -115,7 +118,7 @@ def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
                 path.pop()
             path.append((block.level, block.text))
         above = tuple(text for _, text in path)
-        placed.append(Block(block.kind, block.text, block.level, above))
+        placed.append(Block(block.kind, block.text, block.level, above or block.path))
     return tuple(placed)
 
 

@@ -4,9 +4,10 @@ import posixpath
 from typing import Final
 from urllib.parse import unquote
 
-from services.enricher.formats import html, office
+from services.enricher.formats import html
 from services.enricher.formats.blocks import Block, Content
 from services.enricher.formats.charset import declared_in, decode
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 
 _NO_PAGES: Final = ("image/", "audio/", "video/", "font/")
@@ -16,21 +17,21 @@ _DRAWING: Final = "image/svg+xml"
 
 def read(data: bytes) -> Content:
     """Read a book. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
-    with office.unpack(data) as parts:
-        if office.part(parts, "META-INF/rights.xml"):
+    with package.unpack(data) as parts:
+        if package.part(parts, "META-INF/rights.xml"):
             raise _protected()
-        protected = _named(office.part(parts, "META-INF/encryption.xml"), "CipherReference", "URI")
-        container = office.part(parts, "META-INF/container.xml")
-        package = next(iter(_named(container, "rootfile", "full-path")), "")
-        description = office.part(parts, package) if package else b""
+        protected = _named(package.part(parts, "META-INF/encryption.xml"), "CipherReference", "URI")
+        container = package.part(parts, "META-INF/container.xml")
+        opf = next(iter(_named(container, "rootfile", "full-path")), "")
+        description = package.part(parts, opf) if opf else b""
         if not description:
             raise DocumentRefused("corrupt", "the file is no EPUB, or it is damaged")
-        metadata = office.properties(description)
+        metadata = package.properties(description)
         blocks: list[Block] = []
-        for name in _spine(description, posixpath.dirname(package)):
+        for name in _spine(description, posixpath.dirname(opf)):
             if name in protected:
                 raise _protected()
-            page = office.part(parts, name)
+            page = package.part(parts, name)
             if page.strip():
                 text = decode(page, declared=declared_in(page, is_html=True)).text
                 blocks += html.read(text).blocks
@@ -50,11 +51,11 @@ def _named(data: bytes, element: str, attribute: str) -> list[str]:
             found.append(unquote(attributes[attribute]))
 
     if data:
-        office.walk(data, opens, lambda _: None, lambda _: None)
+        package.walk(data, opens, lambda _: None, lambda _: None)
     return found
 
 
-def _spine(package: bytes, folder: str) -> list[str]:
+def _spine(description: bytes, folder: str) -> list[str]:
     """Names of the pages in the order of reading."""
     items: dict[str, str] = {}
     order: list[str] = []
@@ -68,5 +69,5 @@ def _spine(package: bytes, folder: str) -> list[str]:
         elif name == "itemref":
             order.append(attributes.get("idref", ""))
 
-    office.walk(package, opens, lambda _: None, lambda _: None)
+    package.walk(description, opens, lambda _: None, lambda _: None)
     return [items[one] for one in dict.fromkeys(order) if one in items]

@@ -1,10 +1,11 @@
 """The extraction of title, blocks and metadata from bytes of any known format."""
 
 import re
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
-from services.enricher.formats import frontmatter, html, markdown, office, records
+from services.enricher.formats import frontmatter, html, markdown, records
 from services.enricher.formats.blocks import (
     Block,
     Content,
@@ -16,6 +17,7 @@ from services.enricher.formats.blocks import (
     with_paths,
 )
 from services.enricher.formats.charset import declared_in, decode
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, Format, ending
 from shared.domain.metadata import OF_DOCUMENT
@@ -26,14 +28,25 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     "text/x-markdown": "markdown",
     "text/html": "html",
     "application/xhtml+xml": "html",
-    "application/json": "text",
-    "application/x-ndjson": "text",
-    "application/jsonl": "text",
-    "application/yaml": "text",
-    "application/toml": "text",
+    "application/json": "json",
+    "application/geo+json": "json",
+    "application/x-ndjson": "json",
+    "application/jsonl": "json",
+    "application/xml": "xml",
+    "text/xml": "xml",
+    "text/x-rst": "rst",
+    "text/asciidoc": "adoc",
+    "text/x-asciidoc": "adoc",
+    "text/prs.fallenstein.rst": "rst",
+    "application/rss+xml": "xml",
+    "application/atom+xml": "xml",
+    "application/yaml": "settings",
+    "application/toml": "settings",
     "text/csv": "csv",
     "text/tab-separated-values": "csv",
     "application/pdf": "pdf",
+    "message/rfc822": "mail",
+    "application/x-ipynb+json": "notebook",
     "application/rtf": "rtf",
     "text/rtf": "rtf",
     "application/epub+zip": "epub",
@@ -50,10 +63,19 @@ READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {"pptx": 3
 were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
-BINARY: Final[frozenset[Format]] = frozenset(
-    {"pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf"}
-)
-"""Read from bytes, each by the module of its name; all others from text."""
+BINARY: Final[Mapping[Format, str]] = {
+    **{name: name for name in ("pdf", "epub", "rtf")},
+    **{name: f"office.{name}" for name in ("docx", "pptx", "sheets", "odt")},
+}
+"""Formats that their first bytes tell, and the module that reads each from bytes."""
+_FROM_BYTES: Final[Mapping[Format, str]] = {**BINARY, "mail": "mail"}
+_FROM_TEXT: Final[Mapping[Format, str]] = {
+    **{"notebook": "notebook", "json": "data.json", "xml": "data.xml"},
+    **{"settings": "source", "code": "source", "rst": "markup.rst", "adoc": "markup.adoc"},
+}
+"""Formats without front matter or pages of HTML, and the module that reads each from a text."""
+_LINES: Final[frozenset[Format]] = frozenset({"text", "settings", "code"})
+"""Formats that are read by their lines."""
 _ZIP: Final = b"PK\x03\x04"
 _OLD_OFFICE: Final = b"\xd0\xcf\x11\xe0"
 _ARCHIVES: Final = (
@@ -110,17 +132,25 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
     Args:
         given: a better title than any in the document; what it replaces stays as text.
     """
-    if format_ in BINARY:
-        return _with_properties(import_module(f"services.enricher.formats.{format_}").read(data))
+    if format_ in _FROM_BYTES:
+        return _with_properties(_module(_FROM_BYTES[format_]).read(data))
     text, guess = decode(data, declared=declared or declared_in(data, is_html=format_ == "html"))
     found = _read_text(text, format_, given)
     origins = dict(found.origins) | ({"encoding": guess} if guess else {})
     return Content(found.title, found.metadata, found.blocks, origins)
 
 
+def _module(name: str) -> Any:
+    """Imported when the first document needs it: each costs memory and time."""
+    return import_module(f"services.enricher.formats.{name}")
+
+
 def _read_text(text: str, format_: Format, given: str) -> Content:
     if format_ == "html":  # as it is: NFC makes one character of `>` and a mark after it
         return _html(html.read(text), given)
+    if format_ in _FROM_TEXT:
+        found: Content = _module(_FROM_TEXT[format_]).read(text)
+        return found
     text = clean(text)
     if format_ == "markdown":
         return _markdown(text, given)
@@ -172,19 +202,20 @@ def is_harmless(data: bytes, format_: Format | None) -> bool:
     """Whether the document may be read in a process that does other work, too.
 
     Only code without pointers reads such a document, and for about 0.1 s at most: no HTML, no
-    guessing of encodings, little Markdown and YAML. Nothing is unpacked to find out.
+    guessing of encodings, little Markdown and YAML, files of code and settings as text. Nothing is
+    unpacked to find out.
 
     Args:
         format_: as `named_format` tells.
     """
     most = MAX_HARMLESS_MARKDOWN if format_ == "markdown" else MAX_HARMLESS_BYTES
-    if len(data) > most or format_ not in ("text", "markdown") or data.startswith(_TELLING):
+    if len(data) > most or format_ not in _LINES | {"markdown"} or data.startswith(_TELLING):
         return False
     try:
         text = clean(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return False
-    if format_ == "text":
+    if format_ in _LINES:
         return True
     return not markdown.has_html(text) and frontmatter.length(text) <= MAX_HARMLESS_YAML
 
@@ -230,7 +261,7 @@ def _format_of_bytes(data: bytes, named: Format | None) -> Format | None:
 
 
 def _format_of_zip(data: bytes, named: Format | None) -> Format:
-    found = office.format_of(data)
+    found = package.format_of(data)
     if found is not None:
         return found
     if named in ("docx", "pptx", "sheets", "odt", "epub"):
@@ -262,8 +293,8 @@ def named_format(path: str, media_type: str | None) -> Format | None:
         return BY_MEDIA_TYPE[bare]
     by_ending = BY_ENDING.get(ending(path), "text")
     if bare == "text/plain":
-        # the media type of servers that do not know Markdown
-        return by_ending if by_ending == "markdown" else "text"
+        # the media type of servers that do not know the format
+        return by_ending if by_ending in _LINES | {"markdown", "rst", "adoc"} else "text"
     return by_ending if bare in _ANY or bare.startswith("text/") else None
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats.blocks import Block, Content, clean, one_line
-from services.enricher.formats.sheets import table_of
+from services.enricher.formats.office.sheets import table_of
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads

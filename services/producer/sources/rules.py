@@ -44,9 +44,10 @@ LEFT_OUT_BY_DEFAULT: Final = (
     "package-lock.json",
     "npm-shrinkwrap.json",
     "pnpm-lock.yaml",
+    "instep.toml",
 )
-"""What package managers and build tools write, under names that nothing else has. `build`, `dist`
-and `target` may hold documents."""
+"""What package managers and build tools write, under names that nothing else has, and instep's own
+settings. `build`, `dist` and `target` may hold documents."""
 MARKS: Final = {"pyvenv.cfg": "a virtual environment of Python", "CACHEDIR.TAG": "a cache"}
 """Files that say of their folder that programs wrote it, and that it can be made again."""
 _DEFAULT_ENDINGS: Final = frozenset(map(ending, LEFT_OUT_BY_DEFAULT)) - {""}

@@ -155,7 +155,9 @@ async def test_one_of_the_producers_does_it_for_another_process(docs, elsewhere,
     client = await nats.connect(nats_url)
     serving = [
         asyncio.create_task(
-            watchers.serve(client, [], WatchedHolds({}, forgetting), lambda _: None, _nothing)
+            watchers.serve(
+                client, [], WatchedHolds({}, forgetting), lambda _: None, _nothing, _nothing
+            )
         )
         for _ in range(2)
     ]

@@ -9,8 +9,8 @@ import pytest
 from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
-from services.enricher.formats import office
 from services.enricher.formats.blocks import Block, Extracted
+from services.enricher.formats.office import package
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import (
@@ -94,7 +94,7 @@ async def test_nothing_is_unpacked_here(words, monkeypatch, first, path):
     async def read(question, data):
         return Extracted("", (Block("paragraph", "read apart"),), {})
 
-    monkeypatch.setattr(office, "unpack", opened)
+    monkeypatch.setattr(package, "unpack", opened)
     prepare = PrepareDocument(Load(MemoryContent()), words, Chunking(), read_apart=read)
 
     [piece] = (await prepare(changed(first + b" words", path))).pieces

@@ -8,7 +8,7 @@ from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
 from memory_ledger import MemoryLedger
 
-from services.enricher.formats.extract import BINARY
+from services.enricher.formats.extract import BINARY, named_format
 from services.enricher.recut import VERSIONS, Recut, changed, in_force, read_otherwise
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.formats import Format
@@ -86,6 +86,16 @@ def test_documents_without_a_noted_version_were_read_otherwise():
     assert read_otherwise(None, VERSIONS) == FORMATS
     assert read_otherwise(7, VERSIONS) == FORMATS
     assert read_otherwise(dict(VERSIONS), VERSIONS) == set()
+
+
+def test_what_an_older_version_read_as_plain_text_is_read_again_by_its_own_reader():
+    old = ("text", "markdown", "html", "csv", "pdf", "docx", "pptx", "sheets", "odt", "epub", "rtf")
+    noted = {name: VERSIONS[name] for name in (*old, "cutter")}
+
+    again = read_otherwise(noted, VERSIONS)
+
+    assert again == {"mail", "notebook", "json", "xml", "settings", "code", "rst", "adoc"}
+    assert {named_format(f"a{ending}", None) for ending in (".rst", ".adoc", ".py")} <= again
 
 
 def test_another_reader_concerns_its_format_and_another_cutter_all():

@@ -572,7 +572,7 @@ def test_what_opens_and_what_does_not(root, folder, monkeypatch):
 
 
 def test_files_that_are_no_documents_are_counted_by_ending(root, folder):
-    names = ["a.md", "b.png", "c.PNG", "d.zip", "Makefile", ".hidden.png", "e.tmp", "x/f.png"]
+    names = ["a.md", "b.png", "c.PNG", "d.zip", "some", ".hidden.png", "e.tmp", "x/f.png"]
     names.append("Notes of May. Second part of them")
     for name in names:
         (root / name).parent.mkdir(exist_ok=True)

@@ -182,7 +182,7 @@ def test_ordinary_names_are_not_ignored(name):
 def test_without_globs_every_known_format_is_a_document():
     rules = Rules()
 
-    assert [p for p in ("a.md", "d/B.HTML", "c.txt", "x.png", "README", ".git/a.md", "d/.x/a.md")
+    assert [p for p in ("a.md", "d/B.HTML", "c.txt", "x.png", "x", ".git/a.md", "d/.x/a.md")
             if wants(rules, p)] == ["a.md", "d/B.HTML", "c.txt"]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats import office
 from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, one_line, titled
+from services.enricher.formats.office import package
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata
@@ -22,19 +22,19 @@ _BLANKS: Final = re.compile(r"[ \t]+")
 
 def read(data: bytes) -> Content:
     """Read a document. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
-    with office.unpack(data) as parts:
-        metadata = office.properties(office.part(parts, "docProps/core.xml"))
+    with package.unpack(data) as parts:
+        metadata = package.properties(package.part(parts, "docProps/core.xml"))
         blocks: list[Block] = []
         first = ""
         for number, name in enumerate(_in_order(parts), 1):
             slide = _Shapes()
-            slide.read(office.part(parts, name))
+            slide.read(package.part(parts, name))
             first = slide.title if number == 1 else first
             for diagram in _related(parts, name, "diagramData"):
-                slide.read(office.part(parts, diagram))
+                slide.read(package.part(parts, diagram))
             for notes in _related(parts, name, "notesSlide"):
                 said = _Shapes()
-                said.read(office.part(parts, notes))
+                said.read(package.part(parts, notes))
                 if said.blocks:
                     slide.blocks += [NOTES, *said.blocks]
             blocks += slide_blocks(number, slide.title, slide.blocks)
@@ -67,10 +67,10 @@ def _in_order(parts: zipfile.ZipFile) -> list[str]:
         if target:
             listed.append(target)
 
-    presentation = office.part(parts, "ppt/presentation.xml")
+    presentation = package.part(parts, "ppt/presentation.xml")
     if presentation:
-        office.walk(presentation, opens, lambda _: None, lambda _: None)
-    return list(dict.fromkeys([*listed, *office.numbered(parts, "ppt/slides/slide")]))
+        package.walk(presentation, opens, lambda _: None, lambda _: None)
+    return list(dict.fromkeys([*listed, *package.numbered(parts, "ppt/slides/slide")]))
 
 
 def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tuple[str, str]]:
@@ -84,9 +84,9 @@ def _relations(parts: zipfile.ZipFile, name: str, kind: str = "") -> Iterator[tu
             target = posixpath.normpath(posixpath.join(folder, attributes.get("Target", "")))
             found.append((attributes.get("Id", ""), target.lstrip("/")))
 
-    data = office.part(parts, f"{folder}/_rels/{file}.rels")
+    data = package.part(parts, f"{folder}/_rels/{file}.rels")
     if data:
-        office.walk(data, opens, lambda _: None, lambda _: None)
+        package.walk(data, opens, lambda _: None, lambda _: None)
     return iter(found)
 
 
@@ -111,7 +111,7 @@ class _Shapes:
 
     def read(self, data: bytes) -> None:
         if data:
-            office.walk(data, self._opens, self._closes, self._text)
+            package.walk(data, self._opens, self._closes, self._text)
             self._shape()  # a diagram has none
 
     def _opens(self, name: str, attributes: dict[str, str]) -> None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.enricher.formats import office
 from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
-from services.enricher.formats.pptx import NOTES, slide_blocks, titled_deck
+from services.enricher.formats.office import package
+from services.enricher.formats.office.pptx import NOTES, slide_blocks, titled_deck
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})
@@ -19,11 +19,11 @@ _MARKS: Final = {"s": " ", "tab": " ", "line-break": "\n", "note-citation": "^",
 
 def read(data: bytes) -> Content:
     """Read a document. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
-    with office.unpack(data) as parts:
-        metadata = office.properties(office.part(parts, "meta.xml"))
-        content = office.part(parts, "content.xml")
+    with package.unpack(data) as parts:
+        metadata = package.properties(package.part(parts, "meta.xml"))
+        content = package.part(parts, "content.xml")
     writer = _Writer()
-    office.walk(content, writer.opens, writer.closes, writer.text)
+    package.walk(content, writer.opens, writer.closes, writer.text)
     return titled_deck(metadata, writer.blocks, writer.first_slide)
 
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from services.enricher.formats import office
 from services.enricher.formats.blocks import SECTION, Block, Content, clean, titled
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -29,9 +29,9 @@ def read(data: bytes) -> Content:
 
     metadata: Metadata = {}
     if data.startswith(b"PK"):
-        with office.unpack(data) as parts:
+        with package.unpack(data) as parts:
             for name in ("docProps/core.xml", "meta.xml"):
-                metadata |= office.properties(office.part(parts, name))
+                metadata |= package.properties(package.part(parts, name))
     try:
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         blocks = list(_blocks(book))

@@ -12,8 +12,9 @@ from typing import Any, Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from services.enricher.formats import html, office
+from services.enricher.formats import html
 from services.enricher.formats.blocks import Content
+from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
 
 _STYLES: Final = "p[style-name='Title'] => h1.title:fresh"
@@ -41,8 +42,8 @@ def read(data: bytes) -> Content:
     """Read a document. Raises DocumentRefused `corrupt`, `encrypted`, `too_large`."""
     import mammoth
 
-    with office.unpack(data) as parts:
-        metadata = office.properties(office.part(parts, "docProps/core.xml"))
+    with package.unpack(data) as parts:
+        metadata = package.properties(package.part(parts, "docProps/core.xml"))
     try:
         made = mammoth.convert_to_html(
             io.BytesIO(_known(data)),
@@ -79,11 +80,11 @@ def _lowered(page: str) -> str:
 def _known(data: bytes) -> bytes:
     """The parts that mammoth may read, in elements that it reads and without the rest of styles."""
     whole = io.BytesIO()
-    with office.unpack(data) as parts, zipfile.ZipFile(whole, "w") as made:
+    with package.unpack(data) as parts, zipfile.ZipFile(whole, "w") as made:
         for name in dict.fromkeys(parts.namelist()):
             if name.startswith(_UNREAD) or not name.endswith((".xml", ".rels")):
                 continue
-            data = office.part(parts, name)
+            data = package.part(parts, name)
             if _TEXT.fullmatch(name) and _STRANGE.search(data):
                 data = _renamed(data)
             elif name == "word/styles.xml":
@@ -107,7 +108,7 @@ def _named_styles(data: bytes) -> bytes:
 
 
 def _renamed(data: bytes) -> bytes:
-    office.walk(data, lambda *_: None, lambda _: None, lambda _: None)  # refuses entities
+    package.walk(data, lambda *_: None, lambda _: None, lambda _: None)  # refuses entities
     root = ElementTree.fromstring(data)
     for element in list(root.iter()):
         space, _, name = element.tag.rpartition("}")
