@@ -108,7 +108,7 @@ def titled(text: str, level: int) -> list[Block]:
 def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
     """The blocks with their heading paths; a heading's own path ends with itself.
 
-    A path that the reader of a format without headings has given stays.
+    A path that a reader has given stays.
     """
     path: list[tuple[int, str]] = []
     placed: list[Block] = []
@@ -118,7 +118,7 @@ def with_paths(blocks: Iterable[Block]) -> tuple[Block, ...]:
                 path.pop()
             path.append((block.level, block.text))
         above = tuple(text for _, text in path)
-        placed.append(Block(block.kind, block.text, block.level, above or block.path))
+        placed.append(Block(block.kind, block.text, block.level, block.path or above))
     return tuple(placed)
 
 

@@ -58,7 +58,11 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.presentationml.presentation": "pptx",
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
-READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {"pptx": 3, "odt": 3}
+READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {
+    "html": 3,
+    "pptx": 3,
+    "odt": 3,
+}
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
 _ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})

@@ -61,6 +61,8 @@ _SHOWN_OF_INPUT: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("hidden", "file", "checkbox", "radio", "color", "range"), ()),
     **{"image": ("alt",), "password": ("placeholder",)},
 }
+_OF_A_PART: Final = frozenset({"article", "section", "main", "aside", "dialog"})
+"""A footer in one of these belongs to it; any other one is that of the page."""
 _HEADINGS: Final = {f"h{n}": n for n in range(1, 7)}
 _NAMED: Final[dict[str, tuple[str, ...]]] = {
     "author": ("author", "dcterms.creator", "dc.creator"),
@@ -241,6 +243,10 @@ class _Writer:
     pre: int = 0
     between: str = ""
     """What parts the next text from a number, or a raised text from a word, before it."""
+    parts: int = 0
+    """Parts of the page that are open."""
+    in_footer: bool = False
+    """Of the page, before a heading in it."""
     row: int = 0
     """Piece that marks the open row of the outermost table as one of its header, or is empty."""
     headers: bool = False
@@ -258,11 +264,12 @@ class _Writer:
 
     def enter(self, node: "LexborNode") -> None:
         tag = node.tag or ""
+        self.parts += tag in _OF_A_PART
         if tag in _CONTAINERS:
             self._open(tag, node)
         elif tag in _HEADINGS and not self.within:
             self.flush()
-            self.level = _HEADINGS[tag]
+            self.level, self.in_footer = _HEADINGS[tag], False
         elif tag == "li":
             self._item(node)
         elif tag in ("td", "th"):
@@ -274,6 +281,8 @@ class _Writer:
             self.pieces.append(f"\n{_CAPTION}")
         elif tag in _BREAKS or tag in _HEADINGS or tag in _LINES:
             self._break(tag)
+            if tag == "footer" and not (self.parts or self.within):
+                self.in_footer = True
         else:
             self._enter_inline(tag, node)
         if tag in _SHOWN:
@@ -289,8 +298,10 @@ class _Writer:
             self.pieces[self.row] = _HEADER
         elif tag in _BREAKS or tag in _HEADINGS or tag == "li":
             self._break(tag)
+            self.in_footer = self.in_footer and tag != "footer"
         else:
             self._leave_inline(tag)
+        self.parts -= tag in _OF_A_PART
 
     def flush(self) -> None:
         """End the block that is being written."""
@@ -304,7 +315,8 @@ class _Writer:
         kind: Kind = _CONTAINERS[self.within[0]] if self.within else "paragraph"
         text, head = _tidy(text, kind)
         if text:
-            self.blocks.append(Block(kind, text, head))
+            path = ("footer",) if self.in_footer else ()
+            self.blocks.append(Block(kind, text, head, path))
 
     def _enter_inline(self, tag: str, node: "LexborNode") -> None:
         if tag in _BOXES or "-" in tag:  # elements of a page's own are boxes as a rule

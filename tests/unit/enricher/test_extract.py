@@ -206,3 +206,39 @@ def test_any_markdown_keeps_its_words(text):
         return
 
     assert all(block.text.strip() for block in extracted.blocks)
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        pytest.param(
+            "<h1>A</h1><p>text</p><footer><p>© Firm</p><ul><li>Terms</li></ul></footer>",
+            [("text", ("A",)), ("© Firm", ("footer",)), ("- Terms", ("footer",))],
+            id="of the page",
+        ),
+        pytest.param(
+            "<article><h1>A</h1><p>text</p><footer>by Ann</footer></article>",
+            [("text", ("A",)), ("by Ann", ("A",))],
+            id="of an article",
+        ),
+        pytest.param(
+            "<h1>A</h1><footer>one<h2>Contact</h2><p>us</p></footer><p>after</p>",
+            [("one", ("footer",)), ("us", ("A", "Contact")), ("after", ("A", "Contact"))],
+            id="with a heading",
+        ),
+        pytest.param(
+            "<h1>A</h1><footer>one</footer><p>after</p>",
+            [("one", ("footer",)), ("after", ("A",))],
+            id="in the middle",
+        ),
+        pytest.param(
+            "<h1>A</h1><table><tr><td>x<footer>y</footer></td></tr></table><p>after</p>",
+            [("x y", ("A",)), ("after", ("A",))],
+            id="in a table",
+        ),
+    ],
+)
+def test_the_footer_of_a_page_is_no_part_of_its_last_section(page, expected):
+    found = extract(page.encode(), path="a.html", media_type=None, title=None)
+
+    assert [(b.text, b.path) for b in found.blocks if b.kind != "heading"] == expected
