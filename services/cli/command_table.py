@@ -286,7 +286,7 @@ COMMANDS: Final = (
         "sweep",
         "compare files, ledger and store, and repair",
         "instep sweep\ninstep sweep --dry-run",
-        "commands.sweep:run",
+        "commands.validate:run_sweep",
         (
             flag("--dry-run", help="show the differences; change nothing"),
             arg(

@@ -1,4 +1,4 @@
-"""`instep validate`."""
+"""`instep validate` and `instep sweep`: the commands that check the index."""
 
 import json
 import sys
@@ -11,9 +11,12 @@ from services.cli.api.ask import ask
 from services.cli.exits import Stop
 from services.cli.terminal import Terminal, print_json
 from services.cli.text import checks as text
+from services.cli.text import sweep as text_of_sweep
 from services.host.options import Options
 
 TIMEOUT_S: Final = 600.0
+SWEEP_TIMEOUT_S: Final = 6 * 3600.0
+"""A large index whose store was lost is written anew meanwhile."""
 
 
 def run(args: Namespace, options: Options) -> int:
@@ -27,6 +30,18 @@ def run(args: Namespace, options: Options) -> int:
         terminal = Terminal.of(sys.stdout, color=options.color)
         print("\n".join(text.lines(answer["checks"], terminal)))
     return exits.DONE if answer["passed"] else exits.NEEDS_YOU
+
+
+def run_sweep(args: Namespace, options: Options) -> int:
+    """Compare files, ledger and store; status 1 when something is left for a person."""
+    fields = {"dry_run": args.dry_run, "batch_size": args.batch_size, "force": args.force}
+    answer = ask(options, "sweep", fields, timeout_s=SWEEP_TIMEOUT_S)
+    if options.json:
+        print_json(answer)
+    else:
+        terminal = Terminal.of(sys.stdout, color=options.color)
+        print("\n".join(text_of_sweep.lines(answer, terminal)))
+    return exits.NEEDS_YOU if answer["needs_you"] else exits.DONE
 
 
 def read_queries(name: str) -> list[dict[str, Any]]:
