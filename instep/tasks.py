@@ -7,7 +7,7 @@ from typing import Final
 from services.cli import exits
 from services.cli.api.ask import find
 from services.cli.api.client import ask
-from services.cli.commands.sweep import TIMEOUT_S
+from services.cli.commands.validate import SWEEP_TIMEOUT_S
 from services.cli.exits import Stop
 from services.cli.options import DATA, Surroundings
 from services.host.options import Options
@@ -23,7 +23,7 @@ def generate_embeddings(batch_size: int, *, data: str | Path | None) -> dict[str
         url = find(Options(data=folder))
         if url is None:
             raise BusUnavailable(f"no instance runs in {folder}; {HOW}")
-        answer = ask(url, "sweep", {"batch_size": batch_size}, timeout_s=TIMEOUT_S)
+        answer = ask(url, "sweep", {"batch_size": batch_size}, timeout_s=SWEEP_TIMEOUT_S)
     except Stop as stop:
         if stop.status == exits.NOT_REACHABLE:
             raise BusUnavailable(f"{stop.text}; {HOW}") from None
