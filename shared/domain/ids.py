@@ -10,9 +10,11 @@ from typing import Final
 from shared.domain.errors import DocumentRefused
 
 SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
+SOURCE_RULE: Final = "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start"
+DOC_KEY_PATTERN: Final = r"^[a-z2-7]{26}$"
 MAX_PATH_BYTES: Final = 1024
 _ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
-_DOC_KEY: Final = re.compile(r"[a-z2-7]{26}")
+_DOC_KEY: Final = re.compile(DOC_KEY_PATTERN[1:-1])
 _CONTROL = re.compile(r"[\x00]")
 
 
@@ -79,10 +81,7 @@ def short_digest(text: str, length: int = 8) -> str:
 def check_source(source: str) -> str:
     """Return `source`, or raise DocumentRefused `invalid_source`."""
     if not is_source(source):
-        raise DocumentRefused(
-            "invalid_source",
-            "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start",
-        )
+        raise DocumentRefused("invalid_source", SOURCE_RULE)
     return source
 
 
