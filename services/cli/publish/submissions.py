@@ -3,6 +3,7 @@
 import base64
 import codecs
 import json
+import mimetypes
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from services.cli.exits import Stop
 from services.cli.suggest import nearest
 from services.producer.submissions import submission
 from shared.domain.errors import DocumentRefused
-from shared.domain.ids import check_path
+from shared.domain.formats import BY_ENDING, ending
+from shared.domain.ids import check_document_path, is_url
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
 LARGEST_BYTES: Final = MAX_MESSAGE_BYTES - 16 * KB
@@ -107,7 +109,7 @@ def checked(item: Submission) -> Submission | Faulty:
         )
     try:
         event = submission.read(data, {})
-        check_path(event.path)
+        check_document_path(event.path)
         submission.check_attributes(event)
     except DocumentRefused as refusal:
         return Faulty(item.where, item.path, refusal.reason, refusal.code)
@@ -141,11 +143,19 @@ def _file(name: str, args: Namespace) -> Submission | Faulty:
     path = args.path or document_path(name)
     if args.delete:
         return checked(Submission(name, {"op": "delete", "path": path}))
-    return checked(of_bytes(_shown(name), path, _read(name)))
+    item = of_bytes(_shown(name), path, _read(name))
+    kind, _ = mimetypes.guess_type(name)
+    is_told = ending(path) in BY_ENDING or kind is None
+    return checked(item if is_told else Submission(item.where, {**item.body, "media_type": kind}))
 
 
 def document_path(typed: str) -> str:
-    """The document's path for a file as typed: without `./`, and its name alone from elsewhere."""
+    """The document's path for a file as typed: without `./`, and its name alone from elsewhere.
+
+    A URL, as of a document to be deleted, stays as it is.
+    """
+    if is_url(typed):
+        return typed
     path = Path(typed)
     outside = path.is_absolute() or ".." in path.parts
     return path.name if outside else path.as_posix()

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import Content, DocumentSubmitted, Linked, Ready, Reference, json_bytes
 from shared.domain.faults import of_event
-from shared.domain.ids import check_path, check_source, content_hash
+from shared.domain.ids import check_document_path, check_source, content_hash
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
 EVENT_TYPE: Final = "instep.document.submitted.v1"
@@ -92,7 +92,7 @@ def _not_unicode(data: bytes) -> str:
 
 def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
     """Source and path in NFC. Raises DocumentRefused `invalid_source`, `invalid_path`."""
-    return check_source(source), check_path(event.path)
+    return check_source(source), check_document_path(event.path)
 
 
 def check_attributes(event: DocumentSubmitted) -> None:
