@@ -7,6 +7,7 @@ from urllib.request import urlopen
 
 import office_files as made
 import pytest
+from instep_process import wait_until
 
 from services.host.data_folder import DataFolder
 
@@ -174,3 +175,20 @@ def test_files_of_any_format_are_pushed_edited_and_deleted(running):
 
     assert gone.returncode == 0
     assert told(running, "zanzibarb") == set()
+
+
+def test_two_sources_may_use_one_batch_id(running):
+    for source, paths in (("inbox", ("a.md", "b.md")), ("wiki", ("c.md",))):
+        batch = {"id": "nightly", "count": len(paths), "source": source}
+        batch["started_at"] = "2026-01-01T00:00:00Z"
+        sent = lines(running, *({"path": p, "text": f"page {p}", "batch": batch} for p in paths))
+        done = running(*sent[:-1], source, "--wait", 120)
+        assert done.returncode == 0, done.stdout
+
+    def counted(source):
+        done = running("report", "nightly", "--source", source, "--json")
+        return done.returncode == 0 and json.loads(done.stdout)["batch"]
+
+    for source, count in (("inbox", 2), ("wiki", 1)):
+        batch = wait_until(lambda source=source: counted(source))
+        assert (batch["source"], batch["count"]) == (source, count)
