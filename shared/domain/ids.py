@@ -105,11 +105,11 @@ def check_document_path(path: str) -> str:
     is, so two spellings of one address are two documents.
     """
     normal = _normal(path)
-    if not (host := _HOST.match(normal)):
+    if not _HOST.match(normal):
         return check_path(normal)
-    parts = re.split(r"[?#]", normal[host.end() :], maxsplit=1)[0].split("/")
+    parts = re.split(r"[?#]", normal, maxsplit=1)[0].split("/")
     if any(part in (".", "..") for part in parts):
-        raise DocumentRefused("invalid_path", "the path of a URL has no '.' or '..' part")
+        raise DocumentRefused("invalid_path", "a path that is a URL has no '.' or '..' part")
     return normal
 
 

@@ -101,6 +101,7 @@ def test_what_only_looks_like_a_url_is_no_path(path):
 
 @given(st.text(max_size=60))
 @example("e\N{COMBINING ACUTE ACCENT}/../a")
+@example(".")
 def test_an_accepted_url_is_normal_and_accepted_again(rest):
     with contextlib.suppress(DocumentRefused):
         accepted = check_document_path(f"https://{rest}")
