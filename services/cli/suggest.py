@@ -1,12 +1,33 @@
 """Suggestions for mistyped words. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from shlex import quote
+from typing import Final
+
+from services.cli.exits import Stop
+
+LONGEST: Final = 40
+"""Characters of the name of a source."""
 
 _NUMBER = re.compile(r"invalid (?:int|float) value: ('.*')$")
 _VALUE = re.compile(r"argument (?:\S+/)?(--[a-z-]+): expected one argument$")
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from ([^()]*)\)")
+
+
+def slug(text: str) -> str:
+    """`My Notes (2026)` becomes `my-notes-2026`; a name without letters or digits, `docs`."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST].strip("-") or "docs"
+
+
+def check_name(name: str) -> None:
+    """Raise Stop, with a possible name, where `--source` cannot be the name of a source."""
+    from shared.domain.ids import SOURCE_RULE, is_source
+
+    if not is_source(name):
+        raise Stop(f"--source {quote(name)}: {SOURCE_RULE}", fix=f"--source {slug(name)}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

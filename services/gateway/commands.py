@@ -112,7 +112,7 @@ class InstanceCommands:
 
     async def _retry(self, failure: FailureView) -> tuple[bool, str]:
         if failure.doc_key is None:
-            return False, "it belongs to no document: see what to do; then dismiss it"
+            return False, f"it belongs to no document: {failure.fix}"
         entry = await self.ledger.get(failure.doc_key)  # the list may be a moment old
         if failure.state != "dropped" and entry and state(entry.record).word == "dropped":
             return False, "it has just been dismissed; repeat the command to retry it"

@@ -128,8 +128,8 @@ class Validate:
         self._looked: OrderedDict[int, tuple[int, bool]] = OrderedDict()
         """Sequence of an event that comes again to the looks that this process has had, and whether
         they ask by the document's own vector: failed searches are repeated."""
-        self._sampled: OrderedDict[str, int] = OrderedDict()
-        """Documents by batch that were samples."""
+        self._sampled: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """Documents that were samples, by the source and the id of their batch."""
 
     async def __call__(self, event: Result, delivery: Delivery) -> Sequence[Event]:
         """
@@ -198,9 +198,10 @@ class Validate:
     def _is_sample(self, event: Result) -> bool:
         if not isinstance(event, DocumentIndexed):
             return False
-        sampled = self._sampled.pop(event.batch.id, 0)
+        batch = event.batch.source, event.batch.id
+        sampled = self._sampled.pop(batch, 0)
         is_sample = sampled < self._sample
-        self._sampled[event.batch.id] = sampled + is_sample
+        self._sampled[batch] = sampled + is_sample
         if len(self._sampled) > REMEMBERED:
             self._sampled.popitem(last=False)
         return is_sample

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from shared.domain.errors import DocumentRefused, MalformedEvent, NewerSchema
 from shared.domain.events import Document, DocumentChanged, malformed
-from shared.domain.ids import check_path, doc_key
+from shared.domain.ids import check_document_path, doc_key
 from shared.domain.ordering import MALFORMED, NEWER_SCHEMA, Reason
 
 _MOST_INTAKE: Final = 2**53
@@ -61,7 +61,7 @@ def check_identity(document: Document) -> None:
         MalformedEvent: the path is not valid, or the key is that of another document.
     """
     try:
-        path = check_path(document.path)
+        path = check_document_path(document.path)
     except DocumentRefused as refusal:
         raise MalformedEvent(f"document.path: {refusal.reason}") from None
     if doc_key(document.source, path) != document.doc_key:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
+from shared.domain.ids import DOC_KEY_PATTERN, SOURCE_PATTERN, SOURCE_RULE
+
 PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
 """Variables without the prefix, and the settings that they set."""
@@ -28,13 +30,17 @@ _RULES: Final = {
     "string_too_short": "must have at least {min_length:,} characters",
     "string_too_long": "must have at most {max_length:,} characters",
     "string_unicode": "must be valid Unicode text",
-    "string_pattern_mismatch": "does not have the required form",
     "too_short": "must hold at least {min_length:,}",
     "too_long": "must hold at most {max_length:,}",
     "timezone_aware": "must be a time with its offset, as 2026-01-31T12:00:00Z",
     "json_invalid": "is not JSON",
 }
 """By the type of the error."""
+_FORMS: Final = {
+    SOURCE_PATTERN: SOURCE_RULE,
+    DOC_KEY_PATTERN: "must be 26 of a-z and 2-7, the key of a document",
+}
+"""By the pattern that a text does not match."""
 _KINDS: Final = {
     "string": "must be text",
     "int": "must be a whole number",
@@ -64,7 +70,6 @@ _GIVEN: Final = (
     (type(None), "null"),
 )
 _OF_SETTINGS: Final = {
-    "string_pattern_mismatch": "a name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start",
     "model_type": "must be a table of settings",
     "model_attributes_type": "must be a table of settings",
     "dict_type": "must be a table of settings",
@@ -82,6 +87,8 @@ def said(error: Mapping[str, Any]) -> str:
     if kind == "value_error":  # raised by a validator of ours
         return str(error["msg"]).removeprefix("Value error, ")
     limits = error.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(limits["pattern"], "does not have the required form")
     if kind == "string_too_short" and limits["min_length"] == 1:
         return "must not be empty"
     if kind in _RULES:
@@ -91,15 +98,27 @@ def said(error: Mapping[str, Any]) -> str:
 
 
 def of_event(errors: Sequence[Mapping[str, Any]]) -> str:
-    """The first faults of an event as `field: rule`; no value, and no key of its metadata."""
+    """The first faults of an event as `field: rule`; no value, and no key of its metadata.
+
+    A fault of the whole event is a sentence of its own.
+    """
     rules: dict[str, list[str]] = {}
     for error in errors:
         names = [str(part) for part in error["loc"]]
         known = list(takewhile(lambda name: name != "metadata", names))
         where = ".".join([*known, "metadata"] if len(known) < len(names) else known)
-        rules.setdefault(where or "event", []).append(said(error))
-    first = list(rules.items())[:3]  # a value of several kinds breaks the rule of each
-    return ", ".join(f"{where}: {' or '.join(dict.fromkeys(told))}" for where, told in first)
+        whole = "the message " if not where and error["type"] != "value_error" else ""
+        rules.setdefault(where, []).append(f"{whole}{said(error)}")
+    first = list(rules.items())[:3]
+    return ", ".join(
+        f"{where}: {_any_of(told)}" if where else _any_of(told) for where, told in first
+    )
+
+
+def _any_of(rules: Sequence[str]) -> str:
+    """One rule of several: a value of several kinds breaks the rule of each."""
+    first, *others = dict.fromkeys(rules)
+    return " or ".join([first, *(rule.removeprefix("must be ") for rule in others)])
 
 
 def _length(error: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from shared.domain.ids import last_name
+
 # fmt: off
 Format = Literal[
     "text", "markdown", "html", "csv",
@@ -58,11 +60,11 @@ ending is read as text if its bytes are."""
 
 
 def ending(path: str) -> str:
-    """The ending of a path in lower case, with its dot.
+    """The ending of a path in lower case, with its dot; of a URL that of its last part before `?`.
 
     Without one it is the whole name where that tells a format, as `makefile`, else empty.
     """
-    name = path[path.rfind("/") + 1 :].lower()
+    name = last_name(path).lower()
     dot = name.rfind(".")
     if dot > 0:
         return name[dot:]

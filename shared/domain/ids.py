@@ -10,10 +10,14 @@ from typing import Final
 from shared.domain.errors import DocumentRefused
 
 SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
+SOURCE_RULE: Final = "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start"
+DOC_KEY_PATTERN: Final = r"^[a-z2-7]{26}$"
 MAX_PATH_BYTES: Final = 1024
 _ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
-_DOC_KEY: Final = re.compile(r"[a-z2-7]{26}")
+_DOC_KEY: Final = re.compile(DOC_KEY_PATTERN[1:-1])
 _CONTROL = re.compile(r"[\x00]")
+_HOST = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]{0,31}://[^/?#]++")
+"""The beginning of a URL, to the end of its host."""
 
 
 def _b32(digest: bytes) -> str:
@@ -79,10 +83,7 @@ def short_digest(text: str, length: int = 8) -> str:
 def check_source(source: str) -> str:
     """Return `source`, or raise DocumentRefused `invalid_source`."""
     if not is_source(source):
-        raise DocumentRefused(
-            "invalid_source",
-            "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start",
-        )
+        raise DocumentRefused("invalid_source", SOURCE_RULE)
     return source
 
 
@@ -91,14 +92,50 @@ def check_path(path: str) -> str:
 
     Relative, '/' between parts, no empty, '.' or '..' part, no NUL, at most 1,024 bytes of UTF-8.
     """
+    normal = _normal(path)
+    if any(part in ("", ".", "..") for part in normal.split("/")):
+        raise DocumentRefused("invalid_path", "a path is relative and has no '', '.' or '..' part")
+    return normal
+
+
+def check_document_path(path: str) -> str:
+    """Return the path of any document in NFC, or raise DocumentRefused `invalid_path`.
+
+    As `check_path`; or a URL, which may have empty parts, a query and a fragment: it is kept as it
+    is, so two spellings of one address are two documents.
+    """
+    normal = _normal(path)
+    if not _HOST.match(normal):
+        return check_path(normal)
+    parts = re.split(r"[?#]", normal, maxsplit=1)[0].split("/")
+    if any(part in (".", "..") for part in parts):
+        raise DocumentRefused("invalid_path", "a path that is a URL has no '.' or '..' part")
+    return normal
+
+
+def last_name(path: str) -> str:
+    """The last part; of a URL without host, query and fragment, so it may be empty."""
+    if "://" in path and (host := _HOST.match(path)):
+        path = re.split(r"[?#]", path[host.end() :], maxsplit=1)[0]
+    return path[path.rfind("/") + 1 :]
+
+
+def is_url(path: str) -> bool:
+    """Whether the path of a document is a URL."""
+    return bool(_HOST.match(path))
+
+
+def _normal(path: str) -> str:
     normal = unicodedata.normalize("NFC", path)
     try:
         size = len(normal.encode())
     except UnicodeEncodeError:
         raise DocumentRefused("invalid_path", "the path is not valid Unicode") from None
-    parts = normal.split("/")
-    if not normal or _CONTROL.search(normal) or any(p in ("", ".", "..") for p in parts):
-        raise DocumentRefused("invalid_path", "a path is relative and has no '', '.' or '..' part")
+    if not normal:
+        raise DocumentRefused("invalid_path", "the path must not be empty")
+    if _CONTROL.search(normal):
+        raise DocumentRefused("invalid_path", "a path has no NUL character")
     if size > MAX_PATH_BYTES:
-        raise DocumentRefused("invalid_path", f"the path is longer than {MAX_PATH_BYTES} bytes")
+        rule = f"a path has at most {MAX_PATH_BYTES:,} bytes of UTF-8, not {size:,}"
+        raise DocumentRefused("invalid_path", rule)
     return normal

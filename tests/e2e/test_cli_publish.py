@@ -95,7 +95,7 @@ async def test_wait_for_a_document_that_is_not_taken_says_why_and_is_status_1(
     told = await cli("publish", "-", *given, "--json", stdin="text", INSTEP_BUS__URL=nats_url)
 
     assert (done.status, done.err) == (1, f"0 documents accepted, 1 {word}\n")
-    assert f"{word}  a.md  {code}" in done.out
+    assert f"{word}  a.md (standard input)  {code}" in done.out
     body = told.json()
     assert (told.status, body["accepted"], body[word]) == (1, 0, 1)
     assert [(e["path"], e["code"]) for e in body["errors"]] == [("a.md", code.split(":")[0])]

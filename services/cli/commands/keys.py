@@ -1,7 +1,6 @@
 """`instep keys`: one key for each service, and a server's configuration that knows them."""
 
 import os
-import re
 import secrets
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from services.cli import exits
 from services.cli.exits import Stop
+from services.cli.suggest import check_name
 from services.cli.terminal import print_json
 from services.host.options import Options
 
@@ -193,10 +193,7 @@ def lines(folder: KeyFolder) -> list[str]:
 
 
 def _checked(sources: Iterable[str]) -> list[str]:
-    from shared.domain.ids import SOURCE_PATTERN
-
     names = list(sources)
     for name in names:
-        if not re.fullmatch(SOURCE_PATTERN, name):
-            raise Stop(f"--source {name}: a source name has 1 to 40 of a-z, 0-9 and -")
+        check_name(name)
     return names

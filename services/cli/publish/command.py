@@ -15,6 +15,7 @@ from services.cli.api import client
 from services.cli.api.ask import find, no_gateway
 from services.cli.exits import unreachable
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
+from services.cli.suggest import check_name
 from services.cli.terminal import note, plural, print_json, seconds, visible
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
@@ -52,6 +53,7 @@ class Outcome:
 
 def run(args: Namespace, options: Options) -> int:
     """Send documents, print receipts, and with `--wait` wait until they are searchable."""
+    check_name(args.source)
     items = of_args(args)
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
@@ -61,7 +63,7 @@ def run(args: Namespace, options: Options) -> int:
     sent = iter(_send(good, args.source, outcome.batch, options) if good else ())
     for item in items:
         if isinstance(item, Faulty):
-            _refuse(outcome, item.where, item.path, "invalid_request", item.detail, options)
+            _refuse(outcome, item.where, item.path, item.code, item.detail, options)
         elif one := next(sent, None):
             _record(one, outcome, options)
     if gateway is not None:
@@ -153,16 +155,17 @@ def _bus_url(options: Options) -> str | None:
 def _record(sent: "Sent", outcome: Outcome, options: Options) -> None:
     item, receipt = sent.submission, sent.receipt
     if sent.error:
-        _refuse(outcome, item.where, item.path, "bus_unavailable", sent.error, options)
+        _refuse(outcome, item.where, item.path, sent.code, sent.error, options)
     elif receipt is None:
         outcome.waiting += 1
-        outcome.receipts.append({"path": item.path, "state": "submitted", "final": False})
+        line = {"path": item.path, "where": item.where, "state": "submitted", "final": False}
+        outcome.receipts.append(line)
     elif receipt.get("state") == "refused":
         code, detail = receipt.get("code") or "refused", receipt.get("detail") or ""
         _refuse(outcome, item.where, item.path, code, detail, options)
     else:
         outcome.accepted += 1
-        line = {"path": item.path, "final": False, **_known(receipt)}
+        line = {"path": item.path, "where": item.where, "final": False, **_known(receipt)}
         outcome.receipts.append(line)
         if not options.json and not options.quiet:
             detail = f"   {line['detail']}" if line.get("detail") else ""
@@ -183,14 +186,17 @@ def _give_up(outcome: Outcome, line: Mapping[str, Any], options: Options) -> Non
     outcome.accepted -= 1
     outcome.refused += word == "refused"
     outcome.failed += word == "failed"
-    error = Error(path, path, reason.get("code") or word, reason.get("text") or "")
+    code, detail = reason.get("code") or word, reason.get("text") or ""
+    error = Error(str(line["where"]), path, code, detail)
     _tell(outcome, word, error, options)
 
 
 def _tell(outcome: Outcome, word: str, error: Error, options: Options) -> None:
     outcome.errors.append(asdict(error))
     if not options.json:
-        print(visible(f"{word}  {error.where}  {error.code}: {error.detail}"))
+        known = error.path not in ("", error.where)
+        name = f"{error.path} ({error.where})" if known else error.where
+        print(visible(f"{word}  {name}  {error.code}: {error.detail}"))
 
 
 def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from services.cli.exits import unreachable
 from services.cli.publish.submissions import Submission
 from shared.bus.access.connect import Access, connect, refusal
 from shared.bus.jetstream.publish import Outgoing, store
-from shared.domain.errors import ConfigurationError, InstepError
+from shared.domain.errors import ConfigurationError, InstepError, PermanentError
 
 IN_FLIGHT: Final = 256
 RECEIPT_WAIT_S: Final = 30.0
@@ -29,6 +29,8 @@ class Sent:
     submission: Submission
     receipt: Mapping[str, Any] | None
     error: str = ""
+    code: str = ""
+    """Of the error."""
 
 
 async def send(
@@ -74,8 +76,10 @@ async def send(
                     return Sent(item, None)
                 except ConfigurationError:
                     raise
+                except PermanentError as error:
+                    return Sent(item, None, str(error), "too_large")
                 except InstepError as error:
-                    return Sent(item, None, str(error))
+                    return Sent(item, None, str(error), "bus_unavailable")
                 return Sent(item, receipt)
 
         return await asyncio.gather(*(one(n, item) for n, item in enumerate(items)))

@@ -1,7 +1,9 @@
 """Files and lines of JSON as submissions. Pure but for reading."""
 
 import base64
+import codecs
 import json
+import mimetypes
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +14,17 @@ from typing import Any, Final
 
 from services.cli.exits import Stop
 from services.cli.suggest import nearest
+from services.producer.submissions import submission
+from shared.domain.errors import DocumentRefused
+from shared.domain.formats import BY_ENDING, ending
+from shared.domain.ids import check_document_path, is_url
+from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
-LARGEST_BYTES: Final = 700 * 1024
-"""As base64, with everything else, it still fits a message of 1 MB."""
-FIELDS: Final = frozenset(
-    {"schema", "op", "path", "text", "data_base64", "chunks", "ref", "media_type", "title"}
-    | {"metadata", "source_version", "batch"}
+LARGEST_BYTES: Final = MAX_MESSAGE_BYTES - 16 * KB
+"""Of a submission as JSON: with its batch and its headers it fits a message."""
+TOO_LARGE: Final = (
+    f"a message has at most {LARGEST_BYTES:,}: put the file into a watched folder, or send its "
+    "place as ref"
 )
 
 
@@ -35,11 +42,12 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Faulty:
-    """A malformed line, and why; it never holds the document."""
+    """A submission that is not sent, and why; it never holds the document."""
 
     where: str
     path: str
     detail: str
+    code: str = "invalid_request"
 
 
 def of_args(args: Namespace) -> list[Submission | Faulty]:
@@ -71,30 +79,45 @@ def with_batch(
     return [Submission(item.where, {"batch": batch, **item.body}) for item in items]
 
 
-def of_line(where: str, line: str) -> Submission | Faulty:
+def of_line(where: str, line: bytes) -> Submission | Faulty:
     """One line of JSON. Pure."""
     try:
-        body = json.loads(line)
-    except ValueError:
-        return Faulty(where, "", "not JSON")
+        body = json.loads(line.decode())
+    except UnicodeDecodeError:
+        return Faulty(where, "", "not UTF-8: save the file as UTF-8")
+    except json.JSONDecodeError as error:
+        return Faulty(where, "", f"not JSON from character {error.colno} on")
+    except (ValueError, RecursionError):
+        return Faulty(where, "", "not JSON: nested too deep, or a number of too many digits")
     if not isinstance(body, dict):
         return Faulty(where, "", "not a JSON object")
     path = str(body.get("path", ""))
     for name in body:
-        if name not in FIELDS:
-            near = nearest(name, FIELDS)
+        if name not in submission.NAMES:
+            near = nearest(name, submission.NAMES)
             meant = f"; did you mean {near!r}?" if near else ""
             return Faulty(where, path, f"{name!r} is not a field{meant}")
-    return Submission(where, body) if path else Faulty(where, "", "'path' is missing")
+    return checked(Submission(where, body)) if path else Faulty(where, "", "'path' is missing")
+
+
+def checked(item: Submission) -> Submission | Faulty:
+    """The submission, unless the producer of any instance would refuse it as it is. Pure."""
+    data = json.dumps(item.body).encode()
+    if len(data) > LARGEST_BYTES:
+        return Faulty(
+            item.where, item.path, f"{len(data):,} bytes as JSON; {TOO_LARGE}", "too_large"
+        )
+    try:
+        event = submission.read(data, {})
+        check_document_path(event.path)
+        submission.check_attributes(event)
+    except DocumentRefused as refusal:
+        return Faulty(item.where, item.path, refusal.reason, refusal.code)
+    return item
 
 
 def of_bytes(where: str, path: str, data: bytes) -> Submission:
-    """A file's content: as text where it is UTF-8, else as base64. Raises Stop when too large."""
-    if len(data) > LARGEST_BYTES:
-        raise Stop(
-            f"{where} has {len(data):,} bytes; a submission has at most {LARGEST_BYTES:,}",
-            fix="put it into a watched folder",
-        )
+    """A file's content: as text where it is UTF-8, else as base64."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -114,32 +137,45 @@ def _one_path_each(names: Sequence[str]) -> None:
         taken[path] = name
 
 
-def _file(name: str, args: Namespace) -> Submission:
+def _file(name: str, args: Namespace) -> Submission | Faulty:
     if name == "-" and not args.path:
         raise Stop("standard input has no name", fix="give --path P")
     path = args.path or document_path(name)
     if args.delete:
-        return Submission(name, {"op": "delete", "path": path})
-    try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise Stop(f"{name}: {error.strerror}") from None
-    return of_bytes("standard input" if name == "-" else name, path, data)
+        return checked(Submission(name, {"op": "delete", "path": path}))
+    item = of_bytes(_shown(name), path, _read(name))
+    kind, _ = mimetypes.guess_type(name)
+    is_told = ending(path) in BY_ENDING or kind is None
+    return checked(item if is_told else Submission(item.where, {**item.body, "media_type": kind}))
 
 
 def document_path(typed: str) -> str:
-    """The document's path for a file as typed: without `./`, and its name alone from elsewhere."""
+    """The document's path for a file as typed: without `./`, and its name alone from elsewhere.
+
+    A URL, as of a document to be deleted, stays as it is.
+    """
+    if is_url(typed):
+        return typed
     path = Path(typed)
     outside = path.is_absolute() or ".." in path.parts
     return path.name if outside else path.as_posix()
 
 
 def _lines(name: str) -> Iterator[Submission | Faulty]:
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Stop(f"{name}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-    shown = "standard input" if name == "-" else name
-    for n, line in enumerate(text.splitlines(), 1):
+    data = _read(name).removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Stop(f"{name} is UTF-16", fix="save it as UTF-8")
+    for n, line in enumerate(data.splitlines(), 1):  # of bytes: U+2028 in a text ends no line
         if line.strip():
-            yield of_line(f"{shown}:{n}", line)
+            yield of_line(f"{_shown(name)}:{n}", line)
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise Stop(f"{name}: {error.strerror}") from None
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == "-" else name

@@ -7,9 +7,7 @@ in any order and with any other folders.
 import asyncio
 import importlib
 import json
-import re
 import signal
-import unicodedata
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -20,7 +18,7 @@ from services.cli import exits
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
 from services.cli.options import common
-from services.cli.suggest import nearest
+from services.cli.suggest import LONGEST, check_name, nearest, slug
 from services.cli.terminal import print_json
 from services.cli.up.frame import exit_needs_you
 from services.cli.up.live import LiveView
@@ -29,14 +27,6 @@ from services.host.memory import tame_heap
 from services.host.options import Options, SourceArgument, UpOptions, is_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
-
-LONGEST: Final = 40
-
-
-def slug(text: str) -> str:
-    """`My Notes (2026)` becomes `my-notes-2026`; a name without letters or digits, `docs`."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST].strip("-") or "docs"
 
 
 def name_folders(
@@ -203,7 +193,7 @@ def _folders(args: Namespace, options: Options) -> list[SourceArgument]:
     paths = {_place(typed): typed for typed in args.paths}
     typed = [(text, path) for path, text in paths.items()]
     if args.source:
-        _check_name(args.source)
+        check_name(args.source)
     noted = _known(options).items()
     known = {name: place for name, place in noted if is_address(place) or Path(place).is_dir()}
     return name_folders(typed, given=args.source, known=known) if typed else []
@@ -237,16 +227,6 @@ def _bucket(typed: str) -> str:
             fix="credentials come from the environment, as AWS_ACCESS_KEY_ID",
         )
     return typed.rstrip("/")
-
-
-def _check_name(name: str) -> None:
-    from shared.domain.errors import DocumentRefused
-    from shared.domain.ids import check_source
-
-    try:
-        check_source(name)
-    except DocumentRefused as error:
-        raise Stop(f"--source {name}: {error.reason}") from None
 
 
 def _require_sources(options: UpOptions) -> None:

@@ -112,8 +112,10 @@ def groups(failures: Sequence[FailureView], folders: Collection[str]) -> tuple[F
     """Failures counted by state and code, with what each code means; the largest first."""
     counted = Counter((f.state, f.code) for f in failures)
     fixes: dict[tuple[Word, str], dict[str, str]] = {}
+    of_documents = {f.code for f in failures if f.doc_key is not None}
     for failure in failures:
-        kind, text = _fix_of_many(failure, folders)
+        messages = "ID" if failure.code in of_documents else f"--code {failure.code}"
+        kind, text = _fix_of_many(failure, folders, messages)
         fixes.setdefault((failure.state, failure.code), {})[text] = kind
     return tuple(
         FailureGroup(
@@ -127,10 +129,14 @@ def groups(failures: Sequence[FailureView], folders: Collection[str]) -> tuple[F
     )
 
 
-def _fix_of_many(failure: FailureView, folders: Collection[str]) -> tuple[str, str]:
-    """The kind of the failure, and the fix of all of its kind."""
+def _fix_of_many(failure: FailureView, folders: Collection[str], messages: str) -> tuple[str, str]:
+    """The kind of the failure, and the fix of all of its kind.
+
+    Args:
+        messages: how `dismiss` names messages of no document with this code.
+    """
     if failure.doc_key is None:
-        return "messages", failure.fix.replace(failure.id, "ID")
+        return "messages", failure.fix.replace(failure.id, messages)
     at = State(failure.state, False, failure.stage, Reason(failure.code, failure.reason))
     retry = "ID" if failure.state == "dropped" else f"--code {failure.code}"
     if failure.source in folders:

@@ -5,6 +5,7 @@ Refusals name fields and rules, never the values: a receipt may be read by other
 
 import base64
 import binascii
+import codecs
 import json
 import math
 from collections.abc import Mapping
@@ -17,11 +18,13 @@ from pydantic import ValidationError
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import Content, DocumentSubmitted, Linked, Ready, Reference, json_bytes
 from shared.domain.faults import of_event
-from shared.domain.ids import check_path, check_source, content_hash
+from shared.domain.ids import check_document_path, check_source, content_hash
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
 EVENT_TYPE: Final = "instep.document.submitted.v1"
 STRUCTURED: Final = "application/cloudevents"
+NAMES: Final = tuple(field.alias or name for name, field in DocumentSubmitted.model_fields.items())
+"""The fields of a submission."""
 MAX_METADATA_KEYS: Final = 64
 MAX_METADATA_BYTES: Final = 8 * KB
 MAX_TITLE_BYTES: Final = 1 * KB
@@ -29,6 +32,7 @@ MAX_MEDIA_TYPE: Final = 200
 MAX_CONTENT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
 """Of chunks or a reference: they stay inside the event, and all else there takes below 64 KB."""
 MAX_VERSION: Final = 2**63 - 1
+MAX_BATCH_ID: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,13 @@ class SubmittedContent:
 def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
     """The submission in a message: plain JSON, or a CloudEvent in binary or structured mode.
 
+    A byte order mark before the JSON is no fault.
+
     Raises:
         DocumentRefused: `invalid_request`.
     """
     names = {name.lower(): value for name, value in headers.items()}
+    data = data.removeprefix(codecs.BOM_UTF8)
     if names.get("content-type", "").lower().startswith(STRUCTURED):
         data = _unwrap(data)
     elif names.get("ce-type", EVENT_TYPE) != EVENT_TYPE:
@@ -63,41 +70,60 @@ def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
     try:
         return DocumentSubmitted.model_validate_json(data)
     except ValidationError as error:
+        if name := _not_unicode(data):
+            raise _not_text(name) from None
         found = error.errors(include_input=False, include_url=False)
         raise DocumentRefused("invalid_request", of_event(found)) from None
 
 
+def _not_unicode(data: bytes) -> str:
+    """The first field that JSON spells with half a surrogate pair; empty where none does."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    for name in NAMES if isinstance(body, dict) else ():
+        try:
+            json.dumps(body.get(name), ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return name
+    return ""
+
+
 def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
     """Source and path in NFC. Raises DocumentRefused `invalid_source`, `invalid_path`."""
-    return check_source(source), check_path(event.path)
+    return check_source(source), check_document_path(event.path)
 
 
 def check_attributes(event: DocumentSubmitted) -> None:
     """Title, metadata, version, batch. Raises DocumentRefused `invalid_request`."""
-    if event.title is not None and len(_utf8("title", event.title)) > MAX_TITLE_BYTES:
-        raise DocumentRefused("invalid_request", f"title: more than {MAX_TITLE_BYTES} bytes")
-    if len(event.media_type or "") > MAX_MEDIA_TYPE:
-        raise DocumentRefused(
-            "invalid_request", f"media_type: more than {MAX_MEDIA_TYPE} characters"
-        )
+    title, batch = event.title or "", event.batch
+    _at_most("title", len(_utf8("title", title)), MAX_TITLE_BYTES, "bytes of UTF-8")
+    _at_most("media_type", len(event.media_type or ""), MAX_MEDIA_TYPE, "characters")
     _check_metadata(event)
-    if event.source_version is not None and abs(event.source_version) > MAX_VERSION:
-        raise DocumentRefused("invalid_request", "source_version: more than 64 bits")
-    if event.batch is not None and not 0 < len(event.batch.id) <= 200:
-        raise DocumentRefused("invalid_request", "batch.id: 1 to 200 characters")
-    if event.batch is not None and len(event.batch.format) > MAX_MEDIA_TYPE:
-        raise DocumentRefused(
-            "invalid_request", f"batch.format: more than {MAX_MEDIA_TYPE} characters"
-        )
+    if abs(event.source_version or 0) > MAX_VERSION:
+        raise DocumentRefused("invalid_request", "source_version: must fit 64 bits")
+    if batch is None:
+        return
+    if not 0 < len(batch.id) <= MAX_BATCH_ID:
+        rule = f"must have 1 to {MAX_BATCH_ID} characters"
+        raise DocumentRefused("invalid_request", f"batch.id: {rule}")
+    if batch.count > MAX_VERSION:
+        raise DocumentRefused("invalid_request", "batch.count: must fit 64 bits")
+    _at_most("batch.format", len(batch.format), MAX_MEDIA_TYPE, "characters")
 
 
 def _check_metadata(event: DocumentSubmitted) -> None:
-    if len(event.metadata) > MAX_METADATA_KEYS:
-        raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_KEYS} keys")
+    _at_most("metadata", len(event.metadata), MAX_METADATA_KEYS, "keys")
     if any(isinstance(v, float) and not math.isfinite(v) for v in event.metadata.values()):
         raise DocumentRefused("invalid_request", "metadata: numbers must be finite")
-    if json_bytes(event.metadata) > MAX_METADATA_BYTES:
-        raise DocumentRefused("invalid_request", f"metadata: more than {MAX_METADATA_BYTES} bytes")
+    _at_most("metadata", json_bytes(event.metadata), MAX_METADATA_BYTES, "bytes of JSON")
+
+
+def _at_most(field: str, size: int, limit: int, unit: str) -> None:
+    if size > limit:
+        rule = f"must have at most {limit:,} {unit}, not {size:,}"
+        raise DocumentRefused("invalid_request", f"{field}: {rule}")
 
 
 def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedContent | None:
@@ -114,11 +140,11 @@ def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedCo
         data = json.dumps([[c.heading, c.text] for c in event.chunks]).encode()
         content = Ready(chunks=event.chunks)
         size = json_bytes(content)
-        _fits(size, min(limits.max_bytes, MAX_CONTENT_BYTES))
+        _fits("chunks", size, min(limits.max_bytes, MAX_CONTENT_BYTES))
         return SubmittedContent(None, content, content_hash(data), size)
     text, encoded = event.text, event.data_base64 or ""
     data = _utf8("text", text) if text is not None else _base64(encoded)
-    _fits(len(data), limits.max_bytes)
+    _fits("data_base64" if text is None else "text", len(data), limits.max_bytes)
     return SubmittedContent(data, None, content_hash(data), len(data))
 
 
@@ -128,9 +154,9 @@ def _reference(ref: Reference, limits: SourceLimits) -> SubmittedContent:
             "reference_not_allowed",
             "ref.url: the source does not allow it; add its folder to allow_references",
         )
-    _fits(ref.size or 0, limits.max_bytes)
+    _fits("ref.size", ref.size or 0, limits.max_bytes)
     content = Linked(ref=ref)
-    _fits(json_bytes(content), MAX_CONTENT_BYTES)
+    _fits("ref", json_bytes(content), MAX_CONTENT_BYTES)
     digest = content_hash(f"{ref.url}\n{ref.etag}\n{ref.size}".encode())
     return SubmittedContent(None, content, digest, ref.size or 0)
 
@@ -143,23 +169,27 @@ def _lies_below(url: str, prefix: str) -> bool:
     return url.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
 
 
-def _fits(size: int, limit: int) -> None:
+def _fits(field: str, size: int, limit: int) -> None:
     if size > limit:
-        raise DocumentRefused("too_large", f"{size} bytes; the limit is {limit}")
+        raise DocumentRefused("too_large", f"{field}: {size:,} bytes; the limit is {limit:,}")
 
 
 def _utf8(field: str, text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise DocumentRefused("invalid_request", f"{field}: not valid Unicode") from None
+        raise _not_text(field) from None
+
+
+def _not_text(field: str) -> DocumentRefused:
+    return DocumentRefused("invalid_request", f"{field}: must be valid Unicode text")
 
 
 def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise DocumentRefused("invalid_request", "data_base64: not base64") from None
+        raise DocumentRefused("invalid_request", "data_base64: must be base64") from None
 
 
 def _unwrap(data: bytes) -> bytes:

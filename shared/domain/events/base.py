@@ -16,13 +16,13 @@ from pydantic_core import to_json
 
 from shared.domain.errors import MalformedEvent, NewerSchema
 from shared.domain.faults import of_event
-from shared.domain.ids import SOURCE_PATTERN
+from shared.domain.ids import DOC_KEY_PATTERN, SOURCE_PATTERN
 
 SCHEMA: Final = 1
 """The schema of every event that this version writes and reads."""
 
 Source = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
-DocKey = Annotated[str, StringConstraints(pattern=r"^[a-z2-7]{26}$")]
+DocKey = Annotated[str, StringConstraints(pattern=DOC_KEY_PATTERN)]
 Scalar = str | int | float | bool | None
 T = TypeVar("T")
 

@@ -1,10 +1,13 @@
 """Submissions of outside systems, and the receipts that answer them."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
+
+CONTENTS: Final = ("text", "data_base64", "chunks", "ref")
+"""The fields of a submission that hold its content."""
 
 
 class SubmittedChunk(Model):
@@ -45,11 +48,12 @@ class DocumentSubmitted(Event):
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
-        given = [x for x in (self.text, self.data_base64, self.chunks, self.ref) if x is not None]
+        given = [name for name in CONTENTS if getattr(self, name) is not None]
+        has = f"this one has {' and '.join(given) or 'none'}"
         if self.op == "upsert" and len(given) != 1:
-            raise ValueError("an upsert has exactly one of text, data_base64, chunks and ref")
+            raise ValueError(f"an upsert has exactly one of {', '.join(CONTENTS)}; {has}")
         if self.op == "delete" and given:
-            raise ValueError("a delete has no content")
+            raise ValueError(f"a delete has no content; {has}")
         return self
 
 

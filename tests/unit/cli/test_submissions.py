@@ -12,7 +12,6 @@ from services.cli.exits import Stop
 from services.cli.main import run
 from services.cli.publish.command import Outcome, status, summary
 from services.cli.publish.submissions import (
-    FIELDS,
     Faulty,
     Submission,
     document_path,
@@ -22,18 +21,13 @@ from services.cli.publish.submissions import (
     with_batch,
 )
 from shared.domain.events import DocumentSubmitted
+from shared.domain.ids import is_source
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 def args(*files, **given):
     return Namespace(**{"files": files, "path": None, "delete": False, "jsonl": False, **given})
-
-
-def test_the_fields_of_a_line_are_those_of_the_event():
-    fields = {field.alias or name for name, field in DocumentSubmitted.model_fields.items()}
-
-    assert fields == FIELDS
 
 
 @given(st.binary(max_size=300))
@@ -61,14 +55,14 @@ def test_the_path_of_a_document_is_as_typed_below_here(typed, path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "not JSON"),
+        ("{", "not JSON from character 2 on"),
         ("[1]", "not a JSON object"),
         ('{"text": "x"}', "'path' is missing"),
         ('{"path": "a", "titel": "x"}', "'titel' is not a field; did you mean 'title'?"),
     ],
 )
 def test_a_line_that_is_no_submission_says_why(line, said):
-    found = of_line("f:3", line)
+    found = of_line("f:3", line.encode())
 
     assert isinstance(found, Faulty)
     assert (found.where, found.detail) == ("f:3", said)
@@ -102,13 +96,61 @@ def test_standard_input_is_a_document_with_a_name(monkeypatch):
         of_args(args("-"))
 
 
-def test_what_cannot_be_sent_stops_before_anything_is_sent(tmp_path):
-    big = tmp_path / "big.bin"
-    big.write_bytes(b"x" * 800_000)
+@pytest.mark.parametrize(
+    ("data", "fits"),
+    [(b"x" * 900_000, True), (b"\xff" * 700_000, True), (b"\xff" * 800_000, False)],
+)
+def test_what_a_message_cannot_hold_is_refused_with_the_way_out(tmp_path, data, fits):
+    file = tmp_path / "big.pdf"
+    file.write_bytes(data)
+    (tmp_path / "small.md").write_text("x")
 
-    with pytest.raises(Stop, match="800,000 bytes") as stop:
-        of_args(args(str(big)))
-    assert "watched folder" in stop.value.fix
+    big, small = of_args(args(str(file), str(tmp_path / "small.md")))
+
+    assert isinstance(small, Submission)
+    assert isinstance(big, Submission) == fits
+    if not fits:
+        assert (big.code, big.path) == ("too_large", "big.pdf")
+        assert "watched folder" in big.detail
+
+
+def test_a_long_line_is_refused_with_the_way_out(tmp_path):
+    line = json.dumps({"path": "a.md", "text": "x" * 1_100_000}).encode()
+
+    found = of_line("f:1", line)
+
+    assert (found.code, found.where, found.path) == ("too_large", "f:1", "a.md")
+
+
+@pytest.mark.parametrize("name", ["Inbox", "my_notes", "my notes", "", "-x", "x\n", "ä", "x" * 41])
+def test_a_bad_name_of_a_source_is_told_with_its_rule_before_a_file_is_read(name, capsys):
+    assert run(["publish", "none.md", f"--source={name}"]) == 2
+
+    said = capsys.readouterr().err
+    assert "a source name has 1 to 40 of a-z, 0-9 and '-'" in said
+    possible = said.rpartition("Fix: --source ")[2].strip()
+    assert is_source(possible)
+
+
+@pytest.mark.parametrize("path", ["../a", "a/../b", "a\0b", "\udcff.md", "x" * 1_025])
+def test_a_bad_path_of_a_file_is_refused_before_it_is_sent(tmp_path, path):
+    (tmp_path / "a.md").write_text("x")
+
+    for delete in (False, True):
+        (found,) = of_args(args(str(tmp_path / "a.md"), path=path, delete=delete))
+        assert isinstance(found, Faulty)
+        assert "path" in found.detail
+
+
+def test_a_file_of_utf_16_is_told_to_be_one(tmp_path):
+    (tmp_path / "l.jsonl").write_bytes('{"path": "a"}'.encode("utf-16"))
+
+    with pytest.raises(Stop, match="UTF-16") as stop:
+        of_args(args(str(tmp_path / "l.jsonl"), jsonl=True))
+    assert "UTF-8" in stop.value.fix
+
+
+def test_what_cannot_be_sent_stops_before_anything_is_sent(tmp_path):
     with pytest.raises(Stop, match="No such file"):
         of_args(args(str(tmp_path / "none.md")))
     with pytest.raises(Stop, match="several"):

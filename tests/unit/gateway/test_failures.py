@@ -251,8 +251,22 @@ async def test_what_a_group_prescribes_is_done_when_it_is_followed(of_every_kind
         prescribed = f"instep retry --code {group.code}" in group.fix
         assert prescribed == (group.state == "failed" and may_retry)
         is_message = any(f.doc_key is None for f in members)
-        assert ("instep failures dismiss ID" in group.fix) == is_message
+        assert ("instep failures dismiss " in group.fix) == is_message
+        if f"instep failures dismiss --code {group.code}" in group.fix:
+            assert all(f.doc_key is None for f in answer.failures if f.code == group.code)
         assert {f.id for f in members} <= {item.id for item in chosen}
+
+
+async def test_malformed_messages_are_dismissed_together_as_the_list_and_retry_advise(index):
+    index.letters = [Letter(n, code="malformed_event") for n in range(3)]
+    (group,) = (await index.queries.failures(FailuresRequest())).groups
+    skipped = await index.commands.retry(ChooseRequest(code="malformed_event"))
+
+    assert group.fix.endswith("then: instep failures dismiss --code malformed_event")
+    assert {item.done for item in skipped.items} == {False}
+    assert skipped.items[0].detail.endswith("then: instep failures dismiss d_0")
+    dismissed = await index.commands.drop(ChooseRequest(code="malformed_event"))
+    assert (dismissed.done, dismissed.skipped) == (3, 0)
 
 
 async def test_the_fix_of_a_refused_document_fits_its_source(of_every_kind):

@@ -139,7 +139,7 @@ async def test_show_tells_why_nothing_follows(index, noted):
     answer = await index.queries.document(DocumentRequest(name="a.md"))
 
     assert (answer.state, answer.stale, answer.newest) == ("failed", True, None)
-    assert answer.why.startswith("event: ")
+    assert answer.why.startswith("the message ")
     assert answer.fix
 
 

@@ -2,62 +2,23 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from intake_door import EPOCH, Door
 from memory_change_log import MemoryChangeLog
-from memory_content import MemoryContent
-from memory_kv import MemoryShelf
 
-from services.producer.submissions.intake import AcceptSubmission, stale
+from services.producer.submissions.intake import stale
 from services.producer.submissions.submission import SourceLimits
-from shared.batches.members import BatchBook
 from shared.domain.errors import BusUnavailable, MalformedEvent
-from shared.domain.events import Receipt
 from shared.domain.ids import doc_key
 from shared.ports import Delivery
 from shared.repair import resubmit
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("inbox", "a.md")
 NESTED = b'{"data":' + b"[" * 100_000
 BATCH = {"id": "n", "count": 1, "source": "inbox", "started_at": "2026-01-01T00:00:00Z"}
-
-
-class Replies:
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Receipt]] = []
-
-    async def __call__(self, inbox: str, receipt: Receipt) -> None:
-        self.sent.append((inbox, receipt))
-
-
-class Door:
-    """AcceptSubmission over memory, and a way to submit."""
-
-    def __init__(self, log: MemoryChangeLog | None = None, **limits: SourceLimits) -> None:
-        self.log = log or MemoryChangeLog()
-        self.bodies = MemoryContent()
-        self.replies = Replies()
-        self.batches = BatchBook(MemoryShelf(), "g1")
-        self.accept = AcceptSubmission(
-            "g1", self.log, self.bodies, self.batches, self.replies, lambda: EPOCH, limits
-        )
-
-    async def submit(self, n: int, headers: dict[str, str] | None = None, **fields: object):
-        data = json.dumps({"path": "a.md"} | fields).encode()
-        return await self.raw(n, data, headers)
-
-    async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None, to="inbox"):
-        head = {"Instep-Reply-To": "_INBOX.me"} | (headers or {})
-        delivery = Delivery(sequence=n, subject=f"documents.submitted.{to}", headers=head)
-        return await self.accept(data, delivery)
-
-    @property
-    def receipt(self) -> Receipt:
-        return self.replies.sent[-1][1]
 
 
 @pytest.fixture

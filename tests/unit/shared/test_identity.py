@@ -13,10 +13,12 @@ from shared.domain.errors import DocumentRefused
 from shared.domain.ids import (
     MAX_PATH_BYTES,
     cache_key,
+    check_document_path,
     check_path,
     check_source,
     content_hash,
     doc_key,
+    last_name,
     row_id,
     short_digest,
 )
@@ -62,6 +64,72 @@ def test_a_key_is_a_subject_token_even_for_names_that_are_no_unicode(name):
     path = name.decode("utf-8", "surrogateescape")  # as the file system gives it
 
     assert re.fullmatch(r"[a-z2-7]{26}", doc_key("docs", path))
+
+
+# -- URLs ------------------------------------------------------------------------------------------
+
+URLS = (
+    "https://host/a//b?x=1#y",
+    "http://host",
+    "HTTPS://host/",
+    "https://host/a?next=../../x",
+    "https://user@host:8080/a%2Fb/ä",
+    "notion://page/1",
+)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_is_the_path_of_a_document_as_it_is_but_never_of_a_file(url):
+    assert check_document_path(url) == url
+    with pytest.raises(DocumentRefused):
+        check_path(url + "//")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("https://", "https:///a", "://host", "https:/host//a", "//host/a", "file:///etc/passwd"),
+        *("https://host/../a", "https://host/a/..?x", "https://host/./a", "https://host/\0"),
+        *("https://host/" + "x" * 1_024, "https://host/\udcff", "1https://host", "a b://host//x"),
+    ],
+)
+def test_what_only_looks_like_a_url_is_no_path(path):
+    with pytest.raises(DocumentRefused) as refused:
+        check_document_path(path)
+    assert "path" in refused.value.reason
+
+
+@given(st.text(max_size=60))
+@example("e\N{COMBINING ACUTE ACCENT}/../a")
+@example(".")
+def test_an_accepted_url_is_normal_and_accepted_again(rest):
+    with contextlib.suppress(DocumentRefused):
+        accepted = check_document_path(f"https://{rest}")
+        assert accepted == unicodedata.normalize("NFC", f"https://{rest}")
+        assert check_document_path(accepted) == accepted
+        assert not {".", ".."} & set(re.split("[?#]", accepted)[0].split("/"))
+
+
+@given(st.text(max_size=60))
+def test_every_path_of_a_file_is_one_of_a_document(path):
+    with contextlib.suppress(DocumentRefused):
+        assert check_document_path(check_path(path)) == check_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("https://host/a/b.pdf?x=c/d.md#e.html", "b.pdf"),
+        ("https://host/a.md#b/c.html", "a.md"),
+        ("https://example.md", ""),
+        ("https://example.md?a.pdf", ""),
+        ("https://host/a/", ""),
+        ("what?.pdf", "what?.pdf"),
+        ("a/c#.html", "c#.html"),
+    ],
+)
+def test_the_last_name_of_a_url_ends_before_its_query(path, name):
+    assert last_name(path) == name
 
 
 # -- paths -----------------------------------------------------------------------------------------

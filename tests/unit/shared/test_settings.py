@@ -177,7 +177,7 @@ def test_all_faults_are_told_at_once(toml):
         ),
         (
             "[sources.my_docs]\npath = '.'\n",
-            "instep.toml:2: sources.my_docs: a name has 1 to 40 of a-z, 0-9 and '-',"
+            "instep.toml:2: sources.my_docs: a source name has 1 to 40 of a-z, 0-9 and '-',"
             " and no '-' at the start",
         ),
         (

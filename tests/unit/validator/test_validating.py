@@ -242,6 +242,22 @@ async def test_the_first_documents_of_each_batch_are_asked_for_by_their_own_vect
     assert forgotten  # of that many batches a process does not remember all
 
 
+async def test_batches_of_two_sources_with_one_id_each_have_samples_of_their_own(index):
+    handler = index.validator(sample=1)
+
+    async def is_asked(path, number, source):
+        await index.settle(path, number)
+        told = indexed(path, number)
+        other = told.batch.model_copy(update={"source": source})
+        event = told.model_copy(update={"batch": other})
+        (found,) = await handler(event, Delivery(number, 1, 1.0))
+        return found.self_query_passed is not None
+
+    asked = [await is_asked(f"{n}.md", n + 1, s) for n, s in enumerate(("docs", "wiki", "docs"))]
+
+    assert asked == [True, True, False]
+
+
 async def test_rows_too_many_are_an_error_only_if_they_stay(index):
     await index.settle("a.md", 4, rows=2)
     await index.settle("a.md", 5, rows=1)

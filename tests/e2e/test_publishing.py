@@ -1,0 +1,194 @@
+"""`instep publish` before a running instance: each refusal is told, and ends in status 1."""
+
+import base64
+import json
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import office_files as made
+import pytest
+from instep_process import wait_until
+
+from services.host.data_folder import DataFolder
+
+pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.nats, pytest.mark.stores]
+
+
+@pytest.fixture
+def running(instep):
+    (instep.cwd / "docs").mkdir()
+    instep.up("docs", "--port", 0)
+    return instep
+
+
+def lines(instep, *submissions):
+    text = "".join(json.dumps(line) + "\n" for line in submissions)
+    (instep.cwd / "l.jsonl").write_text(text, encoding="utf-8-sig")
+    return ("publish", "l.jsonl", "--jsonl", "--source", "inbox")
+
+
+def test_wait_ends_1_when_anything_was_refused_and_tells_the_line(running):
+    sent = lines(
+        running,
+        {"path": "good.md", "text": "the harbour lantern"},
+        {"path": "empty.md", "text": " "},
+        {"path": "latin.txt", "data_base64": "/4H+gf+B/oH/gf6B/4E="},
+        {"path": "../a.md", "text": "x"},
+        {"path": "ref.md", "ref": {"url": "file:///etc/passwd"}},
+        {"path": "broken.pdf", "data_base64": "JVBERi0xLjQgeA=="},
+    )
+
+    told = running.json(*sent, "--wait", 120, status=[1])
+    done = running(*sent, "--wait", 120)
+
+    where = {error["where"]: error["code"] for error in told["errors"]}
+    assert where == {
+        "l.jsonl:2": "empty",
+        "l.jsonl:3": "wrong_encoding",
+        "l.jsonl:4": "invalid_path",
+        "l.jsonl:5": "reference_not_allowed",
+        "l.jsonl:6": "corrupt",
+    }
+    assert (told["accepted"], told["refused"], told["timed_out"]) == (1, 5, False)
+    assert done.returncode == 1
+    assert "refused  empty.md (l.jsonl:2)  empty: " in done.stdout
+    assert done.stderr.endswith("1 document accepted, 5 refused\n")
+    assert running.found("lantern") == ["good.md"]
+
+
+def test_a_bad_edit_of_a_good_document_ends_1_too(running):
+    good = lines(running, {"path": "a.md", "text": "the harbour lantern"})
+    assert running(*good, "--wait", 120).returncode == 0
+
+    told = running.json(*lines(running, {"path": "a.md", "text": " "}), "--wait", 120, status=[1])
+
+    assert [error["code"] for error in told["errors"]] == ["empty"]
+    assert running.found("lantern") == ["a.md"]
+
+
+def test_a_bad_name_of_a_source_leaves_no_message_behind(running):
+    (running.cwd / "a.txt").write_text("hello")
+
+    for name in ("Inbox", "my_notes", "my notes"):
+        done = running("publish", "a.txt", "--source", name)
+        assert done.returncode == 2
+        assert "a source name has 1 to 40" in done.stderr
+
+    assert running.json("failures")["failures"] == []
+
+
+URLS = {
+    "https://host/a//b.html?x=1&y=../z#part": "<p>the harbour <b>lantern</b></p>",
+    "https://host/a//b.html?x=2": "<p>the harbour <b>buoy</b></p>",
+    "https://host/?q=a b%2Fc": "the harbour gull",
+    "http://other.md": "the harbour seal",
+}
+
+
+def test_a_url_is_the_path_of_a_document_everywhere(running):
+    sent = lines(running, *({"path": url, "text": text} for url, text in URLS.items()))
+    gateway = DataFolder(running.data).read_instance().gateway_url
+
+    assert running(*sent, "--wait", 120).returncode == 0
+
+    assert set(running.found("harbour")) == set(URLS)
+    below = running.json("search", "harbour", "--filter", "path:https://host/a//b")["hits"]
+    assert {hit["document"]["path"] for hit in below} == set(list(URLS)[:2])
+    assert {hit["chunk"]["text"] for hit in below} == {"the harbour lantern", "the harbour buoy"}
+    for url in URLS:
+        for name in (url, f"inbox/{url}"):
+            assert running.json("show", name)["path"] == url
+        for safe in ("", "/:"):
+            address = f"{gateway}/api/v1/documents/inbox/{quote(url, safe=safe)}"
+            with urlopen(address) as answer:
+                assert json.load(answer)["path"] == url
+    page = (running.cwd / "page.html").write_text("<p>the harbour <i>pilot</i></p>")
+    assert page
+    first, about = next(iter(URLS)), "https://host/about"
+    for path in (first, about):
+        done = running("publish", "page.html", "--path", path, "--source", "inbox", "--wait", 120)
+        assert done.returncode == 0
+    assert set(running.found("pilot")) >= {first, about}
+    assert "<i>" not in running("show", about, "--full").stdout
+    for path in (first, about):
+        gone = running("publish", path, "--source", "inbox", "--delete", "--wait", 120)
+        assert (gone.returncode, path in gone.stdout) == (0, True)
+    assert set(running.found("harbour")) == set(URLS) - {first}
+
+
+def of_each(word):
+    return {
+        "paper.pdf": made.pdf([[(11, 690, f"The word is {word}.")]]),
+        "letter.docx": made.docx(lambda d: d.add_paragraph(f"The word is {word}.")),
+        "mail.eml": f"Subject: Letter\n\nThe word is {word}.".encode(),
+        "page.html": f"<p>The word is <b>{word}</b>.</p>".encode(),
+    }
+
+
+TYPES = {
+    "paper.pdf": "application/pdf",
+    "letter.docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "mail.eml": "message/rfc822",
+    "page.html": "text/html; charset=utf-8",
+}
+
+
+def told(instep, word):
+    hits = instep.json("search", word, "--mode", "keyword", "-n", 50)["hits"]
+    return {hit["document"]["path"] for hit in hits if f"word is {word}" in hit["chunk"]["text"]}
+
+
+def test_files_of_any_format_are_pushed_edited_and_deleted(running):
+    shared = running.cwd / "shared"
+    shared.mkdir()
+    running.stop()
+    running.env |= {
+        "INSTEP_SOURCES__INBOX__KIND": "push",
+        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": json.dumps([shared.as_uri()]),
+    }
+    running.up("docs", "--port", 0)
+    for word in ("zanzibara", "zanzibarb"):
+        files = of_each(word)
+        for name, data in files.items():
+            (shared / name).write_bytes(data)
+            (running.cwd / name).write_bytes(data)
+        as_bytes = [
+            {
+                "path": f"bytes/{n}",
+                "media_type": TYPES[name],
+                "data_base64": base64.b64encode(data).decode(),
+            }
+            for n, (name, data) in enumerate(files.items())
+        ]
+        by_reference = [
+            {"path": f"ref/{name}", "ref": {"url": (shared / name).as_uri(), "etag": word}}
+            for name in files
+        ]
+        typed = running("publish", *files, "--source", "inbox", "--wait", 120)
+        sent = running(*lines(running, *as_bytes, *by_reference), "--wait", 120)
+        assert (typed.returncode, sent.returncode) == (0, 0), typed.stdout + sent.stdout
+        everywhere = {*files, *(one["path"] for one in (*as_bytes, *by_reference))}
+        assert told(running, word) == everywhere
+    assert told(running, "zanzibara") == set()
+
+    gone = running("publish", *sorted(everywhere), "--source", "inbox", "--delete", "--wait", 120)
+
+    assert gone.returncode == 0
+    assert told(running, "zanzibarb") == set()
+
+
+def test_two_sources_may_use_one_batch_id(running):
+    for source, paths in (("inbox", ("a.md", "b.md")), ("wiki", ("c.md",))):
+        batch = {"id": "nightly", "count": len(paths), "source": source}
+        batch["started_at"] = "2026-01-01T00:00:00Z"
+        sent = lines(running, *({"path": p, "text": f"page {p}", "batch": batch} for p in paths))
+        done = running(*sent[:-1], source, "--wait", 120)
+        assert done.returncode == 0, done.stdout
+
+    def counted(source):
+        done = running("report", "nightly", "--source", source, "--json")
+        return done.returncode == 0 and json.loads(done.stdout)["batch"]
+
+    for source, count in (("inbox", 2), ("wiki", 1)):
+        batch = wait_until(lambda source=source: counted(source))
+        assert (batch["source"], batch["count"]) == (source, count)
