@@ -237,11 +237,16 @@ class Folder:
         return Selection(exists=True, why="" if is_document else NO_FILE)
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
-        """Those of the paths that a rule leaves out: their documents are not missing."""
+        """Those of the paths that a rule leaves out: their documents are not missing.
+
+        Rules that lie in the folder itself decide about files that are there: an ignore file may
+        come, or stay, where a program has wiped the folder.
+        """
         found = dict[str, LeftOut]()
         for path in paths:
             with contextlib.suppress(Unreadable):
-                if why := self.why_not(path):
+                why = self.why_not(path)
+                if why and (self.rules.why_not(path) or os.path.lexists(self._on_disk(path))):
                     found[path] = why
         return found
 
@@ -269,7 +274,11 @@ class Folder:
     def is_folder(self, path: str) -> bool:
         """Whether a folder that is listed has this path now."""
         full = self._on_disk(path)
-        return os.path.isdir(full) and not os.path.islink(full) and self._may_enter(path)
+        if not os.path.isdir(full) or os.path.islink(full):
+            return False
+        with contextlib.suppress(Unreadable):
+            return self._may_enter(path)
+        return False
 
     def links_to(self, path: str) -> frozenset[str]:
         """Documents that are links, as they were last looked at, with this name on their way."""
