@@ -499,3 +499,21 @@ async def test_a_folder_with_an_ignore_file_that_is_not_followed_stops_no_watch(
         await eventually(lambda: set(docs.held()) == {"x/a.md", "d.md", "e.md"})
         docs.write("x/.gitignore", "b.md\n")
         await eventually(lambda: "x/w/z/c.md" in docs.held())
+
+
+async def test_what_lies_right_in_a_folder_that_a_program_marks_is_left_out_like_all_below(
+    docs, eventually
+):
+    fill(docs, "env")
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == MANY + 1)
+        docs.write("env/pyvenv.cfg", "home = /usr/bin")
+        await eventually(lambda: set(docs.held()) == {"a.md"})
+        docs.write("env/new.md", "new")
+        docs.write("b.md", "two")
+        await eventually(lambda: "b.md" in docs.held())
+        await watch.rescan()
+        assert set(docs.held()) == {"a.md", "b.md"}
+        assert watch.held is None
+        for path in ("env", "env/pyvenv.cfg", "env/00.md"):
+            assert "pyvenv.cfg marks" in (await watch.explain(path)).why

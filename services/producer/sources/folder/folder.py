@@ -201,7 +201,7 @@ class Folder:
         Raises:
             Unreadable: an ignore file that may decide cannot be read.
         """
-        found = self._why_not_in(path[: max(0, path.rfind("/"))])
+        found = self._why_not_of(path[: max(0, path.rfind("/"))])
         name = path[path.rfind("/") + 1 :]
         if found is None and is_ignored(name):
             found = hidden(name)
@@ -224,7 +224,7 @@ class Folder:
         if self._leads_through_a_link(os.path.dirname(full)):
             return Selection(exists=True, why=NO_FILE)
         if os.path.isdir(full) and not os.path.islink(full):
-            why = self._why_not_in(path)
+            why = self._why_not_of(path)
             scan = Scan()
             if why is None:  # not `scan`, which is for the one that watches
                 self.identity()
@@ -477,6 +477,13 @@ class Folder:
             if why := why or self.rules.why_not_folder(at, chain):
                 return why
         return None
+
+    def _why_not_of(self, folder: str) -> LeftOut | None:
+        """The same, also for a mark that lies in this very folder."""
+        if why := self._why_not_in(folder):
+            return why
+        _, mark = self._ignores_of(folder)
+        return self.rules.why_not_marked(folder, mark) if mark else None
 
     def _chain_around(self, path: str) -> Chain:
         return self._ignores_of(path[: max(0, path.rfind("/"))])[0]
