@@ -146,7 +146,7 @@ class Rehearsal:
         )
         gone, unseen = scan.judge(comparison.vanished)
         exchanged = self.watch.is_exchanged(root)
-        unwanted = await asyncio.to_thread(sync.source.unwanted, () if exchanged else gone)
+        unwanted = await self.watch.unwanted(gone, exchanged=exchanged)
         missing = [path for path in gone if path not in unwanted]
         elsewhere = await self.watch.moved(entries, missing, scan.files, exchanged=exchanged)
         certain = elsewhere | unwanted.keys()

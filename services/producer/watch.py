@@ -352,7 +352,7 @@ class SourceWatch:
         gone, unseen = scan.judge(vanished)
         self._sync.restless.forget(gone)
         exchanged, now = self.is_exchanged(root), time.monotonic()
-        unwanted = await self._unwanted(() if exchanged else gone)
+        unwanted = await self._leave_out(gone, exchanged=exchanged)
         missing = [path for path in gone if path not in unwanted]
         elsewhere = await self.moved(
             self._sync.listing.entries, missing, scan.files, exchanged=exchanged
@@ -365,9 +365,22 @@ class SourceWatch:
             self._moves.done()
         return Removals(allowed, elsewhere | unwanted)
 
-    async def _unwanted(self, gone: Collection[str]) -> frozenset[str]:
+    async def unwanted(
+        self, gone: Collection[str], *, exchanged: bool = False
+    ) -> Mapping[str, LeftOut]:
+        """Those of the vanished paths that a rule leaves out.
+
+        Where they wait because another folder has the name of the root, its ignore files decide
+        nothing.
+        """
+        held = self.held
+        waiting = held.paths if held is not None and held.strict else frozenset[str]()
+        asked = [] if exchanged else [path for path in gone if path not in waiting]
+        return await asyncio.to_thread(self._sync.source.unwanted, asked) if asked else {}
+
+    async def _leave_out(self, gone: Collection[str], *, exchanged: bool = False) -> frozenset[str]:
         """Those of the paths that a rule leaves out; that is told."""
-        unwanted = await asyncio.to_thread(self._sync.source.unwanted, gone) if gone else {}
+        unwanted = await self.unwanted(gone, exchanged=exchanged)
         self._tell_unwanted(unwanted)
         await self.guard.forget(unwanted)
         return frozenset(unwanted)
@@ -429,7 +442,7 @@ class SourceWatch:
         await self.guard.back(found.present)
         suspects = self._suspects(found.present)
         elsewhere = moved(sync.listing.entries, set(found.vanished), suspects)
-        unwanted = await self._unwanted(found.vanished)
+        unwanted = await self._leave_out(found.vanished)
         lost = sorted(set(found.vanished) - elsewhere - unwanted)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())
         if lost and not gone:  # only a whole listing may hold: the events of a move may come later

@@ -1,6 +1,7 @@
 """A real folder whose files are left out by rules: ignore files, settings, and the defaults."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -441,3 +442,78 @@ def test_a_link_to_an_ignore_file_of_the_same_root_is_followed(tmp_path: Path):
         (tmp_path / name).write_text("x")
 
     assert set(Folder(tmp_path, Rules(), max_bytes=9).scan().files) == {"a.md"}
+
+
+async def test_an_exchanged_root_decides_nothing_by_its_rules_for_as_long_as_that_waits(
+    docs, eventually
+):
+    fill(docs)
+    await docs.once()
+    docs.root.rename(docs.root.with_name("away"))
+    docs.root.mkdir()
+    docs.write(".gitignore", "*\n")
+
+    async with docs.running() as watch:
+        await eventually(lambda: watch.held is not None)
+        for _ in range(2):
+            await watch.rescan()
+        (planned,) = await docs.audit(dry_run=True)
+        docs.write(".instepignore", "build/\n")
+        await watch.rescan()
+    async with docs.running() as watch:
+        assert watch.held is not None
+        assert watch.held.vanished == MANY + 1
+    assert (planned.removed, planned.held) == (0, MANY + 1)
+    assert len(docs.held()) == MANY + 1
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".instepignore"])
+async def test_an_ignore_file_that_comes_with_the_loss_of_the_files_is_no_decision(
+    docs, eventually, name
+):
+    fill(docs)
+    await docs.once()
+    shutil.rmtree(docs.root / "build")
+    (docs.root / "a.md").unlink()
+    docs.write(name, "*\n")
+
+    async with docs.running() as watch:
+        assert watch.held is not None
+        assert watch.held.vanished == MANY + 1
+        await watch.rescan()
+    assert len(docs.held()) == MANY + 1
+
+
+async def test_a_folder_with_an_ignore_file_that_is_not_followed_stops_no_watch(docs, eventually):
+    docs.write("x/a.md", "one")
+    async with docs.running():
+        await eventually(lambda: set(docs.held()) == {"x/a.md"})
+        docs.write("x/.gitignore", "x\n" * MOST_BYTES)
+        await eventually(lambda: "x" in docs.sources["docs"].problems)
+        docs.write("x/y/b.md", "new")
+        docs.write("x/y/z/c.md", "new")
+        docs.write("d.md", "two")
+        await eventually(lambda: set(docs.held()) == {"x/a.md", "d.md"})
+        (docs.root / "x" / "y").rename(docs.root / "x" / "w")
+        docs.write("e.md", "three")
+        await eventually(lambda: set(docs.held()) == {"x/a.md", "d.md", "e.md"})
+        docs.write("x/.gitignore", "b.md\n")
+        await eventually(lambda: "x/w/z/c.md" in docs.held())
+
+
+async def test_what_lies_right_in_a_folder_that_a_program_marks_is_left_out_like_all_below(
+    docs, eventually
+):
+    fill(docs, "env")
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == MANY + 1)
+        docs.write("env/pyvenv.cfg", "home = /usr/bin")
+        await eventually(lambda: set(docs.held()) == {"a.md"})
+        docs.write("env/new.md", "new")
+        docs.write("b.md", "two")
+        await eventually(lambda: "b.md" in docs.held())
+        await watch.rescan()
+        assert set(docs.held()) == {"a.md", "b.md"}
+        assert watch.held is None
+        for path in ("env", "env/pyvenv.cfg", "env/00.md"):
+            assert "pyvenv.cfg marks" in (await watch.explain(path)).why

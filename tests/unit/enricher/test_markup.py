@@ -11,6 +11,7 @@ from words import words as words_of
 
 from services.enricher.chunking.chunk import chunk
 from services.enricher.formats.extract import extract
+from services.enricher.formats.markup.names import MAX_PUT_IN_CHARS, Names
 from shared.settings import Chunking
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -392,3 +393,42 @@ def test_no_word_of_any_asciidoc_is_lost(blocks):
     found = words_of("\n".join(one for _, one in shown(text, "a.adoc")).replace("_", " "))
 
     assert sorted(words) == sorted(one for one in found if one[0] == "w" and one[1:].isdecimal())
+
+
+MULTIPLIED = {
+    "a.adoc": (":a0: xxxxxxxxxx\n", ":a{}: {}\n", "{{a{}}}", "A {}.\n"),
+    "a.rst": (".. |a0| replace:: xxxxxxxxxx\n", ".. |a{}| replace:: {}\n", "|a{}|", "\nA {}.\n"),
+}
+
+
+def test_texts_for_names_are_put_in_up_to_a_limit_then_the_names_stay():
+    names = Names()
+    names.give("Pump", "x" * (MAX_PUT_IN_CHARS // 2))
+    put_in = [names.text("pump", "{pump}") for _ in range(4)]
+
+    assert [len(text) for text in put_in[:2]] == [MAX_PUT_IN_CHARS // 2] * 2
+    assert put_in[2:] == ["{pump}"] * 2
+    assert names.text("hose", "{hose}") == "{hose}"
+
+
+@pytest.mark.parametrize("path", MULTIPLIED)
+def test_names_that_multiply_to_gigabytes_put_in_a_bounded_text(path):
+    first, define, use, end = MULTIPLIED[path]
+    multiplied = "".join(define.format(n, " ".join([use.format(n - 1)] * 10)) for n in range(1, 9))
+    found = read(f"{first}{multiplied}\n{end.format(use.format(8))}", path)
+    assert sum(len(block.text) for block in found.blocks) <= 2 * MAX_PUT_IN_CHARS
+
+
+ENDLESS = {
+    "item": ("a.adoc", "* a\n{}", "b\n"),
+    "cell": ("a.adoc", "|===\n|a\n{}|===\n", "b\n"),
+    "list-table": ("a.rst", ".. list-table::\n\n   * - a\n{}", "     b\n"),
+    "simple table": ("a.rst", "== ==\na  b\n{}== ==\n", "   b\n"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_the_lines_of_one_item_or_cell_stay_lines(name):
+    path, around, line = ENDLESS[name]
+    (block,) = read(around.format(line * 3), path).blocks
+    assert block.text.count("b") >= 3

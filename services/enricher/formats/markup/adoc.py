@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
+from services.enricher.formats.markup.names import Names
 from services.enricher.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -67,7 +68,7 @@ def read(text: str) -> Content:
 
 @dataclass(slots=True)
 class _Reader:
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: Names = field(default_factory=Names)
     metadata: "Metadata" = field(default_factory=dict)
 
     def document(self, lines: Sequence[str]) -> Iterator[Block]:
@@ -102,7 +103,7 @@ class _Reader:
         if match is None:
             return
         name, value = match[1].lower(), self._inline(match[2] or "")
-        self.attributes[name] = value
+        self.attributes.give(name, value)
         known = {"author": "author", "revdate": "date", "description": "description",
                  "keywords": "keywords", "lang": "language"}.get(name)  # fmt: skip
         if known and value:
@@ -186,7 +187,7 @@ class _Reader:
             elif not line or not written or _begins_other(line):
                 break
             else:
-                written[-1] += f"\n  {self._inline(line.strip())}"
+                written.append(f"  {self._inline(line.strip())}")
             at += 1
         return at, [Block("list", "\n".join(written))]
 
@@ -214,17 +215,10 @@ class _Reader:
             return ""
         inside = match[kind].strip('"')
         if kind == "attribute":
-            return self.attributes.get(inside.lower(), match[0])
+            return self.attributes.text(inside, match[0])
         if kind == "labelled" and not inside:
             return str(match["url"])
         return inside.removesuffix("^")
-
-
-def _mark(written: str) -> str:
-    """The mark of an item, at its level."""
-    if written[0] in "*.-":
-        return "  " * (len(written) - 1) + "- "
-    return f"{written} "
 
 
 def _code(lines: Sequence[str]) -> list[Block]:
@@ -235,22 +229,23 @@ def _code(lines: Sequence[str]) -> list[Block]:
 def _rows(lines: Sequence[str]) -> list[list[str]]:
     """The rows of a table: the first line of several cells, or of one above a blank line, tells
     how many cells each has."""
-    rows: list[list[str]] = []
+    rows: list[list[list[str]]] = []
+    """Of cells, each by its lines: to lengthen a text by each of them takes the square of time."""
     width = 0
     for line in lines:
-        cells = _cells(line)
+        cells = [[cell] for cell in _cells(line)]
         if not cells:
             width = width or (len(rows[0]) if rows else 0)
             if rows:
-                rows[-1][-1] += f"\n{line}"
+                rows[-1][-1].append(line)
             elif line:
-                rows.append([line])
+                rows.append([[line]])
         elif rows and len(rows[-1]) < width and len(cells) < width:
             rows[-1] += cells
         else:
             rows.append(cells)
             width = width or len(cells) * (len(cells) > 1)
-    return rows
+    return [["\n".join(cell) for cell in row] for row in rows]
 
 
 def _cells(line: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats import records
 from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
+from services.enricher.formats.markup.names import Names
 from services.enricher.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -84,7 +85,7 @@ def read(text: str) -> Content:
 class _Reader:
     styles: list[str] = field(default_factory=list)
     """Adornments of headings, the highest level first."""
-    named: dict[str, str] = field(default_factory=dict)
+    named: Names = field(default_factory=Names)
     """Texts that stand for a name between bars."""
     metadata: "Metadata" = field(default_factory=dict)
     has_begun: bool = False
@@ -193,11 +194,11 @@ class _Reader:
     def _name(self, name: str, directive: str, arguments: str, body: Sequence[str]) -> None:
         options, _ = _options(body)
         if directive == "replace":
-            self.named[name.lower()] = self._inline(" ".join([arguments, *body]).strip())
+            self.named.give(name, self._inline(" ".join([arguments, *body]).strip()))
         elif directive == "unicode":
-            self.named[name.lower()] = arguments
+            self.named.give(name, arguments)
         else:
-            self.named[name.lower()] = options.get("alt", "")
+            self.named.give(name, options.get("alt", ""))
 
     def _directive(
         self, name: str, arguments: str, body: Sequence[str], depth: int
@@ -251,18 +252,18 @@ class _Reader:
         return end, [found] if found else []
 
     def _list_table(self, body: Sequence[str]) -> Iterator[Block]:
-        rows: list[list[str]] = []
+        rows: list[list[list[str]]] = []
         for line in body:
             begins = line.startswith(("* -", "- -", "- *", "* *"))
             if begins:
-                rows.append([line[3:]])
+                rows.append([[line[3:]]])
             elif rows and line.strip()[:2] in ("- ", "* ", "-", "*"):
-                rows[-1].append(line.strip()[2:])
+                rows[-1].append([line.strip()[2:]])
             elif rows:
-                rows[-1][-1] += f"\n{line.strip()}"
+                rows[-1][-1].append(line.strip())
             elif line:
-                rows.append([line])
-        found = table_of([self._inline(cell) for cell in row] for row in rows)
+                rows.append([[line]])
+        found = table_of([self._inline("\n".join(cell)) for cell in row] for row in rows)
         if found:
             yield found
 
@@ -315,7 +316,7 @@ class _Reader:
         if kind == "text":
             return _reference(inside)
         if kind == "named":
-            return self.named.get(inside.lower(), inside)
+            return self.named.text(inside, inside)
         if kind == "escaped":
             return "" if inside in " \n" else inside
         return inside
@@ -419,7 +420,8 @@ def _simple(lines: Sequence[str]) -> Iterator[list[str]]:
     starts = [
         n for n, char in enumerate(lines[0]) if char == "=" and lines[0][n - 1 : n] in ("", " ")
     ]
-    row: list[str] = []
+    row: list[list[str]] = []
+    """Its cells, each by its lines."""
     for line in lines[1:]:
         if _RULE.match(line) and len(line) > 1:
             continue
@@ -428,12 +430,11 @@ def _simple(lines: Sequence[str]) -> Iterator[list[str]]:
         else:
             parts = [line[a:b] for a, b in zip(starts, [*starts[1:], None], strict=True)]
         if row and not parts[0].strip():
-            row = [
-                f"{a}\n{b.strip()}" for a, b in zip(row, [*parts, *[""] * len(row)], strict=False)
-            ]
+            for cell, part in zip(row, [*parts, *[""] * len(row)], strict=False):
+                cell.append(part.strip())
             continue
         if row:
-            yield row
-        row = [part.strip() for part in parts] if len(parts) > 1 else parts
-        row += [""] * (len(starts) - len(row))
-    yield row
+            yield ["\n".join(cell) for cell in row]
+        row = [[part.strip()] for part in parts] if len(parts) > 1 else [[part] for part in parts]
+        row += [[""] for _ in range(len(starts) - len(row))]
+    yield ["\n".join(cell) for cell in row]

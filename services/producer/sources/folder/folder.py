@@ -201,7 +201,7 @@ class Folder:
         Raises:
             Unreadable: an ignore file that may decide cannot be read.
         """
-        found = self._why_not_in(path[: max(0, path.rfind("/"))])
+        found = self._why_not_of(path[: max(0, path.rfind("/"))])
         name = path[path.rfind("/") + 1 :]
         if found is None and is_ignored(name):
             found = hidden(name)
@@ -224,7 +224,7 @@ class Folder:
         if self._leads_through_a_link(os.path.dirname(full)):
             return Selection(exists=True, why=NO_FILE)
         if os.path.isdir(full) and not os.path.islink(full):
-            why = self._why_not_in(path)
+            why = self._why_not_of(path)
             scan = Scan()
             if why is None:  # not `scan`, which is for the one that watches
                 self.identity()
@@ -237,11 +237,16 @@ class Folder:
         return Selection(exists=True, why="" if is_document else NO_FILE)
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
-        """Those of the paths that a rule leaves out: their documents are not missing."""
+        """Those of the paths that a rule leaves out: their documents are not missing.
+
+        Rules that lie in the folder itself decide about files that are there: an ignore file may
+        come, or stay, where a program has wiped the folder.
+        """
         found = dict[str, LeftOut]()
         for path in paths:
             with contextlib.suppress(Unreadable):
-                if why := self.why_not(path):
+                why = self.why_not(path)
+                if why and (self.rules.why_not(path) or os.path.lexists(self._on_disk(path))):
                     found[path] = why
         return found
 
@@ -269,7 +274,11 @@ class Folder:
     def is_folder(self, path: str) -> bool:
         """Whether a folder that is listed has this path now."""
         full = self._on_disk(path)
-        return os.path.isdir(full) and not os.path.islink(full) and self._may_enter(path)
+        if not os.path.isdir(full) or os.path.islink(full):
+            return False
+        with contextlib.suppress(Unreadable):
+            return self._may_enter(path)
+        return False
 
     def links_to(self, path: str) -> frozenset[str]:
         """Documents that are links, as they were last looked at, with this name on their way."""
@@ -468,6 +477,13 @@ class Folder:
             if why := why or self.rules.why_not_folder(at, chain):
                 return why
         return None
+
+    def _why_not_of(self, folder: str) -> LeftOut | None:
+        """The same, also for a mark that lies in this very folder."""
+        if why := self._why_not_in(folder):
+            return why
+        _, mark = self._ignores_of(folder)
+        return self.rules.why_not_marked(folder, mark) if mark else None
 
     def _chain_around(self, path: str) -> Chain:
         return self._ignores_of(path[: max(0, path.rfind("/"))])[0]

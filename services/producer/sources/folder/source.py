@@ -25,10 +25,10 @@ class FolderSource(Folder):
         absent: set[str] = set()
         links = {link for path in paths for link in self.links_to(path)}
         for path in sorted({*paths, *links}):
-            if self.is_folder(path):
-                self._look_into(known, path, found)
-                continue
             try:
+                if self.is_folder(path):
+                    self._look_into(known, path, found)
+                    continue
                 version = self.look(path)
             except Unreadable as error:
                 found.problems[path] = str(error)
