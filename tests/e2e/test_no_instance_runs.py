@@ -30,6 +30,7 @@ ASKS = {
     ],
     "validate": [(0, "validate")],
     "report": [(0, "report", "--list"), (0, "report", "--history")],
+    "sources": [(0, "sources"), (2, "sources", "forget", "none", "--yes")],
     "sweep": [(0, "sweep", "--dry-run")],
 }
 """Exit status and arguments. `publish`: nothing takes it yet; `dismiss`: what is refused stays."""
