@@ -41,7 +41,7 @@ def test_an_address_has_a_scheme_a_bucket_and_a_prefix(url, parts):
     ],
 )
 def test_what_is_no_address_is_refused_by_settings_and_never_repeated(tmp_path, url):
-    with pytest.raises(ValueError, match="bucket|IPv6"):
+    with pytest.raises(ValueError, match=r"bucket|IPv6"):
         bucket_address.parse(url)
 
     file = tmp_path / "instep.toml"

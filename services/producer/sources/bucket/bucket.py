@@ -328,7 +328,7 @@ class Bucket:
 
 def version_of(meta: Meta) -> Version:
     """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
-    etag = str(meta.get("e_tag") or "")
+    etag = str(meta.get("e_tag") or "").strip('"')  # some listings have it without quotes
     at_ns = int(meta["last_modified"].timestamp() * 1e9)
     mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
     return Version(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
@@ -402,11 +402,11 @@ def _client_options(scheme: str, endpoint: str | None) -> dict[str, Any]:
 
 
 def _given(scheme: str, endpoint: str | None, region: str | None) -> dict[str, Any]:
-    """An emulator of Google's or Azure's storage, named by its address, asks for no credentials."""
+    """An emulator of Google's storage, on http, asks for no credentials."""
     if scheme == "s3":
         given: dict[str, Any] = {"endpoint": endpoint, "region": region}
     elif scheme == "gs":
-        given = {"base_url": endpoint, "skip_signature": bool(endpoint)}
+        given = {"base_url": endpoint, "skip_signature": (endpoint or "").startswith("http://")}
     else:
         given = {"endpoint": endpoint}
     return {name: value for name, value in given.items() if value}
