@@ -92,7 +92,7 @@ _WORDS: Final = (
     ("401 Unauthorized", "the credentials are not accepted: check {where}"),
     ("403 Forbidden", _DENIED),
     ("404 Not Found", _NO_BUCKET),
-    ("301 Moved", _ELSEWHERE),
+    ("redirect without LOCATION", _ELSEWHERE),
     ("429 ", _FEWER),
     ("503 ", "the server is busy"),
     ("500 Internal", "the server has a fault"),
