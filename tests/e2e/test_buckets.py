@@ -5,6 +5,7 @@ import shutil
 import socket
 from itertools import count
 
+import obstore
 import pytest
 from instep_process import FAKE, wait_until
 
@@ -23,6 +24,12 @@ def bucket(s3, instep, monkeypatch):
     s3.bucket(name)
     instep.env = FAKE | s3.environment
     return name
+
+
+def worded(instep, word):
+    """Paths of the documents that have this word."""
+    answer = instep.json("search", word, "-n", 50, "--mode", "keyword")
+    return [hit["document"]["path"] for hit in answer["hits"]]
 
 
 def told(done):
@@ -126,4 +133,66 @@ def test_without_once_a_bucket_that_is_missing_is_tried_until_it_is_there(instep
     (s3.data / f"{bucket}x").mkdir()
     (s3.data / f"{bucket}x" / "a.md").write_text("a lantern\n")
 
-    wait_until(lambda: instep.found("lantern") == ["a.md"])
+    wait_until(lambda: worded(instep, "lantern") == ["a.md"])
+
+
+@pytest.mark.nats
+def test_a_bucket_is_followed_as_a_folder_is(instep, bucket, s3):
+    docs = s3.bucket(bucket)
+
+    def put(key, text):
+        obstore.put(docs, f"team/{key}", text.encode())
+
+    put("a.md", "# Harbour\n\nlantern by the quay\n")
+    put("p.png", "no text")
+    obstore.put(docs, "others/z.md", b"lantern of others\n")
+    url = f"s3://{bucket}/team"
+    instep.up(url)
+    wait_until(lambda: worded(instep, "lantern") == ["a.md"])
+
+    put("a.md", "# Harbour\n\nanchor by the quay\n")
+    wait_until(lambda: worded(instep, "anchor") == ["a.md"] and not worded(instep, "lantern"))
+    obstore.copy(docs, "team/a.md", "team/deep/b.md")
+    obstore.delete(docs, "team/a.md")
+    wait_until(lambda: worded(instep, "anchor") == ["deep/b.md"])
+    assert instep.said("team/a.md -> deep/b.md") or instep.said("a.md -> deep/b.md")
+    put("deep/b.md", "")
+    wait_until(lambda: instep.json("status")["documents"]["refused"] == 1)
+    put("deep/b.md", "compass\n")
+    wait_until(lambda: worded(instep, "compass") == ["deep/b.md"])
+
+    (seen,) = instep.json("status")["sources"]
+    assert (seen["kind"], seen["path"], seen["error"]) == ("bucket", url, "")
+    assert url in instep("sources").stdout
+    shown = instep("show", "team/deep/b.md")
+    assert (shown.returncode, "compass" in shown.stdout) == (0, True), shown
+    checks = {c["name"]: c for c in instep.json("doctor", status=(0, 1))["checks"]}
+    assert checks["source team"]["level"] == "ok"
+    assert f"{url}, 1 document" in checks["source team"]["text"]
+
+    instep.stop()
+    put("deep/b.md", "rudder\n")
+    put("c.md", "keel\n")
+    before = instep.json("up", url, "--once")["documents"]
+    assert (before["inserted"], before["updated"]) == (1, 1)
+    obstore.delete(docs, "team/deep/b.md")
+    obstore.copy(docs, "team/c.md", "team/d.md")
+    obstore.delete(docs, "team/c.md")
+    after = instep.json("up", url, "--once")
+    assert after["documents"]["searchable"] == 1
+    assert after["chunks"]["embedded"] == 0
+
+
+def test_a_bucket_that_is_emptied_is_held_until_a_person_decides(instep, bucket, s3):
+    folder = s3.data / bucket
+    for n in range(25):
+        (folder / f"{n}.md").write_text(f"lantern {n}\n")
+    instep.json("up", f"s3://{bucket}", "--once")
+    for path in folder.iterdir():
+        path.unlink()
+    instep.up(f"s3://{bucket}")
+
+    wait_until(lambda: instep.json("removals", status=(0, 1))["holds"])
+    assert len(worded(instep, "lantern")) == 25
+    assert instep("removals", "approve", bucket).returncode == 0
+    wait_until(lambda: worded(instep, "lantern") == [])
