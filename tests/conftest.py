@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gcs_server
 import hypothesis
 import pytest
 import s3_server
@@ -173,6 +174,13 @@ def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weaviate_serv
     """One Weaviate for the whole run; every test takes collections of its own."""
     with weaviate_server.reach(tmp_path_factory.mktemp("weaviate")) as reached:
         yield reached
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gcs_server.GcsServer]:
+    """One server like Google's for the whole run; every test takes a bucket of its own."""
+    with gcs_server.running(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

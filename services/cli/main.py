@@ -46,21 +46,19 @@ def explain(error: Exception) -> tuple[str, int]:
     from services.host.data_folder import FolderInUse
     from shared.domain.errors import (
         BusUnavailable,
-        ConfigurationError,
         EncoderBusy,
         InstepError,
         StoreUnavailable,
+        TransientError,
     )
 
     match error:
         case EncoderBusy():
             return with_fix(str(error), "start it again"), exits.NOT_REACHABLE
-        case FolderInUse(passes=True):
-            return str(error), exits.NOT_REACHABLE
-        case ConfigurationError():
-            return str(error), exits.CHANGE_SOMETHING
         case BusUnavailable() | StoreUnavailable():
             return with_fix(str(error), "instep doctor"), exits.NOT_REACHABLE
+        case FolderInUse(passes=True) | TransientError():
+            return str(error), exits.NOT_REACHABLE
         case InstepError():
             return str(error), exits.CHANGE_SOMETHING
         case _:

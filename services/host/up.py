@@ -150,6 +150,7 @@ async def _follow(
         if swept and swept.resubmitted:
             what = f"{len(swept.resubmitted):,} documents differed in the index: written again"
             options.progress.say(Activity("notice", "store", what))
+        await _listed(opened, once=options.once)
         await _patiently(lambda: _done(opened, before.pending))
         sweeping = await sweeper(opened)
         if options.once and before.is_older_than(opened.host.settings.sweep.every):
@@ -330,8 +331,24 @@ async def _sweep(opened: OpenGeneration, *, stuck_s: float) -> Swept:
     return await replace(sweep, limits=limits, expect=expect)(batch_size=AT_START)
 
 
+async def _listed(opened: OpenGeneration, *, once: bool) -> None:
+    """Return when every source has been listed.
+
+    Args:
+        once: a source that cannot be listed ends the run; else it is tried until it can.
+
+    Raises:
+        TransientError: why it cannot.
+    """
+    progress = opened.host.progress
+    while not progress.listed:
+        if once and progress.unlisted:
+            raise next(iter(progress.unlisted.values()))
+        await asyncio.sleep(LOOK_S)
+
+
 async def _done(opened: OpenGeneration, pending: int) -> None:
-    """Return when all changes up to the listing of the folders have an outcome.
+    """Return when all changes up to the listing of the folders have an outcome; they are listed.
 
     The gateway's status decides. This process knows its listings and batches at no cost, and asks
     for the status only when they are done; a batch that has ended has its report.
@@ -341,8 +358,6 @@ async def _done(opened: OpenGeneration, pending: int) -> None:
             bus are submitted again.
     """
     tracker, looks = await track(opened), await looks_of(opened)
-    while not opened.host.progress.listed:
-        await asyncio.sleep(LOOK_S)
     since = time.time()
     while True:
         while tracker.open_count():

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from services.producer.retry_queue import Restless
-from services.producer.sources.port import Heard, Unsettled, Version
+from services.producer.sources.port import Heard, SourceUnavailable, Unsettled, Version
 from shared.domain.errors import BusUnavailable, TransientError
 
 PATIENCE_S: Final = 1.0
@@ -151,8 +151,8 @@ class Schedule:
             if isinstance(error, Unsettled):
                 self.settling.leave_alone(path, now, max(self._settle_s, restless.wait_s(path)))
             else:
-                is_bus = isinstance(error, BusUnavailable)
-                self.settling.again([path], now, RETRY_S if is_bus else self._settle_s)
+                is_away = isinstance(error, (BusUnavailable, SourceUnavailable))
+                self.settling.again([path], now, RETRY_S if is_away else self._settle_s)
 
     def heard(self, hints: Heard) -> bool:
         """Note hints.

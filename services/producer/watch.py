@@ -223,7 +223,10 @@ class SourceWatch:
             self._asked.refuse(error)
             if self._sync.health.error != str(error):
                 self._sync.health.error = str(error)
-                self._say("notice", f"{error}; no document is removed; the folder is tried again")
+                if self._awaited is None:
+                    self._sync.progress.unlisted[self._sync.source.place] = error
+                what = str(error).removeprefix(f"{self._sync.source.place}: ")
+                self._say("notice", f"{what}; no document is removed; the next listing tries again")
         except BusUnavailable as error:
             self._when.list_in(RETRY_S)
             log.warning("listing_interrupted", reason=str(error))
@@ -409,6 +412,7 @@ class SourceWatch:
     async def _remember(self, root: Root) -> None:
         """The folder was listed, and its holds are noted: this is the root from now on."""
         self._sync.health.error = ""
+        self._sync.progress.unlisted.pop(self._sync.source.place, None)
         if self._root != root:
             await self._sync.listing.keep_root(root)
             self._root = root

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shared.domain.errors import TransientError
 from shared.observe.distribution import FRESHNESS_S, Distribution
 
 
@@ -38,6 +39,8 @@ class Progress:
 
     listed: bool = False
     """Every folder has been listed once since the start."""
+    unlisted: dict[str, TransientError] = field(default_factory=dict)
+    """Places of the sources whose first listing has failed, and why."""
     found: int = 0
     unchanged: int = 0
     changed: int = 0

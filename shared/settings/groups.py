@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from shared.domain import bucket_address
 from shared.domain.ids import SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -101,6 +102,10 @@ class Source(SettingsGroup):
             raise ValueError('a folder source needs a path, as path = "./docs"')
         if (self.kind == "bucket") != (self.url is not None):
             raise ValueError('a bucket source, and no other, has a url, as url = "s3://docs/team"')
+        if self.url is not None:
+            bucket_address.parse(self.url)
+        if self.endpoint is not None and not bucket_address.is_server(self.endpoint):
+            raise ValueError('endpoint is the address of a server, as "http://localhost:7070"')
         return self
 
 

@@ -1,4 +1,4 @@
-"""What every source promises the watch: a folder, and a bucket of a real S3 server."""
+"""What every source promises the watch: a folder, a bucket of S3, a bucket like Google's."""
 
 import os
 import shutil
@@ -52,38 +52,30 @@ class InBucket:
 
     server: Any
     bucket: str
+    scheme: str = "s3"
 
     def __post_init__(self) -> None:
-        self.client = self.server.bucket(self.bucket)
-        self.put_beside("others/z.md", b"of others")
+        self.server.bucket(self.bucket)
+        self.server.put(self.bucket, "others/z.md", b"of others")
 
     def source(self, **settings: Any) -> DocumentSource:
         return open_bucket(
-            f"s3://{self.bucket}/docs",
+            f"{self.scheme}://{self.bucket}/docs",
             Rules(**settings),
             max_bytes=LIMIT,
             endpoint=self.server.endpoint,
             region="us-east-1",
         )
 
-    def put_beside(self, key: str, data: bytes) -> None:
-        import obstore
-
-        obstore.put(self.client, key, data)
-
     def put(self, path: str, data: bytes) -> None:
-        self.put_beside(f"docs/{path}", data)
+        self.server.put(self.bucket, f"docs/{path}", data)
 
     def move(self, old: str, new: str) -> None:
-        import obstore
-
-        obstore.copy(self.client, f"docs/{old}", f"docs/{new}")
+        self.server.copy(self.bucket, f"docs/{old}", f"docs/{new}")
         self.delete(old)
 
     def delete(self, path: str) -> None:
-        import obstore
-
-        obstore.delete(self.client, f"docs/{path}")
+        self.server.delete(self.bucket, f"docs/{path}")
 
     def drop(self) -> None:
         self.server.drop(self.bucket)
@@ -92,15 +84,23 @@ class InBucket:
         return path
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+@pytest.fixture(
+    params=[
+        "folder",
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gcs", marks=pytest.mark.s3),
+    ]
+)
 def place(request, tmp_path, monkeypatch):
     if request.param == "folder":
         root = tmp_path / "docs"
         root.mkdir()
         return InFolder(root)
-    server = request.getfixturevalue("s3")
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    server = request.getfixturevalue(request.param)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
+    if request.param == "gcs":
+        return InBucket(server, f"contract{next(_names)}", "gs")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return InBucket(server, f"contract{next(_names)}")

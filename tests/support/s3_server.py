@@ -97,6 +97,21 @@ class S3Server:
             client_options={"allow_http": True},
         )
 
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(self.bucket(bucket), key, data)
+
+    def copy(self, bucket: str, old: str, new: str) -> None:
+        import obstore
+
+        obstore.copy(self.bucket(bucket), old, new)
+
+    def delete(self, bucket: str, key: str) -> None:
+        import obstore
+
+        obstore.delete(self.bucket(bucket), key)
+
     def drop(self, name: str) -> None:
         """Delete a bucket with all that is in it."""
         shutil.rmtree(self.data / name)

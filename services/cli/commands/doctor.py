@@ -60,6 +60,19 @@ class FolderSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketSeen:
+    """A bucket, as the running instance sees it: this command has other credentials."""
+
+    source: str
+    url: str
+    error: str
+    """Why it cannot be listed; empty: it can."""
+    documents: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """As in `FolderSeen`."""
+
+
+@dataclass(frozen=True, slots=True)
 class DoctorObservations:
     """All observations. None: instep could not observe it, or it is not there."""
 
@@ -81,6 +94,7 @@ class DoctorObservations:
     unreachable: str = ""
     """Why the instance could not be asked."""
     folders: Sequence[FolderSeen] = ()
+    buckets: Sequence[BucketSeen] = ()
     past: Sequence[str] = ()
     """Sources whose folder is not given any more, and that still have documents."""
     watches: int | None = None
@@ -103,6 +117,7 @@ def findings(seen: DoctorObservations) -> list[Finding]:
         *_server(seen),
         *_instance(seen),
         *_folders(seen),
+        *_buckets(seen),
         *_past(seen),
         *_model(seen),
     ]
@@ -196,6 +211,18 @@ def _folders(seen: DoctorObservations) -> Iterator[Finding]:
         yield Finding("inotify", "ok", text)
 
 
+def _buckets(seen: DoctorObservations) -> Iterator[Finding]:
+    for bucket in seen.buckets:
+        name = f"source {bucket.source}"
+        if bucket.error:
+            fix = "grant access, or correct its address and the credentials of instep"
+            yield Finding(name, "FAIL", f"{name}: {visible(bucket.error)}", fix)
+            continue
+        text = f"{name}: {bucket.url}, {plural(bucket.documents, 'document')}"
+        text += f"; left out: {visible(in_words(bucket.left_out))}" if bucket.left_out else ""
+        yield Finding(name, "ok", text)
+
+
 def _past(seen: DoctorObservations) -> Iterator[Finding]:
     for source in seen.past:
         name = f"source {source}"
@@ -286,6 +313,12 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
     seen = replace(seen, past=[s["name"] for s in sources if not s.get("given", True)])
+    buckets = [
+        BucketSeen(s["name"], s["path"], s["error"], s["documents"], s.get("left_out") or {})
+        for s in sources
+        if s["path"] and s["kind"] == "bucket" and s.get("given", True)
+    ]
+    seen = replace(seen, buckets=buckets)
     if not beside:  # it runs elsewhere, with its folders
         return replace(seen, checks=body["checks"], folders=())
     known = {folder.source: folder for folder in seen.folders}

@@ -151,7 +151,7 @@ def _wrong(source: Mapping[str, Any], terminal: Terminal) -> list[str]:
     found = []
     if source.get("error"):
         wrong = f"{source['name']}: {source['error']}"
-        text = f"{wrong}; no document is removed; the folder is tried again"
+        text = f"{wrong}; no document is removed; the next listing tries again"
         found.append(terminal.paint(visible(text), "red"))
     problems = source.get("problems") or {}
     for path, problem in problems.items():

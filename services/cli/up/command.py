@@ -12,7 +12,6 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from services.cli import exits
 from services.cli.commands.completion import version
@@ -25,6 +24,7 @@ from services.cli.up.live import LiveView
 from services.host.data_folder import DataFolder, private_files, write_private
 from services.host.memory import tame_heap
 from services.host.options import Options, SourceArgument, UpOptions, is_address
+from shared.domain import bucket_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
 
@@ -95,7 +95,6 @@ def _refuse_overlap(paths: Sequence[tuple[str, str]]) -> None:
                 )
 
 
-SCHEMES: Final = ("s3", "gs", "az")
 NAMES: Final = "sources.json"
 """File in the data folder: the names of the folders."""
 
@@ -215,17 +214,10 @@ def _place(typed: str) -> str:
 
 
 def _bucket(typed: str) -> str:
-    place = urlsplit(typed)
-    if place.scheme not in SCHEMES or not place.netloc:
-        raise Stop(
-            f"{typed}: not the address of a bucket",
-            fix="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
-        )
-    if place.username or place.password or place.query or place.fragment:
-        raise Stop(
-            "an address of a bucket has no credentials and no question mark",
-            fix="credentials come from the environment, as AWS_ACCESS_KEY_ID",
-        )
+    try:
+        bucket_address.parse(typed)
+    except ValueError as error:
+        raise Stop(str(error)) from None
     return typed.rstrip("/")
 
 

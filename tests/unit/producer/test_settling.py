@@ -1,6 +1,7 @@
 """A file is read when it has come to rest."""
 
 import math
+import time
 from itertools import pairwise
 
 from hypothesis import given
@@ -10,13 +11,15 @@ from services.producer.retry_queue import FIRST_S, LONGEST_S, OVERDUE_S, Blocked
 from services.producer.schedule import (
     EMPTIED_S,
     PATIENCE_S,
+    RETRY_S,
     RUSH,
     RUSH_S,
     TOGETHER_S,
     WAVE_S,
+    Schedule,
     Settling,
 )
-from services.producer.sources.port import Version
+from services.producer.sources.port import SourceUnavailable, Version
 
 SETTLE = 0.03
 CLOCK = 10**18
@@ -213,3 +216,12 @@ def test_what_is_blocked_is_tried_soon_then_seldom_and_soon_again_when_there_is_
 
     assert at == [math.inf, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0]
     assert (again, left, blocked.next_at) == (2.0, {"b", "c"}, math.inf)
+
+
+def test_a_document_of_a_source_that_is_away_is_not_asked_for_at_once():
+    schedule = Schedule(0.02)
+    began = time.monotonic()
+
+    schedule.again({"a.md": SourceUnavailable("the server asks for fewer requests")}, Restless())
+
+    assert schedule.settling.next_due() >= began + RETRY_S

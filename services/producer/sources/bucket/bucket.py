@@ -8,6 +8,7 @@ version number is not asked for, because listings of S3 do not have it.
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -25,6 +26,7 @@ from services.producer.sources.port import (
     Version,
 )
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
+from shared.domain import bucket_address
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import most_common
 from shared.domain.ids import check_path, content_hash
@@ -44,33 +46,66 @@ TIMEOUT: Final = timedelta(seconds=60)
 RETRIES: Final = 5
 RETRY_FOR: Final = timedelta(seconds=30)
 """A server that asks for fewer requests gets this long."""
-DENIED: Final = "access is denied"
+_WHERE: Final = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""Variables of the environment that hold the credentials."""
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_NONE_FOUND: Final = "no credentials were found: set {where}"
+_NOT_KNOWN: Final = "the access key is not known: check {where}"
+_EXPIRED: Final = "the credentials have expired: get new ones, and start instep anew"
+_DENIED: Final = "access is denied: grant listing and reading, or check {where}"
+_NO_BUCKET: Final = "there is no such bucket"
+_ELSEWHERE: Final = "the bucket is in another region: set `region` of the source, or AWS_REGION"
+_FEWER: Final = "the server asks for fewer requests"
+_CLOCK: Final = "the clock of this machine is wrong"
+_CODES: Final = {
+    "NoSuchBucket": _NO_BUCKET,
+    "ContainerNotFound": _NO_BUCKET,
+    "InvalidBucketName": "no bucket can have this name",
+    "InvalidAccessKeyId": _NOT_KNOWN,
+    "XAdminUserNotFound": _NOT_KNOWN,
+    "SignatureDoesNotMatch": "the secret key is wrong: check {where}",
+    "AuthenticationFailed": "the secret key is wrong: check {where}",
+    "InvalidToken": _EXPIRED,
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "AccessDenied": _DENIED,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "PermanentRedirect": _ELSEWHERE,
+    "SlowDown": _FEWER,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "InvalidObjectState": "the object is archived: restore it first",
+}
+"""Codes of answers of S3, Google and Azure, in words for people."""
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _WORDS: Final = (
-    ("NoSuchBucket", "there is no such bucket"),
-    ("InvalidAccessKeyId", "the access key is not known"),
-    ("SignatureDoesNotMatch", "the secret key is wrong"),
-    ("ExpiredToken", "the credentials have expired"),
-    ("TokenRefreshRequired", "the credentials have expired"),
-    ("AccessDenied", DENIED),
-    ("SlowDown", "the server asks for fewer requests"),
-    ("RequestTimeTooSkewed", "the clock of this machine is wrong"),
-    ("403 Forbidden", DENIED),
-    ("404 Not Found", "there is no such bucket"),
-    ("429 ", "the server asks for fewer requests"),
-    ("401 Unauthorized", "the credentials are not accepted"),
-    ("500 Internal", "the server has a fault"),
+    ("169.254.169.254", _NONE_FOUND),
+    ("metadata.google.internal", _NONE_FOUND),
+    ("/metadata/identity", _NONE_FOUND),
+    ("Missing", _NONE_FOUND),
+    ("Account must be specified", _NONE_FOUND),
+    ("without moving past its header", "the server has no bucket here: check the endpoint"),
+    ("401 Unauthorized", "the credentials are not accepted: check {where}"),
+    ("403 Forbidden", _DENIED),
+    ("404 Not Found", _NO_BUCKET),
+    ("redirect without LOCATION", _ELSEWHERE),
+    ("429 ", _FEWER),
     ("503 ", "the server is busy"),
-    ("missing credentials", "no credentials were found in the environment"),
+    ("500 Internal", "the server has a fault"),
     ("error sending request", "the server does not answer"),
-    ("builder error", "the address of the server is none, or not https"),
+    ("builder error", "the address of the server is not https: set the endpoint"),
 )
-"""Parts of errors, the first that fits counts, and words for people: the texts of the library have
-addresses and whole answers in them."""
+"""Parts of errors without a code; the first that fits counts. The texts of the library hold
+addresses and whole answers."""
 
 _ODD_KEY: Final = "a key has an empty part, '.', '..' or a control character; rename that object"
 
 
-class Bucket:
+class BucketSource:
     """The documents below one prefix. Paths are the keys below it, in NFC.
 
     Implements `services.producer.sources.port.DocumentSource`.
@@ -84,6 +119,7 @@ class Bucket:
         self._url = url.rstrip("/")
         self.rules = rules
         self.max_bytes = max_bytes
+        self._scheme = bucket_address.parse(url).scheme
         self._store = store
         self._keys: dict[str, str] = {}
         """Keys that are not in NFC, by their path."""
@@ -254,10 +290,10 @@ class Bucket:
         except Unsettled:
             raise
         except Exception as error:  # noqa: BLE001 - of the network, the server, the credentials
-            said = in_words(error)
-            if isinstance(error, PermissionDeniedError) and said == DENIED:
-                raise Unreadable(f"{path}: {said}") from None
-            raise self._unavailable(error) from None
+            if not isinstance(error, PermissionDeniedError) and " 400 " not in str(error):
+                raise self._unavailable(error) from None
+            self._check()  # an answer about one object does not tell whether it is about all
+            raise Unreadable(f"{path}: {in_words(error, self._scheme)}") from None
 
     def _check(self) -> None:
         """An object of a bucket that is gone is not found either, and must not count as deleted.
@@ -287,55 +323,90 @@ class Bucket:
         return Body(version, read_at_ns, content_hash(data), data, url)
 
     def _unavailable(self, error: Exception) -> SourceUnavailable:
-        return SourceUnavailable(f"{self._url}: {in_words(error)}")
+        return SourceUnavailable(f"{self._url}: {in_words(error, self._scheme)}")
 
 
 def version_of(meta: Meta) -> Version:
     """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
-    etag = str(meta.get("e_tag") or "")
+    etag = str(meta.get("e_tag") or "").strip('"')  # some listings have it without quotes
     at_ns = int(meta["last_modified"].timestamp() * 1e9)
     mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
     return Version(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
 
 
-def in_words(error: Exception) -> str:
-    """The error for people, without the address and the answer of the server."""
+def in_words(error: BaseException, scheme: str, otherwise: str = "") -> str:
+    """The error for people, without the address and the answer of the server.
+
+    Args:
+        otherwise: the words for an error that is not known; empty: its type.
+    """
     text = str(error)
-    return next((words for part, words in _WORDS if part in text), type(error).__name__)
+    if code := _CODE.search(text):
+        words = _CODES.get(code[1], f"the server refuses: {code[1]}")
+    else:
+        words = next((words for part, words in _WORDS if part in text), otherwise)
+    return words.format(where=_WHERE[scheme]) or type(error).__name__
 
 
 def open_bucket(
     url: str, rules: Rules, *, max_bytes: int, endpoint: str | None, region: str | None
-) -> Bucket:
+) -> BucketSource:
     """The bucket at `s3://…`, `gs://…` or `az://…`; credentials come from the environment.
 
+    Args:
+        endpoint: address of a server that is not the provider's own.
+        region: of a bucket of S3.
+
     Raises:
-        ConfigurationError: obstore is not installed, or the address is none.
+        ConfigurationError: obstore is not installed, an address is none, or credentials are
+            missing or cannot be read.
     """
     try:
         from obstore.store import from_url
     except ImportError:
         raise ConfigurationError(
-            "a bucket needs object storage: pip install 'instep[s3]'"
+            "a bucket needs the client of object storage. Fix: pip install 'instep[s3]'"
         ) from None
-    address = "base_url" if url.startswith("gs://") else "endpoint"
-    given = {address: endpoint, "region": region}
+    scheme = bucket_address.parse(url).scheme
     make: Any = from_url
-    named = endpoint or os.environ.get("AWS_ENDPOINT_URL") or ""
-    options = {
-        "allow_http": named.startswith("http://"),
-        "connect_timeout": CONNECT_TIMEOUT,
-        "timeout": TIMEOUT,
-    }
+    options = _client_options(scheme, endpoint)
     try:
         store = make(
             url,
             client_options=options,
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR},
-            **{name: value for name, value in given.items() if value},
+            **_given(scheme, endpoint, region),
         )
     except Exception as error:  # noqa: BLE001 - the library raises its own and ValueError
-        raise ConfigurationError(
-            f"{url}: not the address of a bucket ({type(error).__name__})"
-        ) from None
-    return Bucket(store, url, rules, max_bytes=max_bytes)
+        words = in_words(error, scheme, otherwise="the credentials cannot be used: check {where}")
+        raise ConfigurationError(f"{url}: {words}") from None
+    return BucketSource(store, url, rules, max_bytes=max_bytes)
+
+
+def _client_options(scheme: str, endpoint: str | None) -> dict[str, Any]:
+    """
+    Raises:
+        ConfigurationError: the environment names a server by what is no address; the library
+            would end the process.
+    """
+    named = [os.environ[name] for name in _ENDPOINTS if scheme == "s3" and os.environ.get(name)]
+    for address in named:
+        if not bucket_address.is_server(address):
+            variables = ", ".join(_ENDPOINTS)
+            raise ConfigurationError(
+                f'no address of a server in {variables}: as "http://localhost:7070"'
+            )
+    server = endpoint or next(iter(named), "")
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "timeout": TIMEOUT}
+    return options | ({"allow_http": True} if server.startswith("http://") else {})
+
+
+def _given(scheme: str, endpoint: str | None, region: str | None) -> dict[str, Any]:
+    """An emulator of Google's storage, on http, asks for no credentials."""
+    if scheme == "s3":
+        given: dict[str, Any] = {"endpoint": endpoint, "region": region}
+    elif scheme == "gs":
+        given = {"base_url": endpoint, "skip_signature": (endpoint or "").startswith("http://")}
+    else:
+        given = {"endpoint": endpoint}
+    return {name: value for name, value in given.items() if value}

@@ -7,9 +7,10 @@ listing is the truth.
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from services.producer.sources.port import LISTING_SHARE, Root
+from shared.domain import bucket_address
 from shared.domain.errors import GARBAGE
 from shared.settings import Source
 
@@ -29,8 +30,7 @@ class BucketHints:
 
     def __init__(self, url: str, settings: Source, subscribe: Subscribe | None) -> None:
         self.anew = False
-        place = urlsplit(url)
-        self._bucket, self._prefix = place.netloc, place.path
+        _, self._bucket, self._prefix = bucket_address.parse(url)
         self._settings, self._subscribe = settings, subscribe
         self._end: Callable[[], Awaitable[None]] | None = None
         self._come = False
@@ -71,7 +71,7 @@ def keys_of(message: bytes, bucket: str, prefix: str) -> frozenset[str]:
         ]
     except GARBAGE:
         return frozenset()
-    below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    below = f"{prefix}/" if prefix else ""
     spelt = {key for one in named for key in (one, unquote_plus(one))}
     return frozenset(key[len(below) :] for key in spelt if key.startswith(below))
 
