@@ -136,6 +136,6 @@ def _normal(path: str) -> str:
     if _CONTROL.search(normal):
         raise DocumentRefused("invalid_path", "a path has no NUL character")
     if size > MAX_PATH_BYTES:
-        rule = f"a path has at most {MAX_PATH_BYTES:,} bytes of UTF-8, not {size:,}"
+        rule = f"a path has at most {MAX_PATH_BYTES:,} bytes of UTF-8"
         raise DocumentRefused("invalid_path", rule)
     return normal

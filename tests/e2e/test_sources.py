@@ -87,7 +87,7 @@ def test_names_that_cannot_be_documents_are_told_once_and_shown(instep, docs):
     (cafe,) = [hit for hit in hits if hit["document"]["path"] == "caf\u00e9.md"]
 
     assert set(shown["problems"].values()) == {
-        "the path is longer than 1024 bytes",
+        "a path has at most 1,024 bytes of UTF-8",
         "the path is not valid Unicode",
         "two files have this name in different Unicode forms",
     }

@@ -268,7 +268,7 @@ def test_a_path_that_is_too_long_is_told_and_its_neighbours_are_read(root, folde
     scan = folder.scan()
 
     assert {path[-7:] for path in scan.files} == {"a.md", "fits.md"}
-    assert set(scan.problems.values()) == {"the path is longer than 1024 bytes"}
+    assert set(scan.problems.values()) == {"a path has at most 1,024 bytes of UTF-8"}
     assert len(scan.problems) == 2
 
 
