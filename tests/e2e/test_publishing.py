@@ -139,18 +139,18 @@ def told(instep, word):
 
 
 def test_files_of_any_format_are_pushed_edited_and_deleted(running):
-    shared = running.cwd / "shared"
-    shared.mkdir()
+    library = running.cwd / "library"
+    library.mkdir()
     running.stop()
     running.env |= {
         "INSTEP_SOURCES__INBOX__KIND": "push",
-        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": json.dumps([shared.as_uri()]),
+        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": json.dumps([library.as_uri()]),
     }
     running.up("docs", "--port", 0)
     for word in ("zanzibara", "zanzibarb"):
         files = of_each(word)
         for name, data in files.items():
-            (shared / name).write_bytes(data)
+            (library / name).write_bytes(data)
             (running.cwd / name).write_bytes(data)
         as_bytes = [
             {
@@ -161,7 +161,7 @@ def test_files_of_any_format_are_pushed_edited_and_deleted(running):
             for n, (name, data) in enumerate(files.items())
         ]
         by_reference = [
-            {"path": f"ref/{name}", "ref": {"url": (shared / name).as_uri(), "etag": word}}
+            {"path": f"ref/{name}", "ref": {"url": (library / name).as_uri(), "etag": word}}
             for name in files
         ]
         typed = running("publish", *files, "--source", "inbox", "--wait", 120)

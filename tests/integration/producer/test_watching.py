@@ -247,7 +247,7 @@ async def test_a_root_that_vanishes_removes_nothing_and_heals(docs, tmp_path, ev
     docs.write("a.md", "one")
     async with docs.running():
         docs.root.rename(tmp_path / "away")
-        await eventually(lambda: [a for a in docs.news if "tried again" in a.detail])
+        await eventually(lambda: [a for a in docs.news if "tries again" in a.detail])
         held = docs.held()
         (tmp_path / "away").rename(docs.root)
         docs.write("b.md", "two")

@@ -151,7 +151,9 @@ def with_words_of_its_own(extracted):
     """The document with every word numbered, so that none can stand in for another."""
     numbers = count()
     blocks = [
-        replace(block, text=re.sub(r"[a-j]+", lambda m: f"{m[0]}{next(numbers)}", block.text))
+        replace(
+            block, text=re.sub(r"[a-j]+", lambda m: f"{m[0]}{next(numbers)}", block.text), path=()
+        )
         for block in extracted.blocks
     ]
     title = first_heading(blocks) if not extracted.title else extracted.title
