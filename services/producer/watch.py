@@ -319,7 +319,8 @@ class SourceWatch:
         new = counts.keys() - self._kinds_told
         self._kinds_told |= new
         if new:  # a kind that is new, not each file
-            self._say("notice", f"left out: {in_words(counts)}; instep reads no such files here")
+            listed = f"instep show {self._sync.accept.source}/"
+            self._say("notice", f"left out: {in_words(counts)}; {listed} names the rules")
 
     def _tell_rules(self, scan: Scan, suspects: Collection[str], *, first: bool) -> None:
         """Tell which ignore files have changed, and which patterns of the settings do nothing."""

@@ -11,7 +11,7 @@ from words import words as words_of
 
 from services.enricher.chunking.chunk import chunk
 from services.enricher.formats.extract import extract
-from services.enricher.formats.markup.names import MAX_PUT_IN_CHARS, Names
+from services.enricher.formats.markup.names import MAX_PUT_IN_CHARS, Replacements
 from shared.settings import Chunking
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -402,7 +402,7 @@ MULTIPLIED = {
 
 
 def test_texts_for_names_are_put_in_up_to_a_limit_then_the_names_stay():
-    names = Names()
+    names = Replacements()
     names.give("Pump", "x" * (MAX_PUT_IN_CHARS // 2))
     put_in = [names.text("pump", "{pump}") for _ in range(4)]
 

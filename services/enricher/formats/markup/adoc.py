@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
-from services.enricher.formats.markup.names import Names
+from services.enricher.formats.markup.names import Replacements
 from services.enricher.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -68,7 +68,7 @@ def read(text: str) -> Content:
 
 @dataclass(slots=True)
 class _Reader:
-    attributes: Names = field(default_factory=Names)
+    attributes: Replacements = field(default_factory=Replacements)
     metadata: "Metadata" = field(default_factory=dict)
 
     def document(self, lines: Sequence[str]) -> Iterator[Block]:

@@ -9,7 +9,7 @@ those for ten again, would make gigabytes of 400 bytes."""
 
 
 @dataclass(slots=True)
-class Names:
+class Replacements:
     """Not case-sensitive."""
 
     _texts: dict[str, str] = field(default_factory=dict)

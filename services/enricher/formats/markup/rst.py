@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.enricher.formats import records
 from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
-from services.enricher.formats.markup.names import Names
+from services.enricher.formats.markup.names import Replacements
 from services.enricher.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -85,7 +85,7 @@ def read(text: str) -> Content:
 class _Reader:
     styles: list[str] = field(default_factory=list)
     """Adornments of headings, the highest level first."""
-    named: Names = field(default_factory=Names)
+    named: Replacements = field(default_factory=Replacements)
     """Texts that stand for a name between bars."""
     metadata: "Metadata" = field(default_factory=dict)
     has_begun: bool = False
