@@ -40,7 +40,8 @@ class Watched:
     def __init__(self, root: Path, **settings: object) -> None:
         self.root = root
         self.root.mkdir(exist_ok=True)
-        self.settings = settings_of({"path": root, "rescan": 3600.0} | settings)
+        place = {"path": root} if settings.get("kind", "folder") == "folder" else {}
+        self.settings = settings_of(place | {"rescan": 3600.0} | settings)
         self.log = MemoryChangeLog()
         self.bodies = MemoryContent()
         self.listings, self.notes = MemoryShelf(), MemoryShelf()
