@@ -8,13 +8,6 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
-from services.enricher.formats import frontmatter, html
-from services.enricher.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
-from services.enricher.formats.extract import (
-    MAX_HARMLESS_BYTES,
-    MAX_HARMLESS_MARKDOWN,
-    MAX_HARMLESS_YAML,
-)
 from services.gateway.search.search import DEEPEST
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.producer.submissions.submission import (
@@ -50,6 +43,13 @@ from shared.domain.topology import (
     MAX_PART_ROWS,
     STREAMS,
     embed_stage,
+)
+from shared.formats import frontmatter, html
+from shared.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
+from shared.formats.extract import (
+    MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
+    MAX_HARMLESS_YAML,
 )
 from shared.observe.health import WEDGED_AFTER_S
 from shared.settings import load, names
