@@ -18,6 +18,7 @@ from services.producer.removals.forget import ForgetSource
 from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
+from services.producer.sources.containers import ContainerSource
 from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import has_all
@@ -34,8 +35,10 @@ from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError
 from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
+from shared.formats.containers import Fields, Parts
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
+from shared.reading.parts_protocol import SplitQuestion
 from shared.settings import BucketSettings, FolderSettings, WatchedSettings
 
 
@@ -141,7 +144,7 @@ async def _watch(
     problems = Problems(opened.host.progress)
     source, hints = _opened(opened, name, settings, problems)
     sync = Sync(
-        source=source,
+        source=_with_contents(opened, source, settings),
         listing=KeptListing(await opened.host.shelf(LISTINGS), name),
         accept=AcceptFile(name, opened.host.changes, await opened.host.bodies(), utc_now),
         batches=book,
@@ -151,6 +154,20 @@ async def _watch(
     )
     mending = Mending(sync, opened.host.changes, await opened.ledger())
     return SourceWatch(sync, settings, hints, mending.at_start), mending
+
+
+def _with_contents(
+    opened: OpenGeneration, source: DocumentSource, settings: WatchedSettings
+) -> DocumentSource:
+    """The source, and the documents inside its files; a file is split in a process apart."""
+    loop, records = asyncio.get_running_loop(), settings.records
+
+    def split(question: SplitQuestion, data: bytes) -> Parts:
+        asked = opened.host.reading.split(question, data)
+        return asyncio.run_coroutine_threadsafe(asked, loop).result()
+
+    fields = None if records is None else Fields(**records.model_dump())
+    return ContainerSource(source, split, fields)
 
 
 def _opened(

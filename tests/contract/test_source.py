@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from services.producer.sources.bucket.bucket import open_bucket
+from services.producer.sources.containers import ContainerSource
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
 from services.producer.sources.rules import Rules
+from shared.formats.containers import Parts, split
+from shared.reading.parts_protocol import SplitQuestion
 
 LIMIT = 1000
 _names = count()
@@ -44,6 +47,17 @@ class InFolder:
     def name(self, path: str) -> str:
         """As an event has it."""
         return str(self.root / path)
+
+
+class InFolderWithContents(InFolder):
+    """As the producer watches a folder: with the documents inside its files."""
+
+    def source(self, **settings: Any) -> DocumentSource:
+        return ContainerSource(super().source(**settings), splits, None)
+
+
+def splits(question: SplitQuestion, data: bytes) -> Parts:
+    return split(data, question.path, question.fields)
 
 
 @dataclass
@@ -87,15 +101,16 @@ class InBucket:
 @pytest.fixture(
     params=[
         "folder",
+        "folder with contents",
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("gcs", marks=pytest.mark.s3),
     ]
 )
 def place(request, tmp_path, monkeypatch):
-    if request.param == "folder":
+    if request.param.startswith("folder"):
         root = tmp_path / "docs"
         root.mkdir()
-        return InFolder(root)
+        return InFolder(root) if request.param == "folder" else InFolderWithContents(root)
     server = request.getfixturevalue(request.param)
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)

@@ -137,6 +137,10 @@ class Rules:
                 return why
         return self.why_not_file(path, ())
 
+    def excludes(self, path: str) -> LeftOut | None:
+        """The pattern of `exclude` that leaves out a file; no other rule counts."""
+        return self._excluded(path, folder=False) if self._excludes else None
+
     def _excluded(self, path: str, *, folder: bool) -> LeftOut | None:
         pattern = self._exclude.decide(path, folder=folder)
         if pattern is None and folder:
