@@ -1,7 +1,8 @@
 """The parts of a pending revision. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import (
@@ -45,18 +46,17 @@ def revision_of(
 ) -> Revision:
     """The change as the ledger sees it; None: a deletion."""
     seq, changed_at = event.document.revision, event.document.changed_at.timestamp()
+    repair = generation in event.repaired
+    gone = Revision(seq, "removed", (), changed_at, event.source_version, repair=repair)
+    if prepared is None:
+        return gone
+    score = event.static_score
+    finite = score if score is not None and math.isfinite(score) else None
+    told = replace(gone, is_active=event.is_active, static_score=finite)
     if isinstance(prepared, DocumentRefused):
         reason = Reason(prepared.code, prepared.reason)
-        return Revision(seq, "refused", (), changed_at, event.source_version, reason=reason)
-    keys = tuple(piece.key for piece in prepared.pieces) if prepared else ()
-    return Revision(
-        seq,
-        "indexed" if prepared else "removed",
-        keys,
-        changed_at,
-        event.source_version,
-        repair=generation in event.repaired,
-    )
+        return replace(told, outcome="refused", repair=False, reason=reason)
+    return replace(told, outcome="indexed", keys=tuple(piece.key for piece in prepared.pieces))
 
 
 def is_same_plan(pending: Pending, revision: Revision) -> bool:

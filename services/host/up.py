@@ -29,7 +29,7 @@ from services.validator.sweep.swept import Swept
 from shared.bus.monitor import watchers
 from shared.bus.monitor.in_flight import JetRoad
 from shared.domain.errors import ConfigurationError, TransientError
-from shared.domain.ordering import Record, is_unread, settled_seq, state
+from shared.domain.ordering import Record, is_unread, served_rows, settled_seq, state
 from shared.domain.services import NAMES, SERVICES
 from shared.domain.topology import INSTANCE
 from shared.encoders.coalesce import CoalescingEncoder
@@ -205,7 +205,7 @@ class Count:
             return
         at = state(record)
         word = at.word
-        rows = len(record.settled.rows) if record.settled else 0
+        rows = len(served_rows(record))
         self.documents += 1
         self.by_source[record.source] += word != "removed"
         self.pending += record.pending is not None
