@@ -16,6 +16,7 @@ from shared.domain.events import (
     PartRow,
     json_bytes,
 )
+from shared.domain.metadata import with_embedded
 from shared.domain.ordering import Pending, Reason, Revision, RowRef
 from shared.domain.topology import MAX_PART_BYTES, MAX_PART_ROWS
 
@@ -30,6 +31,8 @@ class KeyedChunk:
     key: str
     text: str
     heading: tuple[str, ...] = ()
+    context: tuple[str, str] | None = None
+    """What a template puts before and after the text; None: title and headings are its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,10 @@ def check_rows(prepared: Prepared) -> None:
         DocumentRefused: `too_large`.
     """
     common = _ROW_OVERHEAD_BYTES + json_bytes((prepared.title, prepared.metadata))
-    if any(common + json_bytes((p.text, p.heading)) > MAX_PART_BYTES for p in prepared.pieces):
+    if any(
+        common + json_bytes((p.text, p.heading, p.context)) > MAX_PART_BYTES
+        for p in prepared.pieces
+    ):
         raise DocumentRefused(
             "too_large",
             f"a chunk with its headings and metadata has more than {MAX_PART_BYTES:,} bytes",
@@ -133,5 +139,5 @@ def _part_row(
         text=piece.text,
         heading=piece.heading,
         title=prepared.title,
-        metadata=prepared.metadata,
+        metadata=with_embedded(prepared.metadata, piece.context),
     )

@@ -147,6 +147,8 @@ class ChunkView(Response):
     heading: tuple[str, ...] = ()
     text: str | None = None
     """None: the store does not have the row; the sweep will repair it."""
+    embedded: str | None = None
+    """The text that the model reads for the chunk: its own, with its context."""
     born: int
 
 

@@ -15,7 +15,7 @@ from services.validator.checks import (
     judge,
     judge_sample,
 )
-from shared.domain.events import with_context
+from shared.domain.events import embedded
 from shared.domain.ids import cache_key, doc_key
 from shared.domain.ordering import Record, served_rows
 from shared.ports import (
@@ -95,7 +95,7 @@ class Observe:
 
 def embedded_text(hit: Hit) -> str:
     """The text that the model read for a row."""
-    return with_context(hit.title, hit.heading, hit.text)
+    return embedded(hit.title, hit.heading, hit.text, hit.metadata)
 
 
 @dataclass(frozen=True, slots=True)

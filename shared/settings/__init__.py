@@ -31,6 +31,7 @@ from shared.settings.groups import (
     Store,
     SweepSettings,
     Telemetry,
+    TemplateChunking,
     ValidationSettings,
     Weaviate,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "Store",
     "SweepSettings",
     "Telemetry",
+    "TemplateChunking",
     "ValidationSettings",
     "Weaviate",
     "load",

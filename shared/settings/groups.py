@@ -5,9 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
-from shared.domain import bucket_address
+from shared.domain import bucket_address, template
 from shared.domain.ids import SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -54,12 +62,29 @@ class Chunking(SettingsGroup):
     """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
 
 
+class TemplateChunking(Chunking):
+    """How text of a source with a template is cut."""
+
+    template: str
+
+
 class SourceChunking(SettingsGroup):
     """How text of one source is cut, where that differs from `chunking`."""
 
     kind: Literal["document", "recursive", "fixed"] | None = None
     tokens: int | None = Field(default=None, ge=16, le=4096)
     overlap: float | None = Field(default=None, ge=0.0, le=0.5)
+    template: str | None = None
+    """The text that is embedded for a chunk, with {text}, {title}, {heading} and names of metadata
+    in braces, as "{title} {title} {text}". Empty: a line of title and headings, then the text; that
+    is the default of documents. The default of records has the title twice."""
+
+    @field_validator("template")
+    @classmethod
+    def _is_template(cls, value: str | None) -> str | None:
+        if value:
+            template.parse(value)
+        return value
 
 
 class Source(SettingsGroup):

@@ -96,7 +96,8 @@ def _chunk(chunk: Mapping[str, Any], terminal: Terminal, *, full: bool) -> list[
     if chunk["text"] is None:
         return [f" {chunk['n']:>4}  (missing in the store; the next sweep writes it anew)"]
     if full:
-        text = [f"       {tame(line)}" for line in chunk["text"].splitlines()]
+        whole = chunk.get("embedded") or chunk["text"]  # an older gateway tells the text alone
+        text = [f"       {tame(line)}" for line in whole.splitlines()]
         return ["", terminal.paint(f" {chunk['n']:>4}  {heading}".rstrip(), "bold"), *text]
     flat = tame(_SPACE.sub(" ", chunk["text"])).strip()
     label = f"[{heading}] " if heading else ""

@@ -19,7 +19,7 @@ from services.gateway.models import (
 )
 from services.gateway.problems import Problem
 from shared.domain.errors import TransientError
-from shared.domain.metadata import with_origins
+from shared.domain.metadata import with_embedded, with_origins
 from shared.domain.ordering import Reason, Record
 from shared.ports import Selection
 
@@ -311,3 +311,15 @@ async def test_rows_of_an_inactive_document_are_no_difference_between_store_and_
 
     assert (compared.name, compared.level) == ("index", "ok")
     assert compared.text == "1 row, equal to the ledger"
+
+
+async def test_chunks_are_shown_with_the_text_that_the_model_reads(index):
+    await index.put("a.md", ["one"])
+    by_template = with_embedded(with_origins({"brand": "Acme"}, {}), ("Acme Acme: ", "!"))
+    await index.put("b.md", ["two"], metadata=by_template)
+
+    plain, templated = await show(index, "a.md"), await show(index, "b.md")
+
+    assert [(c.text, c.embedded) for c in plain.chunks] == [("one", "a.md > Top\none")]
+    assert [(c.text, c.embedded) for c in templated.chunks] == [("two", "Acme Acme: two!")]
+    assert templated.metadata == {"brand": "Acme"}

@@ -228,3 +228,22 @@ def test_of_many_faults_the_first_twenty_are_told_and_the_rest_counted(toml):
     for lines in (at_top, in_groups, below_one):
         assert len(lines) == 21
         assert lines[-1] == "and 2,980 more"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{title}", "{text} is missing"),
+        ("{text} {text}", "more than once"),
+        ("{title {text}", "no name and }"),
+        ("{text} }", "no { before it"),
+    ],
+)
+def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why):
+    options = {"sources.shop.kind": "push", "sources.shop.chunking.template": template}
+
+    with pytest.raises(ConfigurationError) as refused:
+        load(config=None, environ={}, options=options)
+
+    assert "sources.shop.chunking.template" in str(refused.value)
+    assert why in str(refused.value)
