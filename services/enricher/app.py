@@ -10,12 +10,17 @@ from services.host.wiring import OpenGeneration, utc_now
 from shared.bus.session import BusSession
 from shared.domain.priority import BULK, EXPRESS
 from shared.domain.topology import INSTANCE, enrich_stage
+from shared.settings import FolderSettings
 
 
 async def build(opened: OpenGeneration) -> Part:
     tokens = await opened.tokens()  # first: they may not be those of the index
     sources = opened.host.settings.sources
-    folders = {name: (s.path.resolve().as_uri() + "/",) for name, s in sources.items() if s.path}
+    folders = {
+        name: (one.path.resolve().as_uri() + "/",)
+        for name, one in sources.items()
+        if isinstance(one, FolderSettings)
+    }
     load = Load(
         contents=await opened.host.bodies(),
         references={n: folders.get(n, ()) + s.allow_references for n, s in sources.items()},
@@ -30,7 +35,7 @@ async def build(opened: OpenGeneration) -> Part:
         notes=await opened.host.shelf(INSTANCE),
         progress=opened.host.progress,
     )
-    of_source = await recut({name: source.chunking for name, source in sources.items()})
+    of_source = await recut({name: source.cut for name, source in sources.items()})
     limits = opened.host.settings.extraction
     read_apart = ReadApart(Allowed(limits.memory, limits.timeout))
     opened.stack.push_async_callback(read_apart.close)

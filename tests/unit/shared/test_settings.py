@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigurationError
-from shared.settings import Settings, load, names
+from shared.domain.template import OF_RECORDS
+from shared.settings import PushSettings, Settings, SourceChunking, load, names
 
 
 @pytest.fixture
@@ -134,7 +135,9 @@ def test_numbers_in_the_file_are_seconds_and_bytes(toml):
 def test_a_misspelt_variable_is_refused_with_the_right_one(variable, hint):
     suggestion = f"; did you mean {hint}?" if hint else ""
 
-    assert told(**{variable: "auto"}) == [f"{variable} is not a setting{suggestion}"]
+    assert told(**{"INSTEP_SOURCES__MY_DOCS__PATH": ".", variable: "auto"}) == [
+        f"{variable} is not a setting{suggestion}"
+    ]
 
 
 def test_a_misspelt_name_in_the_file_is_refused_with_its_line_and_the_right_one(toml):
@@ -173,7 +176,7 @@ def test_all_faults_are_told_at_once(toml):
     [
         (
             "[sources.docs]\nkind = 'folder'\n",
-            'instep.toml:2: sources.docs: a folder source needs a path, as path = "./docs"',
+            "instep.toml:2: sources.docs.path: is missing",
         ),
         (
             "[sources.my_docs]\npath = '.'\n",
@@ -219,6 +222,20 @@ def test_every_setting_can_be_set_by_a_variable(name):
     assert "is not a setting" not in said
 
 
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ("path = '.'\nregion = 'x'", "region: is of another kind of source: bucket, not folder"),
+        ("kind = 'push'\npath = '.'", "path: is of another kind of source: folder, not push"),
+        ("kind = 'ftp'\npath = '.'", "kind: must be 'folder' or 'bucket' or 'push'"),
+        ("kind = 'bucket'\npath = '.'\nurl = 's3://a'", "path: is of another kind of source"),
+        ("path = '.'\nchunking.tokens = 3", "chunking.tokens: must be at least 16"),
+    ],
+)
+def test_a_fault_of_a_source_is_told_where_the_file_has_it(toml, table, fault):
+    assert any(f"sources.docs.{fault}" in line for line in told(toml(f"[sources.docs]\n{table}\n")))
+
+
 def test_of_many_faults_the_first_twenty_are_told_and_the_rest_counted(toml):
     unknown = [f"k{n} = {n}" for n in range(3_000)]
     at_top = told(toml("\n".join(unknown)))
@@ -247,3 +264,27 @@ def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why
 
     assert "sources.shop.chunking.template" in str(refused.value)
     assert why in str(refused.value)
+
+
+class Records(PushSettings):
+    """A kind of source whose documents are records."""
+
+    @property
+    def has_records(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("chosen", "template"),
+    [({}, OF_RECORDS), ({"template": ""}, ""), ({"template": "{text}"}, "{text}")],
+)
+def test_records_have_the_title_twice_unless_their_source_says_otherwise(chosen, template):
+    chunking = {"tokens": 100, **chosen}
+
+    assert Records(kind="push", chunking=chunking).cut.template == template
+    assert Records(kind="push", chunking=chunking).cut.tokens == 100
+
+
+def test_documents_that_are_no_records_have_the_template_of_their_settings_only():
+    assert PushSettings(kind="push").cut == SourceChunking()
+    assert PushSettings(kind="push", chunking={"template": "{text}"}).cut.template == "{text}"
