@@ -5,7 +5,7 @@ value of the document's metadata of this name. Nothing else is evaluated, and va
 as templates.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -91,21 +91,23 @@ def render(
     Raises ValueError as `parse`.
     """
     parsed = parse(template)
-    values = {name: _text(value) for name, value in metadata.items()}
-    values |= {"title": title, "heading": heading}
-    *whole, beside = (_line(line, values) for line in parsed.before)
-    rest, *below = (_line(line, values) for line in parsed.after)
+    own = {"title": title, "heading": heading}
+
+    def value(name: str) -> str:
+        return own[name] if name in own else _text(metadata.get(name))
+
+    *whole, beside = (_line(line, value) for line in parsed.before)
+    rest, *below = (_line(line, value) for line in parsed.after)
     before = "".join(f"{line}\n" for line in whole if line is not None) + (beside or "")
     after = (rest or "") + "".join(f"\n{line}" for line in below if line is not None)
     return before, after
 
 
-def _line(line: Line, values: Mapping[str, str]) -> str | None:
+def _line(line: Line, value: Callable[[str], str]) -> str | None:
     """The line with its values; None when it has names, and all of them are empty."""
-    named = [values.get(piece.text, "") for piece in line if piece.is_name]
-    if named and not any(named):
-        return None
-    return "".join(values.get(p.text, "") if p.is_name else p.text for p in line)
+    texts = [value(piece.text) if piece.is_name else piece.text for piece in line]
+    named = [text for text, piece in zip(texts, line, strict=True) if piece.is_name]
+    return None if named and not any(named) else "".join(texts)
 
 
 def _text(value: "Scalar") -> str:

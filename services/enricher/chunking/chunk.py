@@ -11,6 +11,7 @@ introduces the list. `recursive` and `fixed` fill chunks from the top, with over
 
 import json
 from base64 import b32encode
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -96,20 +97,17 @@ class Templated:
         found = self._rendered(heading)
         if self._size(found) <= self.most:
             return found
-        found = self._rendered(())
-        if self._size(found) > self.most:
-            return self._cut(*found)
-        for at in range(len(heading) - 1, 0, -1):
-            longer = self._rendered(heading[at:])
-            if self._size(longer) > self.most:
-                break
-            found = longer
-        return found
+        shorter = range(1, len(heading) + 1)
+        at = bisect_left(shorter, True, key=lambda at: self._fits(heading[at:]))
+        found = self._rendered(heading[at + 1 :])
+        return found if self._size(found) <= self.most else self._cut(*found)
+
+    def _fits(self, heading: tuple[str, ...]) -> bool:
+        return self._size(self._rendered(heading)) <= self.most
 
     def _rendered(self, heading: tuple[str, ...]) -> tuple[str, str]:
         path = " > ".join(named(heading))
-        own, _ = parted(self.metadata)
-        return render(self.template, title=self.title, heading=path, metadata=own)
+        return render(self.template, title=self.title, heading=path, metadata=self.metadata)
 
     def _size(self, around: tuple[str, str]) -> int:
         return self.tokens.count(["".join(around)])[0]
@@ -152,7 +150,8 @@ def templated(
         title: as `fit_title` has cut it.
     """
     most = _limit(settings, tokens) // _CONTEXT_SHARE
-    return Templated(template, title, metadata, most, tokens)
+    own, _ = parted(metadata)
+    return Templated(template, title, own, most, tokens)
 
 
 def max_chars(settings: Chunking, tokens: TokenCounter) -> int:
