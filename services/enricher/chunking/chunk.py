@@ -31,7 +31,12 @@ from services.enricher.chunking.measure import (
     Measured,
     token_starts,
 )
-from services.enricher.formats.blocks import (
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import Metadata, SubmittedChunk, named, with_context
+from shared.domain.metadata import parted
+from shared.domain.ordering import MAX_ROWS
+from shared.domain.template import render
+from shared.formats.blocks import (
     Block,
     Extracted,
     check_amount,
@@ -39,11 +44,6 @@ from services.enricher.formats.blocks import (
     one_line,
     too_large,
 )
-from shared.domain.errors import DocumentRefused
-from shared.domain.events import Metadata, SubmittedChunk, named, with_context
-from shared.domain.metadata import parted
-from shared.domain.ordering import MAX_ROWS
-from shared.domain.template import render
 from shared.ports import TokenCounter
 from shared.settings import Chunking
 

@@ -14,7 +14,6 @@ from memory_content import MemoryContent
 
 from services.enricher.chunking.chunk import chunk, chunk_keys, fit_title, ready, templated
 from services.enricher.fetch import Load
-from services.enricher.formats.blocks import Block, Extracted, with_paths
 from services.enricher.parts import parts, revision_of
 from services.enricher.prepare import PrepareDocument, in_a_thread
 from services.validator.observe import embedded_text
@@ -32,6 +31,7 @@ from shared.domain.ids import doc_key
 from shared.domain.metadata import CONTEXT, parted
 from shared.domain.ordering import revise
 from shared.domain.template import OF_RECORDS
+from shared.formats.blocks import Block, Extracted, with_paths
 from shared.ports import Hit
 from shared.settings import Chunking, TemplateChunking
 

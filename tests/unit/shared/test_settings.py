@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigurationError
 from shared.domain.template import OF_RECORDS
-from shared.settings import PushSettings, Settings, SourceChunking, load, names
+from shared.settings import FolderSettings, PushSettings, Settings, SourceChunking, load, names
 
 
 @pytest.fixture
@@ -266,14 +266,6 @@ def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why
     assert why in str(refused.value)
 
 
-class Records(PushSettings):
-    """A kind of source whose documents are records."""
-
-    @property
-    def has_records(self):
-        return True
-
-
 @pytest.mark.parametrize(
     ("chosen", "template"),
     [({}, OF_RECORDS), ({"template": ""}, ""), ({"template": "{text}"}, "{text}")],
@@ -281,10 +273,12 @@ class Records(PushSettings):
 def test_records_have_the_title_twice_unless_their_source_says_otherwise(chosen, template):
     chunking = {"tokens": 100, **chosen}
 
-    assert Records(kind="push", chunking=chunking).cut.template == template
-    assert Records(kind="push", chunking=chunking).cut.tokens == 100
+    cut = FolderSettings(path=".", records=True, chunking=chunking).cut
+
+    assert (cut.template, cut.tokens) == (template, 100)
 
 
 def test_documents_that_are_no_records_have_the_template_of_their_settings_only():
     assert PushSettings(kind="push").cut == SourceChunking()
+    assert FolderSettings(path=".").cut == SourceChunking()
     assert PushSettings(kind="push", chunking={"template": "{text}"}).cut.template == "{text}"
