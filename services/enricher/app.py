@@ -34,7 +34,7 @@ async def build(opened: OpenGeneration) -> Part:
         notes=await opened.host.shelf(INSTANCE),
         progress=opened.host.progress,
     )
-    of_source = await recut({name: source.chunking for name, source in sources.items()})
+    of_source = await recut({name: source.cut for name, source in sources.items()})
     reading = opened.host.reading
     prepare = PrepareDocument(load, tokens, generation.chunking, of_source, reading)
     enrich = Enrich(

@@ -49,7 +49,7 @@ from services.gateway.views import (
 )
 from shared.batches.reports import BatchReport
 from shared.domain.errors import BusUnavailable, TransientError
-from shared.domain.events import DocumentChanged
+from shared.domain.events import DocumentChanged, embedded
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
@@ -413,10 +413,15 @@ def _chunks(key: str, rows: Sequence[RowRef], stored: Mapping[str, Hit]) -> tupl
             n=n,
             heading=tuple(stored[row_id].heading) if row_id in stored else (),
             text=stored[row_id].text if row_id in stored else None,
+            embedded=_embedded(stored[row_id]) if row_id in stored else None,
             born=row.born,
         )
         for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
     )
+
+
+def _embedded(hit: Hit) -> str:
+    return embedded(hit.title, hit.heading, hit.text, hit.metadata)
 
 
 def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from shared.domain import bucket_address
+from shared.domain import bucket_address, template
 from shared.domain.ids import SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -70,12 +70,29 @@ class Chunking(SettingsGroup):
     """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
 
 
+class TemplateChunking(Chunking):
+    """How text of a source with a template is cut."""
+
+    template: str
+
+
 class SourceChunking(SettingsGroup):
     """How text of one source is cut, where that differs from `chunking`."""
 
     kind: Literal["document", "recursive", "fixed"] | None = None
     tokens: int | None = Field(default=None, ge=16, le=4096)
     overlap: float | None = Field(default=None, ge=0.0, le=0.5)
+    template: str | None = None
+    """The text that is embedded for a chunk, with {text}, {title}, {heading} and names of metadata
+    in braces, as "{title} {title} {text}". Empty: a line of title and headings, then the text; that
+    is the default of documents. The default of records has the title twice."""
+
+    @field_validator("template")
+    @classmethod
+    def _is_template(cls, value: str | None) -> str | None:
+        if value:
+            template.parse(value)
+        return value
 
 
 class SourceSettings(SettingsGroup):
@@ -91,6 +108,18 @@ class SourceSettings(SettingsGroup):
     def place(self) -> str | None:
         """Where it is, for people, without secrets; None: documents come from elsewhere."""
         return None
+
+    @property
+    def has_records(self) -> bool:
+        """Its documents are records: short texts, about which the title says most."""
+        return False
+
+    @property
+    def cut(self) -> SourceChunking:
+        """How its text is cut: `chunking`, with the template of records where it has records."""
+        if self.has_records and self.chunking.template is None:
+            return self.chunking.model_copy(update={"template": template.OF_RECORDS})
+        return self.chunking
 
 
 class Records(SettingsGroup):
@@ -134,6 +163,10 @@ class WatchedSettings(SourceSettings):
     records: Annotated[Records | None, BeforeValidator(_switched)] = None
     """Each record of a CSV, TSV, JSON or JSON Lines file is a document, `file.csv#key`. `true`, or
     a table that tells which fields are what."""
+
+    @property
+    def has_records(self) -> bool:
+        return self.records is not None
 
 
 class FolderSettings(WatchedSettings):
