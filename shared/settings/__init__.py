@@ -40,6 +40,7 @@ from shared.settings.groups import (
     ValidationSettings,
     WatchedSettings,
     Weaviate,
+    WebSettings,
 )
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "ValidationSettings",
     "WatchedSettings",
     "Weaviate",
+    "WebSettings",
     "load",
     "names",
 ]
