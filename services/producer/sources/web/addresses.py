@@ -89,4 +89,5 @@ class Reachable:
         found = ipaddress.ip_address(address.partition("%")[0])
         if is_public(found):
             return True
-        return host in self._names or any(bare(found) in network for network in self._networks)
+        named = any(one in network for network in self._networks for one in (found, bare(found)))
+        return named or host in self._names

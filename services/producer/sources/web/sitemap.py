@@ -97,13 +97,14 @@ def time_of(lastmod: str) -> tuple[int, int] | None:
         at = datetime.fromisoformat(text)
         span = _DAY_ANYWHERE if len(text) <= 10 else timedelta(minutes=1 if len(text) < 20 else 0)
         since = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return int(since.timestamp()) * 10**9 + since.microsecond * 1000, _ns(since + span)
+        times = _ns(since), _ns(since + span)
     except (ValueError, OverflowError):
         return None
+    return times if times[0] > 0 else None
 
 
 def _ns(at: datetime) -> int:
-    return int(at.timestamp()) * 10**9
+    return int(at.timestamp()) * 10**9 + at.microsecond * 1000
 
 
 def _read(text: bytes) -> Sitemap:

@@ -47,6 +47,9 @@ MAX_LEVELS: Final = 3
 FIRST_LOOKS_S: Final = 10.0
 """A listing asks for pages that it knows nothing of for so long; the rest are listed as unknown,
 so their reading, one by one, shows results before all have been asked for."""
+FIRST_WAIT_S: Final = 1.0
+LONGEST_WAIT_S: Final = 300.0
+"""After a fault of the sitemap; the watch would ask every second."""
 _GONE: Final = frozenset({404, 410})
 _ROBOTS: Final = LeftOut("disallowed by robots.txt", "the robots.txt of its host disallows it")
 _NOINDEX: Final = LeftOut("with noindex", "the page says noindex")
@@ -103,6 +106,7 @@ class WebSource:
         self._maps: dict[str, tuple[Answer, sitemap.Sitemap]] = {}
         self._pages: dict[str, _Page] = {}
         self._listing: _Listing | None = None
+        self._again_at, self._wait_s, self._fault = 0.0, 0.0, ""
 
     @property
     def place(self) -> str:
@@ -190,13 +194,13 @@ class WebSource:
             return Selection(exists=False)
         listing = self._list()
         if asked in listing.pages:
-            why = self._why_not(asked)
+            why = self._told(asked)
             return Selection(exists=True, why=why.why if why else "")
         counts, some = Counter[str](), dict[str, str]()
         every = {*listing.pages, *listing.elsewhere}
         inside = [url for url in every if url.startswith(asked)]
         for url in inside:
-            if why := self._why_not(url) if url in listing.pages else _elsewhere(url):
+            if why := self._told(url) if url in listing.pages else _elsewhere(url):
                 counts[why.kind] += 1
                 some.setdefault(url, why.why)
         if path and not inside:
@@ -218,12 +222,26 @@ class WebSource:
     # -- the list of pages -------------------------------------------------------------------------
 
     def _list(self) -> _Listing:
+        """Raises SourceUnavailable: also for some time after a fault, without asking again."""
+        if time.monotonic() < self._again_at:
+            raise SourceUnavailable(self._fault)
+        try:
+            self._listing = self._list_now()
+        except SourceUnavailable as error:
+            self._wait_s = min(LONGEST_WAIT_S, max(FIRST_WAIT_S, 2 * self._wait_s))
+            self._again_at, self._fault = time.monotonic() + self._wait_s, str(error)
+            raise
+        self._wait_s = 0.0
+        return self._listing
+
+    def _list_now(self) -> _Listing:
         found = _Listing()
         for entry in self._entries():
             self._enter(entry, found)
             if len(found.pages) > MAX_PAGES:
                 raise self._unavailable(f"there are more than {MAX_PAGES:,} pages")
-        self._listing = found
+        if not found.pages:
+            raise self._unavailable(_why_none(found))
         return found
 
     def _entries(self) -> Iterator[sitemap.Entry]:
@@ -399,6 +417,11 @@ class WebSource:
         except Unreadable:
             return None
 
+    def _told(self, url: str) -> LeftOut | None:
+        """The same, with what the page itself said when it was asked for last."""
+        page = self._pages.get(url)
+        return self._why_not(url) or (page.left_out if page else None)
+
     def _rule(self, url: str) -> LeftOut | None:
         """A page needs no ending: one is left out where its ending tells that it is no text."""
         why = self.rules.why_not(_below(url))
@@ -459,6 +482,12 @@ def open_web(settings: WebSettings, rules: Rules) -> WebSource:
 
 def _elsewhere(url: str) -> LeftOut:
     return LeftOut(_ELSEWHERE, f"its host {host_of(url)} is not named in hosts")
+
+
+def _why_none(listing: _Listing) -> str:
+    if hosts := sorted(map(host_of, listing.elsewhere)):
+        return f"all pages are on other hosts, such as {hosts[0]}: name them in `hosts`"
+    return "no page is listed"
 
 
 def _below(url: str) -> str:
