@@ -50,7 +50,7 @@ def test_spellings_that_the_standards_call_equal_are_one_address(url, expected):
         "http://user@h.org/",
         "http://user:secret@h.org/",
         "http://h.org\\@evil.org/",
-        "http://h.org/\n",
+        "http://h.org/a\nb",
         "http://h.org/a\tb",
         "http://h.org:0x50/",
         "http://h.org:99999/",
@@ -69,8 +69,8 @@ def test_spellings_that_the_standards_call_equal_are_one_address(url, expected):
     ],
 )
 def test_what_is_no_page_or_is_read_in_two_ways_is_refused_without_repeating_it(url):
-    with pytest.raises(ValueError, match=".") as refused:
-        normal(url.replace("\n", "\n") if not url.endswith("\n") else "http://h.org/a\nb")
+    with pytest.raises(ValueError, match=r"address|host") as refused:
+        normal(url)
 
     assert "secret" not in str(refused.value)
 
