@@ -4,6 +4,7 @@ import contextlib
 import email.utils
 import gzip
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -64,12 +65,15 @@ class Site:
     sent: int = 0
     """Bytes of bodies of pages."""
     types: dict[str, str] = field(default_factory=dict)
+    context: ssl.SSLContext | None = None
+    """With it, the site is on https."""
     _server: ThreadingHTTPServer | None = None
 
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "https" if self.context else "http"
+        return f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def address(self, path: str) -> str:
         return f"{self.url}/{quote(path)}"
@@ -110,6 +114,9 @@ class Site:
         handler = type("Bound", (Request,), {"site": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
+        if self.context is not None:
+            listening = self._server.socket
+            self._server.socket = self.context.wrap_socket(listening, server_side=True)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:

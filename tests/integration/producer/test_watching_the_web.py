@@ -3,10 +3,12 @@
 import gzip
 import http.client
 import socket
+import ssl
 import threading
 import time
 
 import pytest
+import trustme
 import web_server
 from watched import Watched, settings_of
 
@@ -406,6 +408,24 @@ def test_a_name_is_resolved_once_and_the_address_that_was_checked_is_connected_t
         source._client._by_name["rebinds.example"].paused_until = source._again_at = 0.0
 
     assert connected == ["93.184.215.14"]  # the second answer was refused
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "other.example"])
+def test_a_site_on_https_is_read_if_its_certificate_is_valid(opened, monkeypatch, tmp_path, name):
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with web_server.running(context=context) as site:
+        site.pages["a"] = b"text"
+        source = opened(f"{site.url}/sitemap.xml")
+
+        if name == "127.0.0.1":
+            assert source.scan().files.keys() == {site.address("a")}
+            assert source.read(site.address("a")).data == b"text"
+        else:
+            with pytest.raises(SourceUnavailable, match="certificate of the server is not valid"):
+                source.scan()
 
 
 def test_a_proxy_of_the_environment_is_not_asked(site, source, monkeypatch):

@@ -136,7 +136,7 @@ class WebSource:
                 result.leave_out(url, why)
             else:
                 self._scan_page(url, result, until)
-        self._pages = {url: page for url, page in self._pages.items() if url in listing.pages}
+        self._pages = {url: page for url, page in list(self._pages.items()) if url in listing.pages}
         return result
 
     def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
@@ -275,7 +275,7 @@ class WebSource:
                     waiting.append((inner, level + 1))
             if len(asked) > MAX_SITEMAPS:
                 raise self._unavailable(f"there are more than {MAX_SITEMAPS:,} sitemaps")
-        self._maps = {url: known for url, known in self._maps.items() if url in asked}
+        self._maps = {url: known for url, known in list(self._maps.items()) if url in asked}
 
     def _inner(self, url: str, base: str) -> str:
         try:
