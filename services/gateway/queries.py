@@ -205,8 +205,8 @@ class InstanceQueries:
             raise Problem("not_watched", "no instance runs, so no folder is watched")
         pairs = await self._pairs(request)
         name = request.name.strip("/")
-        if not request.file and name in await self.folders():
-            pairs.insert(0, (name, ""))
+        if name in await self.folders():  # a file of that name goes before a source of it
+            pairs.insert(len(pairs) if request.file else 0, (name, ""))
         for source, path in pairs:
             where = "" if path == "." else path
             found = await self._selection(source, where)

@@ -25,9 +25,10 @@ from services.producer.sources.listing import has_all
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
+from services.producer.sources.web.web import WebHints, open_web
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
-from services.producer.sync import Problems, Sync
+from services.producer.sync import AT_ONCE, Problems, Sync
 from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.bus.monitor import watchers
@@ -39,7 +40,7 @@ from shared.formats.containers import Fields, Parts
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
 from shared.reading.parts_protocol import SplitQuestion
-from shared.settings import BucketSettings, FolderSettings, WatchedSettings
+from shared.settings import BucketSettings, FolderSettings, WatchedSettings, WebSettings
 
 
 async def build(opened: OpenGeneration) -> Part:
@@ -151,6 +152,7 @@ async def _watch(
         progress=opened.host.progress,
         now=utc_now,
         problems=problems,
+        at_once=1 if isinstance(settings, WebSettings) else AT_ONCE,
     )
     mending = Mending(sync, opened.host.changes, await opened.ledger())
     return SourceWatch(sync, settings, hints, mending.at_start), mending
@@ -201,6 +203,9 @@ def _opened(
             )
             subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
             return bucket, BucketHints(url, settings, None if polled else subscribe)
+        case WebSettings():
+            web = open_web(settings, rules)
+            return web, WebHints(web, settings)
     raise ConfigurationError(f"sources.{name}: there is no source of this kind")
 
 

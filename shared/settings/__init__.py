@@ -42,6 +42,7 @@ from shared.settings.groups import (
     ValidationSettings,
     WatchedSettings,
     Weaviate,
+    WebSettings,
 )
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "ValidationSettings",
     "WatchedSettings",
     "Weaviate",
+    "WebSettings",
     "load",
     "names",
 ]

@@ -14,9 +14,10 @@ from pydantic import (
     SecretStr,
     Tag,
     field_validator,
+    model_validator,
 )
 
-from shared.domain import bucket_address, template
+from shared.domain import bucket_address, template, web_address
 from shared.domain.ids import SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -211,9 +212,50 @@ class BucketSettings(WatchedSettings):
         return endpoint
 
 
+class WebSettings(WatchedSettings):
+    """Pages of the web: those of a sitemap, or of a list of addresses."""
+
+    kind: Literal["web"]
+    url: str | None = None
+    """Of a sitemap or an index of sitemaps, as `https://docs.example.org/sitemap.xml`."""
+    urls: tuple[str, ...] = ()
+    """Of pages, beside those of the sitemap."""
+    urls_file: Path | None = None
+    """File with the address of one page a line."""
+    hosts: Names = ()
+    """Hosts of pages, sitemaps and redirects, beside those of `url` and `urls`."""
+    allow_private: Names = ()
+    """Hosts, addresses and networks that may be asked though they are not public, as
+    `10.0.0.0/8`."""
+    user_agent: str | None = Field(default=None, pattern=r"^[\x20-\x7e]{1,200}$")
+    """As which instep asks; None: its name and version."""
+    delay: Seconds = 0.5
+    """Between two requests to one host; a `Crawl-delay` of up to 30 s counts if it is longer."""
+    rescan: Seconds = 3600.0
+    """Interval of listings."""
+    max_bytes: Bytes = 20 * 1024**2
+
+    @property
+    def place(self) -> str:
+        first = self.url or (str(self.urls_file) if self.urls_file else self.urls[0])
+        return web_address.normal(first) if web_address.is_web(first) else first
+
+    @model_validator(mode="after")
+    def _names_pages(self) -> "WebSettings":
+        if not (self.url or self.urls or self.urls_file):
+            raise ValueError("a source of the web needs a url of a sitemap, urls, or a urls_file")
+        for url in (self.url, *self.urls):
+            if url is not None:
+                web_address.normal(url)
+        for host in self.hosts:
+            web_address.normal_host(host)
+        return self
+
+
 SOURCES: Final[Mapping[str, type[SourceSettings]]] = {
     "folder": FolderSettings,
     "bucket": BucketSettings,
+    "web": WebSettings,
     "push": PushSettings,
 }
 """By `kind`."""
@@ -226,6 +268,7 @@ def _kind_of(value: Any) -> Any:
 Source = Annotated[
     Annotated[FolderSettings, Tag("folder")]
     | Annotated[BucketSettings, Tag("bucket")]
+    | Annotated[WebSettings, Tag("web")]
     | Annotated[PushSettings, Tag("push")],
     Discriminator(_kind_of),
 ]

@@ -1,13 +1,16 @@
-"""What every source promises the watch: a folder, a bucket of S3, a bucket like Google's."""
+"""What every source promises the watch: a folder, buckets like S3 and Google's, the web."""
 
+import dataclasses
 import os
 import shutil
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+import web_server
 
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.containers import ContainerSource
@@ -15,8 +18,10 @@ from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
 from services.producer.sources.rules import Rules
+from services.producer.sources.web.web import open_web
 from shared.formats.containers import Parts, split
 from shared.reading.parts_protocol import SplitQuestion
+from shared.settings import WebSettings
 
 LIMIT = 1000
 _names = count()
@@ -98,10 +103,88 @@ class InBucket:
         return path
 
 
+class BelowSite:
+    """A source of the web whose paths are those below the site."""
+
+    def __init__(self, inner: DocumentSource, site: Any) -> None:
+        self._inner, self._site = inner, site
+
+    def _out(self, url: str) -> str:
+        return unquote(url.removeprefix(f"{self._site.url}/"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def scan(self) -> Any:
+        found = self._inner.scan()
+        found.files = {self._out(url): one for url, one in found.files.items()}
+        return found
+
+    def look_at(self, known: Any, paths: Any) -> Any:
+        address = self._site.address
+        found = self._inner.look_at(set(map(address, known)), list(map(address, paths)))
+        present = {self._out(url): one for url, one in found.present.items()}
+        vanished = [self._out(url) for url in found.vanished]
+        return dataclasses.replace(found, present=present, vanished=vanished)
+
+    def read(self, path: str) -> Any:
+        return self._inner.read(self._site.address(path))
+
+    def opened(self, blocked: Any) -> Any:
+        return self._inner.opened(list(map(self._site.address, blocked)))
+
+    def unwanted(self, paths: Any) -> Any:
+        found = self._inner.unwanted(list(map(self._site.address, paths)))
+        return {self._out(url): why for url, why in found.items()}
+
+    def meaning(self, names: Any) -> Any:
+        found = self._inner.meaning(names)
+        paths = {self._out(url): one for url, one in found.paths.items()}
+        return dataclasses.replace(found, paths=paths)
+
+
+@dataclass
+class OnTheWeb:
+    """Pages of a site, in its sitemap."""
+
+    site: Any
+    opened: list[Any] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.site.pages[".start.md"] = b"a sitemap has pages"
+
+    def source(self, **settings: Any) -> Any:
+        url = f"{self.site.url}/sitemap.xml"
+        given = WebSettings(
+            kind="web", url=url, allow_private=("127.0.0.1",), delay=0, max_bytes=LIMIT
+        )
+        source = open_web(given, Rules(**settings))
+        self.opened.append(source)
+        return BelowSite(source, self.site)
+
+    def put(self, path: str, data: bytes) -> None:
+        self.site.pages[path] = data
+
+    def move(self, old: str, new: str) -> None:
+        self.site.pages[new] = self.site.pages.pop(old)
+
+    def delete(self, path: str) -> None:
+        del self.site.pages[path]
+
+    def drop(self) -> None:
+        self.site.handlers["/sitemap.xml"] = lambda request: request.send(404)
+        self.site.pages.clear()
+
+    def name(self, path: str) -> str:
+        return str(self.site.address(path))
+
+
 @pytest.fixture(
     params=[
         "folder",
         "folder with contents",
+        "web",
+        "web without validators",
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("gcs", marks=pytest.mark.s3),
     ]
@@ -110,15 +193,24 @@ def place(request, tmp_path, monkeypatch):
     if request.param.startswith("folder"):
         root = tmp_path / "docs"
         root.mkdir()
-        return InFolder(root) if request.param == "folder" else InFolderWithContents(root)
+        yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
+        return
+    if request.param.startswith("web"):
+        with web_server.running(validators=request.param == "web") as site:
+            web = OnTheWeb(site)
+            yield web
+            for source in web.opened:
+                source.close()
+        return
     server = request.getfixturevalue(request.param)
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
     if request.param == "gcs":
-        return InBucket(server, f"contract{next(_names)}", "gs")
+        yield InBucket(server, f"contract{next(_names)}", "gs")
+        return
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return InBucket(server, f"contract{next(_names)}")
+    yield InBucket(server, f"contract{next(_names)}")
 
 
 def accepted(source, paths):

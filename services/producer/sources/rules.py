@@ -82,6 +82,11 @@ class Rules:
         self._last_folder: tuple[str, Pattern | None] = ("", None)
 
     @property
+    def selects(self) -> bool:
+        """Whether patterns of include decide, and not the known endings."""
+        return self._includes
+
+    @property
     def unused(self) -> list[str]:
         """Patterns of the settings that have matched nothing so far."""
         return sorted(self._unused)
