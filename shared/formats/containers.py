@@ -225,3 +225,5 @@ def _number(value: Any) -> float | None:
 
 
 _LISTS: Final = frozenset(e for e, kind in BY_ENDING.items() if kind in ("csv", "json"))
+ENDINGS: Final = (*sorted(_LISTS), ".eml")
+"""Of files that hold documents, or may."""

@@ -25,7 +25,6 @@ from services.producer.sources.port import (
     Unreadable,
     Unsettled,
     Version,
-    cut_at,
     hash_of,
 )
 from services.producer.sources.rules import LeftOut
@@ -33,7 +32,7 @@ from shared.domain.errors import DocumentRefused, TransientError
 from shared.domain.formats import EXCLUDED, ending
 from shared.domain.formats import kind_of as ending_of
 from shared.domain.ids import check_path
-from shared.formats.containers import Fields, Part, Parts, kind_of
+from shared.formats.containers import ENDINGS, Fields, Part, Parts, kind_of
 from shared.ports import Selection
 from shared.reading.parts_protocol import SplitQuestion
 
@@ -41,6 +40,8 @@ KEPT: Final = 4
 """Files whose documents stay in memory, for the reading that follows a listing."""
 CONFIRMED_S: Final = 1.0
 """How long a file counts as unchanged without another look, while its documents are read."""
+
+_LONGEST: Final = max(map(len, ENDINGS))
 
 Split = Callable[[SplitQuestion, bytes], Parts]
 """The documents of a file; blocks. Raises DocumentRefused, TransientError."""
@@ -307,10 +308,12 @@ class _WithContainers(Collection[str]):
 
 def container_of(path: str) -> str | None:
     """The file in which a document lies that is none itself."""
-    if "#" not in path:
-        return None
-    *before, _ = cut_at(path, "#")
-    return next((one for one in before if kind_of(one, records=True)), None)
+    at = path.find("#")
+    while at > 0:
+        if path[max(0, at - _LONGEST) : at].lower().endswith(ENDINGS):
+            return path[:at]
+        at = path.find("#", at + 1)
+    return None
 
 
 def _unread(name: str) -> LeftOut:
