@@ -27,7 +27,7 @@ def test_addresses_and_their_lastmod_are_read():
     assert parse(text) == sitemap.Sitemap(
         [Entry("http://h/a?x=1&y=2", "2026-11-30"), Entry("http://h/b")]
     )
-    assert parse(gzip.compress(text)) == parse(text)
+    assert parse(gzip.compress(text, mtime=0)) == parse(text)
 
 
 def test_elements_of_another_namespace_are_no_pages():
@@ -79,7 +79,7 @@ BOMB = (
         ),
         (b"<urlset>" + b"<a>" * 100, "in each other"),
         (urlset(f"<url><loc>http://h/{'a' * 5000}</loc></url>"), "too long"),
-        (gzip.compress(urlset(""))[:-20], "ends early"),
+        (gzip.compress(urlset(""), mtime=0)[:-20], "ends early"),
         (b"\x1f\x8bgarbage", "not gzip"),
     ],
 )
@@ -96,7 +96,7 @@ def test_what_is_beyond_a_bound_is_an_error(monkeypatch):
     with pytest.raises(NotASitemap, match="more than 3"):
         parse(urlset(entry * 4))
     with pytest.raises(NotASitemap, match="larger"):
-        parse(gzip.compress(b"<" + b" " * 100_000))
+        parse(gzip.compress(b"<" + b" " * 100_000, mtime=0))
     with pytest.raises(NotASitemap, match="more than 3"):
         parse(b"http://h/a\n" * 4)
 
