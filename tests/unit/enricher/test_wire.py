@@ -39,7 +39,7 @@ def test_what_is_read_apart_is_what_is_read_here(data):
     here = extract(data, path="a.md", media_type=None, title="given")
     question = Question("a.md", None, "given", 100_000)
 
-    assert answered(worker.answer(question, data)).extracted() == here
+    assert answered(worker.answer(question.to_bytes(), data)).extracted() == here
 
 
 def test_a_question_keeps_names_that_are_not_utf8():
@@ -57,7 +57,7 @@ def test_a_long_document_is_told_in_several_frames():
 
 
 def test_a_refusal_is_told_and_raised():
-    answer = answered(worker.answer(QUESTION, b" "))
+    answer = answered(worker.answer(QUESTION.to_bytes(), b" "))
 
     with pytest.raises(DocumentRefused) as caught:
         answer.extracted()
@@ -65,7 +65,9 @@ def test_a_refusal_is_told_and_raised():
 
 
 def test_too_much_text_is_refused_before_it_is_sent():
-    frames = list(worker.answer(Question("a.txt", None, None, max_chars=9), b"0123456789"))
+    frames = list(
+        worker.answer(Question("a.txt", None, None, max_chars=9).to_bytes(), b"0123456789")
+    )
 
     assert [json.loads(frame)["refused"][0] for frame in frames] == ["too_large"]
 
@@ -75,7 +77,7 @@ def test_a_fault_of_ours_is_told_without_the_document(monkeypatch):
         raise IndexError("the secret text")
 
     monkeypatch.setattr(worker, "extract", broken)
-    answer = answered(worker.answer(QUESTION, b"secret"))
+    answer = answered(worker.answer(QUESTION.to_bytes(), b"secret"))
 
     assert answer.broke is not None
     assert answer.broke.startswith("IndexError in ")
@@ -88,7 +90,7 @@ def test_want_of_memory_is_left_to_the_caller(monkeypatch):
 
     monkeypatch.setattr(worker, "extract", greedy)
     with pytest.raises(MemoryError):
-        list(worker.answer(QUESTION, b"word"))
+        list(worker.answer(QUESTION.to_bytes(), b"word"))
     assert answered([protocol.MEMORY]).memory
 
 
