@@ -8,13 +8,6 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
-from services.enricher.formats import frontmatter, html
-from services.enricher.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
-from services.enricher.formats.extract import (
-    MAX_HARMLESS_BYTES,
-    MAX_HARMLESS_MARKDOWN,
-    MAX_HARMLESS_YAML,
-)
 from services.gateway.search.search import DEEPEST
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.producer.submissions.submission import (
@@ -51,9 +44,16 @@ from shared.domain.topology import (
     STREAMS,
     embed_stage,
 )
+from shared.formats import frontmatter, html
+from shared.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
+from shared.formats.extract import (
+    MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
+    MAX_HARMLESS_YAML,
+)
 from shared.observe.health import WEDGED_AFTER_S
 from shared.settings import load, names
-from shared.settings.groups import Chunking, Source
+from shared.settings.groups import Chunking, FolderSettings
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"
@@ -61,7 +61,10 @@ PUBLISHING = ROOT / "docs/publish-from-your-system.md"
 PAGES = sorted([*MANUAL.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*)\|", re.MULTILINE)
-IN_WORDS = {"", "none", "every known ending", "in the data folder", "that of `chunking"}
+IN_WORDS = {
+    *("", "none", "every known ending", "in the data folder", "that of `chunking"),
+    "all others",
+}
 """Defaults that are told in words."""
 
 
@@ -115,9 +118,10 @@ def test_a_default_in_the_manual_is_the_default(name, default):
         return
     source = {"INSTEP_SOURCES__DOCS__PATH": "."}
     variable = "INSTEP_" + name.upper().replace(".", "__")
+    group = {"INSTEP_SOURCES__DOCS__RECORDS": "true"} if ".records." in name else {}
 
     assert load(config=None, environ={**source, variable: default}).settings == (
-        load(config=None, environ=source).settings
+        load(config=None, environ=source | group).settings
     )
 
 
@@ -136,7 +140,7 @@ def figures_of_settings():
         text = page.read_text()
         told = [(name, number, unit) for number, unit, name in BEFORE.findall(text)]
         for name, number, unit in told + AFTER.findall(text):
-            whole = f"sources.docs.{name}" if name in Source.model_fields else name
+            whole = f"sources.docs.{name}" if name in FolderSettings.model_fields else name
             if whole in known:
                 yield page.name, whole, f"{NUMBERS.get(number, number)} {UNITS.get(unit, unit)}"
 
@@ -190,7 +194,7 @@ FIGURES = {
     ),
     "operate/healing.md": (f"pending for more than {STUCK_S / 60:g} minutes",),
     "operate/removals.md": (
-        f"When at least {Source.model_fields['hold_count'].default} documents of a source",
+        f"When at least {FolderSettings.model_fields['hold_count'].default} documents of a source",
     ),
     "operate/replicas.md": (
         f"every {EVERY_S:g} seconds",
