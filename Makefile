@@ -13,7 +13,7 @@ test: dev ## every test that can run here; most of them wait more than they comp
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 unit: dev ## rules, use cases, and the contracts of the ports over what is in memory
-	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or model or torch or slow)" tests/unit tests/guide tests/contract
+	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or sql or model or torch or slow)" tests/unit tests/guide tests/contract
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30
@@ -50,7 +50,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt requirements/sql.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 

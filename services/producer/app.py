@@ -24,6 +24,8 @@ from services.producer.sources.listing import has_all
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
+from services.producer.sources.sql.hints import SqlHints
+from services.producer.sources.sql.table import open_table
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
 from services.producer.sync import Problems, Sync
@@ -36,7 +38,7 @@ from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
-from shared.settings import BucketSettings, FolderSettings, WatchedSettings
+from shared.settings import BucketSettings, FolderSettings, SqlSettings, WatchedSettings
 
 
 async def build(opened: OpenGeneration) -> Part:
@@ -184,6 +186,9 @@ def _opened(
             )
             subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
             return bucket, BucketHints(url, settings, None if polled else subscribe)
+        case SqlSettings():
+            table = open_table(settings)
+            return table, SqlHints(table, settings, settings.watermark)
     raise ConfigurationError(f"sources.{name}: there is no source of this kind")
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
 from services.producer.sources.rules import Rules
+from services.producer.sources.sql.table import open_table
+from shared.settings import SqlSettings
 
 LIMIT = 1000
 _names = count()
@@ -84,9 +87,56 @@ class InBucket:
         return path
 
 
+class InTable:
+    """Documents in rows; the key is the path without its slashes."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.engine = (
+            url,
+            create_engine(url.replace("postgresql:", "postgresql+psycopg:")),
+        )
+        with self.engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS docs"))
+            connection.execute(text("CREATE TABLE docs (path TEXT PRIMARY KEY, body TEXT)"))
+
+    def source(self, **settings: Any) -> DocumentSource:
+        given = {"kind": "sql", "url": self.url, "table": "docs", "key": "path", "body": "body"}
+        return open_table(SqlSettings.model_validate(given | {"max_bytes": LIMIT} | settings))
+
+    def put(self, path: str, data: bytes) -> None:
+        self.run("DELETE FROM docs WHERE path = :path", path=path)
+        self.run("INSERT INTO docs VALUES (:path, :body)", path=path, body=data.decode())
+
+    def move(self, old: str, new: str) -> None:
+        self.run("UPDATE docs SET path = :new WHERE path = :old", old=old, new=new)
+
+    def delete(self, path: str) -> None:
+        self.run("DELETE FROM docs WHERE path = :path", path=path)
+
+    def drop(self) -> None:
+        self.run("DROP TABLE docs")
+
+    def name(self, path: str) -> str:
+        return path
+
+    def run(self, statement: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+
+IN_FILES = {
+    "test_documents_are_listed_at_any_depth_and_read_as_they_are",
+    "test_what_no_rule_wants_is_no_document_and_is_counted",
+    "test_names_of_events_mean_paths_and_those_of_hidden_files_mean_none",
+}
+"""Rows have no folders, endings or hidden names."""
+
+
 @pytest.fixture(
     params=[
         "folder",
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.sql),
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("gcs", marks=pytest.mark.s3),
     ]
@@ -96,7 +146,13 @@ def place(request, tmp_path, monkeypatch):
         root = tmp_path / "docs"
         root.mkdir()
         return InFolder(root)
+    if request.param in ("sqlite", "postgres") and request.function.__name__ in IN_FILES:
+        pytest.skip("rows have no folders, endings or hidden names")
+    if request.param == "sqlite":
+        return InTable(f"sqlite:///{tmp_path}/docs.db")
     server = request.getfixturevalue(request.param)
+    if request.param == "postgres":
+        return InTable(server)
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
     if request.param == "gcs":
