@@ -67,7 +67,7 @@ _WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` sh
 COMMANDS: Final = (
     Command(
         "up",
-        "index folders or buckets, then watch them",
+        "index folders, buckets or web pages, then watch them",
         "instep up ./docs\ninstep up ./docs ./wiki --once --json\ninstep up s3://team/docs",
         "up.command:run",
         (
@@ -75,7 +75,7 @@ COMMANDS: Final = (
                 "paths",
                 nargs="*",
                 metavar="PATH",
-                help="a folder, or s3://BUCKET/PREFIX; default: the sources of instep.toml",
+                help="a folder, s3://BUCKET/PREFIX, or a sitemap's URL; default: instep.toml",
             ),
             arg("--source", metavar="NAME", help="name for the folder as a source"),
             arg(

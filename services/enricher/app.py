@@ -9,7 +9,6 @@ from services.host.wiring import OpenGeneration, utc_now
 from shared.bus.session import BusSession
 from shared.domain.priority import BULK, EXPRESS
 from shared.domain.topology import INSTANCE, enrich_stage
-from shared.reading.pool import Allowed, ReadApart
 from shared.settings import FolderSettings
 
 
@@ -35,11 +34,9 @@ async def build(opened: OpenGeneration) -> Part:
         notes=await opened.host.shelf(INSTANCE),
         progress=opened.host.progress,
     )
-    of_source = await recut({name: source.chunking for name, source in sources.items()})
-    limits = opened.host.settings.extraction
-    read_apart = ReadApart(Allowed(limits.memory, limits.timeout))
-    opened.stack.push_async_callback(read_apart.close)
-    prepare = PrepareDocument(load, tokens, generation.chunking, of_source, read_apart)
+    of_source = await recut({name: source.cut for name, source in sources.items()})
+    reading = opened.host.reading
+    prepare = PrepareDocument(load, tokens, generation.chunking, of_source, reading)
     enrich = Enrich(
         generation=opened.generation.id,
         ledger=await opened.ledger(),

@@ -1,7 +1,8 @@
 """The parts of a pending revision. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import (
@@ -15,6 +16,7 @@ from shared.domain.events import (
     PartRow,
     json_bytes,
 )
+from shared.domain.metadata import with_embedded
 from shared.domain.ordering import Pending, Reason, Revision, RowRef
 from shared.domain.topology import MAX_PART_BYTES, MAX_PART_ROWS
 
@@ -29,6 +31,8 @@ class KeyedChunk:
     key: str
     text: str
     heading: tuple[str, ...] = ()
+    context: tuple[str, str] | None = None
+    """What a template puts before and after the text; None: title and headings are its context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +49,17 @@ def revision_of(
 ) -> Revision:
     """The change as the ledger sees it; None: a deletion."""
     seq, changed_at = event.document.revision, event.document.changed_at.timestamp()
+    repair = generation in event.repaired
+    gone = Revision(seq, "removed", (), changed_at, event.source_version, repair=repair)
+    if prepared is None:
+        return gone
+    score = event.static_score
+    finite = score if score is not None and math.isfinite(score) else None
+    told = replace(gone, is_active=event.is_active, static_score=finite)
     if isinstance(prepared, DocumentRefused):
         reason = Reason(prepared.code, prepared.reason)
-        return Revision(seq, "refused", (), changed_at, event.source_version, reason=reason)
-    keys = tuple(piece.key for piece in prepared.pieces) if prepared else ()
-    return Revision(
-        seq,
-        "indexed" if prepared else "removed",
-        keys,
-        changed_at,
-        event.source_version,
-        repair=generation in event.repaired,
-    )
+        return replace(told, outcome="refused", repair=False, reason=reason)
+    return replace(told, outcome="indexed", keys=tuple(piece.key for piece in prepared.pieces))
 
 
 def is_same_plan(pending: Pending, revision: Revision) -> bool:
@@ -115,7 +118,10 @@ def check_rows(prepared: Prepared) -> None:
         DocumentRefused: `too_large`.
     """
     common = _ROW_OVERHEAD_BYTES + json_bytes((prepared.title, prepared.metadata))
-    if any(common + json_bytes((p.text, p.heading)) > MAX_PART_BYTES for p in prepared.pieces):
+    if any(
+        common + json_bytes((p.text, p.heading, p.context)) > MAX_PART_BYTES
+        for p in prepared.pieces
+    ):
         raise DocumentRefused(
             "too_large",
             f"a chunk with its headings and metadata has more than {MAX_PART_BYTES:,} bytes",
@@ -133,5 +139,5 @@ def _part_row(
         text=piece.text,
         heading=piece.heading,
         title=prepared.title,
-        metadata=prepared.metadata,
+        metadata=with_embedded(prepared.metadata, piece.context),
     )

@@ -11,19 +11,28 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.enricher import language
-from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
+from services.enricher.chunking.chunk import (
+    Around,
+    Chunk,
+    chunk,
+    chunk_keys,
+    fit_title,
+    max_chars,
+    ready,
+    templated,
+)
 from services.enricher.fetch import Load
 from services.enricher.parts import KeyedChunk, Prepared, check_rows
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
-from shared.domain.metadata import OF_DOCUMENT, ORIGINS, with_origins
+from shared.domain.metadata import CONTEXT, OF_DOCUMENT, ORIGINS, with_origins
 from shared.domain.ordering import MAX_ROWS
 from shared.formats.blocks import Extracted, too_large
 from shared.formats.charset import MAX_DAMAGE
 from shared.formats.extract import extract, is_harmless, named_format
 from shared.ports import TokenCounter
 from shared.reading.protocol import Question
-from shared.settings import Chunking
+from shared.settings import Chunking, TemplateChunking
 
 
 def judge(extracted: Extracted, chunks: Sequence[Chunk]) -> DocumentRefused | None:
@@ -110,19 +119,30 @@ class PrepareDocument:
 
     def _cut(self, event: DocumentChanged, extracted: Extracted) -> Prepared:
         chunking = self._chunking(event)
-        chunks = chunk(extracted, chunking, self.tokens)
+        title = fit_title(extracted.title, chunking, self.tokens)
+        metadata = described(extracted, event)
+        around = self._around(title, metadata, chunking)
+        chunks = chunk(extracted, chunking, self.tokens, around)
         if refusal := judge(extracted, chunks):
             raise refusal
-        title = fit_title(extracted.title, chunking, self.tokens)
-        return _prepared(chunks, title, described(extracted, event))
+        return _prepared(chunks, title, metadata, around)
 
     def _ready(self, event: DocumentChanged, content: Ready) -> Prepared:
         given, chunking = event.title or "", self._chunking(event)
         metadata = with_origins(event.metadata, given_by(event))
-        chunks = ready(content.chunks, title=given, settings=chunking, tokens=self.tokens)
+        title = fit_title(given, chunking, self.tokens)
+        around = self._around(title, metadata, chunking)
+        chunks = ready(
+            content.chunks, title=given, settings=chunking, tokens=self.tokens, around=around
+        )
         if len(chunks) > MAX_ROWS:
             raise too_large()
-        return _prepared(chunks, fit_title(given, chunking, self.tokens), metadata)
+        return _prepared(chunks, title, metadata, around)
+
+    def _around(self, title: str, metadata: Metadata, chunking: Chunking) -> Around | None:
+        if not isinstance(chunking, TemplateChunking):
+            return None
+        return templated(chunking.template, title, metadata, chunking, self.tokens)
 
 
 def described(extracted: Extracted, event: DocumentChanged) -> Metadata:
@@ -138,13 +158,20 @@ def described(extracted: Extracted, event: DocumentChanged) -> Metadata:
 
 def given_by(event: DocumentChanged) -> dict[str, str]:
     """The origin of what the publisher tells."""
-    given = event.metadata.keys() - OF_DOCUMENT - {ORIGINS} | ({"title"} if event.title else set())
+    given = event.metadata.keys() - OF_DOCUMENT - {ORIGINS, CONTEXT} | (
+        {"title"} if event.title else set()
+    )
     return dict.fromkeys(given, "publisher")
 
 
-def _prepared(chunks: Sequence[Chunk], title: str, metadata: Metadata) -> Prepared:
-    keys = chunk_keys(chunks, title=title, metadata=metadata)
-    pieces = (KeyedChunk(key, c.text, c.heading) for key, c in zip(keys, chunks, strict=True))
+def _prepared(
+    chunks: Sequence[Chunk], title: str, metadata: Metadata, around: Around | None
+) -> Prepared:
+    keys = chunk_keys(chunks, title=title, metadata=metadata, around=around)
+    pieces = (
+        KeyedChunk(key, one.text, one.heading, around(one.heading) if around else None)
+        for key, one in zip(keys, chunks, strict=True)
+    )
     prepared = Prepared(title, metadata, tuple(pieces))
     check_rows(prepared)
     return prepared

@@ -18,7 +18,7 @@ from shared.formats.extract import BINARY, READERS, named_format
 from shared.observe.progress import Activity, Progress
 from shared.ports import ChangeLog, Ledger, Shelf
 from shared.repair import resubmit_newest
-from shared.settings import Chunking, SourceChunking
+from shared.settings import Chunking, SourceChunking, TemplateChunking
 
 NOTE: Final = "chunking"
 """Of the chunking by source."""
@@ -37,11 +37,19 @@ def in_force(
         noted: the values before; they stay for sources that this process does not know.
         own: the settings of the sources that it knows.
     """
-    known = {
-        name: default.model_copy(update=chosen.model_dump(exclude_none=True))
-        for name, chosen in own.items()
-    }
+    known = {name: _of_source(default, chosen) for name, chosen in own.items()}
     return {name: each for name, each in {**noted, **known}.items() if each != default}
+
+
+def _of_source(default: Chunking, chosen: SourceChunking) -> Chunking:
+    values = default.model_dump() | chosen.model_dump(exclude_none=True, exclude={"template"})
+    if chosen.template:
+        return TemplateChunking(**values, template=chosen.template)
+    return Chunking(**values)
+
+
+def _noted_chunking(values: Mapping[str, Any]) -> Chunking:
+    return TemplateChunking(**values) if "template" in values else Chunking(**values)
 
 
 def changed(
@@ -143,7 +151,7 @@ class Recut:
         try:
             noted = json.loads(value)
             versions = noted.pop(MADE_BY, None)
-            return {name: Chunking(**chosen) for name, chosen in noted.items()}, versions
+            return {name: _noted_chunking(chosen) for name, chosen in noted.items()}, versions
         except GARBAGE:
             return None, None
 

@@ -25,6 +25,7 @@ STATES: tuple[Word, ...] = (
     "queued",
     "working",
     "searchable",
+    "inactive",
     "refused",
     "failed",
     "dropped",
@@ -252,7 +253,7 @@ class StatusAnswer(Response):
     documents: dict[str, int]
     """Documents by state, and `stale`, `held`, `unreadable`: their newest change cannot be read."""
     chunks: int
-    """Searchable chunks."""
+    """Chunks in the index, those of inactive documents too."""
     sources: tuple[SourceView, ...] = ()
     last_sweep: SweepView | None = None
     loading: dict[str, str] = {}

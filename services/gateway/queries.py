@@ -49,7 +49,7 @@ from services.gateway.views import (
 )
 from shared.batches.reports import BatchReport
 from shared.domain.errors import BusUnavailable, TransientError
-from shared.domain.events import DocumentChanged
+from shared.domain.events import DocumentChanged, embedded
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
@@ -205,8 +205,8 @@ class InstanceQueries:
             raise Problem("not_watched", "no instance runs, so no folder is watched")
         pairs = await self._pairs(request)
         name = request.name.strip("/")
-        if not request.file and name in await self.folders():
-            pairs.insert(0, (name, ""))
+        if name in await self.folders():  # a file of that name goes before a source of it
+            pairs.insert(len(pairs) if request.file else 0, (name, ""))
         for source, path in pairs:
             where = "" if path == "." else path
             found = await self._selection(source, where)
@@ -413,10 +413,15 @@ def _chunks(key: str, rows: Sequence[RowRef], stored: Mapping[str, Hit]) -> tupl
             n=n,
             heading=tuple(stored[row_id].heading) if row_id in stored else (),
             text=stored[row_id].text if row_id in stored else None,
+            embedded=_embedded(stored[row_id]) if row_id in stored else None,
             born=row.born,
         )
         for n, (row, row_id) in enumerate(zip(rows, ids, strict=True), 1)
     )
+
+
+def _embedded(hit: Hit) -> str:
+    return embedded(hit.title, hit.heading, hit.text, hit.metadata)
 
 
 def _suggestion(name: str, names: Iterable[tuple[str, str]]) -> str:

@@ -28,6 +28,8 @@ class HitDocument(Response):
     """A newer version is known than the one that is served."""
     stale_since: datetime | None = None
     reason: ReasonView | None = None
+    static_score: float | None = None
+    """Of the version that is served; None: its source gives none."""
 
 
 class HitChunk(Response):
@@ -94,7 +96,7 @@ class DocumentLine(Response):
     stale: bool = False
     reason: ReasonView | None = None
     chunk_count: int = 0
-    """Searchable chunks."""
+    """Chunks in the index; those of an inactive document are not searchable."""
     changed_at: datetime | None = None
     settled_at: datetime | None = None
 
@@ -123,6 +125,9 @@ class RevisionView(Response):
     waiting: int = 0
     """Rows that are not written yet."""
     reason: ReasonView | None = None
+    is_active: bool = True
+    """False: search leaves the document out."""
+    static_score: float | None = None
 
 
 class NewestView(Response):
@@ -142,6 +147,8 @@ class ChunkView(Response):
     heading: tuple[str, ...] = ()
     text: str | None = None
     """None: the store does not have the row; the sweep will repair it."""
+    embedded: str | None = None
+    """The text that the model reads for the chunk: its own, with its context."""
     born: int
 
 
@@ -150,7 +157,7 @@ class DocumentAnswer(DocumentLine):
 
     generation: str
     served: RevisionView | None = None
-    """The searchable revision."""
+    """The newest settled revision, which search shows unless it is inactive."""
     pending: RevisionView | None = None
     newest: NewestView | None = None
     title: str = ""
@@ -189,7 +196,7 @@ class ReceiptAnswer(Response):
     freshness_s: float | None = None
     """From the change to the time at which search showed it, or the document was removed."""
     searchable_at: datetime | None = None
-    """None: this revision is not searchable."""
+    """None: this revision is not searchable, or not active."""
     chunks: dict[str, int] = Field(default_factory=dict)
     reason: ReasonView | None = None
 

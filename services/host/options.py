@@ -88,17 +88,24 @@ class Options:
 
 
 def is_address(place: str) -> bool:
-    """Whether it is the address of a bucket, and no path of a folder."""
+    """Whether it is the address of a bucket or of a sitemap, and no path of a folder."""
     return "://" in place
+
+
+def kind_of(place: str) -> str:
+    """The kind of the source at a place that a person named."""
+    if place.startswith(("http://", "https://")):
+        return "web"
+    return "bucket" if is_address(place) else "folder"
 
 
 @dataclass(frozen=True, slots=True)
 class SourceArgument:
-    """A folder or bucket to watch, under the name of its source."""
+    """A folder, bucket or sitemap to watch, under the name of its source."""
 
     name: str
     place: str
-    """The absolute path of a folder, or the address of a bucket."""
+    """The absolute path of a folder, or the address of a bucket or sitemap."""
     typed: str
     """As the person wrote it."""
 
@@ -127,9 +134,9 @@ class UpOptions(Options):
         """The port, and the folders as sources."""
         given: dict[str, Any] = {"gateway.port": self.port}
         for folder in self.folders:
-            bucket = is_address(folder.place)
-            given[f"sources.{folder.name}.kind"] = "bucket" if bucket else "folder"
-            given[f"sources.{folder.name}.{'url' if bucket else 'path'}"] = folder.place
+            kind = kind_of(folder.place)
+            given[f"sources.{folder.name}.kind"] = kind
+            given[f"sources.{folder.name}.{'path' if kind == 'folder' else 'url'}"] = folder.place
             given[f"sources.{folder.name}.include"] = self.include or None
             given[f"sources.{folder.name}.exclude"] = self.exclude or None
             given[f"sources.{folder.name}.gitignore"] = self.gitignore

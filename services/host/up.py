@@ -29,7 +29,7 @@ from services.validator.sweep.swept import Swept
 from shared.bus.monitor import watchers
 from shared.bus.monitor.in_flight import JetRoad
 from shared.domain.errors import ConfigurationError, TransientError
-from shared.domain.ordering import Record, is_unread, settled_seq, state
+from shared.domain.ordering import Record, is_unread, served_rows, settled_seq, state
 from shared.domain.services import NAMES, SERVICES
 from shared.domain.topology import INSTANCE
 from shared.encoders.coalesce import CoalescingEncoder
@@ -122,7 +122,7 @@ async def _say_differences(live: Live, opened: OpenGeneration) -> None:
 async def _texts(opened: OpenGeneration) -> str:
     """How many texts the index has, in brackets; empty while the bus is away."""
     try:
-        return f" ({(await _count(opened)).chunks:,} today)"
+        return f" ({(await _count(opened)).rows:,} today)"
     except TransientError:
         return ""
 
@@ -184,8 +184,10 @@ class Count:
     documents: int = 0
     pending: int = 0
     searchable: int = 0
+    rows: int = 0
+    """Promised to be in the store."""
     chunks: int = 0
-    """Promised to search."""
+    """Those of them that search shows."""
     refused: int = 0
     failed: int = 0
     unreadable: int = 0
@@ -206,12 +208,13 @@ class Count:
             return
         at = state(record)
         word = at.word
-        rows = len(record.settled.rows) if record.settled else 0
+        shown = len(served_rows(record))
         self.documents += 1
         self.by_source[record.source] += word != "removed"
         self.pending += record.pending is not None
-        self.searchable += rows > 0
-        self.chunks += rows
+        self.searchable += shown > 0
+        self.rows += len(record.settled.rows) if record.settled else 0
+        self.chunks += shown
         if record.settled:
             self.oldest_at = min(self.oldest_at, record.settled.settled_at)
         self.refused += word == "refused"
@@ -308,7 +311,7 @@ async def _compare(opened: OpenGeneration, count: Count) -> Swept | None:
 
     No document counts as stuck here: an instance that was stopped for long has old work to do.
     """
-    if not count.pending and count.chunks == await (await opened.store()).count():
+    if not count.pending and count.rows == await (await opened.store()).count():
         return None
     return await _sweep(opened, stuck_s=math.inf)
 

@@ -50,6 +50,7 @@ from shared.settings import Embedding, Settings, Weaviate
 
 if TYPE_CHECKING:
     from shared.encoders.coalesce import CoalescingEncoder
+    from shared.reading.pool import ReadApart
     from shared.stores.coalesce import CoalescingStore
 
 log = structlog.get_logger()
@@ -117,6 +118,17 @@ class Host:
     _once: Once = field(default_factory=Once)
     opened: "dict[str, OpenGeneration]" = field(default_factory=dict)
     """The generations that are open, by id."""
+    _reading: "ReadApart | None" = None
+
+    @property
+    def reading(self) -> "ReadApart":
+        """The processes that read documents; none starts before the first document."""
+        if self._reading is None:
+            from shared.reading.pool import Allowed, ReadApart
+
+            limits = self.settings.extraction
+            self._reading = ReadApart(Allowed(limits.memory, limits.timeout))
+        return self._reading
 
     @property
     def publish(self) -> Publish:
@@ -161,6 +173,8 @@ class Host:
         """Close every generation that is open."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._once.end)
+            if self._reading is not None:
+                stack.push_async_callback(self._reading.close)
             for opened in self.opened.values():
                 stack.push_async_callback(opened.close)
 

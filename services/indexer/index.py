@@ -237,6 +237,7 @@ class Index:
             freshness_s=max(0.0, now.timestamp() - pending.changed_at),
             vector_count=len(pending.rows),
             chunks=counts(record, pending),
+            is_active=pending.is_active,
         )
 
     def _count(self, part: EmbeddingsReady, before: Record, record: Record) -> None:

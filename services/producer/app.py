@@ -18,6 +18,7 @@ from services.producer.removals.forget import ForgetSource
 from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
+from services.producer.sources.containers import ContainerSource
 from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import has_all
@@ -26,9 +27,10 @@ from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
 from services.producer.sources.sql.hints import SqlHints
 from services.producer.sources.sql.table import open_table
+from services.producer.sources.web.web import WebHints, open_web
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
-from services.producer.sync import Problems, Sync
+from services.producer.sync import AT_ONCE, Problems, Sync
 from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.bus.monitor import watchers
@@ -36,9 +38,17 @@ from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError
 from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
+from shared.formats.containers import Fields, Parts
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
-from shared.settings import BucketSettings, FolderSettings, SqlSettings, WatchedSettings
+from shared.reading.parts_protocol import SplitQuestion
+from shared.settings import (
+    BucketSettings,
+    FolderSettings,
+    SqlSettings,
+    WatchedSettings,
+    WebSettings,
+)
 
 
 async def build(opened: OpenGeneration) -> Part:
@@ -143,16 +153,31 @@ async def _watch(
     problems = Problems(opened.host.progress)
     source, hints = _opened(opened, name, settings, problems)
     sync = Sync(
-        source=source,
+        source=_with_contents(opened, source, settings),
         listing=KeptListing(await opened.host.shelf(LISTINGS), name),
         accept=AcceptFile(name, opened.host.changes, await opened.host.bodies(), utc_now),
         batches=book,
         progress=opened.host.progress,
         now=utc_now,
         problems=problems,
+        at_once=1 if isinstance(settings, WebSettings) else AT_ONCE,
     )
     mending = Mending(sync, opened.host.changes, await opened.ledger())
     return SourceWatch(sync, settings, hints, mending.at_start), mending
+
+
+def _with_contents(
+    opened: OpenGeneration, source: DocumentSource, settings: WatchedSettings
+) -> DocumentSource:
+    """The source, and the documents inside its files; a file is split in a process apart."""
+    loop, records = asyncio.get_running_loop(), settings.records
+
+    def split(question: SplitQuestion, data: bytes) -> Parts:
+        asked = opened.host.reading.split(question, data)
+        return asyncio.run_coroutine_threadsafe(asked, loop).result()
+
+    fields = None if records is None else Fields(**records.model_dump())
+    return ContainerSource(source, split, fields)
 
 
 def _opened(
@@ -189,6 +214,9 @@ def _opened(
         case SqlSettings():
             table = open_table(settings)
             return table, SqlHints(table, settings, settings.watermark)
+        case WebSettings():
+            web = open_web(settings, rules)
+            return web, WebHints(web, settings)
     raise ConfigurationError(f"sources.{name}: there is no source of this kind")
 
 

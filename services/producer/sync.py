@@ -111,6 +111,8 @@ class Sync:
     progress: Progress
     now: Now
     problems: Problems
+    at_once: int = AT_ONCE
+    """Documents that are read at once. Each takes a thread that all sources share."""
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _unannounced: list[tuple[Batch, dict[str, int], int, int]] = field(default_factory=list)
     restless: Restless = field(default_factory=Restless)
@@ -161,7 +163,7 @@ class Sync:
             return result
         rest = iter(files.items())
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(AT_ONCE, len(files))):
+            for _ in range(min(self.at_once, len(files))):
                 tasks.create_task(self._take_some(rest, batch, result))
         moves = list(pair_moves(result.gone, result.appeared))
         if always or (result.members and batch.count > 1):

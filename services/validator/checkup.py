@@ -21,7 +21,7 @@ from services.validator.sweep.sweep import ROWS_AT_ONCE
 from shared.batches.history import History
 from shared.batches.reports import FreshnessLine, Validation
 from shared.domain.ids import bucket_of
-from shared.domain.ordering import Record
+from shared.domain.ordering import Record, served_rows
 from shared.ports import Ledger, Now, VectorStore
 
 AT_ONCE: Final = 500
@@ -90,7 +90,7 @@ class ValidateNow:
         ended = [r.settled for r in records.values() if r.settled]
         checkup = Checkup(
             generation=self.generation,
-            documents=sum(bool(s.rows) for s in ended),
+            documents=sum(bool(served_rows(r)) for r in records.values()),
             pending=sum(r.pending is not None for r in records.values()),
             refused=sum(s.outcome == "refused" for s in ended),
             failed=sum(r.failed is not None for r in records.values()),

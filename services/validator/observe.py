@@ -15,15 +15,16 @@ from services.validator.checks import (
     judge,
     judge_sample,
 )
-from shared.domain.events import with_context
-from shared.domain.ids import cache_key
-from shared.domain.ordering import Record
+from shared.domain.events import embedded
+from shared.domain.ids import cache_key, doc_key
+from shared.domain.ordering import Record, served_rows
 from shared.ports import (
     Filter,
     GetEncoder,
     Hit,
     Ledger,
     Probe,
+    Vector,
     VectorCache,
     VectorStore,
     is_made,
@@ -31,7 +32,10 @@ from shared.ports import (
 
 EVERY_BORN: Final = 2**53
 HITS_ASKED: Final = 4 * TOP
-"""Hits that search would not show, because their version is on its way in or out, are skipped."""
+DEEPER: Final = 4
+HITS_MOST: Final = 8_000
+"""Hits that search would not show are skipped: their version is on its way in or out, or their
+document is not active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Observe:
 
 def embedded_text(hit: Hit) -> str:
     """The text that the model read for a row."""
-    return with_context(hit.title, hit.heading, hit.text)
+    return embedded(hit.title, hit.heading, hit.text, hit.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +113,41 @@ class AskSamples:
         asked = self.queries if queries is None else queries
         if not asked:
             return []
+        asked = await self._of_active(asked)
+        if not asked:
+            return []
         encoder = await self.encoder()
         vectors = await encoder.encode([query.q for query in asked])
-        results = []
-        for query, vector in zip(asked, vectors, strict=True):
-            hits = await self.store.search(vector, limit=HITS_ASKED, where=Filter())
+        return [
+            judge_sample(query, [f"{hit.source}/{hit.path}" for hit in await self._shown(vector)])
+            for query, vector in zip(asked, vectors, strict=True)
+        ]
+
+    async def _of_active(self, asked: Sequence[SampleQuery]) -> Sequence[SampleQuery]:
+        """Without the queries that expect a document which its source has made inactive."""
+        keys = [doc_key(*query.expect.split("/", 1)) for query in asked if "/" in query.expect]
+        records = await self.ledger.get_many(set(keys))
+        inactive = {
+            f"{record.source}/{record.path}"
+            for record in records.values()
+            if record.settled and not record.settled.is_active
+        }
+        return [query for query in asked if query.expect not in inactive]
+
+    async def _shown(self, vector: Vector) -> Sequence[Hit]:
+        """The first hits that search would show."""
+        limit = HITS_ASKED
+        while True:
+            hits = await self.store.search(vector, limit=limit, where=Filter())
             records = await self.ledger.get_many({hit.doc_key for hit in hits})
             shown = [hit for hit in hits if is_promised(hit, records.get(hit.doc_key))]
-            results.append(judge_sample(query, [f"{h.source}/{h.path}" for h in shown[:TOP]]))
-        return results
+            if len(shown) >= TOP or len(hits) < limit or limit >= HITS_MOST:
+                return shown[:TOP]
+            limit = min(DEEPER * limit, HITS_MOST)
 
 
 def is_promised(hit: Hit, record: Record | None) -> bool:
-    """Whether search shows the row: its document's settled version lists it."""
-    settled = record.settled if record else None
-    return settled is not None and any(
-        ref.chunk_key == hit.chunk_key and ref.born == hit.born for ref in settled.rows
+    """Whether search shows the row: it is among the served ones of its document."""
+    return any(
+        ref.chunk_key == hit.chunk_key and ref.born == hit.born for ref in served_rows(record)
     )

@@ -13,7 +13,9 @@ from typing import Final, Literal
 from shared.domain.ids import row_id
 
 Outcome = Literal["indexed", "removed", "refused"]
-Word = Literal["queued", "working", "searchable", "refused", "failed", "dropped", "removed"]
+Word = Literal[
+    "queued", "working", "searchable", "inactive", "refused", "failed", "dropped", "removed"
+]
 
 MALFORMED: Final = "malformed_event"
 NEWER_SCHEMA: Final = "newer_schema"
@@ -59,6 +61,10 @@ class Settled:
     inserted: int = 0
     removed: int = 0
     encoded: int = 0
+    is_active: bool = True
+    """False: search leaves the rows out; they stay in the index, for the time after that."""
+    static_score: float | None = None
+    """The value of the document to its source, whatever the question; any finite number."""
 
     @property
     def effect(self) -> str:
@@ -87,6 +93,8 @@ class Pending:
     reason: Reason | None = None
     inserted: int = 0
     encoded: int = 0
+    is_active: bool = True
+    static_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,9 @@ class Revision:
     repair: bool = False
     """Write every row anew, also those that the ledger lists."""
     reason: Reason | None = None
+    is_active: bool = True
+    """Of a refused revision, too: it says whether search shows the last good version."""
+    static_score: float | None = None
 
 
 def newest_seq(record: Record | None) -> int:
@@ -146,6 +157,12 @@ def is_pending(record: Record | None, seq: int) -> bool:
 def is_over(record: Record | None, seq: int) -> bool:
     """Whether the work for a revision is over: it is overtaken, or settled already."""
     return newest_seq(record) > seq or settled_seq(record) == seq
+
+
+def served_rows(record: Record | None) -> tuple[RowRef, ...]:
+    """Rows that search shows: the settled ones, unless the document is not active."""
+    settled = record.settled if record else None
+    return settled.rows if settled and settled.is_active else ()
 
 
 def keep(record: Record) -> frozenset[RowRef]:
@@ -198,6 +215,8 @@ def revise(
             started_at=now,
             reason=revision.reason,
             inserted=len(todo),
+            is_active=revision.is_active,
+            static_score=revision.static_score,
         ),
         failed=_unread_since(record, revision.seq),
         version=version,
@@ -237,6 +256,8 @@ def settle(record: Record, *, now: float) -> Record:
             inserted=pending.inserted,
             removed=len(gone),
             encoded=pending.encoded,
+            is_active=pending.is_active,
+            static_score=pending.static_score,
         ),
         pending=None,
         failed=_unread_since(record, pending.seq),
@@ -285,6 +306,8 @@ def _says_otherwise(record: Record) -> bool:
     settled, pending = record.settled, record.pending
     if settled is None or pending is None:
         return True
+    if settled.is_active != pending.is_active:
+        return True
     return sorted(r.chunk_key for r in settled.rows) != sorted(r.chunk_key for r in pending.rows)
 
 
@@ -297,9 +320,8 @@ def state(record: Record | None, newest: int = 0) -> State:
     """
     failed_seq = record.failed.seq if record and record.failed else 0
     if record is None or newest > max(newest_seq(record), failed_seq):
-        serves = bool(record and record.settled and record.settled.rows)
-        return State("queued", stale=serves, stage="enrich")
-    serves = bool(record.settled and record.settled.rows)
+        return State("queued", stale=bool(served_rows(record)), stage="enrich")
+    serves = bool(served_rows(record))
     if record.failed and failed_seq >= newest_seq(record):
         word: Word = "dropped" if record.failed.dropped else "failed"
         return State(word, serves, record.failed.stage, record.failed.reason)
@@ -308,6 +330,12 @@ def state(record: Record | None, newest: int = 0) -> State:
         return State("working", stale=serves and _says_otherwise(record), stage=stage)
     if record.settled is None:
         return State("queued", stage="enrich")
-    if record.settled.outcome == "refused":
-        return State("refused", stale=serves, reason=record.settled.reason)
-    return State("searchable" if record.settled.outcome == "indexed" else "removed")
+    return _settled_state(record.settled, serves=serves)
+
+
+def _settled_state(settled: Settled, *, serves: bool) -> State:
+    if settled.outcome == "refused":
+        return State("refused", stale=serves, reason=settled.reason)
+    if settled.outcome == "removed":
+        return State("removed")
+    return State("searchable" if settled.is_active else "inactive")

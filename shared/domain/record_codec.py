@@ -1,6 +1,7 @@
 """The ledger record as the bytes of a KV value. Pure: no I/O, no clock."""
 
 import json
+import math
 from base64 import b32decode, b32encode, b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -118,6 +119,8 @@ def _version(value: Settled | Pending) -> dict[str, Any]:
         "inserted": value.inserted,
         "encoded": value.encoded,
         "rows": _pack_rows(value.rows),
+        **({} if value.is_active else {"is_active": False}),
+        **({} if value.static_score is None else {"static_score": value.static_score}),
     }
 
 
@@ -130,6 +133,8 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
         "inserted": _is(int, raw["inserted"]),
         "encoded": _is(int, raw["encoded"]),
         "rows": _unpack_rows(raw["rows"]),
+        "is_active": _is(bool, raw.get("is_active", True)),
+        "static_score": _score(raw.get("static_score")),
     }
 
 
@@ -145,6 +150,15 @@ def _time(value: object) -> float:
     if not _FIRST_S - _OFFSET_S < time < _LAST_S + _OFFSET_S:
         raise ValueError("no time")
     return min(max(time, _FIRST_S), _LAST_S)
+
+
+def _score(value: object) -> float | None:
+    """None where none is given. Raises ValueError, TypeError when it is no finite number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("no finite number")
+    return float(value)
 
 
 def _reason(raw: Sequence[object]) -> Reason:

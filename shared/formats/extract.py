@@ -65,7 +65,7 @@ READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {
 }
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
-_ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
 BINARY: Final[Mapping[Format, str]] = {
     **{name: name for name in ("pdf", "epub", "rtf")},
@@ -299,7 +299,7 @@ def named_format(path: str, media_type: str | None) -> Format | None:
     if bare == "text/plain":
         # the media type of servers that do not know the format
         return by_ending if by_ending in _LINES | {"markdown", "rst", "adoc"} else "text"
-    return by_ending if bare in _ANY or bare.startswith("text/") else None
+    return by_ending if bare in ANY or bare.startswith("text/") else None
 
 
 def _parameter(media_type: str | None) -> str | None:

@@ -16,6 +16,7 @@ from shared.domain.errors import DocumentRefused
 from shared.formats import html
 from shared.formats.blocks import SECTION, Block, Content, clean, one_line, titled
 from shared.formats.charset import declared_in, decode
+from shared.formats.containers import MAX_BYTES
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata
@@ -24,8 +25,6 @@ MAX_DEPTH: Final = 100
 """Parts inside each other. The parser recurses."""
 MAX_PARTS: Final = 10_000
 MAX_ATTACHMENTS: Final = 100
-MAX_ATTACHED_BYTES: Final = 100 * 1024**2
-"""Of all attachments together."""
 MAX_NAME_CHARS: Final = 100
 
 _SHOWN: Final = ("From", "To", "Cc", "Bcc")
@@ -71,13 +70,13 @@ def read(data: bytes) -> Content:
 def attachments(data: bytes) -> Iterator[Attachment]:
     """The files attached to a message, those of attached messages too, in their order.
 
-    Those beyond MAX_ATTACHMENTS or MAX_ATTACHED_BYTES are left out.
+    Those beyond MAX_ATTACHMENTS or MAX_BYTES are left out.
 
     Raises:
         DocumentRefused: `corrupt`.
     """
     taken: set[str] = set()
-    left = MAX_ATTACHED_BYTES
+    left = MAX_BYTES
     for number, part in enumerate(_attached(_parsed(data)), 1):
         content = _bytes_of(part)
         left -= len(content)

@@ -19,12 +19,17 @@ _TOLD: Final = re.compile(r"sep=([,;:|]?)\n", re.IGNORECASE)
 
 def read(text: str) -> list[Block]:
     """The table of a clean text; the separator is the one that most of its first lines agree on."""
+    table = table_of(rows_of(text))
+    return [table] if table else []
+
+
+def rows_of(text: str) -> Iterator[list[str]]:
+    """The values of each row of a clean text."""
     told = _TOLD.match(text)
     if told:
         text = text[told.end() :]
     csv.field_size_limit(max(len(text) + 1, csv.field_size_limit()))  # of the whole process
-    table = table_of(_rows(text, (told[1] or "\t") if told else separator(text[:_SAMPLE_CHARS])))
-    return [table] if table else []
+    return _rows(text, (told[1] or "\t") if told else separator(text[:_SAMPLE_CHARS]))
 
 
 def separator(sample: str) -> str:

@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from shared.domain.errors import DocumentRefused, TransientError
 from shared.formats.blocks import Extracted
+from shared.formats.containers import Parts
 from shared.reading import protocol
+from shared.reading.parts_protocol import SplitAnswer, SplitQuestion
 from shared.reading.protocol import Answer, Question
 from shared.sandbox.child import Child, Died, Program
 from shared.sandbox.frames import Garbled
@@ -24,6 +26,18 @@ FROM_OUTSIDE: Final = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 )
 """Signals that no document causes: the kernel is out of memory, or a person ends processes."""
+_Answer_co = TypeVar("_Answer_co", Answer, SplitAnswer, covariant=True)
+
+
+class Asked(Protocol[_Answer_co]):
+    """A question of any kind."""
+
+    def to_bytes(self) -> bytes: ...
+
+    def answer(self) -> _Answer_co:
+        """An answer without content yet."""
+
+
 _MAIN: Final = "shared.reading.worker:main"
 
 
@@ -68,7 +82,7 @@ class ExtractionProcess:
             raise TransientError("the process that reads documents does not start")
         return cls(child, allowed)
 
-    async def ask(self, question: Question, data: bytes) -> Answer:
+    async def ask(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
         """
         Raises:
             Died: the process can answer no more.
@@ -77,7 +91,7 @@ class ExtractionProcess:
         try:
             async with asyncio.timeout(self._allowed.cpu_s * self._allowed.patience):
                 await self._child.say(question.to_bytes(), data)
-                answer = Answer(question)
+                answer = question.answer()
                 while not answer.add(await self._child.hear(protocol.MAX_FRAME_BYTES)):
                     pass
                 return answer
@@ -132,6 +146,13 @@ class ReadApart:
             TransientError: no process started, it got no processor time, or another process ended
                 it.
         """
+        return (await self._answered(question, data)).extracted()
+
+    async def split(self, question: SplitQuestion, data: bytes) -> Parts:
+        """The documents of a file. Raises as a call, and the codes of `containers.split`."""
+        return (await self._answered(question, data)).parts()
+
+    async def _answered(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
         innocent = False
         for _ in range(_ATTEMPTS):
             try:
@@ -147,7 +168,7 @@ class ReadApart:
             if answer.broke:
                 log.error("extraction_broke", error=answer.broke)
                 break
-            return answer.extracted()
+            return answer
         else:
             if innocent:
                 raise TransientError("the process that reads documents was ended from outside")
@@ -161,7 +182,7 @@ class ReadApart:
         await asyncio.gather(*(self._end(child) for child in list(self._all)))
         self._idle.clear()
 
-    async def _ask(self, question: Question, data: bytes) -> Answer:
+    async def _ask(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
         async with self._turn, self._child() as child:
             answer = await child.ask(question, data)
             if len(data) < _WEARING_BYTES and not answer.memory:

@@ -47,6 +47,9 @@ class Question:
     max_chars: int
     """Of extracted text; more is refused."""
 
+    def answer(self) -> "Answer":
+        return Answer(self)
+
     def to_bytes(self) -> bytes:
         # a path may hold other bytes than UTF-8, as lone surrogates: JSON's escapes keep them
         return json.dumps(asdict(self)).encode()
@@ -64,11 +67,11 @@ def told(extracted: Extracted) -> Iterator[bytes]:
         some.append(part)
         size += len(part[1]) + 16
         if size > _FRAME_CHARS:
-            yield _json({"blocks": some})
+            yield json_of({"blocks": some})
             some, size = [], 0
-    yield _json({"blocks": some})
+    yield json_of({"blocks": some})
     end = {name: getattr(extracted, name) for name in ("title", "metadata", "origins")}
-    yield _json(end)
+    yield json_of(end)
 
 
 def _in_parts(blocks: Iterable[Block]) -> Iterator[tuple[str, str, int]]:
@@ -79,27 +82,52 @@ def _in_parts(blocks: Iterable[Block]) -> Iterator[tuple[str, str, int]]:
 
 
 def refused(refusal: DocumentRefused) -> bytes:
-    return _json({"refused": [refusal.code, refusal.reason]})
+    return json_of({"refused": [refusal.code, refusal.reason]})
 
 
 def broke(error: BaseException) -> bytes:
     """A fault of the extraction's code."""
-    return _json({"broke": frames.broke(error)})
+    return json_of({"broke": frames.broke(error)})
 
 
-def _json(what: Any) -> bytes:
+def json_of(what: Any) -> bytes:
     return json.dumps(what, ensure_ascii=False).encode("utf-8", "replace")
 
 
-@dataclass(slots=True)
-class Answer:
-    """The answer so far, checked: a document may have taken over the process."""
+@dataclass(slots=True, kw_only=True)
+class Ending:
+    """The answer to any question, and how it ended."""
 
-    question: Question
     broke: str | None = None
     memory: bool = False
     """It had not enough of it."""
     refusal: DocumentRefused | None = None
+
+    def add(self, frame: bytes) -> bool:
+        """Whether that was the end of the answer. Raises Garbled."""
+        try:
+            return self.take(frame)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise Garbled("an answer of another form") from None
+
+    def take(self, frame: bytes) -> bool:
+        """As `add`; any error of a value of another form may be raised."""
+        raise NotImplementedError
+
+    def ended(self, said: Any) -> None:
+        """Take what ends an answer without a result."""
+        if "refused" in said:
+            code, reason = said["refused"]
+            self.refusal = DocumentRefused(str(code)[:40], str(reason)[:_MAX_REASON_CHARS])
+        else:
+            self.broke = str(said["broke"])[:_MAX_REASON_CHARS]
+
+
+@dataclass(slots=True)
+class Answer(Ending):
+    """The answer so far, checked: a document may have taken over the process."""
+
+    question: Question
     title: str = ""
     metadata: "Metadata" = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -107,19 +135,15 @@ class Answer:
     """Kind, level and the parts of the text."""
     _chars: int = 0
 
-    def add(self, frame: bytes) -> bool:
-        """Whether that was the end of the answer. Raises Garbled."""
+    def take(self, frame: bytes) -> bool:
         if frame == MEMORY:
             self.memory = True
             return True
-        try:
-            said = json.loads(frame)
-            if "blocks" in said:
-                self._add_blocks(said["blocks"])
-                return False
-            self._end(said, len(frame))
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            raise Garbled("an answer of another form") from None
+        said = json.loads(frame)
+        if "blocks" in said:
+            self._add_blocks(said["blocks"])
+            return False
+        self._end(said, len(frame))
         return True
 
     def extracted(self) -> Extracted:
@@ -144,11 +168,8 @@ class Answer:
             raise ValueError
 
     def _end(self, said: Any, size: int) -> None:
-        if "refused" in said:
-            code, reason = said["refused"]
-            self.refusal = DocumentRefused(str(code)[:40], str(reason)[:_MAX_REASON_CHARS])
-        elif "broke" in said:
-            self.broke = str(said["broke"])[:_MAX_REASON_CHARS]
+        if "refused" in said or "broke" in said:
+            self.ended(said)
         else:
             self.title, self.metadata = said["title"], said["metadata"]
             self.origins = said["origins"]

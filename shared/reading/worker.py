@@ -1,4 +1,4 @@
-"""The process that reads documents for the enricher, one after the other.
+"""The process that reads documents for its parent, one after the other.
 
 It can be killed at any time, and a document can harm this process only: little memory, little time,
 nothing written to files, no processes, no environment, no core dump, and its death with its
@@ -44,20 +44,17 @@ def main(memory_bytes: int, cpu_s: float) -> None:
         while (asked := hear(questions)) is not None:
             allow(cpu_s)
             try:
-                for frame in answer(Question.from_bytes(asked), hear(questions) or b""):
+                for frame in answer(asked, hear(questions) or b""):
                     say(answers, frame)
             except MemoryError:
                 say(answers, protocol.MEMORY)
                 return  # the rest of the heap is of no use
 
 
-def answer(question: Question, data: bytes) -> Iterator[bytes]:
+def answer(asked: bytes, data: bytes) -> Iterator[bytes]:
     """The frames that answer a question. Raises MemoryError."""
     try:
-        extracted = extract(
-            data, path=question.path, media_type=question.media_type, title=question.title
-        )
-        check_amount(extracted.blocks, question.max_chars)
+        frames = _parts(asked, data) if asked.startswith(b'{"split"') else _text(asked, data)
     except DocumentRefused as refusal:
         yield protocol.refused(refusal)
     except MemoryError:
@@ -65,7 +62,25 @@ def answer(question: Question, data: bytes) -> Iterator[bytes]:
     except Exception as error:  # noqa: BLE001 - the outermost frame: its parent decides
         yield protocol.broke(error)
     else:
-        yield from protocol.told(extracted)
+        yield from frames
+
+
+def _text(asked: bytes, data: bytes) -> Iterator[bytes]:
+    question = Question.from_bytes(asked)
+    extracted = extract(
+        data, path=question.path, media_type=question.media_type, title=question.title
+    )
+    check_amount(extracted.blocks, question.max_chars)
+    return protocol.told(extracted)
+
+
+def _parts(asked: bytes, data: bytes) -> Iterator[bytes]:
+    # most documents are read without these modules
+    from shared.formats.containers import split
+    from shared.reading import parts_protocol
+
+    question = parts_protocol.SplitQuestion.from_bytes(asked)
+    return parts_protocol.told(split(data, question.path, question.fields))
 
 
 def allow(cpu_s: float) -> None:

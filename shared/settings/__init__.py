@@ -39,9 +39,11 @@ from shared.settings.groups import (
     Store,
     SweepSettings,
     Telemetry,
+    TemplateChunking,
     ValidationSettings,
     WatchedSettings,
     Weaviate,
+    WebSettings,
 )
 
 __all__ = [
@@ -67,9 +69,11 @@ __all__ = [
     "Store",
     "SweepSettings",
     "Telemetry",
+    "TemplateChunking",
     "ValidationSettings",
     "WatchedSettings",
     "Weaviate",
+    "WebSettings",
     "load",
     "names",
 ]

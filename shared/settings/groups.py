@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.domain import bucket_address, sql_address
+from shared.domain import bucket_address, sql_address, template, web_address
 from shared.domain.ids import SOURCE_PATTERN
 from shared.domain.sql_address import fault_of_query
 
@@ -72,12 +72,29 @@ class Chunking(SettingsGroup):
     """Share of a chunk repeated from its neighbour where a unit of text had to be cut."""
 
 
+class TemplateChunking(Chunking):
+    """How text of a source with a template is cut."""
+
+    template: str
+
+
 class SourceChunking(SettingsGroup):
     """How text of one source is cut, where that differs from `chunking`."""
 
     kind: Literal["document", "recursive", "fixed"] | None = None
     tokens: int | None = Field(default=None, ge=16, le=4096)
     overlap: float | None = Field(default=None, ge=0.0, le=0.5)
+    template: str | None = None
+    """The text that is embedded for a chunk, with {text}, {title}, {heading} and names of metadata
+    in braces, as "{title} {title} {text}". Empty: a line of title and headings, then the text; that
+    is the default of documents. The default of records has the title twice."""
+
+    @field_validator("template")
+    @classmethod
+    def _is_template(cls, value: str | None) -> str | None:
+        if value:
+            template.parse(value)
+        return value
 
 
 class SourceSettings(SettingsGroup):
@@ -93,6 +110,18 @@ class SourceSettings(SettingsGroup):
     def place(self) -> str | None:
         """Where it is, for people, without secrets; None: documents come from elsewhere."""
         return None
+
+    @property
+    def has_records(self) -> bool:
+        """Its documents are records: short texts, about which the title says most."""
+        return False
+
+    @property
+    def cut(self) -> SourceChunking:
+        """How its text is cut: `chunking`, with the template of records where it has records."""
+        if self.has_records and self.chunking.template is None:
+            return self.chunking.model_copy(update={"template": template.OF_RECORDS})
+        return self.chunking
 
 
 class Records(SettingsGroup):
@@ -136,6 +165,10 @@ class WatchedSettings(SourceSettings):
     records: Annotated[Records | None, BeforeValidator(_switched)] = None
     """Each record of a CSV, TSV, JSON or JSON Lines file is a document, `file.csv#key`. `true`, or
     a table that tells which fields are what."""
+
+    @property
+    def has_records(self) -> bool:
+        return self.records is not None
 
 
 class FolderSettings(WatchedSettings):
@@ -184,6 +217,8 @@ class SqlSettings(WatchedSettings):
     """Rows of a table, or of a query, of Postgres, MariaDB, MySQL or SQLite."""
 
     kind: Literal["sql"]
+    changes: str | None = None
+    """Subject of Debezium's messages on NATS; None: `instep.sources.changed.NAME`."""
     url: SecretStr
     """`postgresql://user@host/database`, `mysql://…` or `sqlite:///file.db`; never shown."""
     password: SecretStr | None = None
@@ -222,15 +257,60 @@ class SqlSettings(WatchedSettings):
         return self
 
     @property
+    def has_records(self) -> bool:
+        return True
+
+    @property
     def place(self) -> str:
         what = self.table or "query"
         return f"{sql_address.parse(self.url.get_secret_value()).shown}#{what}"
+
+
+class WebSettings(WatchedSettings):
+    """Pages of the web: those of a sitemap, or of a list of addresses."""
+
+    kind: Literal["web"]
+    url: str | None = None
+    """Of a sitemap or an index of sitemaps, as `https://docs.example.org/sitemap.xml`."""
+    urls: tuple[str, ...] = ()
+    """Of pages, beside those of the sitemap."""
+    urls_file: Path | None = None
+    """File with the address of one page a line."""
+    hosts: Names = ()
+    """Hosts of pages, sitemaps and redirects, beside those of `url` and `urls`."""
+    allow_private: Names = ()
+    """Hosts, addresses and networks that may be asked though they are not public, as
+    `10.0.0.0/8`."""
+    user_agent: str | None = Field(default=None, pattern=r"^[\x20-\x7e]{1,200}$")
+    """As which instep asks; None: its name and version."""
+    delay: Seconds = 0.5
+    """Between two requests to one host; a `Crawl-delay` of up to 30 s counts if it is longer."""
+    rescan: Seconds = 3600.0
+    """Interval of listings."""
+    max_bytes: Bytes = 20 * 1024**2
+
+    @property
+    def place(self) -> str:
+        first = self.url or (str(self.urls_file) if self.urls_file else self.urls[0])
+        return web_address.normal(first) if web_address.is_web(first) else first
+
+    @model_validator(mode="after")
+    def _names_pages(self) -> "WebSettings":
+        if not (self.url or self.urls or self.urls_file):
+            raise ValueError("a source of the web needs a url of a sitemap, urls, or a urls_file")
+        for url in (self.url, *self.urls):
+            if url is not None:
+                web_address.normal(url)
+        for host in self.hosts:
+            web_address.normal_host(host)
+        return self
 
 
 SOURCES: Final[Mapping[str, type[SourceSettings]]] = {
     "folder": FolderSettings,
     "bucket": BucketSettings,
     "sql": SqlSettings,
+    "web": WebSettings,
     "push": PushSettings,
 }
 """By `kind`."""
@@ -244,6 +324,7 @@ Source = Annotated[
     Annotated[FolderSettings, Tag("folder")]
     | Annotated[BucketSettings, Tag("bucket")]
     | Annotated[SqlSettings, Tag("sql")]
+    | Annotated[WebSettings, Tag("web")]
     | Annotated[PushSettings, Tag("push")],
     Discriminator(_kind_of),
 ]

@@ -1,22 +1,29 @@
-"""What every source promises the watch: a folder, a bucket of S3, a bucket like Google's."""
+"""What every source promises the watch: a folder, buckets like S3 and Google's, the web."""
 
+import dataclasses
 import os
 import shutil
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+import web_server
 from sqlalchemy import create_engine, text
 
 from services.producer.sources.bucket.bucket import open_bucket
+from services.producer.sources.containers import ContainerSource
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
 from services.producer.sources.rules import Rules
 from services.producer.sources.sql.table import open_table
-from shared.settings import SqlSettings
+from services.producer.sources.web.web import open_web
+from shared.formats.containers import Parts, split
+from shared.reading.parts_protocol import SplitQuestion
+from shared.settings import SqlSettings, WebSettings
 
 LIMIT = 1000
 _names = count()
@@ -47,6 +54,17 @@ class InFolder:
     def name(self, path: str) -> str:
         """As an event has it."""
         return str(self.root / path)
+
+
+class InFolderWithContents(InFolder):
+    """As the producer watches a folder: with the documents inside its files."""
+
+    def source(self, **settings: Any) -> DocumentSource:
+        return ContainerSource(super().source(**settings), splits, None)
+
+
+def splits(question: SplitQuestion, data: bytes) -> Parts:
+    return split(data, question.path, question.fields)
 
 
 @dataclass
@@ -91,10 +109,8 @@ class InTable:
     """Documents in rows; the key is the path without its slashes."""
 
     def __init__(self, url: str) -> None:
-        self.url, self.engine = (
-            url,
-            create_engine(url.replace("postgresql:", "postgresql+psycopg:")),
-        )
+        self.url = url
+        self.engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
         with self.engine.begin() as connection:
             connection.execute(text("DROP TABLE IF EXISTS docs"))
             connection.execute(text("CREATE TABLE docs (path TEXT PRIMARY KEY, body TEXT)"))
@@ -132,34 +148,125 @@ IN_FILES = {
 """Rows have no folders, endings or hidden names."""
 
 
+class BelowSite:
+    """A source of the web whose paths are those below the site."""
+
+    def __init__(self, inner: DocumentSource, site: Any) -> None:
+        self._inner, self._site = inner, site
+
+    def _out(self, url: str) -> str:
+        return unquote(url.removeprefix(f"{self._site.url}/"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def scan(self) -> Any:
+        found = self._inner.scan()
+        found.files = {self._out(url): one for url, one in found.files.items()}
+        return found
+
+    def look_at(self, known: Any, paths: Any) -> Any:
+        address = self._site.address
+        found = self._inner.look_at(set(map(address, known)), list(map(address, paths)))
+        present = {self._out(url): one for url, one in found.present.items()}
+        vanished = [self._out(url) for url in found.vanished]
+        return dataclasses.replace(found, present=present, vanished=vanished)
+
+    def read(self, path: str) -> Any:
+        return self._inner.read(self._site.address(path))
+
+    def opened(self, blocked: Any) -> Any:
+        return self._inner.opened(list(map(self._site.address, blocked)))
+
+    def unwanted(self, paths: Any) -> Any:
+        found = self._inner.unwanted(list(map(self._site.address, paths)))
+        return {self._out(url): why for url, why in found.items()}
+
+    def meaning(self, names: Any) -> Any:
+        found = self._inner.meaning(names)
+        paths = {self._out(url): one for url, one in found.paths.items()}
+        return dataclasses.replace(found, paths=paths)
+
+
+@dataclass
+class OnTheWeb:
+    """Pages of a site, in its sitemap."""
+
+    site: Any
+    opened: list[Any] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.site.pages[".start.md"] = b"a sitemap has pages"
+
+    def source(self, **settings: Any) -> Any:
+        url = f"{self.site.url}/sitemap.xml"
+        given = WebSettings(
+            kind="web", url=url, allow_private=("127.0.0.1",), delay=0, max_bytes=LIMIT
+        )
+        source = open_web(given, Rules(**settings))
+        self.opened.append(source)
+        return BelowSite(source, self.site)
+
+    def put(self, path: str, data: bytes) -> None:
+        self.site.pages[path] = data
+
+    def move(self, old: str, new: str) -> None:
+        self.site.pages[new] = self.site.pages.pop(old)
+
+    def delete(self, path: str) -> None:
+        del self.site.pages[path]
+
+    def drop(self) -> None:
+        self.site.handlers["/sitemap.xml"] = lambda request: request.send(404)
+        self.site.pages.clear()
+
+    def name(self, path: str) -> str:
+        return str(self.site.address(path))
+
+
 @pytest.fixture(
     params=[
         "folder",
         "sqlite",
         pytest.param("postgres", marks=pytest.mark.sql),
+        "folder with contents",
+        "web",
+        "web without validators",
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("gcs", marks=pytest.mark.s3),
     ]
 )
 def place(request, tmp_path, monkeypatch):
-    if request.param == "folder":
+    if request.param.startswith("folder"):
         root = tmp_path / "docs"
         root.mkdir()
-        return InFolder(root)
+        yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
+        return
     if request.param in ("sqlite", "postgres") and request.function.__name__ in IN_FILES:
         pytest.skip("rows have no folders, endings or hidden names")
-    if request.param == "sqlite":
-        return InTable(f"sqlite:///{tmp_path}/docs.db")
+    if request.param in ("sqlite", "postgres"):
+        is_file = request.param == "sqlite"
+        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue("postgres")
+        table = InTable(url)
+        yield table
+        table.engine.dispose()
+        return
+    if request.param.startswith("web"):
+        with web_server.running(validators=request.param == "web") as site:
+            web = OnTheWeb(site)
+            yield web
+            for source in web.opened:
+                source.close()
+        return
     server = request.getfixturevalue(request.param)
-    if request.param == "postgres":
-        return InTable(server)
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
     if request.param == "gcs":
-        return InBucket(server, f"contract{next(_names)}", "gs")
+        yield InBucket(server, f"contract{next(_names)}", "gs")
+        return
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return InBucket(server, f"contract{next(_names)}")
+    yield InBucket(server, f"contract{next(_names)}")
 
 
 def accepted(source, paths):

@@ -192,3 +192,85 @@ def test_two_sources_may_use_one_batch_id(running):
     for source, count in (("inbox", 2), ("wiki", 1)):
         batch = wait_until(lambda source=source: counted(source))
         assert (batch["source"], batch["count"]) == (source, count)
+
+
+def test_an_inactive_document_is_known_and_not_found_and_active_again_without_the_model(running):
+    """Over the real bus and LanceDB; neither validation nor sweep takes it for a fault."""
+    document = {"path": "a.md", "text": "the harbour lantern"}
+    other = {"path": "b.md", "text": "the lantern of the tower"}
+
+    def publish(*submissions):
+        return running(*lines(running, *submissions), "--wait", 120).returncode
+
+    def embedded():
+        return running.json("show", "inbox/a.md")["served"]["encoded"]
+
+    assert publish(document, other) == 0
+    assert (sorted(running.found("lantern")), embedded()) == (["a.md", "b.md"], 1)
+
+    assert publish(document | {"is_active": False, "static_score": 0.5}) == 0
+
+    assert running.found("lantern") == ["b.md"]
+    shown = running.json("show", "inbox/a.md")
+    assert (shown["state"], shown["served"]["static_score"]) == ("inactive", 0.5)
+    assert len(shown["chunks"]) == 1
+    assert running.json("status")["documents"]["inactive"] == 1
+    assert "1 inactive" in running("status").stdout
+    assert "INACTIVE" in running("show", "inbox/a.md").stdout
+    assert running.json("validate")["passed"]
+    swept = running.json("sweep")
+    assert (swept["resubmitted"], swept["clean"]) == (0, True)
+
+    assert publish(document | {"static_score": 3}) == 0
+
+    assert sorted(running.found("lantern")) == ["a.md", "b.md"]
+    assert embedded() == 0
+    hits = running.json("search", "lantern")["hits"]
+    scores = {hit["document"]["path"]: hit["document"]["static_score"] for hit in hits}
+    assert scores == {"a.md": 3.0, "b.md": None}
+    assert running.json("show", "inbox/a.md")["served"]["inserted"] == 0
+
+
+def test_a_template_that_is_given_later_has_only_other_texts_embedded(instep):
+    """Over the real bus and LanceDB, with a restart between two settings."""
+    settings = instep.cwd / "instep.toml"
+    (instep.cwd / "docs").mkdir()
+    settings.write_text('[sources.inbox]\nkind = "push"\n')
+    instep.up("docs", "--port", 0)
+    sent = lines(
+        instep,
+        {
+            "path": "a.md",
+            "title": "Hose",
+            "text": "It does not kink.",
+            "metadata": {"brand": "Acme"},
+        },
+        {"path": "b.md", "text": "It has neither title nor brand."},
+    )
+    assert instep(*sent, "--wait", 120).returncode == 0
+
+    def revisions():
+        return [instep.json("show", f"inbox/{n}")["served"]["sequence"] for n in ("a.md", "b.md")]
+
+    before = revisions()
+    instep.stop()
+    template = "{title} {title} {brand}\\n{text}"
+    settings.write_text(
+        f'[sources.inbox]\nkind = "push"\n[sources.inbox.chunking]\ntemplate = "{template}"\n'
+    )
+    instep.up("docs", "--port", 0)
+
+    def are_cut_again():
+        return all(new > old for new, old in zip(revisions(), before, strict=True))
+
+    wait_until(are_cut_again, within_s=120)
+    a, b = (instep.json("show", f"inbox/{name}") for name in ("a.md", "b.md"))
+    assert [chunk["embedded"] for chunk in a["chunks"]] == ["Hose Hose Acme\nIt does not kink."]
+    assert [chunk["embedded"] for chunk in b["chunks"]] == ["It has neither title nor brand."]
+    assert (a["served"]["encoded"], b["served"]["encoded"]) == (1, 0)
+    assert a["metadata"]["brand"] == "Acme"
+    assert not [name for name in a["metadata"] if name.startswith("instep:")]
+    assert "Hose Hose Acme" in instep("show", "inbox/a.md", "--chunks").stdout
+    assert instep.json("validate")["passed"]
+    assert instep.json("sweep")["clean"]
+    assert instep.found("kink")[0] == "a.md"

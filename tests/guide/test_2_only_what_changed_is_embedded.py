@@ -78,3 +78,18 @@ async def rows_of(house):
             hit.id for hit in await house.store.search_text(question, limit=9, where=Filter())
         }
     return found
+
+
+async def test_another_template_has_only_texts_embedded_that_the_model_has_not_read(house):
+    await house.submit(path="a.md", title="Hose", text="It does not kink.")
+    await house.submit(path="b.md", title="", text="It has no title.")
+    await house.work()
+    before = list(house.model.read)
+
+    house.templated("{title} {title}\n{text}")
+    for path in ("a.md", "b.md"):
+        await house.repair(path)
+    await house.work()
+
+    assert before == ["Hose\nIt does not kink.", "It has no title."]
+    assert house.model.read[len(before) :] == ["Hose Hose\nIt does not kink."]

@@ -1,6 +1,7 @@
 """7. Another system sends a message and gets a receipt; the receipt ends in "searchable"."""
 
 from shared.domain.events import DocumentIndexed, DocumentRemoved
+from shared.domain.ids import doc_key
 
 
 async def test_a_submission_is_answered_with_the_revision_that_it_became(house):
@@ -51,3 +52,24 @@ async def test_what_cannot_be_taken_is_refused_and_changes_nothing(house):
 
     assert (refused.state, refused.code) == ("refused", "reference_not_allowed")
     assert await house.search("the") == ["the harbour lantern"]
+
+
+async def test_an_inactive_document_is_kept_and_not_found_and_comes_back_without_the_model(house):
+    await house.submit(path="a.md", text="the harbour lantern")
+    await house.work()
+    read = len(house.model.read)
+
+    await house.submit(path="a.md", text="the harbour lantern", is_active=False)
+    await house.work()
+
+    assert await house.search("lantern") == []
+    assert (await house.state("a.md")).word == "inactive"
+    assert house.results[-1].is_active is False
+    rows = await house.store.ids({doc_key("docs", "a.md"): 2**53})
+
+    await house.submit(path="a.md", text="the harbour lantern", static_score=0.5)
+    await house.work()
+
+    assert await house.search("lantern") == ["the harbour lantern"]
+    assert await house.store.ids({doc_key("docs", "a.md"): 2**53}) == rows
+    assert [text for text in house.model.read[read:] if text != "lantern"] == []

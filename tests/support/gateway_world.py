@@ -160,7 +160,9 @@ class Index:
         await self.ledger.update(key, settle(done, now=NOW + 0.5), expect=entry.at)
         return key, revision
 
-    async def begin(self, path, chunks, *, source="docs", outcome=None, reason=None, metadata=None):
+    async def begin(
+        self, path, chunks, *, source="docs", outcome=None, reason=None, metadata=None, **told
+    ):
         """Change a document and write its rows, without settling."""
         outcome = outcome or ("indexed" if chunks else "removed")
         op = "deleted" if outcome == "removed" else "upserted"
@@ -173,6 +175,7 @@ class Index:
             tuple(chunk_key(text) for text in chunks) if outcome == "indexed" else (),
             changed_at=NOW,
             reason=reason,
+            **told,
         )
         record = revise(
             entry.record if entry else None, wanted, source=source, path=path, now=NOW + 0.1

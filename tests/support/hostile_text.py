@@ -341,13 +341,14 @@ def _formats() -> dict[str, Callable[[str], object]]:
 
 def _others() -> dict[str, Callable[[str], object]]:
     """Readers of text from outside that take more than the text."""
-    from services.enricher.chunking.chunk import ready
+    from services.enricher.chunking.chunk import ready, templated
     from services.gateway.search.search import highlights
     from services.producer.sources.folder.ignore_files import MOST_BYTES
     from services.producer.sources.patterns import parse_lines
     from services.producer.sources.rules import Rules
     from services.producer.submissions import submission
     from shared.bus.delivery.dead_letters import outgoing
+    from shared.domain import template
     from shared.domain.events import SubmittedChunk
     from shared.formats.frontmatter import MAX_CHARS, split
     from shared.settings import Chunking
@@ -363,6 +364,15 @@ def _others() -> dict[str, Callable[[str], object]]:
                 SubmittedChunk(text=text, heading=(text,)),
             )
         ]
+
+    def by_template(text: str) -> object:
+        text = text[:DOCUMENT_CHARS]
+        around = templated("{title}|{heading}\n{text} {a}", text, {"a": text}, Chunking(), _Words())
+        return [around(path) for path in ((text,), tuple(text.split(" ")), tuple(text))]
+
+    def parsed(text: str) -> None:
+        with contextlib.suppress(ValueError):
+            template.parse(f"{{text}}{text}")
 
     def submitted(text: str) -> None:
         said = json.dumps({"path": text, "title": text, "text": text})
@@ -382,6 +392,8 @@ def _others() -> dict[str, Callable[[str], object]]:
         "bytes of a submission": lambda text: submission.read(_bytes(text), {}),
         "a CloudEvent": lambda text: submission.read(_bytes(text), structured),
         "headings of ready chunks": headings,
+        "headings by a template": by_template,
+        "a template": parsed,
         "words of a question": lambda text: highlights(text, text),
         "an error of Weaviate": lambda text: fault_of("", text),
         "a file name": lambda text: globs.why_not_file(_path(text), ()),

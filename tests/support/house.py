@@ -39,7 +39,7 @@ from shared.domain.ordering import State, state
 from shared.observe.progress import Progress
 from shared.ports import Delivery, Encoder, VectorStore
 from shared.repair import resubmit
-from shared.settings import Chunking
+from shared.settings import Chunking, TemplateChunking
 from shared.stores.memory import MemoryStore
 
 GENERATION, SOURCE, DIMENSIONS = "gguide", "docs", 64
@@ -89,7 +89,8 @@ class House:
         self.receipts: list[Receipt] = []
         self._read = self._intake = 0
         progress = Progress()
-        prepare = PrepareDocument(Load(self.bodies), Words(), Chunking())
+        self._chunking: dict[str, Chunking] = {}
+        prepare = PrepareDocument(Load(self.bodies), Words(), Chunking(), self._chunking)
         self._enrich = Enrich(GENERATION, self.ledger, self.changes, prepare, self._now, progress)
         self._embed = Embed(GENERATION, self.ledger, self.cache, self.model, progress)
         self._index = Index(
@@ -142,6 +143,10 @@ class House:
         entry = await self.ledger.get(key)
         newest = await self.changes.newest(SOURCE, key)
         return state(entry.record if entry else None, newest.sequence if newest else 0)
+
+    def templated(self, template: str) -> None:
+        """Another template of embedded text, for documents that are cut from now on."""
+        self._chunking[SOURCE] = TemplateChunking(template=template)
 
     # -- what the services do ----------------------------------------------------------------------
 

@@ -75,11 +75,14 @@ def _described(answer: Mapping[str, Any]) -> list[str]:
 def _revision(name: str, revision: Mapping[str, Any], terminal: Terminal, now: float) -> list[str]:
     times = [f"changed {clock(revision['changed_at'], now=now, digits=2)}"]
     if revision["settled_at"]:
-        done = "searchable" if revision["outcome"] == "indexed" else revision["outcome"]
+        shown = "searchable" if revision.get("is_active", True) else "inactive"
+        done = shown if revision["outcome"] == "indexed" else revision["outcome"]
         times.append(f"{done} {clock(revision['settled_at'], now=now, digits=2)}")
         times.append(seconds(revision["freshness_s"]))
     elif revision["waiting"]:
         times.append(f"{plural(revision['waiting'], 'chunk')} to go")
+    if (score := revision.get("static_score")) is not None:
+        times.append(f"static score {score:g}")
     head = wrap([f" {name:<8} {revision['sequence']}", *times], terminal.width)
     chunks = (
         f"          {plural(revision['chunks'], 'chunk')}: {revision['inserted']} new, "
@@ -93,7 +96,8 @@ def _chunk(chunk: Mapping[str, Any], terminal: Terminal, *, full: bool) -> list[
     if chunk["text"] is None:
         return [f" {chunk['n']:>4}  (missing in the store; the next sweep writes it anew)"]
     if full:
-        text = [f"       {tame(line)}" for line in chunk["text"].splitlines()]
+        whole = chunk.get("embedded") or chunk["text"]  # an older gateway tells the text alone
+        text = [f"       {tame(line)}" for line in whole.splitlines()]
         return ["", terminal.paint(f" {chunk['n']:>4}  {heading}".rstrip(), "bold"), *text]
     flat = tame(_SPACE.sub(" ", chunk["text"])).strip()
     label = f"[{heading}] " if heading else ""

@@ -19,6 +19,7 @@ from shared.domain.formats import in_words
 
 WORDS: Final = (
     ("searchable", "searchable"),
+    ("inactive", "inactive"),
     ("queued", "queued"),
     ("working", "working"),
     ("stale", "stale"),

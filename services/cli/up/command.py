@@ -24,7 +24,7 @@ from services.cli.up.live import LiveView
 from services.host.data_folder import DataFolder, private_files, write_private
 from services.host.memory import tame_heap
 from services.host.options import Options, SourceArgument, UpOptions, is_address
-from shared.domain import bucket_address
+from shared.domain import bucket_address, web_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
 
@@ -32,7 +32,7 @@ from shared.observe.progress import Progress
 def name_folders(
     paths: Sequence[tuple[str, str]], *, given: str | None, known: Mapping[str, str]
 ) -> list[SourceArgument]:
-    """Name each folder or bucket.
+    """Name each folder, bucket or sitemap.
 
     Args:
         paths: as typed, and absolute or an address; no two the same or one inside the other.
@@ -69,7 +69,9 @@ def remembered(known: Mapping[str, str], folders: Sequence[SourceArgument]) -> d
 
 
 def parts_of(place: str) -> list[str]:
-    """The names from the root to a folder, or from a bucket to its prefix."""
+    """The names from the root to a folder, or from a bucket to its prefix; the host of a page."""
+    if web_address.is_web(place):
+        return [web_address.host_of(place)]
     path = place.partition("://")[2] if is_address(place) else place
     return [part for part in PurePath(path).parts if part not in ("/", "")]
 
@@ -199,6 +201,8 @@ def _folders(args: Namespace, options: Options) -> list[SourceArgument]:
 
 
 def _place(typed: str) -> str:
+    if web_address.is_web(typed):
+        return _page(typed)
     if is_address(typed):
         return _bucket(typed)
     path = Path(typed)
@@ -211,6 +215,13 @@ def _place(typed: str) -> str:
         meant = f"; did you mean {path.parent / near}?" if near else ""
         raise Stop(f"{typed}: no such folder{meant}")
     return str(path.resolve())
+
+
+def _page(typed: str) -> str:
+    try:
+        return web_address.normal(typed)
+    except ValueError as error:
+        raise Stop(str(error)) from None
 
 
 def _bucket(typed: str) -> str:

@@ -11,8 +11,9 @@ introduces the list. `recursive` and `fixed` fill chunks from the top, with over
 
 import json
 from base64 import b32encode
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
@@ -31,8 +32,10 @@ from services.enricher.chunking.measure import (
     token_starts,
 )
 from shared.domain.errors import DocumentRefused
-from shared.domain.events import Metadata, SubmittedChunk, with_context
+from shared.domain.events import Metadata, SubmittedChunk, named, with_context
+from shared.domain.metadata import parted
 from shared.domain.ordering import MAX_ROWS
+from shared.domain.template import render
 from shared.formats.blocks import (
     Block,
     Extracted,
@@ -65,6 +68,58 @@ class Chunk:
     heading: tuple[str, ...] = ()
 
 
+Around = Callable[[tuple[str, ...]], tuple[str, str]]
+"""The texts before and after that of a chunk below a heading path, as the model reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Templated:
+    """The context of chunks by a template. Implements `Around`.
+
+    Texts before and after a chunk have at most `most` tokens together: a heading path loses its
+    outer headings first, then the end of the texts is left out.
+    """
+
+    template: str
+    title: str
+    """As `fit_title` has cut it."""
+    metadata: Metadata
+    most: int
+    tokens: TokenCounter
+    _known: dict[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
+
+    def __call__(self, heading: tuple[str, ...]) -> tuple[str, str]:
+        if heading not in self._known:
+            self._known[heading] = self._fitting(heading)
+        return self._known[heading]
+
+    def _fitting(self, heading: tuple[str, ...]) -> tuple[str, str]:
+        found = self._rendered(heading)
+        if self._size(found) <= self.most:
+            return found
+        shorter = range(1, len(heading) + 1)
+        at = bisect_left(shorter, True, key=lambda at: self._fits(heading[at:]))
+        found = self._rendered(heading[at + 1 :])
+        return found if self._size(found) <= self.most else self._cut(*found)
+
+    def _fits(self, heading: tuple[str, ...]) -> bool:
+        return self._size(self._rendered(heading)) <= self.most
+
+    def _rendered(self, heading: tuple[str, ...]) -> tuple[str, str]:
+        path = " > ".join(named(heading))
+        return render(self.template, title=self.title, heading=path, metadata=self.metadata)
+
+    def _size(self, around: tuple[str, str]) -> int:
+        return self.tokens.count(["".join(around)])[0]
+
+    def _cut(self, before: str, after: str) -> tuple[str, str]:
+        line = before.rstrip()
+        head = _cut_line(line, self.most, self.tokens) + before[len(line) :]
+        spare = self.most - self.tokens.count([head])[0]
+        lead = after[: len(after) - len(after.lstrip())]
+        return head, lead + _cut_line(after.lstrip(), spare, self.tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class _Section:
     """Consecutive blocks under one heading, or consecutive headings."""
@@ -86,24 +141,43 @@ def fit_title(title: str, settings: Chunking, tokens: TokenCounter) -> str:
     return _cut_line(one_line(title), _limit(settings, tokens) // _TITLE_SHARE, tokens)
 
 
+def templated(
+    template: str, title: str, metadata: Metadata, settings: Chunking, tokens: TokenCounter
+) -> Templated:
+    """The context that a template makes of a document.
+
+    Args:
+        title: as `fit_title` has cut it.
+    """
+    most = _limit(settings, tokens) // _CONTEXT_SHARE
+    own, _ = parted(metadata)
+    return Templated(template, title, own, most, tokens)
+
+
 def max_chars(settings: Chunking, tokens: TokenCounter) -> int:
     """Characters above which a document surely has too many chunks, without counting tokens."""
     return MAX_ROWS * _limit(settings, tokens) * _MAX_CHARS_PER_TOKEN
 
 
-def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tuple[Chunk, ...]:
+def chunk(
+    extracted: Extracted, settings: Chunking, tokens: TokenCounter, around: Around | None = None
+) -> tuple[Chunk, ...]:
     """Cut a document.
 
+    Args:
+        around: the context of a chunk; None: title and heading path.
+
     Returns:
-        Chunks in the order of the document. `with_context(fit_title(title), heading, text)` has at
-        most min(settings.tokens, tokens.window) tokens.
+        Chunks in the order of the document. `with_context(fit_title(title), heading, text)`, or the
+        text with what is `around` it, has at most min(settings.tokens, tokens.window) tokens.
 
     Raises:
         DocumentRefused: `too_large` when there would surely be more than MAX_ROWS.
     """
     limit = _limit(settings, tokens)
     check_amount(extracted.blocks, max_chars(settings, tokens))
-    cutter = _Cutter(fit_title(extracted.title, settings, tokens), limit, settings, tokens)
+    title = fit_title(extracted.title, settings, tokens)
+    cutter = _Cutter(title, limit, settings, tokens, around)
     if settings.kind != "document":
         return cutter.cut([_Section((), extracted.blocks)])
     sections = cutter.sections(extracted.blocks)
@@ -113,7 +187,12 @@ def chunk(extracted: Extracted, settings: Chunking, tokens: TokenCounter) -> tup
 
 
 def ready(
-    chunks: Sequence[SubmittedChunk], *, title: str, settings: Chunking, tokens: TokenCounter
+    chunks: Sequence[SubmittedChunk],
+    *,
+    title: str,
+    settings: Chunking,
+    tokens: TokenCounter,
+    around: Around | None = None,
 ) -> tuple[Chunk, ...]:
     """Chunks of a publisher as they are, cut only where the model could not read them whole.
 
@@ -130,13 +209,19 @@ def ready(
     ]
     if not sections:
         raise DocumentRefused("no_text", "all chunks are blank; send chunks that have text")
-    return _Cutter(fit_title(title, wide, tokens), tokens.window, wide, tokens).cut(sections)
+    fitted = fit_title(title, wide, tokens)
+    return _Cutter(fitted, tokens.window, wide, tokens, around).cut(sections)
 
 
-def chunk_keys(chunks: Sequence[Chunk], *, title: str, metadata: Metadata) -> tuple[str, ...]:
+def chunk_keys(
+    chunks: Sequence[Chunk], *, title: str, metadata: Metadata, around: Around | None = None
+) -> tuple[str, ...]:
     """A key for every chunk: of everything that its row stores, and its number among equal ones.
 
     26 characters of lower-case base32: the first 16 bytes of sha256.
+
+    Args:
+        around: as `chunk`; another context is another row, because it has another vector.
     """
     common = json.dumps([title, metadata], ensure_ascii=False, sort_keys=True)
     seen: Counter[Chunk] = Counter()
@@ -144,6 +229,8 @@ def chunk_keys(chunks: Sequence[Chunk], *, title: str, metadata: Metadata) -> tu
     for one in chunks:
         fields = json.dumps([one.text, one.heading, seen[one]], ensure_ascii=False)
         seen[one] += 1
+        if around is not None:
+            fields += json.dumps(around(one.heading), ensure_ascii=False)
         digest = sha256(f"{common}\n{fields}".encode("utf-8", "surrogatepass")).digest()
         keys.append(b32encode(digest[:16]).decode().rstrip("=").lower())
     return tuple(keys)
@@ -198,6 +285,7 @@ class _Cutter:
     limit: int
     settings: Chunking
     tokens: TokenCounter
+    around: Around | None = None
     _known: "dict[tuple[str, ...], _Context]" = field(default_factory=dict)
 
     def sections(self, blocks: Sequence[Block]) -> list[_Section]:
@@ -286,8 +374,14 @@ class _Cutter:
         return [piece.text for piece in by_content(measured, ChunkLimits(room, 0))]
 
     def _sizes(self, chunks: Sequence[Chunk]) -> Sequence[int]:
-        texts = [with_context(self.title, c.heading, c.text) for c in chunks]
+        texts = [self._embedded(one) for one in chunks]
         return self.tokens.count(texts) if texts else ()
+
+    def _embedded(self, one: Chunk) -> str:
+        if self.around is None:
+            return with_context(self.title, one.heading, one.text)
+        before, after = self.around(one.heading)
+        return f"{before}{one.text}{after}"
 
     def _contexts(self, sections: Sequence[_Section]) -> dict[tuple[str, ...], "_Context"]:
         """Heading paths as they are embedded, and the tokens of their context lines."""

@@ -35,7 +35,7 @@ class Summary:
     path: str
     state: State
     chunk_count: int
-    """Searchable chunks."""
+    """Chunks in the index."""
     changed_at: float | None
     settled_at: float | None
     freshness_s: float | None
@@ -92,6 +92,8 @@ def settled_view(settled: Settled) -> RevisionView:
         removed=settled.removed,
         encoded=settled.encoded,
         reason=reason_view(settled.reason),
+        is_active=settled.is_active,
+        static_score=settled.static_score,
     )
 
 
@@ -108,6 +110,8 @@ def pending_view(pending: Pending) -> RevisionView:
         encoded=pending.encoded,
         waiting=len(pending.todo),
         reason=reason_view(pending.reason),
+        is_active=pending.is_active,
+        static_score=pending.static_score,
     )
 
 

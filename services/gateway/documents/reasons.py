@@ -43,6 +43,7 @@ def published_as(source: str, path: str) -> str:
 _WHY: Final = {
     "queued": "it waits for the enricher",
     "searchable": "search shows its newest version",
+    "inactive": "its source says that it is not active; search leaves it out, the index keeps it",
     "removed": "it was deleted at its source, and no chunk of it is left",
 }
 _STAGES: Final = {

@@ -61,15 +61,16 @@ def receipt_answer(receipt: str, record: Record | None, revision: int) -> Receip
 
 def _settled(receipt: str, settled: Settled) -> ReceiptAnswer:
     view = settled_view(settled)
-    is_indexed, is_refused = settled.outcome == "indexed", settled.outcome == "refused"
-    word: Word = "searchable" if settled.outcome == "indexed" else settled.outcome
+    is_refused = settled.outcome == "refused"
+    shown: Word = "searchable" if settled.is_active else "inactive"
+    word: Word = shown if settled.outcome == "indexed" else settled.outcome
     return ReceiptAnswer(
         receipt=receipt,
         state=word,
         final=True,
         outcome=settled.effect,
         freshness_s=None if is_refused else view.freshness_s,
-        searchable_at=moment(settled.settled_at) if is_indexed else None,
+        searchable_at=moment(settled.settled_at) if word == "searchable" else None,
         chunks={
             "total": view.chunks,
             "embedded": view.encoded,

@@ -52,7 +52,7 @@ ASKED_AGAIN: Final = 2
 
 Behind = Callable[[], Awaitable[Freshness]]
 Promised = Mapping[str, Mapping[RowRef, int]]
-"""Each document's settled rows and their positions, counting from 1."""
+"""The settled rows of each active document and their positions, counting from 1."""
 
 
 class _Found(NamedTuple):
@@ -215,7 +215,7 @@ def _promised(records: Mapping[str, Record]) -> Promised:
     return {
         key: {row: n for n, row in enumerate(record.settled.rows, 1)}
         for key, record in records.items()
-        if record.settled
+        if record.settled and record.settled.is_active
     }
 
 
@@ -246,6 +246,7 @@ def _document(hit: Hit, record: Record, at: State) -> HitDocument:
         stale=at.stale,
         stale_since=since,
         reason=reason_view(at.reason),
+        static_score=record.settled.static_score if record.settled else None,
     )
 
 

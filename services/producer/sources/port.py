@@ -6,7 +6,7 @@ Listings are the truth, and hints only say where to look. A source that cannot b
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -96,6 +96,8 @@ class Scan:
     """Path to its fault, in words for people."""
     closed: set[str] = field(default_factory=set)
     """Folders that could not be listed: their content is not known."""
+    sealed: set[str] = field(default_factory=set)
+    """Files that hold other documents and could not be split."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files that are no documents by their ending, or by a rule, by ending or reason; a folder that
     is left out counts as one, under its reason with FOLDERS in front."""
@@ -117,10 +119,9 @@ class Scan:
 
     def knows(self, path: str) -> bool:
         """Whether the absence of a path from `files` means that it is not there."""
-        if not self.closed:
-            return True
-        parts = path.split("/")
-        return not any("/".join(parts[:n]) in self.closed for n in range(1, len(parts) + 1))
+        if self.sealed and any(one in self.sealed for one in cut_at(path, "#")):
+            return False
+        return not self.closed or not any(one in self.closed for one in cut_at(path, "/"))
 
     def judge(self, missing: Iterable[str]) -> tuple[list[str], list[str]]:
         """Of paths that are not in `files`: those that are gone, and those not known about."""
@@ -128,6 +129,15 @@ class Scan:
         for path in missing:
             (gone if self.knows(path) else unseen).append(path)
         return gone, unseen
+
+
+def cut_at(path: str, mark: str) -> Iterator[str]:
+    """What lies before each mark of a path, and the path itself."""
+    at = path.find(mark)
+    while at >= 0:
+        yield path[:at]
+        at = path.find(mark, at + 1)
+    yield path
 
 
 @dataclass(frozen=True, slots=True)

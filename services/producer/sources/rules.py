@@ -82,6 +82,11 @@ class Rules:
         self._last_folder: tuple[str, Pattern | None] = ("", None)
 
     @property
+    def selects(self) -> bool:
+        """Whether patterns of include decide, and not the known endings."""
+        return self._includes
+
+    @property
     def unused(self) -> list[str]:
         """Patterns of the settings that have matched nothing so far."""
         return sorted(self._unused)
@@ -136,6 +141,10 @@ class Rules:
             if n < len(parts) and (why := self.why_not_folder("/".join(parts[:n]), ())):
                 return why
         return self.why_not_file(path, ())
+
+    def excludes(self, path: str) -> LeftOut | None:
+        """The pattern of `exclude` that leaves out a file; no other rule counts."""
+        return self._excluded(path, folder=False) if self._excludes else None
 
     def _excluded(self, path: str, *, folder: bool) -> LeftOut | None:
         pattern = self._exclude.decide(path, folder=folder)

@@ -154,6 +154,8 @@ class AcceptSubmission:
                 media_type=event.media_type,
                 title=event.title,
                 metadata=event.metadata,
+                static_score=event.static_score,
+                is_active=event.is_active,
                 source_version=known.source_version if version is None and known else version,
                 intake=intake,
             )

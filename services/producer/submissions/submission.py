@@ -96,11 +96,13 @@ def check_identity(event: DocumentSubmitted, source: str) -> tuple[str, str]:
 
 
 def check_attributes(event: DocumentSubmitted) -> None:
-    """Title, metadata, version, batch. Raises DocumentRefused `invalid_request`."""
+    """Title, metadata, score, version, batch. Raises DocumentRefused `invalid_request`."""
     title, batch = event.title or "", event.batch
     _at_most("title", len(_utf8("title", title)), MAX_TITLE_BYTES, "bytes of UTF-8")
     _at_most("media_type", len(event.media_type or ""), MAX_MEDIA_TYPE, "characters")
     _check_metadata(event)
+    if event.static_score is not None and not math.isfinite(event.static_score):
+        raise DocumentRefused("invalid_request", "static_score: must be a finite number")
     if abs(event.source_version or 0) > MAX_VERSION:
         raise DocumentRefused("invalid_request", "source_version: must fit 64 bits")
     if batch is None:

@@ -25,6 +25,8 @@ from shared.domain.events.parts import (
     EmbeddingsReady,
     PartRow,
     cache_keys,
+    embedded,
+    named,
     with_context,
 )
 from shared.domain.events.results import (
@@ -90,9 +92,11 @@ __all__ = [
     "Stored",
     "SubmittedChunk",
     "cache_keys",
+    "embedded",
     "example_json",
     "json_bytes",
     "malformed",
+    "named",
     "parse_result",
     "with_context",
 ]

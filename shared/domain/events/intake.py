@@ -42,6 +42,11 @@ class DocumentSubmitted(Event):
     """Default: by the ending of the path."""
     title: str | None = None
     metadata: Metadata = Field(default={})
+    static_score: float | None = None
+    """The value of the document to its publisher, whatever the question; any finite number."""
+    is_active: bool = True
+    """False: search leaves the document out. The index keeps it, so that nothing is embedded when
+    it is active again."""
     source_version: int | None = None
     """A number that grows with every change of the document, if the publisher has one."""
     batch: Batch | None = None

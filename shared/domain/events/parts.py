@@ -2,15 +2,16 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
+from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model, Scalar
 from shared.domain.ids import cache_key, short_digest
+from shared.domain.metadata import embedded_context
 from shared.domain.priority import BULK, EXPRESS, Lane
 
 _POSITION = re.compile(r"\A(?:page|slide) [0-9]{1,6}\Z")
@@ -29,22 +30,37 @@ class PartRow(Model):
 
     @property
     def embedded_text(self) -> str:
-        """The text that the model reads: title and heading path as context, then the chunk."""
-        return with_context(self.title, self.heading, self.text)
+        """The text that the model reads."""
+        return embedded(self.title, self.heading, self.text, self.metadata)
+
+
+def embedded(title: str, heading: Sequence[str], text: str, stored: Mapping[str, Scalar]) -> str:
+    """The text that the model reads for a row.
+
+    Args:
+        stored: metadata of the row, with the context that a template has made; without one, title
+            and heading path are the context.
+    """
+    if (context := embedded_context(stored)) is not None:
+        before, after = context
+        return f"{before}{text}{after}"
+    return with_context(title, tuple(heading), text)
 
 
 def with_context(title: str, heading: tuple[str, ...], text: str) -> str:
-    """One context line `title > heading > heading`, then the text; the title is not repeated.
-
-    Numbers of pages and slides are left out: one more page at the front of a document would give
-    every later chunk another text to encode.
-    """
-    named = (part for part in heading if not _POSITION.match(part))
-    path = [part for part in (title, *named) if part]
+    """One context line `title > heading > heading`, then the text; the title is not repeated."""
+    path = [part for part in (title, *named(heading)) if part]
     if len(path) > 1 and path[0] == path[1]:
         path = path[1:]
     context = " > ".join(path)
     return f"{context}\n{text}" if context else text
+
+
+def named(heading: Sequence[str]) -> list[str]:
+    """The headings without numbers of pages and slides: one more page at the front of a document
+    would give every later chunk another text to encode.
+    """
+    return [part for part in heading if part and not _POSITION.match(part)]
 
 
 class DocumentEnriched(Event):

@@ -48,6 +48,8 @@ class DocumentIndexed(Result):
     document_count: int = 1
     vector_count: int
     chunks: ChunkCounts = ChunkCounts()
+    is_active: bool = True
+    """False: the rows are in the index, and search leaves them out."""
 
 
 class DocumentRemoved(Result):

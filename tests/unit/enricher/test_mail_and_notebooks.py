@@ -156,7 +156,7 @@ def test_attachments_of_attached_messages_are_found_and_limits_hold(monkeypatch)
     outer.add_attachment(b"12345", maintype="a", subtype="b", filename="out.bin")
 
     assert [one.name for one in mail.attachments(bytes(outer))] == ["in.bin", "out.bin"]
-    monkeypatch.setattr(mail, "MAX_ATTACHED_BYTES", 9)
+    monkeypatch.setattr(mail, "MAX_BYTES", 9)
     assert [one.name for one in mail.attachments(bytes(outer))] == ["in.bin"]
     monkeypatch.setattr(mail, "MAX_ATTACHMENTS", 0)
     assert list(mail.attachments(bytes(outer))) == []

@@ -1,7 +1,9 @@
 """What is published for a pending revision, and which rows a revision carries."""
 
+import math
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from protocol_world import chunk_key
@@ -153,3 +155,21 @@ def test_parts_are_small_enough_and_lose_nothing(sizes):
     assert [row for some in cuts for row in some] == rows
     assert all(len(some) <= MAX_PART_ROWS for some in cuts)
     assert all(len(some) == 1 or sum(len(r.text) for r in some) <= MAX_PART_BYTES for some in cuts)
+
+
+@pytest.mark.parametrize(
+    "prepared", [Prepared("", {}, ()), DocumentRefused("empty", "it is empty")]
+)
+def test_a_revision_has_activity_and_score_of_its_change(prepared):
+    event = changed().model_copy(update={"is_active": False, "static_score": 0.5})
+
+    revision = revision_of(event, prepared, "g")
+
+    assert (revision.is_active, revision.static_score) == (False, 0.5)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_finite_number_is_none(score):
+    event = changed().model_copy(update={"static_score": score})
+
+    assert revision_of(event, Prepared("", {}, ()), "g").static_score is None

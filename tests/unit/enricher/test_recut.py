@@ -1,5 +1,6 @@
 """Sources with chunking of their own, and what happens when it changes."""
 
+import json
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -15,7 +16,7 @@ from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Settled
 from shared.formats.extract import BINARY, named_format
 from shared.observe.progress import Progress
-from shared.settings import Chunking, SourceChunking
+from shared.settings import Chunking, SourceChunking, TemplateChunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DEFAULT = Chunking()
@@ -171,3 +172,54 @@ async def test_what_an_older_reader_refused_is_read_again_and_what_was_removed_i
 
     assert (await log.newest("docs", refused)).sequence > before
     assert (await log.newest("docs", gone)).sequence == removed
+
+
+TEMPLATE = "{title} {title} {text}"
+TEMPLATED = TemplateChunking(tokens=100, template=TEMPLATE)
+
+
+def test_a_template_is_a_chunking_of_its_own_and_an_empty_one_is_none():
+    own = {
+        "shop": SourceChunking(tokens=100, template=TEMPLATE),
+        "docs": SourceChunking(tokens=100, template=""),
+        "wiki": SourceChunking(template=""),
+    }
+
+    assert in_force(DEFAULT, {}, own) == {"shop": TEMPLATED, "docs": SMALL}
+    assert changed({"shop": SMALL}, {"shop": TEMPLATED}, DEFAULT) == {"shop"}
+    assert changed({"shop": TEMPLATED}, {"shop": SMALL}, DEFAULT) == {"shop"}
+    assert changed({"shop": TEMPLATED}, {"shop": TEMPLATED}, DEFAULT) == set()
+
+
+async def test_a_changed_template_cuts_the_documents_of_its_source_again_and_only_once():
+    log, ledger, shelf, progress = MemoryChangeLog(), MemoryLedger(), MemoryShelf(), Progress()
+    key, _ = await publish(log, ledger, "shop", "a.md")
+    other, _ = await publish(log, ledger, "docs", "a.md")
+
+    async def sequences(template):
+        recut = Recut("g1", DEFAULT, ledger, log, shelf, progress)
+        await recut({"shop": SourceChunking(template=template), "docs": SourceChunking()})
+        return [
+            (await log.newest(source, one)).sequence
+            for source, one in (("shop", key), ("docs", other))
+        ]
+
+    first = await sequences(None)
+    second = await sequences(TEMPLATE)
+    third = await sequences(TEMPLATE)
+    fourth = await sequences("")
+
+    assert second[0] > first[0]
+    assert third == second
+    assert fourth[0] > third[0]
+    assert {first[1], second[1], third[1], fourth[1]} == {first[1]}
+
+
+async def test_a_note_without_templates_is_as_older_versions_write_it():
+    shelf = MemoryShelf()
+    recut = Recut("g1", DEFAULT, MemoryLedger(), MemoryChangeLog(), shelf, Progress())
+
+    await recut({"docs": SourceChunking(tokens=100)})
+
+    noted = json.loads(await shelf.get("chunking.g1"))
+    assert noted["docs"] == {"kind": "document", "tokens": 100, "overlap": 0.12}

@@ -10,10 +10,16 @@ from ledger_reading import index_of
 
 from services.gateway import problems, queries
 from services.gateway.documents.documents import candidates, read_cursor, write_cursor
-from services.gateway.models import DocumentRequest, DocumentsRequest, LeftOutRequest
+from services.gateway.models import (
+    ChecksRequest,
+    DocumentRequest,
+    DocumentsRequest,
+    LeftOutRequest,
+    ReceiptRequest,
+)
 from services.gateway.problems import Problem
 from shared.domain.errors import TransientError
-from shared.domain.metadata import with_origins
+from shared.domain.metadata import with_embedded, with_origins
 from shared.domain.ordering import Reason, Record
 from shared.ports import Selection
 
@@ -278,3 +284,42 @@ async def test_a_document_whose_file_a_rule_leaves_out_by_now_says_so(explained)
         "it was deleted at its source, and no chunk of it is left",
         "",
     )
+
+
+async def test_an_inactive_document_is_known_listed_and_counted_as_such(index):
+    key, revision = await index.put("a.md", ["one"], is_active=False, static_score=0.5)
+    await index.put("b.md", ["two"])
+
+    shown = await show(index, "a.md")
+    listed = await index.queries.documents(DocumentsRequest(state="inactive"))
+    status = await index.queries.status()
+    receipt = await index.queries.receipt(ReceiptRequest(receipt=f"{key}-{revision}"))
+
+    assert (shown.state, shown.stale, shown.fix) == ("inactive", False, "")
+    assert "not active" in shown.why
+    assert (shown.served.is_active, shown.served.static_score) == (False, 0.5)
+    assert [chunk.text for chunk in shown.chunks] == ["one"]
+    assert [(line.path, line.state) for line in listed.documents] == [("a.md", "inactive")]
+    assert (status.documents["searchable"], status.documents["inactive"]) == (1, 1)
+    assert (receipt.state, receipt.final, receipt.searchable_at) == ("inactive", True, None)
+
+
+async def test_rows_of_an_inactive_document_are_no_difference_between_store_and_ledger(index):
+    await index.put("a.md", ["one"], is_active=False)
+
+    compared = (await index.queries.checks(ChecksRequest(deep=True)))[1]
+
+    assert (compared.name, compared.level) == ("index", "ok")
+    assert compared.text == "1 row, equal to the ledger"
+
+
+async def test_chunks_are_shown_with_the_text_that_the_model_reads(index):
+    await index.put("a.md", ["one"])
+    by_template = with_embedded(with_origins({"brand": "Acme"}, {}), ("Acme Acme: ", "!"))
+    await index.put("b.md", ["two"], metadata=by_template)
+
+    plain, templated = await show(index, "a.md"), await show(index, "b.md")
+
+    assert [(c.text, c.embedded) for c in plain.chunks] == [("one", "a.md > Top\none")]
+    assert [(c.text, c.embedded) for c in templated.chunks] == [("two", "Acme Acme: two!")]
+    assert templated.metadata == {"brand": "Acme"}

@@ -295,3 +295,41 @@ async def test_where_nothing_is_found_an_unknown_source_is_named(index, fields, 
     answer = await index.queries.search(SearchRequest(q=q, mode="keyword", **fields))
 
     assert (answer.hits, answer.hint) == ((), hint)
+
+
+async def test_an_inactive_document_is_not_found_and_found_again_when_it_is_active(index):
+    await index.put("a.md", ["zebra"])
+    await index.put("a.md", ["zebra"], is_active=False)
+
+    gone = await ask(index, "zebra")
+    await index.put("a.md", ["zebra"], static_score=0.5)
+    back = await ask(index, "zebra")
+
+    assert (paths(gone), gone.total.value) == ([], 0)
+    assert paths(back) == ["a.md"]
+    assert await index.store.count() == 1
+
+
+async def test_an_answer_is_full_however_many_inactive_documents_come_first(index):
+    for n in range(150):
+        await index.put(f"{n}.md", [f"zebra {n}"], is_active=False)
+    for n in range(4):
+        await index.put(f"active-{n}.md", [f"zebra in a much longer text of {n} other words"])
+
+    for mode in ("hybrid", "vector", "keyword"):
+        answer = await ask(index, "zebra", mode=mode, limit=4)
+
+        assert {path.split("-")[0] for path in paths(answer)} == {"active"}
+        assert len(answer.hits) == 4
+
+
+async def test_hits_tell_the_score_that_their_source_gives(index):
+    await index.put("a.md", ["zebra"], static_score=-2.5)
+    await index.put("b.md", ["zebra too"])
+
+    hits = (await ask(index, "zebra")).hits
+
+    assert {hit.document.path: hit.document.static_score for hit in hits} == {
+        "a.md": -2.5,
+        "b.md": None,
+    }

@@ -13,7 +13,7 @@ from memory_kv import MemoryShelf
 from services.producer.accept import AcceptFile, changed_at
 from services.producer.sources.listing import Seen, to_bytes
 from services.producer.sources.listing_store import KeptListing, Threshold
-from services.producer.sources.port import Body, Version
+from services.producer.sources.port import Body, Given, Version, hash_of
 from shared.domain.events import Batch
 from shared.domain.ids import doc_key
 from shared.repair import resubmit
@@ -303,3 +303,28 @@ async def test_a_note_of_new_files_is_never_written_over():
     await third.load()
 
     assert set(third.entries) == {"b.md", "c.md", "d.md"}
+
+
+async def test_a_change_of_activity_or_score_alone_is_a_change_of_the_document():
+    log = MemoryChangeLog()
+
+    async def look(**told):
+        data, given = b"one", Given(**told)
+        version = Version(len(data), 0, 0, 1)
+
+        async def read():
+            return Body(version, 0, hash_of(data, given), data, "file:///a", given=given)
+
+        return (await door(log)("a.md", read, BATCH, known=True)).word
+
+    words = [
+        await look(),
+        await look(is_active=False),
+        await look(is_active=False),
+        await look(static_score=0.5),
+        await look(),
+    ]
+
+    assert words == ["accepted", "accepted", "unchanged", "accepted", "accepted"]
+    told = [(change.is_active, change.static_score) for change in log.appended]
+    assert told == [(True, None), (False, None), (True, 0.5), (True, None)]

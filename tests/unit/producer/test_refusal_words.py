@@ -32,6 +32,8 @@ WHOLE: dict[str, Any] = {
     "media_type": "text/markdown",
     "title": "Hello",
     "metadata": {"lang": "en"},
+    "static_score": 0.5,
+    "is_active": True,
     "source_version": 7,
     "batch": {
         "id": "n",

@@ -55,3 +55,21 @@ def test_no_event_has_more_faults_than_fields(event, fields):
         event.model_validate_json(json.dumps(fields))
     assert invalid.value.error_count() < 60
     assert len(str(malformed(invalid.value))) < 500
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_score_that_is_no_finite_number_is_refused(score):
+    data = f'{{"path": "a.md", "text": "x", "static_score": {score}}}'.encode()
+
+    with pytest.raises(DocumentRefused, match="static_score: must be a finite number"):
+        submission.check_attributes(submission.read(data, {}))
+
+
+@pytest.mark.parametrize(("score", "read"), [("0.5", 0.5), ("-1e300", -1e300), ("7", 7.0)])
+def test_any_finite_number_is_a_score(score, read):
+    event = submission.read(
+        f'{{"path": "a.md", "text": "x", "static_score": {score}}}'.encode(), {}
+    )
+
+    submission.check_attributes(event)
+    assert (event.static_score, event.is_active) == (read, True)

@@ -472,6 +472,15 @@ async def test_search_shows_settled_rows_only():
     assert await asked(index) == ["old zebra"]
 
 
+@dies_without(active=altered(search._promised, (" and record.settled.is_active", "")))
+async def test_search_shows_active_documents_only():
+    index = Index()
+    await index.put("a.md", ["old zebra"])
+    await index.put("b.md", ["other zebra"], is_active=False)
+
+    assert await asked(index) == ["old zebra"]
+
+
 @dies_without(again=altered(Search._found, ("overtaken <= before", "True")))
 async def test_search_asks_again_for_a_document_that_settles_between_its_two_questions():
     index = Index()

@@ -10,6 +10,7 @@ from services.host.wiring import check_fingerprint
 from shared.bus.monitor.flow import StageFlow
 from shared.bus.monitor.in_flight import is_behind
 from shared.domain.errors import BusUnavailable, ModelMismatch, StoreMismatch
+from shared.domain.ordering import Record, RowRef, Settled
 from shared.generation import Generation
 from shared.live import ANEW
 from shared.observe.progress import SourceHealth
@@ -96,3 +97,39 @@ def test_a_model_that_is_not_the_one_of_the_index_is_refused(named):
         with pytest.raises(ModelMismatch, match="not those that the index was built with") as no:
             check_fingerprint(other, same)
         assert f"bring those back, which keeps the index, or {ANEW}" in str(no.value)
+
+
+def test_rows_of_inactive_documents_are_in_the_store_and_are_not_counted_as_searchable():
+    rows = (RowRef("a" * 26, 1), RowRef("b" * 26, 1))
+    active = Record("docs", "a.md", Settled(1, "indexed", rows, 1.0, 2.0))
+    inactive = Record("docs", "b.md", replace(active.settled, is_active=False))
+    count = up.Count()
+
+    for record in (active, inactive):
+        count.add(record)
+
+    assert (count.documents, count.searchable) == (2, 1)
+    assert (count.rows, count.chunks) == (4, 2)
+
+
+@pytest.mark.parametrize(("in_store", "sweeps"), [(4, []), (3, ["swept"])])
+async def test_at_the_start_all_rows_of_the_ledger_are_compared_with_the_store(
+    monkeypatch, in_store, sweeps
+):
+    class Opened:
+        async def store(self):
+            return self
+
+        async def count(self):
+            return in_store
+
+    swept = []
+
+    async def sweep(opened, *, stuck_s):
+        swept.append("swept")
+
+    monkeypatch.setattr(up, "_sweep", sweep)
+
+    await up._compare(Opened(), up.Count(documents=2, searchable=1, rows=4, chunks=2))
+
+    assert swept == sweeps

@@ -28,6 +28,7 @@ from shared.domain.record_codec import from_bytes, read, to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"
+INACTIVE = GOLDEN.with_name("ledger_record-inactive.json")
 
 
 def chunk_key(digest):
@@ -44,6 +45,7 @@ rows = st.lists(
     unique=True,
     max_size=20,
 ).map(tuple)
+scores = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 outcomes = st.sampled_from(["indexed", "removed", "refused"])
 settled = st.builds(
     Settled,
@@ -57,6 +59,8 @@ settled = st.builds(
     inserted=counts,
     removed=counts,
     encoded=counts,
+    is_active=st.booleans(),
+    static_score=scores,
 )
 
 
@@ -74,6 +78,8 @@ def pendings(draw):
         reason=draw(reasons),
         inserted=draw(counts),
         encoded=draw(counts),
+        is_active=draw(st.booleans()),
+        static_score=draw(scores),
     )
 
 
@@ -116,6 +122,8 @@ COMMON = {
     "reason": WHY,
     "inserted": 3,
     "encoded": 4,
+    "is_active": False,
+    "static_score": 0.5,
 }
 CHANGES = {
     Settled: COMMON | {"settled_at": 2.5, "served": 6, "removed": 5},
@@ -220,7 +228,35 @@ def test_a_record_written_by_the_first_version_is_read():
     assert replace(from_bytes(to_bytes(record)), failed=None) == replace(record, failed=None)
 
 
-WRITTEN = json.loads(GOLDEN.read_text())
+def test_a_record_of_a_version_without_activity_and_score_is_active_and_has_none():
+    record = from_bytes(GOLDEN.read_bytes())
+
+    assert (record.settled.is_active, record.settled.static_score) == (True, None)
+    assert (record.pending.is_active, record.pending.static_score) == (True, None)
+
+
+def test_activity_and_score_of_both_revisions_are_read():
+    record = from_bytes(INACTIVE.read_bytes())
+
+    assert (record.settled.is_active, record.settled.static_score) == (False, 0.75)
+    assert (record.pending.is_active, record.pending.static_score) == (True, 3.0)
+    assert state(replace(record, pending=None, failed=None)).word == "inactive"
+
+
+def test_an_active_document_without_a_score_is_written_as_versions_before_wrote_it():
+    assert "is_active" not in to_bytes(WHOLE).decode()
+    assert "static_score" not in to_bytes(WHOLE).decode()
+
+
+@pytest.mark.parametrize("odd", ["0.5", True, [], {}, math.nan, math.inf])
+def test_a_record_whose_score_is_no_finite_number_is_none(odd):
+    raw = json.loads(INACTIVE.read_text())
+    raw["settled"]["static_score"] = odd
+
+    assert read(json.dumps(raw).encode()) is None
+
+
+WRITTEN = json.loads(INACTIVE.read_text())
 
 
 def places(value, at=()):

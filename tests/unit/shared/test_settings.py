@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigurationError
-from shared.settings import Settings, load, names
+from shared.domain.template import OF_RECORDS
+from shared.settings import FolderSettings, PushSettings, Settings, SourceChunking, load, names
 
 
 @pytest.fixture
@@ -226,7 +227,10 @@ def test_every_setting_can_be_set_by_a_variable(name):
     [
         ("path = '.'\nregion = 'x'", "region: is of another kind of source: bucket, not folder"),
         ("kind = 'push'\npath = '.'", "path: is of another kind of source: folder, not push"),
-        ("kind = 'ftp'\npath = '.'", "kind: must be 'folder' or 'bucket' or 'sql' or 'push'"),
+        (
+            "kind = 'ftp'\npath = '.'",
+            "kind: must be 'folder' or 'bucket' or 'sql' or 'web' or 'push'",
+        ),
         ("kind = 'bucket'\npath = '.'\nurl = 's3://a'", "path: is of another kind of source"),
         ("path = '.'\nchunking.tokens = 3", "chunking.tokens: must be at least 16"),
     ],
@@ -244,3 +248,40 @@ def test_of_many_faults_the_first_twenty_are_told_and_the_rest_counted(toml):
     for lines in (at_top, in_groups, below_one):
         assert len(lines) == 21
         assert lines[-1] == "and 2,980 more"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{title}", "{text} is missing"),
+        ("{text} {text}", "more than once"),
+        ("{title {text}", "no name and }"),
+        ("{text} }", "no { before it"),
+    ],
+)
+def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why):
+    options = {"sources.shop.kind": "push", "sources.shop.chunking.template": template}
+
+    with pytest.raises(ConfigurationError) as refused:
+        load(config=None, environ={}, options=options)
+
+    assert "sources.shop.chunking.template" in str(refused.value)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "template"),
+    [({}, OF_RECORDS), ({"template": ""}, ""), ({"template": "{text}"}, "{text}")],
+)
+def test_records_have_the_title_twice_unless_their_source_says_otherwise(chosen, template):
+    chunking = {"tokens": 100, **chosen}
+
+    cut = FolderSettings(path=".", records=True, chunking=chunking).cut
+
+    assert (cut.template, cut.tokens) == (template, 100)
+
+
+def test_documents_that_are_no_records_have_the_template_of_their_settings_only():
+    assert PushSettings(kind="push").cut == SourceChunking()
+    assert FolderSettings(path=".").cut == SourceChunking()
+    assert PushSettings(kind="push", chunking={"template": "{text}"}).cut.template == "{text}"

@@ -102,10 +102,12 @@ class Index:
     def completed(self) -> list[str]:
         return [e.batch.id for e in self.published if isinstance(e, BatchCompleted)]
 
-    async def settle(self, path: str, seq: int, *, outcome="indexed", rows=1, lost=0, took=0.5):
+    async def settle(
+        self, path: str, seq: int, *, outcome="indexed", rows=1, lost=0, took=0.5, **told
+    ):
         key = doc_key("docs", path)
         refs = tuple(RowRef(chunk_key(f"{seq} {n}"), seq) for n in range(rows))
-        settled = Settled(seq, outcome, refs, AT - took, AT, inserted=rows, encoded=rows)
+        settled = Settled(seq, outcome, refs, AT - took, AT, inserted=rows, encoded=rows, **told)
         await self.record(key, Record("docs", path, settled))
         for n, ref in enumerate(refs[lost:]):
             vector, text = direction(seq + n), f"text {seq + n}"
@@ -653,3 +655,35 @@ async def test_one_batch_is_checked_by_its_members(index):
     of_batch, whole = await checkup(index)(members), await checkup(index)()
 
     assert (of_batch.passed, of_batch.documents, whole.passed) == (True, 1, False)
+
+
+async def test_a_query_that_expects_an_inactive_document_is_not_asked(index):
+    await index.settle("a.md", 5, is_active=False)
+    await index.settle("b.md", 6)
+
+    found = await checkup(index)(
+        queries=[SampleQuery("where is 5", "docs/a.md"), SampleQuery("where is 6", "docs/b.md")]
+    )
+
+    assert [(sample.expect, sample.rank) for sample in found.samples] == [("docs/b.md", 1)]
+    assert found.passed
+    assert (found.documents, found.rows, found.checked.expected_rows) == (1, 2, 2)
+
+
+async def test_a_query_is_answered_by_active_documents_however_many_inactive_ones_are_nearer(index):
+    for n in range(100):
+        await index.settle(f"{n}.md", 1000, is_active=False)
+    await index.settle("a.md", 5)
+
+    found = await checkup(index)(queries=[SampleQuery("where is 1000", "docs/a.md")])
+
+    assert [sample.rank for sample in found.samples] == [1]
+
+
+async def test_an_inactive_document_passes_its_validation_and_completes_its_batch(index):
+    key = await index.settle("a.md", 5, is_active=False)
+    async with index.tracked() as tracker:
+        await index.book.announce(batch(), {key: 5}, 0)
+        report = await tracker.wait_complete("docs", "b")
+
+    assert (report.complete, report.validation_passed) == (True, True)

@@ -1,0 +1,336 @@
+"""The documents that lie inside the files of another source: attachments, and records.
+
+A document has the path of its file, `#` and its name: `mail.eml#report.pdf`, `prices.csv#4711`. A
+file is split when its version is another one. A file that cannot be split says nothing about its
+documents: none of them counts as gone.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.producer.sources.listing import RACY_NS
+from services.producer.sources.port import (
+    Body,
+    DocumentSource,
+    Given,
+    Heard,
+    Looked,
+    Root,
+    Scan,
+    SourceUnavailable,
+    Unreadable,
+    Unsettled,
+    Version,
+    hash_of,
+)
+from services.producer.sources.rules import LeftOut
+from shared.domain.errors import DocumentRefused, TransientError
+from shared.domain.formats import EXCLUDED, ending
+from shared.domain.formats import kind_of as ending_of
+from shared.domain.ids import check_path
+from shared.formats.containers import ENDINGS, Fields, Part, Parts, kind_of
+from shared.ports import Selection
+from shared.reading.parts_protocol import SplitQuestion
+
+KEPT: Final = 4
+"""Files whose documents stay in memory, for the reading that follows a listing."""
+CONFIRMED_S: Final = 1.0
+"""How long a file counts as unchanged without another look, while its documents are read."""
+
+_LONGEST: Final = max(map(len, ENDINGS))
+
+Split = Callable[[SplitQuestion, bytes], Parts]
+"""The documents of a file; blocks. Raises DocumentRefused, TransientError."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a file held when it was split."""
+
+    version: Version
+    read_at_ns: int
+    url: str
+    parts: dict[str, Part]
+    """By path; emptied when the file was not read from for long."""
+    fault: str | None
+    left_out: dict[str, LeftOut]
+    """By path."""
+    refused: DocumentRefused | None = None
+    versions: dict[str, Version] = field(default_factory=dict)
+    looked_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_surely_of(self) -> Version | None:
+        """The version of the file that surely has these contents."""
+        settled = self.version.changed_ns + RACY_NS <= self.read_at_ns
+        return self.version if settled else None
+
+
+class ContainerSource:
+    """A source, and the documents inside its files.
+
+    Implements `services.producer.sources.port.DocumentSource`.
+
+    Args:
+        fields: of records; None: files of records are documents as a whole.
+    """
+
+    def __init__(self, source: DocumentSource, split: Split, fields: Fields | None) -> None:
+        self._source, self._split, self._fields = source, split, fields
+        self._contents: dict[str, Contents] = {}
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self.rules, self.max_bytes = source.rules, source.max_bytes
+
+    @property
+    def place(self) -> str:
+        return self._source.place
+
+    def identity(self) -> Root:
+        return self._source.identity()
+
+    def meaning(self, names: Collection[str]) -> Heard:
+        return self._source.meaning(names)
+
+    def scan(self) -> Scan:
+        found = self._source.scan()
+        containers = {path: v for path, v in found.files.items() if self._kind(path)}
+        for path in [path for path in found.files if container_of(path)]:
+            # the name of an attachment, or of a record: one of them would hide the other
+            found.problems[path] = "a file with this name would hide a document inside another file"
+            del found.files[path]
+        for path, version in containers.items():
+            if self._kind(path) == "records":
+                del found.files[path]
+            try:
+                contents = self._of(path, version)
+            except SourceUnavailable:
+                raise
+            except (TransientError, DocumentRefused) as error:
+                found.sealed.add(path)
+                found.problems[path] = str(error).removeprefix(f"{path}: ")
+                continue
+            if contents is not None:
+                self._add(path, contents, found)
+        for path in self._contents.keys() - containers.keys():
+            del self._contents[path]
+        return found
+
+    def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
+        wanted = {container_of(path) or path for path in paths}
+        found = self._source.look_at(_WithContainers(known, self._contents), wanted)
+        gone = [path for path in found.vanished if self._kind(path)]
+        found.vanished[:] = [path for path in found.vanished if path in known]
+        for path in [path for path in found.present if self._kind(path)]:
+            version = found.present[path]
+            if self._kind(path) == "records":
+                del found.present[path]
+            try:
+                contents = self._of(path, version)
+            except SourceUnavailable:
+                raise
+            except Unsettled:
+                continue  # there are more hints to come
+            except (TransientError, DocumentRefused) as error:
+                found.problems[path] = str(error).removeprefix(f"{path}: ")
+                continue
+            parts = contents.versions if contents else {}
+            found.present.update(parts)
+            found.vanished.extend(p for p in _parts_of(path, known) if p not in parts)
+        for path in gone:
+            self._contents.pop(path, None)
+            found.vanished.extend(_parts_of(path, known))
+        return found
+
+    def read(self, path: str, *, growing: bool = False) -> Body | None:
+        container = container_of(path)
+        if container is None:
+            if self._kind(path) == "records":
+                return None
+            return self._source.read(path, growing=growing)
+        if not self._kind(container):
+            return None
+        try:
+            contents = self._of(container, None)
+        except DocumentRefused as error:
+            raise Unreadable(f"{path}: {error}") from None
+        part = contents.parts.get(path) if contents else None
+        if contents is None or part is None:
+            return None
+        given = _given(part)
+        return Body(
+            version=_version(part),
+            read_at_ns=contents.read_at_ns,
+            content_hash=hash_of(part.data, given),
+            data=part.data if len(part.data) <= self.max_bytes else None,
+            url=f"{contents.url}#{part.name}",
+            given=given,
+        )
+
+    def opened(self, blocked: Collection[str]) -> tuple[bool, bool]:
+        return self._source.opened({container_of(path) or path for path in blocked})
+
+    def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
+        found = self._source.unwanted([path for path in paths if not container_of(path)])
+        containers = {c for path in paths if (c := container_of(path))}
+        outside = self._source.unwanted(containers)
+        for path in paths:
+            container = container_of(path)
+            if container is None:
+                if self._kind(path) == "records":
+                    found[path] = LeftOut(EXCLUDED, "each of its records is a document")
+            elif why := outside.get(container) or self._why_not(path, container):
+                found[path] = why
+        return found
+
+    def explain(self, path: str) -> Selection:
+        container = container_of(path)
+        if container is None:
+            return self._source.explain(path)
+        found = self._source.explain(container)
+        if found.exists and not found.why and (why := self._why_not(path, container)):
+            return Selection(exists=True, why=why.why)
+        contents = self._contents.get(container)
+        return found if contents and path in contents.versions else Selection(exists=False)
+
+    # -- files that hold documents -----------------------------------------------------------------
+
+    def _kind(self, path: str) -> str | None:
+        if container_of(path):
+            return None
+        return kind_of(path, records=self._fields is not None)
+
+    def _why_not(self, path: str, container: str) -> LeftOut | None:
+        if not self._kind(container):
+            return LeftOut(EXCLUDED, "`records` of the source is off")
+        return self.rules.excludes(path)
+
+    def _add(self, path: str, contents: Contents, found: Scan) -> None:
+        found.files.update(contents.versions)
+        if contents.fault:
+            found.problems[path] = contents.fault
+        for part, why in contents.left_out.items():
+            found.leave_out(part, why)
+
+    def _of(self, path: str, version: Version | None) -> Contents | None:
+        """The contents of a file; None: it is not there.
+
+        Args:
+            version: as a look at the file has just told it; None: its documents are wanted.
+
+        Raises:
+            DocumentRefused: it cannot be split.
+            Unreadable, Unsettled, SourceUnavailable: of the source.
+            TransientError: of the process that splits.
+        """
+        with self._lock:
+            held, wants_parts = self._contents.get(path), version is None
+            if version is None:
+                if held and held.parts and time.monotonic() - held.looked_at < CONFIRMED_S:
+                    return held
+                version = self._look(path)
+                if version is None:
+                    return None
+            if held and held.is_surely_of == version and not (wants_parts and not held.parts):
+                held.looked_at = time.monotonic()
+            else:
+                body = self._source.read(path)
+                if body is None:
+                    return None
+                held = self._contents[path] = self._made(path, body)
+                self._keep(path)
+        if held.refused:
+            raise held.refused
+        return held
+
+    def _look(self, path: str) -> Version | None:
+        looked = self._source.look_at((), {path})
+        if path in looked.problems:
+            raise Unreadable(f"{path}: {looked.problems[path]}")
+        return looked.present.get(path)
+
+    def _made(self, path: str, body: Body) -> Contents:
+        fields = self._fields if self._kind(path) == "records" else None
+        made = Contents(body.version, body.read_at_ns, body.url, {}, None, {})
+        try:
+            if body.data is None:
+                most = self.max_bytes // 1024**2
+                raise DocumentRefused("too_large", f"it is larger than max_bytes, {most:,} MB")
+            parts = self._split(SplitQuestion(path, fields), body.data)
+        except DocumentRefused as error:
+            made.refused = error
+            return made
+        made.fault = parts.fault
+        made.left_out = {f"{path}#{name}": _unread(name) for name in parts.left_out}
+        for part in parts.parts:
+            try:
+                at = check_path(f"{path}#{part.name}")
+            except DocumentRefused as error:
+                made.fault = "; ".join(filter(None, (made.fault, f"a name in it: {error.reason}")))
+                continue
+            if why := self.rules.excludes(at):
+                made.left_out[at] = why
+                continue
+            made.parts[at], made.versions[at] = part, _version(part)
+        return made
+
+    def _keep(self, path: str) -> None:
+        """Keep the documents of this file, and drop those of the file that was used longest ago."""
+        self._recent[path] = None
+        self._recent.move_to_end(path)
+        if len(self._recent) > KEPT:
+            oldest, _ = self._recent.popitem(last=False)
+            if held := self._contents.get(oldest):
+                held.parts = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _WithContainers(Collection[str]):
+    """Known paths, and those of the files that hold known documents."""
+
+    known: Collection[str]
+    containers: Collection[str]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.known or path in self.containers
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.known
+        yield from (path for path in self.containers if path not in self.known)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def container_of(path: str) -> str | None:
+    """The file in which a document lies that is none itself."""
+    at = path.find("#")
+    while at > 0:
+        if path[max(0, at - _LONGEST) : at].lower().endswith(ENDINGS):
+            return path[:at]
+        at = path.find("#", at + 1)
+    return None
+
+
+def _unread(name: str) -> LeftOut:
+    end = ending(name)
+    return LeftOut(ending_of(name), f"its ending {end} is not read" if end else "it has no ending")
+
+
+def _parts_of(container: str, known: Collection[str]) -> list[str]:
+    return [path for path in known if path.startswith(f"{container}#")]
+
+
+def _given(part: Part) -> Given:
+    metadata = dict(part.metadata)
+    return Given(part.title, part.media_type, metadata, part.static_score, part.is_active)
+
+
+def _version(part: Part) -> Version:
+    """By content, whatever else of the file has changed."""
+    identity = int(hash_of(part.data, _given(part))[:15], 16)
+    return Version(len(part.data), 0, 0, identity)
