@@ -10,12 +10,17 @@ from services.host.wiring import OpenGeneration, utc_now
 from shared.bus.session import BusSession
 from shared.domain.priority import BULK, EXPRESS
 from shared.domain.topology import INSTANCE, enrich_stage
+from shared.settings import FolderSettings
 
 
 async def build(opened: OpenGeneration) -> Part:
     tokens = await opened.tokens()  # first: they may not be those of the index
     sources = opened.host.settings.sources
-    folders = {name: (s.path.resolve().as_uri() + "/",) for name, s in sources.items() if s.path}
+    folders = {
+        name: (one.path.resolve().as_uri() + "/",)
+        for name, one in sources.items()
+        if isinstance(one, FolderSettings)
+    }
     load = Load(
         contents=await opened.host.bodies(),
         references={n: folders.get(n, ()) + s.allow_references for n, s in sources.items()},

@@ -184,10 +184,10 @@ async def faces(
 
 
 def sources(settings: Settings) -> tuple[SourceView, ...]:
-    """The sources of the settings, with absolute paths of folders and addresses of buckets."""
+    """The sources of the settings, each with its place."""
     return tuple(
-        SourceView(name=name, kind=s.kind, path=str(s.path.resolve()) if s.path else s.url)
-        for name, s in settings.sources.items()
+        SourceView(name=name, kind=one.kind, path=one.place)
+        for name, one in settings.sources.items()
     )
 
 

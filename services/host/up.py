@@ -36,7 +36,7 @@ from shared.encoders.coalesce import CoalescingEncoder
 from shared.live import ANEW, Live
 from shared.observe import logs
 from shared.observe.progress import Activity
-from shared.settings import Embedding, Telemetry
+from shared.settings import Embedding, FolderSettings, Telemetry
 
 if TYPE_CHECKING:
     from services.host.options import UpOptions
@@ -69,7 +69,8 @@ async def up(options: "UpOptions") -> int:
     stop = runtime.Shutdown(asked=options.view.stopping)
     stop.on_signals(at_once=lambda: os._exit(130))
     vitals = Vitals(NAMES, stop)
-    watching = [s.path.resolve() for s in settings.sources.values() if s.path]
+    folders = (one for one in settings.sources.values() if isinstance(one, FolderSettings))
+    watching = [folder.path.resolve() for folder in folders]
     async with (
         listening(settings.health, vitals, port=None),
         runtime.bus(settings, options.data, stop, watching) as url,

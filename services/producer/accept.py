@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import structlog
 
-from services.producer.sources.port import Body
+from services.producer.sources.port import Body, Given
 from shared.domain.errors import ChangeLogConflict
 from shared.domain.events import (
     Batch,
@@ -114,6 +114,7 @@ class AcceptFile:
         self, path: str, newest: Newest | None, body: Body | None, batch: Batch
     ) -> DocumentChanged:
         now = self.now()
+        given = body.given if body else Given()
         content: Content | None = None
         if body is not None and body.data is None:
             # the enricher refuses it by its size, with a reason that every status shows
@@ -133,6 +134,11 @@ class AcceptFile:
             content=content,
             content_hash=body.content_hash if body else None,
             size=body.version.size if body else 0,
+            media_type=given.media_type,
+            title=given.title,
+            metadata=given.metadata,
+            static_score=given.static_score,
+            is_active=given.is_active,
             intake=newest.change.intake if newest else 0,
             source_version=newest.change.source_version if newest else None,
             of_folder=True,

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from nats.aio.msg import Msg
 
@@ -27,17 +26,17 @@ from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
-from services.producer.sync import Sync
+from services.producer.sync import Problems, Sync
 from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.bus.monitor import watchers
 from shared.bus.session import BusSession
-from shared.domain.errors import BusUnavailable
+from shared.domain.errors import BusUnavailable, ConfigurationError
 from shared.domain.events import Receipt
 from shared.domain.topology import ACCEPT, INSTANCE, LISTINGS
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
-from shared.settings import Source
+from shared.settings import BucketSettings, FolderSettings, WatchedSettings
 
 
 async def build(opened: OpenGeneration) -> Part:
@@ -137,9 +136,10 @@ async def tell_copies(opened: OpenGeneration, instance: Shelf, syncs: Sequence[S
 
 
 async def _watch(
-    opened: OpenGeneration, book: BatchBook, name: str, settings: Source
+    opened: OpenGeneration, book: BatchBook, name: str, settings: WatchedSettings
 ) -> tuple[SourceWatch, Mending]:
-    source = _source(settings, opened.host.data)
+    problems = Problems(opened.host.progress)
+    source, hints = _opened(opened, name, settings, problems)
     sync = Sync(
         source=source,
         listing=KeptListing(await opened.host.shelf(LISTINGS), name),
@@ -147,47 +147,44 @@ async def _watch(
         batches=book,
         progress=opened.host.progress,
         now=utc_now,
+        problems=problems,
     )
     mending = Mending(sync, opened.host.changes, await opened.ledger())
-    hints = _hints(opened, name, settings, sync)
     return SourceWatch(sync, settings, hints, mending.at_start), mending
 
 
-def _source(settings: Source, data: Path) -> DocumentSource:
+def _opened(
+    opened: OpenGeneration, name: str, settings: WatchedSettings, problems: Problems
+) -> tuple[DocumentSource, Hints]:
     """
-    Args:
-        data: instep's own data, which are no documents.
-
     Raises:
-        ConfigurationError: the library for a bucket is not installed, or the address is none.
+        ConfigurationError: the library for the source is not installed, or its address is none.
     """
     rules = Rules(settings.include, settings.exclude)
-    if settings.url is not None:
-        return open_bucket(
-            settings.url,
-            rules,
-            max_bytes=settings.max_bytes,
-            endpoint=settings.endpoint,
-            region=settings.region,
-        )
-    assert settings.path is not None
-    return FolderSource(
-        settings.path,
-        rules,
-        max_bytes=settings.max_bytes,
-        never=[data],
-        gitignore=settings.gitignore,
-    )
-
-
-def _hints(opened: OpenGeneration, name: str, settings: Source, sync: Sync) -> Hints:
     polled = settings.watch == "poll"
-    if settings.url is not None:
-        subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
-        return BucketHints(settings.url, settings, None if polled else subscribe)
-    assert settings.path is not None
-    notices = None if polled else Notices(settings.path)
-    return FolderHints(settings.path, settings, notices, sync.problems.note)
+    match settings:
+        case FolderSettings(path=path):
+            never = [opened.host.data]  # instep's own data are no documents
+            folder = FolderSource(
+                path,
+                rules,
+                max_bytes=settings.max_bytes,
+                never=never,
+                gitignore=settings.gitignore,
+            )
+            notices = None if polled else Notices(path)
+            return folder, FolderHints(path, settings, notices, problems.note)
+        case BucketSettings(url=url):
+            bucket = open_bucket(
+                url,
+                rules,
+                max_bytes=settings.max_bytes,
+                endpoint=settings.endpoint,
+                region=settings.region,
+            )
+            subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
+            return bucket, BucketHints(url, settings, None if polled else subscribe)
+    raise ConfigurationError(f"sources.{name}: there is no source of this kind")
 
 
 def _bytes(message: Msg) -> bytes:

@@ -110,9 +110,9 @@ class Sync:
     batches: BatchBook
     progress: Progress
     now: Now
+    problems: Problems
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _unannounced: list[tuple[Batch, dict[str, int], int, int]] = field(default_factory=list)
-    problems: Problems = field(init=False)
     restless: Restless = field(default_factory=Restless)
     blocked: Blocked = field(default_factory=Blocked)
     _sure: set[str] = field(default_factory=set)
@@ -122,9 +122,6 @@ class Sync:
     """The listing, once written, has everything that was intended."""
     _saved_at: float = 0.0
     _keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def __post_init__(self) -> None:
-        self.problems = Problems(self.progress)
 
     @property
     def health(self) -> SourceHealth:

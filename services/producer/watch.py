@@ -29,7 +29,7 @@ from shared.domain.errors import BusUnavailable
 from shared.domain.formats import in_words, most_common
 from shared.observe.progress import Activity
 from shared.ports import Selection
-from shared.settings import Source
+from shared.settings import WatchedSettings
 
 Prepare = Callable[[], Awaitable[None]]
 """Work for the loop of the watch, right before it lists; may be repeated."""
@@ -114,7 +114,7 @@ class SourceWatch:
     """
 
     def __init__(
-        self, sync: Sync, settings: Source, hints: Hints, mend: Prepare | None = None
+        self, sync: Sync, settings: WatchedSettings, hints: Hints, mend: Prepare | None = None
     ) -> None:
         self.listed = asyncio.Event()
         """Set when the source has been listed, and its changes accepted, since the start."""

@@ -146,7 +146,8 @@ def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[st
         if len(lines) == SHOWN and path in origins:
             count += 1
             continue
-        below = [name for name in origins if name == path or name.startswith(f"{path}.")]
+        group = path.rpartition(".")[0] if error["type"] == "missing" else path
+        below = [name for name in origins if name == path or name.startswith(f"{group}.")]
         unknown = error["type"] == "extra_forbidden"
         wrong = below if unknown and below else [path]
         count += len(wrong)

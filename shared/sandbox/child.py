@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from shared import processes
 from shared.domain.errors import TransientError
 from shared.sandbox import frames
 from shared.sandbox.frames import Garbled
@@ -158,8 +160,7 @@ class Child:
             raise Died(await self._signal()) from None
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        processes.send(self._process, signal.SIGKILL)
 
     async def end(self) -> None:
         """Kill it, and return when it is gone. No call of `hear` may be under way."""

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,42 +18,53 @@ from pydantic import BaseModel, ValidationError
 from shared.domain.errors import ConfigurationError
 from shared.domain.faults import ALIASES, PREFIX, faults
 from shared.settings.groups import (
+    SOURCES,
+    BucketSettings,
     Bus,
     Chunking,
     Embedding,
     Extraction,
+    FolderSettings,
     Gateway,
     Health,
+    PushSettings,
     SearchSettings,
     Settings,
     SettingsGroup,
     Source,
     SourceChunking,
+    SourceSettings,
     Store,
     SweepSettings,
     Telemetry,
     ValidationSettings,
+    WatchedSettings,
     Weaviate,
 )
 
 __all__ = [
     "ELSEWHERE",
+    "BucketSettings",
     "Bus",
     "Chunking",
     "Embedding",
     "Extraction",
+    "FolderSettings",
     "Gateway",
     "Health",
     "LoadedSettings",
+    "PushSettings",
     "SearchSettings",
     "Settings",
     "SettingsGroup",
     "Source",
     "SourceChunking",
+    "SourceSettings",
     "Store",
     "SweepSettings",
     "Telemetry",
     "ValidationSettings",
+    "WatchedSettings",
     "Weaviate",
     "load",
     "names",
@@ -60,6 +72,10 @@ __all__ = [
 
 ELSEWHERE: Final = {"INSTEP_DATA", "INSTEP_CONFIG", "INSTEP_URL", "INSTEP_KEY_FILE"}
 """Variables that the command line reads itself."""
+
+
+_TAG: Final = 2
+_KINDS: Final = {"expected": " or ".join(f"'{kind}'" for kind in SOURCES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +120,26 @@ def load(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
+        found = [_located(one) for one in error.errors(include_input=False, include_url=False)]
         raise ConfigurationError("\n".join(faults(found, origins, list(names())))) from None
     return LoadedSettings(settings, origins)
+
+
+def _located(error: Mapping[str, Any]) -> dict[str, Any]:
+    """The fault of a source at the place that the file has: pydantic puts the kind between."""
+    place, kind = error["loc"], error["type"]
+    if kind == "union_tag_invalid":
+        return {**error, "loc": (*place, "kind"), "type": "literal_error", "ctx": _KINDS}
+    if kind == "union_tag_not_found":
+        return {**error, "type": "model_type"}
+    if place[:1] != ("sources",) or len(place) <= _TAG or place[_TAG] not in SOURCES:
+        return dict(error)
+    below = place[_TAG + 1 :]
+    having = [name for name, model in SOURCES.items() if below and below[0] in model.model_fields]
+    if kind == "extra_forbidden" and having:
+        told = f"is of another kind of source: {' or '.join(having)}, not {place[_TAG]}"
+        error = {**error, "type": "value_error", "msg": told}
+    return {**error, "loc": (*place[:_TAG], *below)}
 
 
 def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
@@ -114,7 +147,8 @@ def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if name == "sources":
-            yield from names(Source, "sources.NAME.")
+            of_each = (names(kind, "sources.NAME.") for kind in SOURCES.values())
+            yield from dict.fromkeys(chain.from_iterable(of_each))
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from names(annotation, f"{prefix}{name}.")
         else:

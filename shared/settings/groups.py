@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_validator,
+)
 
 from shared.domain import bucket_address
 from shared.domain.ids import SOURCE_PATTERN
@@ -62,23 +71,34 @@ class SourceChunking(SettingsGroup):
     overlap: float | None = Field(default=None, ge=0.0, le=0.5)
 
 
-class Source(SettingsGroup):
-    """A named origin of documents."""
+class SourceSettings(SettingsGroup):
+    """A named origin of documents: what all kinds have in common."""
 
-    kind: Literal["folder", "bucket", "push"] = "folder"
-    path: Path | None = None
-    url: str | None = None
-    """Of a bucket: `s3://bucket/prefix`, `gs://…` or `az://…`. Credentials come from the
-    environment, as AWS_ACCESS_KEY_ID."""
-    endpoint: str | None = None
-    """Of a server that is not the provider's own, as `http://localhost:7070`."""
-    region: str | None = None
+    max_bytes: Bytes = 100 * 1024**2
+    allow_references: Names = ()
+    """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
+    chunking: SourceChunking = SourceChunking()
+    """Values for this source in place of `chunking`; a change cuts its documents again."""
+
+    @property
+    def place(self) -> str | None:
+        """Where it is, for people, without secrets; None: documents come from elsewhere."""
+        return None
+
+
+class PushSettings(SourceSettings):
+    """Documents that programs publish."""
+
+    kind: Literal["push"]
+
+
+class WatchedSettings(SourceSettings):
+    """A place that instep lists, again and again."""
+
     include: Names = ()
     """Patterns as in `.gitignore`, on the path below the root; empty: every known format."""
     exclude: Names = ()
     """Patterns of the same kind; what they match is left out, and leaves the index."""
-    gitignore: bool = True
-    """Leave out what `.gitignore` and `.git/info/exclude` name. `.instepignore` always counts."""
     watch: Literal["auto", "events", "poll"] = "auto"
     rescan: Seconds = 300.0
     """Interval of listings beside events."""
@@ -86,27 +106,72 @@ class Source(SettingsGroup):
     """Interval of listings when events cannot be had."""
     settle: Seconds = 0.02
     """A file is read when it has not changed for this long."""
-    max_bytes: Bytes = 100 * 1024**2
     hold_share: float = Field(default=0.5, ge=0.0, le=1.0)
     """Removals of more than this share of the documents wait for a person."""
     hold_count: int = Field(default=20, ge=1)
     """Fewer removals than this never wait, unless another folder has the name of the root."""
-    allow_references: Names = ()
-    """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
-    chunking: SourceChunking = SourceChunking()
-    """Values for this source in place of `chunking`; a change cuts its documents again."""
 
-    @model_validator(mode="after")
-    def _has_a_place(self) -> "Source":
-        if self.kind == "folder" and self.path is None:
-            raise ValueError('a folder source needs a path, as path = "./docs"')
-        if (self.kind == "bucket") != (self.url is not None):
-            raise ValueError('a bucket source, and no other, has a url, as url = "s3://docs/team"')
-        if self.url is not None:
-            bucket_address.parse(self.url)
-        if self.endpoint is not None and not bucket_address.is_server(self.endpoint):
-            raise ValueError('endpoint is the address of a server, as "http://localhost:7070"')
-        return self
+
+class FolderSettings(WatchedSettings):
+    """A folder with all below it."""
+
+    kind: Literal["folder"] = "folder"
+    path: Path
+    gitignore: bool = True
+    """Leave out what `.gitignore` and `.git/info/exclude` name. `.instepignore` always counts."""
+
+    @property
+    def place(self) -> str:
+        return str(self.path.resolve())
+
+
+class BucketSettings(WatchedSettings):
+    """A bucket of object storage, or the part below a prefix."""
+
+    kind: Literal["bucket"]
+    url: str
+    """Of a bucket: `s3://bucket/prefix`, `gs://…` or `az://…`. Credentials come from the
+    environment, as AWS_ACCESS_KEY_ID."""
+    endpoint: str | None = None
+    """Of a server that is not the provider's own, as `http://localhost:7070`."""
+    region: str | None = None
+
+    @property
+    def place(self) -> str:
+        return self.url
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_bucket(cls, url: str) -> str:
+        bucket_address.parse(url)
+        return url
+
+    @field_validator("endpoint")
+    @classmethod
+    def _of_a_server(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not bucket_address.is_server(endpoint):
+            raise ValueError('must be the address of a server, as "http://localhost:7070"')
+        return endpoint
+
+
+SOURCES: Final[Mapping[str, type[SourceSettings]]] = {
+    "folder": FolderSettings,
+    "bucket": BucketSettings,
+    "push": PushSettings,
+}
+"""By `kind`."""
+
+
+def _kind_of(value: Any) -> Any:
+    return value.get("kind", "folder") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+Source = Annotated[
+    Annotated[FolderSettings, Tag("folder")]
+    | Annotated[BucketSettings, Tag("bucket")]
+    | Annotated[PushSettings, Tag("push")],
+    Discriminator(_kind_of),
+]
 
 
 class Extraction(SettingsGroup):
@@ -248,6 +313,7 @@ class Settings(SettingsGroup):
     health: Health = Health()
 
     @property
-    def watched(self) -> dict[str, Source]:
-        """The sources that a process watches, by name. Each has a path or a url."""
-        return {name: one for name, one in self.sources.items() if one.kind != "push"}
+    def watched(self) -> dict[str, WatchedSettings]:
+        """The sources that a process watches, by name."""
+        watched = self.sources.items()
+        return {name: one for name, one in watched if isinstance(one, WatchedSettings)}

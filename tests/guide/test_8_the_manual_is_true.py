@@ -53,7 +53,7 @@ from shared.domain.topology import (
 )
 from shared.observe.health import WEDGED_AFTER_S
 from shared.settings import load, names
-from shared.settings.groups import Chunking, Source
+from shared.settings.groups import Chunking, FolderSettings
 
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"
@@ -136,7 +136,7 @@ def figures_of_settings():
         text = page.read_text()
         told = [(name, number, unit) for number, unit, name in BEFORE.findall(text)]
         for name, number, unit in told + AFTER.findall(text):
-            whole = f"sources.docs.{name}" if name in Source.model_fields else name
+            whole = f"sources.docs.{name}" if name in FolderSettings.model_fields else name
             if whole in known:
                 yield page.name, whole, f"{NUMBERS.get(number, number)} {UNITS.get(unit, unit)}"
 
@@ -190,7 +190,7 @@ FIGURES = {
     ),
     "operate/healing.md": (f"pending for more than {STUCK_S / 60:g} minutes",),
     "operate/removals.md": (
-        f"When at least {Source.model_fields['hold_count'].default} documents of a source",
+        f"When at least {FolderSettings.model_fields['hold_count'].default} documents of a source",
     ),
     "operate/replicas.md": (
         f"every {EVERY_S:g} seconds",

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from memory_change_log import MemoryChangeLog
 from memory_content import MemoryContent
@@ -18,15 +19,19 @@ from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
-from services.producer.sync import Sync
+from services.producer.sync import Problems, Sync
 from services.producer.watch import SourceWatch
 from shared.batches.members import BatchBook
 from shared.domain.events import Linked, Stored
 from shared.domain.ordering import Record, RowRef, Settled
 from shared.observe.progress import Activity, Progress
-from shared.settings import Source
+from shared.settings.groups import Settings
 
 SOURCE = "docs"
+
+
+def settings_of(given: Mapping[str, object]) -> Any:
+    return Settings.model_validate({"sources": {SOURCE: given}}).sources[SOURCE]
 
 
 class Watched:
@@ -35,7 +40,8 @@ class Watched:
     def __init__(self, root: Path, **settings: object) -> None:
         self.root = root
         self.root.mkdir(exist_ok=True)
-        self.settings = Source.model_validate({"path": root, "rescan": 3600.0} | settings)
+        place = {"path": root} if settings.get("kind", "folder") == "folder" else {}
+        self.settings = settings_of(place | {"rescan": 3600.0} | settings)
         self.log = MemoryChangeLog()
         self.bodies = MemoryContent()
         self.listings, self.notes = MemoryShelf(), MemoryShelf()
@@ -53,6 +59,7 @@ class Watched:
             batches=self.batches,
             progress=self.progress,
             now=now,
+            problems=Problems(self.progress),
         )
         self.sources = {SOURCE: sync.health}
         mending = Mending(sync, self.log, self.ledger)

@@ -316,7 +316,7 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
     buckets = [
         BucketSeen(s["name"], s["path"], s["error"], s["documents"], s.get("left_out") or {})
         for s in sources
-        if s["path"] and s["kind"] == "bucket" and s.get("given", True)
+        if s["path"] and s["kind"] != "folder" and s.get("given", True)
     ]
     seen = replace(seen, buckets=buckets)
     if not beside:  # it runs elsewhere, with its folders
@@ -346,10 +346,12 @@ def _server_version() -> str:
 
 
 def _folders_seen(settings: "Settings", options: Options) -> Sequence[FolderSeen]:
+    from shared.settings import FolderSettings
+
     return [
         _folder(name, source.path, source.watch, options.data)
         for name, source in settings.sources.items()
-        if source.path is not None
+        if isinstance(source, FolderSettings)
     ]
 
 

@@ -30,6 +30,7 @@ from services.host.data_folder import (
     write_private,
 )
 from services.host.nats_server.disk import LOOK_S, has_room, watch_disk
+from shared import processes
 from shared.domain.errors import GARBAGE, BusUnavailable, ConfigurationError
 
 if TYPE_CHECKING:
@@ -236,8 +237,7 @@ class LocalServer:
     def _restart(self) -> None:
         """End the server; the supervisor starts it again."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            processes.send(self._process, signal.SIGTERM)
 
     async def _supervise(self) -> None:
         import structlog  # not on the way of a command that starts no server
@@ -358,12 +358,11 @@ class LocalServer:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signum)
+        processes.send(process, signum)
         try:
             await asyncio.wait_for(process.wait(), _STOP_WAIT_S)
         except TimeoutError:
-            process.kill()
+            processes.send(process, signal.SIGKILL)
             await process.wait()
 
     def _last_words(self) -> str:

@@ -4,14 +4,17 @@ Listings are the truth, and hints only say where to look. A source that cannot b
 `SourceUnavailable`: an empty listing means that the documents were deleted.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from services.producer.sources.rules import LeftOut, Rules
 from shared.domain.errors import TransientError
+from shared.domain.events import Metadata
 from shared.domain.formats import FOLDERS
+from shared.domain.ids import content_hash
 from shared.ports import Selection
 
 Root = tuple[int, int]
@@ -50,16 +53,38 @@ class Version(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a source tells about a document beside its content."""
+
+    title: str | None = None
+    media_type: str | None = None
+    """Of the content; None: the ending of the path decides."""
+    metadata: Metadata = field(default_factory=dict)
+    static_score: float | None = None
+    is_active: bool = True
+
+
+def hash_of(data: bytes, given: Given) -> str:
+    """The hash of a document with what its source tells about it; of one without, of its bytes."""
+    if given == Given():
+        return content_hash(data)
+    told = json.dumps(asdict(given), sort_keys=True, separators=(",", ":")).encode()
+    return content_hash(len(told).to_bytes(8) + told + data)
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """A document at one moment. `data`: None when it is larger than the limit."""
 
     version: Version
     read_at_ns: int
     content_hash: str
+    """By `hash_of`: equal hashes mean that nothing has changed."""
     data: bytes | None
     url: str
     grows: bool = False
     """It is being written: `data` is its content of a moment ago, up to the end of a line."""
+    given: Given = Given()
 
 
 @dataclass(slots=True)

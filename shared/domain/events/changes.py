@@ -66,6 +66,8 @@ class DocumentChanged(Event):
     media_type: str | None = None
     title: str | None = None
     metadata: Metadata = Field(default={})
+    static_score: float | None = None
+    is_active: bool = True
     source_version: int | None = None
     intake: int = Field(default=0, ge=0)
     """INTAKE sequence of the submission that this, or the change before it, came from."""

@@ -28,7 +28,7 @@ class WatchedBucket(Watched):
         self.server, self.name, self.subscribe = server, name, subscribe
         self.client = server.bucket(name)
         self.url = f"s3://{name}/team"
-        given = {"kind": "bucket", "url": self.url, "path": None, "poll": 0.05, "settle": 0.0}
+        given = {"kind": "bucket", "url": self.url, "poll": 0.05, "settle": 0.0}
         super().__init__(root, **(given | settings))
 
     def source(self):

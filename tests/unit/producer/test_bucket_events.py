@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.sources.bucket.events import BucketHints, keys_of
-from shared.settings import Source
+from shared.settings import BucketSettings
 
 
 def record(key, bucket="docs"):
@@ -73,6 +73,7 @@ def test_any_message_names_keys_or_none_and_breaks_nothing(told):
 
 
 def test_the_prefix_of_an_address_is_read_as_the_client_reads_it():
-    hints = BucketHints("s3://docs/my%20team/", Source(kind="bucket", url="s3://docs"), None)
+    settings = BucketSettings(kind="bucket", url="s3://docs")
+    hints = BucketHints("s3://docs/my%20team/", settings, None)
 
     assert keys_of(message(record("my team/a.md")), hints._bucket, hints._prefix) == {"a.md"}

@@ -134,7 +134,9 @@ def test_numbers_in_the_file_are_seconds_and_bytes(toml):
 def test_a_misspelt_variable_is_refused_with_the_right_one(variable, hint):
     suggestion = f"; did you mean {hint}?" if hint else ""
 
-    assert told(**{variable: "auto"}) == [f"{variable} is not a setting{suggestion}"]
+    assert told(**{"INSTEP_SOURCES__MY_DOCS__PATH": ".", variable: "auto"}) == [
+        f"{variable} is not a setting{suggestion}"
+    ]
 
 
 def test_a_misspelt_name_in_the_file_is_refused_with_its_line_and_the_right_one(toml):
@@ -173,7 +175,7 @@ def test_all_faults_are_told_at_once(toml):
     [
         (
             "[sources.docs]\nkind = 'folder'\n",
-            'instep.toml:2: sources.docs: a folder source needs a path, as path = "./docs"',
+            "instep.toml:2: sources.docs.path: is missing",
         ),
         (
             "[sources.my_docs]\npath = '.'\n",
@@ -217,6 +219,20 @@ def test_every_setting_can_be_set_by_a_variable(name):
         said = ""
 
     assert "is not a setting" not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ("path = '.'\nregion = 'x'", "region: is of another kind of source: bucket, not folder"),
+        ("kind = 'push'\npath = '.'", "path: is of another kind of source: folder, not push"),
+        ("kind = 'ftp'\npath = '.'", "kind: must be 'folder' or 'bucket' or 'push'"),
+        ("kind = 'bucket'\npath = '.'\nurl = 's3://a'", "path: is of another kind of source"),
+        ("path = '.'\nchunking.tokens = 3", "chunking.tokens: must be at least 16"),
+    ],
+)
+def test_a_fault_of_a_source_is_told_where_the_file_has_it(toml, table, fault):
+    assert any(f"sources.docs.{fault}" in line for line in told(toml(f"[sources.docs]\n{table}\n")))
 
 
 def test_of_many_faults_the_first_twenty_are_told_and_the_rest_counted(toml):

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from services.producer.sources.port import LISTING_SHARE, Root
 from shared.domain import bucket_address
 from shared.domain.errors import GARBAGE
-from shared.settings import Source
+from shared.settings import WatchedSettings
 
 Subscribe = Callable[[Callable[[bytes], None]], Awaitable[Callable[[], Awaitable[None]]]]
 """Call it with what hears each message; it returns what ends the subscription."""
@@ -28,7 +28,7 @@ class BucketHints:
         subscribe: None to look at intervals only.
     """
 
-    def __init__(self, url: str, settings: Source, subscribe: Subscribe | None) -> None:
+    def __init__(self, url: str, settings: WatchedSettings, subscribe: Subscribe | None) -> None:
         self.anew = False
         _, self._bucket, self._prefix = bucket_address.parse(url)
         self._settings, self._subscribe = settings, subscribe

@@ -16,7 +16,7 @@ import structlog
 from watchfiles import awatch
 
 from services.producer.sources.port import LISTING_SHARE, Root, SourceUnavailable
-from shared.settings import Source
+from shared.settings import WatchedSettings
 
 log = structlog.get_logger()
 
@@ -106,7 +106,7 @@ class FolderHints:
     def __init__(
         self,
         folder: Path,
-        settings: Source,
+        settings: WatchedSettings,
         notices: Notices | None,
         note: Callable[[str], None],
     ) -> None:
