@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.sources.sql.debezium import ALL_ROWS, Changed, DebeziumHints, read
-from shared.settings import Source
+from shared.settings import FolderSettings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "debezium"
 TOLD = {
@@ -151,7 +151,9 @@ class Subject:
 
     def __init__(self, again_s=3600.0, **settings):
         self.heard, self.faults, self.ended = [], [], False
-        given = Source.model_validate({"path": ".", "rescan": 300.0, "poll": 2.0} | settings)
+        given = FolderSettings.model_validate(
+            {"path": ".", "rescan": 300.0, "poll": 2.0} | settings
+        )
         self.hints = DebeziumHints(["id"], given, self.subscribe, self.faults.append, again_s)
 
     async def subscribe(self, hear):

@@ -17,7 +17,7 @@ import structlog
 from services.producer.sources.port import LISTING_SHARE, Root
 from services.producer.sources.sql.keys import path_of
 from shared.domain.errors import GARBAGE, DocumentRefused
-from shared.settings import Source
+from shared.settings import WatchedSettings
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +115,7 @@ class DebeziumHints:
     def __init__(
         self,
         key_columns: Sequence[str],
-        settings: Source,
+        settings: WatchedSettings,
         subscribe: Subscribe | None,
         tell: Callable[[str], None],
         again_s: float = AGAIN_S,
@@ -145,8 +145,9 @@ class DebeziumHints:
         if self._faults:
             log.warning("messages_not_read", by_reason=dict(self._faults))
 
-    async def watch_the_same(self, root: Root) -> None:
-        """A table keeps its subject."""
+    async def watch_the_same(self, root: Root) -> None:  # noqa: ARG002 - a table keeps its subject
+        """What was heard of all rows is answered by this listing."""
+        self.anew = False
 
     def interval(self, took_s: float, *, waits: bool) -> float:
         come, self._come = self._come, False
