@@ -41,6 +41,7 @@ debezium.source.skipped.operations=none
 debezium.source.heartbeat.interval.ms=10000
 debezium.source.offset.storage.file.filename=data/offsets.dat
 debezium.source.offset.flush.interval.ms=0
+debezium.source.poll.interval.ms=50
 debezium.transforms=route
 debezium.transforms.route.type=org.apache.kafka.connect.transforms.RegexRouter
 debezium.transforms.route.regex=.*

@@ -2,70 +2,20 @@
 
 import contextlib
 import sqlite3
-import time
 from pathlib import Path
 
 import nats
 import pytest
+from table_source import Table
 from watched import Watched
 
-from services.producer.sources.port import Body, Given, Heard, Looked, Scan, Version, hash_of
-from services.producer.sources.rules import Rules
-from services.producer.sources.sql.debezium import ALL_ROWS, DebeziumHints
+from services.producer.sources.sql.debezium import DebeziumHints
 from shared.bus.monitor import watchers
 
 pytestmark = pytest.mark.nats
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "debezium"
 SUBJECT = "instep.sources.changed.docs"
-
-
-class Table:
-    """The rows of a table as documents. A source in as few lines as the watch can do with."""
-
-    rules, max_bytes, place = Rules(), 10_000, "articles"
-
-    def __init__(self, rows):
-        self.rows, self.listings = rows, 0
-
-    def identity(self):
-        return (1, 1)
-
-    def version(self, body):
-        return Version(len(body), 0, 0, hash(body))
-
-    def scan(self):
-        self.listings += 1
-        rows = self.rows("select id, body from articles")
-        return Scan({str(key): self.version(body) for key, body in rows})
-
-    def look_at(self, known, paths):
-        found = {path: self.body(path) for path in paths}
-        present = {path: self.version(body) for path, body in found.items() if body is not None}
-        gone = [path for path in paths if path in known and found[path] is None]
-        return Looked((1, 1), present, gone)
-
-    def read(self, path, *, growing=False):
-        body = self.body(path)
-        if body is None:
-            return None
-        data = body.encode()
-        return Body(
-            self.version(body), time.time_ns(), hash_of(data, Given()), data, f"table:{path}"
-        )
-
-    def body(self, path):
-        rows = self.rows("select id, body from articles where id = ?", path)
-        return next((body for _, body in rows), None)
-
-    def opened(self, blocked):
-        return False, False
-
-    def unwanted(self, paths):
-        return {}
-
-    def meaning(self, names):
-        return Heard({name: None for name in names if name != ALL_ROWS}, root=ALL_ROWS in names)
 
 
 class WatchedTable(Watched):
@@ -81,7 +31,7 @@ class WatchedTable(Watched):
             return table.execute(statement, given).fetchall()
 
     def source(self):
-        self.table = Table(self)
+        self.table = Table(lambda: {str(n): text for n, text in self("select * from articles")})
         return self.table
 
     def hints(self, sync):

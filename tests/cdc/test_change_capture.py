@@ -1,0 +1,126 @@
+"""Change capture by the real Debezium Server from a real Postgres: DOCS ends as the table is."""
+
+import json
+import signal
+import statistics
+import time
+
+import debezium_server
+import nats
+import pytest
+from table_source import Table
+from watched import Watched
+
+from services.producer.sources.sql.debezium import DebeziumHints
+from shared.bus.monitor import watchers
+
+pytestmark = [pytest.mark.debezium, pytest.mark.nats, pytest.mark.slow]
+
+TABLE = """
+create table articles (id bigint primary key, title text not null, body text);
+alter table articles alter column body set storage external;
+insert into articles select n, 'title ' || n from generate_series(1, 30) n;
+"""
+EDITS = 20
+
+
+class WatchedTable(Watched):
+    """Debezium's messages, and listings at the start and when it asks for one."""
+
+    def __init__(self, root, table, client):
+        super().__init__(root, watch="events", settle=0.0, hold_share=1.0)
+        self.table, self.client = table, client
+
+    def rows(self):
+        row = "json_build_array(id::text, title || coalesce(body, ''))"
+        return dict(json.loads(self.table(f"select coalesce(json_agg({row}), '[]') from articles")))
+
+    def source(self):
+        self.listed = Table(self.rows)
+        return self.listed
+
+    def hints(self, sync):
+        async def subscribe(heard):
+            return await watchers.hear_changes(self.client, "docs", heard)
+
+        return DebeziumHints(["id"], self.settings, subscribe, sync.problems.note)
+
+
+@pytest.fixture
+def table():
+    with debezium_server.postgres() as server:
+        server(TABLE)
+        yield server
+
+
+@pytest.fixture
+async def client(own_nats_server):
+    client = await nats.connect(own_nats_server.url)
+    await client.jetstream().add_stream(
+        name=debezium_server.STREAM, subjects=["instep.sources.changed.*"], max_age=3600
+    )
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def capture(tmp_path, table, client):
+    server = debezium_server.debezium(
+        tmp_path / "debezium",
+        table.port,
+        client.connected_url.geturl(),
+        "instep.sources.changed.docs",
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_what_is_done_to_the_table_is_done_to_the_documents(
+    tmp_path, table, client, capture, eventually, capsys
+):
+    docs = WatchedTable(tmp_path / "docs", table, client)
+
+    async def becomes(statement):
+        table(statement)
+        expected = docs.rows()
+        await eventually(lambda: docs.held() == expected)
+
+    async with docs.running():
+        assert len(docs.held()) == 30
+        took = [await seconds(docs, table, n, eventually) for n in range(EDITS)]
+        await becomes("insert into articles values (101, 'new')")
+        await becomes("update articles set id = 102 where id = 101")
+        await becomes("delete from articles where id = 102")
+        await becomes("insert into articles values (103, 'long', repeat('x', 9000))")
+        await becomes("update articles set title = 'its body is not sent' where id = 103")
+        await becomes("begin; delete from articles where id = 1; rollback")
+        await becomes("insert into articles select n, 'many' from generate_series(1001, 2000) n")
+        await becomes("update articles set title = title || '!'")
+
+        capture.stop(signal.SIGKILL)
+        table("update articles set title = 'while it was dead' where id < 10")
+        table("delete from articles where id = 10")
+        capture.start()
+        await becomes("select 1")
+        assert docs.listed.listings == 1
+
+    table("update articles set title = 'while nobody listened' where id = 11")
+    table("delete from articles where id = 12")
+    async with docs.running():
+        await becomes("select 1")
+        await becomes("truncate articles")
+        await becomes("insert into articles values (1, 'after')")
+    assert capture.runs
+    with capsys.disabled():
+        told = statistics.quantiles(took, n=20, method="inclusive")
+        print(f"\ncommit to DOCS, {EDITS} edits: p50 {told[9]:.2f} s, p95 {told[18]:.2f} s")
+
+
+async def seconds(docs, table, n, eventually):
+    """From just before a commit until DOCS has the row."""
+    text = f"edit {n}"
+    began = time.time()
+    table(f"update articles set title = '{text}' where id = {n + 1}")
+    await eventually(lambda: docs.held()[str(n + 1)] == text)
+    return time.time() - began
