@@ -27,8 +27,8 @@ EDITS = 20
 class WatchedTable(Watched):
     """Debezium's messages, and listings at the start and when it asks for one."""
 
-    def __init__(self, root, table, client):
-        super().__init__(root, watch="events", settle=0.0, hold_share=1.0)
+    def __init__(self, root, table, client, **settings):
+        super().__init__(root, **({"watch": "events", "settle": 0.0, "hold_share": 1.0} | settings))
         self.table, self.client = table, client
 
     def rows(self):
@@ -124,3 +124,47 @@ async def seconds(docs, table, n, eventually):
     table(f"update articles set title = '{text}' where id = {n + 1}")
     await eventually(lambda: docs.held()[str(n + 1)] == text)
     return time.time() - began
+
+
+async def test_a_row_above_the_servers_limit_ends_debezium_and_listings_go_on(
+    tmp_path, table, client, capture, eventually
+):
+    docs = WatchedTable(tmp_path / "docs", table, client, watch="auto", poll=0.2)
+    async with docs.running():
+        table("insert into articles values (101, 'large', repeat('x', 2000000))")
+        await eventually(lambda: not capture.runs)
+        await eventually(lambda: "101" in docs.held())
+        table("update articles set title = 'after its end' where id = 1")
+        await eventually(lambda: docs.held()["1"] == "after its end")
+
+
+async def test_a_debezium_that_sends_keys_only_names_rows_of_any_size(
+    tmp_path, table, client, eventually
+):
+    subject = "instep.sources.changed.docs"
+    capture = debezium_server.debezium(
+        tmp_path / "debezium",
+        table.port,
+        client.connected_url.geturl(),
+        subject,
+        source_column_include_list="public.articles.id",
+    )
+    capture.start()
+    heard = []
+
+    async def hear(message):
+        heard.append(message.data)
+
+    await client.subscribe(subject, cb=hear)
+    docs = WatchedTable(tmp_path / "docs", table, client)
+    try:
+        async with docs.running():
+            table("insert into articles values (101, 'large', repeat('x', 2000000))")
+            await eventually(lambda: "101" in docs.held())
+            table("update articles set title = 'only this' where id = 1")
+            await eventually(lambda: docs.held()["1"] == "only this")
+            assert docs.listed.listings == 1
+        assert capture.runs
+        assert not any(b"only this" in message for message in heard)
+    finally:
+        capture.stop()

@@ -18,7 +18,7 @@ class Table:
     """
 
     def __init__(self, rows: Callable[[], dict[str, str]]) -> None:
-        self.rules, self.max_bytes, self.place = Rules(), 1_000_000, "articles"
+        self.rules, self.max_bytes, self.place = Rules(), 10_000_000, "articles"
         self.listings = 0
         self._rows = rows
 
