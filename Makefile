@@ -19,7 +19,7 @@ DEBEZIUM := 3.6.1.Final
 DEBEZIUM_SERVER := build/debezium-$(DEBEZIUM)/debezium-server
 
 cdc: dev $(DEBEZIUM_SERVER)/run.sh ## change capture by a real Debezium; needs Maven, Java 21, Postgres, 2 GB of disk
-	INSTEP_TEST_DEBEZIUM=$(DEBEZIUM_SERVER) $(BIN)/pytest -m debezium tests/cdc
+	INSTEP_TEST_DEBEZIUM=$(DEBEZIUM_SERVER) $(BIN)/pytest -s -m debezium tests/cdc
 
 $(DEBEZIUM_SERVER)/run.sh:
 	mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nats
 import pytest
+from nats.js.api import RePublish
 from table_source import Table
 from watched import Watched
 
@@ -138,6 +139,20 @@ async def test_the_subject_that_debezium_names_by_itself_can_be_heard(
     async with docs.running():
         docs("insert into articles values (1, 'one')")
         await bus.publish("debezium.public.articles", told("created"))
+        await eventually(lambda: docs.held() == {"1": "one"})
+
+
+async def test_a_stream_of_other_readers_can_republish_to_the_subject_of_the_source(
+    tmp_path, client, js, eventually
+):
+    own = "debezium.public.articles"
+    await js.add_stream(
+        name="OTHERS", subjects=["debezium.>"], republish=RePublish(src=own, dest=SUBJECT)
+    )
+    docs = WatchedTable(tmp_path, client)
+    async with docs.running():
+        docs("insert into articles values (1, 'one')")
+        await js.publish(own, told("created"))
         await eventually(lambda: docs.held() == {"1": "one"})
 
 
