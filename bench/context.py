@@ -20,12 +20,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from services.enricher.chunking.chunk import chunk, fit_title
-from services.enricher.formats.extract import extract
 from shared.domain.events import with_context
 from shared.encoders.local.files import packaged_folder
 from shared.encoders.local.minilm.openvino import OpenVinoEncoder
 from shared.encoders.local.tokens import ModelTokenizer
 from shared.encoders.models import MINILM
+from shared.formats.extract import extract
 from shared.settings import Chunking
 
 BATCH = 16

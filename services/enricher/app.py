@@ -4,12 +4,12 @@ from services.enricher.enrich import Enrich
 from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
 from services.enricher.recut import Recut
-from services.enricher.sandbox.pool import Allowed, ReadApart
 from services.host.service import Part
 from services.host.wiring import OpenGeneration, utc_now
 from shared.bus.session import BusSession
 from shared.domain.priority import BULK, EXPRESS
 from shared.domain.topology import INSTANCE, enrich_stage
+from shared.reading.pool import Allowed, ReadApart
 from shared.settings import FolderSettings
 
 

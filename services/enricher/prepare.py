@@ -13,16 +13,16 @@ from typing import Final
 from services.enricher import language
 from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, max_chars, ready
 from services.enricher.fetch import Load
-from services.enricher.formats.blocks import Extracted, too_large
-from services.enricher.formats.charset import MAX_DAMAGE
-from services.enricher.formats.extract import extract, is_harmless, named_format
 from services.enricher.parts import KeyedChunk, Prepared, check_rows
-from services.enricher.sandbox.protocol import Question
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
 from shared.domain.metadata import OF_DOCUMENT, ORIGINS, with_origins
 from shared.domain.ordering import MAX_ROWS
+from shared.formats.blocks import Extracted, too_large
+from shared.formats.charset import MAX_DAMAGE
+from shared.formats.extract import extract, is_harmless, named_format
 from shared.ports import TokenCounter
+from shared.reading.protocol import Question
 from shared.settings import Chunking
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.enricher.chunking.chunk import CUTTER
-from services.enricher.formats.extract import BINARY, READERS, named_format
 from shared.domain.errors import GARBAGE
 from shared.domain.events import DocumentChanged
 from shared.domain.ordering import Record
+from shared.formats.extract import BINARY, READERS, named_format
 from shared.observe.progress import Activity, Progress
 from shared.ports import ChangeLog, Ledger, Shelf
 from shared.repair import resubmit_newest

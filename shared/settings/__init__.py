@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,6 +28,7 @@ from shared.settings.groups import (
     Gateway,
     Health,
     PushSettings,
+    Records,
     SearchSettings,
     Settings,
     SettingsGroup,
@@ -54,6 +55,7 @@ __all__ = [
     "Health",
     "LoadedSettings",
     "PushSettings",
+    "Records",
     "SearchSettings",
     "Settings",
     "SettingsGroup",
@@ -135,8 +137,8 @@ def _located(error: Mapping[str, Any]) -> dict[str, Any]:
     if place[:1] != ("sources",) or len(place) <= _TAG or place[_TAG] not in SOURCES:
         return dict(error)
     below = place[_TAG + 1 :]
-    having = [name for name, model in SOURCES.items() if below and below[0] in model.model_fields]
-    if kind == "extra_forbidden" and having:
+    having = [name for name, model in SOURCES.items() if {*below} <= model.model_fields.keys()]
+    if kind == "extra_forbidden" and len(below) == 1 and having:
         told = f"is of another kind of source: {' or '.join(having)}, not {place[_TAG]}"
         error = {**error, "type": "value_error", "msg": told}
     return {**error, "loc": (*place[:_TAG], *below)}
@@ -149,10 +151,16 @@ def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
         if name == "sources":
             of_each = (names(kind, "sources.NAME.") for kind in SOURCES.values())
             yield from dict.fromkeys(chain.from_iterable(of_each))
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from names(annotation, f"{prefix}{name}.")
-        else:
+            continue
+        groups = [one for one in (annotation, *get_args(annotation)) if _is_group(one)]
+        for group in groups:
+            yield from names(group, f"{prefix}{name}.")
+        if annotation not in groups:
             yield f"{prefix}{name}"
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _dotted(variable: str) -> str | None:

@@ -43,6 +43,13 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _switched(value: Any) -> Any:
+    """A group that can be switched on as it is."""
+    words = {"true": True, "false": False}
+    value = words.get(value.lower(), value) if isinstance(value, str) else value
+    return {} if value is True else None if value is False else value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Several texts; as one text, with commas between them."""
 
@@ -86,6 +93,20 @@ class SourceSettings(SettingsGroup):
         return None
 
 
+class Records(SettingsGroup):
+    """Which fields of a record are what."""
+
+    key: Names = ("id", "key", "_id")
+    """The first of these fields that a record has names its document; every record needs it."""
+    title: Names = ("title", "name", "subject")
+    """The first of these fields that a record has is its title."""
+    body: Names = ()
+    """Fields whose text is indexed; empty: all but key and title. Others become metadata."""
+    static_score: str = "static_score"
+    is_active: str = "is_active"
+    """A record whose field says false is kept and not searchable."""
+
+
 class PushSettings(SourceSettings):
     """Documents that programs publish."""
 
@@ -110,6 +131,9 @@ class WatchedSettings(SourceSettings):
     """Removals of more than this share of the documents wait for a person."""
     hold_count: int = Field(default=20, ge=1)
     """Fewer removals than this never wait, unless another folder has the name of the root."""
+    records: Annotated[Records | None, BeforeValidator(_switched)] = None
+    """Each record of a CSV, TSV, JSON or JSON Lines file is a document, `file.csv#key`. `true`, or
+    a table that tells which fields are what."""
 
 
 class FolderSettings(WatchedSettings):

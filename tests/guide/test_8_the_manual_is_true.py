@@ -8,13 +8,6 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
-from services.enricher.formats import frontmatter, html
-from services.enricher.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
-from services.enricher.formats.extract import (
-    MAX_HARMLESS_BYTES,
-    MAX_HARMLESS_MARKDOWN,
-    MAX_HARMLESS_YAML,
-)
 from services.gateway.search.search import DEEPEST
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.producer.submissions.submission import (
@@ -51,6 +44,13 @@ from shared.domain.topology import (
     STREAMS,
     embed_stage,
 )
+from shared.formats import frontmatter, html
+from shared.formats.blocks import MAX_BLOCKS, MAX_LINE_TITLE
+from shared.formats.extract import (
+    MAX_HARMLESS_BYTES,
+    MAX_HARMLESS_MARKDOWN,
+    MAX_HARMLESS_YAML,
+)
 from shared.observe.health import WEDGED_AFTER_S
 from shared.settings import load, names
 from shared.settings.groups import Chunking, FolderSettings
@@ -61,7 +61,10 @@ PUBLISHING = ROOT / "docs/publish-from-your-system.md"
 PAGES = sorted([*MANUAL.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*)\|", re.MULTILINE)
-IN_WORDS = {"", "none", "every known ending", "in the data folder", "that of `chunking"}
+IN_WORDS = {
+    *("", "none", "every known ending", "in the data folder", "that of `chunking"),
+    "all others",
+}
 """Defaults that are told in words."""
 
 
@@ -115,9 +118,10 @@ def test_a_default_in_the_manual_is_the_default(name, default):
         return
     source = {"INSTEP_SOURCES__DOCS__PATH": "."}
     variable = "INSTEP_" + name.upper().replace(".", "__")
+    group = {"INSTEP_SOURCES__DOCS__RECORDS": "true"} if ".records." in name else {}
 
     assert load(config=None, environ={**source, variable: default}).settings == (
-        load(config=None, environ=source).settings
+        load(config=None, environ=source | group).settings
     )
 
 

@@ -10,10 +10,10 @@ from chaos_author import POISON, Author
 from chaos_plan import SOURCE, Tally
 
 from services.enricher.chunking.chunk import chunk
-from services.enricher.formats.extract import extract
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, newest_seq
 from shared.encoders.fake import FakeTokenizer
+from shared.formats.extract import extract
 from shared.settings import Chunking
 
 Shown = tuple[tuple[str, ...], str]

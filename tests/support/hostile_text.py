@@ -325,8 +325,8 @@ def _of_one_text(function: Any) -> type | None:
 def _formats() -> dict[str, Callable[[str], object]]:
     """Every format of documents, read and cut as the enricher does it."""
     from services.enricher.chunking.chunk import chunk, chunk_keys
-    from services.enricher.formats.extract import extract
     from shared.domain.formats import BY_ENDING, Format
+    from shared.formats.extract import extract
     from shared.settings import Chunking
 
     def read(ending: str, text: str) -> None:
@@ -342,7 +342,6 @@ def _formats() -> dict[str, Callable[[str], object]]:
 def _others() -> dict[str, Callable[[str], object]]:
     """Readers of text from outside that take more than the text."""
     from services.enricher.chunking.chunk import ready
-    from services.enricher.formats.frontmatter import MAX_CHARS, split
     from services.gateway.search.search import highlights
     from services.producer.sources.folder.ignore_files import MOST_BYTES
     from services.producer.sources.patterns import parse_lines
@@ -350,6 +349,7 @@ def _others() -> dict[str, Callable[[str], object]]:
     from services.producer.submissions import submission
     from shared.bus.delivery.dead_letters import outgoing
     from shared.domain.events import SubmittedChunk
+    from shared.formats.frontmatter import MAX_CHARS, split
     from shared.settings import Chunking
     from shared.stores.weaviate.answers import fault_of
 

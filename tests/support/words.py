@@ -27,9 +27,9 @@ from mdit_py_plugins.footnote import footnote_plugin
 from selectolax.lexbor import LexborHTMLParser
 
 from services.enricher.chunking.chunk import Chunk
-from services.enricher.formats.blocks import Extracted
-from services.enricher.formats.extract import extract
 from shared.domain.formats import BY_ENDING, Format
+from shared.formats.blocks import Extracted
+from shared.formats.extract import extract
 
 ENDINGS: dict[Format, str] = {format_: ending for ending, format_ in BY_ENDING.items()}
 Cut = Callable[[Extracted], Iterable[Chunk]]

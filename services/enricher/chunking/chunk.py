@@ -30,7 +30,10 @@ from services.enricher.chunking.measure import (
     Measured,
     token_starts,
 )
-from services.enricher.formats.blocks import (
+from shared.domain.errors import DocumentRefused
+from shared.domain.events import Metadata, SubmittedChunk, with_context
+from shared.domain.ordering import MAX_ROWS
+from shared.formats.blocks import (
     Block,
     Extracted,
     check_amount,
@@ -38,9 +41,6 @@ from services.enricher.formats.blocks import (
     one_line,
     too_large,
 )
-from shared.domain.errors import DocumentRefused
-from shared.domain.events import Metadata, SubmittedChunk, with_context
-from shared.domain.ordering import MAX_ROWS
 from shared.ports import TokenCounter
 from shared.settings import Chunking
 

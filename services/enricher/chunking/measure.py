@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.enricher.formats.blocks import Block, Kind, too_large
+from shared.formats.blocks import Block, Kind, too_large
 from shared.ports import TokenCounter
 
 Ints = NDArray[np.int64]

@@ -21,13 +21,13 @@ from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
 from services.enricher.prepare import PrepareDocument
-from services.enricher.sandbox.pool import Allowed, ExtractionProcess, ReadApart
-from services.enricher.sandbox.protocol import Question
 from services.host.wiring import utc_now
 from shared.domain.errors import DocumentRefused, TransientError
 from shared.domain.events import Batch, Document, DocumentChanged, Stored
 from shared.domain.ids import content_hash, doc_key
 from shared.encoders.registry import load_tokenizer
+from shared.reading.pool import Allowed, ExtractionProcess, ReadApart
+from shared.reading.protocol import Question
 from shared.sandbox import child as child_process
 from shared.sandbox.child import Died
 from shared.settings import Chunking, Embedding
@@ -358,8 +358,8 @@ async def test_it_has_no_secrets_no_files_and_no_large_libraries(monkeypatch):
 def test_it_dies_with_its_parent_whatever_it_is_doing():
     program = (
         "import asyncio\n"
-        "from services.enricher.sandbox.pool import Allowed, ExtractionProcess\n"
-        "from services.enricher.sandbox.protocol import Question\n"
+        "from shared.reading.pool import Allowed, ExtractionProcess\n"
+        "from shared.reading.protocol import Question\n"
         "async def main():\n"
         "    child = await ExtractionProcess.start(Allowed(2**29, 30.0))\n"
         "    print(child.pid, flush=True)\n"

@@ -1,7 +1,7 @@
 import pytest
 
-from services.enricher.formats.blocks import MAX_LINE_TITLE, titled
-from services.enricher.formats.extract import extract
+from shared.formats.blocks import MAX_LINE_TITLE, titled
+from shared.formats.extract import extract
 
 WORDS = [f"word{n}" for n in range(60)]
 

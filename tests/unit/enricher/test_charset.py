@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.formats.charset import decode
 from shared.domain.errors import DocumentRefused
+from shared.formats.charset import decode
 
 GERMAN = "Größere Änderungen übernimmt der Prüfer nur nach Rücksprache mit den Äußeren Ämtern. " * 5
 RUSSIAN = "Сервер хранит сообщения и отдаёт их потребителям, когда они готовы их обработать. " * 5

@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.enricher.chunking.chunk import Chunk, chunk, chunk_keys, fit_title, ready
-from services.enricher.formats.blocks import Block, Extracted, first_heading, with_paths
-from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import SubmittedChunk, with_context
+from shared.formats.blocks import Block, Extracted, first_heading, with_paths
+from shared.formats.extract import extract
 from shared.settings import Chunking
 
 KINDS = ["document", "recursive", "fixed"]

@@ -14,9 +14,9 @@ from words import words as words_of
 from words import words_lost
 
 from services.enricher.chunking.chunk import chunk
-from services.enricher.formats import source
-from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
+from shared.formats import source
+from shared.formats.extract import extract
 from shared.settings import Chunking
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))

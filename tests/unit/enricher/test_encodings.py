@@ -5,8 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from services.enricher.formats.charset import decode
 from shared.domain.errors import DocumentRefused
+from shared.formats.charset import decode
 
 WESTERN = ["cp1252", "latin-1", "iso8859-15"]
 CENTRAL = ["cp1250", "iso8859-2"]

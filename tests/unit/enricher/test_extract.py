@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
+from shared.formats.extract import extract
 
 
 def md(text, **given_):

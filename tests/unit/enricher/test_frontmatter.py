@@ -1,8 +1,8 @@
 import pytest
 
-from services.enricher.formats.blocks import MAX_LINE_TITLE
-from services.enricher.formats.extract import extract
-from services.enricher.formats.frontmatter import MAX_CHARS, MAX_KEYS, MAX_VALUE_CHARS
+from shared.formats.blocks import MAX_LINE_TITLE
+from shared.formats.extract import extract
+from shared.formats.frontmatter import MAX_CHARS, MAX_KEYS, MAX_VALUE_CHARS
 
 LONG = " ".join(f"word{n}" for n in range(MAX_VALUE_CHARS // 4))
 

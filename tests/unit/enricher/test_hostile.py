@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.enricher.chunking.chunk import chunk
-from services.enricher.formats.blocks import MAX_BLOCKS, Block, Extracted
-from services.enricher.formats.extract import (
+from services.enricher.prepare import judge
+from shared.domain.errors import DocumentRefused
+from shared.domain.ordering import MAX_ROWS
+from shared.formats.blocks import MAX_BLOCKS, Block, Extracted
+from shared.formats.extract import (
     MAX_HARMLESS_BYTES,
     MAX_HARMLESS_MARKDOWN,
     MAX_HARMLESS_YAML,
@@ -20,9 +23,6 @@ from services.enricher.formats.extract import (
     is_harmless,
     named_format,
 )
-from services.enricher.prepare import judge
-from shared.domain.errors import DocumentRefused
-from shared.domain.ordering import MAX_ROWS
 from shared.settings import Chunking
 
 MANUAL = Path(__file__).parents[3] / "examples/docs/guide/bad-input.md"
@@ -293,7 +293,7 @@ def test_only_what_cannot_hurt_is_read_beside_other_work(data, path, harmless):
 
 
 def test_a_text_that_is_harmless_never_reaches_the_parser_of_html(monkeypatch):
-    from services.enricher.formats import html
+    from shared.formats import html
 
     def reached(text):
         raise AssertionError

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from services.enricher.formats.html import MAX_DEPTH, read
 from shared.domain.errors import DocumentRefused
+from shared.formats.html import MAX_DEPTH, read
 
 
 def kinds(text):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from words import seen_in_mail, seen_in_notebook, words, words_lost
 
-from services.enricher.formats import mail
-from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
+from shared.formats import mail
+from shared.formats.extract import extract
 
 MESSAGES = sorted(Path(sysconfig.get_path("stdlib")).glob("test/test_email/data/msg_*.txt"))
 """Messages that Python ships to test its parser: odd ones, broken ones, encodings, reports."""

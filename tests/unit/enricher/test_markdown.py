@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.formats import html
-from services.enricher.formats.blocks import clean
-from services.enricher.formats.markdown import MAX_DEPTH, has_html, read
+from shared.formats import html
+from shared.formats.blocks import clean
+from shared.formats.markdown import MAX_DEPTH, has_html, read
 
 PIECES = [
     *("> ", "- ", "1. ", "[^a]: ", ": ", "~ ", "\n", "\n\n", "    ", "\t", "# ", "a", "`", "```\n"),

@@ -10,8 +10,8 @@ from words import seen_in_rst, words_lost
 from words import words as words_of
 
 from services.enricher.chunking.chunk import chunk
-from services.enricher.formats.extract import extract
-from services.enricher.formats.markup.names import MAX_PUT_IN_CHARS, Replacements
+from shared.formats.extract import extract
+from shared.formats.markup.names import MAX_PUT_IN_CHARS, Replacements
 from shared.settings import Chunking
 
 PACKAGES = Path(sysconfig.get_path("purelib"))

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.enricher.chunking.chunk import chunk
-from services.enricher.formats import pdf
-from services.enricher.formats.extract import _read, extract, format_of
-from services.enricher.formats.office import package, sheets
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import with_context
+from shared.formats import pdf
+from shared.formats.extract import _read, extract, format_of
+from shared.formats.office import package, sheets
 from shared.settings import Chunking
 
 _WORD = re.compile(r"\w+")

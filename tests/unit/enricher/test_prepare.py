@@ -9,8 +9,6 @@ import pytest
 from memory_content import MemoryContent
 
 from services.enricher.fetch import Load
-from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.formats.office import package
 from services.enricher.prepare import LARGE_BYTES, PrepareDocument, described, in_a_thread
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import (
@@ -25,6 +23,8 @@ from shared.domain.events import (
 )
 from shared.domain.ids import doc_key
 from shared.domain.metadata import ORIGINS, parted
+from shared.formats.blocks import Block, Extracted
+from shared.formats.office import package
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

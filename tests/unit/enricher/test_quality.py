@@ -1,9 +1,9 @@
 import pytest
 
 from services.enricher.chunking.chunk import Chunk
-from services.enricher.formats.blocks import Block, Extracted
 from services.enricher.prepare import judge
 from shared.domain.ordering import MAX_ROWS
+from shared.formats.blocks import Block, Extracted
 
 
 def extracted(text):

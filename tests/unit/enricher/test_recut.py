@@ -8,12 +8,12 @@ from memory_change_log import MemoryChangeLog
 from memory_kv import MemoryShelf
 from memory_ledger import MemoryLedger
 
-from services.enricher.formats.extract import BINARY, named_format
 from services.enricher.recut import VERSIONS, Recut, changed, in_force, read_otherwise
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.formats import Format
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Settled
+from shared.formats.extract import BINARY, named_format
 from shared.observe.progress import Progress
 from shared.settings import Chunking, SourceChunking
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.formats.extract import extract
-from services.enricher.sandbox import protocol, worker
-from services.enricher.sandbox.protocol import Answer, Question
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import Block, Extracted
+from shared.formats.extract import extract
+from shared.reading import protocol, worker
+from shared.reading.protocol import Answer, Question
 from shared.sandbox.frames import HEAD, Garbled, length
 
 QUESTION = Question("a.md", None, None, max_chars=100_000)

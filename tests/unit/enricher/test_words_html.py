@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from services.enricher.formats.extract import extract
 from shared.domain.errors import DocumentRefused
+from shared.formats.extract import extract
 
 EXCLUDED = "script, style, template, nav, noscript, noframes, noembed, iframe, rp"
 EXCLUDED_OF_SVG = "svg metadata, svg desc, svg defs, svg symbol, semantics > annotation"

@@ -7,7 +7,6 @@ from typing import get_args
 import office_files as made
 import pytest
 
-from services.enricher.formats.extract import extract
 from services.producer.sources.rules import Rules
 from shared.domain.formats import (
     BY_ENDING,
@@ -19,6 +18,7 @@ from shared.domain.formats import (
     kind_of,
     most_common,
 )
+from shared.formats.extract import extract
 
 ROOT = Path(__file__).parents[3]
 READ_AS = {

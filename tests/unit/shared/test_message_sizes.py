@@ -18,11 +18,8 @@ from memory_kv import MemoryShelf
 
 from services.enricher.chunking.chunk import max_chars
 from services.enricher.fetch import Load
-from services.enricher.formats.blocks import Block, Extracted
-from services.enricher.formats.frontmatter import MAX_CHARS, fields
 from services.enricher.parts import parts, revision_of
 from services.enricher.prepare import PrepareDocument
-from services.enricher.sandbox import protocol
 from services.host.nats_server.local import MAX_PAYLOAD_BYTES
 from services.indexer.index import counts
 from services.producer.accept import place
@@ -50,6 +47,9 @@ from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Reason, fail, revise, settle, written
 from shared.domain.record_codec import to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES, MAX_PART_BYTES
+from shared.formats.blocks import Block, Extracted
+from shared.formats.frontmatter import MAX_CHARS, fields
+from shared.reading import protocol
 from shared.settings import Chunking
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

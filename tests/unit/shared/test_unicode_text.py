@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.enricher.formats.extract import extract
 from services.gateway.search.search import highlights
 from shared.domain.unicode_text import normalised
+from shared.formats.extract import extract
 from shared.stores.checks import clean_query
 
 WORD = "Donaudampfschifffahrt"

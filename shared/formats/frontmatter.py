@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from services.enricher.formats.blocks import clean, one_line
+from shared.formats.blocks import clean, one_line
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata, Scalar

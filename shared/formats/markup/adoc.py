@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
-from services.enricher.formats.markup.names import Replacements
-from services.enricher.formats.office.sheets import table_of
+from shared.formats.blocks import Block, Content, clean, first_heading, one_line, titled
+from shared.formats.markup.names import Replacements
+from shared.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

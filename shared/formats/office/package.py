@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
 
-from services.enricher.formats.blocks import one_line
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import Format
+from shared.formats.blocks import one_line
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

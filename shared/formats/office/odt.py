@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.enricher.formats.blocks import Block, Content, Kind, clean, titled
-from services.enricher.formats.office import package
-from services.enricher.formats.office.pptx import NOTES, slide_blocks, titled_deck
+from shared.formats.blocks import Block, Content, Kind, clean, titled
+from shared.formats.office import package
+from shared.formats.office.pptx import NOTES, slide_blocks, titled_deck
 
 _LEFT_OUT: Final = frozenset({"tracked-changes", "annotation", "sequence-decls", "forms"})
 _OF_SLIDES: Final = frozenset({"page", "notes", "frame"})

@@ -1,6 +1,6 @@
 """Child processes that read documents, so that a hostile document harms only itself.
 
-The pool starts, asks and ends processes of `services.enricher.sandbox.worker`.
+The pool starts, asks and ends processes of `shared.reading.worker`.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from typing import Final
 
 import structlog
 
-from services.enricher.formats.blocks import Extracted
-from services.enricher.sandbox import protocol
-from services.enricher.sandbox.protocol import Answer, Question
 from shared.domain.errors import DocumentRefused, TransientError
+from shared.formats.blocks import Extracted
+from shared.reading import protocol
+from shared.reading.protocol import Answer, Question
 from shared.sandbox.child import Child, Died, Program
 from shared.sandbox.frames import Garbled
 
@@ -24,7 +24,7 @@ FROM_OUTSIDE: Final = frozenset(
     {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 )
 """Signals that no document causes: the kernel is out of memory, or a person ends processes."""
-_MAIN: Final = "services.enricher.sandbox.worker:main"
+_MAIN: Final = "shared.reading.worker:main"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ name is in the path of its parts.
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from services.enricher.formats.blocks import Block, one_line
+from shared.formats.blocks import Block, one_line
 
 MAX_BLOCK_CHARS: Final = 1_000
 """About what one chunk holds."""

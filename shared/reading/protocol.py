@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from services.enricher.formats.blocks import MAX_BLOCKS, Block, Extracted, Kind, with_paths
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import MAX_BLOCKS, Block, Extracted, Kind, with_paths
 from shared.sandbox import frames
 from shared.sandbox.frames import Garbled
 

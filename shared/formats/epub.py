@@ -4,11 +4,11 @@ import posixpath
 from typing import Final
 from urllib.parse import unquote
 
-from services.enricher.formats import html
-from services.enricher.formats.blocks import Block, Content
-from services.enricher.formats.charset import declared_in, decode
-from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
+from shared.formats import html
+from shared.formats.blocks import Block, Content
+from shared.formats.charset import declared_in, decode
+from shared.formats.office import package
 
 _NO_PAGES: Final = ("image/", "audio/", "video/", "font/")
 """Beginnings of the media types of parts without text."""

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from services.enricher.formats import html, markdown
-from services.enricher.formats.blocks import Block, Content, clean, first_heading, one_line, titled
 from shared.domain.errors import DocumentRefused
+from shared.formats import html, markdown
+from shared.formats.blocks import Block, Content, clean, first_heading, one_line, titled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

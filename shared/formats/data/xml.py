@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
-from services.enricher.formats import source
-from services.enricher.formats.blocks import MAX_LINE_TITLE, Content, clean, one_line
-from services.enricher.formats.data.tree import Line, blocks_of
+from shared.formats import source
+from shared.formats.blocks import MAX_LINE_TITLE, Content, clean, one_line
+from shared.formats.data.tree import Line, blocks_of
 
 MAX_MIXED_CHARS: Final = 4_000
 """Of an element with text between its elements that becomes one line."""

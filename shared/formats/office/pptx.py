@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats.blocks import SECTION, Block, Content, Kind, clean, one_line, titled
-from services.enricher.formats.office import package
+from shared.formats.blocks import SECTION, Block, Content, Kind, clean, one_line, titled
+from shared.formats.office import package
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

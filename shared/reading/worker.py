@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import selectolax.lexbor  # noqa: F401 - loaded before the first document
 
-from services.enricher.formats.blocks import check_amount
-from services.enricher.formats.extract import extract
-from services.enricher.sandbox import protocol
-from services.enricher.sandbox.protocol import Question
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import check_amount
+from shared.formats.extract import extract
+from shared.reading import protocol
+from shared.reading.protocol import Question
 from shared.sandbox.inside import confine, hear, pipes, say
 
 MAX_FILES = 16

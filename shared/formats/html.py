@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats.blocks import Block, Kind, clean, one_line, titled
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import Block, Kind, clean, one_line, titled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from selectolax.lexbor import LexborNode

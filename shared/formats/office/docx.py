@@ -12,10 +12,10 @@ from typing import Any, Final
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from services.enricher.formats import html
-from services.enricher.formats.blocks import Content
-from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
+from shared.formats import html
+from shared.formats.blocks import Content
+from shared.formats.office import package
 
 _STYLES: Final = "p[style-name='Title'] => h1.title:fresh"
 """Mammoth takes a paragraph of this style for plain text."""

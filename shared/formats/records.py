@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from services.enricher.formats.blocks import Block
-from services.enricher.formats.office.sheets import table_of
+from shared.formats.blocks import Block
+from shared.formats.office.sheets import table_of
 
 _SEPARATORS: Final = "\t;|,"
 """The likeliest first: a comma is a part of numbers and of prose, too."""

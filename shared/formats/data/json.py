@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from services.enricher.formats import source
-from services.enricher.formats.blocks import Content, clean
-from services.enricher.formats.data.tree import Line, blocks_of
+from shared.formats import source
+from shared.formats.blocks import Content, clean
+from shared.formats.data.tree import Line, blocks_of
 
 _CONSTANTS: Final = {True: "true", False: "false", None: "null"}
 

@@ -28,7 +28,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
-from services.enricher.formats.blocks import Block, Kind, clean, titled
+from shared.formats.blocks import Block, Kind, clean, titled
 
 MAX_DEPTH: Final = 20
 """Levels of nested blocks that are parsed, two for each list; what is deeper stays as it is."""
@@ -356,7 +356,7 @@ class _Drafts:
         if tag and not _is_known(tag[1]):
             self._write("paragraph", "tags", text)
             return
-        from services.enricher.formats import html
+        from shared.formats import html
 
         page = html.read(text)
         title = [Block("paragraph", page.title)] if page.title else []

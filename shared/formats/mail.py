@@ -12,10 +12,10 @@ from email.message import Message
 from email.utils import collapse_rfc2231_value, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from services.enricher.formats import html
-from services.enricher.formats.blocks import SECTION, Block, Content, clean, one_line, titled
-from services.enricher.formats.charset import declared_in, decode
 from shared.domain.errors import DocumentRefused
+from shared.formats import html
+from shared.formats.blocks import SECTION, Block, Content, clean, one_line, titled
+from shared.formats.charset import declared_in, decode
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

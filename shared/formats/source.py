@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from services.enricher.formats.blocks import MAX_LINE_TITLE, Block, Content, clean
+from shared.formats.blocks import MAX_LINE_TITLE, Block, Content, clean
 
 _LONG: Final = 1_000
 """Characters of a block that becomes several chunks, each of which has its path."""

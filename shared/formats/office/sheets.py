@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from services.enricher.formats.blocks import SECTION, Block, Content, clean, titled
-from services.enricher.formats.office import package
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import SECTION, Block, Content, clean, titled
+from shared.formats.office import package
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

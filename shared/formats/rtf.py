@@ -4,9 +4,9 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from services.enricher.formats.blocks import Block, Content, clean, one_line
-from services.enricher.formats.office.sheets import table_of
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import Block, Content, clean, one_line
+from shared.formats.office.sheets import table_of
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

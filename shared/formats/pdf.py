@@ -14,8 +14,8 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from services.enricher.formats.blocks import Block, Content, clean, one_line, titled
 from shared.domain.errors import DocumentRefused
+from shared.formats.blocks import Block, Content, clean, one_line, titled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

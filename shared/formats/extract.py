@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final, get_args
 
-from services.enricher.formats import frontmatter, html, markdown, records
-from services.enricher.formats.blocks import (
+from shared.domain.errors import DocumentRefused
+from shared.domain.formats import BY_ENDING, Format, ending
+from shared.domain.metadata import OF_DOCUMENT
+from shared.formats import frontmatter, html, markdown, records
+from shared.formats.blocks import (
     Block,
     Content,
     Extracted,
@@ -16,11 +19,8 @@ from services.enricher.formats.blocks import (
     only_heading,
     with_paths,
 )
-from services.enricher.formats.charset import declared_in, decode
-from services.enricher.formats.office import package
-from shared.domain.errors import DocumentRefused
-from shared.domain.formats import BY_ENDING, Format, ending
-from shared.domain.metadata import OF_DOCUMENT
+from shared.formats.charset import declared_in, decode
+from shared.formats.office import package
 
 _OOXML: Final = "application/vnd.openxmlformats-officedocument"
 BY_MEDIA_TYPE: Final[dict[str, Format]] = {
@@ -146,7 +146,7 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
 
 def _module(name: str) -> Any:
     """Imported when the first document needs it: each costs memory and time."""
-    return import_module(f"services.enricher.formats.{name}")
+    return import_module(f"shared.formats.{name}")
 
 
 def _read_text(text: str, format_: Format, given: str) -> Content:
