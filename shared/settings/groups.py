@@ -218,7 +218,8 @@ class SqlSettings(WatchedSettings):
 
     kind: Literal["sql"]
     changes: str | None = None
-    """Subject of Debezium's messages on NATS; None: `instep.sources.changed.NAME`."""
+    """Subject of NATS on which Debezium tells of changed rows, such as
+    `instep.sources.changed.NAME`."""
     url: SecretStr
     """`postgresql://user@host/database`, `mysql://…` or `sqlite:///file.db`; never shown."""
     password: SecretStr | None = None

@@ -26,6 +26,7 @@ from services.producer.sources.port import (
 )
 from services.producer.sources.rules import LeftOut, Rules
 from services.producer.sources.sql.database import Database
+from services.producer.sources.sql.debezium import ALL_ROWS
 from services.producer.sources.sql.keys import path_of, text_of, texts_of
 from services.producer.sources.sql.row import (
     DIGEST,
@@ -152,8 +153,10 @@ class SqlSource:
         return Selection(exists=path in self.look_at((), [path]).present)
 
     def meaning(self, names: Collection[str]) -> Heard:
-        """Names are paths."""
-        return Heard({name: None for name in names if texts_of(name, len(self._columns.key))})
+        """Names are paths, or ALL_ROWS."""
+        count = len(self._columns.key)
+        paths = {name: None for name in names if name != ALL_ROWS and texts_of(name, count)}
+        return Heard(paths, root=ALL_ROWS in names)
 
     def newest(self) -> object:
         """A little less than the largest watermark; None: there is no row with one."""
