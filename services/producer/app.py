@@ -219,8 +219,8 @@ def _opened(
             if changes is None:
                 return table, SqlHints(table, settings, settings.watermark)
             hear = partial(watchers.hear_changes, opened.host.session.client, name, subject=changes)
-            subscribe = None if polled else hear
-            return table, DebeziumHints(settings.key, settings, subscribe, problems.note)
+            heard = None if polled else hear
+            return table, DebeziumHints(settings.key, settings, heard, problems.note)
         case WebSettings():
             web = open_web(settings, rules)
             return web, WebHints(web, settings)

@@ -8,7 +8,7 @@ import time
 import debezium_server
 import nats
 import pytest
-from table_source import Table
+from table_source import Counted
 from watched import Watched
 
 from services.producer.sources.sql.debezium import DebeziumHints
@@ -28,15 +28,18 @@ class WatchedTable(Watched):
     """Debezium's messages, and listings at the start and when it asks for one."""
 
     def __init__(self, root, table, client, **settings):
-        super().__init__(root, **({"watch": "events", "settle": 0.0, "hold_share": 1.0} | settings))
+        url = f"postgresql://postgres@127.0.0.1:{table.port}/postgres"
+        rows = {"kind": "sql", "url": url, "table": "articles", "key": "id", "body": "title,body"}
+        how = {"watch": "events", "settle": 0.0, "hold_share": 1.0}
+        super().__init__(root, **(rows | how | settings))
         self.table, self.client = table, client
 
     def rows(self):
-        row = "json_build_array(id::text, title || coalesce(body, ''))"
+        row = "json_build_array(id::text, concat_ws(E'\\n\\n', title, nullif(body, '')))"
         return dict(json.loads(self.table(f"select coalesce(json_agg({row}), '[]') from articles")))
 
     def source(self):
-        self.listed = Table(self.rows)
+        self.listed = Counted(self.settings)
         return self.listed
 
     def hints(self, sync):

@@ -7,7 +7,7 @@ from pathlib import Path
 import nats
 import pytest
 from nats.js.api import RePublish
-from table_source import Table
+from table_source import Counted
 from watched import Watched
 
 from services.producer.sources.sql.debezium import DebeziumHints
@@ -23,7 +23,16 @@ class WatchedTable(Watched):
     """A table in a file, and a client that hears a subject about it."""
 
     def __init__(self, root, client, subject=SUBJECT, again_s=3600.0):
-        super().__init__(root, watch="events", settle=0.0)
+        super().__init__(
+            root,
+            kind="sql",
+            url=f"sqlite:///{root}/table.db",
+            table="articles",
+            key="id",
+            body="body",
+            watch="events",
+            settle=0.0,
+        )
         self.client, self.subject, self.again_s = client, subject, again_s
         self("create table articles (id integer primary key, body text)")
 
@@ -32,7 +41,7 @@ class WatchedTable(Watched):
             return table.execute(statement, given).fetchall()
 
     def source(self):
-        self.table = Table(lambda: {str(n): text for n, text in self("select * from articles")})
+        self.table = Counted(self.settings)
         return self.table
 
     def hints(self, sync):
