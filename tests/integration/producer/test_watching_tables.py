@@ -1,11 +1,15 @@
 """A table of SQLite and of a real Postgres, memory for everything else: its rows are changed."""
 
+import signal
+
+import postgres_server
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import NullPool, create_engine, text
 from watched import Watched
 
 from services.producer.sources.port import SourceUnavailable
+from services.producer.sources.sql import database
 from services.producer.sources.sql.hints import SqlHints
 from services.producer.sources.sql.table import open_table
 from shared.settings import SqlSettings
@@ -160,3 +164,67 @@ def test_no_fault_and_no_place_holds_the_password(tmp_path):
     assert str(caught.value) == (
         "postgresql://127.0.0.1:9/shop#a: the server does not answer, or ended the connection"
     )
+
+
+@pytest.mark.sql
+async def test_a_server_that_stops_removes_nothing_and_is_read_again_when_it_is_back(
+    tmp_path, eventually
+):
+    with postgres_server.running(tmp_path) as server:
+        docs = WatchedTable(tmp_path / "unused", server.url)
+        for number in range(30):
+            docs.put(number, "text")
+        async with docs.running() as watch:
+            server.stop(signal.SIGKILL)
+            await eventually(lambda: "the server does not answer" in docs.sources["docs"].error)
+            server.start()
+            docs.put(1, "after")
+            await eventually(lambda: docs.held()["1"] == "after")
+            assert (docs.sources["docs"].error, watch.held, len(docs.held())) == ("", None, 30)
+            docs.run("TRUNCATE articles")
+            await eventually(lambda: watch.held is not None)
+            assert len(docs.held()) == 30
+
+
+async def test_the_type_of_a_key_may_change_while_it_is_watched(tmp_path, eventually):
+    docs = WatchedTable(tmp_path / "unused", f"sqlite:///{tmp_path}/docs.db")
+    docs.put(1, "one")
+    async with docs.running():
+        docs.run("DROP TABLE articles")
+        docs.run("CREATE TABLE articles (id TEXT, title, body, lang, score, shown DEFAULT 1)")
+        docs.run("INSERT INTO articles (id, title, body) VALUES ('1', 'T', 'two'), ('x', 'T', 'y')")
+        await eventually(lambda: docs.held() == {"1": "two", "x": "y"})
+
+
+def test_a_file_that_another_program_locks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "CONNECT_S", 0)
+    docs = WatchedTable(tmp_path / "unused", f"sqlite:///{tmp_path}/docs.db")
+    with docs.engine.connect() as other:
+        other.execute(text("BEGIN EXCLUSIVE"))
+        with pytest.raises(SourceUnavailable, match="locked by another program"):
+            docs.source().scan()
+
+
+class Fault(Exception):
+    def __init__(self, *args, sqlstate=None):
+        super().__init__(*args)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("row 'secret'", sqlstate="28P01"), "the user or the password is not accepted"),
+        (Fault("row 'secret'", sqlstate="42501"), "permission is denied: grant SELECT"),
+        (Fault("row 'secret'", sqlstate="22012"), "the database answers with error 22012"),
+        (Fault(1146, "row 'secret'"), "there is no such table"),
+        (Fault(1690, "row 'secret'"), "the database answers with error 1690"),
+        (Fault(2013, "row 'secret'"), "the server does not answer"),
+        (Fault("row 'secret'"), "the server does not answer"),
+    ],
+)
+def test_a_fault_of_the_database_is_told_without_its_text(fault, words):
+    told = database.in_words(fault)
+
+    assert told.startswith(words)
+    assert "secret" not in told

@@ -5,7 +5,7 @@ The engine is SQLAlchemy's synchronous one, because the calls of a source are ma
 
 import contextlib
 import sqlite3
-import threading
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 5
 STATEMENT_S: Final = 60
 CONNECTIONS: Final = 4
-"""At once; each is closed after its statements, because the port of sources has no end."""
+"""At once."""
 _WRITES: Final = "the query writes; a source only reads: make it one SELECT"
 _REFUSED: Final = "the user or the password is not accepted: check url and password"
 _DENIED: Final = "permission is denied: grant SELECT to the user of the url"
@@ -82,7 +82,7 @@ class Database:
         self._place = place
         self.dialect = parse(url).dialect
         self._engine = _engine(url, password)
-        self._few = threading.BoundedSemaphore(CONNECTIONS)
+        weakref.finalize(self, self._engine.dispose)  # the port of sources has no end
 
     @contextlib.contextmanager
     def reading(self) -> Iterator["Connection"]:
@@ -95,7 +95,7 @@ class Database:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            with self._few, self._engine.connect() as connection:
+            with self._engine.connect() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execution_options(postgresql_readonly=True)
                     connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_S * 1000}"))
@@ -117,23 +117,28 @@ def in_words(error: BaseException) -> str:
     if number in _NUMBERS:
         return _NUMBERS[number]
     said = str(original)
-    return next((words for part, words in _TEXTS if part in said), _AWAY)
+    found = next((words for part, words in _TEXTS if part in said), "")
+    code = state or (number if isinstance(number, int) and not 2000 <= number < 3000 else "")
+    return found or (f"the database answers with error {code}" if code else _AWAY)
 
 
 def _engine(url: str, password: str | None) -> "Engine":
     try:
         from sqlalchemy import create_engine
         from sqlalchemy.engine import make_url
-        from sqlalchemy.pool import NullPool
+        from sqlalchemy.pool import NullPool, QueuePool
 
         address = make_url(url)
         dialect = parse(url).dialect
         address = address.set(drivername=DRIVERS[dialect])
         if password is not None:
             address = address.set(password=password)
-        options: dict[str, Any] = {"poolclass": NullPool, "hide_parameters": True}
+        options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+        options |= {"poolclass": QueuePool, "pool_size": CONNECTIONS, "max_overflow": 0}
         if dialect == "sqlite":
             file = f"file:{quote(address.database or '')}?mode=ro"
+            # another file may take its name at any time
+            options = {"hide_parameters": True, "poolclass": NullPool}
             options["creator"] = lambda: _open_file(file)
         elif dialect in ("mysql", "mariadb"):
             options["connect_args"] = {

@@ -81,6 +81,8 @@ class SqlSource:
             body_type=settings.body_type,
         )
         self._has_all = False
+        self._like: Sequence[Any] | None = None
+        """The key of one row, for the types of its values."""
 
     @property
     def place(self) -> str:
@@ -219,6 +221,7 @@ class SqlSource:
         from sqlalchemy import select
 
         self.identity()
+        self._like = None  # the table may be another one by now
         with self._database.reading() as connection:
             statement = select(*self._listing_columns()).select_from(self._rows_of())
             rows = connection.execution_options(yield_per=ROWS).execute(statement)
@@ -236,10 +239,12 @@ class SqlSource:
         from sqlalchemy.types import NullType
 
         keys = self._named(self._columns.key)
-        first = connection.execute(select(*keys).select_from(self._rows_of()).limit(1)).first()
-        if first is None:
+        if self._like is None:
+            some = select(*keys).select_from(self._rows_of()).limit(1)
+            self._like = connection.execute(some).first()
+        if self._like is None:
             return
-        asked = [value for path in paths for value in self._values(path, first)]
+        asked = [value for path in paths for value in self._values(path, self._like)]
         if not asked:
             return
         is_one = or_(
