@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up test unit chaos soak setup dev torch lock lint types imports check contracts clean
+.PHONY: up test unit cdc chaos soak setup dev torch lock lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
@@ -10,10 +10,23 @@ up: setup ## index ./examples/docs and watch it
 WORKERS ?= 3
 
 test: dev ## every test that can run here; most of them wait more than they compute
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not debezium"
 
 unit: dev ## rules, use cases, and the contracts of the ports over what is in memory
-	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or model or torch or slow)" tests/unit tests/guide tests/contract
+	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or sql or model or torch or slow)" tests/unit tests/guide tests/contract
+
+DEBEZIUM := 3.6.1.Final
+DEBEZIUM_SERVER := build/debezium-$(DEBEZIUM)/debezium-server
+
+cdc: dev $(DEBEZIUM_SERVER)/run.sh ## change capture by a real Debezium; needs Maven, Java 21, Postgres, 2 GB of disk
+	INSTEP_TEST_DEBEZIUM=$(DEBEZIUM_SERVER) $(BIN)/pytest -s -m debezium tests/cdc
+
+$(DEBEZIUM_SERVER)/run.sh:
+	mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+		-Dartifact=io.debezium:debezium-server-dist:$(DEBEZIUM):tar.gz -DoutputDirectory=build
+	mkdir -p build/debezium-$(DEBEZIUM)
+	tar xzf build/debezium-server-dist-$(DEBEZIUM).tar.gz -C build/debezium-$(DEBEZIUM) \
+		--touch --exclude debezium-server/connectors
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30
@@ -50,7 +63,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt requirements/sql.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 

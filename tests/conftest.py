@@ -15,6 +15,7 @@ from typing import Any
 
 import gcs_server
 import hypothesis
+import postgres_server
 import pytest
 import s3_server
 import weaviate_server
@@ -188,3 +189,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]
     """One S3 server for the whole run; every test takes a bucket of its own."""
     with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one real Postgres for the whole run."""
+    with postgres_server.running(tmp_path_factory.mktemp("postgres")) as server:
+        yield server.url

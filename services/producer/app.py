@@ -25,6 +25,9 @@ from services.producer.sources.listing import has_all
 from services.producer.sources.listing_store import KeptListing
 from services.producer.sources.port import DocumentSource, Hints
 from services.producer.sources.rules import Rules
+from services.producer.sources.sql.debezium import DebeziumHints
+from services.producer.sources.sql.hints import SqlHints
+from services.producer.sources.sql.table import open_table
 from services.producer.sources.web.web import WebHints, open_web
 from services.producer.submissions.intake import AcceptSubmission
 from services.producer.submissions.submission import SourceLimits
@@ -40,7 +43,13 @@ from shared.formats.containers import Fields, Parts
 from shared.observe.progress import Activity
 from shared.ports import Selection, Shelf
 from shared.reading.parts_protocol import SplitQuestion
-from shared.settings import BucketSettings, FolderSettings, WatchedSettings, WebSettings
+from shared.settings import (
+    BucketSettings,
+    FolderSettings,
+    SqlSettings,
+    WatchedSettings,
+    WebSettings,
+)
 
 
 async def build(opened: OpenGeneration) -> Part:
@@ -163,6 +172,8 @@ def _with_contents(
 ) -> DocumentSource:
     """The source, and the documents inside its files; a file is split in a process apart."""
     loop, records = asyncio.get_running_loop(), settings.records
+    if isinstance(settings, SqlSettings):
+        return source  # the key of a row may look like a name in a file
 
     def split(question: SplitQuestion, data: bytes) -> Parts:
         asked = opened.host.reading.split(question, data)
@@ -203,6 +214,13 @@ def _opened(
             )
             subscribe = partial(watchers.hear_changes, opened.host.session.client, name)
             return bucket, BucketHints(url, settings, None if polled else subscribe)
+        case SqlSettings():
+            table, changes = open_table(settings), settings.changes
+            if changes is None:
+                return table, SqlHints(table, settings, settings.watermark)
+            hear = partial(watchers.hear_changes, opened.host.session.client, name, subject=changes)
+            heard = None if polled else hear
+            return table, DebeziumHints(settings.key, settings, heard, problems.note)
         case WebSettings():
             web = open_web(settings, rules)
             return web, WebHints(web, settings)

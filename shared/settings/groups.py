@@ -17,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from shared.domain import bucket_address, template, web_address
+from shared.domain import bucket_address, sql_address, template, web_address
 from shared.domain.ids import SOURCE_PATTERN
+from shared.domain.sql_address import fault_of_query
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -212,6 +213,60 @@ class BucketSettings(WatchedSettings):
         return endpoint
 
 
+class SqlSettings(WatchedSettings):
+    """Rows of a table, or of a query, of Postgres, MariaDB, MySQL or SQLite."""
+
+    kind: Literal["sql"]
+    changes: str | None = None
+    """Subject of NATS on which Debezium tells of changed rows, such as
+    `instep.sources.changed.NAME`."""
+    url: SecretStr
+    """`postgresql://user@host/database`, `mysql://…` or `sqlite:///file.db`; never shown."""
+    password: SecretStr | None = None
+    """In place of one in `url`; best set by INSTEP_SOURCES__NAME__PASSWORD."""
+    table: str | None = None
+    """A table or view; `schema.table` for one of another schema."""
+    query: str | None = None
+    """A SELECT, in place of a table."""
+    key: Annotated[Names, Field(min_length=1)]
+    """The columns that name a row; together they differ for any two rows."""
+    body: Annotated[Names, Field(min_length=1)]
+    """The columns with the text."""
+    title: str | None = None
+    metadata: Names = ()
+    """Columns that search shows and filters by."""
+    watermark: str | None = None
+    """A column that gets a larger value whenever the row changes, as `updated_at`."""
+    static_score: str | None = None
+    is_active: str | None = None
+    """A row whose column says false, or is NULL, is kept and not searchable."""
+    body_type: str = "text/plain"
+    """Media type of the text, as `text/markdown` or `text/html`."""
+
+    @model_validator(mode="after")
+    def _is_one_listing(self) -> "SqlSettings":
+        if (self.table is None) == (self.query is None):
+            raise ValueError('a source of rows needs a table or a query, as table = "articles"')
+        if self.include or self.exclude or self.records is not None:
+            raise ValueError("include, exclude and records are of files: choose rows by a query")
+        if self.query is not None and (fault := fault_of_query(self.query)):
+            raise ValueError(fault)
+        try:
+            sql_address.parse(self.url.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
+        return self
+
+    @property
+    def has_records(self) -> bool:
+        return True
+
+    @property
+    def place(self) -> str:
+        what = self.table or "query"
+        return f"{sql_address.parse(self.url.get_secret_value()).shown}#{what}"
+
+
 class WebSettings(WatchedSettings):
     """Pages of the web: those of a sitemap, or of a list of addresses."""
 
@@ -255,6 +310,7 @@ class WebSettings(WatchedSettings):
 SOURCES: Final[Mapping[str, type[SourceSettings]]] = {
     "folder": FolderSettings,
     "bucket": BucketSettings,
+    "sql": SqlSettings,
     "web": WebSettings,
     "push": PushSettings,
 }
@@ -268,6 +324,7 @@ def _kind_of(value: Any) -> Any:
 Source = Annotated[
     Annotated[FolderSettings, Tag("folder")]
     | Annotated[BucketSettings, Tag("bucket")]
+    | Annotated[SqlSettings, Tag("sql")]
     | Annotated[WebSettings, Tag("web")]
     | Annotated[PushSettings, Tag("push")],
     Discriminator(_kind_of),

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 import web_server
+from sqlalchemy import create_engine, text
 
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.containers import ContainerSource
@@ -18,10 +19,11 @@ from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import Seen, compare, moved
 from services.producer.sources.port import DocumentSource, SourceUnavailable
 from services.producer.sources.rules import Rules
+from services.producer.sources.sql.table import open_table
 from services.producer.sources.web.web import open_web
 from shared.formats.containers import Parts, split
 from shared.reading.parts_protocol import SplitQuestion
-from shared.settings import WebSettings
+from shared.settings import SqlSettings, WebSettings
 
 LIMIT = 1000
 _names = count()
@@ -103,6 +105,49 @@ class InBucket:
         return path
 
 
+class InTable:
+    """Documents in rows; the key is the path without its slashes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        with self.engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS docs"))
+            connection.execute(text("CREATE TABLE docs (path TEXT PRIMARY KEY, body TEXT)"))
+
+    def source(self, **settings: Any) -> DocumentSource:
+        given = {"kind": "sql", "url": self.url, "table": "docs", "key": "path", "body": "body"}
+        return open_table(SqlSettings.model_validate(given | {"max_bytes": LIMIT} | settings))
+
+    def put(self, path: str, data: bytes) -> None:
+        self.run("DELETE FROM docs WHERE path = :path", path=path)
+        self.run("INSERT INTO docs VALUES (:path, :body)", path=path, body=data.decode())
+
+    def move(self, old: str, new: str) -> None:
+        self.run("UPDATE docs SET path = :new WHERE path = :old", old=old, new=new)
+
+    def delete(self, path: str) -> None:
+        self.run("DELETE FROM docs WHERE path = :path", path=path)
+
+    def drop(self) -> None:
+        self.run("DROP TABLE docs")
+
+    def name(self, path: str) -> str:
+        return path
+
+    def run(self, statement: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+
+IN_FILES = {
+    "test_documents_are_listed_at_any_depth_and_read_as_they_are",
+    "test_what_no_rule_wants_is_no_document_and_is_counted",
+    "test_names_of_events_mean_paths_and_those_of_hidden_files_mean_none",
+}
+"""Rows have no folders, endings or hidden names."""
+
+
 class BelowSite:
     """A source of the web whose paths are those below the site."""
 
@@ -182,6 +227,8 @@ class OnTheWeb:
 @pytest.fixture(
     params=[
         "folder",
+        "sqlite",
+        pytest.param("postgres", marks=pytest.mark.sql),
         "folder with contents",
         "web",
         "web without validators",
@@ -194,6 +241,15 @@ def place(request, tmp_path, monkeypatch):
         root = tmp_path / "docs"
         root.mkdir()
         yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
+        return
+    if request.param in ("sqlite", "postgres") and request.function.__name__ in IN_FILES:
+        pytest.skip("rows have no folders, endings or hidden names")
+    if request.param in ("sqlite", "postgres"):
+        is_file = request.param == "sqlite"
+        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue("postgres")
+        table = InTable(url)
+        yield table
+        table.engine.dispose()
         return
     if request.param.startswith("web"):
         with web_server.running(validators=request.param == "web") as site:

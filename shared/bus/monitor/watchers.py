@@ -186,9 +186,12 @@ class Watchers:
 
 
 async def hear_changes(
-    client: Client, source: str, heard: Callable[[bytes], None]
+    client: Client, source: str, heard: Callable[[bytes], None], subject: str | None = None
 ) -> Callable[[], Awaitable[None]]:
-    """Pass on messages that other systems publish to `instep.sources.changed.SOURCE`: hints.
+    """Pass on messages that other systems publish about a source: hints.
+
+    Args:
+        subject: None: `instep.sources.changed.SOURCE`, which the producer's key may hear.
 
     Returns:
         What ends it.
@@ -197,7 +200,7 @@ async def hear_changes(
     async def pass_on(message: Msg) -> None:
         heard(message.data)
 
-    subscription = await client.subscribe(f"{PREFIX}.changed.{source}", cb=pass_on)
+    subscription = await client.subscribe(subject or f"{PREFIX}.changed.{source}", cb=pass_on)
 
     async def end() -> None:
         if client.is_connected:

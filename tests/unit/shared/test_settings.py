@@ -227,7 +227,10 @@ def test_every_setting_can_be_set_by_a_variable(name):
     [
         ("path = '.'\nregion = 'x'", "region: is of another kind of source: bucket, not folder"),
         ("kind = 'push'\npath = '.'", "path: is of another kind of source: folder, not push"),
-        ("kind = 'ftp'\npath = '.'", "kind: must be 'folder' or 'bucket' or 'web' or 'push'"),
+        (
+            "kind = 'ftp'\npath = '.'",
+            "kind: must be 'folder' or 'bucket' or 'sql' or 'web' or 'push'",
+        ),
         ("kind = 'bucket'\npath = '.'\nurl = 's3://a'", "path: is of another kind of source"),
         ("path = '.'\nchunking.tokens = 3", "chunking.tokens: must be at least 16"),
     ],

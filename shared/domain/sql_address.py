@@ -1,0 +1,60 @@
+"""Addresses of databases, and what a query of settings may be. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+DRIVERS: Final = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "sqlite": "sqlite",
+}
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/")
+_READS: Final = ("select", "with", "values", "table")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlAddress:
+    dialect: str
+    """One of the keys of DRIVERS."""
+    shown: str
+    """For people: without user, password and options."""
+
+
+def parse(url: str) -> SqlAddress:
+    """Raises ValueError: it is no address of a database; the text does not hold the address."""
+    parts = urlsplit(url)
+    if parts.scheme not in DRIVERS:
+        known = ", ".join(f"{one}://" for one in DRIVERS if one != "postgres")
+        raise ValueError(f"must begin with one of {known}")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("its port is no number") from None
+    if parts.scheme == "sqlite":
+        if len(parts.path) < 2 or parts.netloc:
+            raise ValueError('names no file, as "sqlite:///shop.db"')
+        return SqlAddress("sqlite", f"sqlite://{parts.path}")
+    if len(parts.path) < 2:
+        raise ValueError('names no database, as "postgresql://reader@localhost/shop"')
+    host = f"{parts.hostname or ''}{f':{port}' if port else ''}"
+    return SqlAddress(parts.scheme, f"{parts.scheme}://{host}{parts.path}")
+
+
+def fault_of_query(query: str) -> str | None:
+    """Why a text is no query; the server itself refuses a query that writes."""
+    bare = _QUOTED.sub(" ", query).strip().removesuffix(";").strip()
+    first = re.match(r"\(*\s*(\w*)", bare)
+    if first is None or first[1].lower() not in _READS:
+        return "query must only read: it begins with SELECT or WITH"
+    if ";" in bare:
+        return "query must be one statement"
+    depth = 0
+    for char in bare:
+        depth += (char == "(") - (char == ")")
+        if depth < 0:
+            return "query has a ) without a ("
+    return None
