@@ -38,30 +38,6 @@ def once(instep, status=0):
     return instep.json("up", "--once", status=(status,))["chunks"]["embedded"]
 
 
-def test_attachments_and_records_are_found_under_their_own_names_and_follow_their_file(
-    instep, docs
-):
-    assert once(instep) == 6
-    assert worded(instep, "harbour") == ["mail.eml#report.docx"]
-    assert worded(instep, "lantern") == ["notes.jsonl#n-1"]
-    assert worded(instep, "fruit") == ["fruit.csv#1", "fruit.csv#2"]
-    (chunk,) = instep.json("show", "docs/fruit.csv#1")["chunks"]
-    assert chunk["embedded"] == "Apple Apple\ntext: a red fruit"
-    assert "Apple Apple" in instep("show", "fruit.csv#1", "--chunks").stdout
-
-    rows(docs, ROWS[0], "1,Apple,a yellow fruit,1", ROWS[2])
-    assert once(instep) == 1
-    assert (worded(instep, "yellow"), worded(instep, "red")) == (["fruit.csv#1"], [])
-
-    rows(docs, *ROWS[:2])
-    assert once(instep) <= 1
-    assert worded(instep, "fruit") == ["fruit.csv#1"]
-
-    (docs / "mail.eml").unlink()
-    assert once(instep) == 0
-    assert worded(instep, "harbour") == []
-
-
 def test_an_inactive_record_is_not_found_and_active_again_without_the_model(instep, docs):
     once(instep)
     rows(docs, *ROWS[:2], "2,Pear,a green fruit,no")
@@ -72,15 +48,3 @@ def test_an_inactive_record_is_not_found_and_active_again_without_the_model(inst
     rows(docs, *ROWS)
     assert once(instep) == 0
     assert worded(instep, "green") == ["fruit.csv#2"]
-
-
-def test_a_damaged_table_is_told_and_its_records_stay_beside_all_others(instep, docs):
-    once(instep)
-    rows(docs, "id,text,text", "1,a,b")
-    (docs / "other.csv").write_text("id,text\n1,a lighthouse\n")
-
-    done = instep("up", "--once")
-
-    assert (done.returncode, "two columns have one name" in done.stderr) == (1, True), done.stderr
-    assert worded(instep, "fruit") == ["fruit.csv#1", "fruit.csv#2"]
-    assert worded(instep, "lighthouse") == ["other.csv#1"]
