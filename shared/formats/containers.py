@@ -145,20 +145,26 @@ def _of_lines(text: str) -> list[Any]:
 
 
 def _documents(records: Iterator[Any], fields: Fields) -> Parts:
-    found, taken = Parts(), set[str]()
+    found, taken, nameless = Parts(), set[str](), list[int]()
     for number, record in enumerate(records, 1):
         if number > MAX_PARTS:
             raise DocumentRefused("too_large", f"there are more than {MAX_PARTS:,} records")
         name = _name(record, fields) if isinstance(record, dict) else None
         if name is None:
-            names = ", ".join(fields.key)
-            found.faults.append(f"record {number:,} has no key: none of the fields {names}")
+            nameless.append(number)
         elif name in taken:
             found.faults.append(f"record {number:,} has the key of another one, which counts")
         else:
             taken.add(name)
             found.parts.append(_document(name, record, fields, found.faults))
+    if nameless:
+        found.faults.insert(0, _without_key(nameless, fields))
     return found
+
+
+def _without_key(numbers: Sequence[int], fields: Fields) -> str:
+    more = f" and {len(numbers) - 1:,} more have" if len(numbers) > 1 else " has"
+    return f"record {numbers[0]:,}{more} no key (`records.key`): no field {' or '.join(fields.key)}"
 
 
 def _name(record: Record, fields: Fields) -> str | None:

@@ -19,14 +19,17 @@ TEMPLATE: Final = """\
 # Check it with: instep settings --check
 
 # [sources.docs]                  # the name of the source: a-z, 0-9 and -
-# kind = "folder"                 # folder | push (NATS and HTTP)
-# path = "./docs"
+# kind = "folder"                 # folder | bucket | web | push (NATS and HTTP)
+# path = "./docs"                 # of bucket and web, in its place: url = "s3://docs/team"
 # include = ["**/*.md"]           # default: every known format; hidden files never
 # exclude = ["drafts/**"]
 # watch = "auto"                  # auto | events | poll
 # rescan = "5 min"                # interval of listings beside events
 # max_bytes = "100 MB"
+# records = false                 # true: each record of CSV, TSV and JSON files is a document; or
+                                  # which fields are what: {key = ["sku"], body = ["text"]}
 # chunking.tokens = 160           # in place of [chunking]; a change cuts this source again
+# chunking.template = ""          # "{title} {title}\\n{text}": what the model reads of a chunk
 
 # hold_share = 0.5                # more of the files gone than this, and at least hold_count,
 # hold_count = 20                 # wait for a person: instep removals

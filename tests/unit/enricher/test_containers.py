@@ -91,8 +91,8 @@ def test_a_record_is_active_unless_it_says_otherwise(value, active):
 @pytest.mark.parametrize(
     ("text", "taken", "fault"),
     [
-        ("id,text\n1,a\n,b\n", ["1"], "record 2 has no key: none of the fields id, key"),
-        ("no,text\n1,a\n", [], "record 1 has no key: none of the fields id, key"),
+        ("id,text\n1,a\n,b\n", ["1"], "record 2 has no key (`records.key`): no field id or key"),
+        ("no,text\n1,a\n", [], "record 1 has no key (`records.key`): no field id or key"),
         ("id,text\n1,a\n 1 ,b\n", ["1"], "record 2 has the key of another one, which counts"),
         ("id,static_score\n1,high\n", ["1"], "the static_score of record 1 is no number"),
         ("id,static_score\n1,nan\n", ["1"], "the static_score of record 1 is no number"),
@@ -106,7 +106,16 @@ def test_a_record_with_a_fault_is_told_and_harms_no_other(text, taken, fault):
 
 
 def test_of_many_faults_the_first_are_told_and_the_rest_counted():
-    assert str(of("id,x\n" + ",y\n" * 10).fault).endswith("; and 7 more")
+    rows = "".join(f"{n},high\n" for n in range(10))
+    assert str(of("id,static_score\n" + rows).fault).endswith("; and 7 more")
+
+
+def test_records_without_a_key_are_told_as_one_fault():
+    found = of("no,text\n" + "1,a\n" * 1200)
+
+    assert found.faults == [
+        "record 1 and 1,199 more have no key (`records.key`): no field id or key"
+    ]
 
 
 @pytest.mark.parametrize(
