@@ -82,8 +82,8 @@ lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrad
 	$(LOCK) requirements/lock.txt -o $(LOCKED)/lock.txt
 	$(LOCK) requirements/build.txt -o $(LOCKED)/build.txt
 	$(LOCK) requirements/model.txt --no-deps -o $(LOCKED)/model.txt
-	$(LOCK) $(call from,base weaviate s3 openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
-	$(LOCK) $(call from,base weaviate s3 torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
+	$(LOCK) $(call from,base weaviate s3 sql openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
+	$(LOCK) $(call from,base weaviate s3 sql torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
 	$(LOCK) $(call from,base local openvino) -c $(LOCKED)/cpu.txt -o $(LOCKED)/local.txt
 
 lint: dev
