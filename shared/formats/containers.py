@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 100 * 1024**2
 """Of all attachments of a message together."""
+MAX_METADATA: Final = 64 * 1024
+"""Characters of title and metadata of a record."""
 MAX_PARTS: Final = 100_000
 """Documents of one file."""
 _SAID: Final = 3
@@ -94,12 +96,15 @@ def split(data: bytes, path: str, fields: Fields | None) -> Parts:
 
     if fields is None:
         return _attached(mail.attachments(data))
+    if not data.strip():
+        raise DocumentRefused("empty", "the file is empty; it is read when it has records")
     text = decode(data)[0]
     records = _of_table(clean(text)) if BY_ENDING[ending(path)] == "csv" else _of_json(text)
     return _documents(records, fields)
 
 
 def _attached(attachments: Iterator["Attachment"]) -> Parts:
+    from shared.formats import mail
     from shared.formats.extract import ANY, named_format
 
     found = Parts()
@@ -110,6 +115,8 @@ def _attached(attachments: Iterator["Attachment"]) -> Parts:
             found.parts.append(Part(one.name, one.data, media_type))
         else:
             found.left_out.append(one.name)
+    if len(found.parts) + len(found.left_out) == mail.MAX_ATTACHMENTS:
+        found.faults.append(f"no more than {mail.MAX_ATTACHMENTS} attachments are read")
     return found
 
 
@@ -194,6 +201,9 @@ def _document(name: str, record: Record, fields: Fields, faults: list[str]) -> P
         media_type, metadata = "application/json", {}
     if not body:
         body, media_type = title, "text/plain"
+    if len(title) + sum(len(f"{k}{v}") for k, v in metadata.items()) > MAX_METADATA:
+        faults.append(f"title and other fields of record {name[:40]} are too long to be told")
+        title, metadata = title[:1000], {}
     return Part(
         name,
         body.encode("utf-8", "replace"),

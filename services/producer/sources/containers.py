@@ -83,7 +83,7 @@ class ContainerSource:
         self._source, self._split, self._fields = source, split, fields
         self._contents: dict[str, Contents] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.rules, self.max_bytes = source.rules, source.max_bytes
 
     @property
@@ -99,7 +99,7 @@ class ContainerSource:
     def scan(self) -> Scan:
         found = self._source.scan()
         containers = {path: v for path, v in found.files.items() if self._kind(path)}
-        for path in [path for path in found.files if container_of(path)]:
+        for path in [path for path in found.files if self._holder(path)]:
             # the name of an attachment, or of a record: one of them would hide the other
             found.problems[path] = "a file with this name would hide a document inside another file"
             del found.files[path]
@@ -121,7 +121,8 @@ class ContainerSource:
         return found
 
     def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
-        wanted = {container_of(path) or path for path in paths}
+        wanted = {self._holder(path) or path for path in paths}
+        judged = set[str]()
         found = self._source.look_at(_WithContainers(known, self._contents), wanted)
         gone = [path for path in found.vanished if self._kind(path)]
         found.vanished[:] = [path for path in found.vanished if path in known]
@@ -138,27 +139,34 @@ class ContainerSource:
             except (TransientError, DocumentRefused) as error:
                 found.problems[path] = str(error).removeprefix(f"{path}: ")
                 continue
+            judged.add(path)
             parts = contents.versions if contents else {}
             found.present.update(parts)
             found.vanished.extend(p for p in _parts_of(path, known) if p not in parts)
         for path in gone:
+            judged.add(path)
             self._contents.pop(path, None)
             found.vanished.extend(_parts_of(path, known))
+        found.vanished[:] = [
+            path
+            for path in dict.fromkeys(found.vanished)
+            if path not in found.present
+            and ((holder := self._holder(path)) is None or holder in judged)
+        ]
         return found
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:
-        container = container_of(path)
+        container = self._holder(path)
         if container is None:
             if self._kind(path) == "records":
                 return None
             return self._source.read(path, growing=growing)
-        if not self._kind(container):
-            return None
         try:
-            contents = self._of(container, None)
+            with self._lock:  # or another thread drops the documents of this file
+                contents = self._of(container, None)
+                part = contents.parts.get(path) if contents else None
         except DocumentRefused as error:
             raise Unreadable(f"{path}: {error}") from None
-        part = contents.parts.get(path) if contents else None
         if contents is None or part is None:
             return None
         given = _given(part)
@@ -172,27 +180,27 @@ class ContainerSource:
         )
 
     def opened(self, blocked: Collection[str]) -> tuple[bool, bool]:
-        return self._source.opened({container_of(path) or path for path in blocked})
+        return self._source.opened({self._holder(path) or path for path in blocked})
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
-        found = self._source.unwanted([path for path in paths if not container_of(path)])
+        found = self._source.unwanted([path for path in paths if not self._holder(path)])
         containers = {c for path in paths if (c := container_of(path))}
-        outside = self._source.unwanted(containers)
+        outside = self._source.unwanted(containers) | self._whole(containers)
         for path in paths:
             container = container_of(path)
             if container is None:
                 if self._kind(path) == "records":
                     found[path] = LeftOut(EXCLUDED, "each of its records is a document")
-            elif why := outside.get(container) or self._why_not(path, container):
+            elif why := outside.get(container) or self._excluded(path):
                 found[path] = why
         return found
 
     def explain(self, path: str) -> Selection:
-        container = container_of(path)
+        container = self._holder(path)
         if container is None:
             return self._source.explain(path)
         found = self._source.explain(container)
-        if found.exists and not found.why and (why := self._why_not(path, container)):
+        if found.exists and not found.why and (why := self._excluded(path)):
             return Selection(exists=True, why=why.why)
         contents = self._contents.get(container)
         return found if contents and path in contents.versions else Selection(exists=False)
@@ -204,10 +212,20 @@ class ContainerSource:
             return None
         return kind_of(path, records=self._fields is not None)
 
-    def _why_not(self, path: str, container: str) -> LeftOut | None:
-        if not self._kind(container):
-            return LeftOut(EXCLUDED, "`records` of the source is off")
-        return self.rules.excludes(path)
+    def _holder(self, path: str) -> str | None:
+        """The file in which a document lies; None for one that is a file."""
+        container = container_of(path)
+        return container if container is not None and self._kind(container) else None
+
+    def _excluded(self, path: str) -> LeftOut | None:
+        return self.rules.excludes(path) if self._holder(path) else None
+
+    def _whole(self, containers: Collection[str]) -> dict[str, LeftOut]:
+        """Files that are documents as a whole now. Where such a file is there, what seems to lie in
+        it was a record of the time before; else it may have been a file with such a name."""
+        whole = {path for path in containers if not self._kind(path)}
+        there = self._source.look_at((), whole).present if whole else {}
+        return {path: LeftOut(EXCLUDED, "`records` of the source is off") for path in there}
 
     def _add(self, path: str, contents: Contents, found: Scan) -> None:
         found.files.update(contents.versions)
@@ -237,6 +255,8 @@ class ContainerSource:
                     return None
             if held and held.is_surely_of == version and not (wants_parts and not held.parts):
                 held.looked_at = time.monotonic()
+                if wants_parts:
+                    self._recent.move_to_end(path)
             else:
                 body = self._source.read(path)
                 if body is None:

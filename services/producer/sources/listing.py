@@ -7,6 +7,7 @@ A `Scan` knows for which missing paths the listing is evidence.
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -60,17 +61,21 @@ def compare(
 def moved(
     before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Version | None]
 ) -> frozenset[str]:
-    """Those of the vanished paths whose very file is now at a path that was not known."""
-    new = {
+    """Those of the vanished paths whose very file is now at a path that was not known; each new
+    path stands for one vanished one, because rows and attachments may have one content."""
+    new = Counter(
         (stat.identity, stat.size, stat.mtime_ns)
         for path, stat in found.items()
         if stat is not None and path not in before
-    }
-    return frozenset(
-        path
-        for path in vanished
-        if (stat := before[path].version) and (stat.identity, stat.size, stat.mtime_ns) in new
     )
+    elsewhere = set[str]()
+    for path in sorted(vanished) if new else ():
+        stat = before[path].version
+        key = (stat.identity, stat.size, stat.mtime_ns)
+        if new[key] > 0:
+            new[key] -= 1
+            elsewhere.add(path)
+    return frozenset(elsewhere)
 
 
 def is_surely_unchanged(seen: Seen | None, stat: Version, max_bytes: int) -> bool:

@@ -175,6 +175,43 @@ async def test_a_real_file_with_the_name_of_a_part_is_told_and_not_taken_for_it(
         await eventually(lambda: docs.held().get("m.eml#report.md") == "of the message")
 
 
+async def test_a_name_with_a_hash_is_a_file_where_records_are_off(docs, eventually):
+    docs.fields = None
+    for n in range(MANY):
+        docs.write(f"x.csv#{n}/readme.md", str(n))
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == MANY)
+        for n in range(MANY):
+            (docs.root / f"x.csv#{n}/readme.md").unlink()
+        await eventually(lambda: watch.held is not None)
+        assert len(docs.held()) == MANY
+
+
+async def test_one_new_attachment_does_not_stand_for_all_that_are_gone(docs, eventually):
+    docs.fields = None
+    for n in range(MANY):
+        (docs.root / f"{n}.eml").write_bytes(message(str(n), logo__md=b"the same"))
+    async with docs.running() as watch:
+        await eventually(lambda: len(docs.held()) == 2 * MANY)
+        for n in range(MANY):
+            (docs.root / f"{n}.eml").unlink()
+        (docs.root / "new.eml").write_bytes(message("new", logo__md=b"the same"))
+        await eventually(lambda: watch.held is not None and "new.eml#logo.md" in docs.held())
+        assert len(docs.held()) >= 2 * MANY + 1
+
+
+async def test_an_event_of_a_folder_removes_nothing_inside_its_files(docs, eventually):
+    docs.fields = None
+    (docs.root / "deep").mkdir()
+    (docs.root / "deep" / "m.eml").write_bytes(message(report__md=b"one"))
+    await docs.once()
+    source = docs.build()._sync.source
+    looked = source.look_at(set(docs.held()), {"deep"})
+
+    assert looked.vanished == []
+    assert set(looked.present) == {"deep/m.eml", "deep/m.eml#report.md"}
+
+
 async def test_a_file_is_split_once_for_all_of_its_records(docs, eventually):
     docs.rows(*many())
     (docs.root / "a.csv").touch()

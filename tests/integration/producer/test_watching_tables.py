@@ -1,6 +1,7 @@
 """A table of SQLite and of a real Postgres, memory for everything else: its rows are changed."""
 
 import signal
+from datetime import UTC, datetime
 
 import postgres_server
 import pytest
@@ -11,6 +12,7 @@ from watched import Watched
 from services.producer.sources.port import SourceUnavailable
 from services.producer.sources.sql import database
 from services.producer.sources.sql.hints import SqlHints
+from services.producer.sources.sql.row import _ns
 from services.producer.sources.sql.table import open_table
 from shared.settings import SqlSettings
 
@@ -203,6 +205,27 @@ def test_a_file_that_another_program_locks_is_told(tmp_path, monkeypatch):
         other.execute(text("BEGIN EXCLUSIVE"))
         with pytest.raises(SourceUnavailable, match="locked by another program"):
             docs.source().scan()
+
+
+@pytest.mark.parametrize("key", ["%ED%A0%80", "9" * 25, "%00", "x/y", "no number"])
+def test_a_name_that_no_row_can_have_is_no_fault(tmp_path, url, key):
+    docs = WatchedTable(tmp_path / "unused", url)
+    docs.put(1, "one")
+    source = docs.source()
+
+    looked = source.look_at({key}, {key, "1"})
+
+    assert (set(looked.present), looked.vanished) == ({"1"}, [key])
+    assert source.read(key) is None
+
+
+@pytest.mark.parametrize(
+    "mark", ["2026-11-30", datetime(2026, 11, 30, 1, 2, 3), "2026-11-30 01:02"]
+)
+def test_a_time_that_tells_two_edits_not_apart_is_never_long_ago(mark):
+    read_at = datetime(2026, 11, 30, 6, 2, 4, tzinfo=UTC)
+
+    assert _ns(mark) > read_at.timestamp() * 1e9
 
 
 class Fault(Exception):

@@ -122,6 +122,8 @@ def test_records_without_a_key_are_told_as_one_fault():
     ("text", "path", "reason"),
     [
         ("id,a,a\n1,2,3\n", "x.csv", "two columns have one name"),
+        ("", "x.csv", "the file is empty"),
+        (" \n", "x.jsonl", "the file is empty"),
         ('[{"id": 1}', "x.json", "line 1 is not JSON"),
         ('{"id": 1}\n{"id": \n', "x.jsonl", "line 2 is not JSON"),
         ("[" * 100_000, "x.json", "line 1 is not JSON"),
@@ -130,6 +132,22 @@ def test_records_without_a_key_are_told_as_one_fault():
 def test_a_file_that_is_no_list_of_records_says_nothing_about_them(text, path, reason):
     with pytest.raises(DocumentRefused, match=reason):
         of(text, path)
+
+
+def test_metadata_without_measure_are_told_and_left_out():
+    record = {"id": 1, "text": "one", "blob": "x" * 100_000}
+    found = of(json.dumps([record, {"id": 2, "text": "two"}]), "x.json", WITH_BODY)
+
+    assert [(part.name, part.metadata) for part in found.parts] == [("1", {}), ("2", {})]
+    assert found.fault == "title and other fields of record 1 are too long to be told"
+
+
+def test_attachments_beyond_the_bound_are_told():
+    many = {f"f{n}__md": b"x" for n in range(101)}
+    found = split(message(**many), "m.eml", None)
+
+    assert len(found.parts) == 100
+    assert found.fault == "no more than 100 attachments are read"
 
 
 def test_too_many_records_are_refused_as_a_whole(monkeypatch):

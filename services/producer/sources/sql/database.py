@@ -100,7 +100,7 @@ class Database:
                     connection.execution_options(postgresql_readonly=True)
                     connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_S * 1000}"))
                 yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except (SQLAlchemyError, sqlite3.Error, UnicodeError, OverflowError) as error:
             raise SourceUnavailable(f"{self._place}: {in_words(error)}") from None
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +18,10 @@ DIGEST: Final = "instep_digest"
 """Of the columns of the body; both are made by the server."""
 NO_WATERMARK_NS: Final = 2**62
 """The time of a row without a watermark: never long ago, so the row is read at every listing."""
+_WESTMOST: Final = timedelta(hours=12)
+"""A time without a zone may be one of a place so far behind UTC; the row may have been edited again
+with the same time until then."""
+_DAY_CHARS: Final = len("2026-11-30")
 _UNIX_S: Final = range(10**9, 5 * 10**9)
 _FALSE: Final = frozenset({"", "0", "f", "false", "n", "no", "off"})
 
@@ -118,18 +122,18 @@ def _mark(parts: Sequence[str | None]) -> int:
 
 
 def _ns(mark: object) -> int:
-    """A time in ns since 1970, in UTC where it has no zone; 0 for what is no time."""
+    """A time in ns since 1970, the latest that it can be; 0 for what is no time."""
+    if isinstance(mark, str):
+        try:
+            mark = datetime.fromisoformat(mark) if len(mark) > _DAY_CHARS else date.min
+        except ValueError:
+            return 0
     match mark:
         case datetime():
-            at = mark if mark.tzinfo else mark.replace(tzinfo=UTC)
+            at = mark if mark.tzinfo else mark.replace(tzinfo=UTC) + _WESTMOST
             return max(0, int(at.timestamp() * 1e9))
         case date():
             return NO_WATERMARK_NS  # a day tells no two edits apart
-        case str():
-            try:
-                return _ns(datetime.fromisoformat(mark))
-            except ValueError:
-                return 0
         case int() if mark in _UNIX_S:
             return mark * 10**9
         case _:

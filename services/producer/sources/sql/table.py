@@ -6,6 +6,7 @@ makes, so a listing carries no bodies.
 """
 
 import difflib
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -50,6 +51,9 @@ AT_ONCE: Final = 200
 """Rows that one statement looks at."""
 EARLIER: Final = timedelta(seconds=2)
 """Before the newest time stamp; clocks of databases may count in seconds."""
+_NO_KEY: Final = re.compile(r"[\x00\ud800-\udfff]")
+"""Characters that no database stores."""
+_INTEGERS: Final = range(-(2**63), 2**63)
 _PARSERS: Final[Mapping[type, Callable[[str], object]]] = {
     int: int,
     float: float,
@@ -268,17 +272,14 @@ class SqlSource:
     def _values(self, path: str, like: Sequence[Any]) -> Iterator[list[object]]:
         """The key of a path, with values of the types of another row's key."""
         texts = texts_of(path, len(self._columns.key))
-        if texts is None:
+        if texts is None or _NO_KEY.search("".join(texts)):
             return
         values = list[object]()
         for text, other in zip(texts, like, strict=True):
-            try:
-                value = _PARSERS.get(type(other), str)(text)
-            except (ValueError, ArithmeticError):
-                if self._database.dialect != "sqlite":
-                    return  # no value of the column's type
-                value = text
-            values.append(value if text_of(value) == text else text)
+            value = _parsed(text, type(other))
+            if value is None and self._database.dialect != "sqlite":
+                return  # no value of the column's type
+            values.append(text if value is None or text_of(value) != text else value)
         yield values
         if self._database.dialect == "sqlite" and values != list(texts):
             yield list(texts)  # a column of SQLite may hold values of several types
@@ -334,6 +335,15 @@ class SqlSource:
         else:
             digests = [func.sha2(one, 256) for one in columns]
         return func.concat_ws(",", *(func.coalesce(one, "-") for one in digests))
+
+
+def _parsed(text: str, kind: type) -> object:
+    """The value of a column's type; None: there is none."""
+    try:
+        value = _PARSERS.get(kind, str)(text)
+    except (ValueError, ArithmeticError):
+        return None
+    return None if isinstance(value, int) and value not in _INTEGERS else value
 
 
 def open_table(settings: SqlSettings) -> SqlSource:

@@ -236,10 +236,10 @@ class WebSource:
 
     def _list_now(self) -> _Listing:
         found = _Listing()
-        for entry in self._entries():
-            self._enter(entry, found)
-            if len(found.pages) > MAX_PAGES:
+        for number, entry in enumerate(self._entries(), 1):
+            if number > MAX_PAGES:
                 raise self._unavailable(f"there are more than {MAX_PAGES:,} pages")
+            self._enter(entry, found)
         if not found.pages:
             raise self._unavailable(_why_none(found))
         return found
