@@ -125,7 +125,8 @@ def _ns(mark: object) -> int:
     """A time in ns since 1970, the latest that it can be; 0 for what is no time."""
     if isinstance(mark, str):
         try:
-            mark = datetime.fromisoformat(mark) if len(mark) > _DAY_CHARS else date.min
+            at = datetime.fromisoformat(mark)
+            mark = at if len(mark) > _DAY_CHARS else at.date()
         except ValueError:
             return 0
     match mark:
