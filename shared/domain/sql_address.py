@@ -12,7 +12,10 @@ DRIVERS: Final = {
     "mariadb": "mariadb+pymysql",
     "sqlite": "sqlite",
 }
-_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/")
+_QUOTED: Final = re.compile(
+    r"'[^']*+'?|\"[^\"]*+\"?|`[^`]*+`?|--[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?"
+)
+"""Also what is not closed, up to the end: so its end is looked for only once."""
 _READS: Final = ("select", "with", "values", "table")
 
 
@@ -46,6 +49,8 @@ def parse(url: str) -> SqlAddress:
 
 def fault_of_query(query: str) -> str | None:
     """Why a text is no query; the server itself refuses a query that writes."""
+    if not all(_is_closed(found[0]) for found in _QUOTED.finditer(query)):
+        return "query has a quote or a comment without its end"
     bare = _QUOTED.sub(" ", query).strip().removesuffix(";").strip()
     first = re.match(r"\(*\s*(\w*)", bare)
     if first is None or first[1].lower() not in _READS:
@@ -58,3 +63,9 @@ def fault_of_query(query: str) -> str | None:
         if depth < 0:
             return "query has a ) without a ("
     return None
+
+
+def _is_closed(part: str) -> bool:
+    if part.startswith("/*"):
+        return len(part) > len("/*/") and part.endswith("*/")
+    return part.startswith("--") or (len(part) > 1 and part[0] == part[-1])

@@ -128,6 +128,9 @@ def test_a_column_that_is_missing_is_told_with_the_nearest_name(tmp_path, url):
         "DELETE FROM articles",
         "SELECT * FROM articles; DROP TABLE articles",
         "SELECT * FROM articles) AS q; DROP TABLE articles; --",
+        "SELECT 'open; DROP TABLE articles",
+        "SELECT 1 /* open; DROP TABLE articles",
+        "SELECT 1 /*/; DROP TABLE articles",
     ],
 )
 def test_a_query_that_is_no_single_selection_is_refused_by_the_settings(query):
