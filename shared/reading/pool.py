@@ -29,7 +29,7 @@ FROM_OUTSIDE: Final = frozenset(
 _Answer_co = TypeVar("_Answer_co", Answer, SplitAnswer, covariant=True)
 
 
-class Asked(Protocol[_Answer_co]):
+class AnyQuestion(Protocol[_Answer_co]):
     """A question of any kind."""
 
     def to_bytes(self) -> bytes: ...
@@ -82,7 +82,7 @@ class ExtractionProcess:
             raise TransientError("the process that reads documents does not start")
         return cls(child, allowed)
 
-    async def ask(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
+    async def ask(self, question: AnyQuestion[_Answer_co], data: bytes) -> _Answer_co:
         """
         Raises:
             Died: the process can answer no more.
@@ -152,7 +152,7 @@ class ReadApart:
         """The documents of a file. Raises as a call, and the codes of `containers.split`."""
         return (await self._answered(question, data)).parts()
 
-    async def _answered(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
+    async def _answered(self, question: AnyQuestion[_Answer_co], data: bytes) -> _Answer_co:
         innocent = False
         for _ in range(_ATTEMPTS):
             try:
@@ -182,7 +182,7 @@ class ReadApart:
         await asyncio.gather(*(self._end(child) for child in list(self._all)))
         self._idle.clear()
 
-    async def _ask(self, question: Asked[_Answer_co], data: bytes) -> _Answer_co:
+    async def _ask(self, question: AnyQuestion[_Answer_co], data: bytes) -> _Answer_co:
         async with self._turn, self._child() as child:
             answer = await child.ask(question, data)
             if len(data) < _WEARING_BYTES and not answer.memory:

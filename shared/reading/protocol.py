@@ -10,6 +10,7 @@ process must not be able to run code in this one.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -95,7 +96,7 @@ def json_of(what: Any) -> bytes:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ending:
+class Ending(ABC):
     """The answer to any question, and how it ended."""
 
     broke: str | None = None
@@ -110,9 +111,9 @@ class Ending:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise Garbled("an answer of another form") from None
 
+    @abstractmethod
     def take(self, frame: bytes) -> bool:
         """As `add`; any error of a value of another form may be raised."""
-        raise NotImplementedError
 
     def ended(self, said: Any) -> None:
         """Take what ends an answer without a result."""

@@ -155,6 +155,28 @@ class Looked:
     """Documents and folders that are there and cannot be read."""
 
 
+def looked_one_by_one(
+    root: Root,
+    look: Callable[[str], Version | None],
+    known: Collection[str],
+    paths: Collection[str],
+) -> Looked:
+    """Look at each path; `look` gives None for one that is gone, and may raise Unreadable."""
+    found = Looked(root)
+    for path in sorted(paths):
+        try:
+            version = look(path)
+        except Unreadable as error:
+            found.problems[path] = str(error)
+            found.blocked.add(path)
+            continue
+        if version is not None:
+            found.present[path] = version
+        elif path in known:
+            found.vanished.append(path)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What some hints are about."""

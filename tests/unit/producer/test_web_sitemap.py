@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.producer.sources.web import sitemap
-from services.producer.sources.web.sitemap import Entry, NotASitemap, parse, time_of
+from services.producer.sources.web.sitemap import NotASitemap, SitemapEntry, parse, time_of
 
 SPACE = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
@@ -25,7 +25,7 @@ def test_addresses_and_their_lastmod_are_read():
     )
 
     assert parse(text) == sitemap.Sitemap(
-        [Entry("http://h/a?x=1&y=2", "2026-11-30"), Entry("http://h/b")]
+        [SitemapEntry("http://h/a?x=1&y=2", "2026-11-30"), SitemapEntry("http://h/b")]
     )
     assert parse(gzip.compress(text, mtime=0)) == parse(text)
 
@@ -36,7 +36,7 @@ def test_elements_of_another_namespace_are_no_pages():
         '</i:image><i:loc xmlns:i="urn:i">http://h/q</i:loc></url>'
     )
 
-    assert parse(text).entries == [Entry("http://h/a")]
+    assert parse(text).entries == [SitemapEntry("http://h/a")]
 
 
 @pytest.mark.parametrize("space", ["", ' xmlns="https://www.sitemaps.org/schemas/sitemap/0.9"'])
@@ -47,13 +47,13 @@ def test_a_sitemap_may_have_any_namespace_or_none(space):
 def test_an_index_names_sitemaps():
     text = b"<sitemapindex><sitemap><loc>http://h/1.xml</loc></sitemap></sitemapindex>"
 
-    assert parse(text) == sitemap.Sitemap([Entry("http://h/1.xml")], is_index=True)
+    assert parse(text) == sitemap.Sitemap([SitemapEntry("http://h/1.xml")], is_index=True)
 
 
 def test_a_list_has_an_address_a_line():
     assert parse(b"\xef\xbb\xbfhttp://h/a\r\n\n# no page\nhttp://h/b\n").entries == [
-        Entry("http://h/a"),
-        Entry("http://h/b"),
+        SitemapEntry("http://h/a"),
+        SitemapEntry("http://h/b"),
     ]
 
 

@@ -24,6 +24,7 @@ from services.producer.sources.port import (
     Unreadable,
     Unsettled,
     Version,
+    looked_one_by_one,
 )
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from shared.domain import bucket_address
@@ -164,19 +165,7 @@ class BucketSource:
         return None if meta is None else version_of(meta)
 
     def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
-        found = Looked(self.identity())
-        for path in sorted(paths):
-            try:
-                version = self.look(path)
-            except Unreadable as error:
-                found.problems[path] = str(error)
-                found.blocked.add(path)
-                continue
-            if version is not None:
-                found.present[path] = version
-            elif path in known:
-                found.vanished.append(path)
-        return found
+        return looked_one_by_one(self.identity(), self.look, known, paths)
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:  # noqa: ARG002
         """The server answers with one version, whatever happens meanwhile."""

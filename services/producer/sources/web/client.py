@@ -65,7 +65,7 @@ class HostDown(Unreadable):
     """The whole host cannot be asked now, so nothing is known about any of its pages."""
 
 
-class Answer(NamedTuple):
+class WebAnswer(NamedTuple):
     status: int
     headers: http.client.HTTPMessage
     body: bytes | None
@@ -128,7 +128,7 @@ class Client:
         limit: int,
         headers: Mapping[str, str] | None = None,
         by_robots: bool = True,
-    ) -> Answer:
+    ) -> WebAnswer:
         """Ask for a page, and follow its redirects.
 
         Args:
@@ -197,7 +197,7 @@ class Client:
 
     def _exchange(
         self, url: str, headers: Mapping[str, str], limit: int, *, keep: bool = False
-    ) -> Answer:
+    ) -> WebAnswer:
         """
         Args:
             keep: take the beginning of a body that is larger than the limit.
@@ -233,7 +233,9 @@ class Client:
         host.pause_s = min(MAX_PAUSE_S, max(FIRST_PAUSE_S, 2 * host.pause_s, asked_s))
         host.paused_until, host.why = time.monotonic() + host.pause_s, why
 
-    def _once(self, host: _Host, url: str, headers: Mapping[str, str], limit: "_Limit") -> Answer:
+    def _once(
+        self, host: _Host, url: str, headers: Mapping[str, str], limit: "_Limit"
+    ) -> WebAnswer:
         place = urlsplit(url)
         deadline = time.monotonic() + TOTAL_S
         target = place.path + (f"?{place.query}" if place.query else "")
@@ -254,14 +256,14 @@ class Client:
             response = self._send(host, url, target, sent, deadline)
         if response.status != 200:
             _drain(host, response)
-            return Answer(response.status, response.headers, None, 0)
+            return WebAnswer(response.status, response.headers, None, 0)
         try:
             body, size = _body(response, limit, self._closed)
         except (OSError, http.client.HTTPException, zlib.error) as error:
             raise Unreadable(_in_words(error)) from None  # of this page; others may be well
         if size > limit.most or response.will_close:
             _hang_up(host)
-        return Answer(response.status, response.headers, body, size)
+        return WebAnswer(response.status, response.headers, body, size)
 
     def _send(
         self, host: _Host, url: str, target: str, headers: Mapping[str, str], deadline: float

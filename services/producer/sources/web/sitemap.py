@@ -23,7 +23,7 @@ _DAY_ANYWHERE: Final = timedelta(hours=36)
 """From the beginning of a day in UTC to its end in the westernmost time zone."""
 
 
-class Entry(NamedTuple):
+class SitemapEntry(NamedTuple):
     url: str
     """As it is written."""
     lastmod: str = ""
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Sitemap:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[SitemapEntry] = field(default_factory=list)
     is_index: bool = False
     """Its entries are sitemaps."""
 
@@ -58,7 +58,7 @@ def parse(data: bytes) -> Sitemap:
     return found
 
 
-def lines(text: bytes) -> list[Entry]:
+def lines(text: bytes) -> list[SitemapEntry]:
     """One address a line; lines that are empty, or begin with '#', are none.
 
     Raises:
@@ -68,7 +68,7 @@ def lines(text: bytes) -> list[Entry]:
         every = (line.strip() for line in text.decode("utf-8-sig").splitlines())
     except UnicodeDecodeError:
         raise NotASitemap("the list of addresses is not UTF-8") from None
-    found = [Entry(line) for line in every if line and not line.startswith("#")]
+    found = [SitemapEntry(line) for line in every if line and not line.startswith("#")]
     if len(found) > MAX_ENTRIES:
         raise _too_many()
     return found
@@ -156,7 +156,7 @@ class _Reader:
         if len(self.path) == 2 and self.path[1] == _ROOTS[self.path[0]]:
             if url := self.texts.get("loc", "").strip():
                 lastmod = self.texts.get("lastmod", "").strip()
-                self.found.entries.append(Entry(url, lastmod))
+                self.found.entries.append(SitemapEntry(url, lastmod))
             if len(self.found.entries) > MAX_ENTRIES:
                 raise _too_many()
         self.path.pop()

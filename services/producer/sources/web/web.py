@@ -28,11 +28,12 @@ from services.producer.sources.port import (
     Unreadable,
     Version,
     hash_of,
+    looked_one_by_one,
 )
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from services.producer.sources.web import noindex, sitemap
 from services.producer.sources.web.addresses import Reachable
-from services.producer.sources.web.client import Answer, Client
+from services.producer.sources.web.client import Client, WebAnswer
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import is_reason, most_common
 from shared.domain.ids import check_document_path
@@ -103,7 +104,7 @@ class WebSource:
         self.max_bytes = max_bytes
         self._client, self._sitemap = client, sitemap_url
         self._urls, self._file = tuple(urls), file
-        self._maps: dict[str, tuple[Answer, sitemap.Sitemap]] = {}
+        self._maps: dict[str, tuple[WebAnswer, sitemap.Sitemap]] = {}
         self._pages: dict[str, _Page] = {}
         self._listing: _Listing | None = None
         self._again_at, self._wait_s, self._fault = 0.0, 0.0, ""
@@ -141,21 +142,11 @@ class WebSource:
 
     def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
         pages = self._list().pages
-        found = Looked(self.identity())
-        for path in sorted(paths):
-            version = None
-            try:
-                if path in pages and self._why_not(path) is None:
-                    version = self._look(path)
-            except Unreadable as error:
-                found.problems[path] = str(error)
-                found.blocked.add(path)
-                continue
-            if version is not None:
-                found.present[path] = version
-            elif path in known:
-                found.vanished.append(path)
-        return found
+
+        def look(path: str) -> Version | None:
+            return self._look(path) if path in pages and self._why_not(path) is None else None
+
+        return looked_one_by_one(self.identity(), look, known, paths)
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:  # noqa: ARG002
         """The server answers with one version, whatever happens meanwhile."""
@@ -244,7 +235,7 @@ class WebSource:
             raise self._unavailable(_why_none(found))
         return found
 
-    def _entries(self) -> Iterator[sitemap.Entry]:
+    def _entries(self) -> Iterator[sitemap.SitemapEntry]:
         if self._sitemap:
             yield from self._of_sitemaps()
         if self._file is not None:
@@ -254,9 +245,9 @@ class WebSource:
                 raise self._unavailable("the list of pages cannot be read") from None
             except sitemap.NotASitemap as error:
                 raise self._unavailable(str(error)) from None
-        yield from map(sitemap.Entry, self._urls)
+        yield from map(sitemap.SitemapEntry, self._urls)
 
-    def _of_sitemaps(self) -> Iterator[sitemap.Entry]:
+    def _of_sitemaps(self) -> Iterator[sitemap.SitemapEntry]:
         waiting, asked = deque([(self._sitemap, 1)]), {self._sitemap}
         while waiting:
             url, level = waiting.popleft()
@@ -306,7 +297,7 @@ class WebSource:
         self._maps[url] = answer._replace(body=None), found
         return found
 
-    def _enter(self, entry: sitemap.Entry, found: _Listing) -> None:
+    def _enter(self, entry: sitemap.SitemapEntry, found: _Listing) -> None:
         try:
             url = check_document_path(normal(entry.url, base=self._sitemap))
         except (ValueError, DocumentRefused) as error:
@@ -351,7 +342,7 @@ class WebSource:
             return None
         return known if known and answer.status == 304 else self._note(url, answer)
 
-    def _asked(self, url: str, known: _Page | None) -> Answer | None:
+    def _asked(self, url: str, known: _Page | None) -> WebAnswer | None:
         headers = _conditions_of(known.etag, known.modified) if known else {}
         try:
             answer = self._client.get(url, limit=self.max_bytes, headers=headers)
@@ -365,7 +356,7 @@ class WebSource:
         denied = " access is denied" if answer.status in (401, 403) else ""
         raise Unreadable(f"{url}: the server answers {answer.status}{denied and ':' + denied}")
 
-    def _note(self, url: str, answer: Answer) -> _Page:
+    def _note(self, url: str, answer: WebAnswer) -> _Page:
         data, media_type = answer.body, _media_type(answer)
         says_no = noindex.by_header(answer.headers.get_all("X-Robots-Tag") or ())
         if data is not None and (media_type or "").lower().startswith(_HTML):
@@ -509,15 +500,15 @@ def _digest(data: bytes) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:6])
 
 
-def _media_type(answer: Answer) -> str | None:
+def _media_type(answer: WebAnswer) -> str | None:
     return (answer.headers.get("Content-Type") or "").strip()[:200] or None
 
 
-def _validators(answer: Answer) -> tuple[str, str]:
+def _validators(answer: WebAnswer) -> tuple[str, str]:
     return answer.headers.get("ETag") or "", answer.headers.get("Last-Modified") or ""
 
 
-def _conditions(answer: Answer) -> dict[str, str]:
+def _conditions(answer: WebAnswer) -> dict[str, str]:
     return _conditions_of(*_validators(answer))
 
 
