@@ -48,3 +48,11 @@ def test_an_inactive_record_is_not_found_and_active_again_without_the_model(inst
     rows(docs, *ROWS)
     assert once(instep) == 0
     assert worded(instep, "green") == ["fruit.csv#2"]
+
+
+def test_the_progress_names_the_source_that_only_the_settings_name(instep, docs):
+    run = instep("up", "--once")
+    found = [line for line in (run.stdout + run.stderr).splitlines() if " found " in line]
+
+    assert found
+    assert all(line.startswith("docs ") for line in found)

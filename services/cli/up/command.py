@@ -133,6 +133,8 @@ def run(args: Namespace, options: Options) -> int:
         view=view,
     )
     _require_sources(wanted)
+    if not folders:
+        view.names = tuple(wanted.settings().watched)
     _remember(options, folders)
     try:
         status: int = asyncio.run(importlib.import_module("services.host.up").up(wanted))
