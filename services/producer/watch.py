@@ -401,14 +401,16 @@ class SourceWatch:
         the removal of the others would wait. Raises BusUnavailable.
         """
         found = moved(entries, gone, files)
+        self._moves.pairs |= found
         kept = self.held.paths if self.held and self.held.kept else frozenset[str]()
         lost = [path for path in gone if path not in found]
         if not self.guard.would_hold(len(lost), time.monotonic(), exchanged=exchanged):
-            return found
+            return frozenset(found)
         since = datetime.fromisoformat(self.held.since) if self.held else self._sync.now()
         undecided = [path for path in lost if path not in kept]
         since_ns = int(since.timestamp() * 1e9)
-        return found | await self._moves(undecided, entries, files, since_ns=since_ns)
+        alike = await self._moves(undecided, entries, files, since_ns=since_ns)
+        return alike.union(found)
 
     async def _remember(self, root: Root) -> None:
         """The folder was listed, and its holds are noted: this is the root from now on."""
@@ -446,7 +448,9 @@ class SourceWatch:
         sync.restless.forget(found.vanished)
         await self.guard.back(found.present)
         suspects = self._suspects(found.present)
-        elsewhere = moved(sync.listing.entries, set(found.vanished), suspects)
+        pairs = moved(sync.listing.entries, set(found.vanished), suspects)
+        self._moves.pairs |= pairs
+        elsewhere = frozenset(pairs)
         unwanted = await self._leave_out(found.vanished)
         lost = sorted(set(found.vanished) - elsewhere - unwanted)
         gone = await self.guard.allow(lost, whole=False, at=time.monotonic())

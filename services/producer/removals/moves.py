@@ -105,8 +105,8 @@ class Moves:
     bodies: ContentStore
     _old: dict[str, Text | None] = field(default_factory=dict)
     _new: dict[str, tuple[Version, Text | None]] = field(default_factory=dict)
-    _pairs: dict[str, str] = field(default_factory=dict)
-    """Documents, and the files that stand for them."""
+    pairs: dict[str, str] = field(default_factory=dict)
+    """Documents, and the files that stand for them; each file stands for one."""
     _asked: object = None
     _told: frozenset[str] = frozenset()
     _told_at: float = -math.inf
@@ -131,7 +131,7 @@ class Moves:
             BusUnavailable: nothing is known.
         """
         begin = since_ns - int(LATELY_S * 1e9)
-        taken = {file for path, file in self._pairs.items() if path not in lost}
+        taken = {file for path, file in self.pairs.items() if path not in lost}
         fresh = {
             path: stat
             for path, stat in files.items()
@@ -152,7 +152,7 @@ class Moves:
 
     def done(self) -> None:
         """No removal waits: forget everything."""
-        self._old, self._new, self._pairs, self._asked = {}, {}, {}, None
+        self._old, self._new, self.pairs, self._asked = {}, {}, {}, None
 
     def _tell(self, fresh: Collection[str]) -> frozenset[str]:
         old = {path: text for path, text in self._old.items() if text is not None}
@@ -169,7 +169,7 @@ class Moves:
             {p: text.sketch for p, text in old.items() if p not in pairs and p not in ended},
             {p: text.sketch for p, text in new.items() if p not in taken},
         )
-        self._pairs |= pairs
+        self.pairs |= pairs
         return frozenset(pairs) | ended
 
     async def _read_old(self, path: str) -> None:

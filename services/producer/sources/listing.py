@@ -7,7 +7,6 @@ A `Scan` knows for which missing paths the listing is evidence.
 
 import json
 import zlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -60,22 +59,19 @@ def compare(
 
 def moved(
     before: Mapping[str, Seen], vanished: Collection[str], found: Mapping[str, Version | None]
-) -> frozenset[str]:
-    """Those of the vanished paths whose very file is now at a path that was not known; each new
-    path stands for one vanished one, because rows and attachments may have one content."""
-    new = Counter(
-        (stat.identity, stat.size, stat.mtime_ns)
-        for path, stat in found.items()
-        if stat is not None and path not in before
-    )
-    elsewhere = set[str]()
+) -> dict[str, str]:
+    """Those of the vanished paths whose very file is now at a path that was not known, and that
+    path; it stands for one vanished one, because rows and attachments may have one content."""
+    new = dict[tuple[int, int, int], list[str]]()
+    for path, stat in found.items():
+        if stat is not None and path not in before:
+            new.setdefault((stat.identity, stat.size, stat.mtime_ns), []).append(path)
+    elsewhere = dict[str, str]()
     for path in sorted(vanished) if new else ():
         stat = before[path].version
-        key = (stat.identity, stat.size, stat.mtime_ns)
-        if new[key] > 0:
-            new[key] -= 1
-            elsewhere.add(path)
-    return frozenset(elsewhere)
+        if there := new.get((stat.identity, stat.size, stat.mtime_ns)):
+            elsewhere[path] = there.pop()
+    return elsewhere
 
 
 def is_surely_unchanged(seen: Seen | None, stat: Version, max_bytes: int) -> bool:
