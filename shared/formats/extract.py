@@ -59,9 +59,8 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
 READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {
-    "html": 3,
-    "pptx": 3,
-    "odt": 3,
+    **dict.fromkeys(("html", "pdf", "docx", "sheets", "rtf", "epub"), 3),
+    **dict.fromkeys(("pptx", "odt"), 4),
 }
 """Version of the reader of each `Format`. Raise it when documents are read otherwise: those that
 were read before are read again then (`services/enricher/recut.py`)."""
@@ -105,6 +104,13 @@ With a limit above all documents, `bench/pairs.py` (120 edits of 4.5 KB on avera
 instead of 209 ms and 180 instead of 195 ms of processor an edit."""
 MAX_HARMLESS_YAML: Final = 2 * 1024
 """Characters of front matter: the worst of them take 20 ms."""
+_FILE_NAME: Final = re.compile(
+    r"\A(?:Microsoft (?:Word|Excel|PowerPoint) - |untitled\Z|PowerPoint[- ]Presentation\Z"
+    r"|[^\n]{0,500}\.(?:docx?|wpd|rtf|od[tps]|pptx?|xlsx?|tex|dvi|e?ps|pdf|indd|qxd|pages|pmd|fm)"
+    r"(?:\s?\[[^\]\n]{0,100}\])?\Z)",
+    re.IGNORECASE,
+)
+"""Titles that programs make from the name of the file, or for want of a title."""
 _PARAGRAPHS = re.compile(r"\n\n+")
 _WORD = re.compile(r"\w")
 
@@ -137,7 +143,9 @@ def _read(data: bytes, format_: Format, declared: str | None, given: str) -> Con
         given: a better title than any in the document; what it replaces stays as text.
     """
     if format_ in _FROM_BYTES:
-        return _with_properties(_module(_FROM_BYTES[format_]).read(data))
+        return _with_properties(
+            _module(_FROM_BYTES[format_]).read(data), are_of_programs=format_ in BINARY
+        )
     text, guess = decode(data, declared=declared or declared_in(data, is_html=format_ == "html"))
     found = _read_text(text, format_, given)
     origins = dict(found.origins) | ({"encoding": guess} if guess else {})
@@ -176,14 +184,22 @@ def _html(page: html.Page, given: str) -> Content:
     return Content(title, metadata, page.blocks, origins)
 
 
-def _with_properties(found: Content) -> Content:
-    """Metadata and title are properties of the document; without a title, a heading above all."""
-    origins = dict.fromkeys(found.metadata, "properties")
-    title = found.title or only_heading(found.blocks)
+def _with_properties(found: Content, *, are_of_programs: bool) -> Content:
+    """Metadata and title are properties of the document; without a title, a heading above all.
+
+    Args:
+        are_of_programs: a program that prints a document may put the name of its file where the
+            title belongs. That name is kept as metadata.
+    """
+    metadata, named = dict(found.metadata), found.title
+    if are_of_programs and _FILE_NAME.match(named):
+        metadata["title_property"], named = named, ""
+    origins = dict.fromkeys(metadata, "properties")
+    title = named or only_heading(found.blocks)
     if title:
-        origins["title"] = "properties" if found.title else "heading"
+        origins["title"] = "properties" if named else "heading"
     origins |= found.origins
-    return Content(title, found.metadata, found.blocks, origins)
+    return Content(title, metadata, found.blocks, origins)
 
 
 def _markdown(text: str, given: str) -> Content:

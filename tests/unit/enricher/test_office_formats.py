@@ -218,6 +218,31 @@ def report(document):
     document.add_paragraph("one", style="List Bullet")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Microsoft Word - Minutes",
+        "microsoft word - minutes.docx",
+        "minutes final.doc",
+        r"C:\wp\MT_r1.wpd [PFP#1181003885]",
+        "untitled",
+        "PowerPoint Presentation",
+    ],
+)
+def test_the_name_of_a_file_is_no_title(name):
+    found = read(made.pdf([[(30, 750, "Minutes"), *PAGE]], properties={"Title": name}), "a.pdf")
+
+    assert (found.title, found.origins["title"]) == ("Minutes", "heading")
+    assert found.metadata["title_property"] == name
+
+
+@pytest.mark.parametrize("title", ["How to print a .pdf file", "Untitled works of Klee", "a.b"])
+def test_a_title_that_only_mentions_files_is_one(title):
+    found = read(made.pdf([[(30, 750, "Minutes"), *PAGE]], properties={"Title": title}), "a.pdf")
+
+    assert (found.title, found.origins["title"]) == (title, "properties")
+
+
 def test_a_docx_has_headings_tables_lists_and_properties():
     found = read(made.docx(report, title="On pumps", author="Ada"), "a.docx")
 
