@@ -51,10 +51,11 @@ def test_after_a_restart_in_the_middle_the_progress_counts_what_is_left(instep, 
     assert left > 0
     assert totals(lines, "searchable")[0] == (0, left)
     assert {total for _, total in totals(lines, "searchable")} == {left}
-    # how many rows of unsettled documents are written already depends on the machine
+    # how many rows of unsettled documents are written already depends on the machine, and so does
+    # whether parts of settled ones are still to be acknowledged
     embedded = [total for _, total in totals(lines, "embedded")]
     assert embedded
-    assert all(0 < total <= 10 * left for total in embedded)
+    assert all(0 < total <= 10 * 100 for total in embedded)
 
 
 def at_the_model(instep):
