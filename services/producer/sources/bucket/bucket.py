@@ -93,6 +93,7 @@ _WORDS: Final = (
     ("401 Unauthorized", "the credentials are not accepted: check {where}"),
     ("403 Forbidden", _DENIED),
     ("404 Not Found", _NO_BUCKET),
+    ("400 Bad Request", "the server refuses the request"),
     ("redirect without LOCATION", _ELSEWHERE),
     ("429 ", _FEWER),
     ("503 ", "the server is busy"),
@@ -316,9 +317,12 @@ class BucketSource:
 
 
 def version_of(meta: Meta) -> Version:
-    """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
+    """What tells two states of an object apart. The ETag alone stays the same when it is moved.
+
+    Some listings tell the time in milliseconds, and no answer about a single object does.
+    """
     etag = str(meta.get("e_tag") or "").strip('"')  # some listings have it without quotes
-    at_ns = int(meta["last_modified"].timestamp() * 1e9)
+    at_ns = int(meta["last_modified"].timestamp()) * 10**9
     mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
     return Version(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
 
