@@ -146,6 +146,11 @@ IN_FILES = {
     "test_names_of_events_mean_paths_and_those_of_hidden_files_mean_none",
 }
 """Rows have no folders, endings or hidden names."""
+EXPLAINED = {
+    "test_the_rule_that_leaves_a_file_out_is_told",
+    "test_a_folder_is_explained_by_what_is_left_out_below_it",
+}
+"""Pages have no rules about folders, and rows none at all."""
 
 
 class BelowSite:
@@ -242,6 +247,10 @@ def place(request, tmp_path, monkeypatch):
         root.mkdir()
         yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
         return
+    if request.param in ("sqlite", "postgres", "web", "web without validators") and (
+        request.function.__name__ in EXPLAINED
+    ):
+        pytest.skip("no folders here")
     if request.param in ("sqlite", "postgres") and request.function.__name__ in IN_FILES:
         pytest.skip("rows have no folders, endings or hidden names")
     if request.param in ("sqlite", "postgres"):
@@ -312,6 +321,60 @@ def test_what_no_rule_wants_is_no_document_and_is_counted(place):
     assert source.read("drafts/b.md") is None
     assert source.look_at({"drafts/b.md"}, ["drafts/b.md"]).vanished == ["drafts/b.md"]
     assert source.unwanted(["a.md", "drafts/b.md"]).keys() == {"drafts/b.md"}
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("a.md", ""),
+        ("deep/b.md", ""),
+        ("p.png", "its ending .png is not read"),
+        ("deep/q.png", "its ending .png is not read"),
+        ("name", "its name has no ending"),
+        (".hidden.md", ".hidden.md is hidden, or left by an editor, a download or the system"),
+        ("drafts/c.md", "excluded by the pattern drafts/"),
+        ("drafts/deep/d.md", "excluded by the pattern drafts/"),
+        ("node_modules/x/e.md", "by default: node_modules/"),
+    ],
+)
+def test_the_rule_that_leaves_a_file_out_is_told(place, path, why):
+    place.put(path, b"x")
+    source = place.source(exclude=("drafts/",))
+
+    told = source.explain(path)
+
+    assert (told.exists, told.is_folder, told.why) == (True, False, why)
+    assert not source.explain("never.md").exists
+    assert not source.explain("../a.md").exists
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("", ""),
+        ("deep", ""),
+        ("deep/er", ""),
+        ("drafts", "excluded by the pattern drafts/"),
+        ("drafts/old", "excluded by the pattern drafts/"),
+        ("node_modules", "by default: node_modules/"),
+        ("deep/.git", ".git is hidden, or left by an editor, a download or the system"),
+    ],
+)
+def test_a_folder_is_explained_by_what_is_left_out_below_it(place, folder, why):
+    below = f"{folder}/" if folder else ""
+    for name in ("a.md", "p.png", "q.png"):
+        place.put(f"{below}{name}", b"x")
+    place.put("other/r.png", b"x")
+    source = place.source(exclude=("drafts/", "other/"))
+
+    told = source.explain(folder)
+
+    assert (told.exists, told.is_folder, told.why) == (True, True, why)
+    if not why:
+        assert told.counts[".png"] == 2
+        assert told.some[f"{below}p.png"] == "its ending .png is not read"
+    if folder:
+        assert not any("other" in path for path in told.some)
 
 
 def test_a_document_that_stays_as_it_was_needs_no_reading(place):

@@ -114,6 +114,8 @@ def test_a_refusal_is_told_in_words_and_is_no_empty_bucket(server, status, code,
 
     with pytest.raises(SourceUnavailable, match=words) as told:
         bucket(server).scan()
+    with pytest.raises(SourceUnavailable):
+        bucket(server).look("a.md")
 
     assert "hidden" not in str(told.value)
     assert "secret" not in str(told.value)

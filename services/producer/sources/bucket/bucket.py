@@ -190,6 +190,8 @@ class BucketSource:
             return Selection(exists=False)
         counts, some = most_common(found.left_out), found.reasons
         if not path or found.files or found.closed or counts:
+            if why := self.rules.why_not_below(path):
+                return Selection(exists=True, is_folder=True, why=why.why)
             return Selection(exists=True, is_folder=True, counts=counts, some=some)
         is_there = self._asked(path, lambda key: obstore.head(self._store, key)) is not None
         rule = self.rules.why_not(path)
