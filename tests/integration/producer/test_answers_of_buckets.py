@@ -105,6 +105,8 @@ def test_a_key_that_the_client_refuses_closes_its_folder_only(server, odd):
         (400, "ExpiredToken", "the credentials have expired"),
         (403, "RequestTimeTooSkewed", "the clock of this machine is wrong"),
         (403, "AccessDenied", "access is denied"),
+        (403, "AuthorizationFailure", "access is denied"),
+        (404, "ResourceNotFound", "check the endpoint"),
         (301, "PermanentRedirect", "in another region"),
         (418, "Unheard", "the server refuses: Unheard"),
     ],

@@ -59,12 +59,14 @@ _NOT_KNOWN: Final = "the access key is not known: check {where}"
 _EXPIRED: Final = "the credentials have expired: get new ones, and start instep anew"
 _DENIED: Final = "access is denied: grant listing and reading, or check {where}"
 _NO_BUCKET: Final = "there is no such bucket"
+_NOT_HERE: Final = "the server has no bucket here: check the endpoint"
 _ELSEWHERE: Final = "the bucket is in another region: set `region` of the source, or AWS_REGION"
 _FEWER: Final = "the server asks for fewer requests"
 _CLOCK: Final = "the clock of this machine is wrong"
 _CODES: Final = {
     "NoSuchBucket": _NO_BUCKET,
     "ContainerNotFound": _NO_BUCKET,
+    "ResourceNotFound": _NOT_HERE,
     "InvalidBucketName": "no bucket can have this name",
     "InvalidAccessKeyId": _NOT_KNOWN,
     "XAdminUserNotFound": _NOT_KNOWN,
@@ -74,6 +76,8 @@ _CODES: Final = {
     "ExpiredToken": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
     "AccessDenied": _DENIED,
+    "AuthorizationFailure": _DENIED,
+    "AuthorizationPermissionMismatch": _DENIED,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "PermanentRedirect": _ELSEWHERE,
     "SlowDown": _FEWER,
@@ -89,7 +93,7 @@ _WORDS: Final = (
     ("/metadata/identity", _NONE_FOUND),
     ("Missing", _NONE_FOUND),
     ("Account must be specified", _NONE_FOUND),
-    ("without moving past its header", "the server has no bucket here: check the endpoint"),
+    ("without moving past its header", _NOT_HERE),
     ("401 Unauthorized", "the credentials are not accepted: check {where}"),
     ("403 Forbidden", _DENIED),
     ("404 Not Found", _NO_BUCKET),
