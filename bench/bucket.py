@@ -4,8 +4,8 @@
 
 The S3 server is versitygw over a folder of this machine. The listing is that of the producer's own
 adapter, in a process of its own. Edits go to one bucket of 200 documents, first while the server
-publishes events to the bus, then without, at any moment between two listings; --model fake-384 leaves
-the encoding out. All of it takes about two minutes.
+publishes events to the bus, then without, at any moment between two listings; --model fake-384
+leaves the encoding out. All of it takes about two minutes.
 """
 
 from __future__ import annotations
