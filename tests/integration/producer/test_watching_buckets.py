@@ -222,10 +222,13 @@ async def test_an_object_that_the_server_cannot_give_now_is_taken_later_and_noth
         await eventually(lambda: docs.held() == {"a.md": "two", "b.md": "two"})
 
 
-async def test_a_server_that_asks_for_fewer_requests_for_a_moment_is_asked_again(docs, proxy):
+@pytest.mark.parametrize("status", [503, 429])
+async def test_a_server_that_asks_for_fewer_requests_for_a_moment_is_asked_again(
+    docs, proxy, status
+):
     for n in range(3):
         docs.write(f"{n}.md", "text")
-    proxy.refuses = lambda *_: (503, "SlowDown") if proxy.refused < 3 else None
+    proxy.refuses = lambda *_: (status, "SlowDown") if proxy.refused < 3 else None
 
     await docs.once()
 

@@ -93,9 +93,12 @@ async def test_it_hears_nothing(bus, eventually):
     assert "permissions violation for subscription" in denied[0].lower()
 
 
-async def test_an_answer_to_its_events_reaches_nothing_of_the_services(bus, eventually):
-    """A stream over these subjects answers every message that names a subject for the answer."""
+@pytest.mark.parametrize("who", ["the storage server", "a service"])
+async def test_an_answer_to_its_events_reaches_nothing_of_the_services(bus, eventually, who):
+    """A stream over these subjects answers every message that names a subject for the answer. To a
+    service, which shares the account with the stream, the answer goes there."""
     to = "documents.changed.drop.abcdefghijklmnopqrstuvwxyz"
+    last = "documents.changed.drop.last"
     heard, told = [], []
 
     async def hear(message):
@@ -109,13 +112,16 @@ async def test_an_answer_to_its_events_reaches_nothing_of_the_services(bus, even
         await admin.subscribe("documents.changed.>", cb=hear)
         await admin.subscribe("instep.sources.changed.>", cb=tell)
         await admin.flush()
-        await client.publish(SUBJECT, b"event", reply=to)
+        sender = client if who == "the storage server" else admin
+        await sender.publish(SUBJECT, b"event", reply=to)
         await eventually(lambda: told == [b"event"])
-        await admin.publish("documents.changed.drop.last", b"")  # after whatever was answered
-        await eventually(lambda: heard)
+        # the stream answers in the order in which it takes messages
+        await admin.jetstream().publish(SUBJECT, b"after it")
+        await admin.publish(last, b"")
+        await eventually(lambda: last in heard)
         await admin.jetstream().delete_stream("CAPTURE")
 
-    assert heard == ["documents.changed.drop.last"]
+    assert heard == ([last] if who == "the storage server" else [to, last])
 
 
 async def test_without_the_password_nothing_is_taken(bus):
