@@ -158,6 +158,30 @@ async def test_a_delete_marker_is_a_deletion_and_an_older_version_that_is_restor
         await eventually(lambda: docs.held() == {"a.md": "two", "b.md": "stays"})
 
 
+def test_in_a_bucket_of_google_with_versions_the_newest_one_counts(gcs):
+    name = f"versions{next(_names)}"
+    gcs.bucket(name, versions=True)
+    source = open_bucket(
+        f"gs://{name}/team", Rules(), max_bytes=100, endpoint=gcs.endpoint, region=None
+    )
+
+    def state():
+        listed, body = source.scan().files.get("a.md"), source.read("a.md")
+        assert (body.version if body else None) == listed == source.look("a.md")
+        return body and body.data
+
+    gcs.put(name, "team/a.md", b"one")
+    first, known = gcs.generation(name, "team/a.md"), source.look("a.md")
+    gcs.put(name, "team/a.md", b"two")
+    assert (state(), source.look("a.md") != known) == (b"two", True)
+    gcs.copy(name, "team/a.md", "team/a.md", first)
+    assert state() == b"one"
+    gcs.delete(name, "team/a.md")
+    assert state() is None
+    gcs.copy(name, "team/a.md", "team/a.md", first)
+    assert state() == b"one"
+
+
 async def test_an_object_in_a_bucket_with_versions_that_does_not_change_is_read_once(
     docs, proxy, eventually
 ):
