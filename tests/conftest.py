@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import azure_server
 import gcs_server
 import hypothesis
 import postgres_server
@@ -175,6 +176,13 @@ def weaviate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[weaviate_serv
     """One Weaviate for the whole run; every test takes collections of its own."""
     with weaviate_server.reach(tmp_path_factory.mktemp("weaviate")) as reached:
         yield reached
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[azure_server.AzureServer]:
+    """One server like Azure's for the whole run; every test takes a container of its own."""
+    with azure_server.running(tmp_path_factory.mktemp("azure")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -339,6 +339,13 @@ COMMANDS: Final = (
                 metavar="S",
                 help="also a key that may only publish documents of this source",
             ),
+            arg(
+                "--bucket",
+                action="append",
+                default=[],
+                metavar="S",
+                help="also a password for the storage server that tells of changes in this source",
+            ),
             flag("--force", help="replace every key; services need the new ones"),
             arg("--owner", type=int, metavar="UID", help="user id of the owner of the files"),
             arg("--store", default="/data", metavar="DIR", help="data folder of the server"),

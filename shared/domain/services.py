@@ -35,6 +35,11 @@ ASKED: Final = "instep.sources.*.*"
 AUDITED: Final = "instep.sources.audit.*"
 
 
+def changes_of(source: str) -> str:
+    """The subject on which other systems tell of changes in a source that is watched."""
+    return f"instep.sources.changed.{source}"
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """The use of one stream or bucket by a service. It may always see the stream's numbers."""

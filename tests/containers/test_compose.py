@@ -1,27 +1,30 @@
 """compose.yaml as a person uses it: real containers, killed in the middle of the work."""
 
+import json
 import os
 import uuid
 
+import obstore
 import pytest
 from compose import Compose, missing
-from ports import free_port
+from obstore.store import S3Store
+from ports import free_ports
 
 DOCUMENTS = 500
 
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory):
-    """Everything, up and ready, over a folder with one document."""
+    """Everything, up and ready, over a folder with one document and an empty bucket."""
     if why := missing():
         if os.environ.get("CI") == "true":
             pytest.fail(f"no containers in CI: {why}")
         pytest.skip(f"no containers: {why}")
-    docs = tmp_path_factory.mktemp("docs")
-    docs.chmod(0o755)
+    docs, drop = tmp_path_factory.mktemp("docs"), tmp_path_factory.mktemp("drop")
+    for folder in (docs, drop):
+        folder.chmod(0o755)
     write(docs, "first.md", "lantern")
-    port = free_port()
-    made = Compose(f"instep-test-{uuid.uuid4().hex[:8]}", docs, port)
+    made = Compose(f"instep-test-{uuid.uuid4().hex[:8]}", docs, drop, *free_ports(2))
     try:
         made("build", timeout=3000)
         up(made)
@@ -79,6 +82,43 @@ def test_nothing_is_lost_when_containers_are_killed_in_the_middle(compose):
     assert len(compose.found("zebra")) == 200
     assert compose.found("lantern") == ["first.md"]
     assert compose.json("failures")["total"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.containers
+def test_a_file_that_is_dropped_is_an_object_and_both_are_found_edited_and_gone(compose):
+    write(compose.drop, "dropped.md", "anchor")
+    compose.until(lambda: compose.found("anchor") == ["dropped.md"])
+    key = compose("exec", "-T", "gateway", "cat", "/keys/bucket-drop.key").strip()
+    bucket = S3Store(
+        "drop",
+        endpoint=f"http://127.0.0.1:{compose.s3_port}",
+        region="us-east-1",
+        access_key_id="instep",
+        secret_access_key=key,
+        client_options={"allow_http": True},
+    )
+
+    obstore.put(bucket, "put.md", b"compass\n")
+    compose.until(lambda: compose.found("compass") == ["put.md"])
+    assert (compose.drop / "put.md").read_text() == "compass\n"
+    obstore.put(bucket, "put.md", b"rudder\n")
+    compose.until(lambda: compose.found("rudder") == ["put.md"])
+    obstore.copy(bucket, "put.md", "deep/moved.md")
+    obstore.delete(bucket, "put.md")
+    compose.until(lambda: compose.found("rudder") == ["deep/moved.md"])
+    write(compose.drop, "dropped.md", "keel")
+    compose.until(lambda: compose.found("keel") == ["dropped.md"])
+    assert compose.found("anchor") == []
+    obstore.delete(bucket, "deep/moved.md")
+    (compose.drop / "dropped.md").unlink()
+    compose.until(lambda: not compose.found("rudder") and not compose.found("keel"))
+
+    address = "http://127.0.0.1:8222/connz?acc=bucket-drop"
+    (told,) = json.loads(compose("exec", "-T", "nats", "wget", "-q", "-O-", address))["connections"]
+    logs = compose("logs", "--no-color")
+    assert told["in_msgs"] >= 5, "the server publishes its events"
+    assert key not in logs
 
 
 @pytest.mark.slow

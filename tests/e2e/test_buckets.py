@@ -7,12 +7,17 @@ from itertools import count
 
 import obstore
 import pytest
+import s3_server
 from instep_process import FAKE, wait_until
+
+from services.host.data_folder import DataFolder
 
 pytestmark = pytest.mark.s3
 
 _names = count()
 WHERE = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+BLANK = b" " * 6_000_000
+"""Makes an object large enough to be sent in parts."""
 
 
 @pytest.fixture
@@ -166,6 +171,10 @@ def test_a_bucket_is_followed_as_a_folder_is(instep, bucket, s3):
     assert url in instep("sources").stdout
     shown = instep("show", "team/deep/b.md")
     assert (shown.returncode, "compass" in shown.stdout) == (0, True), shown
+    whole, picture = instep("show", "team/"), instep("show", "team/p.png")
+    assert "left out: 1 .png" in whole.stdout, whole
+    assert "p.png its ending .png is not read" in " ".join(whole.stdout.split()), whole
+    assert "p.png is left out: its ending .png is not read" in picture.stderr, picture
     checks = {c["name"]: c for c in instep.json("doctor", status=(0, 1))["checks"]}
     assert checks["source team"]["level"] == "ok"
     assert f"{url}, 1 document" in checks["source team"]["text"]
@@ -181,6 +190,50 @@ def test_a_bucket_is_followed_as_a_folder_is(instep, bucket, s3):
     after = instep.json("up", url, "--once")
     assert after["documents"]["searchable"] == 1
     assert after["chunks"]["embedded"] == 0
+
+
+@pytest.fixture
+def telling(instep, tmp_path, monkeypatch):
+    """The server of the bucket `docs`, which `instep` watches and lists at its start only. The
+    server publishes its events to the bus of `instep`."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    server = s3_server.S3Server(s3_server.executable(), tmp_path / "s3")
+    server.start()
+    instep.env = FAKE | server.environment
+    obstore.put(server.bucket("docs"), "team/before.md", b"lantern\n")
+    (tmp_path / "instep.toml").write_text(
+        '[sources.team]\nkind = "bucket"\nurl = "s3://docs/team"\n'
+        'watch = "events"\nrescan = "1 h"\n'
+    )
+    instep.up()
+    wait_until(lambda: worded(instep, "lantern") == ["before.md"])
+    server.stop()
+    server.nats = DataFolder(instep.data).read_instance().nats_url
+    server.topic = "instep.sources.changed.team"
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.nats
+def test_events_of_a_server_make_each_change_searchable_without_a_listing(instep, telling):
+    docs = telling.bucket("docs")
+    obstore.put(docs, "team/a ü+b.md", b"anchor\n")
+    wait_until(lambda: worded(instep, "anchor") == ["a ü+b.md"])
+    obstore.put(docs, "team/a ü+b.md", b"anchor compass\n")
+    wait_until(lambda: worded(instep, "compass") == ["a ü+b.md"])
+    obstore.copy(docs, "team/a ü+b.md", "team/deep/copy.md")
+    wait_until(lambda: worded(instep, "compass") == ["a ü+b.md", "deep/copy.md"])
+    obstore.copy(docs, "team/a ü+b.md", "team/moved.md")
+    obstore.delete(docs, "team/a ü+b.md")
+    wait_until(lambda: sorted(worded(instep, "compass")) == ["deep/copy.md", "moved.md"])
+    obstore.put(docs, "team/big.md", b"rudder\n" + BLANK, use_multipart=True)
+    wait_until(lambda: worded(instep, "rudder") == ["big.md"])
+    for key in ("big.md", "moved.md", "deep/copy.md"):
+        obstore.delete(docs, f"team/{key}")
+    wait_until(lambda: not worded(instep, "compass") and not worded(instep, "rudder"))
+    assert worded(instep, "lantern") == ["before.md"]
 
 
 def test_a_bucket_that_is_emptied_is_held_until_a_person_decides(instep, bucket, s3):

@@ -34,7 +34,10 @@ class Compose:
 
     project: str
     docs: Path
+    drop: Path
+    """The folder that is a bucket."""
     port: int
+    s3_port: int
 
     def __call__(self, *args: object, check: bool = True, timeout: float = 1500.0) -> str:
         """Standard output of a command."""
@@ -45,8 +48,11 @@ class Compose:
             env=clean
             | {
                 "COMPOSE_PROJECT_NAME": self.project,
+                "COMPOSE_PROFILES": "single,cpu,s3",
                 "INSTEP_DOCS": str(self.docs),
+                "INSTEP_DROP": str(self.drop),
                 "INSTEP_PORT": str(self.port),
+                "INSTEP_S3_PORT": str(self.s3_port),
             },
             capture_output=True,
             text=True,

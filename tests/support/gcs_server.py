@@ -29,9 +29,14 @@ ABSENT: Final = (
 class GcsServer:
     endpoint: str
 
-    def bucket(self, name: str) -> None:
-        """Make a new bucket."""
-        self._ask("POST", "/storage/v1/b?project=tests", json.dumps({"name": name}).encode())
+    def bucket(self, name: str, *, versions: bool = False) -> None:
+        """Make a new bucket.
+
+        Args:
+            versions: it keeps older versions of its objects.
+        """
+        asked = {"name": name, "versioning": {"enabled": versions}}
+        self._ask("POST", "/storage/v1/b?project=tests", json.dumps(asked).encode())
 
     def drop(self, name: str) -> None:
         """Delete a bucket with all that is in it."""
@@ -43,8 +48,15 @@ class GcsServer:
         where = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(key, safe='')}"
         self._ask("POST", where, data)
 
-    def copy(self, bucket: str, old: str, new: str) -> None:
+    def generation(self, bucket: str, key: str) -> str:
+        """The version of an object that counts now."""
+        where = f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}"
+        return str(json.loads(self._ask("GET", where))["generation"])
+
+    def copy(self, bucket: str, old: str, new: str, generation: str = "") -> None:
+        """Copy an object, or an older version of it."""
         to = f"rewriteTo/b/{bucket}/o/{quote(new, safe='')}"
+        to += f"?sourceGeneration={generation}" if generation else ""
         self._ask("POST", f"/storage/v1/b/{bucket}/o/{quote(old, safe='')}/{to}", b"{}")
 
     def delete(self, bucket: str, key: str) -> None:

@@ -49,6 +49,7 @@ class KeyedServer:
 
     folder: Path
     sources: Sequence[str] = ()
+    buckets: Sequence[str] = ()
     tls: str = ""
     """The address of a certificate's folder makes `nats.conf` encrypt."""
     port: int = 0
@@ -76,6 +77,7 @@ class KeyedServer:
         self.keys.mkdir(parents=True, exist_ok=True)
         args = Namespace(
             source=list(self.sources),
+            bucket=list(self.buckets),
             force=force,
             store=str(self.folder / "store"),
             listen=f"127.0.0.1:{self.port or -1}",

@@ -110,7 +110,8 @@ def write(folder: KeyFolder, args: Namespace, options: Options) -> tuple[str, ..
     # the live generation stays when a setting changes: its services need access
     generations = tuple(dict.fromkeys([*(() if args.force else known), wanted]))
     public = keys(folder, args.source)
-    written = server.accounts(public, generations, before=before)
+    buckets = passwords(folder, args.bucket)
+    written = server.accounts(public, generations, before=before, buckets=buckets)
     folder.derived(server.AUTH_FILE, written)
     folder.notes += left_to_do(auth, written)
     place = server.Place(
@@ -169,6 +170,19 @@ def keys(folder: KeyFolder, sources: Iterable[str]) -> dict[str, str]:
         except (nkeys.NkeysError, ValueError):
             raise Stop(f"{folder.path / name}{SUFFIX}: not the seed of an nkey") from None
     return public
+
+
+def passwords(folder: KeyFolder, sources: Iterable[str]) -> list[str]:
+    """Make a password for the storage server of each source; the sources, also of earlier runs."""
+    from shared.bus.admin import server
+
+    before = f"{server.STORAGE}-"
+    there = [path.stem.removeprefix(before) for path in sorted(folder.path.glob(f"{before}*.key"))]
+    names = list(dict.fromkeys([*there, *_checked(sources)]))
+    for name in names:
+        secret = folder.secret(f"{server.storage(name)}.key", secrets.token_urlsafe(32))
+        folder.derived(f"{server.storage(name)}.conf", server.password(secret), SECRET)
+    return names
 
 
 def weaviate_env(key: str) -> str:

@@ -134,13 +134,20 @@ class Rules:
 
     def why_not(self, path: str) -> LeftOut | None:
         """The rule that leaves out a path, by the settings and defaults alone."""
-        parts = path.split("/")
+        folder, _, name = path.rpartition("/")
+        if why := self.why_not_below(folder):
+            return why
+        return hidden(name) if is_ignored(name) else self.why_not_file(path, ())
+
+    def why_not_below(self, folder: str) -> LeftOut | None:
+        """The rule that leaves out a folder, or one around it, by the same."""
+        parts = folder.split("/") if folder else []
         for n, name in enumerate(parts, 1):
             if is_ignored(name):
                 return hidden(name)
-            if n < len(parts) and (why := self.why_not_folder("/".join(parts[:n]), ())):
+            if why := self.why_not_folder("/".join(parts[:n]), ()):
                 return why
-        return self.why_not_file(path, ())
+        return None
 
     def excludes(self, path: str) -> LeftOut | None:
         """The pattern of `exclude` that leaves out a file; no other rule counts."""

@@ -14,6 +14,7 @@ from shared.bus.access.permissions import (
     permissions,
     source_of,
 )
+from shared.domain.services import changes_of
 from shared.domain.topology import MAX_MESSAGE_BYTES, MB
 
 AUTH_FILE: Final = "auth.conf"
@@ -30,11 +31,16 @@ BEFORE: Final = "# streams before:"
 MARK: Final = "instep.streams.before"
 """The admin may not publish to this subject with the account of an older version at its end: of its
 configuration, a server shows its clients only their permissions."""
+STORAGE: Final = "bucket"
 ENCRYPTION: Final = "# Encryption:"
 
 
 def accounts(
-    public: Mapping[str, str], generations: Sequence[str], *, before: str | None = None
+    public: Mapping[str, str],
+    generations: Sequence[str],
+    *,
+    before: str | None = None,
+    buckets: Sequence[str] = (),
 ) -> str:
     """The accounts and permissions: `auth.conf`.
 
@@ -46,6 +52,8 @@ def accounts(
         public: public nkeys by identity.
         generations: ids of the generations that the services work on.
         before: account that an older version kept the streams in, if there was one.
+        buckets: sources whose storage servers publish events. Such servers know passwords only;
+            each is in a file of its own beside this one.
     """
     publishers = {name: key for name, key in public.items() if source_of(name) is not None}
     may = {
@@ -65,9 +73,10 @@ def accounts(
             f"  {ACCOUNT} {{",
             "    jetstream: enabled",
             *_block("users", services),
-            *_block("exports", [line for name in publishers for line in _exports(name)]),
+            *_block("exports", [*_exports_to(publishers), *map(_export_of_events, buckets)]),
             "  }",
             *(line for name, key in publishers.items() for line in _publisher(name, key)),
+            *(line for source in buckets for line in _storage(source)),
             "}",
             "",
         ]
@@ -86,8 +95,13 @@ def has_one_account(auth: str) -> bool:
 
 
 def publishers_of(auth: str) -> frozenset[str]:
-    """Publishers that an `auth.conf` gives an account. Pure."""
-    return frozenset(re.findall(rf'^  "({PUBLISHER}[^"]*)" {{', auth, re.MULTILINE))
+    """Publishers and storage servers that an `auth.conf` gives an account. Pure."""
+    return frozenset(re.findall(rf'^  "((?:{PUBLISHER}|{STORAGE})[^"]*)" {{', auth, re.MULTILINE))
+
+
+def password(secret: str) -> str:
+    """The part of the configuration that only the server may read: a storage server's password."""
+    return f"password: {json.dumps(secret)}\n"
 
 
 def how_to_move(before: str) -> str:
@@ -190,6 +204,10 @@ def _encryption(place: Place, before: str) -> str:
 """
 
 
+def _exports_to(publishers: Iterable[str]) -> list[str]:
+    return [line for name in publishers for line in _exports(name)]
+
+
 def _exports(publisher: str) -> list[str]:
     """The subjects that the services' account exports to one publisher's account."""
     only = f"accounts: [{json.dumps(publisher)}]"
@@ -211,6 +229,31 @@ def _publisher(name: str, key: str) -> list[str]:
         *_block("imports", imports),
         "  }",
     ]
+
+
+def storage(source: str) -> str:
+    """Account and user of the storage server of a source, and the stem of its files."""
+    return f"{STORAGE}-{source}"
+
+
+def _export_of_events(source: str) -> str:
+    only = f"accounts: [{json.dumps(storage(source))}]"
+    return f"      {{ service: {json.dumps(changes_of(source))}, {only} }}"
+
+
+def _storage(source: str) -> list[str]:
+    """The account of a storage server: its events go out of it, and nothing comes in."""
+    name, subject = json.dumps(storage(source)), json.dumps(changes_of(source))
+    user = f"""      {{
+        user: {name}
+        include {json.dumps(f"./{storage(source)}.conf")}
+        permissions: {{
+          publish: {{ allow: [{subject}] }}
+          subscribe: {{ deny: [">"] }}
+        }}
+      }}"""
+    imports = [f"      {{ service: {{ account: {ACCOUNT}, subject: {subject} }} }}"]
+    return [f"  {name} {{", *_block("users", [user]), *_block("imports", imports), "  }"]
 
 
 def _shared(publisher: str) -> dict[str, str]:

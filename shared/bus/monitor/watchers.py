@@ -26,6 +26,7 @@ from shared.bus.monitor.watched import (
     remembered,
 )
 from shared.domain.errors import BusUnavailable, TransientError
+from shared.domain.services import changes_of
 from shared.ports import Audit, Auditor, Explain, Hold, Holds, Selection, Shelf
 
 PREFIX: Final = "instep.sources"
@@ -200,7 +201,7 @@ async def hear_changes(
     async def pass_on(message: Msg) -> None:
         heard(message.data)
 
-    subscription = await client.subscribe(subject or f"{PREFIX}.changed.{source}", cb=pass_on)
+    subscription = await client.subscribe(subject or changes_of(source), cb=pass_on)
 
     async def end() -> None:
         if client.is_connected:

@@ -7,10 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from services.producer.sources.bucket.bucket import open_bucket
-from services.producer.sources.port import SourceUnavailable
+from services.producer.sources.listing import Seen, compare
+from services.producer.sources.port import SourceUnavailable, Unreadable
 from services.producer.sources.rules import Rules
 
-AT = "2026-01-01T00:00:00.000Z"
+AT = "2026-01-01T00:00:00.987Z"
+AT_OF_ONE = "Thu, 01 Jan 2026 00:00:00 GMT"
+"""The same moment, as the headers of an answer about one object can tell it."""
 
 
 class Answering(ThreadingHTTPServer):
@@ -18,15 +21,21 @@ class Answering(ThreadingHTTPServer):
 
     keys: tuple[str, ...] = ()
     refusal: tuple[int, str] | None = None
+    refused_key: str = ""
+    """The refusal is about this object; empty: about all requests."""
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Answering
 
     def do_GET(self):
-        if self.server.refusal:
+        key = urlsplit(self.path).path.removeprefix("/docs").strip("/")
+        if self.server.refusal and self.server.refused_key in ("", key):
             status, code = self.server.refusal
             self.answer(status, f"<Error><Code>{code}</Code><Message>hidden</Message></Error>")
+            return
+        if key:
+            self.answer(200, "x", {"ETag": f'"{key}"', "Last-Modified": AT_OF_ONE})
             return
         asked = parse_qs(urlsplit(self.path).query)
         prefix = asked.get("prefix", [""])[0]
@@ -47,11 +56,16 @@ class Handler(BaseHTTPRequestHandler):
             f"<ListBucketResult><IsTruncated>false</IsTruncated>{objects}{shown}</ListBucketResult>",
         )
 
-    def answer(self, status, body):
+    do_HEAD = do_GET
+
+    def answer(self, status, body, headers=()):
         self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body.encode())
+        if self.command != "HEAD":
+            self.wfile.write(body.encode())
 
     def log_message(self, *_):
         pass
@@ -91,6 +105,8 @@ def test_a_key_that_the_client_refuses_closes_its_folder_only(server, odd):
         (400, "ExpiredToken", "the credentials have expired"),
         (403, "RequestTimeTooSkewed", "the clock of this machine is wrong"),
         (403, "AccessDenied", "access is denied"),
+        (403, "AuthorizationFailure", "access is denied"),
+        (404, "ResourceNotFound", "check the endpoint"),
         (301, "PermanentRedirect", "in another region"),
         (418, "Unheard", "the server refuses: Unheard"),
     ],
@@ -100,6 +116,41 @@ def test_a_refusal_is_told_in_words_and_is_no_empty_bucket(server, status, code,
 
     with pytest.raises(SourceUnavailable, match=words) as told:
         bucket(server).scan()
+    with pytest.raises(SourceUnavailable):
+        bucket(server).look("a.md")
 
     assert "hidden" not in str(told.value)
     assert "secret" not in str(told.value)
+
+
+def test_an_object_has_one_version_where_only_listings_tell_parts_of_a_second(server):
+    server.keys = ("a.md",)
+    source = bucket(server)
+
+    listed, body = source.scan().files, source.read("a.md")
+    known = {"a.md": Seen(body.version, body.read_at_ns, body.content_hash, 1)}
+
+    assert body.version == listed["a.md"] == source.look("a.md")
+    assert compare(known, source.scan().files, max_bytes=100).unchanged == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "looked", "read"),
+    [
+        (403, "AccessDenied", "access is denied", "access is denied"),
+        (400, "InvalidRequest", "the server refuses the request", "the server refuses: Invalid"),
+        (403, "InvalidObjectState", "access is denied", "the object is archived"),
+    ],
+)
+def test_a_refusal_of_one_object_is_told_in_words_also_where_the_answer_has_none(
+    server, status, code, looked, read
+):
+    """Answers to HEAD have no text."""
+    server.keys, server.refusal, server.refused_key = ("a.md",), (status, code), "a.md"
+    source = bucket(server)
+
+    with pytest.raises(Unreadable, match=f"^a.md: {looked}"):
+        source.look("a.md")
+    with pytest.raises(Unreadable, match=f"^a.md: {read}"):
+        source.read("a.md")
+    assert source.scan().files.keys() == {"a.md"}

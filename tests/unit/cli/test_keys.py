@@ -52,23 +52,23 @@ def test_every_identity_has_a_key_that_only_its_owner_reads(run):
 
 
 def test_only_what_is_no_secret_may_be_read_by_others(run):
-    run()
+    run("--bucket", "drop")
     open_to_all = {file.name for file in run.folder.iterdir() if mode_of(file) & 0o077}
 
     assert open_to_all == {"auth.conf", "nats.conf"}
 
 
 def test_no_secret_is_in_a_file_that_others_may_read(run):
-    run()
+    run("--bucket", "drop")
     told = contents(run.folder)
     secrets = [text.strip() for name, text in told.items() if name.endswith((".nk", ".key"))]
 
-    assert len(secrets) == len(IDENTITIES) + 3
+    assert len(secrets) == len(IDENTITIES) + 4
     assert not [s for s in secrets if s in told["auth.conf"] + told["nats.conf"]]
 
 
 def test_a_second_run_changes_nothing(run):
-    run("--source", "wiki")
+    run("--source", "wiki", "--bucket", "drop")
     before = contents(run.folder)
     second = run()
 

@@ -77,3 +77,31 @@ def test_the_prefix_of_an_address_is_read_as_the_client_reads_it():
     hints = BucketHints("s3://docs/my%20team/", settings, None)
 
     assert keys_of(message(record("my team/a.md")), hints._bucket, hints._prefix) == {"a.md"}
+
+
+@pytest.mark.parametrize(
+    ("watch", "came", "took_s", "next_s"),
+    [
+        ("auto", False, 0.01, 2),
+        ("auto", False, 10, 200),
+        ("auto", True, 0.01, 5),
+        ("auto", True, 10, 200),
+        ("events", False, 0.01, 5),
+        ("events", False, 10, 200),
+    ],
+)
+async def test_listing_takes_a_small_part_of_the_time_however_short_its_interval(
+    watch, came, took_s, next_s
+):
+    settings = BucketSettings(kind="bucket", url="s3://docs", watch=watch, poll=2.0, rescan=5.0)
+    hear = []
+
+    async def subscribe(heard):
+        hear.append(heard)
+
+    hints = BucketHints("s3://docs", settings, subscribe)
+    await hints.start(lambda keys: None)
+    if came:
+        hear[0](message(record("a.md")))
+
+    assert hints.interval(took_s, waits=False) == pytest.approx(next_s)

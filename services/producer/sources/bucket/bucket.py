@@ -59,12 +59,14 @@ _NOT_KNOWN: Final = "the access key is not known: check {where}"
 _EXPIRED: Final = "the credentials have expired: get new ones, and start instep anew"
 _DENIED: Final = "access is denied: grant listing and reading, or check {where}"
 _NO_BUCKET: Final = "there is no such bucket"
+_NOT_HERE: Final = "the server has no bucket here: check the endpoint"
 _ELSEWHERE: Final = "the bucket is in another region: set `region` of the source, or AWS_REGION"
 _FEWER: Final = "the server asks for fewer requests"
 _CLOCK: Final = "the clock of this machine is wrong"
 _CODES: Final = {
     "NoSuchBucket": _NO_BUCKET,
     "ContainerNotFound": _NO_BUCKET,
+    "ResourceNotFound": _NOT_HERE,
     "InvalidBucketName": "no bucket can have this name",
     "InvalidAccessKeyId": _NOT_KNOWN,
     "XAdminUserNotFound": _NOT_KNOWN,
@@ -74,6 +76,8 @@ _CODES: Final = {
     "ExpiredToken": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
     "AccessDenied": _DENIED,
+    "AuthorizationFailure": _DENIED,
+    "AuthorizationPermissionMismatch": _DENIED,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "PermanentRedirect": _ELSEWHERE,
     "SlowDown": _FEWER,
@@ -89,10 +93,11 @@ _WORDS: Final = (
     ("/metadata/identity", _NONE_FOUND),
     ("Missing", _NONE_FOUND),
     ("Account must be specified", _NONE_FOUND),
-    ("without moving past its header", "the server has no bucket here: check the endpoint"),
+    ("without moving past its header", _NOT_HERE),
     ("401 Unauthorized", "the credentials are not accepted: check {where}"),
     ("403 Forbidden", _DENIED),
     ("404 Not Found", _NO_BUCKET),
+    ("400 Bad Request", "the server refuses the request"),
     ("redirect without LOCATION", _ELSEWHERE),
     ("429 ", _FEWER),
     ("503 ", "the server is busy"),
@@ -189,6 +194,8 @@ class BucketSource:
             return Selection(exists=False)
         counts, some = most_common(found.left_out), found.reasons
         if not path or found.files or found.closed or counts:
+            if why := self.rules.why_not_below(path):
+                return Selection(exists=True, is_folder=True, why=why.why)
             return Selection(exists=True, is_folder=True, counts=counts, some=some)
         is_there = self._asked(path, lambda key: obstore.head(self._store, key)) is not None
         rule = self.rules.why_not(path)
@@ -316,9 +323,12 @@ class BucketSource:
 
 
 def version_of(meta: Meta) -> Version:
-    """What tells two states of an object apart. The ETag alone stays the same when it is moved."""
+    """What tells two states of an object apart. The ETag alone stays the same when it is moved.
+
+    Some listings tell the time in milliseconds, and no answer about a single object does.
+    """
     etag = str(meta.get("e_tag") or "").strip('"')  # some listings have it without quotes
-    at_ns = int(meta["last_modified"].timestamp() * 1e9)
+    at_ns = int(meta["last_modified"].timestamp()) * 10**9
     mark = int.from_bytes(hashlib.sha256(etag.encode()).digest()[:6])
     return Version(int(meta["size"]), 0 if etag else at_ns, at_ns, mark)
 

@@ -54,9 +54,9 @@ class BucketHints:
         """A bucket keeps its address."""
 
     def interval(self, took_s: float, *, waits: bool) -> float:
-        if self._settings.watch == "events" or (self._come and not waits):
-            return self._settings.rescan
-        return max(self._settings.poll, took_s / LISTING_SHARE)
+        hinted = self._settings.watch == "events" or (self._come and not waits)
+        every = self._settings.rescan if hinted else self._settings.poll
+        return max(every, took_s / LISTING_SHARE)
 
 
 def keys_of(message: bytes, bucket: str, prefix: str) -> frozenset[str]:
