@@ -59,6 +59,7 @@ BY_MEDIA_TYPE: Final[dict[str, Format]] = {
     f"{_OOXML}.spreadsheetml.sheet": "sheets",
 }
 READERS: Final[dict[str, int]] = dict.fromkeys(get_args(Format), 2) | {
+    "epub": 3,
     "html": 3,
     "pptx": 3,
     "odt": 3,
