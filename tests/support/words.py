@@ -318,7 +318,10 @@ KNOWN_DIRECTIVE = directives.directive
 def seen_in_pdf(data: bytes) -> str:
     from pypdf import PdfReader
 
-    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(data)).pages)
+    text = "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(data)).pages)
+    return re.sub(
+        r"(?<=\w)-\s*\n(?=[^\W\d_])", "", text
+    )  # words that are parted at an end of a line
 
 
 def seen_in_docx(data: bytes) -> str:
