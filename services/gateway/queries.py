@@ -345,7 +345,11 @@ class InstanceQueries:
         return key, found.get(key) or Record(*keys[key]), newest.get(key)
 
     async def _refuse_left_out(self, pairs: Sequence[tuple[str, str]]) -> None:
+        seen = (await self.looks.latest()).seen.sources
         for source, path in pairs:
+            if source in seen and (problem := seen[source].problems.get(path)):
+                what = f"{source}/{path}"[:400] + f" is no document: {problem}"
+                raise Problem("document_not_found", what, "instep status shows what cannot be read")
             found = await self._selection(source, path)
             if found is None or not found.exists:
                 continue

@@ -21,6 +21,7 @@ from services.gateway.problems import Problem
 from shared.domain.errors import TransientError
 from shared.domain.metadata import with_embedded, with_origins
 from shared.domain.ordering import Reason, Record
+from shared.observe.progress import SourceHealth
 from shared.ports import Selection
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
@@ -236,6 +237,19 @@ async def test_a_file_that_is_left_out_is_told_with_the_rule(explained):
         await show(explained, "sub")
     with pytest.raises(Problem, match=r"no document 'y\.png' is known"):
         await show(explained, "y.png")
+
+
+async def test_a_file_that_cannot_be_read_or_named_is_told_with_its_fault(explained):
+    faults = {"locked.md": "locked.md: permission denied", "x.png": "gone"}
+    explained.health = {"docs": SourceHealth("", faults, 0, {})}
+
+    for name in ("docs/locked.md", "locked.md"):
+        with pytest.raises(Problem, match=r"docs/locked\.md is no document: .* denied") as refused:
+            await show(explained, name)
+        assert refused.value.code == "document_not_found"
+        assert "instep status" in refused.value.fix
+    with pytest.raises(Problem, match=r"no document 'other\.md' is known"):
+        await show(explained, "other.md")
 
 
 @pytest.mark.parametrize(

@@ -601,8 +601,9 @@ def test_a_folder_is_a_cache_by_the_signature_of_its_tag_only(root):
 
 
 ODD = {
-    "to a folder": ("it is a link to a folder", LINKS),
-    "to a folder.md": ("it is a link to a folder", LINKS),
+    "to a folder": ("it is a link to a folder of this source, which has its own path", LINKS),
+    "to the root": ("it is a link to a folder of this source, which has its own path", LINKS),
+    "to a folder.md": ("it is a link to a folder outside", LINKS),
     "outside.md": ("it is a link to a file outside of the folder", LINKS),
     "nowhere": ("it is a link to nothing", LINKS),
     "nowhere.md": ("it is a link to nothing", LINKS),
@@ -623,7 +624,12 @@ def test_a_link_or_file_that_is_no_document_is_counted_and_explained_as_what_it_
     (root / "a.png").write_text("a")
     os.mkfifo(root / "pipe.md")
     for name, target in {
-        **{"to a folder": "real", "to a folder.md": tmp_path, "outside.md": tmp_path / "out.md"},
+        **{
+            "to a folder": "real",
+            "to the root": ".",
+            "to a folder.md": tmp_path,
+            "outside.md": tmp_path / "out.md",
+        },
         **{"nowhere": "nothing", "nowhere.md": "nothing", "excluded.md": "nothing"},
         **{"loop": "loop", "loop.md": "loop.md", "to a picture.png": "a.png"},
         **{"to a pipe.md": "pipe.md", ".hidden": "nothing", "to a.md": "a.md"},
@@ -640,7 +646,9 @@ def test_a_link_or_file_that_is_no_document_is_counted_and_explained_as_what_it_
     assert {name: one.why for name, one in explained.items()} == {n: w for n, (w, _) in ODD.items()}
     assert scan.left_out == Counter(kind for _, kind in ODD.values() if kind) + Counter([".png"])
     assert scan.problems.keys() == {"loop.md"}
-    assert {name for name, one in explained.items() if not one.fix} == {"pipe.md", "to a pipe.md"}
+    assert {name for name, one in explained.items() if not one.fix} == {
+        *("pipe.md", "to a pipe.md", "to a folder", "to the root"),
+    }
     assert {folder.explain(name).why for name in scan.files} == {""}
 
 

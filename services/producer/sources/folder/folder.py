@@ -484,8 +484,10 @@ class Folder:
             return LeftOut(LINKS, "it is a link that leads to itself", "let it lead to a file")
         if not os.path.exists(real):
             return LeftOut(LINKS, "it is a link to nothing", "put back what it leads to")
+        if real == self._real or (os.path.isdir(real) and self._is_inside(real)):
+            return LeftOut(LINKS, "it is a link to a folder of this source, which has its own path")
         if os.path.isdir(real):
-            return LeftOut(LINKS, "it is a link to a folder", BEHIND_A_LINK.fix)
+            return LeftOut(LINKS, "it is a link to a folder outside", BEHIND_A_LINK.fix)
         if not self._is_inside(real):
             fix = "put the file in its place, or have the folder of the file watched"
             return LeftOut(LINKS, "it is a link to a file outside of the folder", fix)
