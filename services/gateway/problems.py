@@ -57,7 +57,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "document_left_out": Kind(
         404,
         "Left out by a rule",
-        "to read it after all, name it in include, or after a ! in .instepignore; "
         "instep show FOLDER lists what is left out",
     ),
     "not_watched": Kind(409, "No folder is watched", "instep up"),

@@ -25,7 +25,7 @@ from services.gateway.models import (
     SourceView,
     StatusAnswer,
 )
-from services.gateway.problems import KINDS, Problem, hint
+from services.gateway.problems import Problem, hint
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
@@ -180,7 +180,7 @@ class InstanceQueries:
         first = next(iter(stored.values()), None)
         rule = await self._rule_of(shown, at)
         if rule:
-            why, fix = f"its file is left out: {rule}", KINDS["document_left_out"].fix
+            why, fix = f"its file is left out: {rule.why}", rule.fix
         else:
             why, fix = reasons.why(at), reasons.fix(at, reasons.failure_id(key), published)
         if at.word != "removed" and await self._is_past(shown.source):
@@ -214,12 +214,12 @@ class InstanceQueries:
                 return LeftOutAnswer(source=source, path=where, **_public(found))
         raise Problem("document_not_found", f"no watched folder holds {request.name[:200]!r}")
 
-    async def _rule_of(self, shown: Record, at: State) -> str:
-        """The rule that has removed a document from the index; empty where it is another reason."""
+    async def _rule_of(self, shown: Record, at: State) -> Selection | None:
+        """The rule that has removed a document from the index; None where it is another reason."""
         if at.word != "removed":
-            return ""
+            return None
         found = await self._selection(shown.source, shown.path)
-        return found.why if found and found.exists else ""
+        return found if found and found.exists and found.why else None
 
     async def _selection(self, source: str, path: str) -> Selection | None:
         """None where no process can tell."""
@@ -345,13 +345,17 @@ class InstanceQueries:
         return key, found.get(key) or Record(*keys[key]), newest.get(key)
 
     async def _refuse_left_out(self, pairs: Sequence[tuple[str, str]]) -> None:
+        seen = (await self.looks.latest()).seen.sources
         for source, path in pairs:
+            if source in seen and (problem := seen[source].problems.get(path)):
+                what = f"{source}/{path}"[:400] + f" is no document: {problem}"
+                raise Problem("document_not_found", what, "instep status shows what cannot be read")
             found = await self._selection(source, path)
             if found is None or not found.exists:
                 continue
             name = f"{source}/{path}"[:400]
             if found.why:
-                raise Problem("document_left_out", f"{name} is left out: {found.why}")
+                raise Problem("document_left_out", f"{name} is left out: {found.why}", found.fix)
             if found.is_folder:
                 raise Problem("document_not_found", f"{name} is a folder", f"instep show {name}/")
 
@@ -400,6 +404,7 @@ def _public(found: Selection) -> dict[str, Any]:
     return {
         "is_folder": found.is_folder,
         "why": found.why,
+        "fix": found.fix,
         "counts": dict(found.counts),
         "some": dict(found.some),
     }

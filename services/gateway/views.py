@@ -180,6 +180,8 @@ class LeftOutAnswer(Response):
     is_folder: bool
     why: str = ""
     """The rule that leaves it out; empty: none does."""
+    fix: str = ""
+    """What can be done to have it read."""
     counts: dict[str, int] = Field(default_factory=dict)
     """What is left out below a folder, by ending or reason."""
     some: dict[str, str] = Field(default_factory=dict)

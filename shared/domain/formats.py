@@ -84,6 +84,10 @@ IGNORED: Final = "ignored by "
 EXCLUDED: Final = "excluded"
 BY_DEFAULT: Final = "left out by default"
 HIDDEN: Final = "hidden"
+LINKS: Final = "links not followed"
+SPECIAL: Final = "special files"
+"""Pipes, sockets and devices."""
+_ONE: Final = {LINKS: "link not followed", SPECIAL: "special file"}
 FOLDERS: Final = "folders "
 """In front of a reason: folders of which nothing is read."""
 OTHERS: Final = "*"
@@ -112,4 +116,6 @@ def in_words(counts: Mapping[str, int]) -> str:
 def _name(kind: str, count: int) -> str:
     if kind.startswith(FOLDERS) and count == 1:
         return f"folder {kind.removeprefix(FOLDERS)}"
+    if count == 1 and kind in _ONE:
+        return _ONE[kind]
     return {"": "without an ending", OTHERS: "others"}.get(kind, kind)

@@ -145,3 +145,14 @@ def check_amount(blocks: Sequence[Block], max_chars: int) -> None:
 
 def too_large() -> DocumentRefused:
     return DocumentRefused("too_large", f"the document would have more than {MAX_ROWS:,} chunks")
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`1-3, 7` for 1, 2, 3, 7."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return one_line(", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found), 500)

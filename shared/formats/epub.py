@@ -1,14 +1,17 @@
 """EPUB to a title, metadata and blocks: the pages of the spine, in its order, as HTML."""
 
 import posixpath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from shared.domain.errors import DocumentRefused
 from shared.formats import html
-from shared.formats.blocks import Block, Content
+from shared.formats.blocks import Block, Content, ranges
 from shared.formats.charset import declared_in, decode
 from shared.formats.office import package
+
+if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
+    from shared.domain.events import Metadata
 
 _NO_PAGES: Final = ("image/", "audio/", "video/", "font/")
 """Beginnings of the media types of parts without text."""
@@ -28,14 +31,29 @@ def read(data: bytes) -> Content:
             raise DocumentRefused("corrupt", "the file is no EPUB, or it is damaged")
         metadata = package.properties(description)
         blocks: list[Block] = []
-        for name in _spine(description, posixpath.dirname(opf)):
+        damaged: list[int] = []
+        spine = _spine(description, posixpath.dirname(opf))
+        for number, name in enumerate(spine, 1):
             if name in protected:
                 raise _protected()
             page = package.part(parts, name)
-            if page.strip():
-                text = decode(page, declared=declared_in(page, is_html=True)).text
-                blocks += html.read(text).blocks
-    return Content(str(metadata.pop("title", "")), metadata, blocks)
+            found = _page(page)
+            blocks += found or ()
+            damaged += [] if found is not None else [number]
+    if damaged and not blocks:
+        raise DocumentRefused("corrupt", "none of its pages can be read")
+    told: Metadata = {"pages_damaged": ranges(damaged)} if damaged else {}
+    title = str(metadata.pop("title", ""))
+    return Content(title, metadata | told, blocks, dict.fromkeys(told, "pages"))
+
+
+def _page(data: bytes) -> list[Block] | None:
+    """None for a page that is no text, as an image under the media type of a page."""
+    try:
+        text = decode(data, declared=declared_in(data, is_html=True)).text if data.strip() else ""
+    except DocumentRefused:
+        return None
+    return html.read(text).blocks
 
 
 def _protected() -> DocumentRefused:

@@ -15,7 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain.errors import DocumentRefused
-from shared.formats.blocks import Block, Content, clean, one_line, titled
+from shared.formats.blocks import Block, Content, clean, one_line, ranges, titled
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata
@@ -86,7 +86,7 @@ def read(data: bytes) -> Content:
     if len(bare) + len(damaged) == len(pages):
         raise _without_text(len(pages), len(damaged))
     metadata = _described(properties)
-    seen = {"pages_without_text": _ranges(bare), "pages_damaged": _ranges(damaged)}
+    seen = {"pages_without_text": ranges(bare), "pages_damaged": ranges(damaged)}
     told: Metadata = {name: numbers for name, numbers in seen.items() if numbers}
     blocks = list(_blocks([lines or [] for lines in pages], outline))
     title = one_line(properties.get("Title", ""))
@@ -120,11 +120,10 @@ def _refusal(error: Exception) -> DocumentRefused:
 
 
 def _without_text(pages: int, damaged: int) -> DocumentRefused:
+    counted = f"{pages:,} page{'' if pages == 1 else 's'}"
     if damaged:
-        return DocumentRefused("corrupt", f"none of its {pages:,} pages can be read")
-    return DocumentRefused(
-        "no_text", f"no text: a scan of {pages:,} pages; text in images is not read"
-    )
+        return DocumentRefused("corrupt", f"no page can be read, of {counted}")
+    return DocumentRefused("no_text", f"no text: a scan of {counted}; text in images is not read")
 
 
 def _page(document: Any, number: int) -> list[_Line] | None:
@@ -338,14 +337,3 @@ def date_of(text: str) -> str | None:
         return date
     zone = "Z" if utc else f"{hours}:{minutes or '00'}" if hours else ""
     return f"{date}T{hour}:{minute}:{second or '00'}{zone}"
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """`1-3, 7` for 1, 2, 3, 7."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
-        else:
-            found.append([number, number])
-    return one_line(", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found), 500)

@@ -98,6 +98,8 @@ class Selection:
     is_folder: bool = False
     why: str = ""
     """The rule that leaves it out; empty: none does."""
+    fix: str = ""
+    """What a person can do to have it read."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Of a folder: what is left out below, as `shared.domain.formats.most_common` counts it."""
     some: Mapping[str, str] = field(default_factory=dict)

@@ -90,6 +90,7 @@ class Index:
         ]
         self.listed = True
         self.held = 0
+        self.health = {}
         self.letters = []
         self.sources = (SourceView(name="docs", kind="folder", path="/home/me/docs"),)
         self.looks = InstanceSnapshots(self.observe, self.ledger)
@@ -120,7 +121,11 @@ class Index:
 
     async def observe(self):
         return Observation(
-            at=NOW + 10, stages=tuple(self.stages), listed=self.listed, held=self.held
+            at=NOW + 10,
+            stages=tuple(self.stages),
+            listed=self.listed,
+            held=self.held,
+            sources=self.health,
         )
 
     async def check(self):

@@ -266,6 +266,7 @@ TEXT_TYPES = {"str": str, "bytes": bytes, "str | None": str, "bytes | None": byt
 NO_READERS = {
     "services.cli.main._say",
     "shared.encoders.local.files.downloaded",
+    "services.producer.sources.sql.database._open_file",
 }
 """They take a text and do what it says."""
 PIECES = (

@@ -66,6 +66,8 @@ def _described(answer: Mapping[str, Any]) -> list[str]:
         values.insert(0, ("title", answer["title"], own["title"]))
     if own["encoding"]:
         values.append(("encoding", own["encoding"], ""))
+    if ("language", "unknown", "guessed") in values:
+        values[values.index(("language", "unknown", "guessed"))] = ("language", "unknown", "")
     return [
         f" {visible(name):<8} {visible(str(value))}" + (f" ({visible(origin)})" if origin else "")
         for name, value, origin in values
@@ -140,7 +142,8 @@ def left_out_lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
     name = visible("/".join(filter(None, (answer["source"], answer["path"]))))
     title = terminal.paint(name, "bold")
     if answer["why"]:
-        return [f"{title} is left out: {visible(answer['why'])}"]
+        fix = [f" fix: {visible(answer['fix'])}"] if answer.get("fix") else []
+        return [f"{title} is left out: {visible(answer['why'])}", *fix]
     counts, some = answer["counts"], answer["some"]
     if not counts:
         return [f"{title}: nothing is left out but hidden and temporary files"]

@@ -91,7 +91,10 @@ class Explained:
 CODES: Final[dict[str, Explained]] = {
     # the document, as it is
     "empty": Explained("it has no content but white space", "write something into it"),
-    "no_text": Explained("it has no word to search for", "add text"),
+    "no_text": Explained(
+        "it has no word to search for",
+        "add text, to a scan with a program that recognises text (OCR)",
+    ),
     "too_large": Explained(
         "it is larger than its source allows, would have more chunks than a document may have, or "
         "has a chunk that is too large with its headings and metadata",

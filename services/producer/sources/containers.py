@@ -201,7 +201,7 @@ class ContainerSource:
             return self._source.explain(path)
         found = self._source.explain(container)
         if found.exists and not found.why and (why := self._excluded(path)):
-            return Selection(exists=True, why=why.why)
+            return Selection(exists=True, why=why.why, fix=why.fix)
         contents = self._contents.get(container)
         return found if contents and path in contents.versions else Selection(exists=False)
 

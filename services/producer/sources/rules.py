@@ -33,6 +33,8 @@ class LeftOut(NamedTuple):
     """Under which it is counted: an ending, or one of the reasons of `shared.domain.formats`."""
     why: str
     """In words for people."""
+    fix: str = ""
+    """What a person can do to have it read; empty where nothing helps."""
 
 
 LEFT_OUT_BY_DEFAULT: Final = (
@@ -110,10 +112,10 @@ class Rules:
         end = ending(path)
         if self._includes:
             if not self._is_included(path):
-                return LeftOut(kind_of(path), "no pattern of include matches it")
+                fix = "add a pattern for it to include"
+                return LeftOut(kind_of(path), "no pattern of include matches it", fix)
         elif end not in BY_ENDING:
-            why = f"its ending {end} is not read" if end else "its name has no ending"
-            return LeftOut(kind_of(path), why)
+            return not_read(path)
         if not chain and end not in _DEFAULT_ENDINGS:
             return None
         return self._ignored(path, chain, folder=False)
@@ -130,7 +132,8 @@ class Rules:
         """The same for a folder that holds a file of this name, one of MARKS."""
         if path[path.rfind("/") + 1 :] in self._named:
             return None
-        return LeftOut(BY_DEFAULT, f"by default: {mark} marks {MARKS[mark]}")
+        fix = "name the folder in include, beside everything else that is to be read"
+        return LeftOut(BY_DEFAULT, f"by default: {mark} marks {MARKS[mark]}", fix)
 
     def why_not(self, path: str) -> LeftOut | None:
         """The rule that leaves out a path, by the settings and defaults alone."""
@@ -161,7 +164,8 @@ class Rules:
             return None
         self._note(self._exclude, path, folder=folder)
         self._unused.discard(f"{pattern.text}**")
-        return LeftOut(EXCLUDED, f"excluded by the pattern {pattern.text}")
+        why = f"excluded by the pattern {pattern.text}"
+        return LeftOut(EXCLUDED, why, "take the pattern out of exclude")
 
     def _is_included(self, path: str) -> bool:
         """The last pattern decides that matches the file, or a folder around it."""
@@ -203,18 +207,38 @@ class Rules:
         if not folder and ending(path) not in _DEFAULT_ENDINGS:
             return None
         pattern = self._defaults.decide(path, folder=folder)
-        return LeftOut(BY_DEFAULT, f"by default: {pattern.text}") if pattern else None
+        if pattern is None:
+            return None
+        fix = f"write !{pattern.text} into .instepignore"
+        return LeftOut(BY_DEFAULT, f"by default: {pattern.text}", fix)
 
 
 def _by(patterns: Patterns, pattern: Pattern) -> LeftOut:
     where = f"{patterns.base}/{patterns.origin}" if patterns.base else patterns.origin
     why = f"ignored by line {pattern.line} of {where}: {pattern.text}"
-    return LeftOut(f"{IGNORED}{patterns.origin}", why)
+    beside = f"{patterns.base}/.instepignore" if patterns.base else ".instepignore"
+    fix = f"take the line out, or write !{pattern.text} into {beside}"
+    return LeftOut(f"{IGNORED}{patterns.origin}", why, fix)
+
+
+def not_read(path: str) -> LeftOut:
+    """Of a file without an ending that is read, by the name of the file."""
+    end = ending(path)
+    why = f"its ending {end} is not read" if end else "its name has no ending"
+    fix = (
+        "save it in a format that is read; if it is text, name it in include, beside everything "
+        "else that is to be read"
+    )
+    return LeftOut(kind_of(path), why, fix)
 
 
 def hidden(name: str) -> LeftOut:
     """Of a name that `is_ignored`."""
-    return LeftOut(HIDDEN, f"{name} is hidden, or left by an editor, a download or the system")
+    if name.startswith("."):
+        why, fix = "is hidden, as its name begins with a dot", "give it a name without the dot"
+    else:
+        why, fix = "has the name of a temporary or a lock file", "give it another name"
+    return LeftOut(HIDDEN, f"{name} {why}", fix)
 
 
 def _of_settings(text: str, number: int = 0) -> Pattern:

@@ -14,7 +14,6 @@ from watched import SOURCE, Watched
 
 from services.producer.publish_status import TellFolders
 from services.producer.removals.holds import WatchedHolds
-from services.producer.sources.folder.folder import NO_FILE
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.kv import KvShelf
 from shared.bus.monitor import watchers
@@ -327,14 +326,17 @@ async def test_what_the_rules_leave_out_is_told(docs, js, nats_url, elsewhere):
         "some/00.md": "",
         "some/secret.md": "ignored by line 1 of .gitignore: secret.md",
         "some/b.png": "its ending .png is not read",
-        "some/.hidden.md": ".hidden.md is hidden, or left by an editor, a download or the system",
-        "out.md": NO_FILE,
-        "behind/docs": NO_FILE,
+        "some/.hidden.md": ".hidden.md is hidden, as its name begins with a dot",
+        "out.md": "it is a link to nothing",
+        "behind/docs": "it lies behind a link to a folder",
         "node_modules": "by default: node_modules/",
         "node_modules/a.md": "by default: node_modules/",
         "some": "",
         "": "",
     }
+    assert found["out.md"].fix == "put back what it leads to"
+    assert found["some/b.png"].fix.startswith("save it in a format that is read")
+    assert found[""].counts["links not followed"] == 2
     assert found["some"].counts == {".png": 1, "ignored by .gitignore": 1}
     assert found["some"].some == {
         "some/b.png": "its ending .png is not read",

@@ -8,7 +8,7 @@ import pytest
 from watched import Watched
 
 from services.producer.sources.folder.folder import Folder
-from services.producer.sources.folder.ignore_files import MOST_BYTES
+from services.producer.sources.folder.ignore_files import MOST_BYTES, SIGNATURE
 from services.producer.sources.rules import Rules
 from shared.domain import formats
 from shared.openat import open_below
@@ -367,6 +367,10 @@ async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):
                  "env/pyvenv.cfg", "env/lib/h.md", "cache/CACHEDIR.TAG", "cache/i.md",
                  "drafts/j.md", "k.draft.md"):  # fmt: skip
         docs.write(path, "x")
+    docs.write("cache/CACHEDIR.TAG", SIGNATURE.decode())
+    (docs.root / "to a folder").symlink_to(docs.root.parent)
+    (docs.root / "to nothing.md").symlink_to("nothing.md")
+    os.mkfifo(docs.root / "pipe.md")
     docs.settings = docs.settings.model_copy(
         update={"exclude": ("drafts/", "*.draft.md", "nosuch/", "*.nosuch")}
     )
@@ -380,6 +384,8 @@ async def test_what_is_left_out_is_counted_by_its_reason(docs, eventually):
         "excluded": 1,
         "folders excluded": 1,
         "folders ignored by .gitignore": 1,
+        "links not followed": 2,
+        "special files": 1,
     }
     assert told(docs, "left out: 1 .png, 3 folders left out by default, 2 ignored by .gitignore, ")
     assert told(docs, "include or exclude matches nothing here: *.nosuch, nosuch/")

@@ -2,6 +2,7 @@
 
 import json
 import sysconfig
+from email import message as message_module
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -173,6 +174,15 @@ HOSTILE = {
     "encoded words": ("Subject: " + "=?utf-8?q?a?= " * 50_000 + "\n\nword", "word"),
     "no boundary": ("Content-Type: multipart/mixed\n\nword", "word"),
     "a boundary that never comes": ("Content-Type: multipart/mixed; boundary=x\n\nword", "word"),
+    "parameters": ("Content-Type: text/plain" + ";a=b" * 50_000 + "\n\nword", "word"),
+    "quotes in a parameter": (
+        'Content-Type: text/plain; a="' + ';\\"' * 30_000 + "\n\nword",
+        "word",
+    ),
+    "one parameter in parts with and without a number": (
+        "Content-Type: text/plain; a*=1; a*0*=2\nContent-Disposition: inline; b*=1; b*0=2\n\nword",
+        "word",
+    ),
     "no headers": ("word", "word"),
     "a date of no calendar": ("Date: Mon, 99 Zzz 99999 99:99:99\n\nword", "word"),
 }
@@ -187,6 +197,22 @@ def test_a_hostile_mail_is_read_or_refused(name):
         return
     assert expected in words("\n".join(texts(read(data))))
     list(mail.attachments(data.encode()))
+
+
+@pytest.mark.parametrize("header", ["Content-Type: a/b", "Content-Disposition: attachment"])
+def test_the_standard_library_gets_no_long_run_of_parameters_which_it_reads_in_quadratic_time(
+    header, monkeypatch
+):
+    parse, lengths = message_module._parseparam, []
+    monkeypatch.setattr(
+        message_module, "_parseparam", lambda text: lengths.append(len(text)) or parse(text)
+    )
+    data = f'{header}; name="report.pdf"; filename="report.pdf"{";a=b" * 9_000}\n\nword'.encode()
+
+    assert [one.name for one in mail.attachments(data)] == ["report.pdf"]
+    mail.read(data)
+
+    assert 0 < max(lengths) <= mail.MAX_PARAMETERS + 1
 
 
 def test_no_word_of_the_messages_that_python_ships_is_lost():

@@ -899,6 +899,17 @@ def test_every_page_of_the_spine_is_read_whatever_its_media_type_and_address(
     assert shown(read(data, "a.epub")) == ["some words"]
 
 
+def test_a_page_of_a_book_that_is_no_text_costs_no_other():
+    image = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+    found = read(made.epub(["<p>one</p>", image, "<p>two</p>", image]), "a.epub")
+
+    assert shown(found) == ["one", "two"]
+    assert found.metadata["pages_damaged"] == "2, 4"
+    assert found.origins["pages_damaged"] == "pages"
+    assert refusal(made.epub([image]), "a.epub").code == "corrupt"
+
+
 def test_a_book_whose_pages_are_protected_says_so_and_one_with_hidden_fonts_is_read():
     item = '<item id="a" href="a.xhtml" media-type="application/xhtml+xml"/>'
     pages = {"OEBPS/a.xhtml": "<p>some words</p>"}

@@ -21,6 +21,7 @@ from services.gateway.problems import Problem
 from shared.domain.errors import TransientError
 from shared.domain.metadata import with_embedded, with_origins
 from shared.domain.ordering import Reason, Record
+from shared.observe.progress import SourceHealth
 from shared.ports import Selection
 
 names = st.tuples(st.sampled_from(["docs", "wiki"]), st.text("ab/é", min_size=1, max_size=4))
@@ -206,9 +207,9 @@ def test_a_file_of_a_root_comes_before_names():
 
 
 SELECTIONS = {
-    "x.png": Selection(exists=True, why="its ending .png is not read"),
-    "sub": Selection(True, True, "", {".png": 3}, {"sub/x.png": "its ending .png is not read"}),
-    "": Selection(True, True, "", {".png": 4}),
+    "x.png": Selection(exists=True, why="its ending .png is not read", fix="save it otherwise"),
+    "sub": Selection(True, True, "", "", {".png": 3}, {"sub/x.png": "its ending .png is not read"}),
+    "": Selection(True, True, "", "", {".png": 4}),
 }
 
 
@@ -231,10 +232,24 @@ async def test_a_file_that_is_left_out_is_told_with_the_rule(explained):
         ) as refused:
             await show(explained, name)
         assert refused.value.code == "document_left_out"
+        assert refused.value.fix == "save it otherwise"
     with pytest.raises(Problem, match="docs/sub is a folder"):
         await show(explained, "sub")
     with pytest.raises(Problem, match=r"no document 'y\.png' is known"):
         await show(explained, "y.png")
+
+
+async def test_a_file_that_cannot_be_read_or_named_is_told_with_its_fault(explained):
+    faults = {"locked.md": "locked.md: permission denied", "x.png": "gone"}
+    explained.health = {"docs": SourceHealth("", faults, 0, {})}
+
+    for name in ("docs/locked.md", "locked.md"):
+        with pytest.raises(Problem, match=r"docs/locked\.md is no document: .* denied") as refused:
+            await show(explained, name)
+        assert refused.value.code == "document_not_found"
+        assert "instep status" in refused.value.fix
+    with pytest.raises(Problem, match=r"no document 'other\.md' is known"):
+        await show(explained, "other.md")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +294,7 @@ async def test_a_document_whose_file_a_rule_leaves_out_by_now_says_so(explained)
     left_out, gone = await show(explained, "x.png"), await show(explained, "gone.png")
 
     assert left_out.why == "its file is left out: its ending .png is not read"
-    assert left_out.fix.startswith("to read it after all, name it in include")
+    assert left_out.fix == "save it otherwise"
     assert (gone.why, gone.fix) == (
         "it was deleted at its source, and no chunk of it is left",
         "",

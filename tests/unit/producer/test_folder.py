@@ -6,6 +6,7 @@ import shutil
 import socket
 import stat
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 from exchange import again_and_again, at_its_opening
 
 from services.producer.sources.folder.fs_events import needs_polling
+from services.producer.sources.folder.ignore_files import SIGNATURE
 from services.producer.sources.folder.snapshot import content, digest, whole_lines
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.port import SourceUnavailable, Unreadable, Unsettled, Version
 from services.producer.sources.rules import Rules
+from shared.domain.formats import EXCLUDED, LINKS, SPECIAL
 
 
 @pytest.fixture
@@ -582,3 +585,96 @@ def test_files_that_are_no_documents_are_counted_by_ending(root, folder):
 
     assert set(scan.files) == {"a.md"}
     assert scan.left_out == {".png": 3, ".zip": 1, "": 2}
+
+
+def test_a_folder_is_a_cache_by_the_signature_of_its_tag_only(root):
+    for name, tag in (("made", SIGNATURE + b"\n# by a tool"), ("mine", b"labels"), ("none", b"")):
+        (root / name).mkdir()
+        (root / name / "a.md").write_text("a")
+        (root / name / "CACHEDIR.TAG").write_bytes(tag)
+    (root / "link").mkdir()
+    (root / "link" / "a.md").write_text("a")
+    (root / "link" / "CACHEDIR.TAG").symlink_to("nothing")
+    folder = FolderSource(root, Rules(), max_bytes=1000)
+
+    assert set(folder.scan().files) == {"link/a.md", "mine/a.md", "none/a.md"}
+
+
+ODD = {
+    "to a folder": ("it is a link to a folder of this source, which has its own path", LINKS),
+    "to the root": ("it is a link to a folder of this source, which has its own path", LINKS),
+    "to a folder.md": ("it is a link to a folder outside", LINKS),
+    "outside.md": ("it is a link to a file outside of the folder", LINKS),
+    "nowhere": ("it is a link to nothing", LINKS),
+    "nowhere.md": ("it is a link to nothing", LINKS),
+    "loop": ("it is a link that leads to itself", LINKS),
+    "loop.md": ("it is a link that leads to itself", ""),
+    "to a picture.png": ("its ending .png is not read", ".png"),
+    "pipe.md": ("it is a pipe, a socket or a device", SPECIAL),
+    "to a pipe.md": ("it is a pipe, a socket or a device", SPECIAL),
+    "excluded.md": ("excluded by the pattern excluded.md", EXCLUDED),
+    "~$lock.docx": ("~$lock.docx has the name of a temporary or a lock file", ""),
+    ".hidden": (".hidden is hidden, as its name begins with a dot", ""),
+}
+
+
+def test_a_link_or_file_that_is_no_document_is_counted_and_explained_as_what_it_is(root, tmp_path):
+    (root / "real").mkdir()
+    (root / "a.md").write_text("a")
+    (root / "a.png").write_text("a")
+    os.mkfifo(root / "pipe.md")
+    for name, target in {
+        **{
+            "to a folder": "real",
+            "to the root": ".",
+            "to a folder.md": tmp_path,
+            "outside.md": tmp_path / "out.md",
+        },
+        **{"nowhere": "nothing", "nowhere.md": "nothing", "excluded.md": "nothing"},
+        **{"loop": "loop", "loop.md": "loop.md", "to a picture.png": "a.png"},
+        **{"to a pipe.md": "pipe.md", ".hidden": "nothing", "to a.md": "a.md"},
+    }.items():
+        (root / name).symlink_to(target)
+    (tmp_path / "out.md").write_text("secret")
+    (root / "~$lock.docx").write_text("Anna")
+    folder = FolderSource(root, Rules(exclude=["excluded.md"]), max_bytes=1000)
+
+    scan = folder.scan()
+    explained = {name: folder.explain(name) for name in ODD}
+
+    assert set(scan.files) == {"a.md", "to a.md"}
+    assert {name: one.why for name, one in explained.items()} == {n: w for n, (w, _) in ODD.items()}
+    assert scan.left_out == Counter(kind for _, kind in ODD.values() if kind) + Counter([".png"])
+    assert scan.problems.keys() == {"loop.md"}
+    assert {name for name, one in explained.items() if not one.fix} == {
+        *("pipe.md", "to a pipe.md", "to a folder", "to the root"),
+    }
+    assert {folder.explain(name).why for name in scan.files} == {""}
+
+
+def test_a_file_that_is_left_out_is_read_once_the_advice_is_followed(root):
+    for path in ("node_modules/a.md", "sub/dist/b.md", "sub/c.md", "d.min.js", "sub/.e.md"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("x")
+    (root / "sub/.gitignore").write_text("dist/\n/c.md\n")
+
+    def advice():
+        folder = FolderSource(root, Rules(), max_bytes=1000)
+        paths = ("node_modules", "sub/dist", "sub/c.md", "d.min.js", "sub/.e.md")
+        return {path: one.fix for path in paths if (one := folder.explain(path)).why}
+
+    assert advice() == {
+        "node_modules": "write !node_modules/ into .instepignore",
+        "sub/dist": "take the line out, or write !dist/ into sub/.instepignore",
+        "sub/c.md": "take the line out, or write !/c.md into sub/.instepignore",
+        "d.min.js": "write !*.min.js into .instepignore",
+        "sub/.e.md": "give it a name without the dot",
+    }
+    (root / ".instepignore").write_text("!node_modules/\n!*.min.js\n")
+    (root / "sub/.instepignore").write_text("!dist/\n!/c.md\n")
+    (root / "sub/.e.md").rename(root / "sub/e.md")
+    assert advice() == {}
+    found = FolderSource(root, Rules(), max_bytes=1000).scan()
+    assert set(found.files) == {
+        *("node_modules/a.md", "sub/dist/b.md", "sub/c.md", "d.min.js", "sub/e.md"),
+    }

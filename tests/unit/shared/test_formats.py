@@ -11,7 +11,9 @@ from services.producer.sources.rules import Rules
 from shared.domain.formats import (
     BY_ENDING,
     KINDS_TOLD,
+    LINKS,
     OTHERS,
+    SPECIAL,
     Format,
     ending,
     in_words,
@@ -98,6 +100,7 @@ def test_the_most_frequent_endings_are_told_and_the_others_counted():
 
 
 def test_endings_in_words():
-    counts = {".png": 1200, "": 2, OTHERS: 4}
+    counts = {".png": 1200, "": 2, OTHERS: 4, LINKS: 1, SPECIAL: 2}
+    told = "1,200 .png, 2 without an ending, 4 others, 1 link not followed, 2 special files"
 
-    assert in_words(counts) == "1,200 .png, 2 without an ending, 4 others"
+    assert in_words(counts) == told

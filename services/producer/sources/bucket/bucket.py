@@ -199,7 +199,9 @@ class BucketSource:
             return Selection(exists=True, is_folder=True, counts=counts, some=some)
         is_there = self._asked(path, lambda key: obstore.head(self._store, key)) is not None
         rule = self.rules.why_not(path)
-        return Selection(exists=is_there, why=rule.why if rule and is_there else "")
+        if not is_there or rule is None:
+            return Selection(exists=is_there)
+        return Selection(exists=True, why=rule.why, fix=rule.fix)
 
     def meaning(self, names: Collection[str]) -> Heard:
         """Names are keys below the prefix."""

@@ -5,7 +5,7 @@ never looks like an empty one: an empty listing means that the documents were de
 """
 
 # os and os.path, because a Path per file would double the time of a large listing
-# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH116, PTH118, PTH120
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ from services.producer.sources.port import (
 )
 from services.producer.sources.rules import Chain, LeftOut, Rules, hidden, is_ignored
 from shared.domain.errors import DocumentRefused
-from shared.domain.formats import most_common
+from shared.domain.formats import LINKS, SPECIAL, is_reason, most_common
 from shared.domain.ids import check_path
 from shared.openat import open_below
 from shared.ports import Selection
@@ -37,7 +37,12 @@ LISTINGS: Final = 5
 """Most listings for one scan, while folders go as soon as they were seen."""
 
 
-NO_FILE: Final = "it is no file, or a link out of the folder, or lies behind a link to a folder"
+BEHIND_A_LINK: Final = LeftOut(
+    LINKS,
+    "it lies behind a link to a folder",
+    "have the folder itself watched, by its own path",
+)
+NO_FILE: Final = LeftOut(SPECIAL, "it is a pipe, a socket or a device")
 
 
 class Names:
@@ -222,7 +227,7 @@ class Folder:
         if not os.path.lexists(full):
             return Selection(exists=False)
         if self._leads_through_a_link(os.path.dirname(full)):
-            return Selection(exists=True, why=NO_FILE)
+            return Selection(exists=True, why=BEHIND_A_LINK.why, fix=BEHIND_A_LINK.fix)
         if os.path.isdir(full) and not os.path.islink(full):
             why = self._why_not_of(path)
             scan = Scan()
@@ -230,11 +235,11 @@ class Folder:
                 self.identity()
                 self._list_below(path, scan)
             counts = most_common(scan.left_out)
-            return Selection(True, True, why.why if why else "", counts, scan.reasons)
-        if why := self.why_not(path):
-            return Selection(exists=True, why=why.why)
-        is_document = self.look(path) is not None
-        return Selection(exists=True, why="" if is_document else NO_FILE)
+            rule = why or LeftOut("", "")
+            return Selection(True, True, rule.why, rule.fix, counts, scan.reasons)
+        if why := self._why_no_document(path, full):
+            return Selection(exists=True, why=why.why, fix=why.fix)
+        return Selection(exists=True)
 
     def unwanted(self, paths: Collection[str]) -> dict[str, LeftOut]:
         """Those of the paths that a rule leaves out: their documents are not missing.
@@ -417,14 +422,18 @@ class Folder:
         self, entry: os.DirEntry[str], path: str, chain: Chain, result: Scan
     ) -> Version | None:
         why = self.rules.why_not_file(path, chain)
-        if why is None:
-            if entry.is_symlink():
-                return self._target(path)
-            is_file = entry.is_file(follow_symlinks=False)
-            return version_of(entry.stat(follow_symlinks=False)) if is_file else None
-        if not entry.is_symlink():
+        found = None
+        if entry.is_symlink():
+            found = self._target(path) if why is None else None
+            if found is None and not (why and is_reason(why.kind)):
+                why = self._why_not_followed(path) or why
+        elif why is None:
+            found = version_of(entry.stat(follow_symlinks=False))
+            if not entry.is_file(follow_symlinks=False):
+                found, why = None, NO_FILE
+        if found is None and why is not None:
             result.leave_out(path, why)
-        return None
+        return found
 
     def _counts(self, path: str, name: str, result: Scan) -> bool:
         """Whether it is this name on disk that has the path, of two in different forms."""
@@ -458,6 +467,31 @@ class Folder:
         self._links.to_folders.update(
             link for link in links if os.path.isdir(os.path.join(self._real, link))
         )
+
+    def _why_no_document(self, path: str, full: str) -> LeftOut | None:
+        """Why there is no document for what is there, and is no folder."""
+        rule = self.why_not(path)
+        if os.path.islink(full) and not (rule and is_reason(rule.kind)):
+            return self._why_not_followed(path) or rule
+        if rule is None and not stats.S_ISREG(os.lstat(full).st_mode):
+            return NO_FILE
+        return rule
+
+    def _why_not_followed(self, path: str) -> LeftOut | None:
+        """Why a link leads to no document; None: it leads to a file inside the root."""
+        real = os.path.realpath(self._on_disk(path))
+        if os.path.islink(real):
+            return LeftOut(LINKS, "it is a link that leads to itself", "let it lead to a file")
+        if not os.path.exists(real):
+            return LeftOut(LINKS, "it is a link to nothing", "put back what it leads to")
+        if real == self._real or (os.path.isdir(real) and self._is_inside(real)):
+            return LeftOut(LINKS, "it is a link to a folder of this source, which has its own path")
+        if os.path.isdir(real):
+            return LeftOut(LINKS, "it is a link to a folder outside", BEHIND_A_LINK.fix)
+        if not self._is_inside(real):
+            fix = "put the file in its place, or have the folder of the file watched"
+            return LeftOut(LINKS, "it is a link to a file outside of the folder", fix)
+        return None if os.path.isfile(real) else NO_FILE
 
     def _on_disk(self, path: str) -> str:
         return os.path.join(self._real, self._names.on_disk(path, self._real))

@@ -24,6 +24,11 @@ GIT: Final = ".gitignore"
 OWN: Final = ".instepignore"
 REPOSITORY: Final = ".git"
 EXCLUDES: Final = ".git/info/exclude"
+TAG: Final = "CACHEDIR.TAG"
+SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"
+"""The first bytes of a `CACHEDIR.TAG`; without them it is a file like others."""
+NO_PLAIN_FILE: Final = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
+"""Errors of opening or reading a link, a folder or a socket."""
 MOST_BYTES: Final = 64 * 1024
 """Of an ignore file; its patterns are tried on every file."""
 TELLING: Final = frozenset({GIT, OWN, REPOSITORY, *MARKS})
@@ -76,7 +81,8 @@ class IgnoreFiles:
         if folder:
             cut = max(0, folder.rfind("/"))
             around, _ = self.of(root, folder[:cut], on_disk[: max(0, on_disk.rfind("/"))])
-        mark = next((name for name in MARKS if name in names), "") if folder else ""
+        marks = (name for name in MARKS if folder and name in names)
+        mark = next((name for name in marks if _is_mark(root, on_disk, name)), "")
         before = self._folders.pop(folder, None)
         read = self._read(root, folder, on_disk, names, known=before is not None)
         chain = tuple(sorted([*read, *around], key=_rank)) if read else around
@@ -145,6 +151,19 @@ def _folder_of(path: str) -> str:
     return path[: -len(name)].rstrip("/")
 
 
+def _is_mark(root: str, folder: str, name: str) -> bool:
+    """Whether a file of MARKS marks its folder; one that cannot be read does."""
+    if name != TAG:
+        return True
+    try:
+        with open_below(root, os.path.join(folder, name)) as file:
+            return os.read(file, len(SIGNATURE)) == SIGNATURE
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        return error.errno not in NO_PLAIN_FILE
+
+
 def _content(root: str, path: str, disk: str) -> bytes:
     """Empty where it is not there, and where it is no file of this root, as git has it."""
     real = os.path.realpath(os.path.join(root, disk))
@@ -159,7 +178,7 @@ def _content(root: str, path: str, disk: str) -> bytes:
         return b""
     except OSError as error:
         # a repository may be closed to others; its private excludes are then its owner's alone
-        if path.endswith(EXCLUDES) or error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        if path.endswith(EXCLUDES) or error.errno in NO_PLAIN_FILE:
             return b""
         raise NotFollowed(f"{path} cannot be read: {words(error)}") from None
     if len(data) > MOST_BYTES:
