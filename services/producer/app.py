@@ -18,7 +18,7 @@ from services.producer.removals.forget import ForgetSource
 from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
-from services.producer.sources.containers import ContainerSource
+from services.producer.sources.containers import CONFIRMED_S, ContainerSource
 from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import has_all
@@ -189,7 +189,8 @@ def _with_contents(
         return asyncio.run_coroutine_threadsafe(asked, loop).result()
 
     fields = None if records is None else Fields(**records.model_dump())
-    return ContainerSource(source, split, fields)
+    is_web = isinstance(settings, WebSettings)
+    return ContainerSource(source, split, fields, settings.rescan if is_web else CONFIRMED_S)
 
 
 def _opened(
