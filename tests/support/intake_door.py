@@ -36,6 +36,8 @@ class Door:
     ) -> None:
         self.log = log or MemoryChangeLog()
         self.bodies = MemoryContent()
+        self.delivery: dict[str, float] = {}
+        """Age and attempt of the messages that follow."""
         self.replies = Replies()
         self.batches = BatchBook(MemoryShelf(), "g1")
         self.accept = AcceptSubmission(
@@ -48,7 +50,9 @@ class Door:
 
     async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None, to="inbox"):
         head = {"Instep-Reply-To": "_INBOX.me"} | (headers or {})
-        delivery = Delivery(sequence=n, subject=f"documents.submitted.{to}", headers=head)
+        delivery = Delivery(
+            sequence=n, subject=f"documents.submitted.{to}", headers=head, **self.delivery
+        )
         return await self.accept(data, delivery)
 
     @property

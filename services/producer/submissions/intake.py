@@ -33,6 +33,10 @@ from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChang
 
 log = structlog.get_logger()
 
+AWAITED_S: Final = 600.0
+"""How long a submission waits for its content, from its arrival and for some tries. It is refused
+then: as a dead letter it would say nothing about its document."""
+FEWEST_TRIES: Final = 5
 REPLY_TO: Final = "instep-reply-to"
 INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
 """Inboxes of publishers, with the source of those that publish for one source only."""
@@ -44,6 +48,18 @@ class Reply(Protocol):
     async def __call__(self, inbox: str, receipt: Receipt) -> None:
         """Send the receipt; best effort, raises no error: the sender may have stopped waiting."""
         ...
+
+
+class NotThereYet(TransientError):
+    """Content that may come: its server is away, or a piece of it is on its way.
+
+    Args:
+        code: of the refusal, where it does not come.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Fetched(NamedTuple):
@@ -61,7 +77,7 @@ class Fetch(Protocol):
         """
         Raises:
             DocumentRefused: `source_gone`, `too_large`, `reference_not_allowed`.
-            TransientError: the server may answer next time.
+            NotThereYet: the server may answer next time.
         """
         ...
 
@@ -143,7 +159,7 @@ class AcceptSubmission:
             submission.check_attributes(event)
             if event.op == "piece":
                 return await self._store_piece(event, document, delivery)
-            checked = await self._content(event, source)
+            checked = await self._content(event, source, delivery)
         except DocumentRefused as refusal:
             return await self._decline(
                 refusal, document, batch, delivery, of_batch=bool(event.batch)
@@ -161,7 +177,17 @@ class AcceptSubmission:
         await self._answer(delivery, Receipt(state="stored", document=document, piece=name))
         return []
 
-    async def _content(self, event: DocumentSubmitted, source: str) -> SubmittedContent | None:
+    async def _content(
+        self, event: DocumentSubmitted, source: str, delivery: Delivery
+    ) -> SubmittedContent | None:
+        try:
+            return await self._found(event, source)
+        except NotThereYet as error:
+            if delivery.age_s < AWAITED_S or delivery.attempt < FEWEST_TRIES:
+                raise
+            raise DocumentRefused(error.code, str(error)) from None
+
+    async def _found(self, event: DocumentSubmitted, source: str) -> SubmittedContent | None:
         limits = self.limits.get(source, SourceLimits())
         if event.pieces is not None:
             return submission.of_bytes(
@@ -175,16 +201,14 @@ class AcceptSubmission:
         return replace(content, media_type=found.media_type)
 
     async def _joined(self, names: Sequence[str], source: str, limits: SourceLimits) -> bytes:
-        """The bytes of all pieces; they may still be in other hands, so one that is missing is
-        waited for."""
+        """The bytes of all pieces; another worker may still hold one of them."""
         prefix, data = piece_prefix(source), bytearray()
         for n, name in enumerate(names, 1):
             try:
                 stored = await self.bodies.get(name)
             except KeyError:
-                raise TransientError(
-                    f"pieces: number {n} of {len(names)} has not arrived; send the document again"
-                ) from None
+                missing = f"pieces: number {n} of {len(names)} has not arrived"
+                raise NotThereYet("invalid_request", missing) from None
             if not stored.startswith(prefix):
                 raise DocumentRefused(
                     "invalid_request", f"pieces: number {n} is no piece of this source"

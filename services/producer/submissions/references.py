@@ -12,9 +12,9 @@ from functools import partial
 from services.producer.sources.port import Unreadable
 from services.producer.sources.web.addresses import Reachable
 from services.producer.sources.web.client import Client, NotAllowed, WebAnswer, user_agent
-from services.producer.submissions.intake import Fetched
+from services.producer.submissions.intake import Fetched, NotThereYet
 from services.producer.submissions.submission import SourceLimits, may_refer
-from shared.domain.errors import ConfigurationError, DocumentRefused, TransientError
+from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.topology import ACCEPT
 from shared.domain.web_address import host_of, is_web, normal
 
@@ -67,13 +67,13 @@ class WebReferences:
         except NotAllowed as error:
             raise DocumentRefused("reference_not_allowed", f"ref.url: {error}") from None
         except Unreadable as error:
-            raise TransientError(f"ref.url: {error}") from None
+            raise NotThereYet("source_gone", f"ref.url: {error}") from None
         return Fetched(_body(answer, limits), answer.headers.get("Content-Type") or None)
 
 
 def _body(answer: WebAnswer, limits: SourceLimits) -> bytes:
     if answer.status >= 500:
-        raise TransientError(f"ref.url: the server answers {answer.status}")
+        raise NotThereYet("source_gone", f"ref.url: the server answers {answer.status}")
     if answer.status != 200:
         denied = ": access is denied" if answer.status in (401, 403) else ""
         raise DocumentRefused("source_gone", f"ref.url: the server answers {answer.status}{denied}")

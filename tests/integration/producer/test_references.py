@@ -161,6 +161,10 @@ async def test_a_server_that_is_away_is_asked_again_later(door_to):
 
     with pytest.raises(TransientError, match="the server does not answer"):
         await door.submit(1, ref={"url": f"{url}/a.md"})
+    door.delivery = {"age_s": 600.0, "attempt": 5}
+    await door.submit(1, ref={"url": f"{url}/a.md"})
+
+    assert told(door) == ("refused", "source_gone", "ref.url: the server does not answer")
 
 
 @pytest.mark.parametrize("claims", [True, False])

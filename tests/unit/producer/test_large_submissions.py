@@ -6,7 +6,7 @@ import pytest
 from intake_door import Door
 
 from services.producer.submissions.submission import SourceLimits
-from shared.domain.errors import MalformedEvent, TransientError
+from shared.domain.errors import BusUnavailable, MalformedEvent, TransientError
 from shared.domain.events import Stored
 from shared.domain.ids import content_hash, doc_key, piece_of
 
@@ -62,6 +62,40 @@ async def test_a_piece_that_is_still_on_its_way_is_waited_for():
     await door.submit(3, path="big.pdf", pieces=[first, second])
 
     assert door.receipt.state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "attempt", "refused"),
+    [(3_000.0, 1, False), (3_000.0, 4, False), (10.0, 50, False), (600.0, 5, True)],
+)
+async def test_a_piece_that_does_not_come_has_its_document_refused_after_some_tries(
+    age_s, attempt, refused
+):
+    door = Door()
+    door.delivery = {"age_s": age_s, "attempt": attempt}
+
+    if not refused:
+        with pytest.raises(TransientError):
+            await door.submit(1, path="big.pdf", pieces=["0" * 64])
+        return
+    (outcome,) = await door.submit(1, path="big.pdf", pieces=["0" * 64])
+
+    told = (door.receipt.state, door.receipt.code, door.receipt.detail)
+    assert told == ("refused", "invalid_request", "pieces: number 1 of 1 has not arrived")
+    assert (outcome.document.path, outcome.code) == ("big.pdf", "invalid_request")
+
+
+async def test_a_bus_that_fails_is_no_fault_of_the_document_however_late():
+    door = Door()
+    name = await send(door, 1, b"x")
+    door.delivery = {"age_s": 3_000.0, "attempt": 50}
+
+    async def fails(_):
+        raise BusUnavailable("reading bodies")
+
+    door.bodies.get = fails
+    with pytest.raises(BusUnavailable):
+        await door.submit(2, path="big.pdf", pieces=[name])
 
 
 async def test_no_source_gets_content_of_another_one_by_its_name():
