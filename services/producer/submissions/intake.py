@@ -20,6 +20,7 @@ from shared.domain.errors import (
     TransientError,
 )
 from shared.domain.events import (
+    SUBMISSION,
     Batch,
     Document,
     DocumentChanged,
@@ -249,6 +250,7 @@ class AcceptSubmission:
                 is_active=event.is_active,
                 source_version=known.source_version if version is None and known else version,
                 intake=intake,
+                origin=SUBMISSION,
             )
             try:
                 sequence = await self.changes.append(
