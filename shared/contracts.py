@@ -28,6 +28,7 @@ from shared.domain.events import (
     Event,
     Receipt,
 )
+from shared.domain.events.intake import CONTENTS
 from shared.domain.ids import SOURCE_PATTERN
 from shared.domain.topology import ACCEPT, DAY_S, GB, STREAMS, Stream
 
@@ -74,12 +75,15 @@ def _given(field: str) -> Json:
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
-_CONTENTS: Final = ("text", "data_base64", "chunks", "ref")
 _RULES: Final[Mapping[str, Json]] = {
     DocumentSubmitted.__name__: {
         "if": {"required": ["op"], "properties": {"op": {"const": "delete"}}},
-        "then": {"not": {"anyOf": [_given(field) for field in _CONTENTS]}},
-        "else": {"oneOf": [_given(field) for field in _CONTENTS]},
+        "then": {"not": {"anyOf": [_given(field) for field in CONTENTS]}},
+        "else": {
+            "oneOf": [_given(field) for field in CONTENTS],
+            "if": {"required": ["op"], "properties": {"op": {"const": "piece"}}},
+            "then": _given("data_base64"),
+        },
     },
     DocumentChanged.__name__: {
         "if": {"properties": {"op": {"const": "deleted"}}},

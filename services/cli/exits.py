@@ -20,11 +20,14 @@ class Stop(Exception):
     Args:
         line: for a person, without a full stop.
         fix: what to do, where the line does not say it.
+        example: lines to copy, such as settings.
     """
 
-    def __init__(self, line: str, *, fix: str = "", status: int = CHANGE_SOMETHING) -> None:
+    def __init__(
+        self, line: str, *, fix: str = "", status: int = CHANGE_SOMETHING, example: str = ""
+    ) -> None:
         super().__init__(line)
-        self.line, self.fix, self.status = line, fix, status
+        self.line, self.fix, self.status, self.example = line, fix, status, example
 
     @property
     def text(self) -> str:

@@ -26,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     except Stop as stop:
         if debug:
             raise
-        return _say(stop.text, stop.status)
+        return _say(stop.text, stop.status, stop.example)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else exits.DONE
     except KeyboardInterrupt:
@@ -82,7 +82,9 @@ def _run(argv: Sequence[str]) -> int:
     return command(args, options)
 
 
-def _say(text: str, status: int) -> int:
+def _say(text: str, status: int, example: str = "") -> int:
     for line in text.splitlines() or [""]:
         print(f"instep: {line}", file=sys.stderr)
+    if example:
+        print(f"\n{example}", file=sys.stderr)
     return status

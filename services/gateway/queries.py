@@ -1,6 +1,7 @@
 """The queries of the gateway over the ports, for HTTP and the command line."""
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
@@ -12,6 +13,7 @@ from services.gateway.documents import removals as holds
 from services.gateway.documents.documents import DOC_KEY
 from services.gateway.documents.receipts import read_receipt, receipt_answer, wait_for
 from services.gateway.models import (
+    STATES,
     BatchesRequest,
     BatchRequest,
     ChecksRequest,
@@ -53,6 +55,7 @@ from shared.domain.events import DocumentChanged, embedded
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
+from shared.formats.containers import kind_of as container_kind
 from shared.ports import (
     ChangeLog,
     DeadLetter,
@@ -69,6 +72,7 @@ from shared.ports import (
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
 SLOW_INDEX_S: Final = 0.5
 """With the settings of the manual it takes a tenth of that."""
+THERE: Final = frozenset(STATES) - {"removed"}
 COMPARED: Final = 2_000
 """Names that a mistyped one is compared with; that takes a tenth of a second."""
 
@@ -347,17 +351,33 @@ class InstanceQueries:
     async def _refuse_left_out(self, pairs: Sequence[tuple[str, str]]) -> None:
         seen = (await self.looks.latest()).seen.sources
         for source, path in pairs:
+            name = f"{source}/{path}"[:400]
             if source in seen and (problem := seen[source].problems.get(path)):
-                what = f"{source}/{path}"[:400] + f" is no document: {problem}"
+                what = f"{name} is no document: {problem}"
                 raise Problem("document_not_found", what, "instep status shows what cannot be read")
+            if container_kind(path, records=True):
+                self._refuse_container(await self._index(), source, path)
             found = await self._selection(source, path)
             if found is None or not found.exists:
                 continue
-            name = f"{source}/{path}"[:400]
             if found.why:
                 raise Problem("document_left_out", f"{name} is left out: {found.why}", found.fix)
             if found.is_folder:
                 raise Problem("document_not_found", f"{name} is a folder", f"instep show {name}/")
+
+    def _refuse_container(self, index: LedgerIndex, source: str, path: str) -> None:
+        """A file whose records are the documents is none itself."""
+        inside, count, _ = index.page(words=THERE, source=source, prefix=f"{path}#", limit=1)
+        if not inside:
+            return
+        what = "its record is a document" if count == 1 else f"its {count:,} records are documents"
+        first = shlex.quote(f"{source}/{inside[0].path}")
+        below = shlex.quote(f'path:"{path}#"')
+        raise Problem(
+            "document_not_found",
+            f"{source}/{path} is no document itself: {what}",
+            f"instep show {first}; or: instep search WORDS --source {source} --filter {below}",
+        )
 
     async def _newest(self, key: str, record: Record | None, source: str) -> Newest | None:
         source = record.source if record else source

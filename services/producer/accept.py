@@ -16,6 +16,7 @@ import structlog
 from services.producer.sources.port import Body, Given
 from shared.domain.errors import ChangeLogConflict
 from shared.domain.events import (
+    WATCH,
     Batch,
     Content,
     Document,
@@ -141,7 +142,7 @@ class AcceptFile:
             is_active=given.is_active,
             intake=newest.change.intake if newest else 0,
             source_version=newest.change.source_version if newest else None,
-            of_folder=True,
+            origin=WATCH,
         )
 
 

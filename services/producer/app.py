@@ -18,7 +18,7 @@ from services.producer.removals.forget import ForgetSource
 from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.bucket.events import BucketHints
-from services.producer.sources.containers import ContainerSource
+from services.producer.sources.containers import CONFIRMED_S, ContainerSource
 from services.producer.sources.folder.fs_events import FolderHints, Notices
 from services.producer.sources.folder.source import FolderSource
 from services.producer.sources.listing import has_all
@@ -30,6 +30,7 @@ from services.producer.sources.sql.hints import SqlHints
 from services.producer.sources.sql.table import open_table
 from services.producer.sources.web.web import WebHints, open_web
 from services.producer.submissions.intake import AcceptSubmission
+from services.producer.submissions.references import WebReferences
 from services.producer.submissions.submission import SourceLimits
 from services.producer.sync import AT_ONCE, Problems, Sync
 from services.producer.watch import SourceWatch
@@ -46,6 +47,8 @@ from shared.reading.parts_protocol import SplitQuestion
 from shared.settings import (
     BucketSettings,
     FolderSettings,
+    PushSettings,
+    SourceSettings,
     SqlSettings,
     WatchedSettings,
     WebSettings,
@@ -67,6 +70,8 @@ async def build(opened: OpenGeneration) -> Part:
         began,
     )
     opened.host.progress.listeners.append(tell.hear)
+    limits = {name: _limits(one) for name, one in opened.host.settings.sources.items()}
+    references = WebReferences(limits)
     accept = AcceptSubmission(
         generation=opened.generation.id,
         changes=opened.host.changes,
@@ -74,10 +79,8 @@ async def build(opened: OpenGeneration) -> Part:
         batches=book,
         reply=partial(_reply, opened.host.session),
         now=utc_now,
-        limits={
-            name: SourceLimits(source.max_bytes, source.allow_references)
-            for name, source in opened.host.settings.sources.items()
-        },
+        fetch=references,
+        limits=limits,
     )
 
     async def say_when_listed() -> None:
@@ -111,7 +114,13 @@ async def build(opened: OpenGeneration) -> Part:
         await watchers.serve(client, list(watches), holds, auditor, tell_now, explain)
 
     watching = (watch.run for watch, _ in watches.values())
-    return Part(subscribe, (*watching, say_when_listed, collect.run, tell.run, answer))
+    loops = (say_when_listed, collect.run, tell.run, answer, references.run)
+    return Part(subscribe, (*watching, *loops))
+
+
+def _limits(source: SourceSettings) -> SourceLimits:
+    private = source.allow_private if isinstance(source, PushSettings) else ()
+    return SourceLimits(source.max_bytes, source.allow_references, private)
 
 
 async def forget_source(opened: OpenGeneration, watched: Collection[str] = ()) -> ForgetSource:
@@ -180,7 +189,8 @@ def _with_contents(
         return asyncio.run_coroutine_threadsafe(asked, loop).result()
 
     fields = None if records is None else Fields(**records.model_dump())
-    return ContainerSource(source, split, fields)
+    is_web = isinstance(settings, WebSettings)
+    return ContainerSource(source, split, fields, settings.rescan if is_web else CONFIRMED_S)
 
 
 def _opened(

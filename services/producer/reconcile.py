@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.producer.sources.listing import NEVER_READ, Seen
-from shared.domain.events import DocumentChanged
+from shared.domain.events import WATCH, DocumentChanged
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, newest_seq
 from shared.ports import Newest, UnreadableChange
@@ -105,7 +105,7 @@ def entered(newest: Newest | None, path: str) -> tuple[str, Seen] | None:
 def _is_submitted(change: DocumentChanged | UnreadableChange) -> bool:
     """Whether a submission made it. A file's change carries the number of the submission before it;
     a change of an older version does not say that it is a file's."""
-    return change.intake > 0 and not change.of_folder
+    return change.intake > 0 and change.origin != WATCH
 
 
 def _to_be_read(seen: Seen) -> Seen:

@@ -1,6 +1,7 @@
 """The decoding of DOCS messages into changes. Pure: no I/O, no clock."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from shared.domain.errors import DocumentRefused, MalformedEvent, NewerSchema
 from shared.domain.events import Document, DocumentChanged, malformed
+from shared.domain.events.changes import origin_of
 from shared.domain.ids import check_document_path, doc_key
 from shared.domain.ordering import MALFORMED, NEWER_SCHEMA, Reason
 
@@ -26,7 +28,7 @@ class UnreadableChange:
     reason: Reason
     intake: int = 0
     source_version: int | None = None
-    of_folder: bool = False
+    origin: str | None = None
     """As in `DocumentChanged`, where a newer version wrote them: an older submission must not
     follow a newer one after a downgrade either. Garbage has none."""
 
@@ -76,8 +78,13 @@ def _unreadable(error: MalformedEvent, data: bytes) -> UnreadableChange:
         Reason(NEWER_SCHEMA, str(error)),
         intake=max(0, _number(raw.get("intake"), _MOST_INTAKE) or 0),
         source_version=_number(raw.get("source_version"), _MOST_VERSION),
-        of_folder=raw.get("of_folder") is True,
+        origin=_origin(raw),
     )
+
+
+def _origin(raw: Mapping[str, Any]) -> str | None:
+    found = origin_of(raw.get("origin", raw.get("of_folder")))
+    return found if isinstance(found, str) else None
 
 
 def _number(value: object, most: int) -> int | None:

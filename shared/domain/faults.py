@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-from shared.domain.ids import DOC_KEY_PATTERN, SOURCE_PATTERN, SOURCE_RULE
+from shared.domain.ids import DOC_KEY_PATTERN, PIECE_PATTERN, SOURCE_PATTERN, SOURCE_RULE
 
 PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
@@ -38,6 +38,7 @@ _RULES: Final = {
 """By the type of the error."""
 _FORMS: Final = {
     SOURCE_PATTERN: SOURCE_RULE,
+    PIECE_PATTERN: "must be 64 of 0-9 and a-f, the name of a piece",
     DOC_KEY_PATTERN: "must be 26 of a-z and 2-7, the key of a document",
 }
 """By the pattern that a text does not match."""

@@ -12,6 +12,7 @@ from shared.domain.errors import DocumentRefused
 SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 SOURCE_RULE: Final = "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start"
 DOC_KEY_PATTERN: Final = r"^[a-z2-7]{26}$"
+PIECE_PATTERN: Final = r"^[0-9a-f]{64}$"
 MAX_PATH_BYTES: Final = 1024
 _ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
 _DOC_KEY: Final = re.compile(DOC_KEY_PATTERN[1:-1])
@@ -61,6 +62,18 @@ def mark_of(row_id: str) -> int:
 def content_hash(data: bytes) -> str:
     """sha256 of the bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def piece_of(source: str, data: bytes) -> bytes:
+    """The bytes that are stored for a piece of a document; `content_hash` of them is its name.
+
+    The source is part of them: no source can name the pieces of another, nor a whole document.
+    """
+    return piece_prefix(source) + data
+
+
+def piece_prefix(source: str) -> bytes:
+    return f"piece\0{source}\0".encode()
 
 
 def cache_key(fingerprint: str, text: str) -> str:

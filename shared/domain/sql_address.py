@@ -47,6 +47,25 @@ def parse(url: str) -> SqlAddress:
     return SqlAddress(parts.scheme, f"{parts.scheme}://{host}{parts.path}")
 
 
+def is_database(url: str) -> bool:
+    """Whether it begins as the address of a database does, perhaps with the name of a driver."""
+    scheme, mark, _ = url.partition("://")
+    return bool(mark) and scheme.partition("+")[0].lower() in DRIVERS
+
+
+def without_secrets(url: str) -> str:
+    """An address of a database with its user, without password and options, nor a driver.
+
+    Raises:
+        ValueError: it is none.
+    """
+    scheme, mark, rest = url.partition("://")
+    address = parse(f"{scheme.partition('+')[0].lower()}{mark}{rest}")
+    user = urlsplit(url).username
+    head, _, tail = address.shown.partition("://")
+    return f"{head}{mark}{f'{user}@' if user else ''}{tail}"
+
+
 def fault_of_query(query: str) -> str | None:
     """Why a text is no query; the server itself refuses a query that writes."""
     if not all(_is_closed(found[0]) for found in _QUOTED.finditer(query)):

@@ -102,9 +102,17 @@ class SourceSettings(SettingsGroup):
 
     max_bytes: Bytes = 100 * 1024**2
     allow_references: Names = ()
-    """URL prefixes that submissions may refer to, e.g. "file:///srv/docs/"."""
+    """Folders and places of the web that submissions may refer to, as `file:///srv/docs/` or
+    `https://files.example.org/docs/`."""
     chunking: SourceChunking = SourceChunking()
     """Values for this source in place of `chunking`; a change cuts its documents again."""
+
+    @field_validator("allow_references")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in filter(web_address.is_web, value):
+            web_address.normal(url)
+        return value
 
     @property
     def place(self) -> str | None:
@@ -142,6 +150,8 @@ class PushSettings(SourceSettings):
     """Documents that programs publish."""
 
     kind: Literal["push"]
+    allow_private: Names = ()
+    """Hosts, addresses and networks that references may lead to though they are not public."""
 
 
 class WatchedSettings(SourceSettings):

@@ -1,10 +1,11 @@
 """`instep publish` before a real server: messages on INTAKE, receipts from whoever accepts."""
 
+import base64
 import json
 
 import pytest
 
-from shared.domain.ids import doc_key
+from shared.domain.ids import content_hash, doc_key, piece_of
 from shared.domain.ordering import Reason
 
 pytestmark = pytest.mark.nats
@@ -64,6 +65,46 @@ async def test_lines_that_are_refused_are_named_and_the_others_go(cli, intake, n
         ("standard input:2", "invalid_request"),
         ("standard input:3", "invalid_path"),
     ]
+
+
+async def test_a_large_file_is_sent_in_pieces_one_after_the_other(cli, intake, nats_url):
+    data = bytes(range(256)) * 6_000
+    (cli.cwd / "big.bin").write_bytes(data)
+
+    done = await cli("publish", "big.bin", "--source", "inbox", INSTEP_BUS__URL=nats_url)
+
+    assert (done.status, done.err) == (0, "1 document accepted\n"), done.out
+    *pieces, document = [body for _, body, _ in intake]
+    parts = [base64.b64decode(body["data_base64"]) for body in pieces]
+    assert b"".join(parts) == data
+    assert {(body["op"], body["path"]) for body in pieces} == {("piece", "big.bin")}
+    assert document["pieces"] == [content_hash(piece_of("inbox", part)) for part in parts]
+    assert (document["batch"]["count"], "data_base64" in document) == (1, False)
+    assert len({headers["Nats-Msg-Id"] for _, _, headers in intake}) == len(intake)
+
+
+async def test_a_large_file_for_a_producer_of_an_older_version_is_refused_with_advice(
+    cli, js, nats_url
+):
+    await js.add_stream(name="INTAKE", subjects=["documents.submitted.*"])
+    seen = []
+
+    async def refuse(message):
+        seen.append(json.loads(message.data))
+        receipt = {"state": "refused", "code": "invalid_request"}
+        receipt["detail"] = "op: must be 'upsert' or 'delete'"
+        await js._nc.publish(message.headers["Instep-Reply-To"], json.dumps(receipt).encode())
+
+    await js._nc.subscribe("documents.submitted.*", cb=refuse)
+    await js._nc.flush(60)
+    (cli.cwd / "big.bin").write_bytes(bytes(3_000_000))
+
+    done = await cli("publish", "big.bin", "--source", "inbox", "--json", INSTEP_BUS__URL=nats_url)
+
+    (error,) = done.json()["errors"]
+    assert (done.status, error["code"], error["path"]) == (1, "too_large", "big.bin")
+    assert "older version" in error["detail"]
+    assert len(seen) == 1
 
 
 async def test_wait_ends_when_the_document_is_searchable(cli, served, intake, nats_url):

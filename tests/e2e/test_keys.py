@@ -100,14 +100,15 @@ def test_the_command_line_asks_the_gateway_of_a_bus_with_keys_and_nothing_else(i
 
 def test_the_command_line_publishes_with_the_key_of_a_publisher(instep, bus, services, tmp_path):
     (tmp_path / "a.md").write_text("# A")
+    (tmp_path / "large.md").write_text("# A\n" * 700_000)
     instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_EMBEDDING__MODEL": MODEL}
     instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "admin.nk")
     assert instep("provision").returncode == 0
     producer = services.start("producer", INSTEP_BUS__NKEY=str(bus.keys / "producer.nk"))
     wait_until(producer.is_ready)
     instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "publisher.nk")
-    done = instep.json("publish", "a.md", "--source", "inbox")
+    done = instep.json("publish", "a.md", "large.md", "--source", "inbox")
 
-    assert done["accepted"] == 1
-    assert [receipt["state"] for receipt in done["receipts"]] == ["queued"]
+    assert done["accepted"] == 2
+    assert [receipt["state"] for receipt in done["receipts"]] == ["queued"] * 2
     assert bus.violations() == []

@@ -87,17 +87,19 @@ def test_what_is_published_meanwhile_is_taken_by_the_next_run(instep, left):
     args = ("publish", "-", "--source", "inbox", "--path", "sent.md")
     sent = instep.json(*args, status=(1,), stdin="# S\n\nbeacon\n")
     again = instep(*args, stdin="# S\n\nbeacon and lantern\n")
+    (instep.cwd / "large.txt").write_text("beacon" + "\n" * 3_000_000)
+    large = instep("publish", "large.txt", "--source", "inbox")
     status = instep.json("status")
     instep.json("up", left, "--once", status=(0, 1))
     reported = {batch["batch"]["id"] for batch in instep.json("report", "--list")["batches"]}
 
     assert (sent["accepted"], sent["waiting"]) == (0, 1)
-    assert (again.returncode, "1 stored on the bus, but no producer runs" in again.stderr) == (
-        1,
-        True,
-    )
-    assert (status["pending_documents"], status["in_step_as_of"]) == (2, None)
+    assert again.returncode == 1
+    assert "1 stored on the bus, but no producer has taken them" in again.stderr
+    assert (large.returncode, "1 stored on the bus" in large.stderr) == (1, True)
+    assert (status["pending_documents"], status["in_step_as_of"]) == (8, None)
     assert set(instep.found("beacon")) & set(instep.found("lantern")) >= {"sent.md"}
+    assert "large.txt" in instep.found("beacon")
     assert sent["batch"] in reported
 
 

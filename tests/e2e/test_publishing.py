@@ -7,6 +7,7 @@ from urllib.request import urlopen
 
 import office_files as made
 import pytest
+import web_server
 from instep_process import wait_until
 
 from services.host.data_folder import DataFolder
@@ -138,13 +139,20 @@ def told(instep, word):
     return {hit["document"]["path"] for hit in hits if f"word is {word}" in hit["chunk"]["text"]}
 
 
-def test_files_of_any_format_are_pushed_edited_and_deleted(running):
+@pytest.fixture
+def site():
+    with web_server.running() as site:
+        yield site
+
+
+def test_files_of_any_format_are_pushed_edited_and_deleted(running, site):
     library = running.cwd / "library"
     library.mkdir()
     running.stop()
     running.env |= {
         "INSTEP_SOURCES__INBOX__KIND": "push",
-        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": json.dumps([library.as_uri()]),
+        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": json.dumps([library.as_uri(), f"{site.url}/d"]),
+        "INSTEP_SOURCES__INBOX__ALLOW_PRIVATE": "127.0.0.1",
     }
     running.up("docs", "--port", 0)
     for word in ("zanzibara", "zanzibarb"):
@@ -152,6 +160,7 @@ def test_files_of_any_format_are_pushed_edited_and_deleted(running):
         for name, data in files.items():
             (library / name).write_bytes(data)
             (running.cwd / name).write_bytes(data)
+            site.pages[f"d/{name}"], site.types[f"d/{name}"] = data, TYPES[name]
         as_bytes = [
             {
                 "path": f"bytes/{n}",
@@ -163,6 +172,9 @@ def test_files_of_any_format_are_pushed_edited_and_deleted(running):
         by_reference = [
             {"path": f"ref/{name}", "ref": {"url": (library / name).as_uri(), "etag": word}}
             for name in files
+        ] + [
+            {"path": f"https://example.org/{n}?a=b", "ref": {"url": f"{site.url}/d/{name}"}}
+            for n, name in enumerate(files)
         ]
         typed = running("publish", *files, "--source", "inbox", "--wait", 120)
         sent = running(*lines(running, *as_bytes, *by_reference), "--wait", 120)
@@ -175,6 +187,48 @@ def test_files_of_any_format_are_pushed_edited_and_deleted(running):
 
     assert gone.returncode == 0
     assert told(running, "zanzibarb") == set()
+
+
+def test_what_is_too_large_for_a_message_is_pushed_all_the_same(running):
+    ballast = {"Ballast": "x" * 5_000_000}
+    files = {
+        "big.pdf": made.pdf([[(11, 690, "The word is zanzibara.")]], properties=ballast),
+        "big.txt": b"The word is zanzibara.\n" + b"\n" * 3_000_000,
+    }
+    for name, data in files.items():
+        (running.cwd / name).write_bytes(data)
+    line = {"path": "line.txt", "title": "L", "text": "The word is zanzibara." + "\n" * 2_000_000}
+
+    typed = running("publish", *files, "--source", "inbox", "--wait", 120)
+    sent = running(*lines(running, line, {"path": "a.md", "text": "x"}), "--wait", 120)
+
+    assert (typed.returncode, sent.returncode) == (0, 0), typed.stdout + sent.stdout
+    assert typed.stderr.endswith("2 documents accepted\n")
+    assert told(running, "zanzibara") == {*files, "line.txt"}
+    assert running.json("failures")["failures"] == []
+    (running.cwd / "big.txt").write_bytes(files["big.txt"].replace(b"zanzibara", b"zanzibarb"))
+    assert running("publish", "big.txt", "--source", "inbox", "--wait", 120).returncode == 0
+    assert told(running, "zanzibarb") == {"big.txt"}
+    assert told(running, "zanzibara") == {"big.pdf", "line.txt"}
+
+
+def test_a_reference_to_the_web_is_read_by_the_rules_of_its_source_only(running, site):
+    site.pages["a.md"] = b"the harbour lantern"
+    document = {"path": "https://example.org/a", "ref": {"url": f"{site.url}/a.md"}}
+    without = running.json(*lines(running, document), "--wait", 120, status=[1])
+    running.stop()
+    running.env |= {
+        "INSTEP_SOURCES__INBOX__KIND": "push",
+        "INSTEP_SOURCES__INBOX__ALLOW_REFERENCES": site.url,
+    }
+    running.up("docs", "--port", 0)
+
+    private = running.json(*lines(running, document), "--wait", 120, status=[1])
+
+    told = [(error["where"], error["code"]) for error in (*without["errors"], *private["errors"])]
+    assert told == [("l.jsonl:1", "reference_not_allowed")] * 2
+    assert "ref.url: 127.0.0.1 is an address of a private" in private["errors"][0]["detail"]
+    assert site.asked == []
 
 
 def test_two_sources_may_use_one_batch_id(running):

@@ -54,6 +54,31 @@ def test_a_site_is_followed_as_a_folder_is(instep, site):
 
 
 @pytest.mark.nats
+def test_the_records_of_a_page_are_followed_one_by_one(instep, site):
+    instep.env |= {"INSTEP_SOURCES__SITE__RECORDS": "true"}
+    site.pages["prices.jsonl"] = b'{"id": 1, "text": "lantern"}\n{"id": 2, "text": "keel"}\n'
+    site.types["prices.jsonl"] = "application/x-ndjson"
+    file = site.address("prices.jsonl")
+    instep.up(f"{site.url}/sitemap.xml", "--source", "site")
+    wait_until(
+        lambda: (
+            (worded(instep, "lantern"), worded(instep, "keel")) == ([f"{file}#1"], [f"{file}#2"])
+        )
+    )
+
+    shown = instep("show", f"site/{file}")
+    listed = instep.json("show", f"{file}#2")
+
+    assert shown.returncode == 2
+    assert f"site/{file} is no document itself: its 2 records are documents" in shown.stderr
+    assert f"instep show site/{file}#1" in shown.stderr.replace("'", "")
+    assert listed["state"] == "searchable"
+    site.pages["prices.jsonl"] = b'{"id": 2, "text": "keel"}\n{"id": 3, "text": "buoy"}\n'
+    wait_until(lambda: worded(instep, "buoy") == [f"{file}#3"])
+    wait_until(lambda: not worded(instep, "lantern"))
+
+
+@pytest.mark.nats
 def test_a_run_of_once_takes_what_has_changed_since_the_last(instep, site):
     site.pages |= {"a": page("A", "lantern"), "b": page("B", "keel")}
     url = f"{site.url}/sitemap.xml"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import numpy as np
+from intake_door import no_web
 from memory_change_log import MemoryChangeLog
 from memory_content import MemoryContent
 from memory_kv import MemoryShelf
@@ -103,6 +104,7 @@ class House:
             batches=BatchBook(MemoryShelf(), "g1"),
             reply=self._receipt,
             now=self._now,
+            fetch=no_web,
         )
         self._search = Search(self._opened, self.ledger, self._loaded, GENERATION)
 

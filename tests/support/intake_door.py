@@ -7,7 +7,7 @@ from memory_change_log import MemoryChangeLog
 from memory_content import MemoryContent
 from memory_kv import MemoryShelf
 
-from services.producer.submissions.intake import AcceptSubmission
+from services.producer.submissions.intake import AcceptSubmission, Fetch, Fetched
 from services.producer.submissions.submission import SourceLimits
 from shared.batches.members import BatchBook
 from shared.domain.events import Receipt
@@ -24,16 +24,24 @@ class Replies:
         self.sent.append((inbox, receipt))
 
 
+async def no_web(source: str, url: str) -> Fetched:
+    raise AssertionError(f"{source} asks for {url}")
+
+
 class Door:
     """AcceptSubmission over memory, and a way to submit."""
 
-    def __init__(self, log: MemoryChangeLog | None = None, **limits: SourceLimits) -> None:
+    def __init__(
+        self, log: MemoryChangeLog | None = None, fetch: Fetch = no_web, **limits: SourceLimits
+    ) -> None:
         self.log = log or MemoryChangeLog()
         self.bodies = MemoryContent()
+        self.delivery: dict[str, float] = {}
+        """Age and attempt of the messages that follow."""
         self.replies = Replies()
         self.batches = BatchBook(MemoryShelf(), "g1")
         self.accept = AcceptSubmission(
-            "g1", self.log, self.bodies, self.batches, self.replies, lambda: EPOCH, limits
+            "g1", self.log, self.bodies, self.batches, self.replies, lambda: EPOCH, fetch, limits
         )
 
     async def submit(self, n: int, headers: dict[str, str] | None = None, **fields: object):
@@ -42,7 +50,9 @@ class Door:
 
     async def raw(self, n: int, data: bytes, headers: dict[str, str] | None = None, to="inbox"):
         head = {"Instep-Reply-To": "_INBOX.me"} | (headers or {})
-        delivery = Delivery(sequence=n, subject=f"documents.submitted.{to}", headers=head)
+        delivery = Delivery(
+            sequence=n, subject=f"documents.submitted.{to}", headers=head, **self.delivery
+        )
         return await self.accept(data, delivery)
 
     @property

@@ -19,6 +19,7 @@ from services.cli.suggest import check_name
 from services.cli.terminal import note, plural, print_json, seconds, visible
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
+from services.producer.submissions.submission import MAX_BYTES
 
 if TYPE_CHECKING:  # the bus's client comes in only when something is sent
     from services.cli.publish.intake import Sent
@@ -54,7 +55,7 @@ class Outcome:
 def run(args: Namespace, options: Options) -> int:
     """Send documents, print receipts, and with `--wait` wait until they are searchable."""
     check_name(args.source)
-    items = of_args(args)
+    items = of_args(args, _most_bytes(args.source, options))
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
     gateway = find(options) if good and args.wait is not None else None
@@ -75,6 +76,12 @@ def run(args: Namespace, options: Options) -> int:
     return status(outcome)
 
 
+def _most_bytes(source: str, options: Options) -> int:
+    """The size of a document that is sent at all; the producer has the last word."""
+    known = options.settings().sources.get(source)
+    return known.max_bytes if known else MAX_BYTES
+
+
 def status(outcome: Outcome) -> int:
     """The exit status: a fault needs a person, and so do submissions without a producer."""
     if outcome.timed_out:
@@ -91,7 +98,7 @@ def summary(outcome: Outcome) -> str:
     if outcome.failed:
         parts.append(f"{outcome.failed:,} failed")
     if outcome.waiting:
-        parts.append(f"{outcome.waiting:,} stored on the bus, but no producer runs")
+        parts.append(f"{outcome.waiting:,} stored on the bus, but no producer has taken them")
     if outcome.timed_out:
         left = sum(not receipt.get("final") for receipt in outcome.receipts)
         parts.append(f"{left:,} not searchable yet")

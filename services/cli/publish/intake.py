@@ -1,10 +1,11 @@
 """Send submissions over NATS, as any other system would, and collect the receipts."""
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -12,12 +13,17 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from services.cli.exits import unreachable
-from services.cli.publish.submissions import Submission
+from services.cli.publish.submissions import PIECE_BYTES, Submission
 from shared.bus.access.connect import Access, connect, refusal
 from shared.bus.jetstream.publish import Outgoing, store
 from shared.domain.errors import ConfigurationError, InstepError, PermanentError
+from shared.domain.ids import content_hash, piece_of
 
 IN_FLIGHT: Final = 256
+OLDER_PRODUCER: Final = (
+    "the producer is of an older version, which takes documents of up to 1 MB: upgrade it, or put "
+    "the file into a watched folder"
+)
 RECEIPT_WAIT_S: Final = 30.0
 """The producer may be busy, or just starting."""
 
@@ -59,30 +65,94 @@ async def send(
         await client.subscribe(f"{inbox}.*", cb=box.take)
         gate = asyncio.Semaphore(IN_FLIGHT)
 
+        line = _Line(client, box, inbox, source, run, wait_s)
+        large = asyncio.Lock()  # one in memory at a time
+
         async def one(n: int, item: Submission) -> Sent:
             async with gate:
-                answer = box.expect(str(n))
-                message = Outgoing(
-                    "INTAKE",
-                    f"documents.submitted.{source}",
-                    json.dumps({"schema": 1, **item.body}, ensure_ascii=False).encode(),
-                    f"cli:{run}:{n}",
-                    {"Instep-Reply-To": f"{inbox}.{n}"},
-                )
-                try:
-                    await store(client.jetstream(), message)
-                    receipt = await asyncio.wait_for(answer, wait_s)
-                except TimeoutError:
-                    return Sent(item, None)
-                except ConfigurationError:
-                    raise
-                except PermanentError as error:
-                    return Sent(item, None, str(error), "too_large")
-                except InstepError as error:
-                    return Sent(item, None, str(error), "bus_unavailable")
-                return Sent(item, receipt)
+                if item.large is None:
+                    return await _sent(line, str(n), item)
+                async with large:
+                    return await _sent(line, str(n), item)
 
         return await asyncio.gather(*(one(n, item) for n, item in enumerate(items)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The way to the producer, and back."""
+
+    client: Client
+    box: "_Inbox"
+    inbox: str
+    source: str
+    run: str
+    wait_s: float
+
+    async def ask(self, token: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Store a submission and wait for its receipt; None: none came.
+
+        Raises:
+            InstepError: the bus did not take it.
+        """
+        answer = self.box.expect(token)
+        message = Outgoing(
+            "INTAKE",
+            f"documents.submitted.{self.source}",
+            json.dumps({"schema": 1, **body}, ensure_ascii=False).encode(),
+            f"cli:{self.run}:{token}",
+            {"Instep-Reply-To": f"{self.inbox}.{token}"},
+        )
+        await store(self.client.jetstream(), message)
+        try:
+            return await asyncio.wait_for(answer, self.wait_s)
+        except TimeoutError:
+            return None
+
+
+async def _sent(line: _Line, token: str, item: Submission) -> Sent:
+    """Send one submission; where it is large, its pieces before."""
+    try:
+        body, receipt = item.body, None
+        if item.large is not None:
+            data = await asyncio.to_thread(item.large)
+            body = {**body, "pieces": piece_names(line.source, data)}
+            receipt = await _pieces_sent(line, token, item.path, data)
+        if receipt is None:
+            receipt = await line.ask(token, body)
+    except ConfigurationError:
+        raise
+    except OSError as error:
+        return Sent(item, None, f"it cannot be read: {error.strerror}", "source_gone")
+    except PermanentError as error:
+        return Sent(item, None, str(error), "too_large")
+    except InstepError as error:
+        return Sent(item, None, str(error), "bus_unavailable")
+    return Sent(item, receipt)
+
+
+async def _pieces_sent(line: _Line, token: str, path: str, data: bytes) -> Mapping[str, Any] | None:
+    """Send the pieces one by one. Returns the receipt of one that was refused.
+
+    Where no producer answers, the bus keeps them all; only the first is waited for.
+    """
+    for n, at in enumerate(range(0, len(data), PIECE_BYTES)):
+        encoded = base64.b64encode(data[at : at + PIECE_BYTES]).decode()
+        body = {"op": "piece", "path": path, "data_base64": encoded}
+        receipt = await line.ask(f"{token}-{n}", body)
+        if receipt is None:
+            line = replace(line, wait_s=0.0)
+        elif receipt.get("state") == "refused":
+            if str(receipt.get("detail")).startswith("op:"):
+                return {**receipt, "code": "too_large", "detail": OLDER_PRODUCER}
+            return receipt
+    return None
+
+
+def piece_names(source: str, data: bytes) -> list[str]:
+    """The names that the producer gives to the pieces of a document."""
+    starts = range(0, len(data), PIECE_BYTES)
+    return [content_hash(piece_of(source, data[at : at + PIECE_BYTES])) for at in starts]
 
 
 class _Inbox:

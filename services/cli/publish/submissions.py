@@ -6,8 +6,8 @@ import json
 import mimetypes
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,9 @@ from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
 LARGEST_BYTES: Final = MAX_MESSAGE_BYTES - 16 * KB
 """Of a submission as JSON: with its batch and its headers it fits a message."""
-TOO_LARGE: Final = (
-    f"a message has at most {LARGEST_BYTES:,}: put the file into a watched folder, or send its "
-    "place as ref"
-)
+PIECE_BYTES: Final = 640 * KB
+"""Of content in one message, where it takes several: as base64 it fits."""
+TOO_LARGE: Final = f"a message has at most {LARGEST_BYTES:,}: split the document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,8 @@ class Submission:
 
     where: str
     body: Mapping[str, Any]
+    large: Callable[[], bytes] | None = None
+    """Reads the content where it is too large for one message; the body has none then."""
 
     @property
     def path(self) -> str:
@@ -50,8 +51,11 @@ class Faulty:
     code: str = "invalid_request"
 
 
-def of_args(args: Namespace) -> list[Submission | Faulty]:
+def of_args(args: Namespace, most: int = submission.MAX_BYTES) -> list[Submission | Faulty]:
     """The files of the command, in order.
+
+    Args:
+        most: bytes of a document of the source.
 
     Raises:
         Stop: a file cannot be sent at all, or two would be one document.
@@ -62,7 +66,7 @@ def of_args(args: Namespace) -> list[Submission | Faulty]:
         _one_path_each(args.files)
     found: list[Submission | Faulty] = []
     for name in args.files:
-        found += _lines(name) if args.jsonl else [_file(name, args)]
+        found += _lines(name) if args.jsonl else [_file(name, args, most)]
     return found
 
 
@@ -76,7 +80,7 @@ def with_batch(
         "source": source,
         "started_at": now.astimezone(UTC).isoformat(),
     }
-    return [Submission(item.where, {"batch": batch, **item.body}) for item in items]
+    return [replace(item, body={"batch": batch, **item.body}) for item in items]
 
 
 def of_line(where: str, line: bytes) -> Submission | Faulty:
@@ -102,18 +106,39 @@ def of_line(where: str, line: bytes) -> Submission | Faulty:
 
 def checked(item: Submission) -> Submission | Faulty:
     """The submission, unless the producer of any instance would refuse it as it is. Pure."""
-    data = json.dumps(item.body).encode()
-    if len(data) > LARGEST_BYTES:
-        return Faulty(
-            item.where, item.path, f"{len(data):,} bytes as JSON; {TOO_LARGE}", "too_large"
-        )
+    if item.large is None and wire_bytes(item.body) > LARGEST_BYTES:
+        item = _in_pieces(item)
+    if (size := wire_bytes(item.body)) > LARGEST_BYTES:
+        return Faulty(item.where, item.path, f"{size:,} bytes as JSON; {TOO_LARGE}", "too_large")
+    whole = item.body if item.large is None else {**item.body, "text": ""}
     try:
-        event = submission.read(data, {})
+        event = submission.read(json.dumps(whole).encode(), {})
         check_document_path(event.path)
         submission.check_attributes(event)
     except DocumentRefused as refusal:
         return Faulty(item.where, item.path, refusal.reason, refusal.code)
     return item
+
+
+def wire_bytes(body: Mapping[str, Any]) -> int:
+    """Bytes of a submission in its message."""
+    return len(json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def _in_pieces(item: Submission) -> Submission:
+    """The submission without the content that makes it too large for one message."""
+    text, encoded = item.body.get("text"), item.body.get("data_base64")
+    try:
+        if isinstance(text, str) and encoded is None:
+            data = text.encode()
+        elif isinstance(encoded, str) and text is None:
+            data = base64.b64decode(encoded, validate=True)
+        else:
+            return item
+    except ValueError:
+        return item
+    body = {name: v for name, v in item.body.items() if name not in ("text", "data_base64")}
+    return Submission(item.where, body, lambda: data)
 
 
 def of_bytes(where: str, path: str, data: bytes) -> Submission:
@@ -137,16 +162,27 @@ def _one_path_each(names: Sequence[str]) -> None:
         taken[path] = name
 
 
-def _file(name: str, args: Namespace) -> Submission | Faulty:
+def _file(name: str, args: Namespace, most: int) -> Submission | Faulty:
     if name == "-" and not args.path:
         raise Stop("standard input has no name", fix="give --path P")
     path = args.path or document_path(name)
     if args.delete:
         return checked(Submission(name, {"op": "delete", "path": path}))
-    item = of_bytes(_shown(name), path, _read(name))
+    size = _size(name)
+    if size > most:
+        return Faulty(
+            name,
+            path,
+            f"{size:,} bytes; its source takes at most {most:,}: split it, or raise its max_bytes",
+            "too_large",
+        )
+    if size > LARGEST_BYTES:
+        item = Submission(name, {"path": path}, Path(name).read_bytes)
+    else:
+        item = of_bytes(_shown(name), path, _read(name))
     kind, _ = mimetypes.guess_type(name)
     is_told = ending(path) in BY_ENDING or kind is None
-    return checked(item if is_told else Submission(item.where, {**item.body, "media_type": kind}))
+    return checked(item if is_told else replace(item, body={**item.body, "media_type": kind}))
 
 
 def document_path(typed: str) -> str:
@@ -168,6 +204,14 @@ def _lines(name: str) -> Iterator[Submission | Faulty]:
     for n, line in enumerate(data.splitlines(), 1):  # of bytes: U+2028 in a text ends no line
         if line.strip():
             yield of_line(f"{_shown(name)}:{n}", line)
+
+
+def _size(name: str) -> int:
+    """Bytes of a file; 0 where that is not known before it is read."""
+    try:
+        return 0 if name == "-" else Path(name).stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _read(name: str) -> bytes:

@@ -24,7 +24,7 @@ from services.cli.up.live import LiveView
 from services.host.data_folder import DataFolder, private_files, write_private
 from services.host.memory import tame_heap
 from services.host.options import Options, SourceArgument, UpOptions, is_address
-from shared.domain import bucket_address, web_address
+from shared.domain import bucket_address, sql_address, web_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
 
@@ -205,6 +205,8 @@ def _folders(args: Namespace, options: Options) -> list[SourceArgument]:
 def _place(typed: str) -> str:
     if web_address.is_web(typed):
         return _page(typed)
+    if sql_address.is_database(typed):
+        raise _needs_columns(typed)
     if is_address(typed):
         return _bucket(typed)
     path = Path(typed)
@@ -217,6 +219,31 @@ def _place(typed: str) -> str:
         meant = f"; did you mean {path.parent / near}?" if near else ""
         raise Stop(f"{typed}: no such folder{meant}")
     return str(path.resolve())
+
+
+def _needs_columns(typed: str) -> Stop:
+    """The address of a database alone does not tell which columns hold the text."""
+    try:
+        url = sql_address.without_secrets(typed)
+    except ValueError as error:
+        return Stop(f"the address of the database {error}")
+    name = slug(PurePath(url.partition("://")[2]).stem)
+    lines = [
+        f"[sources.{name}]",
+        'kind = "sql"',
+        f"url = {json.dumps(url)}",
+        'table = "TABLE"',
+        'key = "ID"',
+        'title = "NAME"',
+        'body = "TEXT"',
+    ]
+    return Stop(
+        "a table is not given to `up`: it needs the names of its columns",
+        fix="write the lines below into instep.toml, with your names for those in capital letters, "
+        "and start instep up without a PATH; a password goes into "
+        f"INSTEP_SOURCES__{name.replace('-', '_').upper()}__PASSWORD",
+        example="\n".join(lines),
+    )
 
 
 def _page(typed: str) -> str:

@@ -31,7 +31,7 @@ from services.producer.sources.rules import LeftOut
 from shared.domain.errors import DocumentRefused, TransientError
 from shared.domain.formats import EXCLUDED, ending
 from shared.domain.formats import kind_of as ending_of
-from shared.domain.ids import check_path
+from shared.domain.ids import check_document_path, is_url
 from shared.formats.containers import ENDINGS, Fields, Part, Parts, kind_of
 from shared.ports import Selection
 from shared.reading.parts_protocol import SplitQuestion
@@ -39,7 +39,8 @@ from shared.reading.parts_protocol import SplitQuestion
 KEPT: Final = 4
 """Files whose documents stay in memory, for the reading that follows a listing."""
 CONFIRMED_S: Final = 1.0
-"""How long a file counts as unchanged without another look, while its documents are read."""
+"""How long a file counts as unchanged without another look, while its documents are read. A look
+at a page of the web asks for its sitemap, too: there, until the next listing."""
 
 _LONGEST: Final = max(map(len, ENDINGS))
 
@@ -77,10 +78,18 @@ class ContainerSource:
 
     Args:
         fields: of records; None: files of records are documents as a whole.
+        confirmed_s: as CONFIRMED_S.
     """
 
-    def __init__(self, source: DocumentSource, split: Split, fields: Fields | None) -> None:
+    def __init__(
+        self,
+        source: DocumentSource,
+        split: Split,
+        fields: Fields | None,
+        confirmed_s: float = CONFIRMED_S,
+    ) -> None:
         self._source, self._split, self._fields = source, split, fields
+        self._confirmed_s = confirmed_s
         self._contents: dict[str, Contents] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.RLock()
@@ -248,7 +257,7 @@ class ContainerSource:
         with self._lock:
             held, wants_parts = self._contents.get(path), version is None
             if version is None:
-                if held and held.parts and time.monotonic() - held.looked_at < CONFIRMED_S:
+                if held and held.parts and time.monotonic() - held.looked_at < self._confirmed_s:
                     return held
                 version = self._look(path)
                 if version is None:
@@ -288,7 +297,7 @@ class ContainerSource:
         made.left_out = {f"{path}#{name}": _unread(name) for name in parts.left_out}
         for part in parts.parts:
             try:
-                at = check_path(f"{path}#{part.name}")
+                at = check_document_path(f"{path}#{part.name}")
             except DocumentRefused as error:
                 made.fault = "; ".join(filter(None, (made.fault, f"a name in it: {error.reason}")))
                 continue
@@ -329,6 +338,8 @@ class _WithContainers(Collection[str]):
 def container_of(path: str) -> str | None:
     """The file in which a document lies that is none itself."""
     at = path.find("#")
+    if at > 0 and is_url(path):  # its fragment; a query may stand before it
+        return path[:at] if ending(path[:at]) in ENDINGS else None
     while at > 0:
         if path[max(0, at - _LONGEST) : at].lower().endswith(ENDINGS):
             return path[:at]

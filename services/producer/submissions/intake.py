@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
 from pydantic import Field
@@ -13,8 +13,14 @@ from services.producer.accept import place
 from services.producer.submissions import submission
 from services.producer.submissions.submission import SourceLimits, SubmittedContent
 from shared.batches.members import DECLINED, BatchBook
-from shared.domain.errors import ChangeLogConflict, DocumentRefused, MalformedEvent
+from shared.domain.errors import (
+    ChangeLogConflict,
+    DocumentRefused,
+    MalformedEvent,
+    TransientError,
+)
 from shared.domain.events import (
+    SUBMISSION,
     Batch,
     Document,
     DocumentChanged,
@@ -23,11 +29,15 @@ from shared.domain.events import (
     Event,
     Receipt,
 )
-from shared.domain.ids import doc_key
+from shared.domain.ids import doc_key, piece_of, piece_prefix
 from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChange
 
 log = structlog.get_logger()
 
+AWAITED_S: Final = 600.0
+"""How long a submission waits for its content, from its arrival and for some tries. It is refused
+then: as a dead letter it would say nothing about its document."""
+FEWEST_TRIES: Final = 5
 REPLY_TO: Final = "instep-reply-to"
 INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
 """Inboxes of publishers, with the source of those that publish for one source only."""
@@ -38,6 +48,38 @@ class Reply(Protocol):
 
     async def __call__(self, inbox: str, receipt: Receipt) -> None:
         """Send the receipt; best effort, raises no error: the sender may have stopped waiting."""
+        ...
+
+
+class NotThereYet(TransientError):
+    """Content that may come: its server is away, or a piece of it is on its way.
+
+    Args:
+        code: of the refusal, where it does not come.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Fetched(NamedTuple):
+    """A page of the web that a submission refers to."""
+
+    data: bytes
+    media_type: str | None
+    """As its server tells it."""
+
+
+class Fetch(Protocol):
+    """Reads what a submission of a source refers to on the web."""
+
+    async def __call__(self, source: str, url: str) -> Fetched:
+        """
+        Raises:
+            DocumentRefused: `source_gone`, `too_large`, `reference_not_allowed`.
+            NotThereYet: the server may answer next time.
+        """
         ...
 
 
@@ -78,7 +120,7 @@ def may_answer(inbox: str, source: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AcceptSubmission:
-    """Handles INTAKE: check, compare, publish, answer.
+    """Handles INTAKE: check, fetch or join the content, compare, publish, answer.
 
     The same content again, and the deletion of an absent document, are published too: they carry
     the INTAKE number, without which an older submission that is still waiting would win.
@@ -90,6 +132,7 @@ class AcceptSubmission:
     batches: BatchBook
     reply: Reply
     now: Now
+    fetch: Fetch
     limits: Mapping[str, SourceLimits] = field(default_factory=dict)
     """By source; others have the defaults."""
 
@@ -115,7 +158,9 @@ class AcceptSubmission:
         batch = self._batch(event, document, delivery)
         try:
             submission.check_attributes(event)
-            checked = submission.check_content(event, self.limits.get(source, SourceLimits()))
+            if event.op == "piece":
+                return await self._store_piece(event, document, delivery)
+            checked = await self._content(event, source, delivery)
         except DocumentRefused as refusal:
             return await self._decline(
                 refusal, document, batch, delivery, of_batch=bool(event.batch)
@@ -125,6 +170,53 @@ class AcceptSubmission:
             await self.batches.join(batch, document.doc_key, receipt.document.revision)
         await self._answer(delivery, receipt)
         return []
+
+    async def _store_piece(
+        self, event: DocumentSubmitted, document: Document, delivery: Delivery
+    ) -> Sequence[Event]:
+        name = await self.bodies.put(piece_of(document.source, submission.piece(event)))
+        await self._answer(delivery, Receipt(state="stored", document=document, piece=name))
+        return []
+
+    async def _content(
+        self, event: DocumentSubmitted, source: str, delivery: Delivery
+    ) -> SubmittedContent | None:
+        try:
+            return await self._found(event, source)
+        except NotThereYet as error:
+            if delivery.age_s < AWAITED_S or delivery.attempt < FEWEST_TRIES:
+                raise
+            raise DocumentRefused(error.code, str(error)) from None
+
+    async def _found(self, event: DocumentSubmitted, source: str) -> SubmittedContent | None:
+        limits = self.limits.get(source, SourceLimits())
+        if event.pieces is not None:
+            return submission.of_bytes(
+                "pieces", await self._joined(event.pieces, source, limits), limits
+            )
+        url = submission.web_reference(event.ref, limits) if event.ref else None
+        if url is None:
+            return submission.check_content(event, limits)
+        found = await self.fetch(source, url)
+        content = submission.of_bytes("ref.url", found.data, limits)
+        return replace(content, media_type=found.media_type)
+
+    async def _joined(self, names: Sequence[str], source: str, limits: SourceLimits) -> bytes:
+        """The bytes of all pieces; another worker may still hold one of them."""
+        prefix, data = piece_prefix(source), bytearray()
+        for n, name in enumerate(names, 1):
+            try:
+                stored = await self.bodies.get(name)
+            except KeyError:
+                missing = f"pieces: number {n} of {len(names)} has not arrived"
+                raise NotThereYet("invalid_request", missing) from None
+            if not stored.startswith(prefix):
+                raise DocumentRefused(
+                    "invalid_request", f"pieces: number {n} is no piece of this source"
+                )
+            data += stored[len(prefix) :]
+            submission.check_size("pieces", len(data), limits)
+        return bytes(data)
 
     async def _publish(
         self,
@@ -151,13 +243,14 @@ class AcceptSubmission:
                 content=content,
                 content_hash=checked.content_hash if checked else None,
                 size=checked.size if checked else 0,
-                media_type=event.media_type,
+                media_type=event.media_type or (checked.media_type if checked else None),
                 title=event.title,
                 metadata=event.metadata,
                 static_score=event.static_score,
                 is_active=event.is_active,
                 source_version=known.source_version if version is None and known else version,
                 intake=intake,
+                origin=SUBMISSION,
             )
             try:
                 sequence = await self.changes.append(

@@ -20,6 +20,7 @@ from shared.domain.events import Content, DocumentSubmitted, Linked, Ready, Refe
 from shared.domain.faults import of_event
 from shared.domain.ids import check_document_path, check_source, content_hash
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
+from shared.domain.web_address import is_web, normal
 
 EVENT_TYPE: Final = "instep.document.submitted.v1"
 STRUCTURED: Final = "application/cloudevents"
@@ -31,6 +32,8 @@ MAX_TITLE_BYTES: Final = 1 * KB
 MAX_MEDIA_TYPE: Final = 200
 MAX_CONTENT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * KB
 """Of chunks or a reference: they stay inside the event, and all else there takes below 64 KB."""
+MAX_BYTES: Final = 100 * 1024**2
+"""Of a document whose source has no limit of its own."""
 MAX_VERSION: Final = 2**63 - 1
 MAX_BATCH_ID: Final = 200
 
@@ -39,8 +42,10 @@ MAX_BATCH_ID: Final = 200
 class SourceLimits:
     """The limits of a source."""
 
-    max_bytes: int = 100 * 1024**2
+    max_bytes: int = MAX_BYTES
     allow_references: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] = ()
+    """Hosts of references that may be asked though their addresses are not public."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class SubmittedContent:
     content: Content | None
     content_hash: str
     size: int
+    media_type: str | None = None
+    """As the server of a reference told it."""
 
 
 def read(data: bytes, headers: Mapping[str, str]) -> DocumentSubmitted:
@@ -144,18 +151,62 @@ def check_content(event: DocumentSubmitted, limits: SourceLimits) -> SubmittedCo
         size = json_bytes(content)
         _fits("chunks", size, min(limits.max_bytes, MAX_CONTENT_BYTES))
         return SubmittedContent(None, content, content_hash(data), size)
-    text, encoded = event.text, event.data_base64 or ""
-    data = _utf8("text", text) if text is not None else _base64(encoded)
-    _fits("data_base64" if text is None else "text", len(data), limits.max_bytes)
+    if event.text is not None:
+        return of_bytes("text", _utf8("text", event.text), limits)
+    return of_bytes("data_base64", piece(event), limits)
+
+
+def of_bytes(field: str, data: bytes, limits: SourceLimits) -> SubmittedContent:
+    """The content of a document by its bytes. Raises DocumentRefused `too_large`."""
+    check_size(field, len(data), limits)
     return SubmittedContent(data, None, content_hash(data), len(data))
+
+
+def piece(event: DocumentSubmitted) -> bytes:
+    """The bytes of `data_base64`. Raises DocumentRefused `invalid_request`."""
+    return _base64(event.data_base64 or "")
+
+
+def check_size(field: str, size: int, limits: SourceLimits) -> None:
+    """Raises DocumentRefused `too_large`."""
+    _fits(field, size, limits.max_bytes)
+
+
+def web_reference(ref: Reference, limits: SourceLimits) -> str | None:
+    """The address of a reference to the web in its one spelling; None: it is one to a file.
+
+    Raises:
+        DocumentRefused: `reference_not_allowed`, `too_large`.
+    """
+    if not is_web(ref.url):
+        return None
+    try:
+        url = normal(ref.url)
+    except ValueError as error:
+        raise DocumentRefused("reference_not_allowed", f"ref.url: {error}") from None
+    if not may_refer(url, limits):
+        raise not_allowed()
+    check_size("ref.size", ref.size or 0, limits)
+    return url
+
+
+def may_refer(url: str, limits: SourceLimits) -> bool:
+    """Whether a source allows an address of the web, in its one spelling."""
+    path = unquote(urlsplit(url).path).replace("\\", "/")
+    if ".." in path.split("/"):
+        return False  # servers differ in what they make of it
+    prefixes = [normal(one) for one in limits.allow_references if is_web(one)]
+    return any(url == one or url.startswith(f"{one.rstrip('/')}/") for one in prefixes)
+
+
+def not_allowed() -> DocumentRefused:
+    rule = "the source does not allow it; add its folder or address to allow_references"
+    return DocumentRefused("reference_not_allowed", f"ref.url: {rule}")
 
 
 def _reference(ref: Reference, limits: SourceLimits) -> SubmittedContent:
     if not any(_lies_below(ref.url, prefix) for prefix in limits.allow_references):
-        raise DocumentRefused(
-            "reference_not_allowed",
-            "ref.url: the source does not allow it; add its folder to allow_references",
-        )
+        raise not_allowed()
     _fits("ref.size", ref.size or 0, limits.max_bytes)
     content = Linked(ref=ref)
     _fits("ref", json_bytes(content), MAX_CONTENT_BYTES)

@@ -18,7 +18,16 @@ from shared.domain.events.base import (
     json_bytes,
     malformed,
 )
-from shared.domain.events.changes import Content, DocumentChanged, Inline, Linked, Ready, Stored
+from shared.domain.events.changes import (
+    SUBMISSION,
+    WATCH,
+    Content,
+    DocumentChanged,
+    Inline,
+    Linked,
+    Ready,
+    Stored,
+)
 from shared.domain.events.intake import DocumentSubmitted, Receipt, Reference, SubmittedChunk
 from shared.domain.events.parts import (
     DocumentEnriched,
@@ -61,6 +70,8 @@ def example_json(event: Event) -> dict[str, Any]:
 __all__ = [
     "EVENTS",
     "RESULTS",
+    "SUBMISSION",
+    "WATCH",
     "Batch",
     "BatchCompleted",
     "BatchSummary",

@@ -1,9 +1,16 @@
 """DOCS: the newest change of every document."""
 
 import base64
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    computed_field,
+    model_validator,
+)
 
 from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
 from shared.domain.events.intake import Reference, SubmittedChunk
@@ -48,11 +55,32 @@ class Ready(Model):
     chunks: Listed[SubmittedChunk]
 
 
+WATCH: Final = "watch"
+SUBMISSION: Final = "submission"
+
+
+def origin_of(value: object) -> object:
+    """The origin that an older version wrote as `of_folder`; any other value as it is."""
+    return (WATCH if value else None) if isinstance(value, bool) else value
+
+
+Origin = Annotated[
+    str | None,
+    Field(validation_alias=AliasChoices("origin", "of_folder")),
+    BeforeValidator(origin_of),
+]
 Content = Annotated[Inline | Stored | Linked | Ready, Field(discriminator="kind")]
+
+
+def _with_of_folder(schema: dict[str, Any]) -> None:
+    text = "As versions before `origin` have it: whether that is `watch`."
+    schema["properties"]["of_folder"] = {"default": False, "type": "boolean", "description": text}
 
 
 class DocumentChanged(Event):
     """The newest state of a document at its source; the stream keeps one per document."""
+
+    model_config = ConfigDict(json_schema_extra=_with_of_folder)
 
     stream: ClassVar[str] = "DOCS"
 
@@ -71,12 +99,19 @@ class DocumentChanged(Event):
     source_version: int | None = None
     intake: int = Field(default=0, ge=0)
     """INTAKE sequence of the submission that this, or the change before it, came from."""
-    of_folder: bool = False
-    """Made by the watch of a folder; `intake` is then only carried along."""
+    origin: Origin = None
+    """`watch`: the watch of a source has made it, and `intake` is only carried along. `submission`:
+    that of a publisher. None: an older version has made it, or a repair."""
     repair: str | None = None
     """Generation whose rows of this document are all written anew."""
     repairs: Listed[str] = Field(default=())
     """Other generations of which the same was asked before, and may not be done yet."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def of_folder(self) -> bool:
+        """As versions before `origin` read it, which may run beside this one."""
+        return self.origin == WATCH
 
     @property
     def repaired(self) -> frozenset[str]:

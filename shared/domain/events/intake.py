@@ -1,13 +1,17 @@
 """Submissions of outside systems, and the receipts that answer them."""
 
-from typing import ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from shared.domain.events.base import Batch, Document, Event, Listed, Metadata, Model
+from shared.domain.ids import PIECE_PATTERN
 
-CONTENTS: Final = ("text", "data_base64", "chunks", "ref")
+CONTENTS: Final = ("text", "data_base64", "chunks", "pieces", "ref")
 """The fields of a submission that hold its content."""
+
+
+PieceName = Annotated[str, StringConstraints(pattern=PIECE_PATTERN)]
 
 
 class SubmittedChunk(Model):
@@ -18,25 +22,31 @@ class SubmittedChunk(Model):
 
 
 class Reference(Model):
-    """Content that stays where it is until the enricher reads it."""
+    """Content that instep reads at its place: a file when it is cut, a page of the web at once."""
 
     url: str
-    """`file:///…`; buckets follow."""
+    """`file:///…`, `https://…` or `http://…`."""
     etag: str | None = None
     size: int | None = Field(default=None, ge=0)
 
 
 class DocumentSubmitted(Event):
-    """A command to instep: put this document into the index, or take it out."""
+    """A command to instep: put this document into the index, or take it out.
+
+    A `piece` is a part of the content of a document that is too large for one message. It changes
+    nothing until an upsert of the same source names it.
+    """
 
     stream: ClassVar[str] = "INTAKE"
 
-    op: Literal["upsert", "delete"] = "upsert"
+    op: Literal["upsert", "delete", "piece"] = "upsert"
     path: str
     text: str | None = None
     data_base64: str | None = None
     """Content as bytes, of any format; `text` is for text."""
     chunks: Listed[SubmittedChunk] | None = None
+    pieces: Listed[PieceName] | None = None
+    """The content, as the names of pieces in their order; each is in the receipt of its piece."""
     ref: Reference | None = None
     media_type: str | None = None
     """Default: by the ending of the path."""
@@ -59,14 +69,19 @@ class DocumentSubmitted(Event):
             raise ValueError(f"an upsert has exactly one of {', '.join(CONTENTS)}; {has}")
         if self.op == "delete" and given:
             raise ValueError(f"a delete has no content; {has}")
+        if self.op == "piece" and given != ["data_base64"]:
+            raise ValueError(f"a piece has data_base64 only; {has}")
         return self
 
 
 class Receipt(Model):
     """The answer to a submission: `doc_key-sequence`, or why it was refused."""
 
-    state: Literal["queued", "unchanged", "stale", "refused"]
+    state: Literal["queued", "unchanged", "stale", "refused", "stored"]
+    """stored: a piece is."""
     receipt: str | None = None
+    piece: str | None = None
+    """The name of a piece, for the upsert that it belongs to."""
     document: Document | None = None
     code: str | None = None
     detail: str | None = None

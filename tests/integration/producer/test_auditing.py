@@ -5,6 +5,7 @@ import zlib
 from datetime import UTC, datetime
 
 import pytest
+from intake_door import no_web
 from watched import SOURCE, Watched
 
 from services.producer.submissions.intake import AcceptSubmission
@@ -36,7 +37,7 @@ async def submit(docs, number, path, text):
         pass
 
     accept = AcceptSubmission(
-        "g1", docs.log, docs.bodies, docs.batches, reply, lambda: datetime.now(UTC)
+        "g1", docs.log, docs.bodies, docs.batches, reply, lambda: datetime.now(UTC), no_web
     )
     data = b'{"path": "%s", "text": "%s"}' % (path.encode(), text.encode())
     await accept(data, Delivery(number, subject=f"documents.submitted.{SOURCE}"))

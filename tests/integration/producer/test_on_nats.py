@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from intake_door import no_web
 from memory_content import MemoryContent
 from memory_kv import MemoryShelf
 from watched import Watched
@@ -37,7 +38,7 @@ class Door:
         self.receipts: list[Receipt] = []
         self.accept = AcceptSubmission(
             "g1", changes, MemoryContent(), BatchBook(MemoryShelf(), "g1"), self.reply,
-            lambda: datetime.now(UTC),
+            lambda: datetime.now(UTC), no_web,
         )  # fmt: skip
 
     async def reply(self, inbox: str, receipt: Receipt) -> None:

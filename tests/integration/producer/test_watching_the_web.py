@@ -1,17 +1,21 @@
 """A site on this machine, memory for everything else: what is done to its pages, and by them."""
 
+import asyncio
 import gzip
 import http.client
 import socket
 import ssl
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import trustme
 import web_server
 from watched import Watched, settings_of
 
+from services.producer.app import _with_contents
+from services.producer.sources import containers
 from services.producer.sources.port import SourceUnavailable, Unreadable
 from services.producer.sources.rules import Rules
 from services.producer.sources.web import client as web_client
@@ -19,6 +23,7 @@ from services.producer.sources.web import web
 from services.producer.sources.web.addresses import Reachable
 from services.producer.sources.web.client import Client
 from services.producer.sources.web.web import WebHints, open_web
+from shared.formats.containers import split
 
 
 @pytest.fixture
@@ -80,6 +85,52 @@ def opened():
 @pytest.fixture
 def source(site, opened):
     return opened(f"{site.url}/sitemap.xml")
+
+
+@pytest.mark.parametrize("kept", [1, 4])
+async def test_reading_the_records_of_a_file_asks_its_server_for_nothing_more(
+    site, opened, monkeypatch, kept
+):
+    class Slow:
+        """Each look at the clock takes a minute."""
+
+        now = time.monotonic()
+
+        def monotonic(self):
+            self.now += 60.0
+            return self.now
+
+    async def splits(question, data):
+        return split(data, question.path, question.fields)
+
+    monkeypatch.setattr(containers, "time", Slow())
+    monkeypatch.setattr(containers, "KEPT", kept)
+    for name in "ab":
+        lines = "".join(f'{{"id": {n}, "text": "{name}{n}"}}\n' for n in range(20))
+        site.pages[f"{name}.jsonl"] = lines.encode()
+        site.types[f"{name}.jsonl"] = "application/x-ndjson"
+    site.extra = [f"{site.url}/c.jsonl?v=2"]
+    one = b'{"id": 1, "text": "c1"}'
+    site.handlers["/c.jsonl?v=2"] = lambda r: r.send(200, one, Content_Type="application/x-ndjson")
+    pages = opened(f"{site.url}/sitemap.xml", records=True)
+    host = SimpleNamespace(reading=SimpleNamespace(split=splits))
+    settings = settings_of({"kind": "web", "url": f"{site.url}/sitemap.xml", "records": True})
+    source = _with_contents(SimpleNamespace(host=host), pages, settings)
+    found = await asyncio.to_thread(source.scan)
+    site.asked.clear()
+
+    bodies = [await asyncio.to_thread(source.read, path) for path in sorted(found.files)]
+
+    assert found.problems == {}
+    assert [body.data for body in bodies].count(None) == 0
+    assert len(bodies) == 41
+    # what was dropped from memory is read again once: the sitemap, a look, the page
+    assert len(site.asked) <= (0 if kept == 4 else 3 * 3)
+    site.pages["a.jsonl"] = b'{"id": 1, "text": "new"}\n'
+    found = await asyncio.to_thread(source.scan)
+    body = await asyncio.to_thread(source.read, f"{site.address('a.jsonl')}#1")
+    assert b"new" in body.data
+    assert len([path for path in found.files if "a.jsonl" in path]) == 1
 
 
 async def test_create_edit_move_and_delete_are_seen_by_listing(docs, site, eventually):

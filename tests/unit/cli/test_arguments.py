@@ -1,12 +1,15 @@
 import subprocess
 import sys
+import tomllib
 
 import pytest
+from pydantic import TypeAdapter
 
 from services.cli.command_table import COMMANDS
 from services.cli.exits import Stop
 from services.cli.main import run
 from services.cli.parser import build, parse
+from shared.settings import Source
 
 
 def stopped(*argv):
@@ -155,3 +158,41 @@ def test_what_everybody_waits_for_imports_nothing_heavy(module):
     )
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("sqlite:///shop.db", "sqlite:///shop.db"),
+        ("sqlite:////srv/shop.db", "sqlite:////srv/shop.db"),
+        ("postgresql://me:secret@db:5432/shop?password=secret", "postgresql://me@db:5432/shop"),
+        ("postgresql+psycopg://me:secret@db/shop", "postgresql://me@db/shop"),
+        ("mysql://db/shop", "mysql://db/shop"),
+    ],
+)
+def test_a_database_is_answered_with_the_lines_of_settings_that_it_needs(
+    tmp_path, monkeypatch, capsys, typed, url
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["up", typed]) == 2
+
+    told = capsys.readouterr().err
+    assert "it needs the names of its columns" in told
+    assert "secret" not in told
+    settings = tomllib.loads(told.partition("\n\n")[2])
+    source = TypeAdapter(Source).validate_python(settings["sources"]["shop"])
+    assert source.url.get_secret_value() == url
+    assert (source.table, source.key, source.body) == ("TABLE", ("ID",), ("TEXT",))
+    assert "INSTEP_SOURCES__SHOP__PASSWORD" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_a_database_without_its_name_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["up", "postgresql://me:secret@db"]) == 2
+
+    told = capsys.readouterr().err
+    assert 'names no database, as "postgresql://reader@localhost/shop"' in told
+    assert "secret" not in told

@@ -100,26 +100,68 @@ def test_standard_input_is_a_document_with_a_name(monkeypatch):
     ("data", "fits"),
     [(b"x" * 900_000, True), (b"\xff" * 700_000, True), (b"\xff" * 800_000, False)],
 )
-def test_what_a_message_cannot_hold_is_refused_with_the_way_out(tmp_path, data, fits):
+def test_what_a_message_cannot_hold_is_sent_apart_from_its_submission(tmp_path, data, fits):
     file = tmp_path / "big.pdf"
     file.write_bytes(data)
     (tmp_path / "small.md").write_text("x")
 
     big, small = of_args(args(str(file), str(tmp_path / "small.md")))
 
-    assert isinstance(small, Submission)
-    assert isinstance(big, Submission) == fits
+    assert small == Submission(str(tmp_path / "small.md"), {"path": "small.md", "text": "x"})
+    assert (big.large is None) == fits
     if not fits:
-        assert (big.code, big.path) == ("too_large", "big.pdf")
-        assert "watched folder" in big.detail
+        assert big.body == {"path": "big.pdf"}
+        assert big.large() == data
 
 
-def test_a_long_line_is_refused_with_the_way_out(tmp_path):
-    line = json.dumps({"path": "a.md", "text": "x" * 1_100_000}).encode()
+@pytest.mark.parametrize(
+    ("content", "data"),
+    [
+        ({"text": "é" * 1_100_000}, "é".encode() * 1_100_000),
+        ({"text": "\x01" * 300_000}, b"\x01" * 300_000),
+        ({"data_base64": "/wA="}, None),
+        ({"data_base64": base64.b64encode(b"\xff" * 900_000).decode()}, b"\xff" * 900_000),
+    ],
+    ids=["text", "escapes", "small", "bytes"],
+)
+def test_a_long_line_is_sent_apart_from_its_content(content, data):
+    body = {"path": "a.md", "title": "A", **content}
 
-    found = of_line("f:1", line)
+    found = of_line("f:1", json.dumps(body).encode())
 
-    assert (found.code, found.where, found.path) == ("too_large", "f:1", "a.md")
+    if data is None:
+        assert found == Submission("f:1", body)
+    else:
+        assert (found.body, found.large()) == ({"path": "a.md", "title": "A"}, data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "detail"),
+    [
+        ({"chunks": [{"text": "x" * 1_100_000}]}, "too_large", "split the document"),
+        ({"text": "x" * 1_100_000, "titel": "y"}, "invalid_request", "'titel' is not a field"),
+        ({"text": "x" * 1_100_000, "chunks": []}, "invalid_request", "has text and chunks"),
+        ({"text": "x" * 1_100_000, "metadata": {"x": []}}, "invalid_request", "metadata: must"),
+        ({"data_base64": "?" * 1_100_000}, "too_large", "split the document"),
+    ],
+)
+def test_a_long_line_with_a_fault_is_refused_as_a_short_one(fields, code, detail):
+    found = of_line("f:1", json.dumps({"path": "a.md"} | fields).encode())
+
+    assert isinstance(found, Faulty)
+    assert (found.code, found.where, found.path) == (code, "f:1", "a.md")
+    assert detail in found.detail
+
+
+def test_a_file_above_the_limit_of_its_source_is_not_read(tmp_path):
+    file = tmp_path / "huge.pdf"
+    with file.open("wb") as sparse:
+        sparse.truncate(2_000_001)
+
+    (found,) = of_args(args(str(file)), 2_000_000)
+
+    assert (found.code, found.path) == ("too_large", "huge.pdf")
+    assert found.detail.startswith("2,000,001 bytes; its source takes at most 2,000,000")
 
 
 @pytest.mark.parametrize("name", ["Inbox", "my_notes", "my notes", "", "-x", "x\n", "ä", "x" * 41])
@@ -189,7 +231,7 @@ def test_the_help_tells_the_path_of_a_file_from_elsewhere(capsys):
         (Outcome("b", accepted=3), 0, "3 documents accepted"),
         (Outcome("b", accepted=1, refused=1), 1, "1 document accepted, 1 refused"),
         (Outcome("b", failed=2), 1, "0 documents accepted, 2 failed"),
-        (Outcome("b", waiting=1), 1, "no producer runs"),
+        (Outcome("b", waiting=1), 1, "no producer has taken them"),
         (
             Outcome("b", accepted=1, timed_out=True, receipts=[{"final": False}]),
             4,

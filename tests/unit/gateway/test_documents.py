@@ -1,4 +1,5 @@
 import asyncio
+import shlex
 import threading
 from dataclasses import replace
 from pathlib import PurePath
@@ -16,6 +17,7 @@ from services.gateway.models import (
     DocumentsRequest,
     LeftOutRequest,
     ReceiptRequest,
+    SearchRequest,
 )
 from services.gateway.problems import Problem
 from shared.domain.errors import TransientError
@@ -250,6 +252,34 @@ async def test_a_file_that_cannot_be_read_or_named_is_told_with_its_fault(explai
         assert "instep status" in refused.value.fix
     with pytest.raises(Problem, match=r"no document 'other\.md' is known"):
         await show(explained, "other.md")
+
+
+async def test_a_file_whose_records_are_documents_says_how_many_and_how_to_see_them(index):
+    for key in ("4711", "a b"):
+        await index.put(f"my prices.csv#{key}", [f"hose {key}"])
+    await index.put("mine.csv#1", ["hose"], source="wiki")
+
+    for name in ("docs/my prices.csv", "my prices.csv"):
+        with pytest.raises(Problem) as refused:
+            await show(index, name)
+        problem = refused.value
+        assert problem.code == "document_not_found"
+        assert problem.detail == (
+            "docs/my prices.csv is no document itself: its 2 records are documents"
+        )
+        one, _, search = problem.fix.partition("; or: ")
+        (shown,) = shlex.split(one)[2:]
+        assert (await show(index, shown)).path == "my prices.csv#4711"
+        filtered = shlex.split(search)[-1]
+        found = await index.queries.search(SearchRequest(q="hose", filter=filtered))
+        assert {hit.document.path for hit in found.hits} == {
+            "my prices.csv#4711",
+            "my prices.csv#a b",
+        }
+    with pytest.raises(Problem, match=r"wiki/mine\.csv is no document itself: its record is a doc"):
+        await show(index, "mine.csv")
+    with pytest.raises(Problem, match=r"no document 'prices\.csv' is known"):
+        await show(index, "prices.csv")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ async def test_intake_and_version_of_the_newest_change_are_carried():
     await accept("a.md", Disk("two"), BATCH, known=True)
 
     assert (log.appended[-1].intake, log.appended[-1].source_version) == (9, 4)
-    assert log.appended[-1].of_folder
+    assert log.appended[-1].origin == "watch"
 
 
 @settings(deadline=None, max_examples=100, database=None)

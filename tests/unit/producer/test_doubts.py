@@ -36,7 +36,7 @@ def newest(path="a.md", *, sequence=8, op="upserted", content_hash="h", intake=0
             content=Inline.of(b"x") if op == "upserted" else None,
             content_hash=content_hash,
             intake=intake,
-            of_folder=own,
+            origin="watch" if own else "submission",
         ),
     )
 

@@ -23,6 +23,7 @@ CONTENT: dict[str, Any] = {
     "text": "hello",
     "data_base64": "aGVsbG8=",
     "chunks": [{"text": "hello", "heading": ["Guide"]}],
+    "pieces": ["0" * 64],
     "ref": {"url": "file:///srv/docs/a.md", "etag": "1", "size": 3},
 }
 WHOLE: dict[str, Any] = {

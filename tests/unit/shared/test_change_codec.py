@@ -28,6 +28,7 @@ from shared.domain.ordering import (
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("docs", "a.md")
+FIELDS = ["schema", "document", "intake", "source_version", "of_folder", "origin", "op"]
 SECRET = "the secret of the lighthouse"
 
 
@@ -58,8 +59,7 @@ def test_a_change_has_the_sequence_of_its_message_as_its_revision():
 @given(st.one_of(st.binary(max_size=200), st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["schema", "document", "intake", "source_version", "of_folder", "op"]),
-        inner, max_size=6,
+        st.sampled_from(FIELDS), inner, max_size=6,
     ), max_leaves=9,
 ).map(lambda value: json.dumps(value).encode())))  # fmt: skip
 def test_whatever_the_bytes_are_they_are_a_change_or_are_told_as_unreadable(data):
@@ -95,10 +95,37 @@ def test_garbage_quotes_nothing_and_numbers_nothing():
 
 
 def test_what_a_newer_version_has_written_is_named_and_keeps_its_place_in_the_order():
-    found = newer(intake=7, source_version=-3, of_folder=True, content=SECRET)
+    found = newer(intake=7, source_version=-3, origin="watch", content=SECRET)
 
     assert found.reason == Reason(NEWER_SCHEMA, "written by a newer version of instep: schema 2")
-    assert (found.intake, found.source_version, found.of_folder) == (7, -3, True)
+    assert (found.intake, found.source_version, found.origin) == (7, -3, "watch")
+
+
+@pytest.mark.parametrize(
+    ("fields", "origin"),
+    [
+        ({"of_folder": True}, "watch"),
+        ({"of_folder": False}, None),
+        ({}, None),
+        ({"origin": "watch", "of_folder": True}, "watch"),
+        ({"origin": "submission", "of_folder": False}, "submission"),
+        ({"origin": "of a newer version", "of_folder": False}, "of a newer version"),
+    ],
+)
+def test_the_origin_is_that_which_an_older_or_a_newer_version_has_written(fields, origin):
+    written = change(intake=7).model_dump(mode="json")
+    del written["origin"], written["of_folder"]
+
+    found = read(json.dumps(written | fields).encode())
+
+    assert (found.origin, newer(**fields).origin) == (origin, origin)
+
+
+@pytest.mark.parametrize(("origin", "is_of_folder"), [("watch", True), ("submission", False)])
+def test_a_version_before_the_origin_reads_what_it_knows(origin, is_of_folder):
+    written = json.loads(change(origin=origin).model_dump_json())
+
+    assert (written["origin"], written["of_folder"]) == (origin, is_of_folder)
 
 
 @pytest.mark.parametrize("version", [1_767_225_600_000_000_000, MAX_VERSION, -MAX_VERSION])

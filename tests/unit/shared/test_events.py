@@ -112,6 +112,7 @@ CONTENTS = {
     "text": "words",
     "data_base64": "eA==",
     "chunks": [{"text": "words"}],
+    "pieces": ["0" * 64],
     "ref": {"url": "file:///srv/a.md"},
 }
 

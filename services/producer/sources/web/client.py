@@ -14,9 +14,10 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from importlib import metadata
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -59,6 +60,10 @@ _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 class Disallowed(Unreadable):
     """A robots.txt asks programs not to read the page."""
+
+
+class NotAllowed(Unreadable):
+    """A rule forbids to ask, or to follow a redirect; another attempt ends alike."""
 
 
 class HostDown(Unreadable):
@@ -128,6 +133,7 @@ class Client:
         limit: int,
         headers: Mapping[str, str] | None = None,
         by_robots: bool = True,
+        allows: Callable[[str], bool] = lambda _: True,
     ) -> WebAnswer:
         """Ask for a page, and follow its redirects.
 
@@ -135,6 +141,7 @@ class Client:
             url: in its one spelling.
             limit: most bytes of the body, unpacked.
             by_robots: False for what a person has named, as a sitemap.
+            allows: whether a redirect may lead to an address.
 
         Raises:
             Unreadable: in words for people, without the address.
@@ -147,21 +154,23 @@ class Client:
             if answer.status not in _REDIRECTS:
                 return answer
             url = self._target(url, answer.headers.get("Location") or "")
-        raise Unreadable(f"it redirects more than {MAX_REDIRECTS} times")
+            if not allows(url):
+                raise NotAllowed("it redirects to an address that its source does not allow")
+        raise NotAllowed(f"it redirects more than {MAX_REDIRECTS} times")
 
     # -- what may be asked -------------------------------------------------------------------------
 
     def _check_host(self, url: str) -> None:
         if (host := host_of(url)) not in self.hosts:
-            raise Unreadable(f"it redirects to another host, {host}: name it in `hosts`")
+            raise NotAllowed(f"it redirects to another host, {host}: name it in `hosts`")
 
     def _target(self, url: str, location: str) -> str:
         try:
             target = normal(location, base=url)
         except ValueError as error:
-            raise Unreadable(f"it redirects to what is no page: {error}") from None
+            raise NotAllowed(f"it redirects to what is no page: {error}") from None
         if url.startswith("https:") and not target.startswith("https:"):
-            raise Unreadable("it redirects from https to http")
+            raise NotAllowed("it redirects from https to http")
         return target
 
     def _rules(self, url: str) -> robots.Robots:
@@ -290,7 +299,7 @@ class Client:
             if self._reachable.may_ask(name, str(one[4][0]))
         ]
         if not allowed:
-            raise Unreadable(
+            raise NotAllowed(
                 f"{name} is an address of a private network: name it in `allow_private` to allow it"
             )
         error: OSError | None = None
@@ -372,6 +381,11 @@ class _Reading(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._line.recv_into(buffer)
+
+
+def user_agent() -> str:
+    """As which instep asks by default."""
+    return f"instep/{metadata.version('instep')}"
 
 
 def _hang_up(host: _Host, *, now: bool = False) -> None:

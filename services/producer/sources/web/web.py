@@ -13,7 +13,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -33,7 +32,7 @@ from services.producer.sources.port import (
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from services.producer.sources.web import noindex, sitemap
 from services.producer.sources.web.addresses import Reachable
-from services.producer.sources.web.client import Client, WebAnswer
+from services.producer.sources.web.client import Client, WebAnswer, user_agent
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import is_reason, most_common
 from shared.domain.ids import check_document_path
@@ -459,7 +458,7 @@ def open_web(settings: WebSettings, rules: Rules) -> WebSource:
         reachable = Reachable(settings.allow_private)
     except ValueError as error:
         raise ConfigurationError(f"a source of the web: {error}") from None
-    agent = settings.user_agent or f"instep/{metadata.version('instep')}"
+    agent = settings.user_agent or user_agent()
     client = Client(hosts, reachable, user_agent=agent, delay_s=settings.delay)
     return WebSource(
         client,
