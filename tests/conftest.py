@@ -15,6 +15,7 @@ from typing import Any
 
 import gcs_server
 import hypothesis
+import mariadb_server
 import postgres_server
 import pytest
 import s3_server
@@ -189,6 +190,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]
     """One S3 server for the whole run; every test takes a bucket of its own."""
     with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The address of one real MariaDB for the whole run."""
+    with mariadb_server.running() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

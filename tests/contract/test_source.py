@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 import web_server
+from databases import with_driver
 from sqlalchemy import create_engine, text
 
 from services.producer.sources.bucket.bucket import open_bucket
@@ -110,10 +111,11 @@ class InTable:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        self.engine = create_engine(with_driver(url))
         with self.engine.begin() as connection:
             connection.execute(text("DROP TABLE IF EXISTS docs"))
-            connection.execute(text("CREATE TABLE docs (path TEXT PRIMARY KEY, body TEXT)"))
+            made = "CREATE TABLE docs (path VARCHAR(200) PRIMARY KEY, body TEXT)"
+            connection.execute(text(made))
 
     def source(self, **settings: Any) -> DocumentSource:
         given = {"kind": "sql", "url": self.url, "table": "docs", "key": "path", "body": "body"}
@@ -140,6 +142,7 @@ class InTable:
             connection.execute(text(statement), values)
 
 
+DATABASES = ("sqlite", "postgres", "mariadb")
 IN_FILES = {
     "test_documents_are_listed_at_any_depth_and_read_as_they_are",
     "test_what_no_rule_wants_is_no_document_and_is_counted",
@@ -229,6 +232,7 @@ class OnTheWeb:
         "folder",
         "sqlite",
         pytest.param("postgres", marks=pytest.mark.sql),
+        pytest.param("mariadb", marks=pytest.mark.sql),
         "folder with contents",
         "web",
         "web without validators",
@@ -242,11 +246,11 @@ def place(request, tmp_path, monkeypatch):
         root.mkdir()
         yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
         return
-    if request.param in ("sqlite", "postgres") and request.function.__name__ in IN_FILES:
+    if request.param in DATABASES and request.function.__name__ in IN_FILES:
         pytest.skip("rows have no folders, endings or hidden names")
-    if request.param in ("sqlite", "postgres"):
+    if request.param in DATABASES:
         is_file = request.param == "sqlite"
-        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue("postgres")
+        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue(request.param)
         table = InTable(url)
         yield table
         table.engine.dispose()
