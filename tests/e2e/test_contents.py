@@ -42,18 +42,6 @@ def once(instep, status=0):
     return instep.json("up", "--once", status=(status,))["chunks"]["embedded"]
 
 
-def test_an_inactive_record_is_not_found_and_active_again_without_the_model(instep, docs):
-    once(instep)
-    rows(docs, *ROWS[:2], "2,Pear,a green fruit,no")
-    assert once(instep) == 0
-    assert worded(instep, "green") == []
-    assert instep.json("show", "docs/fruit.csv#2")["state"] == "inactive"
-
-    rows(docs, *ROWS)
-    assert once(instep) == 0
-    assert worded(instep, "green") == ["fruit.csv#2"]
-
-
 def test_the_progress_names_the_source_that_only_the_settings_name(instep, docs):
     run = instep("up", "--once")
     found = [line for line in (run.stdout + run.stderr).splitlines() if " found " in line]
@@ -93,10 +81,14 @@ def test_attachments_and_records_follow_their_file_while_it_is_watched(instep, d
     finds("lantern", "notes.jsonl#n-1")
 
 
-def test_runs_encode_what_has_changed_and_nothing_else(instep, docs):
+def test_runs_encode_what_has_changed_and_neither_moves_nor_activity(instep, docs):
     assert once(instep) == 6
-    rows(docs, ROWS[0], "1,Apple,a yellow fruit,1", ROWS[2])
+    rows(docs, ROWS[0], "1,Apple,a yellow fruit,1", "2,Pear,a green fruit,no")
     assert once(instep) == 1
+    assert (worded(instep, "fruit"), worded(instep, "green")) == (["fruit.csv#1"], [])
+    assert instep.json("show", "docs/fruit.csv#2")["state"] == "inactive"
+
+    rows(docs, ROWS[0], "1,Apple,a yellow fruit,1", ROWS[2])
     (docs / "fruit.csv").rename(docs / "moved.csv")
     (docs / "mail.eml").rename(docs / "moved.eml")
     assert once(instep) == 0

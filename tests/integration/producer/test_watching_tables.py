@@ -12,7 +12,7 @@ from watched import Watched
 
 from services.producer.sources.port import SourceUnavailable
 from services.producer.sources.sql import database
-from services.producer.sources.sql.hints import SqlHints
+from services.producer.sources.sql.hints import SqlHints, rest_s
 from services.producer.sources.sql.row import _ns
 from services.producer.sources.sql.table import open_table
 from shared.settings import SqlSettings
@@ -233,6 +233,14 @@ def test_a_time_that_tells_two_edits_not_apart_is_never_long_ago(mark):
     read_at = datetime(2026, 11, 30, 6, 2, 4, tzinfo=UTC)
 
     assert _ns(mark) > read_at.timestamp() * 1e9
+
+
+@pytest.mark.parametrize(
+    ("took_s", "before_s", "expected_s"),
+    [(0.01, 0.01, 2.0), (3.0, 0.01, 2.0), (0.01, 3.0, 2.0), (3.0, 4.0, 60.0)],
+)
+def test_one_slow_poll_does_not_put_off_the_next_one(took_s, before_s, expected_s):
+    assert rest_s(took_s, before_s, 2.0) == pytest.approx(expected_s)
 
 
 class Fault(Exception):
