@@ -1,28 +1,33 @@
 """A table as a source: how long a listing takes, and an edit until a search finds it.
 
-    python bench/table.py [--rows 100000] [--edits 20]
+    python bench/table.py [--rows 100000] [--edits 15] [--on sqlite postgres mariadb]
 
-The databases are a file of SQLite, and a Postgres of this machine where there is one. The listing
-is that of the producer's own adapter, in a process of its own, with and without a watermark. Edits
-go to a table of 200 rows with a watermark; --model fake-384 leaves the encoding out.
+The listing is that of the producer's own adapter, in a process of its own, with and without a
+watermark. Edits go to a table of 200 rows, once with a watermark and once with change capture. For
+that the bench publishes a recorded message of Debezium, with the key of the row, right after the
+commit: the time until a real Debezium has read the log comes on top (`make cdc` measures it).
+--model fake-384 leaves the encoding out. An edit that is not found within a minute is counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nats
 from edit import Asker
-from harness import Instep, spread, wait_until
-from sqlalchemy import Engine, NullPool, create_engine, make_url, text
+from harness import Instep, spread
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
@@ -45,18 +50,22 @@ print(f"{len(files):,} rows listed in {took:.2f} s, {peak() - before:.0f} MB mor
 WORDS = ("quay", "lantern", "compass", "anchor", "rudder", "keel", "harbour", "tide")
 
 
-def main() -> None:
-    import json
+SUBJECT = "instep.sources.changed.few"
+RECORDED = ROOT / "tests" / "golden" / "debezium" / "bare" / "updated.json"
+WITHIN_S = 60.0
 
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--edits", type=int, default=20)
+    parser.add_argument("--edits", type=int, default=15)
     parser.add_argument("--model", default="fake-384")
+    parser.add_argument("--on", nargs="+", default=["sqlite", "postgres"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="instep-bench-") as root:
-        for database, url in databases(Path(root)):
+        for database, url in databases(Path(root), args.on):
             settings = {"kind": "sql", "url": url, "key": "id", "title": "name", "body": "body"}
             engine = create_engine(_driven(url), poolclass=NullPool)
             fill(engine, "many", args.rows)
@@ -69,33 +78,58 @@ def main() -> None:
                 print()
             fill(engine, "few", 200)
             place = Path(root) / database
-            (place / "data").mkdir(parents=True)
-            given = settings | {"table": "few", "watermark": "edited"}
-            lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in given.items())
-            (place / "instep.toml").write_text(f"[sources.few]\n{lines}\n")
-            instep = Instep(
-                place / "data",
-                INSTEP_EMBEDDING__MODEL=args.model,
-                INSTEP_CONFIG=str(place / "instep.toml"),
-            )
-            with instep.up():
-                took = edits(engine, instep.gateway(), args.edits)
-            print(f"{database}, an edit until it is found, by watermark: {spread(took)} ms")
+            followed(engine, place, settings | {"watermark": "edited"}, args, "by watermark")
+            captured = {"changes": SUBJECT, "poll": "1 h", "rescan": "1 h"}
+            how = "by change capture (recorded message, published after the commit)"
+            followed(engine, place, settings | captured, args, how)
 
 
-def databases(root: Path) -> Iterator[tuple[str, str]]:
-    yield "sqlite", f"sqlite:///{root}/rows.db"
+def followed(
+    engine: Engine, place: Path, settings: dict[str, str], args: argparse.Namespace, how: str
+) -> None:
+    """Print how long edits take with these settings of the source."""
+    data = place / ("captured" if "changes" in settings else "polled") / "data"
+    data.mkdir(parents=True)
+    lines = (f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    config = data.parent / "instep.toml"
+    config.write_text('[sources.few]\ntable = "few"\n' + "\n".join(lines) + "\n")
+    instep = Instep(data, INSTEP_EMBEDDING__MODEL=args.model, INSTEP_CONFIG=str(config))
+    with instep.up(), asyncio.Runner() as runner:
+        client = runner.run(nats.connect(instep.nats())) if "changes" in settings else None
+
+        async def tell(row: int) -> None:
+            if client is not None:
+                message = json.loads(RECORDED.read_text())
+                message["after"]["id"] = row
+                await client.publish(SUBJECT, json.dumps(message).encode())
+                await client.flush()
+
+        took = edits(engine, instep.gateway(), args.edits, lambda row: runner.run(tell(row)))
+        if client is not None:
+            runner.run(client.close())
+    late = args.edits - len(took)
+    said = f"; {late} not within {WITHIN_S:.0f} s" if late else ""
+    found = f"{spread(took)} ms" if took else "none"
+    print(f"{place.name}, an edit until it is found, {how}: {found}{said}", flush=True)
+
+
+def databases(root: Path, wanted: list[str]) -> Iterator[tuple[str, str]]:
+    if "sqlite" in wanted:
+        yield "sqlite", f"sqlite:///{root}/rows.db"
+    import mariadb_server
     import postgres_server
 
-    with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(postgres_server.running(root))
-        except BaseException as absent:  # a test is skipped by an exception of its own base class
-            if type(absent).__name__ != "Skipped":
-                raise
-            print(f"without Postgres: {absent}")
-            return
-        yield "postgres", server.url
+    servers = {"postgres": lambda: postgres_server.running(root), "mariadb": mariadb_server.running}
+    for name in [name for name in servers if name in wanted]:
+        with contextlib.ExitStack() as stack:
+            try:
+                server = stack.enter_context(servers[name]())
+            except BaseException as absent:  # a test is skipped by an exception of its own base
+                if type(absent).__name__ != "Skipped":
+                    raise
+                print(f"without {name}: {absent}")
+                continue
+            yield name, server.url
 
 
 def fill(engine: Engine, table: str, count: int) -> None:
@@ -116,23 +150,31 @@ def fill(engine: Engine, table: str, count: int) -> None:
         connection.execute(text(insert), rows)
 
 
-def edits(engine: Engine, gateway: str, count: int) -> list[float]:
+def edits(engine: Engine, gateway: str, count: int, tell: Callable[[int], None]) -> list[float]:
+    """Milliseconds from the commit until a search finds it, of the edits that it finds."""
     chance, asker, took = random.Random(5), Asker(gateway), []
     for n in range(count):
         row, word = chance.randrange(200), f"quux{n}zyx{chance.randrange(10**6)}"
-        update = text("UPDATE few SET body = body || :more, edited = :n WHERE id = :id")
+        update = text("UPDATE few SET body = :body, edited = :n WHERE id = :id")
         time.sleep(chance.random() * 2)
-        began = time.perf_counter()
         with engine.begin() as connection:
-            connection.execute(update, {"more": f"\n{word} is new here.", "n": n + 2, "id": row})
-        wait_until(lambda row=row, word=word: asker.finds(word, str(row)), 60, every_s=0.015)
-        took.append((time.perf_counter() - began) * 1000)
+            values = {"body": f"{word} is new here.", "n": n + 2, "id": row}
+            connection.execute(update, values)
+        began = time.perf_counter()
+        tell(row)
+        while not (found := asker.finds(word, str(row))):
+            if time.perf_counter() - began > WITHIN_S:
+                break
+            time.sleep(0.015)
+        if found:
+            took.append((time.perf_counter() - began) * 1000)
     return took
 
 
 def _driven(url: str) -> str:
-    of_postgres = make_url(url).drivername == "postgresql"
-    return url.replace("postgresql:", "postgresql+psycopg:", 1) if of_postgres else url
+    from databases import with_driver
+
+    return with_driver(url)
 
 
 if __name__ == "__main__":

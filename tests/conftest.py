@@ -16,6 +16,7 @@ from typing import Any
 import azure_server
 import gcs_server
 import hypothesis
+import mariadb_server
 import postgres_server
 import pytest
 import s3_server
@@ -197,6 +198,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]
     """One S3 server for the whole run; every test takes a bucket of its own."""
     with s3_server.running(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The address of one real MariaDB for the whole run."""
+    with mariadb_server.running() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

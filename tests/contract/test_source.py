@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 import web_server
+from databases import with_driver
 from sqlalchemy import create_engine, text
 
 from services.producer.sources.bucket.bucket import open_bucket
@@ -110,10 +111,11 @@ class InTable:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+        self.engine = create_engine(with_driver(url))
         with self.engine.begin() as connection:
             connection.execute(text("DROP TABLE IF EXISTS docs"))
-            connection.execute(text("CREATE TABLE docs (path TEXT PRIMARY KEY, body TEXT)"))
+            made = "CREATE TABLE docs (path VARCHAR(200) PRIMARY KEY, body TEXT)"
+            connection.execute(text(made))
 
     def source(self, **settings: Any) -> DocumentSource:
         given = {"kind": "sql", "url": self.url, "table": "docs", "key": "path", "body": "body"}
@@ -140,9 +142,10 @@ class InTable:
             connection.execute(text(statement), values)
 
 
+DATABASES = ("sqlite", "postgres", "mariadb")
 NOT_PROMISED = (
     (
-        ("sqlite", "postgres"),
+        DATABASES,
         "rows have no folders, endings or hidden names",
         {
             "test_documents_are_listed_at_any_depth_and_read_as_they_are",
@@ -151,7 +154,7 @@ NOT_PROMISED = (
         },
     ),
     (
-        ("sqlite", "postgres", "web", "web without validators"),
+        (*DATABASES, "web", "web without validators"),
         "there are no folders",
         {
             "test_the_rule_that_leaves_a_file_out_is_told",
@@ -248,6 +251,7 @@ class OnTheWeb:
         "folder",
         "sqlite",
         pytest.param("postgres", marks=pytest.mark.sql),
+        pytest.param("mariadb", marks=pytest.mark.sql),
         "folder with contents",
         "web",
         "web without validators",
@@ -265,9 +269,9 @@ def place(request, tmp_path, monkeypatch):
         root.mkdir()
         yield InFolder(root) if request.param == "folder" else InFolderWithContents(root)
         return
-    if request.param in ("sqlite", "postgres"):
+    if request.param in DATABASES:
         is_file = request.param == "sqlite"
-        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue("postgres")
+        url = f"sqlite:///{tmp_path}/docs.db" if is_file else request.getfixturevalue(request.param)
         table = InTable(url)
         yield table
         table.engine.dispose()

@@ -7,6 +7,7 @@ from pathlib import Path
 import nats
 import postgres_server
 import pytest
+from databases import with_driver
 from instep_process import FAKE, wait_until
 from sqlalchemy import NullPool, create_engine, make_url, text
 
@@ -22,10 +23,8 @@ class Table:
     """The table `articles` of one database, and its source in the settings of `instep`."""
 
     def __init__(self, url, instep):
-        driver = make_url(url).set(drivername="postgresql+psycopg")
-        address = driver if url.startswith("postgresql") else make_url(url)
         self.url, self._instep = url, instep
-        self._engine = create_engine(address, poolclass=NullPool)
+        self._engine = create_engine(with_driver(url), poolclass=NullPool)
         self("DROP TABLE IF EXISTS articles")
         self(
             "CREATE TABLE articles (id INTEGER PRIMARY KEY, name TEXT, body TEXT, brand TEXT,"
@@ -69,12 +68,15 @@ def write(instep, **settings):
     (instep.cwd / "instep.toml").write_text("[sources.shop]\n" + "\n".join(lines) + "\n")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sql)])
+SERVERS = [pytest.param(name, marks=pytest.mark.sql) for name in ("postgres", "mariadb")]
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def table(request, tmp_path, instep):
     instep.env = dict(FAKE)
-    if request.param == "postgres":
-        return Table(request.getfixturevalue("postgres"), instep)
-    return Table(f"sqlite:///{tmp_path}/shop.db", instep)
+    if request.param == "sqlite":
+        return Table(f"sqlite:///{tmp_path}/shop.db", instep)
+    return Table(request.getfixturevalue(request.param), instep)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ documents: none of them counts as gone.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,8 @@ from shared.reading.parts_protocol import SplitQuestion
 
 KEPT: Final = 4
 """Files whose documents stay in memory, for the reading that follows a listing."""
+AT_ONCE: Final = 2
+"""Files that are in memory to be split; so many processes split them."""
 CONFIRMED_S: Final = 1.0
 """How long a file counts as unchanged without another look, while its documents are read. A look
 at a page of the web asks for its sitemap, too: there, until the next listing."""
@@ -54,11 +56,11 @@ class Contents:
 
     version: Version
     read_at_ns: int
+    content_hash: str
+    """Of the file."""
     url: str
-    parts: dict[str, Part]
-    """By path; emptied when the file was not read from for long."""
-    fault: str | None
-    left_out: dict[str, LeftOut]
+    fault: str | None = None
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
     """By path."""
     refused: DocumentRefused | None = None
     versions: dict[str, Version] = field(default_factory=dict)
@@ -91,8 +93,13 @@ class ContainerSource:
         self._source, self._split, self._fields = source, split, fields
         self._confirmed_s = confirmed_s
         self._contents: dict[str, Contents] = {}
-        self._recent: OrderedDict[str, None] = OrderedDict()
-        self._lock = threading.RLock()
+        self._parts: OrderedDict[str, Mapping[str, Part]] = OrderedDict()
+        """By file and path; the file that was used longest ago comes first."""
+        self._lock = threading.Lock()
+        """Of what is in memory; held for a moment, never while a file is read or split."""
+        self._turns: dict[str, threading.Lock] = {}
+        """Of each file: the threads that want its documents wait for one of them to split it."""
+        self._splits = threading.BoundedSemaphore(AT_ONCE)
         self.rules, self.max_bytes = source.rules, source.max_bytes
 
     @property
@@ -116,7 +123,7 @@ class ContainerSource:
             if self._kind(path) == "records":
                 del found.files[path]
             try:
-                contents = self._of(path, version)
+                contents = self._of(path, version)[0]
             except SourceUnavailable:
                 raise
             except (TransientError, DocumentRefused) as error:
@@ -126,7 +133,7 @@ class ContainerSource:
             if contents is not None:
                 self._add(path, contents, found)
         for path in self._contents.keys() - containers.keys():
-            del self._contents[path]
+            self._forget(path)
         return found
 
     def look_at(self, known: Collection[str], paths: Collection[str]) -> Looked:
@@ -140,7 +147,7 @@ class ContainerSource:
             if self._kind(path) == "records":
                 del found.present[path]
             try:
-                contents = self._of(path, version)
+                contents = self._of(path, version)[0]
             except SourceUnavailable:
                 raise
             except Unsettled:
@@ -154,7 +161,7 @@ class ContainerSource:
             found.vanished.extend(p for p in _parts_of(path, known) if p not in parts)
         for path in gone:
             judged.add(path)
-            self._contents.pop(path, None)
+            self._forget(path)
             found.vanished.extend(_parts_of(path, known))
         found.vanished[:] = [
             path
@@ -171,11 +178,10 @@ class ContainerSource:
                 return None
             return self._source.read(path, growing=growing)
         try:
-            with self._lock:  # or another thread drops the documents of this file
-                contents = self._of(container, None)
-                part = contents.parts.get(path) if contents else None
+            contents, parts = self._of(container, None)
         except DocumentRefused as error:
             raise Unreadable(f"{path}: {error}") from None
+        part = parts.get(path)
         if contents is None or part is None:
             return None
         given = _given(part)
@@ -243,8 +249,8 @@ class ContainerSource:
         for part, why in contents.left_out.items():
             found.leave_out(part, why)
 
-    def _of(self, path: str, version: Version | None) -> Contents | None:
-        """The contents of a file; None: it is not there.
+    def _of(self, path: str, version: Version | None) -> tuple[Contents | None, Mapping[str, Part]]:
+        """The contents of a file, None when it is not there, and its documents.
 
         Args:
             version: as a look at the file has just told it; None: its documents are wanted.
@@ -254,27 +260,40 @@ class ContainerSource:
             Unreadable, Unsettled, SourceUnavailable: of the source.
             TransientError: of the process that splits.
         """
-        with self._lock:
-            held, wants_parts = self._contents.get(path), version is None
+        with self._turns.setdefault(path, threading.Lock()):
+            held, parts = self._contents.get(path), self._kept(path)
             if version is None:
-                if held and held.parts and time.monotonic() - held.looked_at < self._confirmed_s:
-                    return held
+                if held and parts and time.monotonic() - held.looked_at < self._confirmed_s:
+                    return held, parts
                 version = self._look(path)
                 if version is None:
-                    return None
-            if held and held.is_surely_of == version and not (wants_parts and not held.parts):
-                held.looked_at = time.monotonic()
-                if wants_parts:
-                    self._recent.move_to_end(path)
+                    return None, {}
+                enough = bool(parts) or bool(held and held.refused)
             else:
-                body = self._source.read(path)
-                if body is None:
-                    return None
-                held = self._contents[path] = self._made(path, body)
-                self._keep(path)
-        if held.refused:
+                enough = True
+            if held and enough and held.is_surely_of == version:
+                held.looked_at = time.monotonic()
+            else:
+                held, parts = self._read_anew(path, held if enough else None, parts)
+        if held and held.refused:
             raise held.refused
-        return held
+        return held, parts
+
+    def _read_anew(
+        self, path: str, held: Contents | None, parts: Mapping[str, Part]
+    ) -> tuple[Contents | None, Mapping[str, Part]]:
+        """Read a file, and split it unless it has the bytes of what is held."""
+        with self._splits:
+            body = self._source.read(path)
+            if body is None:
+                return None, {}
+            if held is None or held.content_hash != body.content_hash:
+                held, parts = self._made(path, body)
+                self._keep(path, parts)
+        held.version, held.read_at_ns = body.version, body.read_at_ns
+        held.looked_at = time.monotonic()
+        self._contents[path] = held
+        return held, parts
 
     def _look(self, path: str) -> Version | None:
         looked = self._source.look_at((), {path})
@@ -282,9 +301,10 @@ class ContainerSource:
             raise Unreadable(f"{path}: {looked.problems[path]}")
         return looked.present.get(path)
 
-    def _made(self, path: str, body: Body) -> Contents:
+    def _made(self, path: str, body: Body) -> tuple[Contents, Mapping[str, Part]]:
         fields = self._fields if self._kind(path) == "records" else None
-        made = Contents(body.version, body.read_at_ns, body.url, {}, None, {})
+        made = Contents(body.version, body.read_at_ns, body.content_hash, body.url)
+        kept = dict[str, Part]()
         try:
             if body.data is None:
                 most = self.max_bytes // 1024**2
@@ -292,7 +312,7 @@ class ContainerSource:
             parts = self._split(SplitQuestion(path, fields), body.data)
         except DocumentRefused as error:
             made.refused = error
-            return made
+            return made, kept
         made.fault = parts.fault
         made.left_out = {f"{path}#{name}": _unread(name) for name in parts.left_out}
         for part in parts.parts:
@@ -304,17 +324,29 @@ class ContainerSource:
             if why := self.rules.excludes(at):
                 made.left_out[at] = why
                 continue
-            made.parts[at], made.versions[at] = part, _version(part)
-        return made
+            kept[at], made.versions[at] = part, _version(part)
+        return made, kept
 
-    def _keep(self, path: str) -> None:
+    def _kept(self, path: str) -> Mapping[str, Part]:
+        with self._lock:
+            if path not in self._parts:
+                return {}
+            self._parts.move_to_end(path)
+            return self._parts[path]
+
+    def _keep(self, path: str, parts: Mapping[str, Part]) -> None:
         """Keep the documents of this file, and drop those of the file that was used longest ago."""
-        self._recent[path] = None
-        self._recent.move_to_end(path)
-        if len(self._recent) > KEPT:
-            oldest, _ = self._recent.popitem(last=False)
-            if held := self._contents.get(oldest):
-                held.parts = {}
+        with self._lock:
+            self._parts[path] = parts
+            self._parts.move_to_end(path)
+            if len(self._parts) > KEPT:
+                self._parts.popitem(last=False)
+
+    def _forget(self, path: str) -> None:
+        self._contents.pop(path, None)
+        self._turns.pop(path, None)
+        with self._lock:
+            self._parts.pop(path, None)
 
 
 @dataclass(frozen=True, slots=True)

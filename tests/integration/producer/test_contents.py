@@ -1,10 +1,15 @@
 """Documents inside the files of a real folder: created, edited, moved, deleted, damaged."""
 
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from mails import message
 from watched import Watched
 
-from services.producer.sources.containers import ContainerSource
+from services.producer.sources.containers import KEPT, ContainerSource
 from services.producer.sources.port import Version
 from shared.domain.errors import TransientError
 from shared.formats.containers import Fields, split
@@ -220,6 +225,86 @@ async def test_a_file_is_split_once_for_all_of_its_records(docs, eventually):
     for path in scan.files:
         assert source.read(path) is not None
 
-    assert docs.splits <= 2  # the second because it was read so soon after it was written
+    assert docs.splits == 1
     assert all(version.changed_ns == 0 for version in scan.files.values())
     assert isinstance(scan.files["a.csv#0"], Version)
+
+
+def test_a_file_with_the_bytes_of_before_is_not_split_again(docs):
+    docs.rows(*many())
+    docs.write("damaged.csv", "id,x,x\n")
+    source = docs.build()._sync.source
+    before = source.scan()
+    for name in ("a.csv", "damaged.csv"):
+        os.utime(docs.root / name, ns=(1, 1))
+        source.look_at(before.files, {name})
+
+    after = source.scan()
+
+    assert docs.splits == 2
+    assert (after.files, after.problems) == (before.files, before.problems)
+
+
+class Slow:
+    """Splits files, of which those named here wait."""
+
+    def __init__(self, *names):
+        self._names = names
+        self.may_end = threading.Event()
+        self.running, self.most = 0, 0
+        self._count = threading.Lock()
+
+    def __call__(self, question, data):
+        with self._count:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        if question.path in self._names:
+            assert self.may_end.wait(60)
+        with self._count:
+            self.running -= 1
+        return split(data, question.path, question.fields)
+
+
+async def test_a_file_that_is_split_slowly_keeps_no_other_waiting(docs, eventually):
+    docs.write("slow.csv", "id,text\n1,slow\n")
+    docs.rows(*many())
+    slow = Slow("slow.csv")
+    source = ContainerSource(Watched.source(docs), slow, FIELDS)
+    waits = asyncio.create_task(asyncio.to_thread(source.read, "slow.csv#1"))
+    try:
+        await eventually(lambda: slow.running)
+        other = asyncio.create_task(asyncio.to_thread(source.read, "a.csv#1"))
+        await eventually(other.done)
+        assert other.result() is not None
+        assert not waits.done()
+    finally:
+        slow.may_end.set()
+    assert (await waits).data is not None
+
+
+async def test_no_more_than_two_files_are_in_memory_to_be_split(docs, eventually):
+    names = [f"{n}.csv" for n in range(6)]
+    for name in names:
+        docs.write(name, "id,text\n1,one\n")
+    slow = Slow(*names)
+    source = ContainerSource(Watched.source(docs), slow, FIELDS)
+    reads = [asyncio.create_task(asyncio.to_thread(source.read, f"{name}#1")) for name in names]
+    await eventually(lambda: slow.running == 2)
+    slow.may_end.set()
+
+    assert all([await one for one in reads])
+    assert slow.most == 2
+
+
+def test_documents_of_more_files_than_stay_in_memory_are_read_side_by_side(docs):
+    paths = []
+    for name in (f"{n}.csv" for n in range(3 * KEPT)):
+        docs.write(name, "id,text\n" + "".join(f"{n},text\n" for n in range(20)))
+        paths += [f"{name}#{n}" for n in range(20)]
+    source = docs.build()._sync.source
+    source.scan()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(source.read, sorted(paths, key=lambda path: path[::-1])))
+
+    assert None not in found

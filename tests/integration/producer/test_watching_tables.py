@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 import postgres_server
 import pytest
+from databases import with_driver
 from pydantic import ValidationError
 from sqlalchemy import NullPool, create_engine, text
 from watched import Watched
 
 from services.producer.sources.port import SourceUnavailable
 from services.producer.sources.sql import database
-from services.producer.sources.sql.hints import SqlHints
+from services.producer.sources.sql.hints import SqlHints, rest_s
 from services.producer.sources.sql.row import _ns
 from services.producer.sources.sql.table import open_table
 from shared.settings import SqlSettings
@@ -27,8 +28,7 @@ COLUMNS = {
 
 class WatchedTable(Watched):
     def __init__(self, root, url, **settings):
-        address = url.replace("postgresql:", "postgresql+psycopg:")
-        self.engine = create_engine(address, poolclass=NullPool)
+        self.engine = create_engine(with_driver(url), poolclass=NullPool)
         self.run("DROP TABLE IF EXISTS articles")
         self.run(
             "CREATE TABLE articles (id INTEGER PRIMARY KEY, title TEXT, body TEXT, lang TEXT,"
@@ -63,11 +63,14 @@ class WatchedTable(Watched):
             return connection.execute(text("SELECT count(*) FROM articles")).scalar()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.sql)])
+SERVERS = [pytest.param(name, marks=pytest.mark.sql) for name in ("postgres", "mariadb")]
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def url(request, tmp_path):
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres")
-    return f"sqlite:///{tmp_path}/docs.db"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/docs.db"
+    return request.getfixturevalue(request.param)
 
 
 async def test_create_edit_and_delete_are_seen_and_a_row_tells_title_score_and_activity(
@@ -185,7 +188,8 @@ async def test_a_server_that_stops_removes_nothing_and_is_read_again_when_it_is_
             server.start()
             docs.put(1, "after")
             await eventually(lambda: docs.held()["1"] == "after")
-            assert (docs.sources["docs"].error, watch.held, len(docs.held())) == ("", None, 30)
+            await eventually(lambda: docs.sources["docs"].error == "")
+            assert (watch.held, len(docs.held())) == (None, 30)
             docs.run("TRUNCATE articles")
             await eventually(lambda: watch.held is not None)
             assert len(docs.held()) == 30
@@ -231,6 +235,14 @@ def test_a_time_that_tells_two_edits_not_apart_is_never_long_ago(mark):
     assert _ns(mark) > read_at.timestamp() * 1e9
 
 
+@pytest.mark.parametrize(
+    ("took_s", "before_s", "expected_s"),
+    [(0.01, 0.01, 2.0), (3.0, 0.01, 2.0), (0.01, 3.0, 2.0), (3.0, 4.0, 60.0)],
+)
+def test_one_slow_poll_does_not_put_off_the_next_one(took_s, before_s, expected_s):
+    assert rest_s(took_s, before_s, 2.0) == pytest.approx(expected_s)
+
+
 class Fault(Exception):
     def __init__(self, *args, sqlstate=None):
         super().__init__(*args)
@@ -244,6 +256,10 @@ class Fault(Exception):
         (Fault("row 'secret'", sqlstate="42501"), "permission is denied: grant SELECT"),
         (Fault("row 'secret'", sqlstate="22012"), "the database answers with error 22012"),
         (Fault(1146, "row 'secret'"), "there is no such table"),
+        (Fault(1146, "row 'secret'", sqlstate="42S02"), "there is no such table"),
+        (Fault(1142, "row 'secret'", sqlstate="42000"), "permission is denied: grant SELECT"),
+        (Fault(1054, "row 'secret'", sqlstate="42S22"), "there is no such column"),
+        (Fault(1064, "row 'secret'", sqlstate="42000"), "the server does not understand"),
         (Fault(1690, "row 'secret'"), "the database answers with error 1690"),
         (Fault(2013, "row 'secret'"), "the server does not answer"),
         (Fault("row 'secret'"), "the server does not answer"),

@@ -43,6 +43,8 @@ _STATES: Final = (
     ("42", "the server does not understand the query"),
 )
 """Beginnings of SQLSTATE, the longer ones first."""
+_NO_VALUE: Final = ("22", "42883", "42804", "42846")
+"""Beginnings of SQLSTATE: data exceptions; no operator, no conversion between two types."""
 _NUMBERS: Final = {
     1044: _DENIED,
     1045: _REFUSED,
@@ -71,6 +73,11 @@ _TEXTS: Final = (
 """Parts of errors without a number; the texts themselves may hold values of rows."""
 
 
+class NoSuchValue(SourceUnavailable):
+    """A value of the statement is none of the type that it is compared with, or the type compares
+    with no value."""
+
+
 class Database:
     """
     Args:
@@ -89,7 +96,7 @@ class Database:
         """A transaction that cannot write.
 
         Raises:
-            SourceUnavailable: whatever the database says.
+            NoSuchValue, SourceUnavailable: whatever the database says.
         """
         from sqlalchemy import text
         from sqlalchemy.exc import SQLAlchemyError
@@ -101,7 +108,9 @@ class Database:
                     connection.execute(text(f"SET LOCAL statement_timeout = {STATEMENT_S * 1000}"))
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, UnicodeError, OverflowError) as error:
-            raise SourceUnavailable(f"{self._place}: {in_words(error)}") from None
+            state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+            kind = NoSuchValue if state.startswith(_NO_VALUE) else SourceUnavailable
+            raise kind(f"{self._place}: {in_words(error)}") from None
 
 
 def in_words(error: BaseException) -> str:
@@ -110,13 +119,13 @@ def in_words(error: BaseException) -> str:
     state = str(getattr(original, "sqlstate", None) or "")
     if "data-modifying" in str(original):
         return _WRITES
+    number = next(iter(original.args), None)
+    if number in _NUMBERS:  # which tell more than their states
+        return _NUMBERS[number]
     for begins, words in _STATES:
         if state.startswith(begins):
             return words
-    number = next(iter(original.args), None)
-    if number in _NUMBERS:
-        return _NUMBERS[number]
-    said = str(original)
+    said = "" if state else str(original)
     found = next((words for part, words in _TEXTS if part in said), "")
     code = state or (number if isinstance(number, int) and not 2000 <= number < 3000 else "")
     return found or (f"the database answers with error {code}" if code else _AWAY)

@@ -20,6 +20,17 @@ AGAIN_S: Final = 3.0
 """After which a row is looked at once more: its watermark may count in seconds."""
 
 
+def rest_s(took_s: float, before_s: float, poll_s: float) -> float:
+    """Seconds until the next poll, so that polls take a small share of the time. A single slow one
+    counts for nothing: the machine was busy, or the file was locked.
+
+    Args:
+        took_s: by the last poll.
+        before_s: by the poll before.
+    """
+    return max(poll_s, min(took_s, before_s) / LISTING_SHARE)
+
+
 class Polled(Protocol):
     def newest(self) -> object: ...
     def newer(self, than: object) -> dict[str, Any]: ...
@@ -59,8 +70,9 @@ class SqlHints:
     async def _poll(self, heard: Callable[[Collection[str]], None]) -> None:
         bounds = deque[tuple[float, object]]()
         marks, again = dict[str, Any](), deque[tuple[float, list[str]]]()
+        took_s = 0.0
         while True:
-            began, took_s = time.monotonic(), 0.0
+            began, before_s, took_s = time.monotonic(), took_s, 0.0
             with contextlib.suppress(SourceUnavailable):  # the next listing tells
                 if not bounds:
                     bounds.append((began, await asyncio.to_thread(self._source.newest)))
@@ -76,4 +88,4 @@ class SqlHints:
                     bounds.popleft()
             while again and again[0][0] <= began:
                 heard(again.popleft()[1])
-            await asyncio.sleep(max(self._settings.poll, took_s / LISTING_SHARE))
+            await asyncio.sleep(rest_s(took_s, before_s, self._settings.poll))

@@ -26,7 +26,7 @@ from services.producer.sources.port import (
     hash_of,
 )
 from services.producer.sources.rules import LeftOut, Rules
-from services.producer.sources.sql.database import Database
+from services.producer.sources.sql.database import Database, NoSuchValue
 from services.producer.sources.sql.debezium import ALL_ROWS
 from services.producer.sources.sql.keys import path_of, text_of, texts_of
 from services.producer.sources.sql.row import (
@@ -49,11 +49,16 @@ ROWS: Final = 1000
 """Of a listing that are in memory at once."""
 AT_ONCE: Final = 200
 """Rows that one statement looks at."""
+LOOKS: Final = 3
+"""At one row by its key: it may be deleted between two statements."""
 EARLIER: Final = timedelta(seconds=2)
 """Before the newest time stamp; clocks of databases may count in seconds."""
 _NO_KEY: Final = re.compile(r"[\x00\ud800-\udfff]")
 """Characters that no database stores."""
-_INTEGERS: Final = range(-(2**63), 2**63)
+_INTEGERS: Final = range(-(2**63), 2**64)
+_IN_SQLITE: Final = range(-(2**63), 2**63)
+_INEXACT: Final = (float, timedelta)
+"""Types of MariaDB and MySQL with values that the driver spells otherwise than the server."""
 _PARSERS: Final[Mapping[type, Callable[[str], object]]] = {
     int: int,
     float: float,
@@ -74,6 +79,8 @@ class SqlSource:
         self.max_bytes = settings.max_bytes
         self._place = settings.place
         self._database, self._settings = database, settings
+        self._is_sqlite = database.dialect == "sqlite"
+        self._is_postgres = database.dialect.startswith("postgres")
         self._columns = Columns(
             key=settings.key,
             body=settings.body,
@@ -118,20 +125,19 @@ class SqlSource:
         found = Looked(self.identity())
         rest = iter(sorted(paths))
         while some := list(islice(rest, AT_ONCE)):
-            with self._database.reading() as connection:
-                for path, row in self._rows(connection, some, self._listing_columns()):
-                    found.present[path] = version_of(row, self._columns, path)
-        found.vanished.extend(sorted(p for p in paths if p in known and p not in found.present))
+            self._look(some, found)
+        told = found.present.keys() | found.problems.keys()
+        found.vanished.extend(sorted(path for path in paths if path in known and path not in told))
         return found
 
     def read(self, path: str, *, growing: bool = False) -> Body | None:  # noqa: ARG002
         """One statement reads content and version of one moment."""
         self.identity()
         read_at_ns = time.time_ns()
-        with self._database.reading() as connection:
-            row = next(
-                (r for _, r in self._rows(connection, [path], self._reading_columns())), None
-            )
+        try:
+            row = next((r for _, r in self._rows([path], self._reading_columns())), None)
+        except NoSuchValue as error:
+            raise Unreadable(f"{path}: {self._not_compared(error)}") from None
         if row is None:
             return None
         version, url = version_of(row, self._columns, path), f"{self._place}/{path}"
@@ -225,29 +231,88 @@ class SqlSource:
         from sqlalchemy import select
 
         self.identity()
-        self._like = None  # the table may be another one by now
+        self._compare_keys()
         with self._database.reading() as connection:
             statement = select(*self._listing_columns()).select_from(self._rows_of())
             rows = connection.execution_options(yield_per=ROWS).execute(statement)
             yield from (dict(row) for row in rows.mappings())
 
+    def _compare_keys(self) -> None:
+        """Find one row by its own key: where that fails, no row could be read.
+
+        Raises:
+            SourceUnavailable: the columns of the key are of a type without exact spelling.
+        """
+        names = self._columns.key
+        for _ in range(LOOKS):
+            with self._database.reading() as connection:
+                self._like = self._any_key(connection)  # the table may be another one by now
+            if self._like is None or self._is_found(dict(zip(names, self._like, strict=True))):
+                return
+        raise SourceUnavailable(
+            f"{self._place}: rows are not found by `key` ({', '.join(names)}), because its type "
+            "has no exact spelling: name a `query` that casts it to text"
+        )
+
+    def _is_found(self, key: Mapping[str, object]) -> bool:
+        """Whether the row with this key is found by its path, as far as it has one."""
+        exact = self._is_sqlite or self._is_postgres
+        if not exact and any(isinstance(value, _INEXACT) for value in key.values()):
+            return False
+        try:
+            path = path_of(key, self._columns.key)
+            return any(True for _ in self._rows([path], self._named(self._columns.key)))
+        except DocumentRefused:
+            return True  # a listing tells
+        except NoSuchValue:
+            return False
+
+    def _any_key(self, connection: "Connection") -> Sequence[Any] | None:
+        from sqlalchemy import select
+
+        keys = self._named(self._columns.key)
+        return connection.execute(select(*keys).select_from(self._rows_of()).limit(1)).first()
+
+    def _not_compared(self, error: NoSuchValue) -> str:
+        said = str(error).removeprefix(f"{self._place}: ")
+        return f"the database does not compare the key: {said}"
+
+    def _look(self, paths: Sequence[str], found: Looked) -> None:
+        """Ask for the versions of these rows; a path that the database does not compare says
+        nothing about the others, and an error never means that there is no such row."""
+        try:
+            for path, row in self._rows(paths, self._listing_columns()):
+                found.present[path] = version_of(row, self._columns, path)
+        except NoSuchValue as error:
+            if len(paths) == 1:
+                found.problems[paths[0]] = self._not_compared(error)
+                return
+            middle = len(paths) // 2
+            self._look(paths[:middle], found)
+            self._look(paths[middle:], found)
+
     def _rows(
+        self, paths: Collection[str], columns: Sequence["ColumnElement[Any]"]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The rows with these paths, those that are there. Raises NoSuchValue."""
+        with self._database.reading() as connection:
+            yield from self._asked(connection, paths, columns)
+
+    def _asked(
         self,
         connection: "Connection",
-        paths: Iterable[str],
+        paths: Collection[str],
         columns: Sequence["ColumnElement[Any]"],
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The rows with these paths, those that are there."""
         from sqlalchemy import and_, or_, select
         from sqlalchemy.sql.expression import bindparam
         from sqlalchemy.types import NullType
 
-        keys = self._named(self._columns.key)
         if self._like is None:
-            some = select(*keys).select_from(self._rows_of()).limit(1)
-            self._like = connection.execute(some).first()
+            self._like = self._any_key(connection)
         if self._like is None:
             return
+        keys = self._named(self._columns.key)
         asked = [value for path in paths for value in self._values(path, self._like)]
         if not asked:
             return
@@ -276,12 +341,14 @@ class SqlSource:
             return
         values = list[object]()
         for text, other in zip(texts, like, strict=True):
-            value = _parsed(text, type(other))
-            if value is None and self._database.dialect != "sqlite":
+            value = _parsed(text, type(other), _IN_SQLITE if self._is_sqlite else _INTEGERS)
+            if value is None and not self._is_sqlite:
                 return  # no value of the column's type
-            values.append(text if value is None or text_of(value) != text else value)
+            # Postgres reads a text as a value of its column, which may have fewer digits
+            as_text = self._is_postgres and isinstance(value, float)
+            values.append(text if value is None or as_text or text_of(value) != text else value)
         yield values
-        if self._database.dialect == "sqlite" and values != list(texts):
+        if self._is_sqlite and values != list(texts):
             yield list(texts)  # a column of SQLite may hold values of several types
 
     def _named(self, names: Iterable[str]) -> "list[ColumnElement[Any]]":
@@ -313,11 +380,11 @@ class SqlSource:
         from sqlalchemy import Integer, Text, cast, func
 
         columns = self._named(self._columns.body)
-        if self._database.dialect == "sqlite":
+        if self._is_sqlite:
             return func.instep_size(*columns, type_=Integer())
         total: Any = 0
         for one in columns:
-            length = cast(one, Text) if self._database.dialect.startswith("postgres") else one
+            length = cast(one, Text) if self._is_postgres else one
             total = func.coalesce(func.octet_length(length), 0, type_=Integer()) + total
         return total  # type: ignore[no-any-return]
 
@@ -325,9 +392,9 @@ class SqlSource:
         from sqlalchemy import Text, cast, func
 
         columns = self._named(self._columns.body)
-        if self._database.dialect == "sqlite":
+        if self._is_sqlite:
             return func.instep_digest(*columns)
-        if self._database.dialect.startswith("postgres"):
+        if self._is_postgres:
             digests: list[Any] = [
                 func.encode(func.sha256(func.convert_to(cast(one, Text), "UTF8")), "hex")
                 for one in columns
@@ -337,13 +404,13 @@ class SqlSource:
         return func.concat_ws(",", *(func.coalesce(one, "-") for one in digests))
 
 
-def _parsed(text: str, kind: type) -> object:
+def _parsed(text: str, kind: type, integers: range) -> object:
     """The value of a column's type; None: there is none."""
     try:
         value = _PARSERS.get(kind, str)(text)
     except (ValueError, ArithmeticError):
         return None
-    return None if isinstance(value, int) and value not in _INTEGERS else value
+    return None if isinstance(value, int) and value not in integers else value
 
 
 def open_table(settings: SqlSettings) -> SqlSource:
