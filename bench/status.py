@@ -29,9 +29,9 @@ from services.gateway.status.status import Observation, StageSeen, status
 from shared.bus.admin.provision import provision
 from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.monitor.flow import flow
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Revision, revise, settle
-from shared.domain.record_codec import to_bytes
 from shared.domain.services import stages
 from shared.domain.topology import ledger_bucket
 

@@ -33,10 +33,10 @@ from shared.bus.admin.provision import provision
 from shared.bus.jetstream.change_log import JetChangeLog
 from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.monitor.in_flight import JetRoad
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Revision, revise, settle
-from shared.domain.record_codec import to_bytes
 from shared.ports import Row
 from shared.stores.lance.store import LanceStore
 

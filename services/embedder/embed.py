@@ -19,7 +19,7 @@ YOUNG_S: Final = 1.0
 """A younger part is hardly ever overtaken, so the embedder does not ask the ledger."""
 
 
-class Records(Protocol):
+class RecordsOfKeys(Protocol):
     """The part of `shared.ports.Ledger` that this service needs."""
 
     async def get(self, doc_key: str) -> Entry | None: ...
@@ -28,7 +28,7 @@ class Records(Protocol):
 @dataclass(frozen=True, slots=True)
 class Embed:
     generation: str
-    ledger: Records
+    ledger: RecordsOfKeys
     cache: VectorCache
     encoder: Encoder
     progress: Progress

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.enricher.parts import Prepared, is_same_plan, parts, revision_of
-from shared.domain.change_codec import check_identity
+from shared.domain.codecs.change_codec import check_identity
 from shared.domain.errors import DocumentRefused, LedgerConflict
 from shared.domain.events import DocumentChanged, DocumentNotTaken, Event
 from shared.domain.ordering import (

@@ -41,7 +41,7 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """A document that lies in a file with others."""
 
     name: str
@@ -58,7 +58,7 @@ class Part:
 class Parts:
     """What a file holds."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[FilePart] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Of records that are not taken, or not wholly, in words for people."""
     left_out: list[str] = field(default_factory=list)
@@ -112,7 +112,7 @@ def _attached(attachments: Iterator["Attachment"]) -> Parts:
         # mail programs guess the media type of endings that they do not know
         media_type = None if ending(one.name) in BY_ENDING else one.media_type
         if media_type is None or (media_type not in ANY and named_format(one.name, media_type)):
-            found.parts.append(Part(one.name, one.data, media_type))
+            found.parts.append(FilePart(one.name, one.data, media_type))
         else:
             found.left_out.append(one.name)
     if len(found.parts) + len(found.left_out) == mail.MAX_ATTACHMENTS:
@@ -182,7 +182,7 @@ def _name(record: Record, fields: Fields) -> str | None:
     return _NO_NAME.sub(lambda found: f"%{ord(found[0]):02X}", text) or None
 
 
-def _document(name: str, record: Record, fields: Fields, faults: list[str]) -> Part:
+def _document(name: str, record: Record, fields: Fields, faults: list[str]) -> FilePart:
     rest = dict(record)
     rest.pop(next(one for one in fields.key if one in rest))
     title = _text(rest.pop(next((one for one in fields.title if one in rest), ""), None))
@@ -204,7 +204,7 @@ def _document(name: str, record: Record, fields: Fields, faults: list[str]) -> P
     if len(title) + sum(len(f"{k}{v}") for k, v in metadata.items()) > MAX_METADATA:
         faults.append(f"title and other fields of record {name[:40]} are too long to be told")
         title, metadata = title[:1000], {}
-    return Part(
+    return FilePart(
         name,
         body.encode("utf-8", "replace"),
         media_type,

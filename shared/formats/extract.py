@@ -67,8 +67,8 @@ were read before are read again then (`services/enricher/recut.py`)."""
 ANY: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Media types without meaning: the ending decides."""
 BINARY: Final[Mapping[Format, str]] = {
-    **{name: name for name in ("pdf", "epub", "rtf")},
-    **{name: f"office.{name}" for name in ("docx", "pptx", "sheets", "odt")},
+    **{name: name for name in ("pdf", "epub")},
+    **{name: f"office.{name}" for name in ("docx", "pptx", "sheets", "odt", "rtf")},
 }
 """Formats that their first bytes tell, and the module that reads each from bytes."""
 _FROM_BYTES: Final[Mapping[Format, str]] = {**BINARY, "mail": "mail"}

@@ -7,7 +7,7 @@ Adapters raise the errors of `shared.domain.errors` only.
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from shared.domain.change_codec import UnreadableChange
+from shared.domain.codecs.change_codec import UnreadableChange
 from shared.ports.bus import (
     ChangeLog,
     DeadLetter,

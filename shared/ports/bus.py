@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from shared.domain.change_codec import UnreadableChange
+from shared.domain.codecs.change_codec import UnreadableChange
 from shared.domain.events import Batch, Document, DocumentChanged, Event
 from shared.domain.ordering import Record
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from shared.formats.containers import MAX_BYTES, MAX_PARTS, Fields, Part, Parts
+from shared.formats.containers import MAX_BYTES, MAX_PARTS, Fields, FilePart, Parts
 from shared.reading import protocol
 
 FRAME_BYTES: Final = 1024**2
@@ -57,7 +57,7 @@ def told(found: Parts) -> Iterator[bytes]:
 class SplitAnswer(protocol.Ending):
     """The answer so far, checked: a file may have taken over the process."""
 
-    _parts: dict[str, Part] = field(default_factory=dict)
+    _parts: dict[str, FilePart] = field(default_factory=dict)
     _fault: str = ""
     _left_out: list[str] = field(default_factory=list)
     _head: list[Any] = field(default_factory=list)
@@ -110,7 +110,7 @@ class SplitAnswer(protocol.Ending):
         if len(self._data) == size:
             name, media_type, title, metadata, score, active = told
             data = bytes(self._data)
-            self._parts[name] = Part(name, data, media_type, title, metadata, score, active)
+            self._parts[name] = FilePart(name, data, media_type, title, metadata, score, active)
             self._head = []
 
     def _end(self, said: Any) -> bool:

@@ -17,9 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from shared.domain import bucket_address, sql_address, template, web_address
+from shared.domain import template
+from shared.domain.addresses import bucket_address, sql_address, web_address
+from shared.domain.addresses.sql_address import fault_of_query
 from shared.domain.ids import SOURCE_PATTERN
-from shared.domain.sql_address import fault_of_query
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}

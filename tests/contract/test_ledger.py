@@ -17,6 +17,7 @@ from shared.bus.admin.configs import bucket_config
 from shared.bus.admin.provision import ensure_stream
 from shared.bus.jetstream import buckets, reading
 from shared.bus.jetstream.ledger import KvLedger
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.errors import BusUnavailable, ConfigurationError, LedgerConflict, PermanentError
 from shared.domain.ids import doc_key
 from shared.domain.ordering import (
@@ -31,7 +32,6 @@ from shared.domain.ordering import (
     revise,
     settle,
 )
-from shared.domain.record_codec import to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES, ledger_bucket
 from shared.ports import Ledger
 

@@ -348,7 +348,7 @@ def test_what_no_rule_wants_is_no_document_and_is_counted(place):
         ("p.png", "its ending .png is not read"),
         ("deep/q.png", "its ending .png is not read"),
         ("name", "its name has no ending"),
-        (".hidden.md", ".hidden.md is hidden, or left by an editor, a download or the system"),
+        (".hidden.md", ".hidden.md is hidden, as its name begins with a dot"),
         ("drafts/c.md", "excluded by the pattern drafts/"),
         ("drafts/deep/d.md", "excluded by the pattern drafts/"),
         ("node_modules/x/e.md", "by default: node_modules/"),
@@ -374,7 +374,7 @@ def test_the_rule_that_leaves_a_file_out_is_told(place, path, why):
         ("drafts", "excluded by the pattern drafts/"),
         ("drafts/old", "excluded by the pattern drafts/"),
         ("node_modules", "by default: node_modules/"),
-        ("deep/.git", ".git is hidden, or left by an editor, a download or the system"),
+        ("deep/.git", ".git is hidden, as its name begins with a dot"),
     ],
 )
 def test_a_folder_is_explained_by_what_is_left_out_below_it(place, folder, why):

@@ -2,7 +2,7 @@
 
 from sqlalchemy import make_url
 
-from shared.domain.sql_address import DRIVERS
+from shared.domain.addresses.sql_address import DRIVERS
 
 
 def with_driver(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Set
 
-from shared.domain.change_codec import from_bytes
+from shared.domain.codecs.change_codec import from_bytes
 from shared.domain.errors import ChangeLogConflict
 from shared.domain.events import DocumentChanged, Stored
 from shared.ports import Newest

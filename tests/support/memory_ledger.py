@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+from shared.domain.codecs.record_codec import read, to_bytes
 from shared.domain.errors import LedgerConflict, PermanentError
 from shared.domain.ordering import Record
-from shared.domain.record_codec import read, to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES
 from shared.ports import Entry, LedgerChange
 

@@ -23,6 +23,7 @@ from services.enricher import parts
 from services.enricher.enrich import Enrich
 from services.enricher.parts import KeyedChunk, Prepared
 from services.indexer.index import Index
+from shared.domain.codecs.record_codec import from_bytes, to_bytes
 from shared.domain.errors import (
     BusUnavailable,
     ChangeLogConflict,
@@ -42,7 +43,6 @@ from shared.domain.events import (
 )
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, keep, newest_seq, settled_seq
-from shared.domain.record_codec import from_bytes, to_bytes
 from shared.observe.progress import Progress
 from shared.ports import Delivery, Entry, Newest, Probe, Row
 from shared.repair import resubmit

@@ -24,7 +24,7 @@ from services.cli.up.live import LiveView
 from services.host.data_folder import DataFolder, private_files, write_private
 from services.host.memory import tame_heap
 from services.host.options import Options, SourceArgument, UpOptions, is_address
-from shared.domain import bucket_address, sql_address, web_address
+from shared.domain.addresses import bucket_address, sql_address, web_address
 from shared.domain.errors import GARBAGE
 from shared.observe.progress import Progress
 

@@ -32,7 +32,7 @@ from shared.domain.errors import DocumentRefused, TransientError
 from shared.domain.formats import EXCLUDED, ending
 from shared.domain.formats import kind_of as ending_of
 from shared.domain.ids import check_document_path, is_url
-from shared.formats.containers import ENDINGS, Fields, Part, Parts, kind_of
+from shared.formats.containers import ENDINGS, Fields, FilePart, Parts, kind_of
 from shared.ports import Selection
 from shared.reading.parts_protocol import SplitQuestion
 
@@ -93,7 +93,7 @@ class ContainerSource:
         self._source, self._split, self._fields = source, split, fields
         self._confirmed_s = confirmed_s
         self._contents: dict[str, Contents] = {}
-        self._parts: OrderedDict[str, Mapping[str, Part]] = OrderedDict()
+        self._parts: OrderedDict[str, Mapping[str, FilePart]] = OrderedDict()
         """By file and path; the file that was used longest ago comes first."""
         self._lock = threading.Lock()
         """Of what is in memory; held for a moment, never while a file is read or split."""
@@ -249,7 +249,9 @@ class ContainerSource:
         for part, why in contents.left_out.items():
             found.leave_out(part, why)
 
-    def _of(self, path: str, version: Version | None) -> tuple[Contents | None, Mapping[str, Part]]:
+    def _of(
+        self, path: str, version: Version | None
+    ) -> tuple[Contents | None, Mapping[str, FilePart]]:
         """The contents of a file, None when it is not there, and its documents.
 
         Args:
@@ -280,8 +282,8 @@ class ContainerSource:
         return held, parts
 
     def _read_anew(
-        self, path: str, held: Contents | None, parts: Mapping[str, Part]
-    ) -> tuple[Contents | None, Mapping[str, Part]]:
+        self, path: str, held: Contents | None, parts: Mapping[str, FilePart]
+    ) -> tuple[Contents | None, Mapping[str, FilePart]]:
         """Read a file, and split it unless it has the bytes of what is held."""
         with self._splits:
             body = self._source.read(path)
@@ -301,10 +303,10 @@ class ContainerSource:
             raise Unreadable(f"{path}: {looked.problems[path]}")
         return looked.present.get(path)
 
-    def _made(self, path: str, body: Body) -> tuple[Contents, Mapping[str, Part]]:
+    def _made(self, path: str, body: Body) -> tuple[Contents, Mapping[str, FilePart]]:
         fields = self._fields if self._kind(path) == "records" else None
         made = Contents(body.version, body.read_at_ns, body.content_hash, body.url)
-        kept = dict[str, Part]()
+        kept = dict[str, FilePart]()
         try:
             if body.data is None:
                 most = self.max_bytes // 1024**2
@@ -327,14 +329,14 @@ class ContainerSource:
             kept[at], made.versions[at] = part, _version(part)
         return made, kept
 
-    def _kept(self, path: str) -> Mapping[str, Part]:
+    def _kept(self, path: str) -> Mapping[str, FilePart]:
         with self._lock:
             if path not in self._parts:
                 return {}
             self._parts.move_to_end(path)
             return self._parts[path]
 
-    def _keep(self, path: str, parts: Mapping[str, Part]) -> None:
+    def _keep(self, path: str, parts: Mapping[str, FilePart]) -> None:
         """Keep the documents of this file, and drop those of the file that was used longest ago."""
         with self._lock:
             self._parts[path] = parts
@@ -388,12 +390,12 @@ def _parts_of(container: str, known: Collection[str]) -> list[str]:
     return [path for path in known if path.startswith(f"{container}#")]
 
 
-def _given(part: Part) -> Given:
+def _given(part: FilePart) -> Given:
     metadata = dict(part.metadata)
     return Given(part.title, part.media_type, metadata, part.static_score, part.is_active)
 
 
-def _version(part: Part) -> Version:
+def _version(part: FilePart) -> Version:
     """By content, whatever else of the file has changed."""
     identity = int(hash_of(part.data, _given(part))[:15], 16)
     return Version(len(part.data), 0, 0, identity)

@@ -14,9 +14,9 @@ from services.producer.sources.web.addresses import Reachable
 from services.producer.sources.web.client import Client, NotAllowed, WebAnswer, user_agent
 from services.producer.submissions.intake import Fetched, NotThereYet
 from services.producer.submissions.submission import SourceLimits, may_refer
+from shared.domain.addresses.web_address import host_of, is_web, normal
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.topology import ACCEPT
-from shared.domain.web_address import host_of, is_web, normal
 
 
 class WebReferences:

@@ -15,12 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
+from shared.domain.addresses.web_address import is_web, normal
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import Content, DocumentSubmitted, Linked, Ready, Reference, json_bytes
 from shared.domain.faults import of_event
 from shared.domain.ids import check_document_path, check_source, content_hash
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
-from shared.domain.web_address import is_web, normal
 
 EVENT_TYPE: Final = "instep.document.submitted.v1"
 STRUCTURED: Final = "application/cloudevents"

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from shared.bus.delivery.outcome import MAX_REASON_CHARS
 from shared.bus.jetstream.publish import HEADER_ROOM_BYTES, Outgoing, store
 from shared.bus.jetstream.reading import scan, stored_us
-from shared.domain.change_codec import check_identity
+from shared.domain.codecs.change_codec import check_identity
 from shared.domain.errors import GARBAGE, BusUnavailable, MalformedEvent
 from shared.domain.events import Batch, Document, Event
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES

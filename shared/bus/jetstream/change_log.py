@@ -12,7 +12,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from shared.bus.jetstream.publish import Outgoing, store
 from shared.bus.jetstream.reading import scan, stream_sequence
-from shared.domain.change_codec import from_bytes
+from shared.domain.codecs.change_codec import from_bytes
 from shared.domain.errors import BusUnavailable, ChangeLogConflict
 from shared.domain.events import DocumentChanged, Stored
 from shared.domain.ids import is_doc_key, is_source

@@ -9,10 +9,10 @@ import structlog
 from nats.js import JetStreamContext
 
 from shared.bus.jetstream.buckets import BucketFeed, KvBucket
+from shared.domain.codecs.record_codec import read, to_bytes
 from shared.domain.errors import Conflict, LedgerConflict
 from shared.domain.ids import is_doc_key
 from shared.domain.ordering import Record
-from shared.domain.record_codec import read, to_bytes
 from shared.domain.topology import ledger_bucket
 from shared.ports import Entry, LedgerChange
 

@@ -44,6 +44,7 @@ from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.jetstream.vector_cache import KvCache
 from shared.bus.monitor import watchers
 from shared.bus.monitor.watched import Watched, all_listed
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.errors import ConfigurationError, LedgerConflict, MalformedEvent
 from shared.domain.events import (
     Batch,
@@ -56,7 +57,6 @@ from shared.domain.events import (
 )
 from shared.domain.ids import content_hash, doc_key
 from shared.domain.ordering import Revision, revise
-from shared.domain.record_codec import to_bytes
 from shared.domain.topology import BATCHES, INSTANCE, LISTINGS
 from shared.encoders.fake import FakeEncoder
 from shared.generation import Generation

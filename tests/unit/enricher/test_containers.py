@@ -12,7 +12,7 @@ from mails import message
 from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_path
 from shared.formats import containers
-from shared.formats.containers import Fields, Part, kind_of, split
+from shared.formats.containers import Fields, FilePart, kind_of, split
 from shared.formats.extract import extract
 from shared.reading import parts_protocol
 from shared.reading.parts_protocol import SplitQuestion
@@ -207,15 +207,15 @@ def told(found):
 
 @given(st.binary(max_size=40), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_parts_come_back_as_they_were(data, score, active):
-    part = Part("a", data, "text/plain", "T", {"x": 1, "y": None}, score, active)
-    found = containers.Parts([part, Part("b", b"", None)], ["fault"], ["z.png"])
+    part = FilePart("a", data, "text/plain", "T", {"x": 1, "y": None}, score, active)
+    found = containers.Parts([part, FilePart("b", b"", None)], ["fault"], ["z.png"])
 
     assert told(found) == found
 
 
 def test_a_part_that_is_larger_than_a_frame_comes_whole(monkeypatch):
     monkeypatch.setattr(parts_protocol, "FRAME_BYTES", 3)
-    found = containers.Parts([Part("a", b"0123456789", None), Part("b", b"012", None)])
+    found = containers.Parts([FilePart("a", b"0123456789", None), FilePart("b", b"012", None)])
 
     assert told(found) == found
 

@@ -17,10 +17,10 @@ from services.gateway.status.ledger_index import LedgerIndex
 from services.gateway.status.snapshots import LedgerWatch
 from shared.bus.jetstream.buckets import Value
 from shared.bus.jetstream.ledger import KvLedger, KvLedgerFeed
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.errors import BusUnavailable
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
-from shared.domain.record_codec import to_bytes
 
 NOW = 1_800_000_000.0
 

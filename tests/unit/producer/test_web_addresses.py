@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.producer.sources.web.addresses import Reachable, is_public
+from shared.domain.addresses.web_address import host_of, normal, normal_host
 from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_document_path
-from shared.domain.web_address import host_of, normal, normal_host
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from protocol_world import EPOCH, GENERATION, KEY, SOURCE, Broken, World, _Now, chunk_key
 
 from services.validator.sweep.sweep import Sweep, SweepLimits
+from shared.domain.codecs.record_codec import from_bytes
 from shared.domain.ids import bucket_of, row_id
 from shared.domain.ordering import keep
-from shared.domain.record_codec import from_bytes
 from shared.ports import Entry, Row
 from shared.stores.looks import SweptRow, digested, held
 

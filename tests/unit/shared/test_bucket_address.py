@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.domain import bucket_address
+from shared.domain.addresses import bucket_address
 from shared.domain.errors import ConfigurationError
 from shared.settings import load
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.producer.submissions.intake import stale
 from services.producer.submissions.submission import MAX_VERSION
 from shared.bus.delivery.outcome import code_of
-from shared.domain.change_codec import UnreadableChange, from_bytes
+from shared.domain.codecs.change_codec import UnreadableChange, from_bytes
 from shared.domain.errors import MalformedEvent, NewerSchema
 from shared.domain.events import Batch, Document, DocumentChanged
 from shared.domain.ids import doc_key

@@ -29,6 +29,7 @@ from services.producer.submissions.submission import SourceLimits
 from shared.bus.delivery.dead_letters import Origin, outgoing
 from shared.bus.jetstream.publish import Outgoing, cloud_headers, wire_bytes
 from shared.bus.monitor.watched import Watched
+from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import (
     Batch,
@@ -45,7 +46,6 @@ from shared.domain.events import (
 )
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Reason, fail, revise, settle, written
-from shared.domain.record_codec import to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES, MAX_PART_BYTES
 from shared.formats.blocks import Block, Extracted
 from shared.formats.frontmatter import MAX_CHARS, fields

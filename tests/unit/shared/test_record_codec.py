@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.codecs.record_codec import from_bytes, read, to_bytes
 from shared.domain.ordering import (
     MAX_ROWS,
     Failed,
@@ -24,7 +25,6 @@ from shared.domain.ordering import (
     revise,
     state,
 )
-from shared.domain.record_codec import from_bytes, read, to_bytes
 from shared.domain.topology import MAX_MESSAGE_BYTES
 
 GOLDEN = Path(__file__).parents[2] / "golden/v1/ledger_record.json"

@@ -27,7 +27,7 @@ from services.producer.sources.port import (
     looked_one_by_one,
 )
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
-from shared.domain import bucket_address
+from shared.domain.addresses import bucket_address
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import most_common
 from shared.domain.ids import check_path, content_hash

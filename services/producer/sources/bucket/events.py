@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from services.producer.sources.port import LISTING_SHARE, Root
-from shared.domain import bucket_address
+from shared.domain.addresses import bucket_address
 from shared.domain.errors import GARBAGE
 from shared.settings import WatchedSettings
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from services.producer.sources.port import SourceUnavailable
 from services.producer.sources.sql.row import digest_of, size_of
+from shared.domain.addresses.sql_address import DRIVERS, parse
 from shared.domain.errors import ConfigurationError
-from shared.domain.sql_address import DRIVERS, parse
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

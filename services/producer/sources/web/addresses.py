@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from shared.domain.web_address import normal_host
+from shared.domain.addresses.web_address import normal_host
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from services.producer.sources.port import Unreadable
 from services.producer.sources.web import robots
 from services.producer.sources.web.addresses import Reachable
-from shared.domain.web_address import host_of, normal, origin_of
+from shared.domain.addresses.web_address import host_of, normal, origin_of
 
 CONNECT_S: Final = 10.0
 TOTAL_S: Final = 120.0

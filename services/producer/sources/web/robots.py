@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from shared.domain.web_address import normal
+from shared.domain.addresses.web_address import normal
 
 MAX_BYTES: Final = 512_000
 """Rules after it do not count; RFC 9309 asks for at least 500 KiB."""
@@ -41,7 +41,7 @@ class Robots:
     def allows(self, url: str) -> bool:
         """
         Args:
-            url: in its one spelling (`shared.domain.web_address.normal`).
+            url: in its one spelling (`shared.domain.addresses.web_address.normal`).
         """
         place = urlsplit(url)
         asked = place.path + (f"?{place.query}" if place.query else "")

@@ -33,10 +33,10 @@ from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from services.producer.sources.web import noindex, sitemap
 from services.producer.sources.web.addresses import Reachable
 from services.producer.sources.web.client import Client, WebAnswer, user_agent
+from shared.domain.addresses.web_address import host_of, normal, normal_host
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import is_reason, most_common
 from shared.domain.ids import check_document_path
-from shared.domain.web_address import host_of, normal, normal_host
 from shared.ports import Selection
 from shared.settings import WebSettings
 

@@ -1,0 +1,1 @@
+"""Addresses of sources: buckets, databases, pages of the web. Pure."""

@@ -1,0 +1,1 @@
+"""Events and records as the bytes that the bus stores. Pure."""
