@@ -1,8 +1,9 @@
 """Fusion of two result lists into one score that shows its parts. Pure.
 
 A score is the sum of the parts of both lists, exactly as displayed: every part is rounded to a
-ten-thousandth before it is added. A hit that one list lacks gets 0 from it and stays. A text that
-repeats on the pages of a source has a third part, below 0.
+ten-thousandth before it is added. A hit that one list lacks counts there as the worst of a list
+that was cut, because its score is at most that, and as 0 in a whole list. A text that repeats on
+the pages of a source has a third part, below 0.
 """
 
 from collections import Counter, defaultdict
@@ -33,8 +34,8 @@ class Weights:
 class ScorePart:
     """A part of a score: what one list adds, or what a repeated text loses.
 
-    `raw` is the score of the list, None when it lacks the hit; or the number of titles with the
-    text.
+    `raw` is the score of the list, None when it lacks the hit: then `normalised` is that of the
+    worst hit of a list that was cut, else 0. Of a repeated text, `raw` is the number of titles.
     """
 
     raw: float | None
@@ -66,12 +67,20 @@ def weights_for(mode: Mode, vector: float, keyword: float) -> Weights:
     return Weights(vector / total, keyword / total)
 
 
-def fuse(vector: Sequence[Hit], keyword: Sequence[Hit], weights: Weights) -> list[Ranked]:
+def fuse(
+    vector: Sequence[Hit],
+    keyword: Sequence[Hit],
+    weights: Weights,
+    *,
+    vector_floor: float = 0.0,
+    keyword_floor: float = 0.0,
+) -> list[Ranked]:
     """One list, best first.
 
     Args:
         vector: hits with their cosine similarity in [-1, 1]; below 0 counts as 0.
         keyword: hits with a positive score; the best one counts as 1.
+        vector_floor, keyword_floor: the score of a hit that the list lacks, see `floor`.
     """
     cosine = _best(vector)
     bm25 = _best(keyword)
@@ -81,12 +90,19 @@ def fuse(vector: Sequence[Hit], keyword: Sequence[Hit], weights: Weights) -> lis
     for row, hit in hits.items():
         parts = {}
         if weights.vector:
-            parts["vector"] = _part(cosine.get(row), 1.0, weights.vector)
+            parts["vector"] = _part(cosine.get(row), 1.0, weights.vector, vector_floor)
         if weights.keyword:
-            parts["keyword"] = _part(bm25.get(row), top, weights.keyword)
+            parts["keyword"] = _part(bm25.get(row), top, weights.keyword, keyword_floor)
         ticks = sum(round(part.adds * TICKS) for part in parts.values())
         ranked.append(Ranked(hit, ticks / TICKS, parts))
     return sorted(ranked, key=_order)
+
+
+def floor(hits: Sequence[Hit], depth: int) -> float:
+    """The score that a hit outside this list has at most: the lowest of a list of `depth` hits."""
+    if len(hits) < max(1, depth):
+        return 0.0
+    return min(_best(hits).values())
 
 
 def best_per_chunk(ranked: Sequence[Ranked]) -> list[Ranked]:
@@ -136,8 +152,9 @@ def _best(hits: Sequence[Hit]) -> dict[str, float]:
     return best
 
 
-def _part(raw: float | None, top: float, weight: float) -> ScorePart:
-    normalised = min(1.0, max(0.0, raw) / top) if raw is not None and top > 0 else 0.0
+def _part(raw: float | None, top: float, weight: float, floor: float) -> ScorePart:
+    score = floor if raw is None else raw
+    normalised = min(1.0, max(0.0, score) / top) if top > 0 else 0.0
     adds = round(weight * normalised * TICKS) / TICKS
     return ScorePart(None if raw is None else round(raw, 4), round(normalised, 4), weight, adds)
 

@@ -20,6 +20,7 @@ from services.gateway.search.rank import (
     Weights,
     best_per_chunk,
     best_per_document,
+    floor,
     fuse,
     lower_repeated,
     weights_for,
@@ -96,7 +97,7 @@ class Search:
         depth = DEPTH_FILTERED if condition.beyond_store else DEPTH
         while True:
             found = await self._found(request.q, condition, mode, depth)
-            ranked = _ranked(found, condition, weights)
+            ranked = _ranked(found, condition, weights, depth)
             if request.group_by == "document":
                 ranked = best_per_document(ranked)
             whole = max(len(found.by_vector), len(found.by_text)) < depth
@@ -201,13 +202,20 @@ class Search:
         )
 
 
-def _ranked(found: _Found, condition: Condition, weights: Weights) -> list[Ranked]:
+def _ranked(found: _Found, condition: Condition, weights: Weights, depth: int) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
         [hit for hit in hits if _may_show(hit, found.promised, condition)]
         for hits in (found.by_vector, found.by_text)
     )
-    ranked = best_per_chunk(fuse(by_vector, by_text, weights))
+    fused = fuse(
+        by_vector,
+        by_text,
+        weights,
+        vector_floor=floor(found.by_vector, depth),
+        keyword_floor=floor(found.by_text, depth),
+    )
+    ranked = best_per_chunk(fused)
     return lower_repeated(ranked, {key: len(rows) for key, rows in found.promised.items()})
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from services.gateway.search.rank import (
     best_per_chunk,
     best_per_document,
+    floor,
     fuse,
     lower_repeated,
     weights_for,
@@ -91,6 +92,52 @@ def test_a_hit_that_one_list_lacks_gets_nothing_from_it_and_stays():
     assert by_id["a"].parts["keyword"].adds == 0
     assert by_id["b"].score == 0.4
     assert by_id["b"].parts["vector"].raw is None
+
+
+def test_a_hit_that_a_cut_list_lacks_counts_as_the_worst_of_the_list():
+    vector, keyword = [hit("a", 0.8), hit("b", 0.5)], [hit("c", 8.0), hit("a", 2.0)]
+
+    ranked = fuse(
+        vector,
+        keyword,
+        weights_for("hybrid", 0.6, 0.4),
+        vector_floor=floor(vector, 2),
+        keyword_floor=floor(keyword, 2),
+    )
+
+    assert {r.hit.id: r.score for r in ranked} == {"a": 0.58, "b": 0.4, "c": 0.7}
+    part = {r.hit.id: r for r in ranked}["c"].parts["vector"]
+    assert (part.raw, part.normalised, part.adds) == (None, 0.5, 0.3)
+
+
+def test_a_whole_list_says_that_the_hits_it_lacks_have_nothing():
+    assert floor([hit("a", 0.8), hit("b", 0.5)], 3) == 0
+    assert floor([], 0) == floor([], 3) == 0
+
+
+@given(vector=lists(cosines), keyword=lists(bm25s), weights=weights, depth=st.integers(1, 8))
+def test_a_cut_never_counts_a_hit_below_its_score_in_the_whole_lists(
+    vector, keyword, weights, depth
+):
+    vector, keyword = (sorted(hits, key=lambda h: -h.score) for hits in (vector, keyword))
+    whole = {r.hit.id: r for r in fuse(vector, keyword, weights)}
+
+    cut = fuse(
+        vector[:depth],
+        keyword[:depth],
+        weights,
+        vector_floor=floor(vector[:depth], depth),
+        keyword_floor=floor(keyword[:depth], depth),
+    )
+
+    for ranked in cut:
+        exact = whole[ranked.hit.id]
+        for name, part in ranked.parts.items():
+            assert part.adds >= exact.parts[name].adds
+            assert part.raw is None or part == exact.parts[name]
+        assert sum(round(p.adds * 10_000) for p in ranked.parts.values()) == round(
+            ranked.score * 10_000
+        )
 
 
 def test_a_mode_shows_its_own_part_only():
