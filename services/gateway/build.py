@@ -238,7 +238,7 @@ def _observer(
             held=folders.held,
             watched_at=folders.watched_at,
             past={
-                one.source: PastFolder(min(one.at, now), one.path, one.same_as)
+                one.source: PastFolder(min(one.at, now), one.path, one.same_as, one.kind)
                 for one in await watchers.past(instance, expected)
             },
         )

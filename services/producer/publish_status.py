@@ -94,4 +94,5 @@ def _seen(
         began=began,
         left_out=dict(health.left_out),
         path=watch.guard.root,
+        kind=watch.kind,
     )

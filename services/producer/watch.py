@@ -130,6 +130,7 @@ class SourceWatch:
         """What was kept of the folder was read."""
         self._root: Root | None = None
         """The root that was listed last, by this process or an earlier one."""
+        self.kind = settings.kind
         self._doubtful = False
         self._found = 0
         self._kinds_told: set[str] = set()

@@ -31,6 +31,10 @@ class SourceHealth:
     """Problems beyond these, where only some were told."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Files that are no documents, by ending (`shared.domain.formats.most_common`)."""
+    kind: str = "folder"
+    """As in the settings of its process."""
+    path: str = ""
+    """Where it is: an absolute path or an address."""
 
 
 @dataclass(slots=True)

@@ -158,6 +158,7 @@ class PushSettings(SourceSettings):
 class WatchedSettings(SourceSettings):
     """A place that instep lists, again and again."""
 
+    kind: str
     include: Names = ()
     """Patterns as in `.gitignore`, on the path below the root; empty: every known format."""
     exclude: Names = ()

@@ -79,6 +79,7 @@ class PastFolder:
     path: str = ""
     same_as: str = ""
     """The source that has all of its documents."""
+    kind: str = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,19 +248,24 @@ def status(
 
 
 def _unconfigured(sources: Sequence[SourceView], seen: Observation) -> list[SourceView]:
-    """Folders with a fault that only another process has in its settings."""
+    """Sources with a fault that only another process has in its settings."""
     known = {source.name for source in sources}
     faulty = (name for name, health in seen.sources.items() if health.error and name not in known)
-    return [SourceView(name=name, kind="folder") for name in faulty]
+    return [_watched_elsewhere(name, seen.sources[name]) for name in faulty]
+
+
+def _watched_elsewhere(name: str, health: SourceHealth) -> SourceView:
+    return SourceView(name=name, kind=health.kind, path=health.path or None)
 
 
 def _unlisted(name: str, seen: Observation) -> SourceView:
     """A source that has documents, and that the settings do not name."""
     if (past := seen.past.get(name)) is None:
-        return SourceView(name=name, kind="folder" if name in seen.sources else "push")
+        health = seen.sources.get(name)
+        return _watched_elsewhere(name, health) if health else SourceView(name=name, kind="push")
     return SourceView(
         name=name,
-        kind="folder",
+        kind=past.kind,
         path=past.path or None,
         given=False,
         last_seen=datetime.fromtimestamp(past.at, UTC),

@@ -45,6 +45,8 @@ class Watched:
     """Files that are no documents, by ending."""
     path: str = ""
     """Of the folder, absolute; a process of an earlier version does not tell it."""
+    kind: str = "folder"
+    """As in the settings; a process of an earlier version does not tell it."""
     same_as: str = ""
     """Another source that had all of its documents when that was last listed for the first time by
     a process; only of a source that is not given any more."""
@@ -74,7 +76,12 @@ class Watched:
         silent = "the process that watches it is silent" if self.is_silent(now) else ""
         absent = "no process watches it" if self.ended else silent
         return SourceHealth(
-            self.error or absent, dict(self.problems), self.more, dict(self.left_out)
+            self.error or absent,
+            dict(self.problems),
+            self.more,
+            dict(self.left_out),
+            self.kind,
+            self.path,
         )
 
 
@@ -121,6 +128,7 @@ def decode(data: bytes) -> Watched | None:
             ended=bool(raw.get("ended", False)),
             left_out={str(name): int(n) for name, n in raw.get("left_out", {}).items()},
             path=str(raw.get("path", "")),
+            kind=str(raw.get("kind", "folder")),
             same_as=str(raw.get("same_as", "")),
         )
     except GARBAGE:

@@ -109,6 +109,15 @@ async def test_what_is_held_is_seen_and_released_from_another_process(
     assert (kept, then.kept, released, list(left)) == (25, True, 25, [])
 
 
+async def test_what_a_source_is_and_where_it_lies_is_told_elsewhere(docs, js, nats_url, elsewhere):
+    async with served(docs, js, nats_url) as tell:
+        tell.folders[SOURCE][0].kind = "bucket"
+        await tell.look()
+        (told,) = await watchers.told(elsewhere.shelf)
+
+    assert (told.kind, told.path) == ("bucket", str(docs.root))
+
+
 async def test_an_audit_is_made_where_the_folder_is(docs, js, nats_url, elsewhere):
     async with served(docs, js, nats_url) as tell:
         await tell.look()

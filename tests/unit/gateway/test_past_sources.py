@@ -1,5 +1,6 @@
 """A folder that is not given any more: its mark, its documents, and its end."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from gateway_world import NOW, NothingHeld
 from services.gateway.app import build_app
 from services.gateway.models import SourceView
 from services.gateway.status.status import Board, Observation, PastFolder, status
+from shared.bus.monitor.watched import Watched, decode
 
 PAST = {"docs": PastFolder(NOW, "/home/me/docs", "handbook")}
 
@@ -27,6 +29,28 @@ def test_it_is_marked_and_no_pushed_source():
     assert (docs.path, docs.same_as) == ("/home/me/docs", "handbook")
     assert docs.last_seen == datetime.fromtimestamp(NOW, UTC)
     assert (inbox.kind, inbox.given, inbox.last_seen) == ("push", True, None)
+
+
+def test_a_source_that_only_another_process_knows_has_the_kind_and_place_that_it_tells():
+    told = Watched("drop", NOW, True, error="no answer", path="s3://drop", kind="bucket")
+    past = {"old": PastFolder(NOW, "s3://old", kind="bucket")}
+    board = Board({}, 0, {"drop": 3, "old": 1}, None, ())
+    for error, documents in (("", board), ("no answer", Board({}, 0, {}, None, ()))):
+        watched = decode(replace(told, error=error).encode())
+        seen = Observation(NOW, sources={"drop": watched.health(NOW)}, past=past)
+
+        drop = of(status(documents, seen), "drop")
+
+        assert (drop.kind, drop.path) == ("bucket", "s3://drop")
+    old = of(status(board, Observation(NOW, past=past)), "old")
+    assert (old.kind, old.path) == ("bucket", "s3://old")
+
+
+def test_what_an_older_process_tells_is_a_folder():
+    told = json.loads(Watched("docs", NOW, True, path="/docs").encode())
+    del told["kind"]
+
+    assert decode(json.dumps(told).encode()).kind == "folder"
 
 
 def test_it_is_not_listed_once_its_documents_are_gone_nor_marked_where_settings_name_it():
