@@ -355,7 +355,7 @@ class InstanceQueries:
             if source in seen and (problem := seen[source].problems.get(path)):
                 what = f"{name} is no document: {problem}"
                 raise Problem("document_not_found", what, "instep status shows what cannot be read")
-            if container_kind(path, records=True):
+            if container_kind(path, records=True) == "records":
                 self._refuse_container(await self._index(), source, path)
             found = await self._selection(source, path)
             if found is None or not found.exists:

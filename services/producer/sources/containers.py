@@ -132,7 +132,7 @@ class ContainerSource:
                 continue
             if contents is not None:
                 self._add(path, contents, found)
-        for path in self._contents.keys() - containers.keys():
+        for path in (self._contents.keys() | self._turns.keys()) - containers.keys():
             self._forget(path)
         return found
 

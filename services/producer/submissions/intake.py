@@ -199,7 +199,8 @@ class AcceptSubmission:
             return submission.check_content(event, limits)
         found = await self.fetch(source, url)
         content = submission.of_bytes("ref.url", found.data, limits)
-        return replace(content, media_type=found.media_type)
+        media_type = (found.media_type or "")[: submission.MAX_MEDIA_TYPE] or None
+        return replace(content, media_type=media_type)
 
     async def _joined(self, names: Sequence[str], source: str, limits: SourceLimits) -> bytes:
         """The bytes of all pieces; another worker may still hold one of them."""

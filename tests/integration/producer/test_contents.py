@@ -308,3 +308,14 @@ def test_documents_of_more_files_than_stay_in_memory_are_read_side_by_side(docs)
         found = list(pool.map(source.read, sorted(paths, key=lambda path: path[::-1])))
 
     assert None not in found
+
+
+def test_paths_of_files_that_are_not_there_take_no_memory_after_the_next_listing(docs):
+    docs.rows(*many())
+    source = docs.source()
+
+    assert all(source.read(f"{n}.csv#1") is None for n in range(50))
+    assert source.read("a.csv#1") is not None
+    source.scan()
+
+    assert set(source._turns) == {"a.csv"}

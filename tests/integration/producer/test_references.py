@@ -70,6 +70,16 @@ async def test_a_media_type_of_the_publisher_goes_before_that_of_the_server(door
     assert (await change_of(door)).media_type == "text/markdown"
 
 
+async def test_a_media_type_of_a_server_is_as_short_as_one_of_a_publisher_may_be(door_to, site):
+    site.pages["a?"] = b"x"
+    site.types["a?"] = "text/plain; x=" + "y" * 60_000
+    door = door_to(site.url)
+
+    await door.submit(1, ref={"url": f"{site.url}/a%3F"})
+
+    assert (await change_of(door)).media_type == ("text/plain; x=" + "y" * 200)[:200]
+
+
 async def test_only_what_the_source_allows_is_asked_for(door_to, site):
     door = door_to(f"{site.url}/docs/", "file:///srv/docs")
 

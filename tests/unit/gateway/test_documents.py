@@ -282,6 +282,13 @@ async def test_a_file_whose_records_are_documents_says_how_many_and_how_to_see_t
         await show(index, "prices.csv")
 
 
+async def test_a_message_is_not_said_to_have_records_for_its_attachments(index):
+    await index.put("mail.eml#report.pdf", ["report"])
+
+    with pytest.raises(Problem, match=r"no document 'docs/mail\.eml' is known"):
+        await show(index, "docs/mail.eml")
+
+
 @pytest.mark.parametrize(
     ("fields", "path", "count"),
     [
