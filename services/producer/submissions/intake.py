@@ -1,5 +1,7 @@
 """The door for submissions: messages of INTAKE from NATS clients and the gateway."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +40,9 @@ AWAITED_S: Final = 600.0
 """How long a submission waits for its content, from its arrival and for some tries. It is refused
 then: as a dead letter it would say nothing about its document."""
 FEWEST_TRIES: Final = 5
+LARGE_AT_ONCE: Final = 2
+"""Documents in pieces that are in memory, each up to `max_bytes` of its source and twice so much
+while it is joined."""
 REPLY_TO: Final = "instep-reply-to"
 INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
 """Inboxes of publishers, with the source of those that publish for one source only."""
@@ -135,6 +140,7 @@ class AcceptSubmission:
     fetch: Fetch
     limits: Mapping[str, SourceLimits] = field(default_factory=dict)
     """By source; others have the defaults."""
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
 
     async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
         """
@@ -160,12 +166,14 @@ class AcceptSubmission:
             submission.check_attributes(event)
             if event.op == "piece":
                 return await self._store_piece(event, document, delivery)
-            checked = await self._content(event, source, delivery)
+            is_large = event.pieces is not None
+            async with self._large if is_large else contextlib.nullcontext():
+                checked = await self._content(event, source, delivery)
+                receipt = await self._publish(event, document, batch, checked, delivery.sequence)
         except DocumentRefused as refusal:
             return await self._decline(
                 refusal, document, batch, delivery, of_batch=bool(event.batch)
             )
-        receipt = await self._publish(event, document, batch, checked, delivery.sequence)
         if event.batch is not None and receipt.document is not None:
             await self.batches.join(batch, document.doc_key, receipt.document.revision)
         await self._answer(delivery, receipt)

@@ -1,10 +1,12 @@
 """Documents that are too large for one message come in pieces, over the subject of their source."""
 
+import asyncio
 import base64
 
 import pytest
 from intake_door import Door
 
+from services.producer.submissions.intake import LARGE_AT_ONCE
 from services.producer.submissions.submission import SourceLimits
 from shared.domain.errors import BusUnavailable, MalformedEvent, TransientError
 from shared.domain.events import Stored
@@ -96,6 +98,31 @@ async def test_a_bus_that_fails_is_no_fault_of_the_document_however_late():
     door.bodies.get = fails
     with pytest.raises(BusUnavailable):
         await door.submit(2, path="big.pdf", pieces=[name])
+
+
+async def test_no_more_than_two_documents_in_pieces_are_in_memory_and_small_ones_pass_by():
+    door, joined, go = Door(), set(), asyncio.Event()
+    name = await send(door, 1, b"x")
+    get = door.bodies.get
+
+    async def slow(asked):
+        joined.add(asyncio.current_task())
+        await go.wait()
+        return await get(asked)
+
+    door.bodies.get = slow
+    async with asyncio.TaskGroup() as tasks:
+        large = [
+            tasks.create_task(door.submit(n, path=f"{n}.pdf", pieces=[name])) for n in range(2, 9)
+        ]
+        while len(joined) < LARGE_AT_ONCE:
+            await asyncio.sleep(0)
+        await door.submit(9, path="small.md", text="small")
+        assert door.receipt.document.path == "small.md"
+        assert len(joined) == LARGE_AT_ONCE
+        go.set()
+
+    assert joined == set(large)
 
 
 async def test_no_source_gets_content_of_another_one_by_its_name():
