@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from dataclasses import replace
 
 import obstore
 import pytest
@@ -49,6 +50,7 @@ def in_step(compose, documents):
 
 @pytest.mark.slow
 @pytest.mark.containers
+@pytest.mark.timeout(1500)
 def test_nothing_is_lost_when_containers_are_killed_in_the_middle(compose):
     compose.until(lambda: compose.found("lantern") == ["first.md"])
     write(compose.docs, "dropped.md", "harbour")
@@ -86,7 +88,10 @@ def test_nothing_is_lost_when_containers_are_killed_in_the_middle(compose):
 
 @pytest.mark.slow
 @pytest.mark.containers
+@pytest.mark.timeout(1500)
 def test_a_file_that_is_dropped_is_an_object_and_both_are_found_edited_and_gone(compose):
+    compose = replace(compose, profiles="single,cpu,s3")
+    up(compose)
     write(compose.drop, "dropped.md", "anchor")
     compose.until(lambda: compose.found("anchor") == ["dropped.md"])
     key = compose("exec", "-T", "gateway", "cat", "/keys/bucket-drop.key").strip()
@@ -123,6 +128,7 @@ def test_a_file_that_is_dropped_is_an_object_and_both_are_found_edited_and_gone(
 
 @pytest.mark.slow
 @pytest.mark.containers
+@pytest.mark.timeout(1500)
 def test_containers_have_no_rights_that_they_do_not_need(compose):
     inspected = compose.inspect()
     ours = {name: one for name, one in inspected.items() if one["Config"]["User"]}

@@ -38,6 +38,7 @@ class Compose:
     """The folder that is a bucket."""
     port: int
     s3_port: int
+    profiles: str = "single,cpu"
 
     def __call__(self, *args: object, check: bool = True, timeout: float = 1500.0) -> str:
         """Standard output of a command."""
@@ -48,7 +49,7 @@ class Compose:
             env=clean
             | {
                 "COMPOSE_PROJECT_NAME": self.project,
-                "COMPOSE_PROFILES": "single,cpu,s3",
+                "COMPOSE_PROFILES": self.profiles,
                 "INSTEP_DOCS": str(self.docs),
                 "INSTEP_DROP": str(self.drop),
                 "INSTEP_PORT": str(self.port),
