@@ -96,6 +96,9 @@ async def connect(url: str, access: Access, **options: Any) -> Client:
         ConfigurationError: the connection is not encrypted as the settings want.
     """
     client = await nats.connect(url, **options, **arguments(access))
+    if client.is_connecting:  # nats-py takes the end of the connection for an answer
+        await client.close()
+        raise ConnectionResetError("the server ended the connection before it accepted the client")
     await checked(client, access)
     watch(client)
     return client

@@ -1,5 +1,6 @@
 """Who a process is, and what its connection is told."""
 
+import asyncio
 from pathlib import Path
 
 import nkeys
@@ -10,6 +11,7 @@ from shared.bus.access.connect import (
     access_of,
     arguments,
     broker_arguments,
+    connect,
     identity_of,
     role_of,
 )
@@ -108,3 +110,18 @@ def test_answers_come_to_an_inbox_of_its_own_with_and_without_a_key():
 )
 def test_with_keys_only_the_admin_provisions(access, provisions):
     assert access.provisions == provisions
+
+
+async def test_a_server_that_ends_the_connection_without_a_word_has_not_accepted_the_client():
+    """So does one that closes before its refusal is read."""
+
+    async def serve(reader, writer):
+        writer.write(b'INFO {"max_payload":1048576}\r\n')
+        await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(ConnectionResetError, match="before it accepted the client"):
+            await connect(f"nats://{host}:{port}", Access(), allow_reconnect=False)
