@@ -19,7 +19,7 @@ TEMPLATE: Final = """\
 # Check it with: instep settings --check
 
 # [sources.docs]                  # the name of the source: a-z, 0-9 and -
-# kind = "folder"                 # folder | bucket | web | push (NATS and HTTP)
+# kind = "folder"                 # folder | bucket | sql | web | push (NATS and HTTP)
 # path = "./docs"                 # of bucket and web, in its place: url = "s3://docs/team"
 # include = ["**/*.md"]           # default: every known format; hidden files never
 # exclude = ["drafts/**"]
