@@ -9,17 +9,15 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from services.gateway.answers import Faces
 
 BASE: Final = "/api/v1"
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Scope = Literal["none", "search", "read", "write", "operate", "admin"]
-Run = Callable[["Faces", Any], Awaitable[Any]]
+Run = Callable[[Any, Any], Awaitable[Any]]
+"""From `Faces` and the request to the answer."""
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
