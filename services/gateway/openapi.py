@@ -22,6 +22,7 @@ ALWAYS: Final = (
     "invalid_request",
     "unknown_field",
     "not_unicode",
+    "not_http",
     "no_key",
     "bad_host",
     "internal_error",

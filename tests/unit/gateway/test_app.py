@@ -71,6 +71,17 @@ async def test_unknown_fields_are_refused_with_a_suggestion(client):
     ]
 
 
+async def test_a_method_that_is_not_possible_names_those_that_are(client):
+    for method, address, allowed in (
+        ("DELETE", "/api/v1/search", "GET, HEAD, POST"),
+        ("GET", "/api/v1/failures/retry", "POST"),
+        ("TRACE", "/livez", "GET, HEAD"),
+    ):
+        response = await client.request(method, address)
+
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize(
     ("address", "status", "code"),
     [
