@@ -217,6 +217,18 @@ class ChooseRequest(Pick):
     dry_run: Flag = False
 
 
+class FailureRequest(Request):
+    """One failure: its id, or its document by doc_key or SOURCE/PATH."""
+
+    id: str = Field(min_length=1, max_length=4096)
+
+
+class SourceRequest(Request):
+    """One source."""
+
+    source: str = Field(min_length=1, max_length=40)
+
+
 class HoldRequest(Request):
     """Removals of one source."""
 
@@ -403,6 +415,12 @@ class BatchRequest(Request):
     """Its id, or `last`."""
     source: Named = ""
     """Needed when several sources have a batch of this id."""
+
+
+class EndedBatchRequest(BatchRequest):
+    """A batch that has ended, or that ends while the request waits."""
+
+    wait: float = Field(default=0.0, ge=0, le=60)
 
 
 class ReportRequest(BatchRequest):
