@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -15,26 +14,14 @@ from nats.js import JetStreamContext
 from shared.bus.jetstream.publish import TIMEOUT_S, Outgoing, store
 from shared.domain.errors import BusUnavailable
 from shared.domain.submissions import encoded
+from shared.ports import Submitted
 
 RECEIPT_WAIT_S: Final = 30.0
 """The producer may be busy, or just starting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A submission that the bus has.
-
-    sequence: of its message in INTAKE; the first one's where the same message id came before.
-    receipt: as the producer answered, or None before an answer.
-    """
-
-    sequence: int
-    duplicate: bool
-    receipt: Mapping[str, Any] | None
-
-
 class IntakeClient:
-    """Publishes submissions, and hears their receipts at an inbox of its own.
+    """Implements `shared.ports.Intake`: hears receipts at an inbox of its own.
 
     Args:
         inbox: the subject's beginning; the producer answers at `INBOX.TOKEN`.
@@ -66,18 +53,7 @@ class IntakeClient:
         token: str,
         message_id: str,
         wait_s: float = RECEIPT_WAIT_S,
-    ) -> Stored:
-        """Store a submission and wait for its receipt.
-
-        Args:
-            token: names the wait; a part of a subject.
-            message_id: the bus stores the submissions with one id once.
-
-        Raises:
-            PermanentError: it is larger than a message may be.
-            ConfigurationError: the key of this process may not publish for the source.
-            BusUnavailable: it may not be stored. StreamFull: it is not.
-        """
+    ) -> Submitted:
         answer = self._waiting[token] = asyncio.get_running_loop().create_future()
         message = Outgoing(
             "INTAKE",
@@ -93,7 +69,7 @@ class IntakeClient:
             with contextlib.suppress(TimeoutError):
                 if not duplicate:  # it was answered at the first inbox
                     receipt = await asyncio.wait_for(answer, wait_s)
-            return Stored(sequence, duplicate, receipt)
+            return Submitted(sequence, duplicate, receipt)
         finally:
             self._waiting.pop(token, None)
 
