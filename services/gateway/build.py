@@ -5,6 +5,7 @@ import contextlib
 import errno
 import secrets
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
@@ -63,6 +64,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
             "gateway.host: without a key the gateway listens on loopback addresses only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
+    for warning in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.simplefilter("ignore", warning)  # it would print headers of clients
     await opened.host.session.heartbeat.listen()
     shown = await everything()
     app = build_app(shown.queries, shown.commands, key=key, uploads=shown.uploads)

@@ -6,7 +6,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import Final, TypeVar
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    MultipartReader,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway.problems import Problem
@@ -30,6 +36,8 @@ _BROKEN: Final = (
     AssertionError,
     LookupError,
     RuntimeError,
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
 )
 """What aiohttp raises for bodies that are not what their headers say."""
 
@@ -124,8 +132,16 @@ async def parts(request: web.Request, clock: Clock) -> AsyncIterator[BodyPartRea
         if isinstance(part, MultipartReader):
             raise Problem("malformed", "a part of the form has parts of its own")
         yield part
-        while await clock.within(part.read_chunk(READ_BYTES)):
+        while await _chunk(part, clock):
             pass  # what was not read of it
+
+
+def names_of(part: BodyPartReader) -> tuple[str | None, str | None]:
+    """The names of a part's field and of its file. Raises Problem `malformed`."""
+    try:
+        return part.name, part.filename
+    except _BROKEN:
+        raise Problem("malformed", "a part of the form has a broken header") from None
 
 
 def part_reader(part: BodyPartReader, clock: Clock, budget: "Budget") -> Read:
@@ -138,12 +154,25 @@ def part_reader(part: BodyPartReader, clock: Clock, budget: "Budget") -> Read:
     if coding not in ("binary", "8bit", "7bit") or "Content-Encoding" in part.headers:
         raise Problem("invalid_request", "send the file as it is, without an encoding of its part")
 
+    left = bytearray()
+
     async def read(size: int) -> bytes:
-        data = await clock.within(part.read_chunk(min(size, READ_BYTES)))
-        budget.spend(len(data))
-        return bytes(data)
+        nonlocal left
+        if not left:
+            left = bytearray(await _chunk(part, clock))
+            budget.spend(len(left))
+        data, left = bytes(left[:size]), left[size:]
+        return data
 
     return read
+
+
+async def _chunk(part: BodyPartReader, clock: Clock) -> bytes:
+    """The next bytes of a part; none at its end. It is never asked for less than a boundary."""
+    while not part.at_eof():
+        if data := await clock.within(part.read_chunk(READ_BYTES)):
+            return bytes(data)
+    return b""
 
 
 class Budget:

@@ -19,6 +19,7 @@ from services.gateway.uploads.bodies import (
     Clock,
     in_turn,
     lines,
+    names_of,
     part_reader,
     parts,
     reader,
@@ -173,15 +174,16 @@ class _Form:
         clock, budget = Clock(), Budget()
         async for part in parts(request, clock):
             read = part_reader(part, clock, budget)
-            if part.filename is None and part.name == "meta":
+            name, file = names_of(part)
+            if file is None and name == "meta":
                 self._meta = request_fields(await whole(read, 1024**2))
                 continue
-            if part.filename is None:
+            if file is None:
                 raise Problem("invalid_request", "a part of the form has no file name")
             self._seen += 1
             if self._seen > MOST_FILES:
                 raise Problem("request_too_large", f"more than {MOST_FILES:,} files in one form")
-            await self._file(part.filename, part.headers.get("Content-Type", ""), read)
+            await self._file(file, part.headers.get("Content-Type", ""), read)
 
     async def _file(self, name: str, kind: str, read: Any) -> None:
         try:
