@@ -2,37 +2,13 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from services.cli.exits import Stop
+from services.host.options import DATA, Surroundings
 
-DATA: Final = ".instep"
 CONFIG: Final = "instep.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The variables that the command line reads; the settings read their own."""
-
-    data: str | None = None
-    config: str | None = None
-    url: str | None = None
-    key_file: str | None = None
-    color: bool = True
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str]) -> "Surroundings":
-        plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
-        return cls(
-            data=environ.get("INSTEP_DATA") or None,
-            config=environ.get("INSTEP_CONFIG") or None,
-            url=environ.get("INSTEP_URL") or None,
-            key_file=environ.get("INSTEP_KEY_FILE") or None,
-            color=not plain,
-        )
 
 
 def common(args: Namespace, around: Surroundings | None = None) -> dict[str, Any]:

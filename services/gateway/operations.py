@@ -23,6 +23,11 @@ JSON: Final = "application/json"
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
 
+LONG_S: Final = 600.0
+"""A folder is listed first, or every removal stored, or the whole index checked."""
+LONGEST_S: Final = 6 * 3600.0
+"""Of a sweep that sends all documents again."""
+
 _PARAMETER: Final = re.compile(r"\{(\+?)(\w+)\}")
 
 
@@ -94,6 +99,8 @@ class Operation:
     """Of answers that fit the model as well."""
     refusals: tuple[str, ...] = ()
     """Codes of problems that not every operation has."""
+    timeout_s: float = 30.0
+    """How long a client waits for the answer, besides the field `wait`."""
     also: tuple[Place, ...] = ()
     """Other documented addresses of the same operation."""
     aliases: tuple[Place, ...] = ()
@@ -109,6 +116,11 @@ class Operation:
     def places(self) -> tuple[Place, ...]:
         """Documented addresses."""
         return (self.place, *self.also)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it changes nothing, so that it may be done again."""
+        return self.scope in ("none", "search", "read")
 
     def fields_in_json(self, place: Place) -> bool:
         """Whether fields that the address does not hold are in a JSON object, not in the query."""
@@ -317,6 +329,7 @@ _REMOVALS: Final = (
         scope="operate",
         summary="Do the removals of a source that wait.",
         refusals=("hold_not_found",),
+        timeout_s=LONG_S,
         request=_MODELS + "HoldRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.release(r),
@@ -328,6 +341,7 @@ _REMOVALS: Final = (
         scope="operate",
         summary="Keep the documents of a source whose files are gone.",
         refusals=("hold_not_found",),
+        timeout_s=LONG_S,
         request=_MODELS + "HoldRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.keep(r),
@@ -339,6 +353,7 @@ _REMOVALS: Final = (
         scope="operate",
         summary="Remove all documents of a source that is not watched.",
         refusals=("source_not_found", "source_watched"),
+        timeout_s=LONG_S,
         request=_MODELS + "ForgetRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.forget(r),
@@ -403,6 +418,7 @@ _INSTANCE: Final = (
         scope="operate",
         summary="Check the index, or one batch, now.",
         refusals=("batch_not_found", "ambiguous_batch"),
+        timeout_s=LONG_S,
         request=_MODELS + "ValidateRequest",
         answer=_MODELS + "ValidateAnswer",
         run=lambda f, r: f.commands.validate(r),
@@ -412,6 +428,7 @@ _INSTANCE: Final = (
         place=_post("/sweep"),
         scope="operate",
         summary="Compare sources, ledger and store now, and repair what differs.",
+        timeout_s=LONGEST_S,
         request=_SWEEPS + "SweepRequest",
         answer=_SWEEPS + "SweepAnswer",
         run=lambda f, r: f.commands.sweep(r),

@@ -6,11 +6,47 @@ Settings are imported when they are read, for pydantic costs every command its s
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from shared.observe.progress import Progress
     from shared.settings import LoadedSettings, Settings
+
+
+DATA: Final = ".instep"
+"""The data folder where none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The variables that commands and clients read; the settings read their own."""
+
+    data: str | None = None
+    config: str | None = None
+    url: str | None = None
+    key_file: str | None = None
+    color: bool = True
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> "Surroundings":
+        plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+        return cls(
+            data=environ.get("INSTEP_DATA") or None,
+            config=environ.get("INSTEP_CONFIG") or None,
+            url=environ.get("INSTEP_URL") or None,
+            key_file=environ.get("INSTEP_KEY_FILE") or None,
+            color=not plain,
+        )
+
+
+def key_in(file: Path) -> str:
+    """The key to show to a gateway. Raises ConfigurationError when its file cannot be read."""
+    from shared.domain.errors import ConfigurationError
+
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{file}: no such key file, or not readable") from None
 
 
 class View(Protocol):
@@ -72,15 +108,7 @@ class Options:
 
     def key(self) -> str | None:
         """The key to show to a gateway. Raises ConfigurationError when its file cannot be read."""
-        from shared.domain.errors import ConfigurationError
-
-        if self.key_file is None:
-            return None
-        try:
-            return self.key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            what = f"{self.key_file}: no such key file, or not readable"
-            raise ConfigurationError(what) from None
+        return key_in(self.key_file) if self.key_file else None
 
     def overrides(self) -> Mapping[str, Any]:
         """Settings given as options: dotted name to value."""

@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from instep.client import Unreachable
+from instep.client import find as find_gateway
 from services.cli.api import client
 from services.cli.exits import Stop, unreachable
-from services.cli.options import Surroundings
-from services.host.data_folder import DataFolder, FolderInUse
-from services.host.options import Options
+from services.host.data_folder import FolderInUse
+from services.host.options import Options, Surroundings
 
 
 def ask(
@@ -16,7 +17,7 @@ def ask(
     operation: str,
     fields: Mapping[str, Any],
     *,
-    timeout_s: float = client.TIMEOUT_S,
+    timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """Do an operation of the instance.
 
@@ -60,13 +61,7 @@ def find(options: Options) -> str | None:
     """
     if options.url:
         return options.url
-    instance = DataFolder(options.data).read_instance()
-    if instance and instance.gateway_url:
-        return instance.gateway_url
-    around = Surroundings.of(os.environ).url
-    if instance and not around:
-        raise unreachable(
-            f"the instance of {options.data} (pid {instance.pid}) has no gateway",
-            "instep run gateway",
-        )
-    return around
+    try:
+        return find_gateway(options.data, Surroundings.of(os.environ))
+    except Unreachable as error:
+        raise client.stop_of(error) from None

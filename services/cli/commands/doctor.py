@@ -17,11 +17,10 @@ from services.cli import exits
 from services.cli.api import client
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
-from services.cli.options import Surroundings
 from services.cli.terminal import Terminal, plural, print_json, visible
 from services.cli.text import checks as text
 from services.host.data_folder import DataFolder
-from services.host.options import Options
+from services.host.options import Options, Surroundings
 from shared.domain.errors import ConfigurationError
 from shared.domain.formats import in_words
 

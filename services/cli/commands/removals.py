@@ -97,10 +97,6 @@ def _sample(hold: Mapping[str, Any], width: int) -> str:
     return shorten(", ".join(names), width)
 
 
-TIMEOUT_S: Final = 600.0
-"""An approval lists the whole folder first."""
-
-
 def run_list(_: Namespace, options: Options) -> int:
     """Print the removals that wait, and how to decide about them."""
     answer = ask(options, "removals", {})
@@ -123,7 +119,7 @@ def run_reject(args: Namespace, options: Options) -> int:
 
 
 def _decide(source: str, options: Options, operation: str) -> int:
-    answer = ask(options, operation, {"source": source}, timeout_s=TIMEOUT_S)
+    answer = ask(options, operation, {"source": source})
     if options.json:
         print_json(answer)
     else:

@@ -4,7 +4,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from services.cli import exits
 from services.cli.api.ask import ask
@@ -12,9 +12,6 @@ from services.cli.exits import Stop
 from services.cli.terminal import Terminal, ago, number, plural, print_json, table, visible
 from services.cli.text.status import kind_of, past
 from services.host.options import Options
-
-TIMEOUT_S: Final = 600.0
-"""A source may have many documents, and each removal is stored before the answer."""
 
 
 def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
@@ -51,7 +48,7 @@ def run_forget(args: Namespace, options: Options) -> int:
     """Take all documents of a source out of the index, after a question."""
     if not args.yes:
         _confirm(args.source, options)
-    answer = ask(options, "forget", {"source": args.source}, timeout_s=TIMEOUT_S)
+    answer = ask(options, "forget", {"source": args.source})
     if options.json:
         print_json(answer)
     else:

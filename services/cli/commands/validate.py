@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from services.cli import exits
 from services.cli.api.ask import ask
@@ -14,16 +14,12 @@ from services.cli.text import checks as text
 from services.cli.text import sweep as text_of_sweep
 from services.host.options import Options
 
-TIMEOUT_S: Final = 600.0
-SWEEP_TIMEOUT_S: Final = 6 * 3600.0
-"""A large index whose store was lost is written anew meanwhile."""
-
 
 def run(args: Namespace, options: Options) -> int:
     """Check the index; status 1 when a check fails."""
     queries = read_queries(args.queries) if args.queries else None
     fields = {"batch": args.batch, "source": args.source, "queries": queries}
-    answer = ask(options, "validate", fields, timeout_s=TIMEOUT_S)
+    answer = ask(options, "validate", fields)
     if options.json:
         print_json(answer)
     else:
@@ -35,7 +31,7 @@ def run(args: Namespace, options: Options) -> int:
 def run_sweep(args: Namespace, options: Options) -> int:
     """Compare files, ledger and store; status 1 when something is left for a person."""
     fields = {"dry_run": args.dry_run, "batch_size": args.batch_size, "force": args.force}
-    answer = ask(options, "sweep", fields, timeout_s=SWEEP_TIMEOUT_S)
+    answer = ask(options, "sweep", fields)
     if options.json:
         print_json(answer)
     else:

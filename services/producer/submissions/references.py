@@ -11,7 +11,7 @@ from functools import partial
 
 from services.producer.sources.port import Unreadable
 from services.producer.sources.web.addresses import Reachable
-from services.producer.sources.web.client import Client, NotAllowed, WebAnswer, user_agent
+from services.producer.sources.web.client import NotAllowed, WebAnswer, WebClient, user_agent
 from services.producer.submissions.intake import Fetched, NotThereYet
 from services.producer.submissions.submission import SourceLimits, may_refer
 from shared.domain.addresses.web_address import host_of, is_web, normal
@@ -31,14 +31,14 @@ class WebReferences:
 
     def __init__(self, limits: Mapping[str, SourceLimits]) -> None:
         self._limits = limits
-        self._clients = dict[str, Client]()
+        self._clients = dict[str, WebClient]()
         for name, one in limits.items():
             hosts = {host_of(normal(url)) for url in one.allow_references if is_web(url)}
             try:
                 reachable = Reachable(one.allow_private)
             except ValueError as error:
                 raise ConfigurationError(f"sources.{name}.allow_private: {error}") from None
-            self._clients[name] = Client(hosts, reachable, user_agent=user_agent(), delay_s=0.0)
+            self._clients[name] = WebClient(hosts, reachable, user_agent=user_agent(), delay_s=0.0)
         # threads of its own: slow servers must not take those that read files
         self._threads = ThreadPoolExecutor(ACCEPT.concurrency, "references")
 

@@ -21,7 +21,7 @@ from services.producer.sources.rules import Rules
 from services.producer.sources.web import client as web_client
 from services.producer.sources.web import web
 from services.producer.sources.web.addresses import Reachable
-from services.producer.sources.web.client import Client
+from services.producer.sources.web.client import WebClient
 from services.producer.sources.web.web import WebHints, open_web
 from shared.formats.containers import split
 
@@ -405,7 +405,7 @@ def test_a_redirect_to_a_page_that_robots_disallow_is_not_followed(site, source)
 
 
 def test_no_redirect_leads_from_https_to_http():
-    client = Client(["h.org"], Reachable(), user_agent="x", delay_s=0)
+    client = WebClient(["h.org"], Reachable(), user_agent="x", delay_s=0)
 
     with pytest.raises(Unreadable, match="from https to http"):
         client._target("https://h.org/a", "http://h.org/a")

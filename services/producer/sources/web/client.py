@@ -95,7 +95,7 @@ class _Host:
     line: "_Line | None" = None
 
 
-class Client:
+class WebClient:
     """Blocking calls of many threads; `close` ends them from any other.
 
     Args:

@@ -32,7 +32,7 @@ from services.producer.sources.port import (
 from services.producer.sources.rules import LeftOut, Rules, is_ignored
 from services.producer.sources.web import noindex, sitemap
 from services.producer.sources.web.addresses import Reachable
-from services.producer.sources.web.client import Client, WebAnswer, user_agent
+from services.producer.sources.web.client import WebAnswer, WebClient, user_agent
 from shared.domain.addresses.web_address import host_of, normal, normal_host
 from shared.domain.errors import ConfigurationError, DocumentRefused
 from shared.domain.formats import is_reason, most_common
@@ -91,7 +91,7 @@ class WebSource:
 
     def __init__(
         self,
-        client: Client,
+        client: WebClient,
         rules: Rules,
         *,
         sitemap_url: str,
@@ -459,7 +459,7 @@ def open_web(settings: WebSettings, rules: Rules) -> WebSource:
     except ValueError as error:
         raise ConfigurationError(f"a source of the web: {error}") from None
     agent = settings.user_agent or user_agent()
-    client = Client(hosts, reachable, user_agent=agent, delay_s=settings.delay)
+    client = WebClient(hosts, reachable, user_agent=agent, delay_s=settings.delay)
     return WebSource(
         client,
         rules,

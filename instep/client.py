@@ -1,0 +1,453 @@
+"""Clients of a running instance, for programs: `Client`, and `AsyncClient` for asyncio.
+
+    from instep.client import Client
+
+    client = Client()  # of the data folder here, else of INSTEP_URL
+    for hit in client.search("how do I rotate a key", limit=3).hits:
+        print(hit.score, hit.document.path)
+
+Light to import, for every command waits for it: models are imported by the first answer, asyncio
+and aiohttp by an `AsyncClient`, and annotations are not evaluated.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+
+from instep.http import (
+    Call,
+    ClientError,
+    Received,
+    Refused,
+    Unreachable,
+    call_of,
+    pause_s,
+    read,
+    server_of,
+)
+from services.gateway.operations import OPERATIONS, resolve
+from services.host.data_folder import DataFolder
+from services.host.options import DATA, Surroundings, key_in
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from instep.fields import (
+        ChecksFields,
+        Choice,
+        DocumentFields,
+        DocumentsFields,
+        FailuresFields,
+        GenerateFields,
+        NameFields,
+        PageFields,
+        ReceiptFields,
+        ReportFields,
+        SearchFields,
+        SweepFields,
+        ValidateFields,
+    )
+    from services.gateway.models import ChecksAnswer, StatusAnswer, ValidateAnswer, VersionAnswer
+    from services.gateway.status.sweeps import GenerateAnswer, SweepAnswer
+    from services.gateway.views import (
+        BatchesAnswer,
+        ChosenAnswer,
+        DocumentAnswer,
+        DocumentsAnswer,
+        FailuresAnswer,
+        HoldAnswer,
+        HoldsAnswer,
+        LeftOutAnswer,
+        ReceiptAnswer,
+        SearchAnswer,
+        ValidationsAnswer,
+    )
+    from shared.batches.reports import BatchReport
+
+__all__ = ["AsyncClient", "Client", "ClientError", "Refused", "Unreachable"]
+
+START: Final = "instep up PATH"
+
+
+def find(data: Path, around: Surroundings) -> str | None:
+    """The URL of the gateway of a data folder's instance, else INSTEP_URL.
+
+    Raises:
+        Unreachable: an instance runs, without a gateway.
+    """
+    instance = DataFolder(data).read_instance()
+    if instance and instance.gateway_url:
+        return instance.gateway_url
+    if instance and not around.url:
+        raise Unreachable(
+            f"the instance of {data} (pid {instance.pid}) has no gateway", "instep run gateway"
+        )
+    return around.url
+
+
+class _Access:
+    """What both clients know of a gateway."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        data: str | Path | None = None,
+        key: str | None = None,
+        timeout_s: float | None = None,
+        again: Collection[str] | None = None,
+    ) -> None:
+        """Find the gateway.
+
+        Args:
+            url: of the gateway; None: the instance of the data folder, else INSTEP_URL.
+            data: the data folder; None: INSTEP_DATA, else `.instep` here.
+            key: of the gateway; None: the one in INSTEP_KEY_FILE, if that is set.
+            timeout_s: how long an answer may take, a time to `wait` included; None: 30 s, and
+                longer for operations that do much.
+            again: codes of 503 answers after which a reading request is made again when the
+                gateway says when, within the time of the answer; None: all, empty: never.
+
+        Raises:
+            Unreachable: no instance runs.
+            ConfigurationError: the key file cannot be read.
+        """
+        around = Surroundings.of(os.environ)
+        folder = Path(data or around.data or DATA)
+        found = url or find(folder, around)
+        if found is None:
+            raise Unreachable(f"no instance runs in {folder}", START)
+        if key is None and around.key_file:
+            key = key_in(Path(around.key_file))
+        self._server = server_of(found)
+        self.url: Final = found
+        self._key, self._timeout_s, self._again = key, timeout_s, again
+
+    def _call(self, operation: str, fields: Mapping[str, Any]) -> Call:
+        return call_of(OPERATIONS[operation], fields, timeout_s=self._timeout_s)
+
+    def _late(self, call: Call) -> Unreachable:
+        return Unreachable(
+            f"{self.url} does not answer within {call.timeout_s:.0f} s", "instep doctor"
+        )
+
+    def _away(self, error: Exception) -> Unreachable:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return Unreachable(f"no gateway answers at {self.url} ({reason})", START)
+
+
+class Client(_Access):
+    """Operations of a running instance. Threads may share one: each request has a connection.
+
+    Methods raise `Refused` when the answer is no, and `Unreachable`; both are `ClientError`.
+    """
+
+    def ask(self, operation: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Do an operation by its name in the table, and return its JSON object."""
+        row, call = OPERATIONS[operation], self._call(operation, fields or {})
+        deadline = time.monotonic() + call.timeout_s
+        while True:
+            try:
+                return read(self.url, row, self._received(call))
+            except Refused as refused:
+                pause = pause_s(row, refused, self._again)
+                if pause is None or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+
+    def _received(self, call: Call) -> Received:
+        connect = HTTPSConnection if self._server.scheme == "https" else HTTPConnection
+        assert self._server.hostname is not None, "server_of has looked"
+        connection = connect(self._server.hostname, self._server.port, timeout=call.timeout_s)
+        target = self._server.path.rstrip("/") + call.target
+        try:
+            with closing(connection):
+                connection.request(call.method, target, call.body, call.headers(self._key))
+                got = connection.getresponse()
+                return Received(got.status, got.read(), got.headers.get("Retry-After"))
+        except TimeoutError:
+            raise self._late(call) from None
+        except (OSError, HTTPException) as error:
+            raise self._away(error) from None
+
+    def _ask(self, operation: str, **fields: Any) -> Any:
+        return resolve(OPERATIONS[operation].answer).model_validate(self.ask(operation, fields))
+
+    def search(self, q: str, **fields: Unpack[SearchFields]) -> SearchAnswer:
+        """Search the index."""
+        found: SearchAnswer = self._ask("search", q=q, **fields)
+        return found
+
+    def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
+        """List documents by state, source or path."""
+        found: DocumentsAnswer = self._ask("documents", **fields)
+        return found
+
+    def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
+        """Show one document: its state, the reason, its revisions and its chunks."""
+        found: DocumentAnswer = self._ask("document", name=name, **fields)
+        return found
+
+    def left_out(self, name: str, **fields: Unpack[NameFields]) -> LeftOutAnswer:
+        """Show what a watched folder leaves out at a path, and why."""
+        found: LeftOutAnswer = self._ask("left_out", name=name, **fields)
+        return found
+
+    def receipt(self, receipt: str, **fields: Unpack[ReceiptFields]) -> ReceiptAnswer:
+        """Show the outcome of a submission; `wait` waits for it."""
+        found: ReceiptAnswer = self._ask("receipt", receipt=receipt, **fields)
+        return found
+
+    def failures(self, **fields: Unpack[FailuresFields]) -> FailuresAnswer:
+        """List refused and failed documents by reason, with what to do about them."""
+        found: FailuresAnswer = self._ask("failures", **fields)
+        return found
+
+    def retry(self, **fields: Unpack[Choice]) -> ChosenAnswer:
+        """Publish the newest change of each chosen document again."""
+        found: ChosenAnswer = self._ask("retry", **fields)
+        return found
+
+    def dismiss(self, **fields: Unpack[Choice]) -> ChosenAnswer:
+        """Stop listing the chosen failures until their documents change."""
+        found: ChosenAnswer = self._ask("dismiss", **fields)
+        return found
+
+    def removals(self) -> HoldsAnswer:
+        """List removals that wait for a person."""
+        found: HoldsAnswer = self._ask("removals")
+        return found
+
+    def approve(self, source: str) -> HoldAnswer:
+        """Do the removals of a source that wait."""
+        found: HoldAnswer = self._ask("approve", source=source)
+        return found
+
+    def reject(self, source: str) -> HoldAnswer:
+        """Keep the documents of a source whose files are gone."""
+        found: HoldAnswer = self._ask("reject", source=source)
+        return found
+
+    def forget(self, source: str) -> HoldAnswer:
+        """Remove all documents of a source that is not watched."""
+        found: HoldAnswer = self._ask("forget", source=source)
+        return found
+
+    def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
+        """List batches that ended, newest first."""
+        found: BatchesAnswer = self._ask("batches", **fields)
+        return found
+
+    def report(self, batch: str, **fields: Unpack[ReportFields]) -> BatchReport:
+        """Show the report of a batch, as JSON or, with `format=html`, as a page."""
+        found: BatchReport = self._ask("report", batch=batch, **fields)
+        return found
+
+    def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
+        """List verdicts on batches and on the index, newest first."""
+        found: ValidationsAnswer = self._ask("validations", **fields)
+        return found
+
+    def status(self) -> StatusAnswer:
+        """Show how far the index is behind its sources."""
+        found: StatusAnswer = self._ask("status")
+        return found
+
+    def validate(self, **fields: Unpack[ValidateFields]) -> ValidateAnswer:
+        """Check the index, or one batch, now."""
+        found: ValidateAnswer = self._ask("validate", **fields)
+        return found
+
+    def sweep(self, **fields: Unpack[SweepFields]) -> SweepAnswer:
+        """Compare sources, ledger and store now, and repair what differs."""
+        found: SweepAnswer = self._ask("sweep", **fields)
+        return found
+
+    def generate(self, **fields: Unpack[GenerateFields]) -> GenerateAnswer:
+        """Send documents with missing or wrong vectors again, in the background."""
+        found: GenerateAnswer = self._ask("generate", **fields)
+        return found
+
+    def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
+        """Check the instance; `deep` compares the store with the ledger too."""
+        found: ChecksAnswer = self._ask("checks", **fields)
+        return found
+
+    def version(self) -> VersionAnswer:
+        """Show the versions of the program and of the interface, and the generation."""
+        found: VersionAnswer = self._ask("version")
+        return found
+
+
+class AsyncClient(_Access):
+    """The same for asyncio, as `async with AsyncClient() as client`; requests share connections.
+
+    Methods raise `Refused` when the answer is no, and `Unreachable`; both are `ClientError`.
+    """
+
+    _session: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        from aiohttp import ClientSession
+
+        self._session = ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(self, operation: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Do an operation by its name in the table, and return its JSON object."""
+        from asyncio import sleep
+
+        row, call = OPERATIONS[operation], self._call(operation, fields or {})
+        deadline = time.monotonic() + call.timeout_s
+        while True:
+            try:
+                return read(self.url, row, await self._received(call))
+            except Refused as refused:
+                pause = pause_s(row, refused, self._again)
+                if pause is None or time.monotonic() + pause > deadline:
+                    raise
+            await sleep(pause)
+
+    async def _received(self, call: Call) -> Received:
+        from asyncio import timeout
+
+        from aiohttp import ClientError as TransportError
+        from yarl import URL
+
+        if self._session is None:
+            raise RuntimeError("write `async with AsyncClient() as client`")
+        url = URL(self.url.rstrip("/") + call.target, encoded=True)
+        request = self._session.request(
+            call.method, url, data=call.body, headers=call.headers(self._key)
+        )
+        try:
+            async with timeout(call.timeout_s), request as got:
+                return Received(got.status, await got.read(), got.headers.get("Retry-After"))
+        except TimeoutError:
+            raise self._late(call) from None
+        except (OSError, TransportError) as error:
+            raise self._away(error) from None
+
+    async def _ask(self, operation: str, **fields: Any) -> Any:
+        body = await self.ask(operation, fields)
+        return resolve(OPERATIONS[operation].answer).model_validate(body)
+
+    async def search(self, q: str, **fields: Unpack[SearchFields]) -> SearchAnswer:
+        """Search the index."""
+        found: SearchAnswer = await self._ask("search", q=q, **fields)
+        return found
+
+    async def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
+        """List documents by state, source or path."""
+        found: DocumentsAnswer = await self._ask("documents", **fields)
+        return found
+
+    async def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
+        """Show one document: its state, the reason, its revisions and its chunks."""
+        found: DocumentAnswer = await self._ask("document", name=name, **fields)
+        return found
+
+    async def left_out(self, name: str, **fields: Unpack[NameFields]) -> LeftOutAnswer:
+        """Show what a watched folder leaves out at a path, and why."""
+        found: LeftOutAnswer = await self._ask("left_out", name=name, **fields)
+        return found
+
+    async def receipt(self, receipt: str, **fields: Unpack[ReceiptFields]) -> ReceiptAnswer:
+        """Show the outcome of a submission; `wait` waits for it."""
+        found: ReceiptAnswer = await self._ask("receipt", receipt=receipt, **fields)
+        return found
+
+    async def failures(self, **fields: Unpack[FailuresFields]) -> FailuresAnswer:
+        """List refused and failed documents by reason, with what to do about them."""
+        found: FailuresAnswer = await self._ask("failures", **fields)
+        return found
+
+    async def retry(self, **fields: Unpack[Choice]) -> ChosenAnswer:
+        """Publish the newest change of each chosen document again."""
+        found: ChosenAnswer = await self._ask("retry", **fields)
+        return found
+
+    async def dismiss(self, **fields: Unpack[Choice]) -> ChosenAnswer:
+        """Stop listing the chosen failures until their documents change."""
+        found: ChosenAnswer = await self._ask("dismiss", **fields)
+        return found
+
+    async def removals(self) -> HoldsAnswer:
+        """List removals that wait for a person."""
+        found: HoldsAnswer = await self._ask("removals")
+        return found
+
+    async def approve(self, source: str) -> HoldAnswer:
+        """Do the removals of a source that wait."""
+        found: HoldAnswer = await self._ask("approve", source=source)
+        return found
+
+    async def reject(self, source: str) -> HoldAnswer:
+        """Keep the documents of a source whose files are gone."""
+        found: HoldAnswer = await self._ask("reject", source=source)
+        return found
+
+    async def forget(self, source: str) -> HoldAnswer:
+        """Remove all documents of a source that is not watched."""
+        found: HoldAnswer = await self._ask("forget", source=source)
+        return found
+
+    async def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
+        """List batches that ended, newest first."""
+        found: BatchesAnswer = await self._ask("batches", **fields)
+        return found
+
+    async def report(self, batch: str, **fields: Unpack[ReportFields]) -> BatchReport:
+        """Show the report of a batch, as JSON or, with `format=html`, as a page."""
+        found: BatchReport = await self._ask("report", batch=batch, **fields)
+        return found
+
+    async def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
+        """List verdicts on batches and on the index, newest first."""
+        found: ValidationsAnswer = await self._ask("validations", **fields)
+        return found
+
+    async def status(self) -> StatusAnswer:
+        """Show how far the index is behind its sources."""
+        found: StatusAnswer = await self._ask("status")
+        return found
+
+    async def validate(self, **fields: Unpack[ValidateFields]) -> ValidateAnswer:
+        """Check the index, or one batch, now."""
+        found: ValidateAnswer = await self._ask("validate", **fields)
+        return found
+
+    async def sweep(self, **fields: Unpack[SweepFields]) -> SweepAnswer:
+        """Compare sources, ledger and store now, and repair what differs."""
+        found: SweepAnswer = await self._ask("sweep", **fields)
+        return found
+
+    async def generate(self, **fields: Unpack[GenerateFields]) -> GenerateAnswer:
+        """Send documents with missing or wrong vectors again, in the background."""
+        found: GenerateAnswer = await self._ask("generate", **fields)
+        return found
+
+    async def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
+        """Check the instance; `deep` compares the store with the ledger too."""
+        found: ChecksAnswer = await self._ask("checks", **fields)
+        return found
+
+    async def version(self) -> VersionAnswer:
+        """Show the versions of the program and of the interface, and the generation."""
+        found: VersionAnswer = await self._ask("version")
+        return found

@@ -1,0 +1,118 @@
+"""Optional fields of the client's methods; `services.gateway.models` explains them.
+
+An absent field is not sent, so the gateway's own default counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
+
+
+class SearchFields(TypedDict, total=False):
+    """Of a search; the settings give the values of absent fields."""
+
+    mode: Literal["vector", "keyword", "hybrid"]
+    limit: int
+    filter: str
+    source: Sequence[str]
+    weights: Mapping[str, float]
+    group_by: Literal["document", "chunk"]
+    explain: bool
+    highlight: bool
+    after: str
+    wait: float
+
+
+class DocumentsFields(TypedDict, total=False):
+    """Which documents to list."""
+
+    state: str
+    source: str
+    prefix: str
+    stale: bool
+    limit: int
+    cursor: str
+
+
+class NameFields(TypedDict, total=False):
+    """What a name may mean besides."""
+
+    file: str
+    """Absolute path, when asked from the machine of the instance."""
+
+
+class DocumentFields(NameFields, total=False):
+    """What to tell of a document."""
+
+    chunks: bool
+
+
+class ReceiptFields(TypedDict, total=False):
+    """Seconds to wait for the outcome."""
+
+    wait: float
+
+
+class FailuresFields(TypedDict, total=False):
+    """Which failures to list."""
+
+    source: str
+    code: str
+    stage: str
+    path: str
+    state: Literal["", "refused", "failed", "dropped"]
+    limit: int
+
+
+class Choice(TypedDict, total=False):
+    """Failures to act on: by id, by what they have in common, or all."""
+
+    source: str
+    code: str
+    stage: str
+    path: str
+    ids: Sequence[str]
+    lenient: bool
+    all: bool
+    dry_run: bool
+
+
+class PageFields(TypedDict, total=False):
+    """A part of a list, newest first."""
+
+    source: str
+    limit: int
+    cursor: str
+
+
+class ReportFields(TypedDict, total=False):
+    """The source of the batch, where several have one of its id."""
+
+    source: str
+
+
+class ValidateFields(TypedDict, total=False):
+    """A batch, and questions whose answers are known."""
+
+    batch: str
+    source: str
+    queries: Sequence[Mapping[str, str]]
+
+
+class SweepFields(TypedDict, total=False):
+    """How to compare and repair."""
+
+    dry_run: bool
+    batch_size: int
+    force: bool
+
+
+class GenerateFields(TypedDict, total=False):
+    """Documents that are sent again at a time."""
+
+    batch_size: int
+
+
+class ChecksFields(TypedDict, total=False):
+    """Whether to compare the store with the ledger too."""
+
+    deep: bool
