@@ -10,14 +10,17 @@ from services.gateway.commands import Commands
 from services.gateway.operations import OPERATIONS, Operation, resolve
 from services.gateway.problems import invalid
 from services.gateway.queries import Queries
+from services.gateway.uploads.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The interface of an instance: its queries and commands."""
+    """The interface of an instance: its queries and commands, and the way in for documents."""
 
     queries: Queries
     commands: Commands
+    uploads: Uploads | None = None
+    """None: no instance runs."""
 
 
 async def answer(faces: Faces, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

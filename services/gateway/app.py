@@ -1,5 +1,6 @@
 """The gateway's web application."""
 
+import asyncio
 import difflib
 import json
 import uuid
@@ -16,6 +17,8 @@ from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
 from services.gateway.routes import FACES, Handler, routes
+from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
+from services.gateway.uploads.uploads import Uploads
 
 MAX_BODY_BYTES: Final = 1024**2
 KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
@@ -30,15 +33,22 @@ OPEN: Final = frozenset(
 log = structlog.get_logger(__name__)
 
 
-def build_app(queries: Queries, commands: Commands, *, key: str | None = None) -> web.Application:
+def build_app(
+    queries: Queries,
+    commands: Commands,
+    *,
+    key: str | None = None,
+    uploads: Uploads | None = None,
+) -> web.Application:
     """The application, not yet listening.
 
     Args:
         key: with it, a request may have any Host; None: requests with a foreign Host are refused.
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
-    app[FACES] = Faces(queries, commands)
+    app[FACES] = Faces(queries, commands, uploads)
     app[KEY] = key
+    app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     app.add_routes(routes())
     return app
 
@@ -78,7 +88,7 @@ def _request_id(given: str) -> str:
 
 
 def _problem(problem: Problem, request_id: str) -> web.Response:
-    headers = HEADERS.get(problem.kind.status, {})
+    headers = {**HEADERS.get(problem.kind.status, {}), **problem.headers}
     return web.Response(
         body=encoded(json.dumps(problem.body(request_id), ensure_ascii=False)),
         status=problem.kind.status,

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import errno
+import secrets
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
@@ -24,10 +26,13 @@ from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
+from services.gateway.uploads.uploads import Uploads
 from services.host.http_server import LimitedRunner
 from services.host.service import Part
 from services.host.wiring import OpenGeneration
+from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
+from shared.bus.jetstream.intake import IntakeClient
 from shared.bus.monitor import watchers
 from shared.bus.monitor.flow import capacities, flow, unrecorded
 from shared.bus.monitor.watched import Watched, all_listed
@@ -35,7 +40,7 @@ from shared.bus.monitor.watchers import Watchers
 from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.domain.services import stages
-from shared.domain.topology import INSTANCE
+from shared.domain.topology import ACCEPT, INSTANCE
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
 from shared.settings import Settings
@@ -59,9 +64,11 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
             "gateway.host: without a key the gateway listens on loopback addresses only: set "
             "gateway.key_file, as `instep keys` makes one"
         )
+    for warning in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.simplefilter("ignore", warning)  # it would print headers of clients
     await opened.host.session.heartbeat.listen()
     shown = await everything()
-    app = build_app(shown.queries, shown.commands, key=key)
+    app = build_app(shown.queries, shown.commands, key=key, uploads=shown.uploads)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
@@ -180,7 +187,18 @@ async def faces(
         dead_letters=letters,
         sweeper=sweeps,
     )
-    return Faces(queries, commands)
+    return Faces(queries, commands, None if left else _uploads(opened, queries))
+
+
+def _uploads(opened: OpenGeneration, queries: InstanceQueries) -> Uploads:
+    session, inbox = opened.host.session, f"{inbox_of('gateway')}.receipts"
+    return Uploads(
+        IntakeClient(session.client, session.js, f"{inbox}.{secrets.token_urlsafe(24)}"),
+        opened.host.changes,
+        queries,
+        present=partial(session.heartbeat.count, ACCEPT),
+        most_bytes={name: one.max_bytes for name, one in opened.host.settings.sources.items()},
+    )
 
 
 def sources(settings: Settings) -> tuple[SourceView, ...]:

@@ -139,6 +139,8 @@ _MODELS: Final = "services.gateway.models:"
 _VIEWS: Final = "services.gateway.views:"
 _SWEEPS: Final = "services.gateway.status.sweeps:"
 _ROUTES: Final = "services.gateway.routes:"
+_UPLOAD_MODELS: Final = "services.gateway.uploads.models:"
+_UPLOAD_HANDLERS: Final = "services.gateway.uploads.handlers:"
 _REPORTS: Final = "shared.batches.reports:"
 
 
@@ -153,6 +155,7 @@ def _post(path: str) -> Place:
 def _rows() -> Iterator[Operation]:
     yield from _SEARCHING
     yield from _DOCUMENTS
+    yield from _UPLOADS
     yield from _FAILURES
     yield from _SOURCES
     yield from _REMOVALS
@@ -215,6 +218,67 @@ _DOCUMENTS: Final = (
         request=_MODELS + "ReceiptRequest",
         answer=_VIEWS + "ReceiptAnswer",
         run=lambda f, r: f.queries.receipt(r),
+    ),
+)
+
+_UPLOADS: Final = (
+    Operation(
+        name="put_document",
+        place=Place("PUT", "/sources/{source}/documents/{+path}"),
+        scope="write",
+        summary="Write a document; its content is the body.",
+        request=_UPLOAD_MODELS + "UploadRequest",
+        answer=_UPLOAD_MODELS + "UploadAnswer",
+        handler=_UPLOAD_HANDLERS + "put",
+        body=("*/*", "application/vnd.instep.submission+json"),
+        status=202,
+        other_statuses=(200,),
+    ),
+    Operation(
+        name="delete_document",
+        place=Place("DELETE", "/sources/{source}/documents/{+path}"),
+        scope="write",
+        summary="Delete a document.",
+        request=_UPLOAD_MODELS + "UploadRequest",
+        answer=_UPLOAD_MODELS + "UploadAnswer",
+        handler=_UPLOAD_HANDLERS + "delete",
+        status=202,
+        other_statuses=(200,),
+    ),
+    Operation(
+        name="upload_documents",
+        place=_post("/sources/{source}/documents"),
+        scope="write",
+        summary="Write many documents: files of a form, and a field `meta`.",
+        request=_UPLOAD_MODELS + "UploadsRequest",
+        answer=_UPLOAD_MODELS + "UploadsAnswer",
+        handler=_UPLOAD_HANDLERS + "post_files",
+        body=("multipart/form-data",),
+        status=202,
+        other_statuses=(207,),
+    ),
+    Operation(
+        name="bulk",
+        place=_post("/sources/{source}/bulk"),
+        scope="write",
+        summary="Write and delete many documents: lines of JSON.",
+        request=_UPLOAD_MODELS + "UploadsRequest",
+        answer=_UPLOAD_MODELS + "UploadsAnswer",
+        handler=_UPLOAD_HANDLERS + "post_lines",
+        body=("application/x-ndjson",),
+        status=202,
+        other_statuses=(207,),
+    ),
+    Operation(
+        name="delete_documents",
+        place=_post("/sources/{source}/delete"),
+        scope="write",
+        summary="Delete many documents: by path, or all below a prefix.",
+        request=_UPLOAD_MODELS + "DeleteRequest",
+        answer=_UPLOAD_MODELS + "DeleteAnswer",
+        handler=_UPLOAD_HANDLERS + "delete_many",
+        status=202,
+        other_statuses=(207,),
     ),
 )
 

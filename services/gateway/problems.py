@@ -19,6 +19,7 @@ from shared.domain.errors import (
     QuestionRefused,
     StillLoading,
     StoreUnavailable,
+    StreamFull,
 )
 from shared.domain.faults import said
 
@@ -67,8 +68,17 @@ KINDS: Final[Mapping[str, Kind]] = {
     "hold_not_found": Kind(404, "No removal is held", "instep removals lists held ones"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),
     "source_watched": Kind(409, "The source is watched", "instep sources lists the sources"),
+    "stale_version": Kind(409, "Stale version", "read it again: a newer version was sent"),
+    "idempotency_in_progress": Kind(409, "The first request still runs", "repeat it in a moment"),
+    "revision_changed": Kind(412, "The document has changed", "read it again; decide anew"),
     "request_timeout": Kind(408, "Too slow", "send the whole request at once"),
     "request_too_large": Kind(413, "Request too large", "send at most 1 MiB of JSON"),
+    "document_too_large": Kind(413, "Document too large", "split the document"),
+    "format_not_supported": Kind(415, "Type not taken", "the manual lists the types"),
+    "all_refused": Kind(422, "Nothing was taken", "errors says why, document by document"),
+    "idempotency_conflict": Kind(422, "The key was used before", "use a new Idempotency-Key"),
+    "reference_not_allowed": Kind(422, "Reference not allowed", "add it to allow_references"),
+    "source_gone": Kind(422, "Nothing is at the reference", "look at the address"),
     "invalid_request": Kind(422, "Invalid request", ""),
     "invalid_filter": Kind(422, "Invalid filter", "write source:NAME, path:PREFIX or -path:PREFIX"),
     "invalid_path": Kind(422, "Invalid path", ""),
@@ -77,6 +87,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ambiguous_path": Kind(422, "More than one document", "name it as SOURCE/PATH"),
     "internal_error": Kind(500, "Internal error", "look into the log; instep doctor"),
     "bus_unavailable": Kind(503, "Bus unavailable", "instep doctor"),
+    "stream_full": Kind(503, "Too much waits", "send less at once; instep status"),
+    "producer_unavailable": Kind(503, "No producer", "instep status lists the stages"),
     "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
     "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
@@ -103,6 +115,8 @@ class Problem(InstepError):
     faults: tuple[Fault, ...] = field(default=())
     """The first of them."""
     fault_count: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the answer, beside those of its status."""
 
     def __post_init__(self) -> None:
         self.detail = cut(self.detail, MAX_DETAIL)
@@ -128,6 +142,7 @@ class Problem(InstepError):
 
 
 _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (StreamFull, "stream_full", "the intake is full: documents come faster than they are indexed"),
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),

@@ -286,6 +286,13 @@ class InstanceQueries:
         watched = (await self.looks.latest()).seen.sources
         return frozenset(s.name for s in self.sources if s.path) | watched.keys()
 
+    async def paths(self, source: str, prefix: str, most: int) -> tuple[list[str], int]:
+        """The first documents of a source below a prefix, and how many more there are."""
+        found, total, _ = (await self._index()).page(
+            words=THERE, source=source, prefix=prefix, limit=most
+        )
+        return [one.path for one in found], total - len(found)
+
     async def _is_past(self, source: str) -> bool:
         """Whether it is a folder that is not given any more."""
         given = any(known.name == source for known in self.sources)

@@ -81,6 +81,7 @@ async def build(opened: OpenGeneration) -> Part:
         now=utc_now,
         fetch=references,
         limits=limits,
+        watched=frozenset(watches),
     )
 
     async def say_when_listed() -> None:

@@ -3,6 +3,7 @@
 InstepError
 ├── TransientError          deliver again, later             nak(delay)
 │   ├── BusUnavailable          no acknowledgement from the bus
+│   │   └── StreamFull              a stream has no room for new messages
 │   ├── StoreUnavailable        the vector store is down, busy or lost a commit race
 │   ├── EncoderBusy             no memory on the device, or its queue is full
 │   ├── StillLoading            the process has just started
@@ -59,6 +60,10 @@ class TransientError(InstepError):
 
 class BusUnavailable(TransientError):
     """The bus did not acknowledge in time, or has no room; the message may not be stored."""
+
+
+class StreamFull(BusUnavailable):
+    """The stream has no room: those that read it are behind. The message is not stored."""
 
 
 class StoreUnavailable(TransientError):

@@ -198,7 +198,12 @@ GATEWAY: Final = Service(
     name="gateway",
     build="services.host.assembly:gateway_part",
     uses=lambda generation: (
-        *(Use(stream.name, read=True) for stream in STREAMS if stream.name not in ("DOCS", "DLQ")),
+        *(
+            Use(stream.name, read=True)
+            for stream in STREAMS
+            if stream.name not in ("INTAKE", "DOCS", "DLQ")
+        ),
+        Use("INTAKE", read=True, write=("documents.submitted.*",)),
         _docs(write=True, scan=True),
         Use("DLQ", read=True, scan=True, delete=True),
         _bucket(INSTANCE, scan=True),

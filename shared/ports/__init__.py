@@ -13,12 +13,14 @@ from shared.ports.bus import (
     DeadLetter,
     Delivery,
     Entry,
+    Intake,
     Ledger,
     LedgerChange,
     LedgerFeed,
     Newest,
     Publish,
     StreamCapacity,
+    Submitted,
 )
 from shared.ports.content import ContentStore, Shelf
 from shared.ports.encoding import (
@@ -55,6 +57,7 @@ __all__ = [
     "Hold",
     "Holding",
     "Holds",
+    "Intake",
     "Ledger",
     "LedgerChange",
     "LedgerFeed",
@@ -67,6 +70,7 @@ __all__ = [
     "Selection",
     "Shelf",
     "StreamCapacity",
+    "Submitted",
     "TokenCounter",
     "UnreadableChange",
     "Vector",

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from shared.domain.codecs.change_codec import UnreadableChange
 from shared.domain.events import Batch, Document, DocumentChanged, Event
@@ -16,6 +16,49 @@ class Publish(Protocol):
 
         Raises:
             BusUnavailable: no acknowledgement, after retries with the same message id.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A submission that the bus has.
+
+    sequence: of its message in INTAKE; of the first one where its message id came before.
+    receipt: as the producer answered, or None before an answer.
+    """
+
+    sequence: int
+    duplicate: bool
+    receipt: Mapping[str, Any] | None
+
+
+class Intake(Protocol):
+    """The way of submissions to the producer."""
+
+    async def open(self) -> None:
+        """Listen for receipts. Raises BusUnavailable; repeating is safe."""
+        ...
+
+    async def submit(
+        self,
+        source: str,
+        body: Mapping[str, Any],
+        *,
+        token: str,
+        message_id: str,
+        wait_s: float = ...,
+    ) -> Submitted:
+        """Store a submission and wait for its receipt.
+
+        Args:
+            token: names the wait; a part of a subject.
+            message_id: the bus stores the submissions with one id once.
+
+        Raises:
+            PermanentError: it is larger than a message may be.
+            ConfigurationError: the key of this process may not publish for the source.
+            BusUnavailable: it may not be stored. StreamFull: it is not.
         """
         ...
 

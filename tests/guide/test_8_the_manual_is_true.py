@@ -10,11 +10,6 @@ import pytest
 from services.cli.command_table import COMMANDS
 from services.gateway.search.search import DEEPEST
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
-from services.producer.submissions.submission import (
-    MAX_METADATA_BYTES,
-    MAX_METADATA_KEYS,
-    MAX_TITLE_BYTES,
-)
 from services.validator.sweep.sweep import STUCK_S
 from services.validator.validate import LAST_LOOK_S, SECOND_LOOK_S
 from shared.batches.history import KEPT_IN_ALL, KEPT_PER_SOURCE
@@ -34,6 +29,7 @@ from shared.domain.priority import (
     PER_S,
 )
 from shared.domain.services import NAMES
+from shared.domain.submissions import MAX_METADATA_BYTES, MAX_METADATA_KEYS, MAX_TITLE_BYTES
 from shared.domain.topology import (
     ACCEPT,
     DAY_S,

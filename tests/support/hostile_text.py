@@ -349,7 +349,7 @@ def _others() -> dict[str, Callable[[str], object]]:
     from services.producer.sources.rules import Rules
     from services.producer.submissions import submission
     from shared.bus.delivery.dead_letters import outgoing
-    from shared.domain import template
+    from shared.domain import submissions, template
     from shared.domain.events import SubmittedChunk
     from shared.formats.frontmatter import MAX_CHARS, split
     from shared.settings import Chunking
@@ -377,9 +377,9 @@ def _others() -> dict[str, Callable[[str], object]]:
 
     def submitted(text: str) -> None:
         said = json.dumps({"path": text, "title": text, "text": text})
-        submission.check_content(submission.read(said.encode(), {}), submission.SourceLimits())
+        submission.check_content(submissions.read(said.encode(), {}), submission.SourceLimits())
 
-    structured = {"content-type": submission.STRUCTURED}
+    structured = {"content-type": submissions.STRUCTURED}
     globs = Rules(
         include=["**/*-*-*.md", "**/*a*a*a*b", "a/**/[!b]*/**/c", "**/**/**/**/x", "**a**a**b"],
         exclude=["**/-?-*/**"],
@@ -390,8 +390,8 @@ def _others() -> dict[str, Callable[[str], object]]:
         "TOML": lambda text: split(f"+++\n{text[: MAX_CHARS - 9]}\n+++\n"),
         "TOML of a value": lambda text: split(f"+++\na = {text[: MAX_CHARS - 13]}\n+++\n"),
         "a submission": submitted,
-        "bytes of a submission": lambda text: submission.read(_bytes(text), {}),
-        "a CloudEvent": lambda text: submission.read(_bytes(text), structured),
+        "bytes of a submission": lambda text: submissions.read(_bytes(text), {}),
+        "a CloudEvent": lambda text: submissions.read(_bytes(text), structured),
         "headings of ready chunks": headings,
         "headings by a template": by_template,
         "a template": parsed,

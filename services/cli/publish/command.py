@@ -19,7 +19,7 @@ from services.cli.suggest import check_name
 from services.cli.terminal import note, plural, print_json, seconds, visible
 from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
-from services.producer.submissions.submission import MAX_BYTES
+from shared.domain.submissions import MAX_BYTES
 
 if TYPE_CHECKING:  # the bus's client comes in only when something is sent
     from services.cli.publish.intake import Sent

@@ -1,31 +1,27 @@
 """Send submissions over NATS, as any other system would, and collect the receipts."""
 
 import asyncio
-import base64
 import contextlib
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from services.cli.exits import unreachable
-from services.cli.publish.submissions import PIECE_BYTES, Submission
+from services.cli.publish.submissions import Submission
 from shared.bus.access.connect import Access, connect, refusal
-from shared.bus.jetstream.publish import Outgoing, store
+from shared.bus.jetstream.intake import RECEIPT_WAIT_S, IntakeClient
 from shared.domain.errors import ConfigurationError, InstepError, PermanentError
 from shared.domain.ids import content_hash, piece_of
+from shared.domain.submissions import PIECE_BYTES, piece_body
 
 IN_FLIGHT: Final = 256
 OLDER_PRODUCER: Final = (
     "the producer is of an older version, which takes documents of up to 1 MB: upgrade it, or put "
     "the file into a watched folder"
 )
-RECEIPT_WAIT_S: Final = 30.0
-"""The producer may be busy, or just starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +56,11 @@ async def send(
         ConfigurationError: the bus refuses the key, or forbids it this source.
     """
     async with _connected(url, access) as client:
-        box = _Inbox()
-        inbox = client.new_inbox()
-        await client.subscribe(f"{inbox}.*", cb=box.take)
+        intake = IntakeClient(client, client.jetstream(), client.new_inbox())
+        await intake.open()
         gate = asyncio.Semaphore(IN_FLIGHT)
 
-        line = _Line(client, box, inbox, source, run, wait_s)
+        line = _Line(intake, source, run, wait_s)
         large = asyncio.Lock()  # one in memory at a time
 
         async def one(n: int, item: Submission) -> Sent:
@@ -82,9 +77,7 @@ async def send(
 class _Line:
     """The way to the producer, and back."""
 
-    client: Client
-    box: "_Inbox"
-    inbox: str
+    intake: IntakeClient
     source: str
     run: str
     wait_s: float
@@ -95,19 +88,14 @@ class _Line:
         Raises:
             InstepError: the bus did not take it.
         """
-        answer = self.box.expect(token)
-        message = Outgoing(
-            "INTAKE",
-            f"documents.submitted.{self.source}",
-            json.dumps({"schema": 1, **body}, ensure_ascii=False).encode(),
-            f"cli:{self.run}:{token}",
-            {"Instep-Reply-To": f"{self.inbox}.{token}"},
+        stored = await self.intake.submit(
+            self.source,
+            body,
+            token=token,
+            message_id=f"cli:{self.run}:{token}",
+            wait_s=self.wait_s,
         )
-        await store(self.client.jetstream(), message)
-        try:
-            return await asyncio.wait_for(answer, self.wait_s)
-        except TimeoutError:
-            return None
+        return stored.receipt
 
 
 async def _sent(line: _Line, token: str, item: Submission) -> Sent:
@@ -137,8 +125,7 @@ async def _pieces_sent(line: _Line, token: str, path: str, data: bytes) -> Mappi
     Where no producer answers, the bus keeps them all; only the first is waited for.
     """
     for n, at in enumerate(range(0, len(data), PIECE_BYTES)):
-        encoded = base64.b64encode(data[at : at + PIECE_BYTES]).decode()
-        body = {"op": "piece", "path": path, "data_base64": encoded}
+        body = piece_body(path, data[at : at + PIECE_BYTES])
         receipt = await line.ask(f"{token}-{n}", body)
         if receipt is None:
             line = replace(line, wait_s=0.0)
@@ -153,23 +140,6 @@ def piece_names(source: str, data: bytes) -> list[str]:
     """The names that the producer gives to the pieces of a document."""
     starts = range(0, len(data), PIECE_BYTES)
     return [content_hash(piece_of(source, data[at : at + PIECE_BYTES])) for at in starts]
-
-
-class _Inbox:
-    """Receipts by the last token of the subject that they come to."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
-
-    def expect(self, token: str) -> "asyncio.Future[Mapping[str, Any]]":
-        self._waiting[token] = asyncio.get_running_loop().create_future()
-        return self._waiting[token]
-
-    async def take(self, message: Msg) -> None:
-        waiting = self._waiting.pop(message.subject.rpartition(".")[2], None)
-        if waiting and not waiting.done():
-            with contextlib.suppress(ValueError):
-                waiting.set_result(json.loads(message.data))
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 import base64
 import codecs
-import json
 import mimetypes
 import sys
 from argparse import Namespace
@@ -13,17 +12,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.cli.exits import Stop
-from services.cli.suggest import nearest
-from services.producer.submissions import submission
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, ending
-from shared.domain.ids import check_document_path, is_url
-from shared.domain.topology import KB, MAX_MESSAGE_BYTES
+from shared.domain.ids import is_url
+from shared.domain.submissions import (
+    LARGEST_BYTES,
+    MAX_BYTES,
+    check_fields,
+    check_whole,
+    content_of,
+    encoded,
+    fields_of,
+)
 
-LARGEST_BYTES: Final = MAX_MESSAGE_BYTES - 16 * KB
-"""Of a submission as JSON: with its batch and its headers it fits a message."""
-PIECE_BYTES: Final = 640 * KB
-"""Of content in one message, where it takes several: as base64 it fits."""
 TOO_LARGE: Final = f"a message has at most {LARGEST_BYTES:,}: split the document"
 
 
@@ -51,7 +52,7 @@ class Faulty:
     code: str = "invalid_request"
 
 
-def of_args(args: Namespace, most: int = submission.MAX_BYTES) -> list[Submission | Faulty]:
+def of_args(args: Namespace, most: int = MAX_BYTES) -> list[Submission | Faulty]:
     """The files of the command, in order.
 
     Args:
@@ -85,44 +86,28 @@ def with_batch(
 
 def of_line(where: str, line: bytes) -> Submission | Faulty:
     """One line of JSON. Pure."""
+    path = ""
     try:
-        body = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return Faulty(where, "", "not UTF-8: save the file as UTF-8")
-    except json.JSONDecodeError as error:
-        return Faulty(where, "", f"not JSON from character {error.colno} on")
-    except (ValueError, RecursionError):
-        return Faulty(where, "", "not JSON: nested too deep, or a number of too many digits")
-    if not isinstance(body, dict):
-        return Faulty(where, "", "not a JSON object")
-    path = str(body.get("path", ""))
-    for name in body:
-        if name not in submission.NAMES:
-            near = nearest(name, submission.NAMES)
-            meant = f"; did you mean {near!r}?" if near else ""
-            return Faulty(where, path, f"{name!r} is not a field{meant}")
-    return checked(Submission(where, body)) if path else Faulty(where, "", "'path' is missing")
+        body = fields_of(line)
+        path = str(body.get("path", ""))
+        check_fields(body)
+    except DocumentRefused as refusal:
+        return Faulty(where, path, refusal.reason)
+    return checked(Submission(where, body))
 
 
 def checked(item: Submission) -> Submission | Faulty:
     """The submission, unless the producer of any instance would refuse it as it is. Pure."""
-    if item.large is None and wire_bytes(item.body) > LARGEST_BYTES:
+    if item.large is None and len(encoded(item.body)) > LARGEST_BYTES:
         item = _in_pieces(item)
-    if (size := wire_bytes(item.body)) > LARGEST_BYTES:
+    if (size := len(encoded(item.body))) > LARGEST_BYTES:
         return Faulty(item.where, item.path, f"{size:,} bytes as JSON; {TOO_LARGE}", "too_large")
     whole = item.body if item.large is None else {**item.body, "text": ""}
     try:
-        event = submission.read(json.dumps(whole).encode(), {})
-        check_document_path(event.path)
-        submission.check_attributes(event)
+        check_whole(whole)
     except DocumentRefused as refusal:
         return Faulty(item.where, item.path, refusal.reason, refusal.code)
     return item
-
-
-def wire_bytes(body: Mapping[str, Any]) -> int:
-    """Bytes of a submission in its message."""
-    return len(json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"))
 
 
 def _in_pieces(item: Submission) -> Submission:
@@ -143,11 +128,7 @@ def _in_pieces(item: Submission) -> Submission:
 
 def of_bytes(where: str, path: str, data: bytes) -> Submission:
     """A file's content: as text where it is UTF-8, else as base64."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return Submission(where, {"path": path, "data_base64": base64.b64encode(data).decode()})
-    return Submission(where, {"path": path, "text": text})
+    return Submission(where, {"path": path, **content_of(data)})
 
 
 def _one_path_each(names: Sequence[str]) -> None:

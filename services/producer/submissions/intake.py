@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Literal, NamedTuple, Protocol
@@ -32,6 +32,7 @@ from shared.domain.events import (
     Receipt,
 )
 from shared.domain.ids import doc_key, piece_of, piece_prefix
+from shared.domain.submissions import MAX_MEDIA_TYPE, check_attributes, check_identity, read
 from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChange
 
 log = structlog.get_logger()
@@ -44,8 +45,11 @@ LARGE_AT_ONCE: Final = 2
 """Documents in pieces that are in memory, each up to `max_bytes` of its source and twice so much
 while it is joined."""
 REPLY_TO: Final = "instep-reply-to"
-INBOX: Final = re.compile(r"_INBOX(?:_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII)
-"""Inboxes of publishers, with the source of those that publish for one source only."""
+INBOX: Final = re.compile(
+    r"_INBOX(?:_gateway\.receipts\.[\w-]{22,}|_publisher(?:-([a-z0-9-]+))?)?(?:\.[\w-]+)+", re.ASCII
+)
+"""Inboxes of publishers, with the source of those that publish for one source only, and those at
+which gateways wait for receipts only: each has a name that nobody can guess."""
 
 
 class Reply(Protocol):
@@ -123,6 +127,25 @@ def may_answer(inbox: str, source: str) -> bool:
     return found is not None and found[1] in (None, source)
 
 
+class RevisionChanged(DocumentRefused):
+    """The newest accepted change is not the one that the submission expects."""
+
+    def __init__(self, current: int) -> None:
+        now = f"its revision is {current}" if current else "there is no such document"
+        super().__init__("revision_changed", f"if_revision: {now}")
+        self.current = current
+
+
+def check_revision(expected: int | None, current: int) -> None:
+    """Raises RevisionChanged: a submission expects another revision. Pure.
+
+    Args:
+        current: sequence of the newest change; 0: there is none.
+    """
+    if expected is not None and expected != current:
+        raise RevisionChanged(current)
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptSubmission:
     """Handles INTAKE: check, fetch or join the content, compare, publish, answer.
@@ -140,6 +163,8 @@ class AcceptSubmission:
     fetch: Fetch
     limits: Mapping[str, SourceLimits] = field(default_factory=dict)
     """By source; others have the defaults."""
+    watched: Collection[str] = ()
+    """Sources that take no submissions: what lies at their place would overwrite them."""
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
 
     async def __call__(self, data: bytes, delivery: Delivery) -> Sequence[Event]:
@@ -150,8 +175,8 @@ class AcceptSubmission:
         """
         source = delivery.subject.rpartition(".")[2]
         try:
-            event = submission.read(data, delivery.headers)
-            source, path = submission.check_identity(event, source)
+            event = read(data, delivery.headers)
+            source, path = check_identity(event, source)
         except DocumentRefused as refusal:
             await self._answer(delivery, _refused(refusal, None))
             raise MalformedEvent(f"{refusal.code}: {refusal}") from None
@@ -163,7 +188,8 @@ class AcceptSubmission:
         )
         batch = self._batch(event, document, delivery)
         try:
-            submission.check_attributes(event)
+            check_attributes(event)
+            self._check_unwatched(source)
             if event.op == "piece":
                 return await self._store_piece(event, document, delivery)
             is_large = event.pieces is not None
@@ -207,7 +233,7 @@ class AcceptSubmission:
             return submission.check_content(event, limits)
         found = await self.fetch(source, url)
         content = submission.of_bytes("ref.url", found.data, limits)
-        media_type = (found.media_type or "")[: submission.MAX_MEDIA_TYPE] or None
+        media_type = (found.media_type or "")[:MAX_MEDIA_TYPE] or None
         return replace(content, media_type=media_type)
 
     async def _joined(self, names: Sequence[str], source: str, limits: SourceLimits) -> bytes:
@@ -242,13 +268,14 @@ class AcceptSubmission:
             if last and stale(event.source_version, intake, known):
                 mine = last.change.intake == intake  # accepted before; the answer was lost
                 return _receipt("queued" if mine else "stale", document, last.sequence)
+            check_revision(event.if_revision, last.sequence if last else 0)
             if checked and checked.data is not None and content is None:
                 content = await place(checked.data, self.bodies)
             version = event.source_version
             change = DocumentChanged(
                 document=document,
                 batch=batch,
-                op="deleted" if event.op == "delete" else "upserted",
+                op="deleted" if event.deletes else "upserted",
                 content=content,
                 content_hash=checked.content_hash if checked else None,
                 size=checked.size if checked else 0,
@@ -268,6 +295,14 @@ class AcceptSubmission:
             except ChangeLogConflict:
                 continue
             return _receipt("queued", document, sequence)
+
+    def _check_unwatched(self, source: str) -> None:
+        if source in self.watched:
+            raise DocumentRefused(
+                "source_watched",
+                f"{source} is watched: change the document at its place, or send it to a source "
+                "of its own",
+            )
 
     async def _decline(
         self,
@@ -326,4 +361,6 @@ def _receipt(state: Literal["queued", "stale"], document: Document, sequence: in
 
 
 def _refused(refusal: DocumentRefused, document: Document | None) -> Receipt:
+    if document and isinstance(refusal, RevisionChanged):
+        document = document.model_copy(update={"revision": refusal.current})
     return Receipt(state="refused", document=document, code=refusal.code, detail=str(refusal))

@@ -14,7 +14,7 @@ from nats.js.api import PubAck
 from nats.js.errors import APIError
 
 from shared.bus.delivery.failure_notes import WORK
-from shared.domain.errors import BusUnavailable, ConfigurationError, PermanentError
+from shared.domain.errors import BusUnavailable, ConfigurationError, PermanentError, StreamFull
 from shared.domain.events import BatchCompleted, Event, Result
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
 
@@ -113,7 +113,7 @@ def wire_bytes(data: bytes, headers: Mapping[str, str]) -> int:
 def _refusal(message: Outgoing, error: APIError) -> Exception | None:
     """The error of the answer; None: the server is not ready, another attempt may work."""
     if error.err_code in STREAM_FULL:
-        return BusUnavailable(f"{message.stream} is full")
+        return StreamFull(f"{message.stream} is full")
     if error.err_code == TOO_LARGE:
         return PermanentError(f"{message.subject}: above the stream's largest message")
     if error.err_code == WRONG_STREAM:

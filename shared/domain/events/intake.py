@@ -39,7 +39,9 @@ class DocumentSubmitted(Event):
 
     stream: ClassVar[str] = "INTAKE"
 
-    op: Literal["upsert", "delete", "piece"] = "upsert"
+    op: Literal["upsert", "delete", "piece", "upsert_if", "delete_if"] = "upsert"
+    """The last two are the first two with a condition, `if_revision`. They have names of their own
+    because versions before them ignore unknown fields, and refuse unknown operations."""
     path: str
     text: str | None = None
     data_base64: str | None = None
@@ -60,15 +62,24 @@ class DocumentSubmitted(Event):
     source_version: int | None = None
     """A number that grows with every change of the document, if the publisher has one."""
     batch: Batch | None = None
+    if_revision: int | None = Field(default=None, ge=0, lt=2**53)
+    """Take it only if the newest accepted change of the document is this revision; 0: if there is
+    none."""
+
+    @property
+    def deletes(self) -> bool:
+        return self.op in ("delete", "delete_if")
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
         given = [name for name in CONTENTS if getattr(self, name) is not None]
         has = f"this one has {' and '.join(given) or 'none'}"
-        if self.op == "upsert" and len(given) != 1:
+        if self.op in ("upsert", "upsert_if") and len(given) != 1:
             raise ValueError(f"an upsert has exactly one of {', '.join(CONTENTS)}; {has}")
-        if self.op == "delete" and given:
+        if self.deletes and given:
             raise ValueError(f"a delete has no content; {has}")
+        if (self.if_revision is not None) != self.op.endswith("_if"):
+            raise ValueError("upsert_if and delete_if have if_revision, and no other op has it")
         if self.op == "piece" and given != ["data_base64"]:
             raise ValueError(f"a piece has data_base64 only; {has}")
         return self

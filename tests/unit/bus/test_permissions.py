@@ -120,7 +120,7 @@ WRITERS = {
     f"documents.failed.{MINE}.docs": {"validator"},
     f"documents.validated.{MINE}.docs": {"validator"},
     f"batches.completed.{MINE}.docs": {"validator"},
-    "documents.submitted.docs": {"publisher"},
+    "documents.submitted.docs": {"publisher", "gateway"},
     f"$KV.ledger_{MINE}.abc": {"enricher", "indexer", "validator", "gateway"},
     "$KV.embcache.abc": {"embedder"},
     "$KV.instance.live": set(),

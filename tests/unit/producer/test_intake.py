@@ -403,6 +403,7 @@ async def test_a_wrong_envelope_is_refused(door, envelope):
         "$KV.instance.live",
         "$JS.API.STREAM.DELETE.DOCS",
         "_INBOX_gateway.x.1",
+        "_INBOX_gateway.receipts.x.1",
         "_INBOX_publisher-wiki.x.1",
         "_INBOX_publisher-.x.1",
         "_INBOX_publisher",

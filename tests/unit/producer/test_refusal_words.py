@@ -87,6 +87,8 @@ PLACES = list(places())
 def with_value(place: tuple, value: Any) -> dict[str, Any]:
     content = place[0] if place[0] in CONTENT else "text"
     body = deepcopy(WHOLE | {content: CONTENT[content]})
+    if place[0] == "if_revision":
+        body |= {"op": "upsert_if", "if_revision": 7}
     inside: Any = body
     for step in place[:-1]:
         inside = inside[step]

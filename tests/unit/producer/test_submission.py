@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from services.producer.submissions import submission
+from shared.domain import submissions
 from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, DocumentSubmitted, EmbeddingsReady, malformed
 
@@ -33,7 +33,7 @@ def test_a_submission_with_any_number_of_faults_is_refused_in_a_sentence(fields)
     data = json.dumps({"path": "a.md"} | fields).encode()
 
     with pytest.raises(DocumentRefused) as refused:
-        submission.read(data, {})
+        submissions.read(data, {})
     assert len(str(refused.value)) < 500
     with pytest.raises(ValidationError) as invalid:
         DocumentSubmitted.model_validate_json(data)
@@ -62,14 +62,14 @@ def test_a_score_that_is_no_finite_number_is_refused(score):
     data = f'{{"path": "a.md", "text": "x", "static_score": {score}}}'.encode()
 
     with pytest.raises(DocumentRefused, match="static_score: must be a finite number"):
-        submission.check_attributes(submission.read(data, {}))
+        submissions.check_attributes(submissions.read(data, {}))
 
 
 @pytest.mark.parametrize(("score", "read"), [("0.5", 0.5), ("-1e300", -1e300), ("7", 7.0)])
 def test_any_finite_number_is_a_score(score, read):
-    event = submission.read(
+    event = submissions.read(
         f'{{"path": "a.md", "text": "x", "static_score": {score}}}'.encode(), {}
     )
 
-    submission.check_attributes(event)
+    submissions.check_attributes(event)
     assert (event.static_score, event.is_active) == (read, True)

@@ -46,6 +46,7 @@ from shared.domain.events import (
 )
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Reason, fail, revise, settle, written
+from shared.domain.submissions import check_attributes, check_identity, read
 from shared.domain.topology import MAX_MESSAGE_BYTES, MAX_PART_BYTES
 from shared.formats.blocks import Block, Extracted
 from shared.formats.frontmatter import MAX_CHARS, fields
@@ -117,9 +118,9 @@ def fits(event):
 
 def accepted(said):
     """What DOCS gets of a submission. Raises DocumentRefused."""
-    event = submission.read(json.dumps(said, ensure_ascii=False).encode(), {})
-    _, path = submission.check_identity(event, "docs")
-    submission.check_attributes(event)
+    event = read(json.dumps(said, ensure_ascii=False).encode(), {})
+    _, path = check_identity(event, "docs")
+    check_attributes(event)
     checked = submission.check_content(event, SourceLimits())
     bodies = MemoryContent()
     content = checked.content or asyncio.run(place(checked.data, bodies))
@@ -278,7 +279,7 @@ def test_chunks_are_as_large_as_the_message_that_carries_them():
 
 def test_a_long_reference_is_refused():
     said = {"path": "a.md", "ref": {"url": f"file:///a/{'b' * 10**6}"}}
-    event = submission.read(json.dumps(said).encode(), {})
+    event = read(json.dumps(said).encode(), {})
 
     with pytest.raises(DocumentRefused) as refused:
         submission.check_content(event, SourceLimits(allow_references=("file:///a/",)))

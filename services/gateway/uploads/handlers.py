@@ -1,0 +1,333 @@
+"""Handlers of uploads: each reads its body piece by piece, and answers when all is accepted."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from aiohttp import web
+
+from services.gateway.answers import request_of
+from services.gateway.decoding import fields_of as request_fields
+from services.gateway.models import Request
+from services.gateway.operations import OPERATIONS
+from services.gateway.problems import KINDS, Problem, problem_of
+from services.gateway.routes import FACES, fields_in, reply
+from services.gateway.uploads.bodies import (
+    MAX_BODY_BYTES,
+    Budget,
+    Clock,
+    in_turn,
+    lines,
+    names_of,
+    part_reader,
+    parts,
+    reader,
+    whole,
+)
+from services.gateway.uploads.lines import (
+    FIELDS,
+    SUBMISSION,
+    checked,
+    conditional,
+    media_type_of,
+    message_id,
+    of_line,
+    path_of,
+    refuse_fields,
+    revision_of,
+    too_long,
+)
+from services.gateway.uploads.many import Item, Outcome, Spool, Where, send
+from services.gateway.uploads.models import (
+    DeleteAnswer,
+    DeleteRequest,
+    UploadRequest,
+    UploadsAnswer,
+    UploadsRequest,
+)
+from services.gateway.uploads.uploads import Uploads, accepted, problem_of_refusal
+from shared.domain.errors import DocumentRefused
+from shared.domain.ids import check_document_path
+from shared.domain.submissions import LARGEST_BYTES, PIECE_BYTES, check_fields, fields_of
+
+R = TypeVar("R", bound=Request)
+
+NDJSON: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+FORM: Final = "multipart/form-data"
+MOST_FILES: Final = 10_000
+INLINE_BYTES: Final = 16 * 1024**2
+"""Contents of a form that wait in memory for its end; further ones are stored as pieces."""
+BODIES_AT_ONCE: Final = 4
+"""Bodies of lines, and forms: each has a share of memory, and of the place for temporary files."""
+SLOTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("upload_slots")
+
+
+async def put(request: web.Request) -> web.Response:
+    """A document, as it is or as the fields of a submission."""
+    uploads, asked = _uploads(request), await _request(request, "put_document", UploadRequest)
+    revision, key = _conditions(request, asked.source)
+    await uploads.check(asked.source)
+    path = _path(asked.path)
+    kind = request.headers.get("Content-Type", "")
+    bare = kind.partition(";")[0].strip().lower()
+    if bare.startswith("multipart/"):
+        raise Problem("format_not_supported", "send the document itself; a form goes to POST")
+    if bare == SUBMISSION:
+        fields = _submission(await whole(reader(request), LARGEST_BYTES))
+    else:
+        fields = await uploads.content(asked.source, path, reader(request))
+        fields |= media_type_of(path, kind)
+    try:
+        body = checked(conditional({"path": path, **fields}, revision))
+    except DocumentRefused as error:
+        raise problem_of_refusal(error) from None
+    return await _one(uploads, asked, body, key)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """One document leaves the index."""
+    uploads, asked = _uploads(request), await _request(request, "delete_document", UploadRequest)
+    revision, key = _conditions(request, asked.source)
+    await uploads.check(asked.source)
+    body = conditional({"op": "delete", "path": _path(asked.path)}, revision)
+    return await _one(uploads, asked, body, key)
+
+
+async def _one(
+    uploads: Uploads, asked: UploadRequest, body: Mapping[str, Any], key: str | None
+) -> web.Response:
+    receipt = accepted(
+        await uploads.once(asked.source, body, key),
+        versioned=body.get("source_version") is not None,
+        conditional="if_revision" in body,
+    )
+    answer = await uploads.answer(receipt, asked.wait)
+    response = reply(answer.model_dump(mode="json"), 200 if answer.final else 202)
+    response.headers["Location"] = f"/api/v1/receipts/{answer.receipt}"
+    response.headers["ETag"] = f'"{answer.document.revision}"'
+    return response
+
+
+async def post_lines(request: web.Request) -> web.Response:
+    """Lines of JSON, each a submission, as one batch."""
+    uploads, asked = _uploads(request), await _request(request, "bulk", UploadsRequest)
+    key = _key(request, asked.source)
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind not in NDJSON:
+        raise Problem("format_not_supported", f"send lines of JSON as {NDJSON[0]}")
+    await uploads.check(asked.source)
+    outcome = Outcome()
+    async with in_turn(request.app[SLOTS]):
+        with tempfile.TemporaryFile() as file:
+            spool = Spool(asked.source, file)
+            async for number, line in lines(reader(request, MAX_BODY_BYTES)):
+                _take_line(spool, outcome, number, line)
+            if not spool.size and not outcome.refused:
+                raise Problem("invalid_request", "the body has no lines")
+            batch = await send(uploads, asked.source, spool.read(), spool.count, outcome, key)
+    return _many(outcome, outcome.answer(batch))
+
+
+def _take_line(spool: Spool, outcome: Outcome, number: int, line: bytes | None) -> None:
+    where = Where(line=number)
+    if line is None:
+        outcome.refuse(where, "", problem_of_refusal(too_long()))
+        return
+    if number == 1:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+    try:
+        spool.add(where, of_line(line))
+    except DocumentRefused as error:
+        outcome.refuse(where, path_of(line), problem_of_refusal(error))
+
+
+async def post_files(request: web.Request) -> web.Response:
+    """Files of a form, as one batch."""
+    uploads, asked = _uploads(request), await _request(request, "upload_documents", UploadsRequest)
+    key = _key(request, asked.source)
+    if request.content_type != FORM:
+        raise Problem("format_not_supported", f"send the files as {FORM}")
+    await uploads.check(asked.source)
+    outcome = Outcome()
+    async with in_turn(request.app[SLOTS]):
+        form = _Form(uploads, asked.source, outcome)
+        await form.read(request)
+        items = form.items()
+        if not items and not outcome.refused:
+            raise Problem("invalid_request", "the form has no files")
+        batch = await send(uploads, asked.source, items, len(items), outcome, key)
+    return _many(outcome, outcome.answer(batch))
+
+
+class _Form:
+    """The files of a form, and what its field `meta` says about them."""
+
+    def __init__(self, uploads: Uploads, source: str, outcome: Outcome) -> None:
+        self._uploads, self._source, self._outcome = uploads, source, outcome
+        self._files: dict[str, dict[str, Any]] = {}
+        self._meta: dict[str, Any] = {}
+        self._inline = INLINE_BYTES
+        self._seen = 0
+
+    async def read(self, request: web.Request) -> None:
+        clock, budget = Clock(), Budget()
+        async for part in parts(request, clock):
+            read = part_reader(part, clock, budget)
+            name, file = names_of(part)
+            if file is None and name == "meta":
+                self._meta = request_fields(await whole(read, 1024**2))
+                continue
+            if file is None:
+                raise Problem("invalid_request", "a part of the form has no file name")
+            self._seen += 1
+            if self._seen > MOST_FILES:
+                raise Problem("request_too_large", f"more than {MOST_FILES:,} files in one form")
+            await self._file(file, part.headers.get("Content-Type", ""), read)
+
+    async def _file(self, name: str, kind: str, read: Any) -> None:
+        try:
+            path = _path(name)
+            if name in self._files:
+                raise Problem("invalid_request", "another file of the form has the same name")
+            inline = PIECE_BYTES if self._inline > 0 else -1
+            fields = await self._uploads.content(self._source, path, read, inline=inline)
+        except Problem as problem:
+            if problem.code in ("request_timeout", "malformed", "request_too_large"):
+                raise
+            if problem.kind.status >= 500:
+                raise
+            self._outcome.refuse(Where(file=name), name, problem)
+            return
+        self._inline -= len(fields.get("text") or fields.get("data_base64") or "")
+        self._files[name] = fields | media_type_of(path, kind)
+
+    def items(self) -> list[Item]:
+        """The files as submissions. Raises Problem: `meta` names a file that is not there."""
+        seen = {*self._files, *(error.file for error in self._outcome.errors)}
+        missing = next((name for name in self._meta if name not in seen), None)
+        if missing is not None:
+            raise Problem("invalid_request", f"meta: the form has no file {missing[:200]!r}")
+        found: list[Item] = []
+        for name, fields in self._files.items():
+            told = self._meta.get(name, {})
+            try:
+                if not isinstance(told, dict):
+                    raise DocumentRefused("invalid_request", "meta: must be an object by file name")
+                refuse_fields(told, {*FIELDS, "text", "data_base64", "chunks", "ref"} - {"path"})
+                body = {"path": name, **fields, **told}
+                check_fields(body)
+                found.append((Where(file=name), checked({**body, "path": _path(body["path"])})))
+            except DocumentRefused as error:
+                self._outcome.refuse(Where(file=name), name, problem_of_refusal(error))
+            except Problem as problem:
+                self._outcome.refuse(Where(file=name), name, problem)
+        return self._different(found)
+
+    def _different(self, items: list[Item]) -> list[Item]:
+        """Without those that name a document that one before names."""
+        paths: set[str] = set()
+        found: list[Item] = []
+        for where, body in items:
+            if body["path"] in paths:
+                told = "another file of the form is the same document"
+                self._outcome.refuse(where, body["path"], Problem("invalid_request", told))
+                continue
+            paths.add(body["path"])
+            found.append((where, body))
+        return found
+
+
+async def delete_many(request: web.Request) -> web.Response:
+    """Documents leave the index: those that are named, or all below a prefix."""
+    uploads, asked = _uploads(request), await _request(request, "delete_documents", DeleteRequest)
+    key = _key(request, asked.source)
+    paths, remaining = await uploads.named(asked)
+    outcome, items = Outcome(), dict[str, Item]()
+    for n, given in enumerate(paths, 1):
+        try:
+            path = _path(given)
+        except Problem as problem:
+            outcome.refuse(Where(line=n), given, problem)
+        else:
+            items[path] = (Where(line=n), {"op": "delete", "path": path})
+    batch = ""
+    if items and not asked.dry_run:
+        documents = items.values()
+        batch = await send(uploads, asked.source, documents, len(items), outcome, key)
+    answer = DeleteAnswer(
+        **outcome.answer(batch).model_dump(),
+        matched=len(paths),
+        remaining=remaining,
+        dry_run=asked.dry_run,
+    )
+    return _many(outcome, answer)
+
+
+def _many(outcome: Outcome, answer: UploadsAnswer) -> web.Response:
+    """All were taken, some, or none: the status says which."""
+    if not outcome.accepted and outcome.stopped is not None:
+        raise outcome.stopped
+    body = answer.model_dump(mode="json")
+    if outcome.status != 422:
+        return reply(body, outcome.status)
+    kind = KINDS["all_refused"]
+    told = {
+        "type": "/problems/all_refused",
+        "title": kind.title,
+        "status": kind.status,
+        "code": "all_refused",
+        "detail": f"none of {outcome.refused:,} documents was taken",
+        "fix": kind.fix,
+        "error_count": outcome.refused,
+    }
+    response = reply({**body, **told}, 422)
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _uploads(request: web.Request) -> Uploads:
+    uploads = request.app[FACES].uploads
+    if uploads is None:
+        raise Problem("unavailable", "this gateway takes no documents")
+    return uploads
+
+
+async def _request(request: web.Request, name: str, kind: type[R]) -> R:
+    row = OPERATIONS[name]
+    found = request_of(row, await fields_in(request, row, row.place))
+    assert isinstance(found, kind)
+    return found
+
+
+def _conditions(request: web.Request, source: str) -> tuple[int | None, str | None]:
+    """The revision that the document shall have, and the name of the message."""
+    headers = request.headers
+    revision = revision_of(headers.get("If-Match"), headers.get("If-None-Match"))
+    key = _key(request, source)
+    return revision, None if key is None else message_id(source, key)
+
+
+def _key(request: web.Request, source: str) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None:
+        message_id(source, key)  # refuses one that is none
+    return key
+
+
+def _path(given: str) -> str:
+    try:
+        return check_document_path(given)
+    except DocumentRefused as error:
+        raise problem_of(error) from None
+
+
+def _submission(data: bytes) -> dict[str, Any]:
+    """The fields of a submission, whose path the address tells."""
+    try:
+        body = fields_of(data)
+        refuse_fields(body, FIELDS)
+        check_fields({"path": "x", **body})
+    except DocumentRefused as error:
+        raise problem_of_refusal(error) from None
+    return body

@@ -1,0 +1,133 @@
+"""Submissions as clients send them: their fields, conditions and keys. Pure."""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from services.gateway.problems import Problem
+from shared.domain.errors import DocumentRefused
+from shared.domain.formats import BY_ENDING, ending
+from shared.domain.ids import doc_key
+from shared.domain.submissions import (
+    LARGEST_BYTES,
+    MAX_MEDIA_TYPE,
+    check_fields,
+    check_whole,
+    encoded,
+    fields_of,
+)
+
+SUBMISSION: Final = "application/vnd.instep.submission+json"
+"""The body of a PUT is the fields of a submission; with any other type it is the document."""
+OURS: Final = frozenset({"schema", "pieces", "batch"})
+"""Fields of submissions that the gateway sets."""
+FIELDS: Final = frozenset({*OURS, "op", "path", "if_revision"})
+"""The same where address and headers say the rest."""
+_UNTYPED: Final = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
+"""Types that clients send without being asked, and that say nothing."""
+_ETAG: Final = re.compile(r'"([0-9]{1,16})"')
+_LONGEST_KEY: Final = 255
+
+
+def of_line(line: bytes) -> dict[str, Any]:
+    """The submission in a line of JSON.
+
+    Raises:
+        DocumentRefused: it is none, or no producer would take it.
+    """
+    body = fields_of(line)
+    check_fields(body)
+    refuse_fields(body, OURS)
+    if body.get("op", "upsert") not in ("upsert", "delete"):
+        raise DocumentRefused("invalid_request", "op: must be 'upsert' or 'delete'")
+    return checked(conditional(body, body.get("if_revision")))
+
+
+def refuse_fields(body: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raises DocumentRefused: a field is there that the client may not set."""
+    found = next((name for name in body if name in names), None)
+    if found is not None:
+        raise DocumentRefused("invalid_request", f"{found}: must not be given here")
+
+
+def path_of(line: bytes) -> str:
+    """The path in a line that is refused, as far as there is one."""
+    try:
+        return str(fields_of(line).get("path", ""))
+    except DocumentRefused:
+        return ""
+
+
+def checked(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The submission, unless no producer would take it. Raises DocumentRefused."""
+    size = len(encoded(body))
+    if size > LARGEST_BYTES:
+        raise too_long(size)
+    check_whole(body)
+    return dict(body)
+
+
+def too_long(size: int | None = None) -> DocumentRefused:
+    told = f"{size:,} bytes" if size else "too long"
+    return DocumentRefused(
+        "document_too_large",
+        f"{told} as JSON, which has at most {LARGEST_BYTES:,} bytes: send the content as a file",
+    )
+
+
+def conditional(body: Mapping[str, Any], revision: int | None) -> dict[str, Any]:
+    """The submission that is taken only while this is the document's revision."""
+    op = body.get("op", "upsert")
+    if revision is None:
+        return dict(body)
+    return {**body, "op": f"{op}_if", "if_revision": revision}
+
+
+def revision_of(if_match: str | None, if_none_match: str | None) -> int | None:
+    """The revision that the headers demand; None: any.
+
+    Raises:
+        Problem: `invalid_request`: a condition that instep does not know, so it cannot hold it.
+    """
+    if if_none_match is not None:
+        raise Problem("invalid_request", "If-None-Match is not known here; If-Match is")
+    if if_match is None:
+        return None
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None or int(found[1]) >= 2**53:
+        raise Problem("invalid_request", 'If-Match: must be one revision in quotes, as "17"')
+    return int(found[1])
+
+
+def message_id(source: str, key: str, part: str = "") -> str:
+    """The name of the message of a request with an Idempotency-Key.
+
+    Args:
+        part: the document, of a request that has several.
+
+    Raises:
+        Problem: `invalid_request`.
+    """
+    if not key.strip() or len(key) > _LONGEST_KEY:
+        raise Problem("invalid_request", f"Idempotency-Key: must have 1 to {_LONGEST_KEY} letters")
+    digest = hashlib.sha256(f"{key}\n{part}".encode("utf-8", "backslashreplace")).hexdigest()
+    return f"http:{source}:{digest[:40]}"
+
+
+def media_type_of(path: str, content_type: str) -> dict[str, str]:
+    """The field for the type of a file, where its client says one.
+
+    A type that clients guess from the name says nothing that the path does not.
+    """
+    bare = content_type.partition(";")[0].strip().lower()
+    if bare in _UNTYPED or len(content_type) > MAX_MEDIA_TYPE:
+        return {}
+    if bare == "text/plain" and ending(path) in BY_ENDING and ";" not in content_type:
+        return {}
+    return {"media_type": content_type.strip()}
+
+
+def key_of(source: str, body: Mapping[str, Any]) -> str:
+    """The document that a checked submission names."""
+    return doc_key(source, str(body["path"]))
