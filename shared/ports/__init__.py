@@ -18,6 +18,8 @@ from shared.ports.bus import (
     LedgerFeed,
     Newest,
     Publish,
+    Results,
+    StoredResult,
     StreamCapacity,
 )
 from shared.ports.content import ContentStore, Shelf
@@ -63,9 +65,11 @@ __all__ = [
     "Now",
     "Probe",
     "Publish",
+    "Results",
     "Row",
     "Selection",
     "Shelf",
+    "StoredResult",
     "StreamCapacity",
     "TokenCounter",
     "UnreadableChange",
