@@ -15,7 +15,7 @@ from shared.domain.events import (
     DocumentRemoved,
     DocumentValidated,
 )
-from shared.domain.events.results import BatchSummary, ChunkCounts, parse_result
+from shared.domain.events.results import BatchSummary, ChunkCounts, Result, parse_result
 from shared.ports import StoredResult
 
 EventType = Literal["document", "validation", "batch"]
@@ -79,9 +79,12 @@ def view_of(stored: StoredResult) -> EventView | None:
     try:
         if stored.subject.startswith("batches."):
             return _batch(BatchCompleted.model_validate_json(stored.data))
-        event = parse_result(stored.subject, stored.data)
+        return _of_document(parse_result(stored.subject, stored.data))
     except (ValidationError, LookupError):
         return None
+
+
+def _of_document(event: Result) -> EventView | None:
     document = event.document
     named = {
         "generation": event.generation,
