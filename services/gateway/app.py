@@ -8,18 +8,24 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from services.gateway.auth import OPEN, check_request
+from services.gateway.answers import Faces
+from services.gateway.auth import check_request
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
-from services.gateway.operations import Faces
+from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import ANY, FACES, Handler, routes
+from services.gateway.routes import FACES, Handler, routes
 
 MAX_BODY_BYTES: Final = 1024**2
 KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
 
 HEADERS: Final = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": 'Basic realm="instep"'}}
+
+OPEN: Final = frozenset(
+    place.address for row in OPERATIONS.values() if row.scope == "none" for place in row.places
+)
+"""Addresses that need no key, for supervisors."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +108,6 @@ def _of_http(error: web.HTTPException, request: web.Request) -> Problem:
 
 
 def _near(path: str) -> str:
-    known = [route.path.replace(f":{ANY}", "") for route in routes()]
+    known = [place.address for row in OPERATIONS.values() for place in row.places]
     near = difflib.get_close_matches(path, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 from services.gateway.problems import Problem
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
-OPEN: Final = frozenset({"/livez", "/readyz"})
-"""Addresses that need no key, for supervisors."""
 
 
 def is_loopback(host: str) -> bool:

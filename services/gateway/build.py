@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
+from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
 from services.gateway.auth import is_loopback
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView
-from services.gateway.operations import Faces
 from services.gateway.queries import InstanceQueries
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots

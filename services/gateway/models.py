@@ -294,6 +294,34 @@ class CheckView(Response):
     fix: str = ""
 
 
+class ChecksAnswer(Response):
+    """The checks of an instance."""
+
+    ready: bool
+    """No check failed."""
+    checks: tuple[CheckView, ...]
+
+
+class VersionAnswer(Response):
+    """Versions of an instance."""
+
+    version: str
+    generation: str
+    api: str
+
+
+class LiveAnswer(Response):
+    """The event loop runs."""
+
+    live: Literal[True] = True
+
+
+class ProblemRequest(Request):
+    """An error code."""
+
+    code: str
+
+
 class ValidateAnswer(Response):
     """Whether the index agrees with the ledger."""
 
@@ -320,3 +348,16 @@ class BatchRequest(Request):
     """Its id, or `last`."""
     source: str = ""
     """Needed when several sources have a batch of this id."""
+
+
+class ReportRequest(BatchRequest):
+    """The report of a batch."""
+
+    format: Literal["", "html", "json"] = ""
+    """Empty: what the header Accept asks for."""
+
+
+class ReportsRequest(BatchesRequest):
+    """A page of batches."""
+
+    format: Literal["", "html"] = ""

@@ -1,99 +1,403 @@
-"""One table of operations, behind HTTP and behind the command line: names, requests, answers."""
+"""The one table of operations: addresses, scopes and models of all that a gateway answers.
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+Routes, the OpenAPI document, the Python client and the command line's requests come from it. Data
+only: models and handlers are named by texts, `module:name`, so that the command line can read the
+table without waiting for them.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from importlib import import_module
+from typing import Any, Final, Literal
+from urllib.parse import quote
 
-from pydantic import BaseModel, ValidationError
+BASE: Final = "/api/v1"
 
-from services.gateway.commands import Commands
-from services.gateway.models import (
-    BatchesRequest,
-    BatchRequest,
-    ChecksRequest,
-    CheckView,
-    ChooseRequest,
-    DocumentRequest,
-    DocumentsRequest,
-    FailuresRequest,
-    ForgetRequest,
-    HoldRequest,
-    LeftOutRequest,
-    ReceiptRequest,
-    Request,
-    SearchRequest,
-    StatusRequest,
-    ValidateRequest,
-)
-from services.gateway.problems import invalid
-from services.gateway.queries import Queries
-from services.gateway.status.sweeps import GenerateRequest, SweepRequest
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+Scope = Literal["none", "search", "read", "write", "operate", "admin"]
+Run = Callable[[Any, Any], Awaitable[Any]]
+"""From `Faces` and the request to the answer."""
+
+JSON: Final = "application/json"
+HTML: Final = "text/html"
+TEXT: Final = "text/plain"
+
+_PARAMETER: Final = re.compile(r"\{(\+?)(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
-    """The interface of an instance: its queries and commands."""
+class Place:
+    """A method and an address."""
 
-    queries: Queries
-    commands: Commands
+    method: Method
+    path: str
+    """Below BASE, or a whole address that starts with `/api/` or stands alone (`whole`).
 
-
-Act = Callable[[Faces, Any], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A request, and the function that answers it."""
-
-    request: type[Request]
-    act: Act
-
-
-async def _checks(faces: Faces, request: ChecksRequest) -> Mapping[str, Any]:
-    checks: Sequence[CheckView] = await faces.queries.checks(request)
-    ready = all(check.level != "FAIL" for check in checks)
-    return {"ready": ready, "checks": [check.model_dump() for check in checks]}
-
-
-async def _version(faces: Faces, _: StatusRequest) -> Mapping[str, str]:
-    return faces.queries.version()
-
-
-OPERATIONS: Final[Mapping[str, Operation]] = {
-    "search": Operation(SearchRequest, lambda f, r: f.queries.search(r)),
-    "status": Operation(StatusRequest, lambda f, _: f.queries.status()),
-    "documents": Operation(DocumentsRequest, lambda f, r: f.queries.documents(r)),
-    "document": Operation(DocumentRequest, lambda f, r: f.queries.document(r)),
-    "left_out": Operation(LeftOutRequest, lambda f, r: f.queries.left_out(r)),
-    "receipt": Operation(ReceiptRequest, lambda f, r: f.queries.receipt(r)),
-    "failures": Operation(FailuresRequest, lambda f, r: f.queries.failures(r)),
-    "batches": Operation(BatchesRequest, lambda f, r: f.queries.batches(r)),
-    "validations": Operation(BatchesRequest, lambda f, r: f.queries.validations(r)),
-    "report": Operation(BatchRequest, lambda f, r: f.queries.report(r)),
-    "checks": Operation(ChecksRequest, _checks),
-    "version": Operation(StatusRequest, _version),
-    "retry": Operation(ChooseRequest, lambda f, r: f.commands.retry(r)),
-    "drop": Operation(ChooseRequest, lambda f, r: f.commands.drop(r)),
-    "holds": Operation(StatusRequest, lambda f, _: f.queries.holds()),
-    "release": Operation(HoldRequest, lambda f, r: f.commands.release(r)),
-    "keep": Operation(HoldRequest, lambda f, r: f.commands.keep(r)),
-    "forget": Operation(ForgetRequest, lambda f, r: f.commands.forget(r)),
-    "sweep": Operation(SweepRequest, lambda f, r: f.commands.sweep(r)),
-    "generate": Operation(GenerateRequest, lambda f, r: f.commands.generate(r)),
-    "validate": Operation(ValidateRequest, lambda f, r: f.commands.validate(r)),
-}
-
-
-async def answer(faces: Faces, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Do an operation and return its JSON object.
-
-    Raises:
-        Problem: the request does not fit, or the answer is no.
+    `{field}` is a field of the request that holds no slash; `{+field}` may hold slashes (as in
+    RFC 6570), and takes all that follows.
     """
-    operation = OPERATIONS[name]
-    try:
-        request = operation.request.model_validate(dict(fields))
-    except ValidationError as error:
-        raise invalid(error, list(operation.request.model_fields)) from None
-    found = await operation.act(faces, request)
-    return found.model_dump(mode="json") if isinstance(found, BaseModel) else dict(found)
+    whole: bool = False
+
+    @property
+    def template(self) -> str:
+        """The whole address as RFC 6570 and the table spell it."""
+        return self.path if self.whole else BASE + self.path
+
+    @property
+    def address(self) -> str:
+        """The whole address with every parameter as `{field}`."""
+        return _PARAMETER.sub(r"{\2}", self.template)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The fields of the request that the address holds."""
+        return tuple(match[2] for match in _PARAMETER.finditer(self.template))
+
+    def filled(self, fields: Mapping[str, str]) -> str:
+        """The whole address with the fields in it, quoted for a URL."""
+        return _PARAMETER.sub(
+            lambda m: quote(fields[m[2]], safe="/" if m[1] else ""), self.template
+        )
+
+    def pattern(self, slashes: str) -> str:
+        """The address as a router reads it; `slashes` is its expression for `{+field}`."""
+        return _PARAMETER.sub(
+            lambda m: f"{{{m[2]}:{slashes}}}" if m[1] else f"{{{m[2]}}}", self.template
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A request that a gateway answers.
+
+    The ordinary handler makes the request of the address, the query and, for POST and PUT, a JSON
+    object, calls `run`, and answers with JSON. An operation with another body or answer names its
+    own handler.
+    """
+
+    name: str
+    place: Place
+    scope: Scope
+    """What a key must allow; `none`: no key is needed."""
+    summary: str
+    """One sentence."""
+    request: str
+    """`module:name` of a `Request`: the fields of address, query and JSON object."""
+    answer: str = ""
+    """`module:name` of the model that the answer fits; empty: it is not JSON."""
+    run: Run | None = None
+    """None: the handler does everything."""
+    status: int = 200
+    """Of a success."""
+    other_statuses: tuple[int, ...] = ()
+    """Of answers that fit the model as well."""
+    also: tuple[Place, ...] = ()
+    """Other documented addresses of the same operation."""
+    aliases: tuple[Place, ...] = ()
+    """Addresses of older versions, served and not documented."""
+    handler: str = ""
+    """`module:name` of an aiohttp handler: it reads the body itself, streams, or shows a page."""
+    body: tuple[str, ...] = ()
+    """Media types of a body that is no JSON object; the fields are then in address and query."""
+    produces: tuple[str, ...] = (JSON,)
+    """Media types of a success."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Documented addresses."""
+        return (self.place, *self.also)
+
+    def fields_in_json(self, place: Place) -> bool:
+        """Whether fields that the address does not hold are in a JSON object, not in the query."""
+        return place.method in ("POST", "PUT") and not self.body
+
+
+def resolve(text: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = text.partition(":")
+    return getattr(import_module(module), name)
+
+
+_MODELS: Final = "services.gateway.models:"
+_VIEWS: Final = "services.gateway.views:"
+_SWEEPS: Final = "services.gateway.status.sweeps:"
+_ROUTES: Final = "services.gateway.routes:"
+_REPORTS: Final = "shared.batches.reports:"
+
+
+def _get(path: str) -> Place:
+    return Place("GET", path)
+
+
+def _post(path: str) -> Place:
+    return Place("POST", path)
+
+
+def _rows() -> Iterator[Operation]:
+    yield from _SEARCHING
+    yield from _DOCUMENTS
+    yield from _FAILURES
+    yield from _REMOVALS
+    yield from _BATCHES
+    yield from _INSTANCE
+    yield from _PLAIN
+
+
+_SEARCHING: Final = (
+    Operation(
+        name="search",
+        place=_post("/search"),
+        also=(_get("/search"),),
+        scope="search",
+        summary="Search the index.",
+        request=_MODELS + "SearchRequest",
+        answer=_VIEWS + "SearchAnswer",
+        run=lambda f, r: f.queries.search(r),
+    ),
+)
+
+_DOCUMENTS: Final = (
+    Operation(
+        name="documents",
+        place=_get("/documents"),
+        scope="read",
+        summary="List documents by state, source or path.",
+        request=_MODELS + "DocumentsRequest",
+        answer=_VIEWS + "DocumentsAnswer",
+        run=lambda f, r: f.queries.documents(r),
+    ),
+    Operation(
+        name="document",
+        place=_get("/documents/{+name}"),
+        scope="read",
+        summary="Show one document: its state, the reason, its revisions and its chunks.",
+        request=_MODELS + "DocumentRequest",
+        answer=_VIEWS + "DocumentAnswer",
+        run=lambda f, r: f.queries.document(r),
+    ),
+    Operation(
+        name="left_out",
+        place=_get("/left-out"),
+        scope="read",
+        summary="Show what a watched folder leaves out at a path, and why.",
+        request=_MODELS + "LeftOutRequest",
+        answer=_VIEWS + "LeftOutAnswer",
+        run=lambda f, r: f.queries.left_out(r),
+    ),
+    Operation(
+        name="receipt",
+        place=_get("/receipts/{receipt}"),
+        scope="read",
+        summary="Show the outcome of a submission; `wait` waits for it.",
+        request=_MODELS + "ReceiptRequest",
+        answer=_VIEWS + "ReceiptAnswer",
+        run=lambda f, r: f.queries.receipt(r),
+    ),
+)
+
+_FAILURES: Final = (
+    Operation(
+        name="failures",
+        place=_get("/failures"),
+        scope="read",
+        summary="List refused and failed documents by reason, with what to do about them.",
+        request=_MODELS + "FailuresRequest",
+        answer=_VIEWS + "FailuresAnswer",
+        run=lambda f, r: f.queries.failures(r),
+    ),
+    Operation(
+        name="retry",
+        place=_post("/failures/retry"),
+        scope="operate",
+        summary="Publish the newest change of each chosen document again.",
+        request=_MODELS + "ChooseRequest",
+        answer=_VIEWS + "ChosenAnswer",
+        run=lambda f, r: f.commands.retry(r),
+    ),
+    Operation(
+        name="dismiss",
+        place=_post("/failures/dismiss"),
+        aliases=(_post("/failures/drop"),),
+        scope="operate",
+        summary="Stop listing the chosen failures until their documents change.",
+        request=_MODELS + "ChooseRequest",
+        answer=_VIEWS + "ChosenAnswer",
+        run=lambda f, r: f.commands.drop(r),
+    ),
+)
+
+_REMOVALS: Final = (
+    Operation(
+        name="removals",
+        place=_get("/removals"),
+        aliases=(_get("/holds"),),
+        scope="read",
+        summary="List removals that wait for a person.",
+        request=_MODELS + "StatusRequest",
+        answer=_VIEWS + "HoldsAnswer",
+        run=lambda f, _: f.queries.holds(),
+    ),
+    Operation(
+        name="approve",
+        place=_post("/removals/{source}/approve"),
+        aliases=(_post("/holds/release"),),
+        scope="operate",
+        summary="Do the removals of a source that wait.",
+        request=_MODELS + "HoldRequest",
+        answer=_VIEWS + "HoldAnswer",
+        run=lambda f, r: f.commands.release(r),
+    ),
+    Operation(
+        name="reject",
+        place=_post("/removals/{source}/reject"),
+        aliases=(_post("/holds/keep"),),
+        scope="operate",
+        summary="Keep the documents of a source whose files are gone.",
+        request=_MODELS + "HoldRequest",
+        answer=_VIEWS + "HoldAnswer",
+        run=lambda f, r: f.commands.keep(r),
+    ),
+    Operation(
+        name="forget",
+        place=_post("/sources/{source}/forget"),
+        aliases=(_post("/sources/forget"),),
+        scope="operate",
+        summary="Remove all documents of a source that is not watched.",
+        request=_MODELS + "ForgetRequest",
+        answer=_VIEWS + "HoldAnswer",
+        run=lambda f, r: f.commands.forget(r),
+    ),
+)
+
+_BATCHES: Final = (
+    Operation(
+        name="batches",
+        place=_get("/batches"),
+        scope="read",
+        summary="List batches that ended, newest first.",
+        request=_MODELS + "BatchesRequest",
+        answer=_VIEWS + "BatchesAnswer",
+        run=lambda f, r: f.queries.batches(r),
+    ),
+    Operation(
+        name="report",
+        place=_get("/batches/{+batch}/report"),
+        scope="read",
+        summary="Show the report of a batch, as JSON or, with `format=html`, as a page.",
+        request=_MODELS + "ReportRequest",
+        answer=_REPORTS + "BatchReport",
+        run=lambda f, r: f.queries.report(r),
+        handler=_ROUTES + "report",
+        produces=(JSON, HTML),
+    ),
+    Operation(
+        name="reports",
+        place=_get("/reports"),
+        scope="read",
+        summary="Show the last batches and validations as a page.",
+        request=_MODELS + "ReportsRequest",
+        handler=_ROUTES + "reports",
+        produces=(HTML,),
+    ),
+    Operation(
+        name="validations",
+        place=_get("/validations"),
+        scope="read",
+        summary="List verdicts on batches and on the index, newest first.",
+        request=_MODELS + "BatchesRequest",
+        answer=_VIEWS + "ValidationsAnswer",
+        run=lambda f, r: f.queries.validations(r),
+    ),
+)
+
+_INSTANCE: Final = (
+    Operation(
+        name="status",
+        place=_get("/status"),
+        scope="read",
+        summary="Show how far the index is behind its sources.",
+        request=_MODELS + "StatusRequest",
+        answer=_MODELS + "StatusAnswer",
+        run=lambda f, _: f.queries.status(),
+    ),
+    Operation(
+        name="validate",
+        place=_post("/validate"),
+        scope="operate",
+        summary="Check the index, or one batch, now.",
+        request=_MODELS + "ValidateRequest",
+        answer=_MODELS + "ValidateAnswer",
+        run=lambda f, r: f.commands.validate(r),
+    ),
+    Operation(
+        name="sweep",
+        place=_post("/sweep"),
+        scope="operate",
+        summary="Compare sources, ledger and store now, and repair what differs.",
+        request=_SWEEPS + "SweepRequest",
+        answer=_SWEEPS + "SweepAnswer",
+        run=lambda f, r: f.commands.sweep(r),
+    ),
+    Operation(
+        name="generate",
+        place=Place("POST", "/api/tasks/generate-embeddings", whole=True),
+        scope="operate",
+        summary="Send documents with missing or wrong vectors again, in the background.",
+        request=_SWEEPS + "GenerateRequest",
+        answer=_SWEEPS + "GenerateAnswer",
+        run=lambda f, r: f.commands.generate(r),
+        status=202,
+    ),
+    Operation(
+        name="checks",
+        place=_get("/checks"),
+        scope="read",
+        summary="Check the instance; `deep` compares the store with the ledger too.",
+        request=_MODELS + "ChecksRequest",
+        answer=_MODELS + "ChecksAnswer",
+        run=lambda f, r: f.queries.checks(r),
+    ),
+    Operation(
+        name="version",
+        place=_get("/version"),
+        scope="read",
+        summary="Show the versions of the program and of the interface, and the generation.",
+        request=_MODELS + "StatusRequest",
+        answer=_MODELS + "VersionAnswer",
+        run=lambda f, _: f.queries.version(),
+    ),
+)
+
+_PLAIN: Final = (
+    Operation(
+        name="livez",
+        place=Place("GET", "/livez", whole=True),
+        scope="none",
+        summary="Answer while the event loop runs.",
+        request=_MODELS + "StatusRequest",
+        answer=_MODELS + "LiveAnswer",
+        handler=_ROUTES + "livez",
+    ),
+    Operation(
+        name="readyz",
+        place=Place("GET", "/readyz", whole=True),
+        scope="none",
+        summary="Say whether bus, store and model answer.",
+        request=_MODELS + "StatusRequest",
+        answer=_MODELS + "ChecksAnswer",
+        handler=_ROUTES + "readyz",
+        other_statuses=(503,),
+    ),
+    Operation(
+        name="problem",
+        place=Place("GET", "/problems/{code}", whole=True),
+        scope="read",
+        summary="Explain an error code in plain text.",
+        request=_MODELS + "ProblemRequest",
+        handler=_ROUTES + "problem_page",
+        produces=(TEXT,),
+    ),
+)
+
+OPERATIONS: Final[Mapping[str, Operation]] = {row.name: row for row in _rows()}

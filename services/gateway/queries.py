@@ -16,6 +16,7 @@ from services.gateway.models import (
     STATES,
     BatchesRequest,
     BatchRequest,
+    ChecksAnswer,
     ChecksRequest,
     CheckView,
     DocumentRequest,
@@ -26,6 +27,7 @@ from services.gateway.models import (
     SearchRequest,
     SourceView,
     StatusAnswer,
+    VersionAnswer,
 )
 from services.gateway.problems import Problem, hint
 from services.gateway.search.filters import parse
@@ -91,11 +93,11 @@ class Queries(Protocol):
     async def batches(self, request: BatchesRequest) -> BatchesAnswer: ...
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
     async def report(self, request: BatchRequest) -> BatchReport: ...
-    async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
+    async def checks(self, request: ChecksRequest) -> ChecksAnswer:
         """The checks of the instance for `/readyz` and `doctor`."""
         ...
 
-    def version(self) -> Mapping[str, str]: ...
+    async def version(self) -> VersionAnswer: ...
 
     async def keep_up(self) -> None:
         """Keep the index of lists and counts equal to the ledger, until it is cancelled."""
@@ -279,11 +281,12 @@ class InstanceQueries:
     async def report(self, request: BatchRequest) -> BatchReport:
         return await reports.report(self.reports, request)
 
-    async def checks(self, request: ChecksRequest) -> Sequence[CheckView]:
-        found = await self.check()
-        if not request.deep:
-            return found
-        return [*found, await self._compared(), *await self._unreadable(), *await self._lag()]
+    async def checks(self, request: ChecksRequest) -> ChecksAnswer:
+        found = [*await self.check()]
+        if request.deep:
+            found += [await self._compared(), *await self._unreadable(), *await self._lag()]
+        ready = all(check.level != "FAIL" for check in found)
+        return ChecksAnswer(ready=ready, checks=tuple(found))
 
     async def _unreadable(self) -> Sequence[CheckView]:
         count = (await self.looks.latest()).board.unreadable
@@ -316,8 +319,8 @@ class InstanceQueries:
             return CheckView(name="index", level="ok", text=f"{text}; work is under way")
         return CheckView(name="index", level="WARN", text=text, fix="instep sweep")
 
-    def version(self) -> Mapping[str, str]:
-        return {"version": self.version_text, "generation": self.generation, "api": "v1"}
+    async def version(self) -> VersionAnswer:
+        return VersionAnswer(version=self.version_text, generation=self.generation, api="v1")
 
     async def keep_up(self) -> None:
         await self.looks.watch.run()

@@ -1,4 +1,4 @@
-"""Addresses of the gateway: each reads its fields, does one operation, and answers with JSON."""
+"""Handlers of the gateway: each reads its fields, does one operation, and answers with JSON."""
 
 import asyncio
 import json
@@ -7,18 +7,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
-from services.gateway.operations import OPERATIONS, Faces, answer
+from services.gateway.operations import HTML, OPERATIONS, TEXT, Operation, Place, resolve
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
 from services.gateway.problems import KINDS, Problem
-from services.gateway.views import BatchesAnswer
 from services.host.http_server import CLIENT_S
 from shared.batches.reports import BatchReport
 
-BASE: Final = "/api/v1"
 TREND: Final = 30
 """Batches before a report that its page shows."""
 ANY: Final = r"[\s\S]+"
@@ -38,26 +37,31 @@ def reply(body: Any, status: int = 200) -> web.Response:
     )
 
 
-def get(operation: str, **in_path: str) -> Handler:
-    """A handler of GET: fields from the query and, as `field="part"`, from the address."""
+def ordinary(operation: Operation, place: Place) -> Handler:
+    """The handler of an operation: fields of address, query and JSON; JSON as the answer."""
 
     async def handler(request: web.Request) -> web.Response:
-        fields = query_fields(request.query, OPERATIONS[operation].request)
-        for field, part in in_path.items():
-            fields[field] = request.match_info[part]
-        return reply(await answer(request.app[FACES], operation, fields))
+        fields = await fields_in(request, operation, place)
+        return reply(await answer(request.app[FACES], operation.name, fields), operation.status)
 
     return handler
 
 
-def post(operation: str, status: int = 200) -> Handler:
-    """A handler of POST: fields from a JSON object."""
+async def fields_in(request: web.Request, operation: Operation, place: Place) -> dict[str, Any]:
+    """The fields of a request, wherever they are.
 
-    async def handler(request: web.Request) -> web.Response:
+    Raises:
+        Problem: `unknown_field`: a field of the address is given again.
+    """
+    if operation.fields_in_json(place):
         fields = await body_fields(request)
-        return reply(await answer(request.app[FACES], operation, fields), status)
-
-    return handler
+    else:
+        fields = query_fields(request.query, resolve(operation.request))
+    for name in place.parameters:
+        if name in fields:
+            raise Problem("unknown_field", f"{name}: the address holds it already")
+        fields[name] = request.match_info[name]
+    return fields
 
 
 async def body_fields(request: web.Request) -> dict[str, Any]:
@@ -90,9 +94,10 @@ def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, An
 
 async def report(request: web.Request) -> web.Response:
     """The report of a batch as JSON, or as a page (`format=html`, or a browser asks)."""
-    fields = {"batch": request.match_info["batch"], **_without_format(request)}
+    row = OPERATIONS["report"]
+    fields = await fields_in(request, row, row.place)
     body = await answer(request.app[FACES], "report", fields)
-    if not _is_page(request):
+    if not wants_html(fields.get("format", ""), request.headers.get("Accept", "")):
         return reply(body)
     found = BatchReport.model_validate(body)
     near = {"source": found.batch.source, "limit": TREND}
@@ -102,12 +107,12 @@ async def report(request: web.Request) -> web.Response:
 
 async def reports(request: web.Request) -> web.Response:
     """The last batches and validations as a page."""
-    fields = query_fields(_without_format(request), BatchesRequest)
+    row = OPERATIONS["reports"]
+    wanted = request_of(row, await fields_in(request, row, row.place))
     queries = request.app[FACES].queries
-    listed = await answer(request.app[FACES], "batches", fields)
-    lines = BatchesAnswer.model_validate(listed).batches
-    wanted = BatchesRequest.model_validate({"source": fields.get("source", ""), "limit": 50})
-    validations = (await queries.validations(wanted)).validations
+    lines = (await queries.batches(wanted)).batches
+    verdicts = BatchesRequest.model_validate({"source": wanted.source, "limit": 50})
+    validations = (await queries.validations(verdicts)).validations
     return page(history_page(lines, validations, wanted.source))
 
 
@@ -118,18 +123,7 @@ def page(text: str) -> web.Response:
         "X-Content-Type-Options": "nosniff",
         "Vary": "Accept",
     }
-    return web.Response(text=text, content_type="text/html", headers=headers)
-
-
-def _without_format(request: web.Request) -> dict[str, str]:
-    return {name: value for name, value in request.query.items() if name != "format"}
-
-
-def _is_page(request: web.Request) -> bool:
-    form = request.query.get("format", "")
-    if form not in ("", "html", "json"):
-        raise Problem("invalid_request", f"format is html or json, not {form[:80]!r}")
-    return wants_html(form, request.headers.get("Accept", ""))
+    return web.Response(text=text, content_type=HTML, headers=headers)
 
 
 async def livez(_: web.Request) -> web.Response:
@@ -150,36 +144,21 @@ async def problem_page(request: web.Request) -> web.Response:
     if kind is None:
         raise Problem("not_found", f"{code[:80]!r} is not an error code")
     lines = [f"{code} ({kind.status})", kind.title, f"What to do: {kind.fix}" if kind.fix else ""]
-    return web.Response(text="\n".join(filter(None, lines)) + "\n")
+    return web.Response(text="\n".join(filter(None, lines)) + "\n", content_type=TEXT)
 
 
 def routes() -> list[web.RouteDef]:
-    """Every address."""
+    """Every address, in the order of the table."""
     return [
-        web.get(f"{BASE}/search", get("search")),
-        web.post(f"{BASE}/search", post("search")),
-        web.get(f"{BASE}/status", get("status")),
-        web.get(f"{BASE}/documents", get("documents")),
-        web.get(f"{BASE}/documents/{{name:{ANY}}}", get("document", name="name")),
-        web.get(f"{BASE}/left-out", get("left_out")),
-        web.get(f"{BASE}/receipts/{{receipt}}", get("receipt", receipt="receipt")),
-        web.get(f"{BASE}/failures", get("failures")),
-        web.post(f"{BASE}/failures/retry", post("retry")),
-        web.post(f"{BASE}/failures/drop", post("drop")),
-        web.get(f"{BASE}/holds", get("holds")),
-        web.post(f"{BASE}/holds/release", post("release")),
-        web.post(f"{BASE}/holds/keep", post("keep")),
-        web.post(f"{BASE}/sources/forget", post("forget")),
-        web.post(f"{BASE}/validate", post("validate")),
-        web.post(f"{BASE}/sweep", post("sweep")),
-        web.post("/api/tasks/generate-embeddings", post("generate", status=202)),
-        web.get(f"{BASE}/batches", get("batches")),
-        web.get(f"{BASE}/batches/{{batch:{ANY}}}/report", report),
-        web.get(f"{BASE}/reports", reports),
-        web.get(f"{BASE}/validations", get("validations")),
-        web.get(f"{BASE}/checks", get("checks")),
-        web.get(f"{BASE}/version", get("version")),
-        web.get("/livez", livez),
-        web.get("/readyz", readyz),
-        web.get("/problems/{code}", problem_page),
+        _route(operation, place)
+        for operation in OPERATIONS.values()
+        for place in (*operation.places, *operation.aliases)
     ]
+
+
+def _route(operation: Operation, place: Place) -> web.RouteDef:
+    path = place.pattern(ANY)
+    handler = resolve(operation.handler) if operation.handler else ordinary(operation, place)
+    return (
+        web.get(path, handler) if place.method == "GET" else web.route(place.method, path, handler)
+    )

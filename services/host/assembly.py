@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.gateway import build as gateway
+from services.gateway.answers import Faces
 from services.gateway.commands import Validate
 from services.gateway.models import CheckView, ValidateAnswer, ValidateRequest
-from services.gateway.operations import Faces
 from services.gateway.status.reports import only_one, source_name
 from services.gateway.status.sweeps import GenerateRequest, SweepAnswer, SweepRequest
 from services.gateway.status.sweeps import answer as sweep_answer

@@ -7,38 +7,14 @@ from contextlib import closing
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from services.cli.exits import Stop, unreachable
+from services.gateway.operations import OPERATIONS
 
-BASE: Final = "/api/v1"
 TIMEOUT_S: Final = 30.0
 ADDRESS_CHARACTERS: Final = 8000
 """The gateway reads at most 8,190 bytes of a request's first line."""
-ADDRESSES: Final[Mapping[str, tuple[str, str]]] = {
-    "search": ("POST", "/search"),
-    "status": ("GET", "/status"),
-    "documents": ("GET", "/documents"),
-    "document": ("GET", "/documents/{name}"),
-    "left_out": ("GET", "/left-out"),
-    "receipt": ("GET", "/receipts/{receipt}"),
-    "failures": ("GET", "/failures"),
-    "retry": ("POST", "/failures/retry"),
-    "drop": ("POST", "/failures/drop"),
-    "holds": ("GET", "/holds"),
-    "release": ("POST", "/holds/release"),
-    "keep": ("POST", "/holds/keep"),
-    "forget": ("POST", "/sources/forget"),
-    "validate": ("POST", "/validate"),
-    "sweep": ("POST", "/sweep"),
-    "generate": ("POST", "/api/tasks/generate-embeddings"),
-    "batches": ("GET", "/batches"),
-    "validations": ("GET", "/validations"),
-    "report": ("GET", "/batches/{batch}/report"),
-    "checks": ("GET", "/checks"),
-    "version": ("GET", "/version"),
-}
-"""Operations of `services.gateway.operations` and their paths, below BASE but for `/api/…`."""
 
 
 def ask(
@@ -97,25 +73,24 @@ def request_of(operation: str, fields: Mapping[str, Any]) -> tuple[str, str, byt
     Raises:
         Stop: an address cannot hold a field.
     """
-    method, template = ADDRESSES[operation]
+    row = OPERATIONS[operation]
+    in_json = row.fields_in_json(row.place)
     rest = {name: value for name, value in fields.items() if value not in (None, "", (), [])}
     for name, value in fields.items():
-        if method == "GET" and not _is_unicode(_text(value)):
+        in_path = name in row.place.parameters
+        if (in_path or not in_json) and not _is_unicode(_text(value)):
             raise Stop(f"{name}: must be valid Unicode text")
-        if f"{{{name}}}" in template:
-            if not value:
-                raise Stop(f"{name}: must not be empty")
-            template = template.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe="/"))
-    if not template.startswith("/api/"):
-        template = BASE + template
-    if method == "POST":
-        return method, template, json.dumps(rest).encode()
+        if in_path and not value:
+            raise Stop(f"{name}: must not be empty")
+    target = row.place.filled({name: str(rest.pop(name)) for name in row.place.parameters})
+    if in_json:
+        return row.place.method, target, json.dumps(rest).encode()
     query = urlencode({name: _text(value) for name, value in rest.items()})
-    target = template + (f"?{query}" if query else "")
+    target += f"?{query}" if query else ""
     if len(target) > ADDRESS_CHARACTERS:
         longest = max(fields, key=lambda name: len(_text(fields[name])))
         raise Stop(f"{longest}: is too long for an address; shorten it")
-    return method, target, None
+    return row.place.method, target, None
 
 
 def read(url: str, status: int, text: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.cli.api import client
 from services.cli.exits import unreachable
-from services.gateway.operations import Faces, answer
+from services.gateway.answers import Faces, answer
 from services.gateway.problems import Problem, problem_of
 from services.host.data_folder import DataFolder
 from services.host.options import Options

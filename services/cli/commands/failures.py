@@ -135,11 +135,11 @@ def run_retry(args: Namespace, options: Options) -> int:
 def run_dismiss(args: Namespace, options: Options) -> int:
     """Stop listing the failures, after asking."""
     if not args.dry_run and not args.yes and sys.stdin.isatty() and not options.json:
-        found = ask(options, "drop", _fields(args, dry_run=True))
+        found = ask(options, "dismiss", _fields(args, dry_run=True))
         print(f"{plural(found['done'], 'failure')} will be dismissed. Go on? [y/N] ", end="")
         if input().strip().lower() not in ("y", "yes"):
             raise Stop("nothing was dismissed")
-    return _act(args, options, "drop", "dismissed")
+    return _act(args, options, "dismiss", "dismissed")
 
 
 def _act(args: Namespace, options: Options, operation: str, verb: str) -> int:

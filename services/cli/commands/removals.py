@@ -75,7 +75,7 @@ def decided(answer: Mapping[str, Any], action: str) -> str:
     source, count = answer["source"], answer["documents"]
     if not answer["done"]:
         return f"{source}: nothing was done; {answer['detail']}"
-    if action == "release":
+    if action == "approve":
         if answer["detail"]:
             return f"{source}: {plural(count, 'document')} approved; {answer['detail']}"
         return f"{source}: {plural(count, 'document')} removed"
@@ -103,7 +103,7 @@ TIMEOUT_S: Final = 600.0
 
 def run_list(_: Namespace, options: Options) -> int:
     """Print the removals that wait, and how to decide about them."""
-    answer = ask(options, "holds", {})
+    answer = ask(options, "removals", {})
     if options.json:
         print_json(answer)
     else:
@@ -114,12 +114,12 @@ def run_list(_: Namespace, options: Options) -> int:
 
 def run_approve(args: Namespace, options: Options) -> int:
     """Take the documents of a source out of the index; status 1 when nothing was done."""
-    return _decide(args.source, options, "release")
+    return _decide(args.source, options, "approve")
 
 
 def run_reject(args: Namespace, options: Options) -> int:
     """Leave the documents of a source in the index; status 1 when nothing was done."""
-    return _decide(args.source, options, "keep")
+    return _decide(args.source, options, "reject")
 
 
 def _decide(source: str, options: Options, operation: str) -> int:

@@ -12,7 +12,7 @@ from keyed_bus import Crew, KeyedServer
 
 from services.cli.publish.intake import send
 from services.cli.publish.submissions import Submission
-from services.gateway.operations import answer
+from services.gateway.answers import answer
 from services.gateway.problems import Problem
 from services.host.assembly import faces
 from services.host.wiring import utc_now
@@ -26,7 +26,7 @@ from shared.stores.memory import MemoryStore
 
 SERVICES = ("producer", "enricher", "embedder", "indexer", "validator", "gateway")
 DIMENSIONS = 64
-LOOKS = ("status", "failures", "documents", "batches", "validations", "holds")
+LOOKS = ("status", "failures", "documents", "batches", "validations", "removals")
 GIVEN_UP = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 
@@ -164,7 +164,7 @@ class Story:
         await self.gateway("validate")
         await self.eventually(self.reported)
         await self.gateway("document", name="docs/a.md")
-        dropped = await self.gateway("drop", all=True)
+        dropped = await self.gateway("dismiss", all=True)
         return swept, dropped
 
     async def most_files_vanish(self):
@@ -173,10 +173,10 @@ class Story:
             file.unlink()
 
         async def held():
-            return bool((await self.gateway("holds"))["holds"])
+            return bool((await self.gateway("removals"))["holds"])
 
         await self.eventually(held)
-        await self.gateway("release", source="docs")
+        await self.gateway("approve", source="docs")
 
         async def only_the_page():
             return await self.gateway.paths("honey") <= {"n.md"}

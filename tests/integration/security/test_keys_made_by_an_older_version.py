@@ -6,7 +6,7 @@ import pytest
 from keyed_bus import Crew, KeyedServer
 from structlog.testing import capture_logs
 
-from services.gateway.operations import answer
+from services.gateway.answers import answer
 from services.host.assembly import faces
 from shared.domain.presence import PREFIX
 from shared.stores.coalesce import CoalescingStore

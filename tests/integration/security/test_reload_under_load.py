@@ -3,7 +3,7 @@
 import pytest
 from keyed_bus import Crew
 
-from services.gateway.operations import answer
+from services.gateway.answers import answer
 from services.host.assembly import faces
 from shared.bus.admin.provision import ask
 from shared.stores.coalesce import CoalescingStore

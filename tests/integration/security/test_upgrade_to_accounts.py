@@ -10,7 +10,7 @@ from keyed_bus import Crew, KeyedServer
 
 from services.cli.publish.intake import send
 from services.cli.publish.submissions import Submission
-from services.gateway.operations import answer
+from services.gateway.answers import answer
 from services.host.assembly import faces
 from services.host.startup import provisioned
 from shared.bus.access.connect import access_of

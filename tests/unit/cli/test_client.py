@@ -1,21 +1,10 @@
 import pytest
 
 from services.cli.api import client
-from services.cli.api.client import ADDRESSES, ask, read, request_of
+from services.cli.api.client import ask, read, request_of
 from services.cli.exits import Stop
-from services.gateway.operations import OPERATIONS
-from services.gateway.routes import ANY, routes
 
 URL = "http://127.0.0.1:1"
-
-
-def test_every_operation_has_an_address_that_the_gateway_serves():
-    served = {(route.method, route.path.replace(f":{ANY}", "")) for route in routes()}
-
-    assert ADDRESSES.keys() == OPERATIONS.keys()
-    for method, address in ADDRESSES.values():
-        whole = address if address.startswith("/api/") else f"/api/v1{address}"
-        assert (method, whole) in served
 
 
 def test_reading_asks_by_address_and_leaves_out_what_is_not_given():
@@ -33,6 +22,13 @@ def test_a_document_s_path_keeps_its_slashes_and_nothing_else():
 
     assert target == "/api/v1/documents/docs/a%20b%3F%C3%BC%23.md?file=%2Fx+y"
     assert method == "GET"
+
+
+def test_a_name_that_holds_no_slash_is_one_part_of_the_address():
+    assert request_of("approve", {"source": "a/b"})[:2] == (
+        "POST",
+        "/api/v1/removals/a%2Fb/approve",
+    )
 
 
 def test_a_search_is_a_post():

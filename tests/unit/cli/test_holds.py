@@ -64,9 +64,9 @@ def test_nothing_held_is_one_line():
 @pytest.mark.parametrize(
     ("action", "fields", "said"),
     [
-        ("release", {"done": True, "documents": 25}, "docs: 25 documents removed"),
-        ("keep", {"done": True, "documents": 1, "detail": "so"}, "docs: 1 document kept; so"),
-        ("release", {"done": False, "detail": "why"}, "docs: nothing was done; why"),
+        ("approve", {"done": True, "documents": 25}, "docs: 25 documents removed"),
+        ("reject", {"done": True, "documents": 1, "detail": "so"}, "docs: 1 document kept; so"),
+        ("approve", {"done": False, "detail": "why"}, "docs: nothing was done; why"),
     ],
 )
 def test_a_decision_is_told_in_one_line(action, fields, said):

@@ -14,7 +14,7 @@ from services.cli.commands.report import BAR, bar_length, history, is_well, line
 from services.cli.exits import Stop
 from services.cli.parser import parse
 from services.cli.terminal import Terminal
-from services.gateway.operations import Faces, answer
+from services.gateway.answers import Faces, answer
 from services.host.options import Options
 from shared.batches.history import History
 from shared.batches.reports import Validation

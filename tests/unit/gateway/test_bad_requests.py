@@ -14,7 +14,7 @@ from raw_http import KEY, check, raw_gateway
 
 from services.gateway import routes as routes_module
 from services.gateway.documents.documents import write_cursor
-from services.gateway.operations import OPERATIONS
+from services.gateway.operations import OPERATIONS, resolve
 from services.gateway.routes import routes
 from services.host import http_server
 
@@ -131,7 +131,9 @@ async def test_no_address_makes_the_gateway_fail():
 
 async def test_no_field_of_an_address_makes_the_gateway_fail():
     values = (b"%ff", b"%ed%a0%80", b"%00", b"\xff", b"nan", b"1e999", b"9" * 4500, b"-1")
-    names = sorted({name for op in OPERATIONS.values() for name in op.request.model_fields})
+    names = sorted(
+        {name for op in OPERATIONS.values() for name in resolve(op.request).model_fields}
+    )
     async with raw_gateway() as gateway:
         for path in GETS:
             for value in values:
@@ -164,7 +166,7 @@ async def test_no_body_makes_the_gateway_fail():
 
 
 async def test_half_a_character_is_told_in_every_field_of_every_operation():
-    requests = {operation.request for operation in OPERATIONS.values()}
+    requests = {resolve(operation.request) for operation in OPERATIONS.values()}
     bodies = [fields for model in sorted(requests, key=str) for fields in json_fields(model)]
     async with raw_gateway() as gateway:
         for path in POSTS:
@@ -214,7 +216,7 @@ anything = st.recursive(
     max_leaves=10,
 )
 known = st.sampled_from(
-    sorted({name for op in OPERATIONS.values() for name in op.request.model_fields})
+    sorted({name for op in OPERATIONS.values() for name in resolve(op.request).model_fields})
 )
 bodies = st.dictionaries(known | text, anything, max_size=6).map(json.dumps).map(str.encode)
 

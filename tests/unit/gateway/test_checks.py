@@ -13,7 +13,7 @@ async def test_a_store_that_indexes_late_is_told(index, monkeypatch, lag_s, leve
         return lag_s
 
     monkeypatch.setattr(index.store, "lag_s", measured)
-    (found,) = [one for one in await index.queries.checks(DEEP) if one.name == "index lag"]
+    (found,) = [one for one in (await index.queries.checks(DEEP)).checks if one.name == "index lag"]
 
     assert found.level == level
     assert said in found.text
@@ -21,7 +21,7 @@ async def test_a_store_that_indexes_late_is_told(index, monkeypatch, lag_s, leve
 
 
 async def test_a_store_that_never_does_is_not_measured(index):
-    assert "index lag" not in [one.name for one in await index.queries.checks(DEEP)]
+    assert "index lag" not in [one.name for one in (await index.queries.checks(DEEP)).checks]
 
 
 async def test_without_being_asked_for_nothing_is_measured(index, monkeypatch):
@@ -30,4 +30,4 @@ async def test_without_being_asked_for_nothing_is_measured(index, monkeypatch):
 
     monkeypatch.setattr(index.store, "lag_s", measured)
 
-    assert await index.queries.checks(ChecksRequest(deep=False))
+    assert (await index.queries.checks(ChecksRequest(deep=False))).checks

@@ -359,7 +359,7 @@ async def test_an_inactive_document_is_known_listed_and_counted_as_such(index):
 async def test_rows_of_an_inactive_document_are_no_difference_between_store_and_ledger(index):
     await index.put("a.md", ["one"], is_active=False)
 
-    compared = (await index.queries.checks(ChecksRequest(deep=True)))[1]
+    compared = (await index.queries.checks(ChecksRequest(deep=True))).checks[1]
 
     assert (compared.name, compared.level) == ("index", "ok")
     assert compared.text == "1 row, equal to the ledger"

@@ -1,6 +1,7 @@
 """Removals that wait, as the gateway shows them."""
 
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -46,13 +47,13 @@ async def client(index):
 
 
 async def post(client, action, source):
-    response = await client.post(f"/api/v1/holds/{action}", json={"source": source})
+    response = await client.post(f"/api/v1/removals/{quote(source, safe='')}/{action}")
     return response.status, await response.json()
 
 
 async def test_what_waits_is_listed_and_kept_ones_are_not_in_the_total(client, waiting):
-    status, kept = await post(client, "keep", "wiki")
-    body = await (await client.get("/api/v1/holds")).json()
+    status, kept = await post(client, "reject", "wiki")
+    body = await (await client.get("/api/v1/removals")).json()
 
     assert (status, kept["done"], kept["documents"]) == (200, True, 25)
     assert "until their files come back" in kept["detail"]
@@ -62,7 +63,7 @@ async def test_what_waits_is_listed_and_kept_ones_are_not_in_the_total(client, w
 
 
 async def test_a_release_says_how_many_are_removed(client, waiting):
-    status, body = await post(client, "release", "docs")
+    status, body = await post(client, "approve", "docs")
 
     assert (status, body) == (
         200,
@@ -73,7 +74,7 @@ async def test_a_release_says_how_many_are_removed(client, waiting):
 
 async def test_a_release_of_more_than_was_shown_says_why_nothing_was_done(client, waiting):
     waiting.covers = False
-    _, body = await post(client, "release", "docs")
+    _, body = await post(client, "approve", "docs")
 
     assert (body["done"], body["documents"]) == (False, 0)
     assert "25 of 30" in body["detail"]
@@ -85,12 +86,12 @@ async def test_what_came_back_meanwhile_is_said(client, waiting):
         return 0
 
     waiting.release = release
-    _, body = await post(client, "release", "docs")
+    _, body = await post(client, "approve", "docs")
 
     assert (body["done"], "are back" in body["detail"]) == (False, True)
 
 
-@pytest.mark.parametrize("action", ["release", "keep"])
+@pytest.mark.parametrize("action", ["approve", "reject"])
 async def test_a_source_of_which_nothing_is_held_is_not_found(client, waiting, action):
     status, body = await post(client, action, "dcos")
 
@@ -101,19 +102,19 @@ async def test_a_source_of_which_nothing_is_held_is_not_found(client, waiting, a
 
 async def test_a_folder_that_cannot_be_listed_is_unavailable(client, waiting):
     waiting.error = TransientError("/docs is missing")
-    status, body = await post(client, "release", "docs")
+    status, body = await post(client, "approve", "docs")
 
     assert (status, body["code"], body["detail"]) == (503, "unavailable", "/docs is missing")
 
 
 async def test_where_no_folder_is_watched_nothing_is_held(client):
-    listed = await (await client.get("/api/v1/holds")).json()
-    status, body = await post(client, "release", "docs")
+    listed = await (await client.get("/api/v1/removals")).json()
+    status, body = await post(client, "approve", "docs")
 
     assert (listed["holds"], status, body["code"]) == ([], 404, "hold_not_found")
 
 
-@pytest.mark.parametrize("action", ["release", "keep"])
+@pytest.mark.parametrize("action", ["approve", "reject"])
 async def test_the_status_after_a_decision_shows_it(client, index, waiting, monkeypatch, action):
     monkeypatch.setattr("services.gateway.status.snapshots.GLANCE_S", 60.0)
 
@@ -126,7 +127,7 @@ async def test_the_status_after_a_decision_shows_it(client, index, waiting, monk
 
     index.held = 25
     before = [await held(), await held()]
-    setattr(waiting, action, decide)
+    setattr(waiting, {"approve": "release", "reject": "keep"}[action], decide)
     await post(client, action, "docs")
 
     assert (before, await held()) == ([25, 25], 0)

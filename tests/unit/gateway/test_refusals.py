@@ -8,9 +8,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from services.cli.api.client import ADDRESSES, BASE
 from services.gateway.app import build_app
-from services.gateway.operations import OPERATIONS
+from services.gateway.operations import OPERATIONS, resolve
 
 FOREIGN = re.compile(
     r"pydantic|Input should|String should|Field required|Extra inputs|Value error|unable to|"
@@ -40,19 +39,20 @@ RIGHT = {
 
 
 def fields_of(operation):
-    return (*OPERATIONS[operation].request.model_fields, "nope")
+    return (*resolve(OPERATIONS[operation].request).model_fields, "nope")
 
 
 def needed(operation):
     """The least that the operation has to be given."""
-    fields = OPERATIONS[operation].request.model_fields
+    fields = resolve(OPERATIONS[operation].request).model_fields
     return {n: RIGHT[n] for n, field in fields.items() if field.is_required() or n == "q"}
 
 
 CASES = [
-    (method, operation, field)
-    for operation, (method, _) in ADDRESSES.items()
-    for method in (("GET", "POST") if operation == "search" else (method,))
+    (place, operation, field)
+    for operation, row in OPERATIONS.items()
+    if row.run
+    for place in (*row.places, *row.aliases)
     for field in fields_of(operation)
 ]
 
@@ -64,19 +64,16 @@ async def client(index):
         yield client
 
 
-async def put(client, method, operation, fields):
+async def put(client, place, operation, fields):
     """The answer to an operation, its fields in the address or, for POST, as JSON."""
-    template = ADDRESSES[operation][1]
-    fields = dict(fields)
-    for name in [name for name in fields if f"{{{name}}}" in template]:
-        template = template.replace(f"{{{name}}}", quote(str(fields.pop(name)), safe=""))
-    address = template if template.startswith("/api/") else BASE + template
-    if method == "POST":
+    held = {name: str(fields[name]) for name in place.parameters}
+    rest = {name: value for name, value in fields.items() if name not in held}
+    address = place.filled(held)
+    if OPERATIONS[operation].fields_in_json(place):
         headers = {"Content-Type": "application/json"}
-        return await client.post(address, data=json.dumps(fields), headers=headers)
-    query = "&".join(
-        f"{quote(name)}={quote(str(value), safe='')}" for name, value in fields.items()
-    )
+        address = URL(address, encoded=True)
+        return await client.post(address, data=json.dumps(rest), headers=headers)
+    query = "&".join(f"{quote(name)}={quote(str(value), safe='')}" for name, value in rest.items())
     return await client.get(URL(f"{address}?{query}", encoded=True))
 
 
@@ -93,16 +90,20 @@ async def is_plain(response, field, value):
     return response.status < 400
 
 
-@pytest.mark.parametrize(("method", "operation", "field"), CASES)
-async def test_a_wrong_value_is_refused_in_plain_words(client, method, operation, field):
-    values = GOT if method == "GET" else (*POSTED, *POSTED_INSIDE)
+@pytest.mark.parametrize(
+    ("place", "operation", "field"),
+    [pytest.param(*case, id=f"{case[0].method} {case[0].address} {case[2]}") for case in CASES],
+)
+async def test_a_wrong_value_is_refused_in_plain_words(client, place, operation, field):
+    in_json = OPERATIONS[operation].fields_in_json(place) and field not in place.parameters
+    values = (*POSTED, *POSTED_INSIDE) if in_json else GOT
     answered = []
     for value in values:
         fields = {**needed(operation), field: value}
-        response = await put(client, method, operation, fields)
+        response = await put(client, place, operation, fields)
         answered.append(await is_plain(response, field, value))
 
-    if method == "POST" or field == "nope":  # in an address all is text, and many take any
+    if in_json or field == "nope":  # in an address all is text, and many take any
         assert not all(answered)
 
 
@@ -130,7 +131,7 @@ async def test_a_wrong_value_is_refused_in_plain_words(client, method, operation
     ],
 )
 async def test_a_refusal_says_field_rule_and_what_was_given(client, fields, said):
-    response = await put(client, "POST", "search", fields)
+    response = await put(client, OPERATIONS["search"].place, "search", fields)
     body = await response.json()
 
     assert (response.status, body["code"]) == (422, "invalid_request")

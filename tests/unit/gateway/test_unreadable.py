@@ -80,7 +80,7 @@ async def test_a_change_that_cannot_be_read_is_counted_listed_and_never_in_step(
 
     answer = await index.queries.status()
     (failure,) = await listed(index)
-    checks = {c.name: c for c in await index.queries.checks(ChecksRequest(deep=True))}
+    checks = {c.name: c for c in (await index.queries.checks(ChecksRequest(deep=True))).checks}
 
     assert not answer.in_step
     assert (answer.documents["unreadable"], answer.documents["failed"]) == (1, 1)
@@ -118,7 +118,7 @@ async def test_a_record_that_cannot_be_read_is_counted_and_never_in_step(index):
     index.ledger.write(KEY, b"garbage")
 
     answer = await index.queries.status()
-    checks = {c.name: c for c in await index.queries.checks(ChecksRequest(deep=True))}
+    checks = {c.name: c for c in (await index.queries.checks(ChecksRequest(deep=True))).checks}
 
     assert not answer.in_step
     assert answer.documents["unreadable"] == 1
@@ -126,7 +126,9 @@ async def test_a_record_that_cannot_be_read_is_counted_and_never_in_step(index):
 
 
 async def test_without_any_nothing_is_said_of_them(index):
-    assert "changes" not in {c.name for c in await index.queries.checks(ChecksRequest(deep=True))}
+    assert "changes" not in {
+        c.name for c in (await index.queries.checks(ChecksRequest(deep=True))).checks
+    }
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "not noted yet"])
