@@ -28,6 +28,7 @@ from services.host.http_server import LimitedRunner
 from services.host.service import Part
 from services.host.wiring import OpenGeneration
 from shared.bus.delivery import dead_letters
+from shared.bus.jetstream.results import JetResults
 from shared.bus.monitor import watchers
 from shared.bus.monitor.flow import capacities, flow, unrecorded
 from shared.bus.monitor.watched import Watched, all_listed
@@ -61,7 +62,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
         )
     await opened.host.session.heartbeat.listen()
     shown = await everything()
-    app = build_app(shown.queries, shown.commands, key=key)
+    results = JetResults(opened.host.session.js, opened.generation.id)
+    app = build_app(shown.queries, shown.commands, key=key, results=results)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)

@@ -22,6 +22,7 @@ Run = Callable[[Any, Any], Awaitable[Any]]
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
+EVENT_STREAM: Final = "text/event-stream"
 
 _PARAMETER: Final = re.compile(r"\{(\+?)(\w+)\}")
 
@@ -141,6 +142,7 @@ def _rows() -> Iterator[Operation]:
     yield from _REMOVALS
     yield from _BATCHES
     yield from _INSTANCE
+    yield from _EVENTS
     yield from _PLAIN
 
 
@@ -366,6 +368,18 @@ _INSTANCE: Final = (
         request=_MODELS + "StatusRequest",
         answer=_MODELS + "VersionAnswer",
         run=lambda f, _: f.queries.version(),
+    ),
+)
+
+_EVENTS: Final = (
+    Operation(
+        name="events",
+        place=_get("/events"),
+        scope="read",
+        summary="Listen to outcomes as server-sent events, which resume after `Last-Event-ID`.",
+        request="services.gateway.events.stream:EventsRequest",
+        handler="services.gateway.events.stream:events",
+        produces=(EVENT_STREAM,),
     ),
 )
 

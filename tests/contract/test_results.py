@@ -1,32 +1,15 @@
 """What everything promises that reads RESULTS: the one in memory, and the one on a real server."""
 
-from datetime import UTC, datetime
-
 import pytest
-from memory_results import MemoryResults
+from memory_results import MemoryResults, indexed
 from nats.js.api import StreamConfig
 
 from shared.bus.admin.configs import stream_config
 from shared.bus.admin.provision import ensure_stream
 from shared.bus.jetstream.results import JetResults
 from shared.domain.errors import BusUnavailable
-from shared.domain.events import Batch, Document, DocumentIndexed
-from shared.domain.ids import doc_key
+from shared.domain.events import DocumentIndexed
 from shared.domain.topology import STREAMS
-
-AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
-
-
-def indexed(path: str, generation: str = "g", source: str = "docs") -> DocumentIndexed:
-    key = doc_key(source, path)
-    return DocumentIndexed(
-        document=Document(source=source, path=path, doc_key=key, revision=7, changed_at=AT),
-        batch=Batch(id="b", count=1, source=source, started_at=AT),
-        generation=generation,
-        indexed_at=AT,
-        freshness_s=0.1,
-        vector_count=1,
-    )
 
 
 class InMemory:
@@ -83,20 +66,20 @@ async def test_an_empty_stream_has_nothing_and_counts_from_its_end(world):
 
 
 async def test_messages_follow_each_other_by_their_sequence(world):
-    first = await world.put(indexed("a.md"))
-    second = await world.put(indexed("b.md"))
+    first = await world.put(indexed(1))
+    second = await world.put(indexed(2))
 
     found = await world.results.next(0)
     after = await world.results.next(first)
 
     assert (found.sequence, after.sequence) == (first, second)
     assert found.subject == "documents.indexed.g.docs"
-    assert DocumentIndexed.model_validate_json(after.data).document.path == "b.md"
+    assert DocumentIndexed.model_validate_json(after.data).document.path == "2.md"
     assert await world.results.next(second) is None
 
 
 async def test_the_oldest_go_and_reading_goes_on_behind_them(world):
-    sequences = [await world.put(indexed(f"{n}.md")) for n in range(4)]
+    sequences = [await world.put(indexed(n)) for n in range(4)]
 
     await world.lose(2)
 
@@ -105,7 +88,7 @@ async def test_the_oldest_go_and_reading_goes_on_behind_them(world):
 
 
 async def test_a_stream_that_has_lost_all_still_knows_its_end(world):
-    sequences = [await world.put(indexed(f"{n}.md")) for n in range(3)]
+    sequences = [await world.put(indexed(n)) for n in range(3)]
 
     await world.lose(3)
 
@@ -116,9 +99,9 @@ async def test_a_stream_that_has_lost_all_still_knows_its_end(world):
 @pytest.mark.nats
 async def test_results_of_other_generations_are_passed_over(js):
     world = await server_of(js)
-    await world.put(indexed("a.md", generation="older"))
-    mine = await world.put(indexed("b.md"))
-    await world.put(indexed("c.md", generation="older"))
+    await world.put(indexed(1, generation="older"))
+    mine = await world.put(indexed(2))
+    await world.put(indexed(3, generation="older"))
 
     assert (await world.results.next(0)).sequence == mine
     assert await world.results.next(mine) is None

@@ -1,7 +1,34 @@
-"""RESULTS in memory."""
+"""RESULTS in memory, and outcomes to fill it with."""
+
+from datetime import UTC, datetime, timedelta
 
 from shared.domain.errors import BusUnavailable
+from shared.domain.events import Batch, Document, DocumentIndexed
+from shared.domain.ids import doc_key
 from shared.ports import StoredResult
+
+AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+
+
+def named(n, generation="g"):
+    """The fields that every outcome of document `n` has."""
+    path = f"{n}.md"
+    key = doc_key("docs", path)
+    return {
+        "document": Document(source="docs", path=path, doc_key=key, revision=n, changed_at=AT),
+        "batch": Batch(id="b", count=1, source="docs", started_at=AT),
+        "generation": generation,
+    }
+
+
+def indexed(n, generation="g", **more):
+    return DocumentIndexed(
+        **named(n, generation),
+        indexed_at=AT + timedelta(seconds=1),
+        freshness_s=1.0,
+        vector_count=2,
+        **more,
+    )
 
 
 class MemoryResults:

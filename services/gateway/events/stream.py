@@ -9,11 +9,14 @@ from typing import Final
 from aiohttp import web
 from pydantic import Field, field_validator
 
+from services.gateway.answers import request_of
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub, Told
 from services.gateway.events.views import EVENT_TYPES, EventView, type_of
 from services.gateway.models import Request
+from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, hint
+from services.gateway.routes import REQUEST_ID, fields_in
 from services.host.http_server import CLIENT_S
 from shared.domain.errors import TransientError
 
@@ -71,7 +74,10 @@ def event_bytes(kind: str, data: str, sequence: int) -> bytes:
 
 
 class EventStreams:
-    """The listeners of one gateway."""
+    """The listeners of one gateway.
+
+    A server that stops ends their answers; browsers connect again, here or elsewhere.
+    """
 
     def __init__(self, hub: EventHub) -> None:
         self._hub = hub
@@ -98,7 +104,7 @@ class EventStreams:
                     "X-Accel-Buffering": "no",  # proxies must not wait for more
                 }
             )
-            response.headers["Request-Id"] = request.get("request_id", "")
+            response.headers["Request-Id"] = request[REQUEST_ID]
             await response.prepare(request)
             with contextlib.suppress(ConnectionResetError):
                 await self._send(request, response, f"retry: {AGAIN_MS}\n\n".encode())
@@ -109,6 +115,9 @@ class EventStreams:
             return response
         finally:
             self._listeners -= 1
+
+    async def close(self, _: web.Application) -> None:
+        self._hub.close()
 
     async def _follow(
         self, request: web.Request, response: web.StreamResponse, wanted: EventsRequest, at: int
@@ -136,6 +145,19 @@ class EventStreams:
             if isinstance(request.transport, asyncio.WriteTransport):
                 request.transport.abort()
             raise ConnectionResetError from None
+
+
+STREAMS: Final = web.AppKey("streams", EventStreams)
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Outcomes as they come, until the client goes away."""
+    row = OPERATIONS["events"]
+    wanted = request_of(row, await fields_in(request, row, row.place))
+    streams = request.app.get(STREAMS)
+    if streams is None:
+        raise Problem("unavailable", "this gateway has no bus to listen to")
+    return await streams.answer(request, resumed(wanted, request.headers.get("Last-Event-ID")))
 
 
 def _ping(page: Sequence[object], at: int) -> bytes:

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from memory_results import MemoryResults
+from memory_results import AT, MemoryResults, indexed, named
 
 from services.gateway.events import hub as hub_module
 from services.gateway.events.hub import EventHub
@@ -21,11 +20,8 @@ from services.gateway.events.views import (
 from services.gateway.problems import Problem
 from shared.domain.errors import BusUnavailable
 from shared.domain.events import (
-    Batch,
     BatchCompleted,
-    Document,
     DocumentFailed,
-    DocumentIndexed,
     DocumentNotTaken,
     DocumentRemoved,
     DocumentValidated,
@@ -33,24 +29,7 @@ from shared.domain.events import (
 from shared.domain.ids import doc_key
 from shared.ports import StoredResult
 
-AT = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
-
-
-def named(n):
-    path = f"{n}.md"
-    key = doc_key("docs", path)
-    return {
-        "document": Document(source="docs", path=path, doc_key=key, revision=n, changed_at=AT),
-        "batch": Batch(id="b", count=1, source="docs", started_at=AT),
-        "generation": "g",
-    }
-
-
-def indexed(n, **more):
-    return DocumentIndexed(
-        **named(n), indexed_at=AT + timedelta(seconds=1), freshness_s=1.0, vector_count=2, **more
-    )
 
 
 def stored(event):
