@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -44,13 +44,18 @@ def json_schema(model: type[BaseModel], identity: str) -> Json:
     return {"$schema": DIALECT, "$id": identity, **own} | ({"$defs": parts} if parts else {})
 
 
-def definitions(models: Sequence[type[BaseModel]], template: str) -> dict[str, Json]:
+def definitions(
+    models: Sequence[type[BaseModel]],
+    template: str,
+    mode: Literal["validation", "serialization"] = "validation",
+) -> dict[str, Json]:
     """Schemas of the models and of all that they hold, by class name.
 
     Args:
         template: the form of a reference, e.g. `#/$defs/{model}`.
+        mode: what a reader accepts, or what a writer writes.
     """
-    _, schema = models_json_schema([(m, "validation") for m in models], ref_template=template)
+    _, schema = models_json_schema([(m, mode) for m in models], ref_template=template)
     made: dict[str, Json] = schema["$defs"]
     for model in _with_parts(models):
         for field, text in field_descriptions(model).items():
@@ -202,7 +207,7 @@ _ONE: Final[Mapping[str, str]] = {
 
 
 def files() -> dict[str, str]:
-    """Every contract: path below the folder of contracts to content."""
+    """Every contract of the bus: path below the folder of contracts to content."""
     made = {
         f"v{VERSION}/{event_name(kind)}.json": json_schema(kind, schema_id(kind)) for kind in EVENTS
     }
@@ -214,9 +219,9 @@ def files() -> dict[str, str]:
     }
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, wanted: Mapping[str, str]) -> list[Path]:
     """Write the contracts to the folder; returns the files that changed, removed ones included."""
-    wanted, changed = files(), []
+    changed = []
     for name, content in wanted.items():
         path = folder / name
         if _content(path) != content:
@@ -229,9 +234,8 @@ def write(folder: Path) -> list[Path]:
     return changed
 
 
-def differences(folder: Path) -> list[str]:
-    """Differences between folder and code, one line each; empty: they agree."""
-    wanted = files()
+def differences(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Differences between folder and contracts, one line each; empty: they agree."""
     lines = []
     for name, content in wanted.items():
         have = _content(folder / name)
@@ -260,7 +264,7 @@ def asyncapi() -> Json:
             "title": "instep",
             "version": f"{VERSION}.0.0",
             "description": _ABOUT,
-            "license": {"name": "Apache-2.0"},
+            "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
         "channels": {_key(kind): _channel(kind) for kind in EVENTS} | {"receipt": _INBOX},

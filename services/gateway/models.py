@@ -49,9 +49,9 @@ class Request(BaseModel):
 
 
 class Response(BaseModel):
-    """The base of answers; newer versions only add fields."""
+    """The base of answers; newer versions only add fields. Every field is always sent."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 # -- search ----------------------------------------------------------------------------------------

@@ -86,13 +86,15 @@ class Operation:
     request: str
     """`module:name` of a `Request`: the fields of address, query and JSON object."""
     answer: str = ""
-    """`module:name` of the model that the answer fits; empty: it is not JSON."""
+    """`module:name` of the model that the answer fits; empty: no model describes it."""
     run: Run | None = None
     """None: the handler does everything."""
     status: int = 200
     """Of a success."""
     other_statuses: tuple[int, ...] = ()
     """Of answers that fit the model as well."""
+    refusals: tuple[str, ...] = ()
+    """Codes of problems that not every operation has."""
     also: tuple[Place, ...] = ()
     """Other documented addresses of the same operation."""
     aliases: tuple[Place, ...] = ()
@@ -153,6 +155,7 @@ _SEARCHING: Final = (
         also=(_get("/search"),),
         scope="search",
         summary="Search the index.",
+        refusals=("invalid_filter", "question_refused", "receipt_not_found"),
         request=_MODELS + "SearchRequest",
         answer=_VIEWS + "SearchAnswer",
         run=lambda f, r: f.queries.search(r),
@@ -174,6 +177,7 @@ _DOCUMENTS: Final = (
         place=_get("/documents/{+name}"),
         scope="read",
         summary="Show one document: its state, the reason, its revisions and its chunks.",
+        refusals=("document_not_found", "document_left_out", "ambiguous_path"),
         request=_MODELS + "DocumentRequest",
         answer=_VIEWS + "DocumentAnswer",
         run=lambda f, r: f.queries.document(r),
@@ -183,6 +187,7 @@ _DOCUMENTS: Final = (
         place=_get("/left-out"),
         scope="read",
         summary="Show what a watched folder leaves out at a path, and why.",
+        refusals=("not_watched", "document_not_found"),
         request=_MODELS + "LeftOutRequest",
         answer=_VIEWS + "LeftOutAnswer",
         run=lambda f, r: f.queries.left_out(r),
@@ -192,6 +197,7 @@ _DOCUMENTS: Final = (
         place=_get("/receipts/{receipt}"),
         scope="read",
         summary="Show the outcome of a submission; `wait` waits for it.",
+        refusals=("receipt_not_found",),
         request=_MODELS + "ReceiptRequest",
         answer=_VIEWS + "ReceiptAnswer",
         run=lambda f, r: f.queries.receipt(r),
@@ -213,6 +219,7 @@ _FAILURES: Final = (
         place=_post("/failures/retry"),
         scope="operate",
         summary="Publish the newest change of each chosen document again.",
+        refusals=("failure_not_found",),
         request=_MODELS + "ChooseRequest",
         answer=_VIEWS + "ChosenAnswer",
         run=lambda f, r: f.commands.retry(r),
@@ -223,6 +230,7 @@ _FAILURES: Final = (
         aliases=(_post("/failures/drop"),),
         scope="operate",
         summary="Stop listing the chosen failures until their documents change.",
+        refusals=("failure_not_found",),
         request=_MODELS + "ChooseRequest",
         answer=_VIEWS + "ChosenAnswer",
         run=lambda f, r: f.commands.drop(r),
@@ -246,6 +254,7 @@ _REMOVALS: Final = (
         aliases=(_post("/holds/release"),),
         scope="operate",
         summary="Do the removals of a source that wait.",
+        refusals=("hold_not_found",),
         request=_MODELS + "HoldRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.release(r),
@@ -256,6 +265,7 @@ _REMOVALS: Final = (
         aliases=(_post("/holds/keep"),),
         scope="operate",
         summary="Keep the documents of a source whose files are gone.",
+        refusals=("hold_not_found",),
         request=_MODELS + "HoldRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.keep(r),
@@ -266,6 +276,7 @@ _REMOVALS: Final = (
         aliases=(_post("/sources/forget"),),
         scope="operate",
         summary="Remove all documents of a source that is not watched.",
+        refusals=("source_not_found", "source_watched"),
         request=_MODELS + "ForgetRequest",
         answer=_VIEWS + "HoldAnswer",
         run=lambda f, r: f.commands.forget(r),
@@ -287,6 +298,7 @@ _BATCHES: Final = (
         place=_get("/batches/{+batch}/report"),
         scope="read",
         summary="Show the report of a batch, as JSON or, with `format=html`, as a page.",
+        refusals=("batch_not_found", "ambiguous_batch"),
         request=_MODELS + "ReportRequest",
         answer=_REPORTS + "BatchReport",
         run=lambda f, r: f.queries.report(r),
@@ -328,6 +340,7 @@ _INSTANCE: Final = (
         place=_post("/validate"),
         scope="operate",
         summary="Check the index, or one batch, now.",
+        refusals=("batch_not_found", "ambiguous_batch"),
         request=_MODELS + "ValidateRequest",
         answer=_MODELS + "ValidateAnswer",
         run=lambda f, r: f.commands.validate(r),
@@ -384,6 +397,14 @@ _EVENTS: Final = (
 )
 
 _PLAIN: Final = (
+    Operation(
+        name="openapi",
+        place=_get("/openapi.json"),
+        scope="none",
+        summary="Show this document.",
+        request=_MODELS + "StatusRequest",
+        handler=_ROUTES + "openapi",
+    ),
     Operation(
         name="livez",
         place=Place("GET", "/livez", whole=True),

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway import openapi as document
 from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
-from services.gateway.operations import HTML, OPERATIONS, TEXT, Operation, Place, resolve
+from services.gateway.operations import HTML, JSON, OPERATIONS, TEXT, Operation, Place, resolve
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
@@ -34,9 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def reply(body: Any, status: int = 200) -> web.Response:
     """JSON, with the letters of every script as they are."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return web.Response(
-        body=encoded(text), status=status, content_type="application/json", charset="utf-8"
-    )
+    return web.Response(body=encoded(text), status=status, content_type=JSON, charset="utf-8")
 
 
 def ordinary(operation: Operation, place: Place) -> Handler:
@@ -137,6 +136,12 @@ async def readyz(request: web.Request) -> web.Response:
     """Whether bus, store and model answer; 503 when one does not."""
     body = await answer(request.app[FACES], "checks", {})
     return reply(body, 200 if body["ready"] else 503)
+
+
+async def openapi(_: web.Request) -> web.Response:
+    """The OpenAPI document; to make it takes a moment, once."""
+    text = await asyncio.to_thread(document.text)
+    return web.Response(text=text, content_type=JSON)
 
 
 async def problem_page(request: web.Request) -> web.Response:

@@ -299,3 +299,30 @@ class ChosenAnswer(Response):
     skipped: int
     dry_run: bool
     items: tuple[Chosen, ...]
+
+
+class FaultView(Response):
+    """One wrong place in a request."""
+
+    at: str
+    """JSON pointer."""
+    code: str
+    detail: str
+
+
+class ProblemView(Response):
+    """The answer to a request that is refused (RFC 9457)."""
+
+    type: str
+    """Where the gateway explains the code: `/problems/CODE`."""
+    title: str
+    status: int
+    code: str
+    """Never renamed."""
+    detail: str
+    fix: str
+    """What to do; may be empty."""
+    request_id: str
+    errors: tuple[FaultView, ...]
+    """The first 20 faults."""
+    error_count: int

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from services.gateway.app import build_app
 from services.gateway.models import Request
 from services.gateway.operations import JSON, OPERATIONS, resolve
+from services.gateway.problems import KINDS
 
 ROWS = OPERATIONS.values()
 
@@ -38,8 +39,9 @@ def test_a_row_holds_together(row):
         assert set(place.parameters) <= request.model_fields.keys()
     if row.handler:
         assert inspect.iscoroutinefunction(resolve(row.handler))
-    assert (JSON in row.produces) == bool(row.answer)
+    assert set(row.refusals) <= KINDS.keys()
     if row.answer:
+        assert JSON in row.produces
         assert issubclass(resolve(row.answer), BaseModel)
 
 
