@@ -391,6 +391,7 @@ _EVENTS: Final = (
         scope="read",
         summary="Listen to outcomes as server-sent events, which resume after `Last-Event-ID`.",
         request="services.gateway.events.stream:EventsRequest",
+        refusals=("too_many_listeners",),
         handler="services.gateway.events.stream:events",
         produces=(EVENT_STREAM,),
     ),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
+from services.gateway.events.stream import LISTENERS, PING_S
 from services.gateway.search.search import DEEPEST
+from services.host.http_server import CLIENT_S
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.producer.submissions.submission import (
     MAX_METADATA_BYTES,
@@ -195,6 +197,11 @@ FIGURES = {
     "operate/healing.md": (f"pending for more than {STUCK_S / 60:g} minutes",),
     "operate/removals.md": (
         f"When at least {FolderSettings.model_fields['hold_count'].default} documents of a source",
+    ),
+    "guide/listening.md": (
+        f"every {PING_S:g} seconds",
+        f"takes nothing for {CLIENT_S:g} seconds",
+        f"At most {LISTENERS} listeners",
     ),
     "operate/replicas.md": (
         f"every {EVERY_S:g} seconds",
