@@ -13,12 +13,15 @@ from services.gateway.answers import Faces
 from services.gateway.auth import check_request
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
+from services.gateway.events.hub import EventHub
+from services.gateway.events.stream import STREAMS, EventStreams
 from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import FACES, Handler, routes
+from services.gateway.routes import FACES, REQUEST_ID, Handler, routes
 from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
 from services.gateway.uploads.uploads import Uploads
+from shared.ports import Results
 
 MAX_BODY_BYTES: Final = 1024**2
 KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
@@ -39,16 +42,21 @@ def build_app(
     *,
     key: str | None = None,
     uploads: Uploads | None = None,
+    results: Results | None = None,
 ) -> web.Application:
     """The application, not yet listening.
 
     Args:
         key: with it, a request may have any Host; None: requests with a foreign Host are refused.
+        results: what listeners to events hear; None: nobody can listen.
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
     app[FACES] = Faces(queries, commands, uploads)
     app[KEY] = key
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
+    if results is not None:
+        app[STREAMS] = streams = EventStreams(EventHub(results))
+        app.on_shutdown.append(streams.close)
     app.add_routes(routes())
     return app
 
@@ -63,7 +71,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as a problem; give every answer a Request-Id."""
-    request_id = _request_id(request.headers.get("Request-Id", ""))
+    request_id = request[REQUEST_ID] = _request_id(request.headers.get("Request-Id", ""))
     try:
         response = await handler(request)
     except web.HTTPException as error:

@@ -33,6 +33,7 @@ from services.host.wiring import OpenGeneration
 from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
 from shared.bus.jetstream.intake import IntakeClient
+from shared.bus.jetstream.results import JetResults
 from shared.bus.monitor import watchers
 from shared.bus.monitor.flow import capacities, flow, unrecorded
 from shared.bus.monitor.watched import Watched, all_listed
@@ -68,7 +69,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
         warnings.simplefilter("ignore", warning)  # it would print headers of clients
     await opened.host.session.heartbeat.listen()
     shown = await everything()
-    app = build_app(shown.queries, shown.commands, key=key, uploads=shown.uploads)
+    results = JetResults(opened.host.session.js, opened.generation.id)
+    app = build_app(shown.queries, shown.commands, key=key, uploads=shown.uploads, results=results)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)

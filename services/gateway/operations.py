@@ -22,6 +22,7 @@ Run = Callable[[Any, Any], Awaitable[Any]]
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
+EVENT_STREAM: Final = "text/event-stream"
 
 LONG_S: Final = 600.0
 """A folder is listed first, or every removal stored, or the whole index checked."""
@@ -161,6 +162,7 @@ def _rows() -> Iterator[Operation]:
     yield from _REMOVALS
     yield from _BATCHES
     yield from _INSTANCE
+    yield from _EVENTS
     yield from _PLAIN
 
 
@@ -506,6 +508,19 @@ _INSTANCE: Final = (
         request=_MODELS + "StatusRequest",
         answer=_MODELS + "VersionAnswer",
         run=lambda f, _: f.queries.version(),
+    ),
+)
+
+_EVENTS: Final = (
+    Operation(
+        name="events",
+        place=_get("/events"),
+        scope="read",
+        summary="Listen to outcomes as server-sent events, which resume after `Last-Event-ID`.",
+        request="services.gateway.events.stream:EventsRequest",
+        refusals=("too_many_listeners",),
+        handler="services.gateway.events.stream:events",
+        produces=(EVENT_STREAM,),
     ),
 )
 

@@ -92,6 +92,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
     "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
+    "too_many_listeners": Kind(503, "Too many listeners", "listen again in a moment"),
     "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
 }
 

@@ -25,6 +25,8 @@ TREND: Final = 30
 ANY: Final = r"[\s\S]+"
 """A part of an address: slashes and line breaks are letters of it."""
 FACES: Final = web.AppKey("faces", Faces)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+"""Where a request has the id of its answer, for answers that send their headers themselves."""
 _LISTS: Final = frozenset({"source"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
 

@@ -113,6 +113,32 @@ class StreamCapacity:
         return self.used_bytes / self.max_bytes if self.max_bytes > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A message of RESULTS."""
+
+    sequence: int
+    subject: str
+    data: bytes
+
+
+class Results(Protocol):
+    """RESULTS: the outcomes of one generation, which anybody may read from any place."""
+
+    async def next(self, after: int) -> StoredResult | None:
+        """The first message of the generation with a sequence above `after`; None: there is none
+        yet. Raises BusUnavailable.
+        """
+        ...
+
+    async def bounds(self) -> tuple[int, int]:
+        """Sequences of the oldest and of the newest message that the stream has had.
+
+        The oldest is above the newest where all messages are gone. Raises BusUnavailable.
+        """
+        ...
+
+
 class ChangeLog(Protocol):
     """DOCS: the newest change of every document."""
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
+from services.gateway.events.stream import LISTENERS, PING_S
 from services.gateway.search.search import DEEPEST
+from services.host.http_server import CLIENT_S
 from services.host.nats_server.disk import ROOM_BYTES, SHORT_BYTES
 from services.validator.sweep.sweep import STUCK_S
 from services.validator.validate import LAST_LOOK_S, SECOND_LOOK_S
@@ -191,6 +193,11 @@ FIGURES = {
     "operate/healing.md": (f"pending for more than {STUCK_S / 60:g} minutes",),
     "operate/removals.md": (
         f"When at least {FolderSettings.model_fields['hold_count'].default} documents of a source",
+    ),
+    "guide/listening.md": (
+        f"every {PING_S:g} seconds",
+        f"takes nothing for {CLIENT_S:g} seconds",
+        f"At most {LISTENERS} listeners",
     ),
     "operate/replicas.md": (
         f"every {EVERY_S:g} seconds",

@@ -1,0 +1,184 @@
+"""Server-sent events over HTTP."""
+
+import asyncio
+import contextlib
+
+import pytest
+from aiohttp import ClientConnectionError, ClientPayloadError
+from aiohttp.test_utils import TestClient, TestServer
+from memory_results import MemoryResults, indexed
+
+from services.gateway.app import build_app
+from services.gateway.events import stream
+
+ADDRESS = "/api/v1/events"
+
+
+@pytest.fixture
+def results():
+    return MemoryResults()
+
+
+@pytest.fixture
+async def client(index, results):
+    app = build_app(index.queries, index.commands, results=results)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def listening(client, query="", **headers):
+    async with client.get(f"{ADDRESS}{query}", headers=headers) as response:
+        assert response.status == 200
+        assert response.content_type == "text/event-stream"
+        assert response.headers["Request-Id"]
+        assert await block(response) == {"retry": "1000"}
+        yield response
+
+
+async def block(response):
+    """The fields of the next block, comments left out."""
+    found = {}
+    async with asyncio.timeout(10):
+        async for line in response.content:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                found[name] = value
+            elif found:
+                return found
+    return found
+
+
+async def test_a_listener_hears_outcomes_as_they_come(client, results):
+    results.put(indexed(1))
+    async with listening(client) as response:
+        results.put(indexed(2))
+        heard = await block(response)
+
+    assert (heard["event"], heard["id"]) == ("document", "2")
+    assert '"path":"2.md"' in heard["data"]
+    assert '"state":"searchable"' in heard["data"]
+
+
+async def test_a_listener_that_comes_back_misses_nothing(client, results):
+    for n in range(1, 6):
+        results.put(indexed(n))
+
+    async with listening(client, **{"Last-Event-ID": "2"}) as response:
+        ids = [(await block(response))["id"] for _ in range(3)]
+    async with listening(client, "?after=4") as response:
+        last = (await block(response))["id"]
+
+    assert (ids, last) == (["3", "4", "5"], "5")
+
+
+async def test_one_that_was_away_too_long_is_told_to_begin_anew(client, results):
+    for n in range(1, 6):
+        results.put(indexed(n))
+    results.lose(3)
+
+    async with listening(client, **{"Last-Event-ID": "1"}) as response:
+        reset = await block(response)
+        results.put(indexed(6))
+        heard = await block(response)
+
+    assert reset == {"event": "reset", "id": "5", "data": "{}"}
+    assert heard["id"] == "6"
+
+
+async def test_events_that_were_not_asked_for_only_move_the_place(client, results):
+    async with listening(client, "?types=batch&source=docs") as response:
+        results.put(indexed(1))
+        assert await block(response) == {"id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "said"),
+    [
+        ("?types=document,badge", {}, "'badge' is not a type of events"),
+        ("?after=-1", {}, "after"),
+        ("?sauce=docs", {}, "did you mean 'source'?"),
+        ("", {"Last-Event-ID": "x"}, "Last-Event-ID"),
+    ],
+)
+async def test_what_cannot_be_listened_to_is_refused(client, query, headers, said):
+    response = await client.get(f"{ADDRESS}{query}", headers=headers)
+
+    assert response.status == 422
+    assert said in (await response.json())["detail"]
+
+
+async def test_while_the_bus_is_away_nobody_can_begin(client, results):
+    results.away = True
+
+    response = await client.get(ADDRESS)
+
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert (await response.json())["code"] == "bus_unavailable"
+
+
+async def test_a_listener_survives_an_outage_of_the_bus(client, results):
+    async with listening(client) as response:
+        results.away = True
+        await asyncio.sleep(0)
+        results.put(indexed(1))
+        results.away = False
+        assert (await block(response))["id"] == "1"
+
+
+async def test_there_is_a_limit_of_listeners_and_a_place_becomes_free_again(
+    client, monkeypatch, eventually
+):
+    monkeypatch.setattr(stream, "LISTENERS", 1)
+    async with listening(client):
+        response = await client.get(ADDRESS)
+        assert (await response.json())["code"] == "too_many_listeners"
+    streams = client.server.app[stream.STREAMS]
+    monkeypatch.setattr(stream, "PING_S", 0.01)
+    await eventually(lambda: streams._listeners == 0)
+
+    async with listening(client):
+        pass
+
+
+async def test_a_listener_that_takes_nothing_is_cut_off_and_keeps_nobody(
+    index, results, monkeypatch, eventually
+):
+    monkeypatch.setattr(stream, "CLIENT_S", 0.05)
+    monkeypatch.setattr(stream, "PING_S", 0.05)
+    server = TestServer(build_app(index.queries, index.commands, results=results))
+    await server.start_server()
+    streams = server.app[stream.STREAMS]
+    reader, writer = await asyncio.open_connection(server.host, server.port, limit=1)
+    writer.transport.pause_reading()
+    writer.write(f"GET {ADDRESS}?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    for n in range(1, 30_001):
+        results.put(indexed(n))
+    await eventually(lambda: streams._listeners == 1)
+
+    await eventually(lambda: streams._listeners == 0)
+
+    writer.close()
+    await server.close()
+    assert reader is not None
+
+
+async def test_a_server_that_stops_ends_its_streams_at_once(index, results):
+    server = TestServer(build_app(index.queries, index.commands, results=results))
+    client = TestClient(server)
+    await client.start_server()
+    response = await client.get(ADDRESS)
+    assert await block(response) == {"retry": "1000"}
+
+    async with asyncio.timeout(10):
+        await server.close()
+        with contextlib.suppress(ClientConnectionError, ClientPayloadError):
+            assert await block(response) == {}
+    await client.close()
+
+
+async def test_a_gateway_without_a_bus_says_so(index):
+    async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
+        response = await client.get(ADDRESS)
+
+        assert (response.status, (await response.json())["code"]) == (503, "unavailable")
