@@ -79,6 +79,7 @@ _HUMPS: Final = re.compile(r"U+(?=U[lm])|U?[lm]+|U+|d+")
 _TWO: Final = re.compile(r"(?:[Ulm]{2,}+d++|d++[Ulm]++)\Z")
 _TWO_PARTS: Final = re.compile(r"[Ulm]+|d+")
 _CLUSTER: Final = re.compile(r"cm*")
+_SPOKEN: Final = re.compile(r"cm*|[Uld][Uldm]*+(?:'[Uld][Uldm]*+)*+|(?<=[Uldm])(?:\+\+|#)|s")
 
 
 def words(text: str) -> list[str]:
@@ -100,6 +101,36 @@ def asked(question: str) -> list[str]:
     if all(word.casefold() in SMALL for word in found):
         return list(found)
     return [word for word in found if word not in SMALL]
+
+
+def spoken(text: str) -> list[str]:
+    """The words of a text one after the other, each once and without its stem: to compare phrases.
+
+    Punctuation is none, and a character of a script without blanks is a word.
+    """
+    plain = compatible(normalised(text), _ACCENTS).translate(_LETTERS)
+    kinds = plain.translate(_KINDS)
+    return [plain[one.start() : one.end()].casefold() for one in _SPOKEN.finditer(kinds)]
+
+
+def places(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    """Start and end (characters) of each word, name and pair of a text, and its words.
+
+    In the order of their starts. A name and a pair have the words that none of their parts has.
+    """
+    kinds = text.translate(_KINDS)
+    for run in _RUN.finditer(kinds):
+        start, end = run.span()
+        inner = _CLUSTER if run[0][0] == "c" else _WORD
+        spans = [one.span() for one in inner.finditer(kinds, start, end)] or [(start, end)]
+        joined = pairwise(spans) if inner is _CLUSTER else [(spans[0], spans[-1])]
+        held = {span: _words_of(text[span[0] : span[1]]) for span in spans}
+        parts = {word for found in held.values() for word in found}
+        for (first, _), (_, last) in joined:
+            if (first, last) not in held:
+                words_of = _words_of(text[first:last])
+                held[first, last] = tuple(word for word in words_of if word not in parts)
+        yield from ((*span, held[span]) for span in sorted(held))
 
 
 def column(title: str, heading: Sequence[str], text: str) -> str:

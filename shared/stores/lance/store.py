@@ -71,6 +71,7 @@ class LanceStore:
         self._upkeep = asyncio.Lock()
         self._queries = lance_limits.QuerySlots()
         self._commits = self._compactions = self._sweeps = 0
+        self._took_s = 0.0
         self._compacted_at = self._written_at = time.monotonic()
 
     @classmethod
@@ -210,7 +211,9 @@ class LanceStore:
                 if not await self._table.is_worded():
                     await self._write_words()
             now = time.monotonic()
-            wear = lance_table.Wear(self._commits, now - self._written_at, now - self._compacted_at)
+            wear = lance_table.Wear(
+                self._commits, now - self._written_at, now - self._compacted_at, self._took_s
+            )
             if lance_table.compaction_due(wear):
                 await self.compact()
                 await self._index()
@@ -220,8 +223,10 @@ class LanceStore:
         with translated():
             async with self._writing:
                 kept = KEPT if self._sweeps else KEPT_FOR
+                since = time.monotonic()
                 await (await self._table.now()).optimize(cleanup_older_than=kept)
                 self._commits, self._compacted_at = 0, time.monotonic()
+                self._took_s = self._compacted_at - since
                 self._compactions += 1
                 if self._compactions % RENEW_EVERY == 0:  # readers go on with what they have
                     await self._table.renew()

@@ -35,6 +35,8 @@ SOME_COMMITS: Final = 4
 IDLE_S: Final = 1.0
 OFTEN_S: Final = 60.0
 SELDOM_S: Final = 600.0
+SHARE: Final = 50
+"""One part in so many of the time may go into compactions after lone edits."""
 GROWTH: Final = 4
 INDEX_PREFIX: Final = "vector_at_"
 
@@ -48,15 +50,22 @@ class Wear:
     """Seconds since the last commit."""
     since_s: float
     """Seconds since the last compaction, or since opening."""
+    took_s: float = 0.0
+    """Seconds that the last compaction took."""
 
 
 def compaction_due(wear: Wear) -> bool:
-    """Often under load, soon when there is time, and at last for the bytes of deleted rows."""
+    """Often under load, soon when there is time, and at last for the bytes of deleted rows.
+
+    Rows that came or went since the last one are scored by statistics of their own, so one edit
+    is enough where a compaction costs little: a small index gives the scores of a first build.
+    """
     if wear.commits >= MANY_COMMITS:
         return True
     if wear.commits >= SOME_COMMITS:
         return wear.idle_s >= IDLE_S or wear.since_s >= OFTEN_S
-    return wear.commits > 0 and wear.since_s >= SELDOM_S
+    soon = wear.idle_s >= IDLE_S and wear.since_s >= SHARE * wear.took_s
+    return wear.commits > 0 and (soon or wear.since_s >= SELDOM_S)
 
 
 def index_name(rows: int) -> str:
