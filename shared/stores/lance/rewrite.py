@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 COLUMNS: Final = [*lance_rows.COLUMNS, "words", "seal"]
 
 
-async def rewritten(connection: "AsyncConnection", name: str) -> AsyncIterator[Any]:
-    """Pages of `id`, `words` and `seal` to write over those of the rows that are there now.
+async def rewritten(connection: "AsyncConnection", name: str) -> AsyncIterator[tuple[int, Any]]:
+    """Number of rows that were looked at, and the `id`, `words` and `seal` to write over theirs.
 
-    A page may be empty. Raises Lance's errors.
+    The table may be empty. Raises Lance's errors.
     """
     async with lance_sweep.pinned(connection, name) as table:
         async for page in lance_sweep.pages(table, COLUMNS):
-            yield await asyncio.to_thread(worded, page)
+            yield len(page), await asyncio.to_thread(worded, page)
 
 
 def worded(page: Any) -> Any:

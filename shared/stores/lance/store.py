@@ -257,22 +257,25 @@ class LanceStore:
 
     async def _write_words(self) -> None:
         """Have every row found by the words of this version; until then searches use the others."""
-        done, of = 0, await self.count()
-        log.info("words_written", rows=done, of=of)
+        seen, of = 0, await self.count()
+        log.warning("words_written", reason=checks.words_told(0, of))
         async with self._sweep():
-            async for page in rewritten(await self._table.connection(), self._table.name):
-                if page.num_rows:
-                    async with self._commit():
-                        merge = (await self._table.now()).merge_insert("id")
-                        await (
-                            merge.when_matched_update_all()
-                            .use_index(False)
-                            .execute(page, timeout=COMMIT_TIMEOUT)
-                        )
-                done += page.num_rows
-                log.info("words_written", rows=done, of=of)
+            connection = await self._table.connection()
+            async for rows, fresh in rewritten(connection, self._table.name):
+                if fresh.num_rows:
+                    await self._replace(fresh)
+                if seen // checks.TOLD_EVERY < (seen + rows) // checks.TOLD_EVERY:
+                    log.warning("words_written", reason=checks.words_told(seen + rows, of))
+                seen += rows
         async with self._commit():
             await lance_words.make_index(await self._table.now())
+        log.warning("words_written", reason=checks.words_told(of, of))
+
+    async def _replace(self, fresh: Any) -> None:
+        """Write columns over those of the rows that are still there. `fresh`: `pyarrow.Table`."""
+        async with self._commit():
+            merge = (await self._table.now()).merge_insert("id").when_matched_update_all()
+            await merge.use_index(False).execute(fresh, timeout=COMMIT_TIMEOUT)
 
     async def _index(self) -> None:
         """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""

@@ -281,13 +281,15 @@ class WeaviateStore:
 
     async def _write_words(self) -> None:
         """Have every row found by the words of this version; until then searches use its text."""
-        done, of, after = 0, await self.count(), None
-        log.info("words_written", rows=done, of=of)
+        seen, of, after = 0, await self.count(), None
+        log.warning("words_written", reason=checks.words_told(0, of))
         while page := await self._rows.page(after, ROWS_PER_CALL, weaviate_schema.NAMES):
             await self._rows.give_words(page)
-            done, after = done + len(page), page[-1].id
-            log.info("words_written", rows=done, of=of)
+            if seen // checks.TOLD_EVERY < (seen + len(page)) // checks.TOLD_EVERY:
+                log.warning("words_written", reason=checks.words_told(seen + len(page), of))
+            seen, after = seen + len(page), page[-1].id
         await weaviate_open.note_words(self._client, self._place.name)
+        log.warning("words_written", reason=checks.words_told(of, of))
 
     def _note(self, asked: Collection[str], known: Collection[str]) -> None:
         """Remember since when rows are missing from the vector index."""

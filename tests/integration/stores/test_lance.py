@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from shared.domain.errors import StoreMismatch, StoreUnavailable
 from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
-from shared.stores import seal
+from shared.stores import checks, seal
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import store as lance
 from shared.stores.lance import sweep as lance_sweep
@@ -251,6 +251,7 @@ async def test_a_table_of_a_version_without_words_gets_them_and_answers_meanwhil
     open_store, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(lance_sweep, "PAGE", 4)
+    monkeypatch.setattr(checks, "TOLD_EVERY", 4)
     rows = [row(n, text=f"maxPayload number{n} {'f' * n * 10}") for n in range(10)]
     await make_table_without_words(tmp_path, rows)
     store = await open_store()
@@ -264,9 +265,10 @@ async def test_a_table_of_a_version_without_words_gets_them_and_answers_meanwhil
     with capture_logs() as said:
         await store.maintain()
 
-    told = [(line["rows"], line["of"]) for line in said if line["event"] == "words_written"]
-    assert told[0] == (0, 11)
-    assert told[-1][0] == 10
+    told = [line["reason"] for line in said if line["event"] == "words_written"]
+    assert [text.split(":")[-1].split(" rows")[0] for text in told] == [
+        *(" 0 of 11", " 4 of 11", " 8 of 11", "all 11"),
+    ]
     assert len(await found(store, "payload")) == 9
     assert await found(store, "f" * 90) == [rows[9].id]
     assert await found(store, "fresh") == [row(10).id]
