@@ -121,10 +121,16 @@ COMMANDS: Final = (
         "search",
         "search the index",
         'instep search "how do I rotate a key" -n 3 --explain\n'
-        'instep search backup --filter "source:docs -path:old/"',
+        'instep search backup --filter "source:docs -path:old/"\n'
+        "instep search '\"signing key\" rotate -draft'            # the phrase, and no draft",
         "commands.search:run",
         (
-            arg("query", nargs="+", metavar="Q", help="the question"),
+            arg(
+                "query",
+                nargs="+",
+                metavar="Q",
+                help='the question; a hit has every "phrase" in it and no -word, quote it whole',
+            ),
             arg("-n", "--limit", type=int, metavar="N", help="most documents to show"),
             arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
             arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),

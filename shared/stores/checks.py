@@ -12,6 +12,8 @@ from shared.domain.events import Scalar
 from shared.domain.unicode_text import normalised
 from shared.ports import Filter, Row, Vector
 
+TOLD_EVERY: Final = 10_000
+"""Rows between two messages of a long work on all of them."""
 SAME: Final = 1e-3
 """Cosine distance below which two vectors are one: equal texts tie, and any of them is found."""
 
@@ -84,6 +86,16 @@ def _is_unicode(text: str) -> bool:
 def clean_query(text: str) -> str:
     """The text as valid UTF-8 without NUL, spelt as documents are: a person may paste anything."""
     return normalised(text.replace("\0", " ").encode("utf-8", "replace").decode())
+
+
+def words_told(done: int, of: int) -> str:
+    """The message about rows of a version before that get the words of this one."""
+    if done >= of:
+        return f"all {of:,} rows of the index have the words of this version"
+    return (
+        f"this version finds words otherwise: {done:,} of {of:,} rows of the index have theirs; no "
+        "text is embedded again, and until all have, searches by words answer as before"
+    )
 
 
 def slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:

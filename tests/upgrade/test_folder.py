@@ -97,6 +97,23 @@ def after_reading(instep, path, then):
     return wait_until(read)
 
 
+def test_the_index_of_the_last_release_gets_its_words_from_its_own_rows(release, instep):
+    start(release, instep)
+
+    def by_words(question):
+        hits = instep.json("search", question, "--mode", "keyword")["hits"]
+        return [hit["document"]["path"] for hit in hits]
+
+    # the store of that release knew the sentence as one word
+    wait_until(lambda: by_words("東京") == ["日本.md"])
+    assert instep.said("0 of ")
+    assert instep.said("have the words of this version")
+    assert by_words("rotation")[0] == "keys.md"
+    assert set(by_words('"last good version"')) == {"stale.md"}
+    swept = instep.json("sweep", "--dry-run", status=(0, 1))
+    assert (swept["damaged"], swept["beyond_repair"]) == (0, 0), swept
+
+
 def test_what_the_last_release_knew_is_found_and_goes_on(release, instep):
     start(release, instep)
 

@@ -1,7 +1,6 @@
 """Search: vector and keyword lists, fused, limited to the rows that the ledger lists."""
 
 import asyncio
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from services.gateway.documents.receipts import read_receipt, wait_for
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.search.filters import Condition, parse
+from services.gateway.search.question import Question, highlights, parse_question
 from services.gateway.search.rank import (
     Ranked,
     Weights,
@@ -88,26 +88,25 @@ class Search:
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
-        condition = parse(request.filter, request.source)
+        condition, question = parse(request.filter, request.source), parse_question(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
         behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
-        depth = DEPTH_FILTERED if condition.beyond_store else DEPTH
+        beyond = condition.beyond_store or question.restricts
+        depth = DEPTH_FILTERED if beyond else DEPTH
         while True:
-            found = await self._found(request.q, condition, mode, depth)
-            ranked = _ranked(found, condition, weights, depth)
+            found = await self._found(question.text, condition, mode, depth)
+            ranked = _ranked(found, condition, question, weights, depth)
             if request.group_by == "document":
                 ranked = best_per_document(ranked)
-            whole = max(len(found.by_vector), len(found.by_text)) < depth
+            whole = _is_whole(found, question, mode, depth)
             if whole or len(ranked) >= limit or depth >= DEEPEST:
                 break
             depth = min(DEEPER * depth, DEEPEST)  # rows outside the ledger come first
         return SearchAnswer(
-            hits=tuple(
-                self._hit(one, found.records, found.promised, request) for one in ranked[:limit]
-            ),
+            hits=tuple(self._hit(one, found, question, request) for one in ranked[:limit]),
             total=Total(value=len(ranked), exact=whole),
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
@@ -178,11 +177,11 @@ class Search:
     def _hit(
         self,
         ranked: Ranked,
-        records: Mapping[str, Record],
-        promised: Promised,
+        found: _Found,
+        question: Question,
         request: SearchRequest,
     ) -> HitView:
-        hit, record = ranked.hit, records[ranked.hit.doc_key]
+        hit, record = ranked.hit, found.records[ranked.hit.doc_key]
         at = state(record)
         parts = {
             name: PartView(raw=p.raw, normalised=p.normalised, weight=p.weight, adds=p.adds)
@@ -192,20 +191,29 @@ class Search:
             document=_document(hit, record, at),
             chunk=HitChunk(
                 id=hit.id,
-                n=promised[hit.doc_key][RowRef(hit.chunk_key, hit.born)],
+                n=found.promised[hit.doc_key][RowRef(hit.chunk_key, hit.born)],
                 heading=tuple(hit.heading),
                 text=hit.text,
             ),
             score=ranked.score,
             parts=parts if request.explain else None,
-            highlights=tuple(highlights(request.q, hit.text)) if request.highlight else None,
+            highlights=tuple(highlights(question, hit.text)) if request.highlight else None,
         )
 
 
-def _ranked(found: _Found, condition: Condition, weights: Weights, depth: int) -> list[Ranked]:
+def _is_whole(found: _Found, question: Question, mode: Mode, depth: int) -> bool:
+    """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
+    if question.phrases and mode != "vector":
+        return len(found.by_text) < depth
+    return max(len(found.by_vector), len(found.by_text)) < depth
+
+
+def _ranked(
+    found: _Found, condition: Condition, question: Question, weights: Weights, depth: int
+) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
-        [hit for hit in hits if _may_show(hit, found.promised, condition)]
+        [hit for hit in hits if _may_show(hit, found.promised, condition) and question.admits(hit)]
         for hits in (found.by_vector, found.by_text)
     )
     fused = fuse(
@@ -256,38 +264,3 @@ def _document(hit: Hit, record: Record, at: State) -> HitDocument:
         reason=reason_view(at.reason),
         static_score=record.settled.static_score if record.settled else None,
     )
-
-
-_WORD = re.compile(r"\w+")
-_ENDINGS: Final = ("ings", "ing", "ions", "ion", "ies", "es", "ed", "s", "e")
-_SMALL: Final = frozenset(
-    {"all", "and", "any", "are", "can", "did", "does", "for", "from", "has", "have", "how", "into"}
-    | {"its", "not", "our", "out", "that", "the", "this", "was", "were", "what", "when", "where"}
-    | {"which", "who", "why", "with", "you", "your"}
-)
-
-
-def stem(word: str) -> str:
-    """A rough common form: `rotating`, `rotates` and `rotate` meet."""
-    folded = word.casefold()
-    for ending in _ENDINGS:
-        if folded.endswith(ending) and len(folded) - len(ending) >= 3:
-            return folded.removesuffix(ending)
-    return folded
-
-
-def highlights(question: str, text: str, limit: int = 50) -> list[tuple[int, int]]:
-    """Start and end (characters) of the words of `text` that the question has, at most `limit`."""
-    words = [
-        w for w in _WORD.findall(normalised(question)) if len(w) > 2 and w.casefold() not in _SMALL
-    ]
-    wanted = {stem(word) for word in words}
-    if not wanted:
-        return []
-    found = []
-    for word in _WORD.finditer(text):
-        if stem(word[0]) in wanted:
-            found.append(word.span())
-            if len(found) == limit:
-                break
-    return found

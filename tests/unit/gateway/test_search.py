@@ -239,6 +239,35 @@ async def test_rows_that_nobody_has_cleaned_up_are_not_asked_about_for_ever(inde
     assert store.asked == 2
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+async def test_a_quoted_phrase_is_in_every_hit_however_many_have_its_words(index, mode):
+    await index.put("log.md", [f"key zebra {n}" for n in range(600)])
+    await index.put("wanted.md", ["how to rotate the zebra key safely every month"])
+
+    answer = await ask(index, '"zebra key" rotate', mode=mode)
+
+    assert paths(answer) == ["wanted.md"]
+    assert answer.total.exact
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+async def test_an_excluded_word_is_in_no_hit_however_many_have_it(index, mode):
+    await index.put("log.md", [f"zebra key of draft {n}" for n in range(600)])
+    await index.put("wanted.md", ["how to rotate the zebra key safely every month"])
+
+    assert paths(await ask(index, "zebra key -drafts", mode=mode)) == ["wanted.md"]
+    assert set(paths(await ask(index, "zebra key -x", mode=mode))) == {"wanted.md", "log.md"}
+
+
+async def test_a_question_of_small_words_finds_what_it_names(index):
+    await index.put("band.md", ["The Who played in Leeds"])
+    await index.put("it.md", ["our IT department"])
+    await index.put("other.md", ["it is the same as before"])
+
+    assert paths(await ask(index, "The Who", mode="keyword"))[0] == "band.md"
+    assert paths(await ask(index, "IT", mode="keyword"))[0] == "it.md"
+
+
 async def test_rows_that_are_promised_to_nobody_do_not_crowd_out_what_is(index):
     await index.put("wanted.md", ["how to rotate the zebra key safely every month"])
     await index.begin("log.md", [f"zebra key {n}" for n in range(600)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.search.search import highlights
+from services.gateway.search.question import highlights, parse_question
 from shared.domain.unicode_text import normalised
 from shared.formats.extract import extract
 from shared.stores.checks import clean_query
@@ -85,7 +85,10 @@ def test_a_question_is_spelt_like_a_document(question):
     text = "Der Bürgermeister eröffnet die Brücke."
 
     assert clean_query(question) == "eröffnet Brücke"
-    assert [text[start:end] for start, end in highlights(question, text)] == ["eröffnet", "Brücke"]
+    assert [text[start:end] for start, end in highlights(parse_question(question), text)] == [
+        "eröffnet",
+        "Brücke",
+    ]
 
 
 @given(

@@ -16,9 +16,9 @@ from shared.stores.lance.table import (
     ("commits", "idle_s", "since_s", "due"),
     [
         (0, 9e9, 9e9, False),
-        (1, 2, 599, False),
+        (1, 0.9, 599, False),
         (1, 0, 600, True),
-        (3, 599, 599, False),
+        (1, 1, 1, True),
         (4, 0.9, 59, False),
         (4, 1, 1, True),
         (4, 0, 60, True),
@@ -28,6 +28,12 @@ from shared.stores.lance.table import (
 )
 def test_compaction_waits_for_many_commits_or_for_time(commits, idle_s, since_s, due):
     assert compaction_due(Wear(commits, idle_s, since_s)) is due
+
+
+@pytest.mark.parametrize(("since_s", "due"), [(99, False), (100, True)])
+def test_a_compaction_for_a_lone_edit_takes_a_small_share_of_the_time(since_s, due):
+    assert compaction_due(Wear(1, 50, since_s, took_s=2)) is due
+    assert compaction_due(Wear(4, 1, 1, took_s=2))
 
 
 @given(st.integers(0, 10**9))

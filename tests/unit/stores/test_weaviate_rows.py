@@ -100,13 +100,6 @@ def test_batches_hold_every_row_once_within_their_limits(sizes, most):
         assert len(batch) == 1 or sum(map(weaviate_rows.weight, batch)) <= limit
 
 
-@pytest.mark.parametrize(
-    ("text", "asks"), [("word", True), (" - ", False), ("", False), ("漢", True)]
-)
-def test_a_query_without_a_word_asks_for_nothing(text, asks):
-    assert weaviate_rows.asks(text) is asks
-
-
 # -- address, name, version, schema ----------------------------------------------------------------
 
 
