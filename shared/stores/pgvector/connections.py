@@ -61,12 +61,13 @@ class Connections:
         self,
         work: Callable[["AsyncConnection[Any]"], Awaitable[T]],
         *,
-        within_s: float = CALL_S,
+        within_s: float | None = None,
         asks: bool = False,
     ) -> T:
         """The result of `work`, which may be done more than once.
 
         Args:
+            within_s: None for CALL_S.
             asks: a question of a person, whose values may be what the server refuses.
 
         Raises:
@@ -76,6 +77,7 @@ class Connections:
         """
         import psycopg
 
+        within_s = CALL_S if within_s is None else within_s
         try:
             async with asyncio.timeout(within_s), self._places:
                 return await self._tried(work)

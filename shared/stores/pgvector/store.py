@@ -298,6 +298,10 @@ class PgvectorStore:
         return lost
 
 
+def table_name(prefix: str, generation: str) -> str:
+    return f"{prefix}_{generation}"
+
+
 def too_many(dimensions: int) -> str:
     return (
         f"pgvector has no index for {dimensions:,} dimensions, at most for "
