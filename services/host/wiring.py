@@ -25,7 +25,6 @@ from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.jetstream.vector_cache import KvCache
 from shared.bus.session import BusSession
 from shared.domain.errors import (
-    ConfigurationError,
     InstepError,
     ModelMismatch,
     StillLoading,

@@ -5,10 +5,10 @@ A new kind is a folder beside this file, a line in `STORES`, and its settings in
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -36,10 +36,12 @@ class Wanted:
 class StoreKind:
     """
     gather_s: how long an upsert may wait for company (`shared.stores.coalesce`).
+    look: a line about its server, for `instep doctor`; it changes nothing, and raises as `open`.
     """
 
     open: Callable[[Store, Wanted], Awaitable[VectorStore]]
     gather_s: float
+    look: Callable[[Store], Coroutine[Any, Any, str]] | None = None
 
 
 async def _lance(settings: Store, wanted: Wanted) -> VectorStore:
@@ -72,20 +74,33 @@ async def _weaviate(settings: Store, wanted: Wanted) -> VectorStore:
 async def _pgvector(settings: Store, wanted: Wanted) -> VectorStore:
     from shared.stores.pgvector.store import PgvectorStore, table_name
 
+    url, password = await _database(settings)
+    store = await PgvectorStore.open(
+        url,
+        table=table_name(settings.pgvector.prefix, wanted.generation),
+        dimensions=wanted.dimensions,
+        password=password,
+    )
+    if store.notice:
+        log.warning("store_is_slow", what=store.notice)
+    return store
+
+
+async def _look_at_pgvector(settings: Store) -> str:
+    from shared.stores.pgvector.store import look
+
+    return await look(*await _database(settings))
+
+
+async def _database(settings: Store) -> tuple[str, str | None]:
+    """Address and password. Raises ConfigurationError: one is missing."""
     server = settings.pgvector
     if server.url is None:
         raise ConfigurationError(
             "store.pgvector.url is missing, as postgresql://instep@localhost/instep"
         )
-    store = await PgvectorStore.open(
-        server.url.get_secret_value(),
-        table=table_name(server.prefix, wanted.generation),
-        dimensions=wanted.dimensions,
-        password=await asyncio.to_thread(secret_of, server, "store.pgvector.password"),
-    )
-    if store.notice:
-        log.warning("store_is_slow", what=store.notice)
-    return store
+    password = await asyncio.to_thread(secret_of, server, "store.pgvector.password")
+    return server.url.get_secret_value(), password
 
 
 async def _memory(_: Store, wanted: Wanted) -> VectorStore:
@@ -97,7 +112,7 @@ async def _memory(_: Store, wanted: Wanted) -> VectorStore:
 STORES: Final[Mapping[str, StoreKind]] = {
     "lancedb": StoreKind(_lance, GATHER_S),
     "weaviate": StoreKind(_weaviate, SERVER_GATHER_S),
-    "pgvector": StoreKind(_pgvector, SERVER_GATHER_S),
+    "pgvector": StoreKind(_pgvector, SERVER_GATHER_S, _look_at_pgvector),
     "memory": StoreKind(_memory, GATHER_S),
 }
 """By `store.kind`."""

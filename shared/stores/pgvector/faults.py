@@ -1,4 +1,4 @@
-"""The errors of Postgres and of its client in ours, without addresses, statements and values. Pure."""
+"""Errors of Postgres and its client, in ours: without addresses, statements and values. Pure."""
 
 from typing import Any, Final
 
@@ -20,7 +20,11 @@ _STATES: Final[tuple[tuple[str, type[InstepError], str], ...]] = (
     ("42883", ConfigurationError, "has lost the extension vector: CREATE EXTENSION vector"),
     (NOT_THERE, StoreUnavailable, "has lost the table of the index, which is made anew"),
     ("3F000", StoreUnavailable, "has lost the schema of the index"),
-    ("42", StoreMismatch, "has a table that instep did not make so: drop it, and it is filled anew"),
+    (
+        "42",
+        StoreMismatch,
+        "has a table that instep did not make so: drop it, and it is filled anew",
+    ),
     ("25006", StoreUnavailable, "takes no writes: it is a standby, or read-only"),
     ("53100", StoreUnavailable, "has a full disk"),
     ("53300", StoreUnavailable, "has no connection left"),

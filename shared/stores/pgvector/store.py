@@ -8,13 +8,13 @@ statement here takes rows in the order of their ids.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 
 import numpy as np
 import structlog
 
-from shared.domain.errors import ConfigurationError, QuestionRefused
+from shared.domain.errors import ConfigurationError
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
 from shared.stores.pgvector import rows as pg_rows
@@ -296,6 +296,19 @@ class PgvectorStore:
             if not found or 1 - found[0][-1] >= checks.SAME:
                 lost.add(key)
         return lost
+
+
+async def look(url: str, password: str | None) -> str:
+    """The versions of server and extension, once both can be used; nothing is changed.
+
+    Raises as `PgvectorStore.open`.
+    """
+    require_client()
+    connections = Connections(url, password)
+    try:
+        return await connections.run(pg_table.describe)
+    finally:
+        await connections.close()
 
 
 def table_name(prefix: str, generation: str) -> str:

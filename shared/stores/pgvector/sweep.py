@@ -85,9 +85,8 @@ def looks_at(page: Sequence[Sequence[Any]], dimensions: int) -> list[SweptRow]:
 def _look(row: Sequence[Any], near: bool) -> SweptRow:
     texts = list(map(pg_rows.shown, row[:8]))
     heading = [pg_rows.shown(part or "").encode("utf-8", "surrogatepass") for part in row[8]]
-    packed = seal.packed(
-        row[9], [text.encode("utf-8", "surrogatepass") for text in texts], heading
-    )
+    packed = seal.packed(row[9], [text.encode("utf-8", "surrogatepass") for text in texts], heading)
     sealed = int(seal.digests([packed])[0]) == row[13]
     worded = pg_rows.words_seal(row[10]) == row[11]
-    return SweptRow(*texts[:4], near and sealed and worded)
+    row_id, key, source, path = texts[:4]
+    return SweptRow(row_id, key, source, path, near and sealed and worded)

@@ -39,6 +39,10 @@ NO_EXTENSION: Final = (
     "the database has no extension vector, and the user of store.pgvector.url may not create it; "
     "have an administrator of the database run: CREATE EXTENSION vector"
 )
+NO_SCHEMA: Final = (
+    "the user of store.pgvector.url may not make tables in its schema; have the owner run: "
+    "GRANT CREATE ON SCHEMA public TO user"
+)
 NOT_INSTALLED: Final = (
     "the Postgres server has no pgvector: install it there, as postgresql-16-pgvector of Debian or "
     "the image pgvector/pgvector:pg16, and start again"
@@ -183,11 +187,7 @@ async def _check_server(connection: "AsyncConnection[Any]") -> None:
     """
     import psycopg
 
-    if connection.info.server_version < OLDEST_SERVER:
-        raise ConfigurationError("the Postgres server is too old: instep needs 14 or newer")
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise ConfigurationError(f"the database has the encoding {encoding}: make one with UTF8")
+    _check_database(connection)
     found = await _extension(connection)
     if found is None:
         try:
@@ -197,6 +197,18 @@ async def _check_server(connection: "AsyncConnection[Any]") -> None:
         except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
             raise ConfigurationError(NOT_INSTALLED) from None
         found = await _extension(connection) or ""
+    _check_version(found)
+
+
+def _check_database(connection: "AsyncConnection[Any]") -> None:
+    if connection.info.server_version < OLDEST_SERVER:
+        raise ConfigurationError("the Postgres server is too old: instep needs 14 or newer")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(f"the database has the encoding {encoding}: make one with UTF8")
+
+
+def _check_version(found: str) -> None:
     if version_of(found) < OLDEST_EXTENSION:
         raise ConfigurationError(
             f"the extension vector has the version {found}, and instep needs 0.8 or newer: "
@@ -207,6 +219,28 @@ async def _check_server(connection: "AsyncConnection[Any]") -> None:
 def version_of(text: str) -> tuple[int, ...]:
     """The numbers of a version; none for what is none. Pure."""
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+async def describe(connection: "AsyncConnection[Any]") -> str:
+    """The versions of server and extension; nothing is changed. Raises as `open_table`."""
+    _check_database(connection)
+    version = await _extension(connection)
+    if version is None:
+        versions = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
+        available = await _value(connection, versions)
+        if available is None:
+            raise ConfigurationError(NOT_INSTALLED)
+        able = await _value(
+            connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+        )
+        if not able:
+            raise ConfigurationError(NO_EXTENSION)
+        version = str(available)
+    _check_version(version)
+    if not await _value(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        raise ConfigurationError(NO_SCHEMA)
+    server = connection.info.parameter_status("server_version") or ""
+    return f"Postgres {server.split()[0]}, pgvector {version}"
 
 
 async def incarnation(connection: "AsyncConnection[Any]", place: Place) -> str | None:
@@ -268,9 +302,7 @@ async def _make(connection: "AsyncConnection[Any]", place: Place) -> None:
 
     await connection.execute(place.sql(MAKE))
     comment = Literal(f"{COMMENT}{secrets.token_hex(16)}")
-    await connection.execute(
-        SQL("COMMENT ON TABLE {} IS {}").format(place.sql("{table}"), comment)
-    )
+    await connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(place.sql("{table}"), comment))
 
 
 async def _columns(connection: "AsyncConnection[Any]", place: Place) -> dict[str, str]:

@@ -134,9 +134,7 @@ class Words:
             Literal(K1 * (1 - B)), Literal(K1 * B / mean if mean else 0.0)
         )
         score = SQL(" + ").join(
-            SQL(SCORE).format(
-                weight=Literal(weight * (K1 + 1)), times=_times(word), length=length
-            )
+            SQL(SCORE).format(weight=Literal(weight * (K1 + 1)), times=_times(word), length=length)
             for word, weight in terms.items()
         )
         return SQL(FOUND).format(
@@ -187,7 +185,8 @@ def weight(having: float, rows: float) -> float:
 
 def first_words(having: Mapping[str, float], words: Sequence[str]) -> list[str]:
     """The first of the words, rarest first, that lead to no more than `CANDIDATES`. Pure."""
-    taken, left = [], float(CANDIDATES)
+    taken: list[str] = []
+    left = float(CANDIDATES)
     for word in words:
         left -= having[word]
         if taken and left < 0:

@@ -356,10 +356,10 @@ async def test_a_plain_user_needs_the_extension_and_a_schema_only(postgres):
 
 async def test_what_a_user_may_not_do_is_a_matter_for_a_person(postgres):
     async with database(postgres) as url:
-        with pytest.raises(ConfigurationError, match="administrator .* CREATE EXTENSION vector"):
+        with pytest.raises(ConfigurationError, match=r"administrator .* CREATE EXTENSION vector"):
             await PgvectorStore.open(url, table="chunks", dimensions=DIMENSIONS)
     async with database(postgres, "CREATE EXTENSION vector") as url:
-        with pytest.raises(ConfigurationError, match="denies a right: .*CREATE"):
+        with pytest.raises(ConfigurationError, match=r"denies a right: .*CREATE"):
             await PgvectorStore.open(url, table="chunks", dimensions=DIMENSIONS)
 
 
