@@ -232,12 +232,14 @@ class PgvectorStore:
         return opened.incarnation
 
     async def maintain(self) -> None:
-        """Make a dropped table anew; make the vector index when it is time. Cheap otherwise."""
+        """Make a dropped table anew; make the vector index when it is time; tidy that of words."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S:
             return
-        self._looked_at = now
+        is_worn, self._looked_at = self._written_at > self._looked_at, now
         await self.incarnation()
+        if is_worn:
+            await self._connections.run(lambda c: pg_table.clean_words(c, self._place))
         if not self._indexed:
             await self._connections.run(self._have_index, within_s=LONG_S)
 

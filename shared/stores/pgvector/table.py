@@ -103,13 +103,13 @@ CREATE TABLE {table} (
     vector vector({n}) NOT NULL,
     seal bigint NOT NULL,
     marks real[] NOT NULL
-);
+) WITH (toast_tuple_target = 8160);
 ALTER TABLE {table} ALTER COLUMN vector SET STORAGE {storage},
     ALTER COLUMN words SET STORAGE MAIN;
 CREATE INDEX {by_document} ON {table} (doc_key);
 CREATE INDEX {by_source} ON {table} (source);
 CREATE INDEX {by_path} ON {table} (path);
-CREATE INDEX {by_word} ON {table} USING gin (words) WITH (fastupdate = off);
+CREATE INDEX {by_word} ON {table} USING gin (words) WITH (gin_pending_list_limit = 1024);
 """
 MAKE_INDEX: Final = """
 CREATE INDEX CONCURRENTLY {index} ON {table} USING hnsw ((vector{half}) {operators})
@@ -278,6 +278,12 @@ async def make_index(connection: "AsyncConnection[Any]", place: Place) -> None:
             log.info("vector_index_made", table=place.name)
     finally:
         await connection.execute("SELECT pg_advisory_unlock(%(lock)s)", {"lock": LOCK + 1})
+
+
+async def clean_words(connection: "AsyncConnection[Any]", place: Place) -> None:
+    """Sort new words into their index; until then a search reads them one by one."""
+    statement = "SELECT gin_clean_pending_list(to_regclass(%(name)s))"
+    await connection.execute(statement, {"name": _quoted(f"{place.name}_words")})
 
 
 async def has_index(connection: "AsyncConnection[Any]", place: Place) -> bool:
