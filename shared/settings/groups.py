@@ -426,9 +426,9 @@ class Pgvector(SettingsGroup):
     @classmethod
     def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            kind = sql_address.parse(url.get_secret_value()).dialect
-            if kind not in ("postgresql", "postgres"):
+            if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
                 raise ValueError("must begin with postgresql://")
+            sql_address.parse(url.get_secret_value())
         return url
 
 

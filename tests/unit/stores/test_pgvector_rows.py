@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shared.ports import Filter
 from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector.table import IDLE_S, Place, differences, index_due, version_of
-from shared.stores.pgvector.words import first_words, weight
+from shared.stores.pgvector.words import MOST_WORDS, Statistics, first_words, terms_of
 
 ANY = st.text(st.characters(exclude_categories=[]) | st.sampled_from("\0\1\2\ud800\udfff\ue000"))
 
@@ -19,7 +19,7 @@ def test_every_text_can_be_stored_and_comes_back(text):
     stored = pg_rows.stored(text)
 
     assert "\0" not in stored
-    assert stored.encode()
+    assert stored.encode() == stored.encode("utf-8", "surrogatepass")
     assert pg_rows.shown(stored) == text
 
 
@@ -112,8 +112,17 @@ def test_versions_are_compared_as_numbers():
     assert version_of("0.10.1") > version_of("0.8.5") > version_of("0.8") > version_of("")
 
 
-def test_rare_words_weigh_more_and_lead_to_the_first_candidates():
-    assert weight(1, 1000) > weight(500, 1000) > weight(1000, 1000) > 0
-    assert weight(10, 5) > 0
-    assert first_words({"a": 30_000, "b": 1}, ["a", "b"]) == ["a"]
-    assert first_words({"a": 1, "b": 19_999, "c": 1}, ["a", "b", "c"]) == ["a", "b"]
+def test_rare_words_come_first_and_common_ones_as_far_as_they_lead_to_few_rows():
+    known = Statistics(100_000, 60.0, {"the": 90_000.0, "of": 19_000.0, "a": 2_000.0}, 0.0)
+
+    terms = terms_of(["the", "of", "lantern", "a"], known)
+
+    assert list(terms.items()) == [
+        ("lantern", None),
+        ("a", 2_000.0),
+        ("of", 19_000.0),
+        ("the", 90_000.0),
+    ]
+    assert first_words(terms) == ("lantern", "a")
+    assert first_words({"the": 90_000.0}) == ("the",)
+    assert len(terms_of([f"w{n}" for n in range(999)], known)) == MOST_WORDS
