@@ -63,7 +63,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/s3.txt requirements/sql.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
@@ -82,8 +82,8 @@ lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrad
 	$(LOCK) requirements/lock.txt -o $(LOCKED)/lock.txt
 	$(LOCK) requirements/build.txt -o $(LOCKED)/build.txt
 	$(LOCK) requirements/model.txt --no-deps -o $(LOCKED)/model.txt
-	$(LOCK) $(call from,base weaviate s3 sql openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
-	$(LOCK) $(call from,base weaviate s3 sql torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
+	$(LOCK) $(call from,base weaviate pgvector s3 sql openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
+	$(LOCK) $(call from,base weaviate pgvector s3 sql torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
 	$(LOCK) $(call from,base local openvino) -c $(LOCKED)/cpu.txt -o $(LOCKED)/local.txt
 
 lint: dev

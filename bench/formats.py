@@ -47,7 +47,7 @@ READERS = (
 )
 """The distributions of the base install that are there for formats; instep needs numpy without
 them, too."""
-EXTRAS = ("s3", "sql", "weaviate", "local")
+EXTRAS = ("s3", "sql", "weaviate", "pgvector", "local")
 PLACES = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), "/usr/share/doc")
 MAX_BYTES = 500_000
 SENTENCE = "The pump number {} moves water from the old harbour to the tank on the hill. "

@@ -25,7 +25,6 @@ from shared.bus.jetstream.ledger import KvLedger
 from shared.bus.jetstream.vector_cache import KvCache
 from shared.bus.session import BusSession
 from shared.domain.errors import (
-    ConfigurationError,
     InstepError,
     ModelMismatch,
     StillLoading,
@@ -46,7 +45,7 @@ from shared.ports import (
     VectorCache,
     VectorStore,
 )
-from shared.settings import Embedding, Settings, Weaviate
+from shared.settings import Embedding, Settings
 
 if TYPE_CHECKING:
     from shared.encoders.coalesce import CoalescingEncoder
@@ -262,45 +261,12 @@ class OpenGeneration:
         return await asyncio.to_thread(load_tokenizer, self.embedding)
 
     async def _open_store(self) -> "CoalescingStore":
-        from shared.stores.coalesce import GATHER_S, SERVER_GATHER_S, CoalescingStore
+        from shared.stores.registry import Wanted, open_store
 
-        is_server = self.host.settings.store.kind == "weaviate"
-        store = CoalescingStore(
-            await self._inner_store(), SERVER_GATHER_S if is_server else GATHER_S
-        )
+        generation = self.generation
+        wanted = Wanted(generation.id, generation.dimensions, self.host.data / "store")
+        store = await open_store(self.host.settings.store, wanted)
         self.stack.push_async_callback(store.close)
-        return store
-
-    async def _inner_store(self) -> VectorStore:
-        settings, generation = self.host.settings.store, self.generation
-        if settings.kind == "memory":
-            from shared.stores.memory import MemoryStore
-
-            return MemoryStore(generation.dimensions)
-        if settings.kind == "weaviate":
-            return await self._weaviate_store()
-        from shared.stores.lance.store import LanceStore
-
-        return await LanceStore.open(
-            settings.path or self.host.data / "store",
-            table=f"chunks_{generation.id}",
-            dimensions=generation.dimensions,
-        )
-
-    async def _weaviate_store(self) -> VectorStore:
-        from shared.stores.weaviate.store import Address, WeaviateStore, alias_name, collection_name
-
-        settings = self.host.settings.store.weaviate
-        store = await WeaviateStore.open(
-            Address.of(settings.url, settings.grpc, settings.tls_ca),
-            name=collection_name(settings.prefix, self.generation.id),
-            dimensions=self.generation.dimensions,
-            api_key=await asyncio.to_thread(key_of, settings),
-            replicas=settings.replicas,
-            alias=alias_name(settings.prefix),
-        )
-        if store.notice:
-            log.warning("store_is_old", what=store.notice)
         return store
 
     async def _load_encoder(self) -> "CoalescingEncoder":
@@ -328,20 +294,6 @@ async def cancel_all(tasks: Collection["asyncio.Task[Any]"]) -> None:
 def _may_work_now(task: asyncio.Task[Any]) -> bool:
     failed = task.done() and not task.cancelled()
     return failed and isinstance(task.exception(), TransientError)
-
-
-def key_of(settings: Weaviate) -> str | None:
-    """The key to show to Weaviate. Raises ConfigurationError when its file cannot be read."""
-    if settings.key is not None:
-        return settings.key.get_secret_value()
-    if settings.key_file is None:
-        return None
-    try:
-        return settings.key_file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(
-            f"store.weaviate.key_file: {settings.key_file} cannot be read"
-        ) from None
 
 
 def check_fingerprint(found: str, generation: Generation) -> None:

@@ -410,11 +410,34 @@ class Weaviate(SettingsGroup):
     """Nodes that keep a row, of collections that are made from now on."""
 
 
+class Pgvector(SettingsGroup):
+    """A database of Postgres with pgvector; used when `store.kind` is `pgvector`."""
+
+    url: SecretStr | None = None
+    """`postgresql://user@host/database`, perhaps with `?sslmode=verify-full`; never shown."""
+    password_file: Path | None = None
+    """File with one line, the password."""
+    password: SecretStr | None = None
+    """The password itself; goes before the file, and before one in `url`."""
+    prefix: str = Field(default="instep", pattern=r"^[a-z_][a-z0-9_]{0,19}$")
+    """First part of its tables' names; two installations in one database need two."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+                raise ValueError("must begin with postgresql://")
+            sql_address.parse(url.get_secret_value())
+        return url
+
+
 class Store(SettingsGroup):
-    kind: Literal["lancedb", "weaviate", "memory"] = "lancedb"
+    kind: Literal["lancedb", "weaviate", "pgvector", "memory"] = "lancedb"
     path: Path | None = None
     """Folder of the embedded store; default: inside the data folder."""
     weaviate: Weaviate = Weaviate()
+    pgvector: Pgvector = Pgvector()
 
 
 class SearchSettings(SettingsGroup):

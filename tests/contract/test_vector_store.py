@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_ledger import MemoryLedger
+from pgvector_store import open_pgvector
 from weaviate_store import open_patient
 
 from services.indexer.index import Index
@@ -56,6 +57,7 @@ Make = Callable[..., Awaitable[VectorStore]]
         "memory",
         pytest.param("lance", marks=pytest.mark.stores),
         pytest.param("weaviate", marks=pytest.mark.stores),
+        pytest.param("pgvector", marks=pytest.mark.stores),
         "coalescing_memory",
         pytest.param("coalescing_lance", marks=pytest.mark.stores),
         "express_memory",
@@ -66,6 +68,10 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
         server = request.getfixturevalue("weaviate")
         async with open_patient(server) as make_patient:
             yield make_patient
+        return
+    if request.param == "pgvector":
+        async with open_pgvector(request.getfixturevalue("postgres")) as make_pgvector:
+            yield make_pgvector
         return
     opened: list[VectorStore] = []
 

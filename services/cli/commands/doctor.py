@@ -3,6 +3,7 @@
 A look that fails is a finding, not an error. `findings` is pure.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from services.cli.terminal import Terminal, plural, print_json, visible
 from services.cli.text import checks as text
 from services.host.data_folder import DataFolder
 from services.host.options import Options, Surroundings
-from shared.domain.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError, InstepError
 from shared.domain.formats import in_words
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class DoctorObservations:
     model_checked: bool = True
     """False: it is not the packaged one, and only loading it could tell."""
     numeric: str = "f32"
+    store: str = ""
+    """A line about the server of the store; asked while no instance can be."""
+    store_fault: str = ""
+    """Why that server cannot be used; it says what to do."""
     int8_flags: frozenset[str] = field(default_factory=frozenset)
     """The instruction sets of this processor that make int8 exact."""
 
@@ -115,6 +120,7 @@ def findings(seen: DoctorObservations) -> list[Finding]:
         *_data(seen),
         *_server(seen),
         *_instance(seen),
+        *_store(seen),
         *_folders(seen),
         *_buckets(seen),
         *_past(seen),
@@ -187,6 +193,14 @@ def _running(instance: Mapping[str, Any], version: str) -> Iterator[Finding]:
         yield Finding("instance", "WARN", f"{text}; this is {version}", "stop it and start it anew")
     else:
         yield Finding("instance", "ok", text)
+
+
+def _store(seen: DoctorObservations) -> Iterator[Finding]:
+    if seen.store_fault:
+        why, _, fix = seen.store_fault.partition(": ")
+        yield Finding("store", "FAIL", f"store: {why}", fix)
+    elif seen.store:
+        yield Finding("store", "ok", f"store: {seen.store}")
 
 
 def _folders(seen: DoctorObservations) -> Iterator[Finding]:
@@ -281,7 +295,8 @@ def look(options: Options) -> DoctorObservations:
         watches=_number_in(MAX_WATCHES),
         numeric=settings.embedding.numeric,
     )
-    return _ask(options, _model_seen(settings, seen))
+    seen = _ask(options, _model_seen(settings, seen))
+    return seen if seen.checks is not None else _store_seen(settings, seen)
 
 
 def _data_seen(options: Options) -> DoctorObservations:
@@ -380,6 +395,18 @@ def _number_in(path: Path) -> int | None:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
+
+
+def _store_seen(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:
+    from shared.stores.registry import STORES
+
+    look = STORES[settings.store.kind].look
+    if look is None:
+        return seen
+    try:
+        return replace(seen, store=asyncio.run(look(settings.store)))
+    except InstepError as error:
+        return replace(seen, store_fault=str(error))
 
 
 def _model_seen(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:

@@ -56,9 +56,11 @@ TEMPLATE: Final = """\
 # tls_ca = "ca.pem"               # signs the server's; instep then connects with encryption only
 
 # [store]
-# kind = "lancedb"                # lancedb | weaviate | memory
+# kind = "lancedb"                # lancedb | weaviate | pgvector | memory
 # weaviate.url = "http://127.0.0.1:8080"
 # weaviate.key_file = "weaviate.key"
+# pgvector.url = "postgresql://instep@localhost/instep"
+# pgvector.password_file = "postgres.password"
 
 # [search]
 # mode = "hybrid"                 # hybrid | vector | keyword

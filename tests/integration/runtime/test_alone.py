@@ -352,14 +352,14 @@ async def test_the_gateway_answers_while_its_model_loads_and_says_what_it_cannot
 async def test_the_gateway_answers_while_its_store_is_away_and_serves_once_that_is_back(
     serving, monkeypatch, eventually
 ):
-    back, waits, inner = asyncio.Event(), Waits(), OpenGeneration._inner_store
+    back, waits, inner = asyncio.Event(), Waits(), OpenGeneration._open_store
 
     async def away(opened):
         if not back.is_set():
             raise StoreUnavailable("no Weaviate answers at there:8080")
         return await inner(opened)
 
-    monkeypatch.setattr(OpenGeneration, "_inner_store", away)
+    monkeypatch.setattr(OpenGeneration, "_open_store", away)
     async with serving("gateway", waits=waits) as one, aiohttp.ClientSession() as client:
         base = f"{await one.opened.host.gateway_url}/api/v1"
 

@@ -12,8 +12,8 @@ REQUIREMENTS = ROOT / "requirements"
 LOCKED = REQUIREMENTS / "locked"
 SETS = {
     "build": ("build",),
-    "cpu": ("base", "weaviate", "openvino"),
-    "cuda": ("base", "weaviate", "torch"),
+    "cpu": ("base", "weaviate", "pgvector", "openvino"),
+    "cuda": ("base", "weaviate", "pgvector", "torch"),
     "local": ("base", "local", "openvino"),
     "lock": ("lock",),
     "model": ("model",),

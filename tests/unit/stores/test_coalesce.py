@@ -1,12 +1,13 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.host.wiring import Host, OpenGeneration
+from services.host.wiring import Host
 from shared import group
 from shared.domain.errors import StoreUnavailable, VectorsRejected
 from shared.generation import Generation
@@ -16,6 +17,7 @@ from shared.ports import Digest, Probe, Row
 from shared.settings import Chunking, Settings
 from shared.stores.coalesce import CoalescingStore, agreeing_runs
 from shared.stores.memory import MemoryStore
+from shared.stores.registry import STORES
 
 GOOD = np.array([1, 0], np.float32)
 BAD = np.zeros(2, np.float32)
@@ -337,14 +339,17 @@ async def test_rows_that_were_planned_and_never_written_delay_nobody(tmp_path):
     assert writing[0].done()
 
 
-@pytest.mark.parametrize(("kind", "rows_s"), [("memory", 0.75), ("weaviate", 0.025)])
+@pytest.mark.parametrize(
+    ("kind", "rows_s"),
+    [("memory", 0.75), ("lancedb", 0.75), ("weaviate", 0.025), ("pgvector", 0.025)],
+)
 async def test_rows_gather_less_for_a_server_than_for_an_embedded_store_and_cleaning_never(
     tmp_path, monkeypatch, kind, rows_s
 ):
-    async def on_a_server(opened):
-        return MemoryStore(2)
+    async def plain(settings, wanted):
+        return MemoryStore(wanted.dimensions)
 
-    monkeypatch.setattr(OpenGeneration, "_weaviate_store", on_a_server)
+    monkeypatch.setattr("shared.stores.registry.STORES", {kind: replace(STORES[kind], open=plain)})
     host = Host(Settings(store={"kind": kind}), tmp_path, None, Progress())
     store = await host.generation(Generation("m", "f32", "f", 2, Chunking())).store()
 

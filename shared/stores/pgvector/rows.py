@@ -1,0 +1,198 @@
+"""Rows as a Postgres table holds them, and the parts of statements that speak of them. Pure."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Final, LiteralString
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.domain.unicode_text import normalised
+from shared.ports import Filter, Hit, Row, Vectors
+from shared.stores import seal
+from shared.stores.checks import metadata_of
+
+SHOWN: Final = (
+    "id",
+    "doc_key",
+    "source",
+    "path",
+    "born",
+    "chunk_key",
+    "title",
+    "heading",
+    "text",
+    "metadata",
+)
+WORD_BYTES: Final = 512
+"""A longer word is kept as its digest: a lexeme has at most 2,046 bytes."""
+WORDS_BYTES: Final = 900_000
+"""Most bytes of the different words of a row, of which Postgres takes 1 MiB; the rest is not
+found by keywords."""
+MOST_POSITIONS: Final = 255
+"""Of a lexeme; more repetitions of a word in one chunk count as so many."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_NEEDS_ESCAPE: Final = re.compile("[\0\1\ud800-\udfff]")
+_MARK: Final = "\1"
+_SURROGATES: Final = range(0xD800, 0xE000)
+_ESCAPES: Final = {0: _MARK + "\2", 1: _MARK + "\1"} | {
+    code: _MARK + chr(code + 0x800) for code in _SURROGATES
+}
+_ESCAPED: Final = re.compile(f"{_MARK}(.)", re.DOTALL)
+_LAST: Final = sys.maxunicode
+
+
+class VectorBytes(bytes):
+    """A vector in the binary form of the type `vector`."""
+
+
+def stored(text: str) -> str:
+    """The text as Postgres takes it: without NUL and halves of characters. A prefix of a text
+    becomes a prefix, and different texts stay different."""
+    return text.translate(_ESCAPES) if _NEEDS_ESCAPE.search(text) else text
+
+
+def shown(text: str) -> str:
+    """The inverse of `stored`."""
+    return _ESCAPED.sub(_unescaped, text) if _MARK in text else text
+
+
+def _unescaped(found: "re.Match[str]") -> str:
+    code = ord(found[1])
+    if code - 0x800 in _SURROGATES:
+        return chr(code - 0x800)
+    return {1: "\1", 2: "\0"}.get(code, found[0])
+
+
+def after(prefix: str) -> str | None:
+    """The first text behind all that begin with `prefix`, in order of bytes; None: there is none.
+
+    Args:
+        prefix: as `stored` makes it.
+    """
+    for at in range(len(prefix) - 1, -1, -1):
+        if (code := ord(prefix[at])) < _LAST:
+            return prefix[:at] + chr(0xE000 if code + 1 in _SURROGATES else code + 1)
+    return None
+
+
+def condition(where: Filter) -> tuple[LiteralString, dict[str, Any]]:
+    """The filter as SQL and its parameters; `true` when it does not restrict."""
+    parts: list[LiteralString] = ["true"]
+    values: dict[str, Any] = {}
+    if where.sources is not None:
+        parts.append("source = ANY(%(sources)s)")
+        values["sources"] = [stored(source) for source in where.sources]
+    if where.path_prefix:
+        values["first"] = stored(where.path_prefix)
+        parts.append("path >= %(first)s")
+        if (beyond := after(values["first"])) is not None:
+            values["beyond"] = beyond
+            parts.append("path < %(beyond)s")
+    return " AND ".join(parts), values
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a row or a question; the same ones find each other."""
+    return [_short(word) for word in _WORD.findall(normalised(text).lower())]
+
+
+def _short(word: str) -> str:
+    raw = word.encode("utf-8", "replace")
+    if len(raw) <= WORD_BYTES:
+        return raw.decode()
+    return blake2b(raw, digest_size=16).hexdigest()
+
+
+def words_in(title: str, heading: Sequence[str], text: str) -> list[str]:
+    """Those of all that keywords match."""
+    return words_of("\n".join((title, *heading, text)))
+
+
+def lexemes(words: Sequence[str]) -> str:
+    """The words as text of a `tsvector`, each with as many positions as it stands there times."""
+    left, parts = WORDS_BYTES, []
+    for word, count in sorted(Counter(words).items()):
+        left -= len(word.encode()) + 2 * min(count, MOST_POSITIONS) + 4
+        if left < 0:
+            break
+        positions = ",".join(map(str, range(1, 1 + min(count, MOST_POSITIONS))))
+        parts.append(f"{quoted(word)}:{positions}")
+    return " ".join(parts)
+
+
+def quoted(word: str) -> str:
+    """A lexeme as `tsvector` and `tsquery` read it; no character of it is syntax."""
+    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def words_seal(found_by: str) -> int:
+    """64 bits (signed) over what a row is found by, as `lexemes` makes it and Postgres shows it."""
+    digest = blake2b(found_by.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def parameters(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The values of the columns of each row, vectors as `vector_bytes`."""
+    vectors = unit(np.stack([np.asarray(row.vector, np.float32) for row in rows]))
+    marks = seal.marks_of(vectors).tolist()
+    return [
+        _values(row, raw, mark)
+        for row, raw, mark in zip(rows, vector_bytes(vectors), marks, strict=True)
+    ]
+
+
+def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, Any]:
+    words = words_in(row.title, row.heading, row.text)
+    found_by = lexemes(words)
+    texts = ("id", "doc_key", "source", "path", "chunk_key", "title", "text")
+    return {name: stored(getattr(row, name)) for name in texts} | {
+        "born": row.born,
+        "heading": list(map(stored, row.heading)),
+        "metadata": stored(seal.metadata_text(row.metadata)),
+        "words": found_by,
+        "words_seal": words_seal(found_by),
+        "length": len(words),
+        "vector": vector,
+        "seal": seal.seal_of(row),
+        "marks": list(marks),
+    }
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors with the norm 1, shape (rows, dimensions): the server computes with float32, in
+    which the square of a very short or long one is lost."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(vectors / norms, np.float32)
+
+
+def vector_bytes(vectors: Vectors) -> list[VectorBytes]:
+    """float32, shape (rows, dimensions)."""
+    head = np.array([vectors.shape[1], 0], ">i2").tobytes()
+    return [VectorBytes(head + row.tobytes()) for row in vectors.astype(">f4")]
+
+
+def vector_of(raw: bytes) -> NDArray[np.float32]:
+    """The inverse of `vector_bytes` for one. float32, shape (dimensions,)."""
+    return np.frombuffer(raw, ">f4", offset=4).astype(np.float32)
+
+
+def to_hit(found: Mapping[str, Any], score: float) -> Hit:
+    """The hit of the columns `SHOWN`."""
+    return Hit(
+        id=shown(found["id"]),
+        doc_key=shown(found["doc_key"]),
+        source=shown(found["source"]),
+        path=shown(found["path"]),
+        born=found["born"],
+        chunk_key=shown(found["chunk_key"]),
+        title=shown(found["title"]),
+        heading=tuple(map(shown, found["heading"])),
+        text=shown(found["text"]),
+        score=score,
+        metadata=metadata_of(shown(found["metadata"])),
+    )

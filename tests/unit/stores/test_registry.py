@@ -1,0 +1,52 @@
+"""The kinds of stores: as many as the settings have, each opened from its own."""
+
+from typing import get_args
+
+import pytest
+
+from shared.domain.errors import ConfigurationError
+from shared.settings import Store, load
+from shared.stores.memory import MemoryStore
+from shared.stores.registry import STORES, Wanted, open_store, secret_of
+
+
+def test_the_settings_know_the_same_kinds():
+    assert set(get_args(Store.model_fields["kind"].annotation)) == STORES.keys()
+
+
+async def test_a_store_is_opened_by_its_kind(tmp_path):
+    store = await open_store(Store(kind="memory"), Wanted("g1", 8, tmp_path))
+
+    assert store.dimensions == 8
+    assert isinstance(store._inner, MemoryStore)
+
+
+async def test_a_database_without_an_address_is_asked_for(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"store\.pgvector\.url is missing"):
+        await open_store(Store(kind="pgvector"), Wanted("g1", 8, tmp_path))
+
+
+@pytest.mark.parametrize(("group", "name"), [("pgvector", "password"), ("weaviate", "key")])
+def test_a_secret_is_in_the_settings_or_in_a_file(tmp_path, group, name):
+    file = tmp_path / "secret"
+    file.write_text("of the file\n")
+    both = Store.model_validate({group: {name: "itself", f"{name}_file": file}})
+    named = Store.model_validate({group: {f"{name}_file": file}})
+    lost = Store.model_validate({group: {f"{name}_file": tmp_path / "none"}})
+    full = f"store.{group}.{name}"
+
+    assert secret_of(getattr(both, group), full) == "itself"
+    assert secret_of(getattr(named, group), full) == "of the file"
+    assert secret_of(getattr(Store(), group), full) is None
+    with pytest.raises(ConfigurationError, match=f"{full}_file: .*cannot be read"):
+        secret_of(getattr(lost, group), full)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://user:hunter2@host/db", "postgresql://user:hunter2@host", "hunter2"]
+)
+def test_an_address_that_is_none_is_refused_without_being_shown(url):
+    with pytest.raises(ConfigurationError, match=r"PGVECTOR__URL: (must|names)") as raised:
+        load(config=None, environ={"INSTEP_STORE__PGVECTOR__URL": url})
+
+    assert "hunter2" not in str(raised.value)
