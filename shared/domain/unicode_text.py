@@ -24,3 +24,25 @@ def normalised(text: str) -> str:
     parts = _MARKS.split(_IGNORABLE.sub("", text))
     parts[::2] = [unicodedata.normalize("NFC", part) for part in parts[::2]]
     return "".join(parts)
+
+
+def compatible(text: str, without: re.Pattern[str]) -> str:
+    """The text in the form NFKC, without the marks that `without` finds in its decomposition.
+
+    Runs of marks keep their form, as in `normalised`.
+    """
+    parts = _MARKS.split(text.translate(_VOICED))
+    parts[::2] = [_composed(without.sub("", _decomposed(part))) for part in parts[::2]]
+    return "".join(parts)
+
+
+_VOICED: Final = {0xFF9E: "\u3099", 0xFF9F: "\u309a"}
+"""Letters whose compatible form is a mark: they would hide a run of marks."""
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFKD", text)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,7 +1,6 @@
 """A store in memory: exact, for tests, for trying things out, and to compare others with."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from shared.domain import words
 from shared.domain.ids import bucket_of
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
 from shared.stores import checks, seal
 from shared.stores.looks import SweptRow, digested, held
 
-_WORD: Final = re.compile(r"[^\W_]+")
 _K1: Final = 1.2
 _B: Final = 0.75
 
@@ -111,7 +110,7 @@ class MemoryStore:
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         await self._pause()
-        scores = _bm25(_words(checks.clean_query(text)), self._searchable(Filter()))
+        scores = _bm25(words.asked(checks.clean_query(text)), self._searchable(Filter()))
         allowed = [row for row in self._searchable(where) if scores[row.id] > 0]
         allowed.sort(key=lambda row: (-scores[row.id], row.id))
         return [_hit(row, scores[row.id]) for row in allowed[: max(0, limit)]]
@@ -162,7 +161,7 @@ class MemoryStore:
                 np.stack([stamp.marks for _, stamp in known.values()]),
             )
             for (key, (row, stamp)), near in zip(known.items(), same.tolist(), strict=True):
-                sound[key] = near and seal.seal_of(row) == stamp.seal
+                sound[key] = near and seal.seal_of(row, None) == stamp.seal
         return sound
 
     def _searchable(self, where: Filter) -> list[Row]:
@@ -174,7 +173,7 @@ def _stamps(rows: Sequence[Row]) -> list[Stamp]:
     if not rows:
         return []
     marks = seal.marks_of(np.asarray([row.vector for row in rows], np.float32))
-    return [Stamp(seal.seal_of(row), mark) for row, mark in zip(rows, marks, strict=True)]
+    return [Stamp(seal.seal_of(row, None), mark) for row, mark in zip(rows, marks, strict=True)]
 
 
 def _matches(row: Row, where: Filter) -> bool:
@@ -195,13 +194,9 @@ def _near(row: Row, probe: Probe) -> bool:
     return bool(1 - _cosines([row], probe.vector)[0] < checks.SAME)
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
-
-
 def _bm25(query: Iterable[str], rows: Sequence[Row]) -> dict[str, float]:
     """Keyword score of each row by id (Robertson's BM25, k1 = 1.2, b = 0.75); 0 is no match."""
-    counts = {r.id: Counter(_words(" ".join((r.title, *r.heading, r.text)))) for r in rows}
+    counts = {r.id: Counter(words.column(r.title, r.heading, r.text).split()) for r in rows}
     mean = sum(sum(c.values()) for c in counts.values()) / max(1, len(rows))
     scores = dict.fromkeys(counts, 0.0)
     for word in set(query):

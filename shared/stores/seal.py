@@ -1,8 +1,8 @@
 """Proofs that a row is as it was written: a seal of its fields, a mark of its vector. Pure.
 
-Both are computed from the row that is written, and kept beside it. A store may alter how it writes
-a vector (normalise it again, round it), but not where it points; so a vector has no digest, but
-projections that are compared with a tolerance.
+Both are computed from the row that is written, with its column of words, and kept beside it. A
+store may alter how it writes a vector (normalise it again, round it), but not where it points; so
+a vector has no digest, but projections that are compared with a tolerance.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain import words as domain_words
 from shared.domain.events import Scalar
 from shared.ports import Hit, Row, Vectors
 
@@ -36,11 +37,17 @@ def metadata_text(metadata: Mapping[str, Scalar]) -> str:
     return _JSON.encode(dict(metadata))
 
 
-def seal_of(row: Row | Hit) -> int:
-    """64 bits (signed) over every field of the row but its vector."""
+def seal_of(row: Row | Hit, words: str | None = None) -> int:
+    """64 bits (signed) over every field of the row but its vector, and over its column of words.
+
+    Args:
+        words: None for a store without that column, and for rows of versions before it.
+    """
     texts = list(map(_bytes, (*_WRITTEN(row), metadata_text(row.metadata))))
-    found = _digest(packed(row.born, texts, list(map(_bytes, row.heading))))
-    return int.from_bytes(found, "little", signed=True)
+    found = _number(_digest(packed(row.born, texts, list(map(_bytes, row.heading)))))
+    if words is not None:
+        found += _number(_word_digest(_bytes(words)))
+    return (found + 2**63) % 2**64 - 2**63
 
 
 def packed(born: int, texts: Sequence[bytes], heading: Sequence[bytes]) -> bytes:
@@ -53,6 +60,11 @@ def packed(born: int, texts: Sequence[bytes], heading: Sequence[bytes]) -> bytes
 def digests(packed: Iterable[bytes]) -> NDArray[np.int64]:
     """The seals of rows that are packed as `packed` does it. Shape (rows,)."""
     return np.frombuffer(b"".join(map(_digest, packed)), "<i8")
+
+
+def word_digests(columns: Iterable[bytes]) -> NDArray[np.int64]:
+    """What columns of words, in UTF-8, add to the seals of their rows. Shape (rows,)."""
+    return np.frombuffer(b"".join(map(_word_digest, columns)), "<i8")
 
 
 def marks_of(vectors: Vectors) -> Vectors:
@@ -94,6 +106,15 @@ def _directions(dimensions: int) -> Vectors:
 
 def _digest(packed: bytes) -> bytes:
     return hashlib.blake2b(packed, digest_size=8).digest()
+
+
+def _word_digest(column: bytes) -> bytes:
+    """Of another version of words, the same column is another."""
+    return _digest(b"%d\0%b" % (domain_words.VERSION, column))
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def _bytes(text: str) -> bytes:

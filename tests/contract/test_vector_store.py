@@ -4,7 +4,7 @@ import asyncio
 import random
 import string
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -44,6 +44,8 @@ ODD = [
     " ",
 ]
 
+DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+LAW = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"
 PERSIAN = "می | خواهم کتاب | ها".replace(" | ", "\u200c")  # noqa: RUF001
 
 Make = Callable[..., Awaitable[VectorStore]]
@@ -527,6 +529,56 @@ async def test_a_word_is_found_between_whatever_is_no_word(aged, before, after):
 @given(text=st.text(st.characters(), max_size=2000))
 async def test_no_question_raises(aged, text):
     assert set(await found_by_words(aged, text)) <= set(await held(aged))
+
+
+HELD = {
+    "node.js and max_payload stand in docs/keys.md": [
+        "node.js",
+        "nodejs",
+        "max payload",
+        "keys.md",
+    ],
+    "It says ERR-1043 when getUserName fails.": ["ERR-1043", "err1043", "getusername", "user name"],
+    f"The commit {DIGEST} works.": [DIGEST, DIGEST.upper(), f'"{DIGEST}"'],
+    f"Das {LAW} ist aufgehoben.": [LAW, LAW.upper()],
+    f"An endless {'ab' * 3000}.": ["ab" * 3000],
+    "每天凌晨三点自动备份数据库": ["备份", "自动备份数据库", "三"],
+    "データベースは毎日バックアップされ": ["バックアップ", "毎日"],
+    "ทุกวันสำรองข้อมูล": ["สำรอง"],
+    "매일 문서를 저장합니다": ["문서"],
+    "The Who played.": ["The Who", "who"],
+    "IT department": ["IT", "it department"],
+    "to be, or not to be": ["to be or not to be"],
+    "C++, C# and .NET": ["C++", "C#", ".NET"],
+    "Le résumé de la cité 👍": ["resume", "RÉSUMÉ", "👍"],
+    "Базы данных": ["база"],
+}
+"""Texts of rows, and questions that each has to be the first hit of."""
+
+
+async def test_the_same_words_are_found_in_every_store_of_every_age(make):
+    store = await make()
+    plain = {"title": "A page", "heading": ()}
+    await store.upsert([row(n, text=text, **plain) for n, text in enumerate(HELD)])
+    wanted = {
+        question: [f"row-{n:06}"] for n, asked in enumerate(HELD.values()) for question in asked
+    }
+
+    assert await first_hits(store, wanted) == wanted
+
+    for n in range(100, 100 + MANY_COMMITS):
+        await store.upsert([row(n, text="gravel", **plain)])
+    await store.maintain()
+    assert await first_hits(store, wanted) == wanted
+
+    if await store.incarnation() is not None:
+        await store.close()
+        store = await make()
+        assert await first_hits(store, wanted) == wanted
+
+
+async def first_hits(store: VectorStore, questions: Iterable[str]) -> dict[str, list[str]]:
+    return {question: (await found_by_words(store, question))[:1] for question in questions}
 
 
 HOSTILE = st.text(st.characters(), max_size=20) | st.sampled_from(

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from shared.domain import words
 from shared.ports import Filter, Hit, Row, Vector, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of
@@ -63,10 +64,10 @@ def to_arrow(rows: Sequence[Row], dimensions: int) -> Any:
         name: [getattr(row, name) for row in rows] for name in COLUMNS if name != "metadata"
     }
     columns["metadata"] = [seal.metadata_text(row.metadata) for row in rows]
-    columns["words"] = ["\n".join((row.title, *row.heading, row.text)) for row in rows]
+    columns["words"] = [words.column(row.title, row.heading, row.text) for row in rows]
     vectors = np.stack([np.asarray(row.vector, np.float32) for row in rows])
     columns["vector"] = _lists(vectors)
-    columns["seal"] = [seal.seal_of(row) for row in rows]
+    columns["seal"] = list(map(seal.seal_of, rows, columns["words"]))
     columns["marks"] = _lists(seal.marks_of(vectors))
     return pa.table(columns, schema=schema(dimensions))
 

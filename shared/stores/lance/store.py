@@ -17,18 +17,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import structlog
 
+from shared.domain import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
 from shared.stores.lance import limits as lance_limits
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import sweep as lance_sweep
 from shared.stores.lance import table as lance_table
+from shared.stores.lance import words as lance_words
 from shared.stores.lance.limits import translated
+from shared.stores.lance.rewrite import rewritten
 from shared.stores.lance.table import LanceTable
 
 if TYPE_CHECKING:
     from lancedb.query import AsyncVectorQuery
+
+log = structlog.get_logger(__name__)
 
 ROWS_PER_COMMIT: Final = 4096
 INDEX_FROM_ROWS: Final = 20_000
@@ -89,7 +95,7 @@ class LanceStore:
     async def upsert(self, rows: Sequence[Row]) -> None:
         good, bad = checks.vet(rows, self.dimensions)
         for batch in checks.slices(good, ROWS_PER_COMMIT):
-            data = lance_rows.to_arrow(batch, self.dimensions)
+            data = await asyncio.to_thread(lance_rows.to_arrow, batch, self.dimensions)
             async with self._commit():
                 merge = (await self._table.now()).merge_insert("id").when_not_matched_insert_all()
                 await merge.use_index(False).execute(data, timeout=COMMIT_TIMEOUT)
@@ -145,15 +151,20 @@ class LanceStore:
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         """See the port. A bare text would be parsed: LanceDB reads one in quotes as a phrase, which
-        the index cannot answer. In a `MatchQuery` it is words."""
+        the index cannot answer. In a `MatchQuery` it is words. Until the rows of a version before
+        have their words, its index cuts the question."""
         from lancedb.query import MatchQuery
 
         rest = checks.possible(where)
         if limit < 1 or rest is None:
             return []
+        question = checks.clean_query(text)
+        with translated():
+            if await self._table.is_worded():
+                question = " ".join(words.asked(question))
         # lancedb gives the other fields defaults in a way that mypy does not read
-        words = MatchQuery(checks.clean_query(text), "words")  # type: ignore[call-arg]
-        query = (await self._table.now()).query().nearest_to_text(words)
+        match = MatchQuery(question, "words")  # type: ignore[call-arg]
+        query = (await self._table.now()).query().nearest_to_text(match)
         query = query.limit(limit).select([*lance_rows.COLUMNS, "_score"])
         if condition := lance_rows.condition(rest):
             query = query.where(condition)
@@ -195,6 +206,9 @@ class LanceStore:
     async def maintain(self) -> None:
         """Compact and index when it is time; cheap otherwise, so call it every second or so."""
         async with self._upkeep:
+            with translated():
+                if not await self._table.is_worded():
+                    await self._write_words()
             now = time.monotonic()
             wear = lance_table.Wear(self._commits, now - self._written_at, now - self._compacted_at)
             if lance_table.compaction_due(wear):
@@ -235,6 +249,25 @@ class LanceStore:
                 yield
         finally:
             self._sweeps -= 1
+
+    async def _write_words(self) -> None:
+        """Have every row found by the words of this version; until then searches use the others."""
+        done, of = 0, await self.count()
+        log.info("words_written", rows=done, of=of)
+        async with self._sweep():
+            async for page in rewritten(await self._table.connection(), self._table.name):
+                if page.num_rows:
+                    async with self._commit():
+                        merge = (await self._table.now()).merge_insert("id")
+                        await (
+                            merge.when_matched_update_all()
+                            .use_index(False)
+                            .execute(page, timeout=COMMIT_TIMEOUT)
+                        )
+                done += page.num_rows
+                log.info("words_written", rows=done, of=of)
+        async with self._commit():
+            await lance_words.make_index(await self._table.now())
 
     async def _index(self) -> None:
         """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""

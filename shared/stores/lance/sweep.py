@@ -18,6 +18,7 @@ from shared.domain.ids import bucket_of
 from shared.ports import Digest, Holding
 from shared.stores import seal
 from shared.stores.lance import rows as lance_rows
+from shared.stores.lance.words import is_worded
 from shared.stores.looks import SweptRow, digested, held
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ COLUMNS: Final = [*lance_rows.COLUMNS, "words", "vector", *lance_rows.SEALS]
 async def digests(connection: "AsyncConnection", name: str) -> dict[str, Digest]:
     """See `shared.ports.VectorStore.digests`; raises Lance's errors."""
     found: dict[str, Digest] = {}
-    async with _pinned(connection, name) as table:
-        async for page in _pages(table):
-            for bucket, digest in (await asyncio.to_thread(_digests, page)).items():
+    async with pinned(connection, name) as table:
+        worded = await is_worded(table)
+        async for page in pages(table, COLUMNS):
+            for bucket, digest in (await asyncio.to_thread(_digests, page, worded)).items():
                 found[bucket] = found.get(bucket, Digest()) + digest
     return found
 
@@ -48,16 +50,17 @@ async def holdings(
     if not wanted:
         return {}
     looks: list[SweptRow] = []
-    async with _pinned(connection, name) as table:
+    async with pinned(connection, name) as table:
+        worded = await is_worded(table)
         few = len(wanted) <= BUCKETS_PER_QUERY
-        pages = _matching(table, wanted) if few else _pages(table)
-        async for page in pages:
-            looks += await asyncio.to_thread(_looks, page, wanted)
+        found = _matching(table, wanted) if few else pages(table, COLUMNS)
+        async for page in found:
+            looks += await asyncio.to_thread(_looks, page, wanted, worded)
     return await asyncio.to_thread(held, looks)
 
 
 @asynccontextmanager
-async def _pinned(connection: "AsyncConnection", name: str) -> AsyncIterator["AsyncTable"]:
+async def pinned(connection: "AsyncConnection", name: str) -> AsyncIterator["AsyncTable"]:
     """The table at its current version; later writes do not show."""
     table = await connection.open_table(name)
     try:
@@ -67,11 +70,11 @@ async def _pinned(connection: "AsyncConnection", name: str) -> AsyncIterator["As
         table.close()  # type: ignore[no-untyped-call]  # lancedb leaves it untyped
 
 
-async def _pages(table: "AsyncTable") -> AsyncIterator[Any]:
+async def pages(table: "AsyncTable", columns: list[str]) -> AsyncIterator[Any]:
     """All rows as record batches."""
     start = 0
     while True:
-        page = await table.query().select(COLUMNS).offset(start).limit(PAGE).to_arrow()
+        page = await table.query().select(columns).offset(start).limit(PAGE).to_arrow()
         if not page.num_rows:
             return
         start += page.num_rows
@@ -86,23 +89,30 @@ async def _matching(table: "AsyncTable", buckets: Collection[str]) -> AsyncItera
         yield batch
 
 
-def _digests(page: Any) -> dict[str, Digest]:
+def _digests(page: Any, worded: bool) -> dict[str, Digest]:
     ids, keys = (page[name].to_pylist() for name in ("id", "doc_key"))
-    return digested(zip(ids, keys, intact(page).tolist(), strict=True))
+    return digested(zip(ids, keys, intact(page, worded=worded).tolist(), strict=True))
 
 
-def _looks(page: Any, buckets: Collection[str]) -> list[SweptRow]:
+def _looks(page: Any, buckets: Collection[str], worded: bool) -> list[SweptRow]:
     columns = (page[name].to_pylist() for name in ("id", "doc_key", "source", "path"))
-    looks = map(SweptRow, *columns, intact(page).tolist())
+    looks = map(SweptRow, *columns, intact(page, worded=worded).tolist())
     return [look for look in looks if bucket_of(look.doc_key) in buckets]
 
 
-def intact(page: Any) -> NDArray[np.bool_]:
-    """Which rows of a record batch are as they were written under their ids. Shape (rows,)."""
-    sealed = page["seal"].to_numpy() == seal.digests(packed(page))
+def intact(page: Any, *, worded: bool) -> NDArray[np.bool_]:
+    """Which rows of a record batch are as they were written under their ids. Shape (rows,).
+
+    worded: all have the words of this version; else they may still have those of one before.
+    """
+    fields = seal.digests(packed(page))
+    found = page["seal"].to_numpy()
+    sealed = found == fields + seal.word_digests(TextColumn.of(page["words"]).cut())
+    if not worded:
+        sealed |= (found == fields) & with_text(page)
     marks = seal.marks_of(_matrix(page["vector"]))
     near = seal.agree(marks, _matrix(page["marks"]))
-    return np.asarray(sealed & near & _worded(page))
+    return np.asarray(sealed & near)
 
 
 def packed(page: Any) -> Iterator[bytes]:
@@ -125,8 +135,8 @@ def packed(page: Any) -> Iterator[bytes]:
     return map(b"".join, zip(*columns, strict=True))
 
 
-def _worded(page: Any) -> NDArray[np.bool_]:
-    """Which rows are matched by keywords of what they hold. Shape (rows,)."""
+def with_text(page: Any) -> NDArray[np.bool_]:
+    """Which rows have their text as words, as versions before had it. Shape (rows,)."""
     titles, texts, words = (TextColumn.of(page[name]).cut() for name in ("title", "text", "words"))
     parts = list(TextColumn.of(page["heading"].values).cut())
     bounds = page["heading"].offsets.to_numpy().tolist()

@@ -22,6 +22,7 @@ import structlog
 from shared.domain.errors import StoreMismatch, StoreUnavailable
 from shared.stores.lance import limits as lance_limits
 from shared.stores.lance import rows as lance_rows
+from shared.stores.lance import words as lance_words
 from shared.stores.lance.limits import translated
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ async def open_table(
     if aside and rows is not None:
         log.warning("index_written_again", reason=_told(rows, aside))
     table = usable or await connection.create_table(name, schema=lance_rows.schema(dimensions))
-    if not any(index.columns == ["words"] for index in await table.list_indices()):
-        await table.create_index("words", config=_text_index())
+    await lance_words.ensure_index(table)
     return OpenTable(table, created=not (usable or aside), rebuilt=aside is not None)
 
 
@@ -137,19 +137,6 @@ def _told(rows: int, aside: Path) -> str:
         f"another version of instep made the index: its {rows:,} rows are written again with "
         "vectors from the cache, and only a text that the cache no longer holds is embedded anew; "
         f"the old table stays as {aside} until you delete it"
-    )
-
-
-def _text_index() -> Any:
-    """Keywords without positions: phrases are not offered, and the index is smaller."""
-    from lancedb.index import FTS
-
-    return FTS(
-        with_position=False,
-        stem=True,
-        remove_stop_words=True,
-        ascii_folding=True,
-        language="English",
     )
 
 
@@ -254,6 +241,7 @@ class LanceTable:
         self._folder, self._dimensions = folder, dimensions
         self._opening = asyncio.Lock()
         self._sight: Sight | None = None
+        self._worded: Sight | None = None
         self._connection: AsyncConnection
         self._opened: OpenTable
         self.created = self.rebuilt = False
@@ -273,6 +261,13 @@ class LanceTable:
         """The connection that it is read through. Raises as `now`."""
         await self._seen()
         return self._connection
+
+    async def is_worded(self) -> bool:
+        """Whether every row has the words of this version; once it is so, it stays so."""
+        table, sight = await self.now(), self._sight
+        if self._worded != sight and await lance_words.is_worded(table):
+            self._worded = sight
+        return self._worded == sight
 
     def is_as_opened(self) -> bool:
         """Whether it was neither deleted nor made anew since this process opened it."""

@@ -86,20 +86,37 @@ class Collection:
         The same content is taken for done, so one component of the vector moves by the smallest
         step there is.
         """
+        await self._replace(
+            [
+                (
+                    one.id,
+                    {k: v for k, v in one.properties.items() if v is not None},
+                    [moved(one.vector[0]), *one.vector[1:]],
+                )
+                for one in found
+            ]
+        )
+
+    async def give_words(self, found: Sequence[Found]) -> None:
+        """Have whole objects of a version before matched by keywords; the vectors stay indexed."""
+        made = [(one.id, weaviate_rows.with_words(one.properties), one.vector) for one in found]
+        await self._replace([(key, given, vector) for key, given, vector in made if given])
+
+    async def _replace(
+        self, objects: Sequence[tuple[str, dict[str, Any], Sequence[float]]]
+    ) -> None:
+        """Write properties and vectors over objects, by their ids."""
         from weaviate.classes.data import DataObject
 
-        if not found:
+        if not objects:
             return
-        objects = [
-            DataObject(
-                uuid=one.id,
-                properties={k: v for k, v in one.properties.items() if v is not None},
-                vector=[moved(one.vector[0]), *one.vector[1:]],
-            )
-            for one in found
-        ]
         async with bounded(INSERT_S):
-            await self._use.data.insert_many(objects)
+            await self._use.data.insert_many(
+                [
+                    DataObject(uuid=key, properties=properties, vector=list(vector))
+                    for key, properties, vector in objects
+                ]
+            )
 
     async def count(self) -> int:
         async with bounded(QUERY_S):
@@ -158,17 +175,18 @@ class Collection:
         return {found.id for found in await self._near(vector, len(ids), (), where)}
 
     async def keywords(
-        self, text: str, most: int, columns: Sequence[str], where: Filter
+        self, text: str, most: int, searched: Sequence[str], where: Filter
     ) -> list[Found]:
+        """The objects that match words best in the properties `searched`, with `SHOWN`."""
         from weaviate.classes.query import MetadataQuery
 
         async with bounded(QUERY_S):
             answer = await self._use.query.bm25(
                 text,
-                query_properties=list(weaviate_rows.SEARCHED),
+                query_properties=list(searched),
                 limit=most,
                 filters=_condition(where),
-                return_properties=list(columns),
+                return_properties=list(weaviate_rows.SHOWN),
                 return_metadata=MetadataQuery(score=True),
             )
         return [found_of(one) for one in answer.objects]

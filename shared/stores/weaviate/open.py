@@ -20,10 +20,21 @@ import structlog
 
 from shared.domain.errors import ConfigurationError, StoreMismatch, StoreUnavailable
 from shared.stores.weaviate.limits import CONNECT_S, INSERT_S, QUERY_S, SCHEMA_S, bounded
-from shared.stores.weaviate.schema import COLUMNS, Column, described, differences, judge_version
+from shared.stores.weaviate.schema import (
+    COLUMNS,
+    WORDS,
+    WORDS_AWAITED,
+    WORDS_WRITTEN,
+    Column,
+    described,
+    differences,
+    judge_version,
+)
 
 if TYPE_CHECKING:
     from weaviate import WeaviateAsyncClient
+    from weaviate.classes.config import Property
+    from weaviate.collections.classes.config import _CollectionConfig as Config
 
 
 def context_of(authority: Path | None) -> ssl.SSLContext:
@@ -180,6 +191,8 @@ class OpenCollection:
     """A message about the server for people; may be empty."""
     incarnation: str = ""
     """A new value each time that the collection is made."""
+    is_worded: bool = True
+    """Whether every row has the words that keywords match."""
 
 
 async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient":
@@ -246,13 +259,44 @@ async def open_collection(
         if created:
             created = await _create(client, name, replicas)
         config = await client.collections.use(name).config.get()
+        if differences(described(config)) == [f"no property {WORDS}"]:
+            config = await _with_words(client, name)
     if found := differences(described(config)):
         raise StoreMismatch(
             f"the collection {name} is not as instep makes it ({'; '.join(found)}): "
             "delete the collection, and instep makes it anew and fills it from its ledger and its "
             "cache; or set another store.weaviate.prefix, which fills another and keeps this one"
         )
-    return OpenCollection(created, notice, config.description or UNNAMED)
+    return OpenCollection(created, notice, config.description or UNNAMED, _is_worded(config))
+
+
+async def _with_words(client: "WeaviateAsyncClient", name: str) -> "Config":
+    """Add the property of words to a collection of a version before; returns its schema."""
+    from weaviate.exceptions import UnexpectedStatusCodeError
+
+    handle = client.collections.use(name)
+    (column,) = (column for column in COLUMNS if column.name == WORDS)
+    with contextlib.suppress(UnexpectedStatusCodeError):  # another process was faster
+        await handle.config.add_property(_property(column, WORDS_AWAITED))
+    return await handle.config.get()
+
+
+def _is_worded(config: "Config") -> bool:
+    noted = {column.name: column.description for column in config.properties}
+    return noted.get(WORDS) == WORDS_WRITTEN
+
+
+async def is_worded(client: "WeaviateAsyncClient", name: str) -> bool:
+    """Whether every row of a collection has words. Raises as `open_collection`."""
+    async with bounded(SCHEMA_S):
+        return _is_worded(await client.collections.use(name).config.get())
+
+
+async def note_words(client: "WeaviateAsyncClient", name: str) -> None:
+    """Note that every row has words. Raises as `open_collection`."""
+    async with bounded(SCHEMA_S):
+        handle = client.collections.use(name)
+        await handle.config.update(property_descriptions={WORDS: WORDS_WRITTEN})
 
 
 async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:
@@ -297,33 +341,9 @@ async def point(client: "WeaviateAsyncClient", place: CollectionPlace) -> None:
 
 async def _create(client: "WeaviateAsyncClient", name: str, replicas: int) -> bool:
     """Whether it was made here, and not by another process at the same moment."""
-    from weaviate.classes.config import (
-        Configure,
-        DataType,
-        Property,
-        ReplicationDeletionStrategy,
-        Tokenization,
-        VectorDistances,
-    )
+    from weaviate.classes.config import Configure, ReplicationDeletionStrategy, VectorDistances
     from weaviate.exceptions import UnexpectedStatusCodeError
 
-    kinds = {
-        "text": DataType.TEXT,
-        "text[]": DataType.TEXT_ARRAY,
-        "int": DataType.INT,
-        "number[]": DataType.NUMBER_ARRAY,
-    }
-    properties = [
-        Property(
-            name=column.name,
-            data_type=kinds[column.kind],
-            index_filterable=column.filtered,
-            index_range_filters=column.ranged,
-            index_searchable=column.searched,
-            tokenization=_tokenization(column, Tokenization),
-        )
-        for column in COLUMNS
-    ]
     hnsw = Configure.VectorIndex.hnsw(
         distance_metric=VectorDistances.COSINE,
         quantizer=Configure.VectorIndex.Quantizer.rq(),
@@ -333,7 +353,10 @@ async def _create(client: "WeaviateAsyncClient", name: str, replicas: int) -> bo
             name,
             description=f"made by instep, {uuid.uuid4()}",
             vector_config=Configure.Vectors.self_provided(vector_index_config=hnsw),
-            properties=properties,
+            properties=[
+                _property(column, WORDS_WRITTEN if column.name == WORDS else None)
+                for column in COLUMNS
+            ],
             replication_config=Configure.replication(
                 factor=replicas,
                 # a node that was away gets what it missed; 1.39 does it for all
@@ -348,9 +371,31 @@ async def _create(client: "WeaviateAsyncClient", name: str, replicas: int) -> bo
     return True
 
 
+def _property(column: Column, description: str | None) -> "Property":
+    from weaviate.classes.config import DataType, Property, Tokenization
+
+    kinds = {
+        "text": DataType.TEXT,
+        "text[]": DataType.TEXT_ARRAY,
+        "int": DataType.INT,
+        "number[]": DataType.NUMBER_ARRAY,
+    }
+    return Property(
+        name=column.name,
+        description=description,
+        data_type=kinds[column.kind],
+        index_filterable=column.filtered,
+        index_range_filters=column.ranged,
+        index_searchable=column.searched,
+        tokenization=_tokenization(column, Tokenization),
+    )
+
+
 def _tokenization(column: Column, names: Any) -> Any:
     if column.kind not in ("text", "text[]"):
         return None
+    if column.ready:
+        return names.WHITESPACE
     return names.FIELD if column.whole else names.WORD
 
 

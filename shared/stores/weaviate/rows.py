@@ -12,10 +12,12 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from shared.domain import words
 from shared.domain.ids import bucket_of
 from shared.ports import Hit, Row, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of
+from shared.stores.weaviate.schema import WORDS
 
 SLOTS: Final = 64
 """Parts that the rows of one document can be asked for in, by their object ids."""
@@ -23,6 +25,7 @@ OTHER_IDS: Final = uuid.UUID("5f2b6d2e-9d3c-4f6a-8f3e-3c1f0a7f8b11")
 EMPTY: Final = "%"
 """The stored form of an empty text where it is compared; no encoding yields it."""
 SEARCHED: Final = ("title", "heading", "text")
+"""What keywords match while rows of a version before have no words."""
 
 SHOWN: Final = (
     "row_id",
@@ -74,6 +77,7 @@ def properties(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _properties(row: Row, marks: Sequence[float]) -> dict[str, Any]:
+    column = words.column(row.title, row.heading, row.text)
     return {
         "row_id": row.id,
         "doc_key": encoded(row.doc_key),
@@ -87,15 +91,16 @@ def _properties(row: Row, marks: Sequence[float]) -> dict[str, Any]:
         "heading": list(row.heading),
         "text": row.text,
         "metadata": seal.metadata_text(row.metadata),
-        "seal": str(seal.seal_of(row)),
+        WORDS: column,
+        "seal": str(seal.seal_of(row, column)),
         "marks": list(marks),
     }
 
 
 def weight(row: Row) -> int:
     """About how many bytes the row takes on its way."""
-    words = sum(map(len, (row.text, row.title, row.path, *row.heading)))
-    return 512 + row.vector.nbytes + 2 * words
+    characters = sum(map(len, (row.text, row.title, row.path, *row.heading)))
+    return 512 + row.vector.nbytes + 4 * characters
 
 
 def batches(rows: Sequence[Row], most: int, most_bytes: int) -> Iterator[Sequence[Row]]:
@@ -108,6 +113,31 @@ def batches(rows: Sequence[Row], most: int, most_bytes: int) -> Iterator[Sequenc
             start, size = at, weight(row)
     if rows:
         yield rows[start:]
+
+
+def sealed(found: Mapping[str, Any], *, worded: bool) -> bool:
+    """Whether the properties `SHOWN`, words and seal are as they were written together.
+
+    worded: every row has words; else one may still be as a version before wrote it.
+    """
+    hit, held = to_hit(found, 0.0), found.get("seal")
+    column = found.get(WORDS) or ""
+    if held == str(seal.seal_of(hit, column)):
+        return True
+    return not worded and not column and held == str(seal.seal_of(hit))
+
+
+def with_words(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The properties with words and the seal that belongs to them.
+
+    None: it has them, or it is damaged, which the sweep shall see.
+    """
+    hit = to_hit(found, 0.0)
+    if found.get("seal") != str(seal.seal_of(hit)):
+        return None
+    column = words.column(hit.title, hit.heading, hit.text)
+    kept = {key: value for key, value in found.items() if value is not None}
+    return kept | {WORDS: column, "seal": str(seal.seal_of(hit, column))}
 
 
 def to_hit(found: Mapping[str, Any], score: float) -> Hit:
@@ -132,8 +162,3 @@ def unit(vectors: Vectors) -> Vectors:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         return np.asarray(vectors / norms, np.float32)
-
-
-def asks(text: str) -> bool:
-    """Whether the text has a word that keywords could match."""
-    return any(character.isalnum() for character in text)

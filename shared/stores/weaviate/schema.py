@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from shared.domain import words
 from shared.domain.errors import ConfigurationError, StoreMismatch
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ Kind = Literal["text", "text[]", "int", "number[]"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A property. whole: matched as one word, not as words."""
+    """A property. whole: matched as one word, not as words; ready: words between blanks."""
 
     name: str
     kind: Kind
@@ -26,8 +27,15 @@ class Column:
     ranged: bool = False
     searched: bool = False
     whole: bool = False
+    ready: bool = False
 
 
+WORDS: Final = f"words_{words.VERSION}"
+"""The property that keywords match. Another version of words has one of another name, so a server
+holds both while the rows are written anew."""
+WORDS_WRITTEN: Final = "every row has its words"
+WORDS_AWAITED: Final = "rows of a version before get their words"
+"""Descriptions of that property."""
 COLUMNS: Final = (
     Column("row_id", "text", whole=True),
     Column("doc_key", "text", filtered=True, whole=True),
@@ -41,6 +49,7 @@ COLUMNS: Final = (
     Column("heading", "text[]", searched=True),
     Column("text", "text", searched=True),
     Column("metadata", "text", whole=True),
+    Column(WORDS, "text", searched=True, ready=True),
     Column("seal", "text", whole=True),
     Column("marks", "number[]"),
 )
@@ -129,14 +138,15 @@ def described(config: "Config") -> Described:
         wanted = WANTED_SCHEMA.columns.get(found.name)
         if wanted is None:
             continue  # an addition does not change our properties
-        whole = getattr(found.tokenization, "value", None) == "field"
+        cut = getattr(found.tokenization, "value", None)
         columns[found.name] = Column(
             found.name,
             found.data_type.value,  # type: ignore[arg-type]  # any kind may be found
             filtered=found.index_filterable,
             ranged=found.index_range_filters,
             searched=found.index_searchable,
-            whole=whole,
+            whole=cut == "field",
+            ready=cut == "whitespace",
         )
     vectors = config.vector_config or {}
     first: Any = vectors.get("default")

@@ -13,6 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from shared.domain import words
 from shared.domain.errors import StoreUnavailable
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -26,11 +29,13 @@ from shared.stores.weaviate import sweep as weaviate_sweep
 from shared.stores.weaviate.answers import Found
 from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND, at_once
 from shared.stores.weaviate.open import Address, CollectionPlace, OpenCollection
-from shared.stores.weaviate.schema import alias_name, collection_name
+from shared.stores.weaviate.schema import WORDS, alias_name, collection_name
 
 if TYPE_CHECKING:
     from weaviate import WeaviateAsyncClient
 
+
+log = structlog.get_logger(__name__)
 
 NEIGHBOURS: Final = 20
 """Rows among which a search by a row's own vector has to find it."""
@@ -126,7 +131,7 @@ class WeaviateStore:
         self._client, self._place, name = client, place, place.name
         self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
-        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions)
+        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions, opened.is_worded)
         self._searching = Searching(self._rows, dimensions)
         self._missing: dict[str, float] = {}
 
@@ -200,10 +205,13 @@ class WeaviateStore:
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         query, rest = checks.clean_query(text), checks.possible(where)
-        if not weaviate_rows.asks(query) or limit < 1 or rest is None:
+        asked = words.asked(query)
+        if not asked or limit < 1 or rest is None:
             return []
-        most = min(limit, MOST_FOUND)
-        found = await self._rows.keywords(query, most, weaviate_rows.SHOWN, rest)
+        searched: Sequence[str] = weaviate_rows.SEARCHED
+        if await self._is_worded():
+            query, searched = " ".join(asked), (WORDS,)
+        found = await self._rows.keywords(query, min(limit, MOST_FOUND), searched, rest)
         return [weaviate_rows.to_hit(one.properties, one.score) for one in found]
 
     async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
@@ -237,7 +245,7 @@ class WeaviateStore:
         return opened.incarnation
 
     async def maintain(self) -> None:
-        """Make a deleted collection anew; have torn rows indexed.
+        """Make a deleted collection anew; write missing words; have torn rows indexed.
 
         After a crash of the server, or a call that was cut off, rows that it did not acknowledge
         may be there and never be found, and sending them again does not help. This looks only at
@@ -246,6 +254,8 @@ class WeaviateStore:
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
             await self.incarnation()
+        if not await self._is_worded():
+            await self._write_words()
         if not self._missing:
             return
         idle = await self._rows.queued() == 0
@@ -261,6 +271,23 @@ class WeaviateStore:
     async def close(self) -> None:
         async with asyncio.timeout(CLOSE_S):
             await self._client.close()
+
+    async def _is_worded(self) -> bool:
+        """Whether every row has words; once it is so, it stays so."""
+        sweeping = self._sweeping
+        if not sweeping.worded:
+            sweeping.worded = await weaviate_open.is_worded(self._client, self._place.name)
+        return sweeping.worded
+
+    async def _write_words(self) -> None:
+        """Have every row found by the words of this version; until then searches use its text."""
+        done, of, after = 0, await self.count(), None
+        log.info("words_written", rows=done, of=of)
+        while page := await self._rows.page(after, ROWS_PER_CALL, weaviate_schema.NAMES):
+            await self._rows.give_words(page)
+            done, after = done + len(page), page[-1].id
+            log.info("words_written", rows=done, of=of)
+        await weaviate_open.note_words(self._client, self._place.name)
 
     def _note(self, asked: Collection[str], known: Collection[str]) -> None:
         """Remember since when rows are missing from the vector index."""

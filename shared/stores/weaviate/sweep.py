@@ -20,9 +20,10 @@ from shared.stores.looks import SweptRow, digested, held
 from shared.stores.weaviate import rows as weaviate_rows
 from shared.stores.weaviate.answers import Found, any_vector, rows_of
 from shared.stores.weaviate.calls import Collection as Stored
+from shared.stores.weaviate.schema import WORDS
 
 PAGE: Final = 512
-COLUMNS: Final = (*weaviate_rows.SHOWN, "bucket", "slot", "seal", "marks")
+COLUMNS: Final = (*weaviate_rows.SHOWN, WORDS, "bucket", "slot", "seal", "marks")
 QUEUE_S: Final = 10.0
 """How long to wait for a moment without vectors that wait to be indexed."""
 QUEUE_LOOK_S: Final = 0.1
@@ -30,10 +31,14 @@ QUEUE_LOOK_S: Final = 0.1
 
 @dataclass(slots=True)
 class Sweeping:
-    """The passes over one collection. torn: object ids that the last whole pass found torn."""
+    """The passes over one collection.
+
+    worded: every row has words. torn: object ids that the last whole pass found torn.
+    """
 
     stored: Stored
     dimensions: int
+    worded: bool
     torn: frozenset[str] | None = field(default=None)
 
     async def digests(self) -> dict[str, Digest]:
@@ -41,7 +46,7 @@ class Sweeping:
         found: dict[str, Digest] = {}
         suspects: dict[str, SweptRow] = {}
         async for page in self._pages():
-            sound = await asyncio.to_thread(looks, page, self.dimensions)
+            sound = await asyncio.to_thread(looks, page, self.dimensions, self.worded)
             known = await self.stored.indexed([one.id for one in page], any_vector(self.dimensions))
             fine = [look for one, look in zip(page, sound, strict=True) if one.id in known]
             suspects |= {
@@ -61,7 +66,7 @@ class Sweeping:
             await self.digests()
         found = await self._looks(wanted)
         for one in await self.stored.alone(sorted((self.torn or frozenset()) - found.keys())):
-            (look,) = looks([one], self.dimensions)
+            (look,) = looks([one], self.dimensions, self.worded)
             if bucket_of(look.doc_key) in wanted:
                 found[one.id] = look
         suspects = await self._unknown(found)
@@ -81,7 +86,7 @@ class Sweeping:
         found: dict[str, SweptRow] = {}
         for some in checks.slices(sorted(ids), PAGE):
             page = await self.stored.by_ids(some, COLUMNS, vectors=True)
-            seen = await asyncio.to_thread(looks, page, self.dimensions)
+            seen = await asyncio.to_thread(looks, page, self.dimensions, self.worded)
             found |= {one.id: look for one, look in zip(page, seen, strict=True)}
         return found
 
@@ -115,21 +120,21 @@ def judged(look: SweptRow, torn: bool) -> SweptRow:
     return SweptRow(look.id, look.doc_key, look.source, look.path, look.sound and not torn)
 
 
-def looks(page: Sequence[Found], dimensions: int) -> list[SweptRow]:
+def looks(page: Sequence[Found], dimensions: int, worded: bool) -> list[SweptRow]:
     """The look at each object."""
     hits = rows_of(page)
     same = _same_vectors(page, dimensions)
     return [
-        SweptRow(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit))
+        SweptRow(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit, worded))
         for one, hit, near in zip(page, hits, same, strict=True)
     ]
 
 
-def _sealed(found: Found, hit: Hit) -> bool:
+def _sealed(found: Found, hit: Hit, worded: bool) -> bool:
     """Whether the properties, those for filters included, are as written under the id."""
     properties = found.properties
     return (
-        str(seal.seal_of(hit)) == properties.get("seal")
+        weaviate_rows.sealed(properties, worded=worded)
         and weaviate_rows.object_id(hit.id) == found.id
         and properties.get("bucket") == weaviate_rows.encoded(bucket_of(hit.doc_key))
         and properties.get("slot") == weaviate_rows.slot_of(found.id)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +16,13 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from lancedb.index import FTS
 from structlog.testing import capture_logs
 
 from shared.domain.errors import StoreMismatch, StoreUnavailable
 from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
+from shared.stores import seal
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import store as lance
 from shared.stores.lance import sweep as lance_sweep
@@ -223,6 +225,81 @@ async def test_a_table_of_a_version_without_seals_is_put_aside_and_made_anew(ope
 
     assert (again.created, again.rebuilt) == (False, False)
     assert await again.count() == 1
+
+
+async def make_table_without_words(folder: Path, rows: Sequence[Row]) -> None:
+    """A table as the version before words made it, after its first compaction."""
+    connection = await lancedb.connect_async(folder)
+    table = await connection.create_table("chunks", schema=lance_rows.schema(DIMENSIONS))
+    english = FTS(stem=True, remove_stop_words=True, ascii_folding=True, with_position=False)
+    await table.create_index("words", config=english)
+    data = lance_rows.to_arrow(rows, DIMENSIONS)
+    texts = ["\n".join((one.title, *one.heading, one.text)) for one in rows]
+    seals = [seal.seal_of(one) for one in rows]
+    for name, values in {"words": texts, "seal": seals}.items():
+        at = data.schema.get_field_index(name)
+        data = data.set_column(at, data.schema.field(name), [values])
+    await table.add(data)
+    await table.optimize()
+
+
+async def found(store: LanceStore, question: str) -> list[str]:
+    return [hit.id for hit in await store.search_text(question, limit=9, where=EVERYWHERE)]
+
+
+async def test_a_table_of_a_version_without_words_gets_them_and_answers_meanwhile(
+    open_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lance_sweep, "PAGE", 4)
+    rows = [row(n, text=f"maxPayload number{n} {'f' * n * 10}") for n in range(10)]
+    await make_table_without_words(tmp_path, rows)
+    store = await open_store()
+    sound = await store.digests()
+    assert (store.created, store.rebuilt) == (False, False)
+    assert await found(store, "number3") == [rows[3].id]
+    assert await found(store, "payload") == await found(store, "f" * 90) == []
+    await store.upsert([row(10, text="maxPayload fresh")])
+    assert rows[3].id in await found(store, "number3 numbers")
+
+    with capture_logs() as said:
+        await store.maintain()
+
+    told = [(line["rows"], line["of"]) for line in said if line["event"] == "words_written"]
+    assert told[0] == (0, 11)
+    assert told[-1][0] == 10
+    assert len(await found(store, "payload")) == 9
+    assert await found(store, "f" * 90) == [rows[9].id]
+    assert await found(store, "fresh") == [row(10).id]
+    await store.delete([row(10).id])
+    assert await store.digests() == sound
+    with capture_logs() as said:
+        await store.maintain()
+        again = await open_store()
+        assert await found(again, "f" * 90) == [rows[9].id]
+    assert said == []
+
+
+async def test_a_damaged_row_of_a_version_without_words_stays_damaged(open_store, tmp_path):
+    rows = [row(n) for n in range(3)]
+    await make_table_without_words(tmp_path, rows)
+    store = await open_store()
+    table = await store._table.now()
+    await table.update({"text": "altered"}, where=f"id = '{rows[1].id}'")
+
+    await store.maintain()
+
+    holdings = await store.holdings({bucket_of(rows[1].doc_key)})
+    assert holdings[rows[1].doc_key].damaged == {rows[1].id}
+
+
+async def test_words_of_one_process_are_used_by_the_others(open_store, tmp_path):
+    await make_table_without_words(tmp_path, [row(1, text="maxPayload")])
+    reader, writer = await open_store(), await open_store()
+    assert await found(reader, "payload") == []
+
+    await writer.maintain()
+
+    assert await found(reader, "payload") == [row(1).id]
 
 
 ANOTHER_VERSION = {

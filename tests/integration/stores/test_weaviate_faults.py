@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import weaviate_server
+from structlog.testing import capture_logs
 from weaviate_store import address, connected, drop, until_searchable
 
 from shared.domain.errors import (
@@ -26,7 +27,12 @@ from shared.domain.errors import (
 )
 from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
+from shared.stores import seal
+from shared.stores.weaviate import calls as weaviate_calls
+from shared.stores.weaviate import open as weaviate_open
+from shared.stores.weaviate import rows as weaviate_rows
 from shared.stores.weaviate.lag import GIVE_UP_S, SUFFIX
+from shared.stores.weaviate.schema import WORDS
 from shared.stores.weaviate.store import WeaviateStore
 
 DIMENSIONS = 16
@@ -350,6 +356,68 @@ async def test_a_collection_that_was_changed_by_hand_is_refused(weaviate):
 
     assert "property born of another kind" in str(raised.value)
     assert "no property doc_key" in str(raised.value)
+    await drop(weaviate, name)
+
+
+async def make_collection_without_words(client, name, some, monkeypatch):
+    """A collection and rows as the version before words made them."""
+
+    properties = weaviate_rows.properties
+
+    def without(rows):
+        made = properties(rows)
+        return [
+            {k: v for k, v in one.items() if k != WORDS} | {"seal": str(seal.seal_of(row))}
+            for row, one in zip(rows, made, strict=True)
+        ]
+
+    with monkeypatch.context() as patch:
+        columns = [column for column in weaviate_open.COLUMNS if column.name != WORDS]
+        patch.setattr(weaviate_open, "COLUMNS", columns)
+        await weaviate_open._create(client, name, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(weaviate_calls.weaviate_rows, "properties", without)
+        assert await weaviate_calls.Collection(client, name).insert(some) == {}
+
+
+async def found(store, question):
+    return sorted(hit.id for hit in await store.search_text(question, limit=9, where=Filter()))
+
+
+async def test_a_collection_of_a_version_without_words_gets_them_and_answers_meanwhile(
+    weaviate, eventually, monkeypatch
+):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    some = [
+        replace(one, text=f"{'f' * 70}_payload lamp{letter}")
+        for letter, one in zip("abcde", rows(5), strict=True)
+    ]
+    async with connected(weaviate) as client:
+        await make_collection_without_words(client, name, some, monkeypatch)
+
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        assert not store.created
+        probes = [Probe(one.id, one.vector) for one in some]
+        await eventually(lambda: all_there(store, some))
+        sound = await store.digests()
+        assert sum(digest.rows for digest in sound.values()) == 5
+        assert await found(store, "lampd") == [some[3].id]
+        assert await found(store, "payloads") == []
+
+        with capture_logs() as said:
+            await store.maintain()
+
+        assert [line["rows"] for line in said if line["event"] == "words_written"] == [0, 5]
+        assert await found(store, "payloads") == sorted(one.id for one in some)
+        assert await found(store, "lampd") == [some[3].id]
+        # the vectors stay in the index, so a search by them has found the rows all the time
+        assert await store.unsearchable(probes) == frozenset()
+        assert await store.digests() == sound
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        assert await found(store, "payloads") == sorted(one.id for one in some)
+        with capture_logs() as said:
+            await store.maintain()
+        assert said == []
     await drop(weaviate, name)
 
 

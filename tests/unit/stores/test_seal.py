@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.domain import words
+from shared.domain.words import column
 from shared.ports import Row
 from shared.stores import seal
 from shared.stores.lance import rows as lance_rows
@@ -125,7 +127,9 @@ def test_columns_are_packed_as_their_rows_are_sealed(rows, data):
     part = batch.slice(start)
 
     assert seal.digests(lance_sweep.packed(part)).tolist() == list(map(seal.seal_of, rows[start:]))
-    assert lance_sweep.intact(part).all()
+    columns = [column(row.title, row.heading, row.text) for row in rows[start:]]
+    assert part["seal"].to_pylist() == list(map(seal.seal_of, rows[start:], columns))
+    assert lance_sweep.intact(part, worded=True).all()
 
 
 @pytest.mark.parametrize("name", ["title", "text", "metadata", "path", "chunk_key", "words"])
@@ -138,7 +142,16 @@ def test_one_altered_row_of_a_batch_is_seen(name):
         batch.schema.get_field_index(name), batch.schema.field(name), pa.array(values)
     )
 
-    assert lance_sweep.intact(altered).tolist() == [True, False, True]
+    for worded in (True, False):
+        assert lance_sweep.intact(altered, worded=worded).tolist() == [True, False, True]
+
+
+def test_words_of_another_version_are_not_the_same_words(monkeypatch):
+    before = seal.seal_of(ROW, "a title")
+    monkeypatch.setattr(words, "VERSION", words.VERSION + 1)
+
+    assert seal.seal_of(ROW, "a title") != before
+    assert seal.seal_of(ROW) == SEAL
 
 
 # -- marks -----------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""Writes the words of this version into rows that a version before has written.
+
+Words are made of what a row holds, so no text is encoded. Only a row that is as it was written gets
+new words, with the seal that belongs to them: a damaged one stays damaged for the sweep to see.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from shared.domain import words
+from shared.stores import seal
+from shared.stores.lance import rows as lance_rows
+from shared.stores.lance import sweep as lance_sweep
+from shared.stores.lance.sweep import TextColumn
+
+if TYPE_CHECKING:
+    from lancedb import AsyncConnection
+
+COLUMNS: Final = [*lance_rows.COLUMNS, "words", "seal"]
+
+
+async def rewritten(connection: "AsyncConnection", name: str) -> AsyncIterator[Any]:
+    """Pages of `id`, `words` and `seal` to write over those of the rows that are there now.
+
+    A page may be empty. Raises Lance's errors.
+    """
+    async with lance_sweep.pinned(connection, name) as table:
+        async for page in lance_sweep.pages(table, COLUMNS):
+            yield await asyncio.to_thread(worded, page)
+
+
+def worded(page: Any) -> Any:
+    """The rows of a record batch that need other words, as `pyarrow.Table`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    fields = seal.digests(lance_sweep.packed(page))
+    sound = (page["seal"].to_numpy() == fields) & lance_sweep.with_text(page)
+    rows = page.select(["title", "heading", "text"]).to_pylist()
+    made = [words.column(**row) for row in rows]
+    column = pa.array(made, pa.string())
+    seals = fields + seal.word_digests(TextColumn.of(column).cut())
+    schema = pa.schema([page.schema.field(key) for key in ("id", "words", "seal")])
+    table = pa.table([page["id"], column, pa.array(np.asarray(seals))], schema=schema)
+    return table.filter(pc.equal(pa.array(sound), True))
