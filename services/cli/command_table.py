@@ -122,7 +122,8 @@ COMMANDS: Final = (
         "search the index",
         'instep search "how do I rotate a key" -n 3 --explain\n'
         'instep search backup --filter "source:docs -path:old/"\n'
-        "instep search '\"signing key\" rotate -draft'            # the phrase, and no draft",
+        "instep search '\"signing key\" rotate -draft'            # the phrase, and no draft\n"
+        "instep search release notes --weight recency=0.3 --facet source --facet author",
         "commands.search:run",
         (
             arg(
@@ -135,6 +136,20 @@ COMMANDS: Final = (
             arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
             arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
             arg("--source", action="append", default=[], metavar="S", help="only of this source"),
+            arg(
+                "--weight",
+                action="append",
+                default=[],
+                metavar="NAME=W",
+                help="of vector, keyword, static, recency or title, for this question",
+            ),
+            arg(
+                "--facet",
+                action="append",
+                default=[],
+                metavar="FIELD",
+                help="count what is found by source, folder, or a key of the metadata",
+            ),
             flag("--explain", help="show the parts of every score"),
             flag("--chunks", help="one hit for each chunk, not for each document"),
             arg("--after", metavar="RECEIPT", help="wait for this submission first"),

@@ -78,10 +78,16 @@ class Response(BaseModel):
 
 
 class WeightsRequest(Request):
-    """How much each list counts in hybrid search."""
+    """How much each list and each signal counts; they are scaled to sum to 1."""
 
-    vector: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    keyword: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    vector: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    keyword: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    static: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """The static score of a document, divided by the best one of the answer."""
+    recency: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """1 for a document of now, half as much for each half-life of its age."""
+    title: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """The share of the question's words that are in the title."""
 
 
 def _some_words(schema: JsonDict) -> None:
@@ -108,6 +114,9 @@ class SearchRequest(Request):
     source: tuple[str, ...] = ()
     weights: WeightsRequest = WeightsRequest()
     group_by: Literal["document", "chunk"] = "document"
+    """`document`: the best chunk of each, and equal documents once."""
+    facets: tuple[str, ...] = Field(default=(), max_length=10)
+    """What to count among the documents found: `source`, `folder`, or a key of the metadata."""
     explain: Flag = False
     highlight: Flag = False
     after: str | None = None

@@ -27,7 +27,7 @@ ANY: Final = r"[\s\S]+"
 FACES: Final = web.AppKey("faces", Faces)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """Where a request has the id of its answer, for answers that send their headers themselves."""
-_LISTS: Final = frozenset({"source"})
+_LISTS: Final = frozenset({"source", "facets"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -47,7 +47,7 @@ class HitChunk(Response):
 
 
 class PartView(Response):
-    """The part of one list, or the loss of a text that repeats on many pages of its source.
+    """The part of one list or signal, or the loss of a text that repeats on pages of its source.
 
     The parts of a hit sum to its score as displayed.
     """
@@ -58,12 +58,23 @@ class PartView(Response):
     adds: float
 
 
+class CopyView(Response):
+    """A document that is equal to the one of the hit, chunk by chunk."""
+
+    source: str
+    path: str
+    doc_key: str
+
+
 class HitView(Response):
     document: HitDocument
     chunk: HitChunk
     score: float
     parts: dict[str, PartView] | None = None
     highlights: tuple[tuple[int, int], ...] | None = None
+    copies: tuple[CopyView, ...] = ()
+    """The first of them."""
+    copy_count: int = 0
 
 
 class Total(Response):
@@ -89,6 +100,9 @@ class SearchAnswer(Response):
     took_ms: float
     generation: str
     freshness: Freshness
+    facets: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Documents by value, the most frequent 50, of those that were ranked: 100 rows of each list or
+    more, or all that match."""
     hint: str = ""
     """Why nothing was found, where the request itself may be the reason."""
 

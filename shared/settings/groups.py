@@ -444,7 +444,25 @@ class SearchSettings(SettingsGroup):
     mode: Literal["vector", "keyword", "hybrid"] = "hybrid"
     vector_weight: float = Field(default=0.6, ge=0)
     keyword_weight: float = Field(default=0.4, ge=0)
+    static_weight: float = Field(default=0.0, ge=0)
+    """Of the static score that sources give their documents."""
+    recency_weight: float = Field(default=0.0, ge=0)
+    recency_half_life: Annotated[Seconds, Field(gt=0)] = 90 * 86400.0
+    """Age at which a document has half of the recency of one of now."""
+    title_weight: float = Field(default=0.0, ge=0)
+    """Of the share of a question's words that a title has."""
     limit: int = Field(default=5, ge=1, le=200)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By the names that a request gives them."""
+        return {
+            "vector": self.vector_weight,
+            "keyword": self.keyword_weight,
+            "static": self.static_weight,
+            "recency": self.recency_weight,
+            "title": self.title_weight,
+        }
 
 
 class ValidationSettings(SettingsGroup):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from services.cli.api.ask import ask
+from services.cli.exits import Stop
 from services.cli.terminal import Terminal, clock, plural, print_json, shorten, tame, visible
 from services.host.options import Options
 
@@ -24,6 +25,9 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
         found.append("nothing found")
         if answer.get("hint"):
             found.append(visible(answer["hint"]))
+    for name, counts in (answer.get("facets") or {}).items():
+        values = ", ".join(f"{value or '(none)'} {count:,}" for value, count in counts.items())
+        found.append(f"{visible(name)}: {shorten(visible(values or '-'), terminal.width)}")
     return [*found, footer(answer, now=now)]
 
 
@@ -84,9 +88,32 @@ def _hit(rank: int, hit: Mapping[str, Any], terminal: Terminal, now: float) -> l
     width = terminal.width - INDENT
     text = snippet(chunk["text"], hit.get("highlights") or [], width, terminal)
     found.append(" " * INDENT + text)
+    if hit.get("copy_count"):
+        found.append(" " * INDENT + _copies(hit, width))
     if hit.get("parts"):
         parts = (f"{name} {part['adds']:.4f}" for name, part in hit["parts"].items())
         found.append(" " * INDENT + terminal.paint(" + ".join(parts), "dim"))
+    return found
+
+
+def _copies(hit: Mapping[str, Any], width: int) -> str:
+    """`and 4 copies: archive/a.md, …`."""
+    names = ", ".join(f"{one['source']}/{one['path']}" for one in hit["copies"])
+    count = plural(hit["copy_count"], "copy", "copies")
+    return shorten(visible(f"and {count}: {names}"), width)
+
+
+def weights_of(given: Sequence[str]) -> dict[str, float]:
+    """`["recency=0.3"]` as the request has it. Raises Stop for what is no weight."""
+    found = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise Stop(
+                f"{one!r} is not a weight", fix="write NAME=NUMBER, as recency=0.3"
+            ) from None
     return found
 
 
@@ -106,6 +133,8 @@ def run(args: Namespace, options: Options) -> int:
         "limit": args.limit,
         "filter": args.filter,
         "source": args.source,
+        "weights": weights_of(args.weight) or None,
+        "facets": args.facet,
         "explain": args.explain,
         "highlight": True,
         "group_by": "chunk" if args.chunks else None,

@@ -66,6 +66,10 @@ TEMPLATE: Final = """\
 # mode = "hybrid"                 # hybrid | vector | keyword
 # vector_weight = 0.6
 # keyword_weight = 0.4
+# static_weight = 0.0             # of the static_score that sources give
+# recency_weight = 0.0
+# recency_half_life = "90 d"      # at this age, half of the recency of today
+# title_weight = 0.0              # of the question's words that are in the title
 # limit = 5
 
 # [validation]

@@ -1,9 +1,9 @@
-"""Fusion of two result lists into one score that shows its parts. Pure.
+"""Fusion of two result lists and of other signals into one score that shows its parts. Pure.
 
-A score is the sum of the parts of both lists, exactly as displayed: every part is rounded to a
-ten-thousandth before it is added. A hit that one list lacks counts there as the worst of a list
-that was cut, because its score is at most that, and as 0 in a whole list. A text that repeats on
-the pages of a source has a third part, below 0.
+A score is the sum of its parts, exactly as displayed: every part is rounded to a ten-thousandth
+before it is added. A hit that one list lacks counts there as the worst of a list that was cut,
+because its score is at most that, and as 0 in a whole list. A text that repeats on the pages of a
+source has a part below 0.
 """
 
 from collections import Counter, defaultdict
@@ -24,18 +24,22 @@ REPEATED_LOSES: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much a list counts; both are at least 0 and sum to 1."""
+    """How much each list and each signal counts; all are at least 0 and sum to 1."""
 
     vector: float
     keyword: float
+    static: float = 0.0
+    recency: float = 0.0
+    title: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScorePart:
-    """A part of a score: what one list adds, or what a repeated text loses.
+    """A part of a score: what one list or signal adds, or what a repeated text loses.
 
     `raw` is the score of the list, None when it lacks the hit: then `normalised` is that of the
-    worst hit of a list that was cut, else 0. Of a repeated text, `raw` is the number of titles.
+    worst hit of a list that was cut, else 0. Of a signal it is the value that counts. Of a repeated
+    text, it is the number of titles.
     """
 
     raw: float | None
@@ -53,18 +57,30 @@ class Ranked:
     parts: Mapping[str, ScorePart]
 
 
-def weights_for(mode: Mode, vector: float, keyword: float) -> Weights:
+def weights_for(mode: Mode, wanted: Weights) -> Weights:
     """The weights of a mode, scaled to sum to 1.
 
+    The one list of a mode that is not hybrid counts as much as both together do.
+
     Raises:
-        ValueError: hybrid, and both weights are 0.
+        ValueError: the mode has no list that counts.
     """
+    lists = wanted.vector + wanted.keyword
+    if lists <= 0:
+        if mode == "hybrid":
+            raise ValueError("one of the weights vector and keyword must be above 0")
+        lists = 1.0
+    vector, keyword = wanted.vector, wanted.keyword
     if mode != "hybrid":
-        return Weights(float(mode == "vector"), float(mode == "keyword"))
-    total = vector + keyword
-    if total <= 0:
-        raise ValueError("one of the weights vector and keyword must be above 0")
-    return Weights(vector / total, keyword / total)
+        vector, keyword = lists * (mode == "vector"), lists * (mode == "keyword")
+    total = lists + wanted.static + wanted.recency + wanted.title
+    return Weights(
+        vector / total,
+        keyword / total,
+        wanted.static / total,
+        wanted.recency / total,
+        wanted.title / total,
+    )
 
 
 def fuse(
@@ -93,9 +109,24 @@ def fuse(
             parts["vector"] = _part(cosine.get(row), 1.0, weights.vector, vector_floor)
         if weights.keyword:
             parts["keyword"] = _part(bm25.get(row), top, weights.keyword, keyword_floor)
-        ticks = sum(round(part.adds * TICKS) for part in parts.values())
-        ranked.append(Ranked(hit, ticks / TICKS, parts))
+        ranked.append(_summed(hit, parts))
     return sorted(ranked, key=_order)
+
+
+def with_signal(
+    ranked: Sequence[Ranked], name: str, values: Mapping[str, float], *, top: float, weight: float
+) -> list[Ranked]:
+    """The hits, best first, after a signal of their documents has its part in their scores.
+
+    Args:
+        values: by `doc_key`; a document without one has 0 from it.
+        top: the value that counts as 1; values below 0 count as 0.
+    """
+    weighed = []
+    for item in ranked:
+        part = _part(values.get(item.hit.doc_key), top, weight, 0.0)
+        weighed.append(_summed(item.hit, {**item.parts, name: part}))
+    return sorted(weighed, key=_order)
 
 
 def floor(hits: Sequence[Hit], depth: int) -> float:
@@ -142,6 +173,10 @@ def best_per_document(ranked: Sequence[Ranked]) -> list[Ranked]:
     for item in ranked:
         seen.setdefault(item.hit.doc_key, item)
     return list(seen.values())
+
+
+def _summed(hit: Hit, parts: Mapping[str, ScorePart]) -> Ranked:
+    return Ranked(hit, sum(round(part.adds * TICKS) for part in parts.values()) / TICKS, parts)
 
 
 def _best(hits: Sequence[Hit]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from services.gateway.documents.receipts import read_receipt, wait_for
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.search.filters import Condition, parse
+from services.gateway.search.groups import Alike, facets, without_copies
 from services.gateway.search.question import Question, highlights, parse_question
 from services.gateway.search.rank import (
     Ranked,
@@ -25,7 +26,9 @@ from services.gateway.search.rank import (
     lower_repeated,
     weights_for,
 )
+from services.gateway.search.signals import with_signals
 from services.gateway.views import (
+    CopyView,
     Freshness,
     HitChunk,
     HitDocument,
@@ -50,6 +53,8 @@ REMEMBERED: Final = 256
 """Questions whose vectors are kept."""
 
 ASKED_AGAIN: Final = 2
+COPIES: Final = 20
+"""Copies of a document that a hit names."""
 
 Behind = Callable[[], Awaitable[Freshness]]
 Promised = Mapping[str, Mapping[RowRef, int]]
@@ -98,16 +103,16 @@ class Search:
         depth = DEPTH_FILTERED if beyond else DEPTH
         while True:
             found = await self._found(question.text, condition, mode, depth)
-            ranked = _ranked(found, condition, question, weights, depth)
-            if request.group_by == "document":
-                ranked = best_per_document(ranked)
+            ranked = self._ranked(found, condition, question, weights, depth)
+            shown = _shown(ranked, found.records, request)
             whole = _is_whole(found, question, mode, depth)
-            if whole or len(ranked) >= limit or depth >= DEEPEST:
+            if whole or len(shown) >= limit or depth >= DEEPEST:
                 break
             depth = min(DEEPER * depth, DEEPEST)  # rows outside the ledger come first
         return SearchAnswer(
-            hits=tuple(self._hit(one, found, question, request) for one in ranked[:limit]),
-            total=Total(value=len(ranked), exact=whole),
+            hits=tuple(self._hit(one, found, question, request) for one in shown[:limit]),
+            total=Total(value=len(shown), exact=whole),
+            facets=facets(request.facets, (item.hit for item in ranked)),
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
             generation=self.generation,
@@ -115,13 +120,31 @@ class Search:
         )
 
     def _weights(self, request: SearchRequest, mode: Mode) -> Weights:
-        given = request.weights
-        vector = self.defaults.vector_weight if given.vector is None else given.vector
-        keyword = self.defaults.keyword_weight if given.keyword is None else given.keyword
+        given = request.weights.model_dump(exclude_none=True)
+        wanted = Weights(**{**self.defaults.weights, **given})
         try:
-            return weights_for(mode, vector, keyword)
+            return weights_for(mode, wanted)
         except ValueError as error:
             raise Problem("invalid_request", str(error)) from None
+
+    def _ranked(
+        self,
+        found: _Found,
+        condition: Condition,
+        question: Question,
+        weights: Weights,
+        depth: int,
+    ) -> list[Ranked]:
+        """The hits that the ledger lists, best first, one for each chunk."""
+        weighed = with_signals(
+            _fused(found, condition, question, weights, depth),
+            found.records,
+            weights,
+            question=question.text,
+            now=time.time(),
+            half_life_s=self.defaults.recency_half_life,
+        )
+        return lower_repeated(weighed, {key: len(rows) for key, rows in found.promised.items()})
 
     async def _after(self, request: SearchRequest) -> bool | None:
         if request.after is None:
@@ -176,11 +199,12 @@ class Search:
 
     def _hit(
         self,
-        ranked: Ranked,
+        alike: Alike,
         found: _Found,
         question: Question,
         request: SearchRequest,
     ) -> HitView:
+        ranked = alike.best
         hit, record = ranked.hit, found.records[ranked.hit.doc_key]
         at = state(record)
         parts = {
@@ -197,6 +221,11 @@ class Search:
             ),
             score=ranked.score,
             parts=parts if request.explain else None,
+            copies=tuple(
+                CopyView(source=one.source, path=one.path, doc_key=one.doc_key)
+                for one in alike.copies[:COPIES]
+            ),
+            copy_count=len(alike.copies),
             highlights=tuple(highlights(question, hit.text)) if request.highlight else None,
         )
 
@@ -208,7 +237,16 @@ def _is_whole(found: _Found, question: Question, mode: Mode, depth: int) -> bool
     return max(len(found.by_vector), len(found.by_text)) < depth
 
 
-def _ranked(
+def _shown(
+    ranked: Sequence[Ranked], records: Mapping[str, Record], request: SearchRequest
+) -> list[Alike]:
+    """What the answer lists: chunks, or documents without their copies."""
+    if request.group_by == "chunk":
+        return [Alike(item) for item in ranked]
+    return without_copies(best_per_document(ranked), records)
+
+
+def _fused(
     found: _Found, condition: Condition, question: Question, weights: Weights, depth: int
 ) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
@@ -223,8 +261,7 @@ def _ranked(
         vector_floor=floor(found.by_vector, depth),
         keyword_floor=floor(found.by_text, depth),
     )
-    ranked = best_per_chunk(fused)
-    return lower_repeated(ranked, {key: len(rows) for key, rows in found.promised.items()})
+    return best_per_chunk(fused)
 
 
 def _promised(records: Mapping[str, Record]) -> Promised:

@@ -1,0 +1,65 @@
+"""Equal documents as one hit, and counts of what was found. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.gateway.search.rank import Ranked
+from shared.domain.ordering import Record
+from shared.ports import Hit
+
+MOST_VALUES: Final = 50
+"""Values of one facet that an answer tells, the most frequent ones."""
+FOLDER: Final = "folder"
+"""The facet of the first folder of a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The best hit of several equal documents."""
+
+    best: Ranked
+    copies: tuple[Hit, ...] = ()
+    """Hits of the other documents, as they were ranked."""
+
+
+def without_copies(ranked: Sequence[Ranked], records: Mapping[str, Record]) -> list[Alike]:
+    """One hit for documents whose chunks are all equal, titles, headings and metadata included.
+
+    Args:
+        ranked: one hit for each document, best first.
+    """
+    groups: dict[tuple[str, ...], list[Ranked]] = defaultdict(list)
+    for item in ranked:
+        settled = records[item.hit.doc_key].settled
+        rows = settled.rows if settled else ()
+        groups[tuple(row.chunk_key for row in rows)].append(item)
+    return [Alike(best, tuple(item.hit for item in others)) for best, *others in groups.values()]
+
+
+def facets(names: Iterable[str], hits: Iterable[Hit]) -> dict[str, dict[str, int]]:
+    """How many documents have each value of a field, the most frequent first.
+
+    Args:
+        names: `source`, `folder`, or a key of the metadata.
+    """
+    documents = {hit.doc_key: hit for hit in hits}.values()
+    found = {}
+    for name in names:
+        values = (_value(name, hit) for hit in documents)
+        counts = Counter(value for value in values if value is not None)
+        ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+        found[name] = dict(ranked[:MOST_VALUES])
+    return found
+
+
+def _value(name: str, hit: Hit) -> str | None:
+    if name == "source":
+        return hit.source
+    if name == FOLDER:
+        return hit.path.partition("/")[0] + "/" if "/" in hit.path else ""
+    value = hit.metadata.get(name)
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)

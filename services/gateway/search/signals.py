@@ -1,0 +1,83 @@
+"""What speaks for a document beside its text: its static score, its age, its title. Pure.
+
+Signals order what the lists have found; they find nothing themselves.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Final
+
+from services.gateway.search.rank import Ranked, Weights, with_signal
+from shared.domain.ordering import Record
+from shared.domain.words import asked, words
+from shared.ports import Hit
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
+
+
+def static_scores(records: Mapping[str, Record]) -> dict[str, float]:
+    """The static score of each document whose source gives one."""
+    given = {key: one.settled.static_score for key, one in records.items() if one.settled}
+    return {key: score for key, score in given.items() if score is not None}
+
+
+def recency(
+    hits: Iterable[Hit], records: Mapping[str, Record], *, now: float, half_life_s: float
+) -> dict[str, float]:
+    """1 for a document of now, half as much for each half-life of its age.
+
+    Its date is the one that it says of itself, else that of its last change.
+
+    Args:
+        now: Unix time.
+    """
+    changed = {key: one.settled.changed_at for key, one in records.items() if one.settled}
+    told = {hit.doc_key: at for hit in hits if (at := _dated(hit)) is not None}
+    return {
+        key: 0.5 ** (max(0.0, now - at) / half_life_s) for key, at in {**changed, **told}.items()
+    }
+
+
+def title_matches(question: str, hits: Iterable[Hit]) -> dict[str, float]:
+    """The share of the question's words that a document has in its title."""
+    wanted = set(asked(question))
+    titles = {hit.doc_key: hit.title for hit in hits}
+    if not wanted:
+        return {}
+    return {key: len(wanted & set(words(title))) / len(wanted) for key, title in titles.items()}
+
+
+def with_signals(
+    ranked: Sequence[Ranked],
+    records: Mapping[str, Record],
+    weights: Weights,
+    *,
+    question: str,
+    now: float,
+    half_life_s: float,
+) -> list[Ranked]:
+    """The hits, best first, after every signal with a weight has its part in their scores."""
+    found, hits = list(ranked), [item.hit for item in ranked]
+    if weights.static:
+        scores = static_scores(records)
+        top = max(scores.values(), default=0.0)
+        found = with_signal(found, "static", scores, top=top, weight=weights.static)
+    if weights.recency:
+        young = recency(hits, records, now=now, half_life_s=half_life_s)
+        found = with_signal(found, "recency", young, top=1.0, weight=weights.recency)
+    if weights.title:
+        titles = title_matches(question, hits)
+        found = with_signal(found, "title", titles, top=1.0, weight=weights.title)
+    return found
+
+
+def _dated(hit: Hit) -> float | None:
+    """Unix time of the date in the metadata of a document; None: it has none that is a date."""
+    told = hit.metadata.get("date")
+    if not isinstance(told, str) or not (match := _DATE.match(told)):
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(match[0]), time(), UTC).timestamp()
+    except (ValueError, OverflowError):
+        return None
