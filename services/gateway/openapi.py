@@ -102,6 +102,9 @@ def _operation(operation: Operation, place: Place) -> Json:
     in_json = operation.fields_in_json(place)
     if not in_json:
         parameters += [p for name, field in rest.items() if (p := _in_query(name, field))]
+    parameters += [
+        _parameter(name, "header", {"type": "string"}, required=False) for name in operation.headers
+    ]
     if parameters:
         made["parameters"] = parameters
     if in_json and rest:
