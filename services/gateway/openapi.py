@@ -105,6 +105,9 @@ def _operation(operation: Operation, place: Place) -> Json:
         parameters += [p for name, field in rest.items() if (p := _in_query(name, field))]
     if operation.conditional:
         parameters.append(_IF_NONE_MATCH)
+    parameters += [
+        _parameter(name, "header", {"type": "string"}, required=False) for name in operation.headers
+    ]
     if parameters:
         made["parameters"] = parameters
     if in_json and rest:

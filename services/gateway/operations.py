@@ -114,6 +114,8 @@ class Operation:
     """Media types of a body that is no JSON object; the fields are then in address and query."""
     produces: tuple[str, ...] = (JSON,)
     """Media types of a success."""
+    headers: tuple[str, ...] = ()
+    """Headers of the request that it reads."""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -223,6 +225,24 @@ _DOCUMENTS: Final = (
     ),
 )
 
+_TAKEN: Final = (
+    "source_watched",
+    "producer_unavailable",
+    "stream_full",
+    "idempotency_conflict",
+    "idempotency_in_progress",
+)
+"""Codes of operations that send documents."""
+_CONDITION: Final = ("invalid_path", "revision_changed")
+_CONTENT: Final = (
+    "format_not_supported",
+    "document_too_large",
+    "reference_not_allowed",
+    "source_gone",
+    "stale_version",
+)
+_LONG_S: Final = 1800.0
+
 _UPLOADS: Final = (
     Operation(
         name="put_document",
@@ -231,7 +251,10 @@ _UPLOADS: Final = (
         summary="Write a document; its content is the body.",
         request=_UPLOAD_MODELS + "UploadRequest",
         answer=_UPLOAD_MODELS + "UploadAnswer",
+        refusals=(*_TAKEN, *_CONDITION, *_CONTENT),
         handler=_UPLOAD_HANDLERS + "put",
+        headers=("Idempotency-Key", "If-Match"),
+        timeout_s=_LONG_S,
         body=("*/*", "application/vnd.instep.submission+json"),
         status=202,
         other_statuses=(200,),
@@ -243,7 +266,10 @@ _UPLOADS: Final = (
         summary="Delete a document.",
         request=_UPLOAD_MODELS + "UploadRequest",
         answer=_UPLOAD_MODELS + "UploadAnswer",
+        refusals=(*_TAKEN, *_CONDITION),
         handler=_UPLOAD_HANDLERS + "delete",
+        headers=("Idempotency-Key", "If-Match"),
+        timeout_s=60.0,
         status=202,
         other_statuses=(200,),
     ),
@@ -254,7 +280,10 @@ _UPLOADS: Final = (
         summary="Write many documents: files of a form, and a field `meta`.",
         request=_UPLOAD_MODELS + "UploadsRequest",
         answer=_UPLOAD_MODELS + "UploadsAnswer",
+        refusals=(*_TAKEN, "all_refused", "format_not_supported"),
         handler=_UPLOAD_HANDLERS + "post_files",
+        headers=("Idempotency-Key",),
+        timeout_s=_LONG_S,
         body=("multipart/form-data",),
         status=202,
         other_statuses=(207,),
@@ -266,7 +295,10 @@ _UPLOADS: Final = (
         summary="Write and delete many documents: lines of JSON.",
         request=_UPLOAD_MODELS + "UploadsRequest",
         answer=_UPLOAD_MODELS + "UploadsAnswer",
+        refusals=(*_TAKEN, "all_refused", "format_not_supported"),
         handler=_UPLOAD_HANDLERS + "post_lines",
+        headers=("Idempotency-Key",),
+        timeout_s=_LONG_S,
         body=("application/x-ndjson",),
         status=202,
         other_statuses=(207,),
@@ -278,7 +310,10 @@ _UPLOADS: Final = (
         summary="Delete many documents: by path, or all below a prefix.",
         request=_UPLOAD_MODELS + "DeleteRequest",
         answer=_UPLOAD_MODELS + "DeleteAnswer",
+        refusals=(*_TAKEN, "all_refused"),
         handler=_UPLOAD_HANDLERS + "delete_many",
+        headers=("Idempotency-Key",),
+        timeout_s=_LONG_S,
         status=202,
         other_statuses=(207,),
     ),

@@ -118,6 +118,8 @@ class Problem(InstepError):
     fault_count: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     """Of the answer, beside those of its status."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further members of the body."""
 
     def __post_init__(self) -> None:
         self.detail = cut(self.detail, MAX_DETAIL)
@@ -139,6 +141,7 @@ class Problem(InstepError):
             "request_id": request_id,
             "errors": [{"at": f.at, "code": f.code, "detail": f.detail} for f in self.faults],
             "error_count": max(self.fault_count, len(self.faults)),
+            **self.more,
         }
 
 

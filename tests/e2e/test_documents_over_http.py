@@ -3,7 +3,10 @@
 import http.client
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -101,3 +104,33 @@ def test_what_was_accepted_survives_the_kill_of_everything(running):
         _, told = ask("GET", f"/api/v1/receipts/{receipt}?wait=60")
         assert (told["state"], told["final"]) == ("searchable", True), told
     assert running.found("unique3")[0] == "n3.md"
+
+
+def examples():
+    """The section of the manual: each block with its language."""
+    section = PAGE.read_text().split("## Push documents over HTTP")[1].split("\n## ")[0]
+    return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_examples_of_the_manual_do_what_it_says(running):
+    ask, said = Client(running), []
+    for language, block in examples():
+        code = block.replace("http://127.0.0.1:8765", ask.url)
+        command = {"sh": ["sh", "-ec", code], "python": [sys.executable, "-c", code]}.get(language)
+        if command is None:
+            assert said[-1] == block
+            continue
+        done = subprocess.run(
+            command, cwd=running.cwd, capture_output=True, text=True, check=True, timeout=120
+        )
+        said.append(done.stdout)
+
+    first, hose, form, _, dry = said
+    stored = first[: first.index("}{") + 1] if "}{" in first else first
+    assert json.loads(stored)["state"] == "searchable"
+    assert json.loads(hose)["document"]["path"] == "product/4711"
+    assert json.loads(form)["accepted"] == 2
+    assert json.loads(dry)["dry_run"] is True
+    wait_until(lambda: running.found("pilot boards")[:1] == ["harbour/pilot.txt"])
+    wait_until(lambda: running.found("garden hose")[:1] == ["product/4711"])
+    assert "guide/install.md" not in running.found("Keys")

@@ -11,7 +11,7 @@ from services.gateway.answers import request_of
 from services.gateway.decoding import fields_of as request_fields
 from services.gateway.models import Request
 from services.gateway.operations import OPERATIONS
-from services.gateway.problems import KINDS, Problem, problem_of
+from services.gateway.problems import Problem, problem_of
 from services.gateway.routes import FACES, fields_in, reply
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
@@ -65,7 +65,8 @@ SLOTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("upload_slots")
 
 async def put(request: web.Request) -> web.Response:
     """A document, as it is or as the fields of a submission."""
-    uploads, asked = _uploads(request), await _request(request, "put_document", UploadRequest)
+    asked = await _request(request, "put_document", UploadRequest)
+    uploads = _uploads(request)
     revision, key = _conditions(request, asked.source)
     await uploads.check(asked.source)
     path = _path(asked.path)
@@ -87,7 +88,8 @@ async def put(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """One document leaves the index."""
-    uploads, asked = _uploads(request), await _request(request, "delete_document", UploadRequest)
+    asked = await _request(request, "delete_document", UploadRequest)
+    uploads = _uploads(request)
     revision, key = _conditions(request, asked.source)
     await uploads.check(asked.source)
     body = conditional({"op": "delete", "path": _path(asked.path)}, revision)
@@ -111,7 +113,8 @@ async def _one(
 
 async def post_lines(request: web.Request) -> web.Response:
     """Lines of JSON, each a submission, as one batch."""
-    uploads, asked = _uploads(request), await _request(request, "bulk", UploadsRequest)
+    asked = await _request(request, "bulk", UploadsRequest)
+    uploads = _uploads(request)
     key = _key(request, asked.source)
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in NDJSON:
@@ -144,7 +147,8 @@ def _take_line(spool: Spool, outcome: Outcome, number: int, line: bytes | None) 
 
 async def post_files(request: web.Request) -> web.Response:
     """Files of a form, as one batch."""
-    uploads, asked = _uploads(request), await _request(request, "upload_documents", UploadsRequest)
+    asked = await _request(request, "upload_documents", UploadsRequest)
+    uploads = _uploads(request)
     key = _key(request, asked.source)
     if request.content_type != FORM:
         raise Problem("format_not_supported", f"send the files as {FORM}")
@@ -240,7 +244,8 @@ class _Form:
 
 async def delete_many(request: web.Request) -> web.Response:
     """Documents leave the index: those that are named, or all below a prefix."""
-    uploads, asked = _uploads(request), await _request(request, "delete_documents", DeleteRequest)
+    asked = await _request(request, "delete_documents", DeleteRequest)
+    uploads = _uploads(request)
     key = _key(request, asked.source)
     paths, remaining = await uploads.named(asked)
     outcome, items = Outcome(), dict[str, Item]()
@@ -271,19 +276,11 @@ def _many(outcome: Outcome, answer: UploadsAnswer) -> web.Response:
     body = answer.model_dump(mode="json")
     if outcome.status != 422:
         return reply(body, outcome.status)
-    kind = KINDS["all_refused"]
-    told = {
-        "type": "/problems/all_refused",
-        "title": kind.title,
-        "status": kind.status,
-        "code": "all_refused",
-        "detail": f"none of {outcome.refused:,} documents was taken",
-        "fix": kind.fix,
-        "error_count": outcome.refused,
-    }
-    response = reply({**body, **told}, 422)
-    response.content_type = "application/problem+json"
-    return response
+    body["errors"] = [
+        {"at": f"/{error['line'] or error['file']}", **error} for error in body["errors"]
+    ]
+    told = f"none of {outcome.refused:,} documents was taken"
+    raise Problem("all_refused", told, fault_count=outcome.refused, more=body)
 
 
 def _uploads(request: web.Request) -> Uploads:

@@ -71,7 +71,7 @@ def checked(body: Mapping[str, Any]) -> dict[str, Any]:
 def too_long(size: int | None = None) -> DocumentRefused:
     told = f"{size:,} bytes" if size else "too long"
     return DocumentRefused(
-        "document_too_large",
+        "too_large",
         f"{told} as JSON, which has at most {LARGEST_BYTES:,} bytes: send the content as a file",
     )
 

@@ -133,6 +133,15 @@ class Story:
         await self.shown("a page", "n.md")
         return taken, refused
 
+    async def over_http(self):
+        """A document that the gateway sends, with the receipt that the producer answers it."""
+        uploads = self.gateway.faces.uploads
+        await uploads.check("wiki")
+        receipt = await uploads.take("wiki", {"path": "http.md", "text": "a gannet"})
+        await self.shown("gannet", "http.md")
+        late = {"path": "http.md", "text": "x", "op": "upsert_if", "if_revision": 1}
+        return receipt, await uploads.take("wiki", late)
+
     async def what_nobody_can_read(self):
         """A message that is no event, and one that the server gave up."""
         generation = self.crew.opened["embedder"].generation.id
@@ -231,10 +240,16 @@ async def test_all_that_happens_to_documents_needs_no_more_than_the_keys_allow(
     await story.counted(**alone)
     await story.new_settings()
     await story.counted(**alone | {"enricher": 2})
+    sent, late = await story.over_http()
     ended = await story.a_source_ends()
 
+    assert (sent.state, late.code, late.document.revision) == (
+        "queued",
+        "revision_changed",
+        sent.document.revision,
+    )
     assert (taken["state"], refused["state"]) == ("queued", "refused")
-    assert (swept["missing"], dropped["done"] > 0, gone, ended) == (1, True, [0, 1], 1)
+    assert (swept["missing"], dropped["done"] > 0, gone, ended) == (1, True, [0, 1], 2)
     assert crew.server.violations() == []
 
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from services.gateway.answers import answer
 from services.host.assembly import faces
+from shared.domain.errors import ConfigurationError
 from shared.domain.presence import PREFIX
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
@@ -61,3 +62,28 @@ async def test_the_services_work_and_each_warns_once(older, tmp_path, eventually
     assert all(PREFIX in reason and "`instep keys`" in reason for reason in warned())
     assert not [line for line in logs if line["event"] in ("bus_denied", "denied")]
     assert older.violations()
+
+
+async def test_a_gateway_that_may_not_send_documents_says_so_and_does_all_else(
+    tmp_path, eventually
+):
+    server = KeyedServer(tmp_path / "bus")
+    server.make_keys()
+    auth = server.keys / "auth.conf"
+    lines = auth.read_text().splitlines(keepends=True)
+    auth.write_text("".join(line for line in lines if line.strip() != '"documents.submitted.*"'))
+    server.start()
+    try:
+        await server.provision()
+        crew = Crew(server, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), {})
+        await crew.start(*SERVICES)
+        asked = await faces(crew.opened["gateway"])
+
+        with pytest.raises(ConfigurationError, match=r"documents\.submitted\.wiki.*instep keys"):
+            await asked.uploads.take("wiki", {"path": "a.md", "text": "x"})
+
+        assert (await answer(asked, "status", {}))["documents"]["searchable"] == 0
+        assert crew.opened["gateway"].host.session.healthy()
+        await crew.stop()
+    finally:
+        server.stop()

@@ -20,7 +20,14 @@ from services.host import http_server
 
 ROUTES = [(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "some", route.path)) for route in routes()]
 GETS = [path.encode() for method, path in ROUTES if method == "GET"]
-POSTS = [path.encode() for method, path in ROUTES if method == "POST"]
+OTHER_BODIES = [
+    re.sub(r"\{\w+\}", "some", place.address)
+    for row in OPERATIONS.values()
+    for place in row.places
+    if row.body
+]
+POSTS = [p.encode() for method, p in ROUTES if method == "POST" and p not in OTHER_BODIES]
+"""With a JSON object as the body."""
 
 HEADERS = (
     b"Authorization",
