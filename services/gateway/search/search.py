@@ -96,9 +96,10 @@ class Search:
         limit = request.limit or self.defaults.limit
         beyond = condition.beyond_store or question.restricts
         depth = DEPTH_FILTERED if beyond else DEPTH
+        shown = Shown(condition, question)
         while True:
             found = await self._found(question.text, condition, mode, depth)
-            ranked = _ranked(found, condition, question, weights, depth)
+            ranked = await _ranked_of(found, shown, weights, depth)
             if request.group_by == "document":
                 ranked = best_per_document(ranked)
             whole = _is_whole(found, question, mode, depth)
@@ -208,12 +209,36 @@ def _is_whole(found: _Found, question: Question, mode: Mode, depth: int) -> bool
     return max(len(found.by_vector), len(found.by_text)) < depth
 
 
-def _ranked(
-    found: _Found, condition: Condition, question: Question, weights: Weights, depth: int
-) -> list[Ranked]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The hits that filter and question admit. The text of each is looked at once."""
+
+    condition: Condition
+    question: Question
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def admits(self, hit: Hit) -> bool:
+        if not self.condition.admits(hit.source, hit.path):
+            return False
+        if hit.id not in self._known:
+            self._known[hit.id] = self.question.admits(hit)
+        return self._known[hit.id]
+
+
+async def _ranked_of(found: _Found, shown: Shown, weights: Weights, depth: int) -> list[Ranked]:
+    """The hits that may be shown, best first.
+
+    Where the question restricts them, thousands of texts may be read: in a thread.
+    """
+    if shown.question.restricts:
+        return await asyncio.to_thread(_ranked, found, shown, weights, depth)
+    return _ranked(found, shown, weights, depth)
+
+
+def _ranked(found: _Found, shown: Shown, weights: Weights, depth: int) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
-        [hit for hit in hits if _may_show(hit, found.promised, condition) and question.admits(hit)]
+        [hit for hit in hits if _is_promised(hit, found.promised) and shown.admits(hit)]
         for hits in (found.by_vector, found.by_text)
     )
     fused = fuse(
@@ -243,9 +268,8 @@ def _is_overtaken(hit: Hit, records: Mapping[str, Record], promised: Promised) -
     return record is not None and hit.born < settled_seq(record)
 
 
-def _may_show(hit: Hit, promised: Promised, condition: Condition) -> bool:
-    rows = promised.get(hit.doc_key, {})
-    return RowRef(hit.chunk_key, hit.born) in rows and condition.admits(hit.source, hit.path)
+def _is_promised(hit: Hit, promised: Promised) -> bool:
+    return RowRef(hit.chunk_key, hit.born) in promised.get(hit.doc_key, {})
 
 
 def _document(hit: Hit, record: Record, at: State) -> HitDocument:
