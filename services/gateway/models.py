@@ -68,7 +68,7 @@ class SearchRequest(Request):
     """A question. The settings give the values of absent fields."""
 
     q: str = Field(default="", validate_default=True)
-    """The question: 1 to 2,000 characters. A hit has each `"phrase"` in it, and no `-word`."""
+    """The question: 1 to 2,000 characters."""
     mode: Mode | None = None
     limit: int | None = Field(default=None, ge=1, le=200)
     filter: str = Field(default="", max_length=2000)
