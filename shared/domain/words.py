@@ -23,8 +23,8 @@ import Stemmer
 from shared.domain.unicode_text import compatible, normalised
 
 VERSION: Final = 1
-"""Counts changes of the words that `words` makes; a store that notes another one writes its column
-anew."""
+"""Counts changes of the words that `words` makes, those of another release of Snowball included; a
+store that notes another one writes its column anew."""
 LONGEST: Final = 128
 """Characters of a word that is written as it is; a longer one is written as its digest, because
 stores limit the length of a term."""
@@ -42,15 +42,24 @@ SMALL: Final = frozenset(_SMALL_WORDS.split())
 """Words that a question is made with. It asks for them only where it has no others."""
 _CLITICS: Final = frozenset({"s", "d", "m", "ll", "re", "ve"})
 
-_IN_PAIRS: Final = (
-    *("BALINESE", "BOPOMOFO", "CJK UNIFIED", "CJK COMPATIBILITY", "HANGUL", "HIRAGANA"),
-    *("IDEOGRAPHIC", "JAVANESE", "KATAKANA", "KHMER", "LAO ", "MYANMAR", "THAI", "TIBETAN", "YI "),
+_IN_PAIRS: Final = tuple(
+    f"{script} "
+    for script in (
+        *("BALINESE", "BOPOMOFO LETTER", "CJK UNIFIED", "CJK COMPATIBILITY", "HANGUL", "HIRAGANA"),
+        *("IDEOGRAPHIC", "JAVANESE", "KATAKANA", "KATAKANA-HIRAGANA", "KHMER", "LAO", "MYANMAR"),
+        *("THAI", "TIBETAN", "VERTICAL IDEOGRAPHIC", "YI"),
+    )
 )
 """Beginnings of the Unicode names of characters of scripts that put no blank between words. Korean
 puts some, but joins endings to its words."""
 _STEMMERS: Final = {
-    **{"ARABIC": "arabic", "ARMENIAN": "armenian", "CYRILLIC": "russian", "DEVANAGARI": "hindi"},
-    **{"GREEK": "greek", "LATIN": "english", "TAMIL": "tamil"},
+    "ARABIC": "arabic",
+    "ARMENIAN": "armenian",
+    "CYRILLIC": "russian",
+    "DEVANAGARI": "hindi",
+    "GREEK": "greek",
+    "LATIN": "english",
+    "TAMIL": "tamil",
 }
 """The stemmer of a script, the first word of a letter's Unicode name. A question is too short to
 tell its language, and both sides need the same stems."""

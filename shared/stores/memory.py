@@ -52,6 +52,7 @@ class MemoryStore:
         self._pause = pause
         self._rows: dict[str, Row] = {}
         self._stamps: dict[str, Stamp] = {}
+        self._words: dict[str, Counter[str]] = {}
         self._hidden: set[str] = set()
 
     def reveal(self) -> None:
@@ -67,6 +68,7 @@ class MemoryStore:
         for key in ids:
             self._rows.pop(key, None)
             self._stamps.pop(key, None)
+            self._words.pop(key, None)
             self._hidden.discard(key)
 
     async def upsert(self, rows: Sequence[Row]) -> None:
@@ -75,6 +77,7 @@ class MemoryStore:
         fresh = [row for row in good if row.id not in self._rows]
         for row, stamp in zip(fresh, _stamps(fresh), strict=True):
             self._rows[row.id], self._stamps[row.id] = row, stamp
+            self._words[row.id] = Counter(words.column(row.title, row.heading, row.text).split())
             if self._lag:
                 self._hidden.add(row.id)
         if bad:
@@ -110,7 +113,8 @@ class MemoryStore:
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
         await self._pause()
-        scores = _bm25(words.asked(checks.clean_query(text)), self._searchable(Filter()))
+        held = {row.id: self._words[row.id] for row in self._searchable(Filter())}
+        scores = _bm25(words.asked(checks.clean_query(text)), held)
         allowed = [row for row in self._searchable(where) if scores[row.id] > 0]
         allowed.sort(key=lambda row: (-scores[row.id], row.id))
         return [_hit(row, scores[row.id]) for row in allowed[: max(0, limit)]]
@@ -194,14 +198,13 @@ def _near(row: Row, probe: Probe) -> bool:
     return bool(1 - _cosines([row], probe.vector)[0] < checks.SAME)
 
 
-def _bm25(query: Iterable[str], rows: Sequence[Row]) -> dict[str, float]:
+def _bm25(query: Iterable[str], counts: Mapping[str, Counter[str]]) -> dict[str, float]:
     """Keyword score of each row by id (Robertson's BM25, k1 = 1.2, b = 0.75); 0 is no match."""
-    counts = {r.id: Counter(words.column(r.title, r.heading, r.text).split()) for r in rows}
-    mean = sum(sum(c.values()) for c in counts.values()) / max(1, len(rows))
+    mean = sum(sum(c.values()) for c in counts.values()) / max(1, len(counts))
     scores = dict.fromkeys(counts, 0.0)
     for word in set(query):
         having = sum(word in c for c in counts.values())
-        weight = math.log(1 + (len(rows) - having + 0.5) / (having + 0.5))
+        weight = math.log(1 + (len(counts) - having + 0.5) / (having + 0.5))
         for key, c in counts.items():
             length = _K1 * (1 - _B + _B * sum(c.values()) / mean) if mean else _K1
             scores[key] += weight * c[word] * (_K1 + 1) / (c[word] + length)

@@ -72,6 +72,22 @@ async def _unknown() -> Freshness:
     return Freshness(watermark=None, pending_documents=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The hits that filter and question admit. The text of each is looked at once."""
+
+    condition: Condition
+    question: Question
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def admits(self, hit: Hit) -> bool:
+        if not self.condition.admits(hit.source, hit.path):
+            return False
+        if hit.id not in self._known:
+            self._known[hit.id] = self.question.admits(hit)
+        return self._known[hit.id]
+
+
 @dataclass
 class Search:
     """The search of one index generation. Safe to call concurrently."""
@@ -101,9 +117,10 @@ class Search:
         limit = request.limit or self.defaults.limit
         beyond = condition.beyond_store or question.restricts
         depth = DEPTH_FILTERED if beyond else DEPTH
+        admission = Admission(condition, question)
         while True:
             found = await self._found(question.text, condition, mode, depth)
-            ranked = self._ranked(found, condition, question, weights, depth)
+            ranked = await self._ranked(found, admission, weights, depth)
             shown = _shown(ranked, found.records, request)
             whole = _is_whole(found, question, mode, depth)
             if whole or len(shown) >= limit or depth >= DEEPEST:
@@ -127,20 +144,22 @@ class Search:
         except ValueError as error:
             raise Problem("invalid_request", str(error)) from None
 
-    def _ranked(
-        self,
-        found: _Found,
-        condition: Condition,
-        question: Question,
-        weights: Weights,
-        depth: int,
+    async def _ranked(
+        self, found: _Found, admission: Admission, weights: Weights, depth: int
     ) -> list[Ranked]:
-        """The hits that the ledger lists, best first, one for each chunk."""
+        """The hits that may be shown, best first, one for each chunk.
+
+        Where the question restricts them, thousands of texts may be read: in a thread.
+        """
+        if admission.question.restricts:
+            fused = await asyncio.to_thread(_fused, found, admission, weights, depth)
+        else:
+            fused = _fused(found, admission, weights, depth)
         weighed = with_signals(
-            _fused(found, condition, question, weights, depth),
+            fused,
             found.records,
             weights,
-            question=question.text,
+            question=admission.question.text,
             now=time.time(),
             half_life_s=self.defaults.recency_half_life,
         )
@@ -246,12 +265,10 @@ def _shown(
     return without_copies(best_per_document(ranked), records)
 
 
-def _fused(
-    found: _Found, condition: Condition, question: Question, weights: Weights, depth: int
-) -> list[Ranked]:
+def _fused(found: _Found, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
-        [hit for hit in hits if _may_show(hit, found.promised, condition) and question.admits(hit)]
+        [hit for hit in hits if _is_promised(hit, found.promised) and admission.admits(hit)]
         for hits in (found.by_vector, found.by_text)
     )
     fused = fuse(
@@ -280,9 +297,8 @@ def _is_overtaken(hit: Hit, records: Mapping[str, Record], promised: Promised) -
     return record is not None and hit.born < settled_seq(record)
 
 
-def _may_show(hit: Hit, promised: Promised, condition: Condition) -> bool:
-    rows = promised.get(hit.doc_key, {})
-    return RowRef(hit.chunk_key, hit.born) in rows and condition.admits(hit.source, hit.path)
+def _is_promised(hit: Hit, promised: Promised) -> bool:
+    return RowRef(hit.chunk_key, hit.born) in promised.get(hit.doc_key, {})
 
 
 def _document(hit: Hit, record: Record, at: State) -> HitDocument:

@@ -35,6 +35,28 @@ async def test_search_by_get_and_post_give_the_same_hits(client, index):
     assert got["freshness"]["pending_documents"] == 0
 
 
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ('"zebra stripes"', ["a.md"]),
+        ("zebra -stripes", ["b.md"]),
+        *((odd, ["a.md", "b.md"]) for odd in ('zebra "', "-zebra", "- zebra", '"" zebra -""')),
+    ],
+)
+async def test_the_language_of_a_question_is_that_of_get_and_post(client, index, question, found):
+    await index.put("a.md", ["zebra stripes"])
+    await index.put("b.md", ["a zebra"])
+    body = {"q": question, "mode": "keyword"}
+
+    got = await client.get("/api/v1/search", params=body)
+    posted = await client.post("/api/v1/search", json=body)
+
+    for response in (got, posted):
+        assert response.status == 200
+        hits = (await response.json())["hits"]
+        assert sorted(hit["document"]["path"] for hit in hits) == found
+
+
 async def test_every_reading_address_answers(client, index):
     key, revision = await index.put("g/a ü.md", ["zebra"])
 
