@@ -1,6 +1,8 @@
 # `make up` and `make test` need Python >= 3.11 and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# hundreds of processes start in the tests, and each would compile everything again
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up test unit cdc chaos soak setup dev torch lock lint types imports check contracts clean
 
@@ -10,7 +12,7 @@ up: setup ## index ./examples/docs and watch it
 WORKERS ?= 3
 
 test: dev ## every test that can run here; most of them wait more than they compute
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not debezium"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not debezium"
 
 unit: dev ## rules, use cases, and the contracts of the ports over what is in memory
 	$(BIN)/pytest -n 2 --dist loadfile -m "not (nats or stores or s3 or sql or model or torch or slow)" tests/unit tests/guide tests/contract

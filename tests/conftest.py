@@ -44,6 +44,22 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+LONGEST_FIRST = ("containers", "e2e", "upgrade", "chaos", "integration", "contract")
+"""Folders of tests whose files take minutes; those of all other folders take seconds."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers begin with the longest files: one that begins last is waited for by all others.
+
+    Without workers a person sees the quick tests first.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    rank = {folder: n for n, folder in enumerate(LONGEST_FIRST)}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
+
+
 class NatsServer:
     """A real nats-server in a folder; may be killed and started again on the same port."""
 

@@ -1,10 +1,15 @@
-"""Limits on Lance's threads and caches, and the translation of its errors."""
+"""How Lance is imported, limits on its threads and caches, and the translation of its errors."""
 
 import asyncio
+import functools
+import importlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
+
+import pydantic
+from pydantic import ConfigDict, validate_call
 
 from shared.domain.errors import QuestionRefused, StoreUnavailable
 
@@ -31,6 +36,20 @@ def configure() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     os.environ.setdefault("LANCEDB_LOG", "error")  # it warns on stderr about its own defaults
     os.environ.setdefault("LANCE_IO_THREADS", str(IO_THREADS))
+
+
+def load() -> None:
+    """Import lancedb without the validators of a client of remote catalogues.
+
+    lancedb imports that client, whose 366 functions each have pydantic build a validator: a third
+    of the whole import, and instep calls none of them. Here pydantic builds each at its first call.
+    """
+    later = functools.partial(validate_call, config=ConfigDict(defer_build=True))
+    vars(pydantic)["validate_call"] = later
+    try:
+        importlib.import_module("lancedb")
+    finally:
+        vars(pydantic)["validate_call"] = validate_call
 
 
 def session() -> "Session":

@@ -8,7 +8,6 @@ readable; it is put aside then, and a new `incarnation` shows that it has to be 
 """
 
 import asyncio
-import importlib
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -88,7 +87,7 @@ class LanceStore:
             StoreUnavailable: the folder cannot be used at the moment.
         """
         lance_limits.configure()
-        await asyncio.to_thread(importlib.import_module, "lancedb")
+        await asyncio.to_thread(lance_limits.load)
         with translated():
             opened = await LanceTable.open(folder, table, dimensions)
         return cls(opened, dimensions, index_from)

@@ -53,6 +53,27 @@ def row(n: int) -> Row:
     return Row(f"row-{n}", "doc", "notes", "a.md", 1, "c", "", (), f"word{n}", {}, vector)
 
 
+IMPORT = """
+import asyncio, gc, sys
+from pathlib import Path
+import pydantic
+from shared.stores.lance.store import LanceStore
+
+before = pydantic.validate_call
+asyncio.run(LanceStore.open(Path(sys.argv[1]), table="chunks", dimensions=16))
+found = [o for o in gc.get_objects() if type(o).__name__ == "ValidateCallWrapper"]
+print(len(found) > 0, sum(o.__pydantic_complete__ for o in found), pydantic.validate_call is before)
+"""
+
+
+def test_no_validator_of_a_client_that_is_not_used_is_built(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, tmp_path], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["True", "0", "True"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it counts threads in /proc")
 def test_a_burst_of_queries_takes_few_threads(tmp_path):
     done = subprocess.run(
