@@ -11,7 +11,7 @@ from typing import Final
 from shared.domain.words import asked, places, spoken, words
 from shared.ports import Hit
 
-_TERM: Final = re.compile(r'(?:(?<=\s)|\A)-(?:"([^"]*)"|([^\W_][^\s"]+))|"([^"]*)"')
+_RESTRICTION: Final = re.compile(r'(?:(?<=\s)|\A)-(?:"([^"]*)"|([^\W_][^\s"]+))|"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ def parse_question(q: str) -> Question:
     phrases: list[tuple[str, ...]] = []
     excluded: list[frozenset[str]] = []
     barred: list[tuple[str, ...]] = []
-    for away, word, phrase in (term.groups() for term in _TERM.finditer(q)):
+    for away, word, phrase in (term.groups() for term in _RESTRICTION.finditer(q)):
         if phrase:
             phrases.append(tuple(spoken(phrase)))
         elif away:
             barred.append(tuple(spoken(away)))
         elif word:
             excluded.append(frozenset(words(word)))
-    text = _TERM.sub(lambda term: f" {term[3] or ''} ", q).strip()
+    text = _RESTRICTION.sub(lambda term: f" {term[3] or ''} ", q).strip()
     if text == q or not words(text):
         return Question(q)
     return Question(

@@ -27,6 +27,7 @@ from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import store as lance
 from shared.stores.lance import sweep as lance_sweep
 from shared.stores.lance import table as lance_upkeep
+from shared.stores.lance import words as lance_words
 from shared.stores.lance.store import LanceStore
 from shared.stores.lance.table import MARK
 
@@ -457,13 +458,14 @@ async def test_a_table_that_may_not_be_read_just_now_is_left_alone(
 async def test_a_crash_between_the_table_and_its_text_index_is_made_good(open_store, tmp_path):
     store = await open_store()
     await store.upsert([row(1)])
-    await (await store._table.now()).drop_index("words_idx")
+    await (await store._table.now()).drop_index(lance_words.INDEX)
     again = await open_store()
 
-    assert [index.name for index in await (await again._table.now()).list_indices()] == [
-        "words_idx"
-    ]
-    assert len(await again.search_text("text", limit=1, where=EVERYWHERE)) == 1
+    assert await found(again, "text") == [row(1).id]
+    await again.maintain()
+    indices = await (await again._table.now()).list_indices()
+    assert [index.name for index in indices] == [lance_words.INDEX]
+    assert await found(again, "texts") == [row(1).id]
 
 
 async def test_a_table_dropped_by_somebody_makes_every_call_unavailable(open_store, tmp_path):
@@ -795,10 +797,10 @@ async def test_a_sweep_sees_one_moment_whatever_is_written_and_compacted_meanwhi
     intact = lance_sweep.intact
     reached, go_on = threading.Event(), threading.Event()
 
-    def slow(page):
+    def slow(page, *, worded):
         reached.set()
         assert go_on.wait(300), "the sweep holds up the event loop"
-        return intact(page)
+        return intact(page, worded=worded)
 
     monkeypatch.setattr(lance_sweep, "intact", slow)
     sweeping = asyncio.create_task(store.digests())
