@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Choice,
         DocumentFields,
         DocumentsFields,
+        EndedFields,
         FailuresFields,
         GenerateFields,
         NameFields,
@@ -53,7 +54,13 @@ if TYPE_CHECKING:
         SweepFields,
         ValidateFields,
     )
-    from services.gateway.models import ChecksAnswer, StatusAnswer, ValidateAnswer, VersionAnswer
+    from services.gateway.models import (
+        ChecksAnswer,
+        SourceView,
+        StatusAnswer,
+        ValidateAnswer,
+        VersionAnswer,
+    )
     from services.gateway.status.sweeps import GenerateAnswer, SweepAnswer
     from services.gateway.views import (
         BatchesAnswer,
@@ -61,14 +68,16 @@ if TYPE_CHECKING:
         DocumentAnswer,
         DocumentsAnswer,
         FailuresAnswer,
+        FailureView,
         HoldAnswer,
         HoldsAnswer,
         LeftOutAnswer,
         ReceiptAnswer,
         SearchAnswer,
+        SourcesAnswer,
         ValidationsAnswer,
     )
-    from shared.batches.reports import BatchReport
+    from shared.batches.reports import BatchReport, ReportLine
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Refused", "Unreachable"]
 
@@ -209,6 +218,11 @@ class Client(_Access):
         found: FailuresAnswer = self._ask("failures", **fields)
         return found
 
+    def failure(self, id: str) -> FailureView:
+        """Show one failure."""
+        found: FailureView = self._ask("failure", id=id)
+        return found
+
     def retry(self, **fields: Unpack[Choice]) -> ChosenAnswer:
         """Publish the newest change of each chosen document again."""
         found: ChosenAnswer = self._ask("retry", **fields)
@@ -217,6 +231,16 @@ class Client(_Access):
     def dismiss(self, **fields: Unpack[Choice]) -> ChosenAnswer:
         """Stop listing the chosen failures until their documents change."""
         found: ChosenAnswer = self._ask("dismiss", **fields)
+        return found
+
+    def sources(self) -> SourcesAnswer:
+        """List the sources: given ones, and those that were watched once."""
+        found: SourcesAnswer = self._ask("sources")
+        return found
+
+    def source(self, source: str) -> SourceView:
+        """Show one source."""
+        found: SourceView = self._ask("source", source=source)
         return found
 
     def removals(self) -> HoldsAnswer:
@@ -247,6 +271,11 @@ class Client(_Access):
     def report(self, batch: str, **fields: Unpack[ReportFields]) -> BatchReport:
         """Show the report of a batch, as JSON or, with `format=html`, as a page."""
         found: BatchReport = self._ask("report", batch=batch, **fields)
+        return found
+
+    def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
+        """Show a batch that has ended; `wait` waits for its end."""
+        found: ReportLine = self._ask("batch", batch=batch, **fields)
         return found
 
     def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
@@ -377,6 +406,11 @@ class AsyncClient(_Access):
         found: FailuresAnswer = await self._ask("failures", **fields)
         return found
 
+    async def failure(self, id: str) -> FailureView:
+        """Show one failure."""
+        found: FailureView = await self._ask("failure", id=id)
+        return found
+
     async def retry(self, **fields: Unpack[Choice]) -> ChosenAnswer:
         """Publish the newest change of each chosen document again."""
         found: ChosenAnswer = await self._ask("retry", **fields)
@@ -385,6 +419,16 @@ class AsyncClient(_Access):
     async def dismiss(self, **fields: Unpack[Choice]) -> ChosenAnswer:
         """Stop listing the chosen failures until their documents change."""
         found: ChosenAnswer = await self._ask("dismiss", **fields)
+        return found
+
+    async def sources(self) -> SourcesAnswer:
+        """List the sources: given ones, and those that were watched once."""
+        found: SourcesAnswer = await self._ask("sources")
+        return found
+
+    async def source(self, source: str) -> SourceView:
+        """Show one source."""
+        found: SourceView = await self._ask("source", source=source)
         return found
 
     async def removals(self) -> HoldsAnswer:
@@ -415,6 +459,11 @@ class AsyncClient(_Access):
     async def report(self, batch: str, **fields: Unpack[ReportFields]) -> BatchReport:
         """Show the report of a batch, as JSON or, with `format=html`, as a page."""
         found: BatchReport = await self._ask("report", batch=batch, **fields)
+        return found
+
+    async def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
+        """Show a batch that has ended; `wait` waits for its end."""
+        found: ReportLine = await self._ask("batch", batch=batch, **fields)
         return found
 
     async def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:

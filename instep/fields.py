@@ -90,6 +90,12 @@ class ReportFields(TypedDict, total=False):
     source: str
 
 
+class EndedFields(ReportFields, total=False):
+    """The same, and the seconds to wait for its end."""
+
+    wait: float
+
+
 class ValidateFields(TypedDict, total=False):
     """A batch, and questions whose answers are known."""
 

@@ -68,6 +68,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except web.HTTPException as error:
         response = _problem(_of_http(error, request), request_id)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception as error:  # the edge: the client gets an answer to every error
         problem = problem_of(error)
         if problem.code == "internal_error":

@@ -5,17 +5,21 @@ Requests refuse unknown fields. Times are aware UTC, durations end in `_s`.
 
 import re
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    Strict,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict, JsonValue
 
+from shared.domain.ids import SOURCE_PATTERN
 from shared.domain.ordering import Word
 from shared.ports import Mode
 
@@ -32,12 +36,28 @@ STATES: tuple[Word, ...] = (
     "removed",
 )
 
+_STATE: Final = f"({'|'.join(STATES)})"
+
+Flag = Annotated[bool, Strict()]
+"""True or false, and no number or word that looks like it."""
+Named = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^$|{SOURCE_PATTERN}"})]
+"""The name of a source, or empty."""
+
 
 class Request(BaseModel):
     """The base of requests. Refuses unknown fields, and lone surrogates: JSON can spell them, but
     no store or model can take them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and any(n in str(field.annotation) for n in ("int", "float")):
+            raise ValueError(f"{info.field_name}: must be a number, not true or false")
+        return value
 
     @field_validator("*")
     @classmethod
@@ -64,10 +84,22 @@ class WeightsRequest(Request):
     keyword: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
+def _some_words(schema: JsonDict) -> None:
+    """The question as a schema; its default is there to be refused in one sentence."""
+    del schema["default"]
+    schema |= {"minLength": 1, "maxLength": QUESTION_CHARACTERS, "pattern": r"\S"}
+
+
 class SearchRequest(Request):
     """A question. The settings give the values of absent fields."""
 
-    q: str = Field(default="", validate_default=True)
+    model_config = ConfigDict(json_schema_extra={"required": ["q"]})
+
+    q: str = Field(
+        default="",
+        validate_default=True,
+        json_schema_extra=_some_words,
+    )
     """The question: 1 to 2,000 characters."""
     mode: Mode | None = None
     limit: int | None = Field(default=None, ge=1, le=200)
@@ -76,8 +108,8 @@ class SearchRequest(Request):
     source: tuple[str, ...] = ()
     weights: WeightsRequest = WeightsRequest()
     group_by: Literal["document", "chunk"] = "document"
-    explain: bool = False
-    highlight: bool = False
+    explain: Flag = False
+    highlight: Flag = False
     after: str | None = None
     """A receipt: the answer waits for it (read your own writes)."""
     wait: float = Field(default=5.0, ge=0, le=60)
@@ -102,10 +134,10 @@ class SearchRequest(Request):
 class DocumentsRequest(Request):
     """Which documents to list. `state` may name several, separated by commas."""
 
-    state: str = ""
+    state: str = Field(default="", json_schema_extra={"pattern": f"^$|^{_STATE}(,{_STATE})*$"})
     source: str = ""
     prefix: str = ""
-    stale: bool | None = None
+    stale: Flag | None = None
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str = ""
 
@@ -124,7 +156,7 @@ class DocumentRequest(Request):
     name: str = Field(min_length=1, max_length=4096)
     file: str = ""
     """Absolute path that the name may mean, when asked from this machine."""
-    chunks: bool = True
+    chunks: Flag = True
 
 
 class LeftOutRequest(Request):
@@ -161,14 +193,40 @@ class FailuresRequest(Pick):
     limit: int = Field(default=200, ge=1, le=1000)
 
 
+def _something_chosen(schema: JsonDict) -> None:
+    """As `services.gateway.documents.failures.choose` demands."""
+    picked: list[JsonValue] = [
+        {"required": [name], "properties": {name: {"minLength": 1}}} for name in Pick.model_fields
+    ]
+    schema["anyOf"] = [
+        {"required": ["all"], "properties": {"all": {"const": True}}},
+        {"required": ["ids"], "properties": {"ids": {"minItems": 1}}},
+        *picked,
+    ]
+
+
 class ChooseRequest(Pick):
     """Failures to act on: by id, by what they have in common, or all."""
 
+    model_config = ConfigDict(json_schema_extra=_something_chosen)
+
     ids: tuple[str, ...] = ()
-    lenient: bool = False
+    lenient: Flag = False
     """An id that names no failure any more is left out, not an error."""
-    all: bool = False
-    dry_run: bool = False
+    all: Flag = False
+    dry_run: Flag = False
+
+
+class FailureRequest(Request):
+    """One failure: its id, or its document by doc_key or SOURCE/PATH."""
+
+    id: str = Field(min_length=1, max_length=4096)
+
+
+class SourceRequest(Request):
+    """One source."""
+
+    source: str = Field(min_length=1, max_length=40)
 
 
 class HoldRequest(Request):
@@ -193,7 +251,7 @@ class StatusRequest(Request):
 class ChecksRequest(Request):
     """Checks of the instance; `deep` compares the store with the ledger too."""
 
-    deep: bool = False
+    deep: Flag = False
 
 
 class StageView(Response):
@@ -273,8 +331,17 @@ class Query(Request):
 class ValidateRequest(Request):
     """Check the index, or one batch; with questions whose answers are known."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"source": {"const": ""}}},
+                {"required": ["batch"], "properties": {"batch": {"type": "string"}}},
+            ]
+        }
+    )
+
     batch: str | None = None
-    source: str = ""
+    source: Named = ""
     """Of the batch; needed when several sources have one of this id."""
     queries: tuple[Query, ...] = ()
 
@@ -338,7 +405,7 @@ class ValidateAnswer(Response):
 
 
 class BatchesRequest(Request):
-    source: str = ""
+    source: Named = ""
     limit: int = Field(default=20, ge=1, le=500)
     cursor: str = ""
 
@@ -346,8 +413,14 @@ class BatchesRequest(Request):
 class BatchRequest(Request):
     batch: str = Field(min_length=1)
     """Its id, or `last`."""
-    source: str = ""
+    source: Named = ""
     """Needed when several sources have a batch of this id."""
+
+
+class EndedBatchRequest(BatchRequest):
+    """A batch that has ended, or that ends while the request waits."""
+
+    wait: float = Field(default=0.0, ge=0, le=60)
 
 
 class ReportRequest(BatchRequest):

@@ -22,6 +22,7 @@ ALWAYS: Final = (
     "invalid_request",
     "unknown_field",
     "not_unicode",
+    "not_http",
     "no_key",
     "bad_host",
     "internal_error",
@@ -105,6 +106,8 @@ def _operation(operation: Operation, place: Place) -> Json:
     parameters += [
         _parameter(name, "header", {"type": "string"}, required=False) for name in operation.headers
     ]
+    if operation.conditional:
+        parameters.append(_IF_NONE_MATCH)
     if parameters:
         made["parameters"] = parameters
     if in_json and rest:
@@ -181,6 +184,10 @@ def _responses(operation: Operation, place: Place) -> Json:
             "headers": _HEADERS,
             "content": dict(content),
         }
+    if operation.conditional:
+        known = made[str(operation.status)]
+        known["headers"] = _HEADERS | _ETAG
+        made["304"] = {"description": "The client has this answer.", "headers": known["headers"]}
     for status, codes in _by_status(_codes(operation, place)).items():
         if str(status) in made:
             made[str(status)]["content"] |= _refusal(codes)["content"]
@@ -233,6 +240,20 @@ def _refusal(codes: tuple[str, ...]) -> Json:
     }
 
 
+_IF_NONE_MATCH: Final[Json] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an answer that the client has.",
+    "schema": {"type": "string"},
+}
+_ETAG: Final[Json] = {
+    "ETag": {
+        "description": 'Of this answer, as `"SEQUENCE-DIGEST"`; the sequence is that of the newest'
+        " known change.",
+        "schema": {"type": "string"},
+    }
+}
 _HEADERS: Final[Json] = {"Request-Id": {"$ref": "#/components/headers/Request-Id"}}
 
 

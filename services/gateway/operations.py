@@ -99,6 +99,8 @@ class Operation:
     """Of answers that fit the model as well."""
     refusals: tuple[str, ...] = ()
     """Codes of problems that not every operation has."""
+    conditional: bool = False
+    """Answers have an ETag, and If-None-Match is heeded."""
     timeout_s: float = 30.0
     """How long a client waits for the answer, besides the field `wait`."""
     also: tuple[Place, ...] = ()
@@ -157,6 +159,7 @@ def _rows() -> Iterator[Operation]:
     yield from _DOCUMENTS
     yield from _UPLOADS
     yield from _FAILURES
+    yield from _SOURCES
     yield from _REMOVALS
     yield from _BATCHES
     yield from _INSTANCE
@@ -193,6 +196,7 @@ _DOCUMENTS: Final = (
         scope="read",
         summary="Show one document: its state, the reason, its revisions and its chunks.",
         refusals=("document_not_found", "document_left_out", "ambiguous_path"),
+        conditional=True,
         request=_MODELS + "DocumentRequest",
         answer=_VIEWS + "DocumentAnswer",
         run=lambda f, r: f.queries.document(r),
@@ -324,11 +328,21 @@ _FAILURES: Final = (
         run=lambda f, r: f.queries.failures(r),
     ),
     Operation(
+        name="failure",
+        place=_get("/failures/{+id}"),
+        scope="read",
+        summary="Show one failure.",
+        refusals=("failure_not_found", "ambiguous_path"),
+        request=_MODELS + "FailureRequest",
+        answer=_VIEWS + "FailureView",
+        run=lambda f, r: f.queries.failure(r),
+    ),
+    Operation(
         name="retry",
         place=_post("/failures/retry"),
         scope="operate",
         summary="Publish the newest change of each chosen document again.",
-        refusals=("failure_not_found",),
+        refusals=("failure_not_found", "ambiguous_path"),
         request=_MODELS + "ChooseRequest",
         answer=_VIEWS + "ChosenAnswer",
         run=lambda f, r: f.commands.retry(r),
@@ -339,10 +353,32 @@ _FAILURES: Final = (
         aliases=(_post("/failures/drop"),),
         scope="operate",
         summary="Stop listing the chosen failures until their documents change.",
-        refusals=("failure_not_found",),
+        refusals=("failure_not_found", "ambiguous_path"),
         request=_MODELS + "ChooseRequest",
         answer=_VIEWS + "ChosenAnswer",
         run=lambda f, r: f.commands.drop(r),
+    ),
+)
+
+_SOURCES: Final = (
+    Operation(
+        name="sources",
+        place=_get("/sources"),
+        scope="read",
+        summary="List the sources: given ones, and those that were watched once.",
+        request=_MODELS + "StatusRequest",
+        answer=_VIEWS + "SourcesAnswer",
+        run=lambda f, _: f.queries.sources_known(),
+    ),
+    Operation(
+        name="source",
+        place=_get("/sources/{source}"),
+        scope="read",
+        summary="Show one source.",
+        refusals=("source_not_found",),
+        request=_MODELS + "SourceRequest",
+        answer=_MODELS + "SourceView",
+        run=lambda f, r: f.queries.source(r),
     ),
 )
 
@@ -416,6 +452,16 @@ _BATCHES: Final = (
         run=lambda f, r: f.queries.report(r),
         handler=_ROUTES + "report",
         produces=(JSON, HTML),
+    ),
+    Operation(
+        name="batch",
+        place=_get("/batches/{+batch}"),
+        scope="read",
+        summary="Show a batch that has ended; `wait` waits for its end.",
+        refusals=("batch_not_found", "ambiguous_batch"),
+        request=_MODELS + "EndedBatchRequest",
+        answer=_REPORTS + "ReportLine",
+        run=lambda f, r: f.queries.batch(r),
     ),
     Operation(
         name="reports",

@@ -19,12 +19,16 @@ from services.gateway.models import (
     ChecksAnswer,
     ChecksRequest,
     CheckView,
+    ChooseRequest,
     DocumentRequest,
     DocumentsRequest,
+    EndedBatchRequest,
+    FailureRequest,
     FailuresRequest,
     LeftOutRequest,
     ReceiptRequest,
     SearchRequest,
+    SourceRequest,
     SourceView,
     StatusAnswer,
     VersionAnswer,
@@ -49,9 +53,10 @@ from services.gateway.views import (
     NewestView,
     ReceiptAnswer,
     SearchAnswer,
+    SourcesAnswer,
     ValidationsAnswer,
 )
-from shared.batches.reports import BatchReport
+from shared.batches.reports import BatchReport, ReportLine, line_of
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.events import DocumentChanged, embedded
 from shared.domain.formats import BY_ENDING, kind_of
@@ -89,9 +94,13 @@ class Queries(Protocol):
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
+    async def failure(self, request: FailureRequest) -> FailureView: ...
+    async def sources_known(self) -> SourcesAnswer: ...
+    async def source(self, request: SourceRequest) -> SourceView: ...
     async def holds(self) -> HoldsAnswer: ...
     async def batches(self, request: BatchesRequest) -> BatchesAnswer: ...
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
+    async def batch(self, request: EndedBatchRequest) -> ReportLine: ...
     async def report(self, request: BatchRequest) -> BatchReport: ...
     async def checks(self, request: ChecksRequest) -> ChecksAnswer:
         """The checks of the instance for `/readyz` and `doctor`."""
@@ -252,6 +261,19 @@ class InstanceQueries:
             generation=self.generation,
         )
 
+    async def failure(self, request: FailureRequest) -> FailureView:
+        return failures.choose(await self.all_failures(), ChooseRequest(ids=(request.id,)))[0]
+
+    async def sources_known(self) -> SourcesAnswer:
+        return SourcesAnswer(sources=(await self.status()).sources)
+
+    async def source(self, request: SourceRequest) -> SourceView:
+        known = {one.name: one for one in (await self.status()).sources}
+        if request.source not in known:
+            near = hint(request.source, sorted(known))
+            raise Problem("source_not_found", f"no source {request.source!r} is known{near}")
+        return known[request.source]
+
     async def all_failures(self) -> list[FailureView]:
         """Documents first, dropped ones too, then dead letters of none."""
         letters = await self.dead_letters.list(limit=1000) if self.dead_letters else ()
@@ -284,6 +306,9 @@ class InstanceQueries:
 
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer:
         return await reports.validations(self.reports, request)
+
+    async def batch(self, request: EndedBatchRequest) -> ReportLine:
+        return line_of(await reports.ended(self.reports, request))
 
     async def report(self, request: BatchRequest) -> BatchReport:
         return await reports.report(self.reports, request)

@@ -3,14 +3,15 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 from aiohttp import web
 
-from services.gateway import openapi as document
 from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
+from services.gateway.openapi import text as openapi_text
 from services.gateway.operations import HTML, JSON, OPERATIONS, TEXT, Operation, Place, resolve
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
@@ -41,9 +42,28 @@ def ordinary(operation: Operation, place: Place) -> Handler:
 
     async def handler(request: web.Request) -> web.Response:
         fields = await fields_in(request, operation, place)
-        return reply(await answer(request.app[FACES], operation.name, fields), operation.status)
+        body = await answer(request.app[FACES], operation.name, fields)
+        response = reply(body, operation.status)
+        return unless_known(request, body, response) if operation.conditional else response
 
     return handler
+
+
+def unless_known(
+    request: web.Request, body: Mapping[str, Any], response: web.Response
+) -> web.Response:
+    """The answer with its ETag; 304 without a body if the client has it already.
+
+    The tag is the sequence of the newest change and a digest of the answer: while a change is
+    worked on, the answer changes and the sequence does not.
+    """
+    known = body.get("newest") or body.get("pending") or body.get("served") or {}
+    assert isinstance(response.body, bytes), "made by reply"
+    tag = f"{known.get('sequence', 0)}-{sha256(response.body).hexdigest()[:16]}"
+    if any(one.value in (tag, "*") for one in request.if_none_match or ()):
+        response = web.Response(status=304)
+    response.etag = tag
+    return response
 
 
 async def fields_in(request: web.Request, operation: Operation, place: Place) -> dict[str, Any]:
@@ -138,7 +158,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def openapi(_: web.Request) -> web.Response:
     """The OpenAPI document; to make it takes a moment, once."""
-    text = await asyncio.to_thread(document.text)
+    text = await asyncio.to_thread(openapi_text)
     return web.Response(text=text, content_type=JSON)
 
 

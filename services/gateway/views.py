@@ -4,11 +4,17 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.gateway.models import Response
+from services.gateway.models import Response, SourceView
 from shared.batches.reports import ReportLine, Validation
 from shared.domain.events import Scalar
 from shared.domain.ordering import Word
 from shared.ports import Mode
+
+
+class SourcesAnswer(Response):
+    """All sources: given ones, and those that were watched once."""
+
+    sources: tuple[SourceView, ...]
 
 
 class ReasonView(Response):

@@ -1,16 +1,21 @@
 """Queries of the reports of batches and the history of validations."""
 
+import asyncio
 import re
+import time
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from services.gateway.models import BatchesRequest, BatchRequest
+from services.gateway.models import BatchesRequest, BatchRequest, EndedBatchRequest
 from services.gateway.problems import Problem
 from services.gateway.views import BatchesAnswer, ValidationsAnswer
 from shared.batches.reports import BatchReport, ReportLine, Validation
 from shared.domain.ids import SOURCE_PATTERN
 
 T = TypeVar("T")
+
+AGAIN_S: Final = 0.5
+"""Between two looks for the report of a batch."""
 
 
 class Reports(Protocol):
@@ -50,6 +55,23 @@ async def report(reports: Reports | None, request: BatchRequest) -> BatchReport:
     source = source_name(request.source)
     found = await reports.reports(request.batch, source) if reports else {}
     return only_one(found, request.batch, source)
+
+
+async def ended(reports: Reports | None, request: EndedBatchRequest) -> BatchReport:
+    """The report of a batch that has ended, or that ends within `wait` seconds.
+
+    Raises:
+        Problem: as `report`; `batch_not_found` when the time is over.
+    """
+    deadline = time.monotonic() + request.wait
+    while True:
+        try:
+            return await report(reports, request)
+        except Problem as problem:
+            left = deadline - time.monotonic()
+            if problem.code != "batch_not_found" or left <= 0:
+                raise
+        await asyncio.sleep(min(AGAIN_S, left))
 
 
 def only_one(found: Mapping[str, T], batch: str, source: str) -> T:

@@ -6,18 +6,18 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from services.gateway.models import Request, Response, SweepView
+from services.gateway.models import Flag, Request, Response, SweepView
 from services.gateway.problems import Problem
 
 
 class SweepRequest(Request):
     """Compare files, DOCS, ledger and store now, and put right what differs."""
 
-    dry_run: bool = False
+    dry_run: Flag = False
     """Change nothing."""
     batch_size: int = Field(default=100, ge=1, le=10_000)
     """Documents that are sent again before the end of earlier ones is awaited."""
-    force: bool = False
+    force: Flag = False
     """Take out the rows of unknown documents that wait for a person, too."""
 
 

@@ -109,7 +109,13 @@ async def test_an_answer_is_a_model(kind, url, index):
 async def test_every_reading_operation_answers(kind, url, index):
     key, revision = await index.put("a.md", ["zebra"])
     least = {"search": ["zebra"], "document": ["docs/a.md"], "receipt": [f"{key}-{revision}"]}
-    missing = {"left_out": "not_watched", "report": "batch_not_found"}
+    least["source"] = ["docs"]
+    missing = {
+        "left_out": "not_watched",
+        "report": "batch_not_found",
+        "batch": "batch_not_found",
+        "failure": "failure_not_found",
+    }
 
     async with Either(kind, url, key=KEY) as ask:
         for row in ANSWERED:

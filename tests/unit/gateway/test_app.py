@@ -46,6 +46,8 @@ async def test_every_reading_address_answers(client, index):
         f"/api/v1/receipts/{key}-{revision}?wait=0",
         "/api/v1/failures",
         "/api/v1/batches",
+        "/api/v1/sources",
+        "/api/v1/sources/docs",
         "/api/v1/checks?deep=1",
         "/api/v1/version",
         "/livez",
@@ -71,6 +73,54 @@ async def test_unknown_fields_are_refused_with_a_suggestion(client):
     ]
 
 
+async def test_a_document_that_the_client_has_is_not_sent_again(client, index):
+    _, sequence = await index.put("a.md", ["zebra"])
+    address = "/api/v1/documents/docs/a.md"
+    tag = (await client.get(address)).headers["ETag"]
+    again = {"If-None-Match": f'"other", W/{tag}'}
+
+    known = await client.get(address, headers=again)
+    fewer = await client.get(f"{address}?chunks=0", headers=again)
+    await index.begin("a.md", ["zebra", "quagga"])
+    newer = await client.get(address, headers=again)
+
+    assert tag.startswith(f'"{sequence}-')
+    assert (known.status, await known.read(), known.headers["ETag"]) == (304, b"", tag)
+    assert known.headers["Request-Id"]
+    assert [fewer.status, newer.status] == [200, 200]
+
+
+async def test_a_tag_changes_while_a_change_is_worked_on(client, index):
+    _, sequence = await index.begin("a.md", ["zebra"])
+    address = "/api/v1/documents/docs/a.md"
+    working = (await client.get(address)).headers["ETag"]
+    await index.fail("a.md")
+    failed = (await client.get(address)).headers["ETag"]
+
+    assert working != failed
+    assert working.startswith(f'"{sequence}-')
+    assert failed.startswith(f'"{sequence}-')
+
+
+@pytest.mark.parametrize("header", ["", '"', "x", "W/", '"a', "*", "\x80"])
+async def test_any_condition_is_answered(client, index, header):
+    await index.put("a.md", ["zebra"])
+    response = await client.get("/api/v1/documents/docs/a.md", headers={"If-None-Match": header})
+
+    assert response.status == (304 if header == "*" else 200)
+
+
+async def test_a_method_that_is_not_possible_names_those_that_are(client):
+    for method, address, allowed in (
+        ("DELETE", "/api/v1/search", "GET, HEAD, POST"),
+        ("GET", "/api/v1/validate", "POST"),
+        ("TRACE", "/livez", "GET, HEAD"),
+    ):
+        response = await client.request(method, address)
+
+        assert (response.status, response.headers["Allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize(
     ("address", "status", "code"),
     [
@@ -81,9 +131,12 @@ async def test_unknown_fields_are_refused_with_a_suggestion(client):
         ("/api/v1/documents/nosuch", 404, "document_not_found"),
         ("/api/v1/receipts/nosuch", 404, "receipt_not_found"),
         ("/api/v1/batches/nosuch/report", 404, "batch_not_found"),
+        ("/api/v1/batches/nosuch", 404, "batch_not_found"),
+        ("/api/v1/failures/nosuch", 404, "failure_not_found"),
+        ("/api/v1/sources/nosuch", 404, "source_not_found"),
         ("/api/v1/sttus", 404, "not_found"),
         ("/problems/nosuch", 404, "not_found"),
-        ("/api/v1/failures/retry", 405, "method_not_allowed"),
+        ("/api/v1/validate", 405, "method_not_allowed"),
     ],
 )
 async def test_what_cannot_be_answered_is_a_problem_with_a_code(client, address, status, code):

@@ -9,6 +9,7 @@ from services.gateway.models import (
     ChooseRequest,
     DocumentRequest,
     DocumentsRequest,
+    FailureRequest,
     FailuresRequest,
 )
 from services.gateway.problems import Problem
@@ -303,3 +304,10 @@ async def test_an_unreadable_change_is_retried_for_a_file_and_published_again_ot
 )
 def test_the_arguments_of_a_publish_name_the_document(path, arguments):
     assert published_as("inbox", path) == f"{arguments} --source inbox"
+
+
+async def test_one_failure_is_shown_by_id_document_or_key(troubled):
+    first = (await failures(troubled))[0]
+
+    for name in (first.id, first.document, first.doc_key):
+        assert await troubled.queries.failure(FailureRequest(id=name)) == first

@@ -61,6 +61,36 @@ async def test_a_browser_gets_a_page_with_a_policy(client):
     assert "the last 6 batches of docs" in (await by_name.text()).lower()
 
 
+async def test_a_batch_is_its_report_without_lists(client):
+    line = await (await client.get("/api/v1/batches/b3?source=docs")).json()
+
+    assert (line["batch"]["id"], "troubles" in line) == ("b3", False)
+
+
+async def test_a_batch_that_ends_meanwhile_is_waited_for(client, history, monkeypatch):
+    monkeypatch.setattr("services.gateway.status.reports.AGAIN_S", 0.001)
+    looked = asyncio.Event()
+    reports = history.reports
+
+    async def look(*asked):
+        looked.set()
+        return await reports(*asked)
+
+    monkeypatch.setattr(history, "reports", look)
+    waiting = asyncio.create_task(client.get("/api/v1/batches/late?wait=60"))
+    await looked.wait()
+    await history.keep(report([record("a.md")], id="late", after_s=9))
+
+    assert (await (await waiting).json())["batch"]["id"] == "late"
+
+
+async def test_a_batch_that_does_not_end_in_time_is_not_found(client, monkeypatch):
+    monkeypatch.setattr("services.gateway.status.reports.AGAIN_S", 0.001)
+    response = await client.get("/api/v1/batches/late?wait=0.01")
+
+    assert (response.status, (await response.json())["code"]) == (404, "batch_not_found")
+
+
 async def test_the_list_is_newest_first_and_goes_on_where_it_ended(client):
     first = await (await client.get("/api/v1/batches?source=docs&limit=4")).json()
     rest = await (await client.get(f"/api/v1/batches?limit=4&cursor={first['next_cursor']}")).json()
