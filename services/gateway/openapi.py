@@ -103,11 +103,11 @@ def _operation(operation: Operation, place: Place) -> Json:
     in_json = operation.fields_in_json(place)
     if not in_json:
         parameters += [p for name, field in rest.items() if (p := _in_query(name, field))]
-    if operation.conditional:
-        parameters.append(_IF_NONE_MATCH)
     parameters += [
         _parameter(name, "header", {"type": "string"}, required=False) for name in operation.headers
     ]
+    if operation.conditional:
+        parameters.append(_IF_NONE_MATCH)
     if parameters:
         made["parameters"] = parameters
     if in_json and rest:

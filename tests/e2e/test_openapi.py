@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,15 @@ CHECKS = (
     "unsupported_method",
 )
 """Without `positive_data_acceptance`: no schema describes the language of a filter."""
+HOOKS = """
+import json
+import schemathesis
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+"""
+"""schemathesis knows no lines of JSON."""
 
 
 @pytest.fixture
@@ -43,8 +53,10 @@ def test_no_request_makes_the_gateway_fail_and_every_answer_fits_its_schema(url,
         *("--warnings", "off", "--no-color", "--request-timeout", "60"),
         *("--report", "ndjson", "--report-ndjson-path", str(tmp_path / "said.ndjson")),
     ]
+    (tmp_path / "lines_of_json.py").write_text(HOOKS)
+    env = {**os.environ, "SCHEMATHESIS_HOOKS": "lines_of_json", "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
