@@ -97,8 +97,13 @@ def condition(where: Filter) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a row or a question; the same ones find each other."""
+    """The words of a row; those of a question find them."""
     return [_short(word) for word in _WORD.findall(normalised(text).lower())]
+
+
+def asked(question: str) -> list[str]:
+    """Those that a question asks for, each once."""
+    return list(dict.fromkeys(words_of(question)))
 
 
 def _short(word: str) -> str:

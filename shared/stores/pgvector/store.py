@@ -185,13 +185,12 @@ class PgvectorStore:
         return [_hit(row) for row in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        words, rest = list(dict.fromkeys(pg_rows.words_of(checks.clean_query(text)))), where
-        possible = checks.possible(rest)
-        if not words or limit < 1 or possible is None:
+        words, rest = pg_rows.asked(checks.clean_query(text)), checks.possible(where)
+        if not words or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
         found = await self._connections.run(
-            lambda connection: self._words.search(connection, words, most, possible), asks=True
+            lambda connection: self._words.search(connection, words, most, rest), asks=True
         )
         return [_hit(row) for row in found]
 
