@@ -9,6 +9,7 @@ and hypothesis can shrink it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from base64 import b32encode
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
@@ -331,7 +332,7 @@ class World:
         return None if content == "X" else CONTENTS.get(content, ())
 
     def current(self) -> Record | None:
-        return from_bytes(self.record) if self.record is not None else None
+        return _read(self.record) if self.record is not None else None
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -419,6 +420,8 @@ class World:
         self.trace.append(line)
 
 
+# the record is looked at after every step, and most steps leave it as it is; records are frozen
+_read = functools.lru_cache(maxsize=256)(from_bytes)
 STAGES = ("enrich", "embed", "index")
 LOSABLE = {"publish", "ledger.update"}
 
