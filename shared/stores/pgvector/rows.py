@@ -10,7 +10,7 @@ from typing import Any, Final, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain.unicode_text import normalised
+from shared.domain import words
 from shared.ports import Filter, Hit, Row, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of
@@ -27,15 +27,12 @@ SHOWN: Final = (
     "text",
     "metadata",
 )
-WORD_BYTES: Final = 512
-"""A longer word is kept as its digest: a lexeme has at most 2,046 bytes."""
 WORDS_BYTES: Final = 900_000
 """Most bytes of the different words of a row, of which Postgres takes 1 MiB; the rest is not
 found by keywords."""
 MOST_POSITIONS: Final = 255
 """Of a lexeme; more repetitions of a word in one chunk count as so many."""
 
-_WORD: Final = re.compile(r"[^\W_]+")
 _NEEDS_ESCAPE: Final = re.compile("[\0\1\ud800-\udfff]")
 _MARK: Final = "\1"
 _SURROGATES: Final = range(0xD800, 0xE000)
@@ -96,32 +93,15 @@ def condition(where: Filter) -> tuple[LiteralString, dict[str, Any]]:
     return " AND ".join(parts), values
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a row; those of a question find them."""
-    return [_short(word) for word in _WORD.findall(normalised(text).lower())]
-
-
-def asked(question: str) -> list[str]:
-    """Those that a question asks for, each once."""
-    return list(dict.fromkeys(words_of(question)))
-
-
-def _short(word: str) -> str:
-    raw = word.encode("utf-8", "replace")
-    if len(raw) <= WORD_BYTES:
-        return raw.decode()
-    return blake2b(raw, digest_size=16).hexdigest()
-
-
 def words_in(title: str, heading: Sequence[str], text: str) -> list[str]:
     """Those of all that keywords match."""
-    return words_of("\n".join((title, *heading, text)))
+    return words.words("\n".join((title, *heading, text)))
 
 
-def lexemes(words: Sequence[str]) -> str:
+def lexemes(found: Sequence[str]) -> str:
     """The words as text of a `tsvector`, each with as many positions as it stands there times."""
     left, parts = WORDS_BYTES, []
-    for word, count in sorted(Counter(words).items()):
+    for word, count in sorted(Counter(found).items()):
         left -= len(word.encode()) + 2 * min(count, MOST_POSITIONS) + 4
         if left < 0:
             break
@@ -152,8 +132,8 @@ def parameters(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, Any]:
-    words = words_in(row.title, row.heading, row.text)
-    found_by = lexemes(words)
+    found = words_in(row.title, row.heading, row.text)
+    found_by = lexemes(found)
     texts = ("id", "doc_key", "source", "path", "chunk_key", "title", "text")
     return {name: stored(getattr(row, name)) for name in texts} | {
         "born": row.born,
@@ -161,7 +141,7 @@ def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, 
         "metadata": stored(seal.metadata_text(row.metadata)),
         "words": found_by,
         "words_seal": words_seal(found_by),
-        "length": len(words),
+        "length": len(found),
         "vector": vector,
         "seal": seal.seal_of(row),
         "marks": list(marks),

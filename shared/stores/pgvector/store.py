@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 import numpy as np
 import structlog
 
+from shared.domain import words
 from shared.domain.errors import ConfigurationError
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -185,12 +186,12 @@ class PgvectorStore:
         return [_hit(row) for row in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        words, rest = pg_rows.asked(checks.clean_query(text)), checks.possible(where)
-        if not words or limit < 1 or rest is None:
+        asked, rest = words.asked(checks.clean_query(text)), checks.possible(where)
+        if not asked or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
         found = await self._connections.run(
-            lambda connection: self._words.search(connection, words, most, rest), asks=True
+            lambda connection: self._words.search(connection, asked, most, rest), asks=True
         )
         return [_hit(row) for row in found]
 

@@ -63,14 +63,6 @@ def test_a_row_of_more_words_than_postgres_takes_keeps_the_first_of_them():
     assert found.startswith(f"'{0:064}'")
 
 
-@pytest.mark.parametrize("word", ["w" * 5000, "ü" * 5000])
-def test_a_long_word_is_its_digest_and_no_other_word(word):
-    (short,) = pg_rows.words_of(word)
-
-    assert len(short) == 32
-    assert pg_rows.words_of(word + "x") != [short]
-
-
 @pytest.mark.parametrize("scale", [1e-38, 1.0, 1e38])
 def test_a_vector_of_any_length_comes_back_as_its_direction(scale):
     vector = np.arange(1, 9, dtype=np.float32)
