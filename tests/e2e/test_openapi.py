@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from services.gateway.operations import EVENT_STREAM, OPERATIONS
 from services.host.data_folder import DataFolder
 
 CHECKS = (
@@ -32,6 +33,9 @@ def lines(context, value):
 """
 """schemathesis knows no lines of JSON."""
 
+ENDLESS = [row.place.address for row in OPERATIONS.values() if EVENT_STREAM in row.produces]
+"""Answers that go on until the client leaves; they have tests of their own."""
+
 
 @pytest.fixture
 def url(instep, tmp_path):
@@ -48,8 +52,9 @@ def url(instep, tmp_path):
 def test_no_request_makes_the_gateway_fail_and_every_answer_fits_its_schema(url, tmp_path):
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/api/v1/openapi.json"),
-        *("--generation-deterministic", "--max-examples", "1", "--phases", "coverage,fuzzing"),
+        *("--generation-deterministic", "--max-examples", "1", "--phases", "coverage"),
         *("--checks", ",".join(CHECKS), "--no-shrink", "--continue-on-failure"),
+        *(flag for path in ENDLESS for flag in ("--exclude-path", path)),
         *("--warnings", "off", "--no-color", "--request-timeout", "60"),
         *("--report", "ndjson", "--report-ndjson-path", str(tmp_path / "said.ndjson")),
     ]

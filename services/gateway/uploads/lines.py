@@ -26,7 +26,8 @@ FIELDS: Final = frozenset({*OURS, "op", "path", "if_revision"})
 """The same where address and headers say the rest."""
 _UNTYPED: Final = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Types that clients send without being asked, and that say nothing."""
-_ETAG: Final = re.compile(r'"([0-9]{1,16})"')
+_ETAG: Final = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{16})?"')
+"""Of the answer to a write, or of a document, whose digest says nothing here."""
 _LONGEST_KEY: Final = 255
 
 
