@@ -32,6 +32,7 @@ GOT = ("", "x" * 5000, "\0", "\ufffd", "nan", "inf", "1.5", "-1", "9" * 30, "yes
 RIGHT = {
     "q": "zebra",
     "name": "docs/a.md",
+    "id": "docs/a.md",
     "receipt": f"{'a' * 26}-1",
     "batch": "last",
     "source": "docs",
