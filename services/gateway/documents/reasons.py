@@ -125,6 +125,13 @@ CODES: Final[dict[str, Explained]] = {
         "its source does not allow references to this place", "add the place to allow_references"
     ),
     # a submission
+    "source_watched": Explained(
+        "its source is watched, whose own place has its documents",
+        "change it there, or send it to another source",
+    ),
+    "revision_changed": Explained(
+        "it was sent for a revision that is not the newest any more", "read it again; decide anew"
+    ),
     "invalid_path": Explained("its path is not valid", "rename it"),
     "invalid_source": Explained("its source has no valid name", "use a-z, 0-9 and - for sources"),
     "invalid_request": Explained(
