@@ -57,7 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     rank = {folder: n for n, folder in enumerate(LONGEST_FIRST)}
     here = Path(__file__).parent
-    items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        folder = item.path.relative_to(here).parts[0]
+        return rank.get(folder, len(rank)), item.path not in slow
+
+    items.sort(key=place)
 
 
 class NatsServer:
