@@ -16,6 +16,7 @@ class SearchFields(TypedDict, total=False):
     source: Sequence[str]
     weights: Mapping[str, float]
     group_by: Literal["document", "chunk"]
+    facets: Sequence[str]
     explain: bool
     highlight: bool
     after: str

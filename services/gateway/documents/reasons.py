@@ -140,10 +140,6 @@ CODES: Final[dict[str, Explained]] = {
     "stale_version": Explained(
         "a newer source_version was accepted before", "nothing: the newer one is there"
     ),
-    "source_watched": Explained(
-        "it was sent to a source that is watched, whose own place has its documents",
-        "change the document there, or send it to another source",
-    ),
     "malformed_event": Explained(
         "a message does not follow its contract",
         "correct the program that sends it",
