@@ -12,19 +12,23 @@ and aiohttp by an `AsyncClient`, and annotations are not evaluated.
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack, cast
 
 from instep.http import (
     Call,
     ClientError,
+    EventLines,
     Received,
     Refused,
+    Sending,
     Unreachable,
     call_of,
     pause_s,
@@ -37,22 +41,27 @@ from services.host.options import DATA, Surroundings, key_in
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from aiohttp.client import _RequestContextManager
 
     from instep.fields import (
         ChecksFields,
         Choice,
+        DeleteFields,
         DocumentFields,
         DocumentsFields,
         EndedFields,
         FailuresFields,
         GenerateFields,
+        ListenFields,
         NameFields,
         PageFields,
+        PutFields,
         ReceiptFields,
         ReportFields,
         SearchFields,
         SweepFields,
         ValidateFields,
+        WriteFields,
     )
     from services.gateway.models import (
         ChecksAnswer,
@@ -62,6 +71,7 @@ if TYPE_CHECKING:
         VersionAnswer,
     )
     from services.gateway.status.sweeps import GenerateAnswer, SweepAnswer
+    from services.gateway.uploads.models import DeleteAnswer, UploadAnswer, UploadsAnswer
     from services.gateway.views import (
         BatchesAnswer,
         ChosenAnswer,
@@ -79,9 +89,13 @@ if TYPE_CHECKING:
     )
     from shared.batches.reports import BatchReport, ReportLine
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Refused", "Unreachable"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Refused", "Told", "Unreachable"]
 
 START: Final = "instep up PATH"
+AGAIN_S: Final = 1.0
+"""Before a listener connects again."""
+SILENCE_S: Final = 45.0
+"""A stream of events says something every 15 s; one that is silent for so long is broken."""
 
 
 def find(data: Path, around: Surroundings) -> str | None:
@@ -98,6 +112,52 @@ def find(data: Path, around: Surroundings) -> str | None:
             f"the instance of {data} (pid {instance.pid}) has no gateway", "instep run gateway"
         )
     return around.url
+
+
+NOTHING: Final = Sending()
+
+
+class Told(NamedTuple):
+    """An event, and the id after which to go on.
+
+    type: `document`, `validation`, `batch`; or `reset`: events are lost, list the documents anew.
+    """
+
+    id: int
+    type: str
+    data: dict[str, Any]
+
+
+def _put(content: bytes | str, fields: PutFields) -> tuple[dict[str, Any], Sending]:
+    """The fields of the address, and the rest."""
+    body = content.encode() if isinstance(content, str) else content
+    return _written(fields, body, fields.get("media_type"))
+
+
+def _written(
+    fields: WriteFields, body: bytes | None = None, media_type: str | None = None
+) -> tuple[dict[str, Any], Sending]:
+    sending = Sending(body, media_type, fields.get("if_revision"), fields.get("idempotency_key"))
+    return {"wait": fields.get("wait")}, sending
+
+
+def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> Sending:
+    body = b"".join(json.dumps(one).encode() + b"\n" for one in submissions)
+    return Sending(body, "application/x-ndjson", idempotency_key=key)
+
+
+def _answer(operation: str, found: dict[str, Any]) -> object:
+    return resolve(OPERATIONS[operation].answer).model_validate(found)
+
+
+def _refused(url: str, got: Received) -> None:
+    """Raises Refused or Unreachable, as the answer tells; one that may pass is as no answer."""
+    try:
+        read(url, OPERATIONS["events"], got)
+    except Refused as refused:
+        if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise Unreachable(refused.detail, refused.fix) from None
+        raise
 
 
 class _Access:
@@ -138,8 +198,9 @@ class _Access:
         self.url: Final = found
         self._key, self._timeout_s, self._again = key, timeout_s, again
 
-    def _call(self, operation: str, fields: Mapping[str, Any]) -> Call:
-        return call_of(OPERATIONS[operation], fields, timeout_s=self._timeout_s)
+    def _call(self, operation: str, fields: Mapping[str, Any], sending: Sending = NOTHING) -> Call:
+        row = OPERATIONS[operation]
+        return call_of(row, fields, sending=sending, timeout_s=self._timeout_s)
 
     def _late(self, call: Call) -> Unreachable:
         return Unreachable(
@@ -157,9 +218,14 @@ class Client(_Access):
     Methods raise `Refused` when the answer is no, and `Unreachable`; both are `ClientError`.
     """
 
-    def ask(self, operation: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def ask(
+        self,
+        operation: str,
+        fields: Mapping[str, Any] | None = None,
+        sending: Sending = NOTHING,
+    ) -> dict[str, Any]:
         """Do an operation by its name in the table, and return its JSON object."""
-        row, call = OPERATIONS[operation], self._call(operation, fields or {})
+        row, call = OPERATIONS[operation], self._call(operation, fields or {}, sending)
         deadline = time.monotonic() + call.timeout_s
         while True:
             try:
@@ -170,14 +236,19 @@ class Client(_Access):
                     raise
             time.sleep(pause)
 
-    def _received(self, call: Call) -> Received:
+    def _connection(self, timeout_s: float) -> HTTPConnection:
         connect = HTTPSConnection if self._server.scheme == "https" else HTTPConnection
         assert self._server.hostname is not None, "server_of has looked"
-        connection = connect(self._server.hostname, self._server.port, timeout=call.timeout_s)
-        target = self._server.path.rstrip("/") + call.target
+        return connect(self._server.hostname, self._server.port, timeout=timeout_s)
+
+    def _target(self, call: Call) -> str:
+        return self._server.path.rstrip("/") + call.target
+
+    def _received(self, call: Call) -> Received:
+        headers = call.headers(self._key)
         try:
-            with closing(connection):
-                connection.request(call.method, target, call.body, call.headers(self._key))
+            with closing(self._connection(call.timeout_s)) as connection:
+                connection.request(call.method, self._target(call), call.body, headers)
                 got = connection.getresponse()
                 return Received(got.status, got.read(), got.headers.get("Retry-After"))
         except TimeoutError:
@@ -313,6 +384,71 @@ class Client(_Access):
         found: VersionAnswer = self._ask("version")
         return found
 
+    def put_document(
+        self, source: str, path: str, content: bytes | str, **fields: Unpack[PutFields]
+    ) -> UploadAnswer:
+        """Write a document; its content is the body."""
+        given, sending = _put(content, fields)
+        address = {"source": source, "path": path, **given}
+        found = self.ask("put_document", address, sending)
+        return cast("UploadAnswer", _answer("put_document", found))
+
+    def delete_document(
+        self, source: str, path: str, **fields: Unpack[WriteFields]
+    ) -> UploadAnswer:
+        """Delete a document."""
+        given, sending = _written(fields)
+        address = {"source": source, "path": path, **given}
+        found = self.ask("delete_document", address, sending)
+        return cast("UploadAnswer", _answer("delete_document", found))
+
+    def bulk(
+        self,
+        source: str,
+        submissions: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+    ) -> UploadsAnswer:
+        """Write and delete many documents: lines of JSON."""
+        sending = _lines(submissions, idempotency_key)
+        found = self.ask("bulk", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("bulk", found))
+
+    def delete_documents(self, source: str, **fields: Unpack[DeleteFields]) -> DeleteAnswer:
+        """Delete many documents: by path, or all below a prefix."""
+        found = self.ask("delete_documents", {"source": source, **fields})
+        return cast("DeleteAnswer", _answer("delete_documents", found))
+
+    def events(self, **fields: Unpack[ListenFields]) -> Iterator[Told]:
+        """Listen to outcomes as they come, over breaks of the connection, without an end.
+
+        Raises:
+            Refused: the request cannot be.
+        """
+        after = fields.get("after")
+        while True:
+            lines = EventLines(after)
+            try:
+                for line in self._listened({**fields, "after": after}):
+                    if (event := lines.take(line)) is not None:
+                        yield Told(lines.after or 0, *event)
+            except Unreachable:
+                pass
+            after = lines.after
+            time.sleep(AGAIN_S)
+
+    def _listened(self, fields: Mapping[str, Any]) -> Iterator[bytes]:
+        call = self._call("events", fields)
+        with closing(self._connection(SILENCE_S)) as connection:
+            try:
+                connection.request(call.method, self._target(call), None, call.headers(self._key))
+                got = connection.getresponse()
+                if got.status != HTTPStatus.OK:
+                    _refused(self.url, Received(got.status, got.read()))
+                yield from got
+            except (OSError, HTTPException) as error:
+                raise self._away(error) from None
+
 
 class AsyncClient(_Access):
     """The same for asyncio, as `async with AsyncClient() as client`; requests share connections.
@@ -337,11 +473,16 @@ class AsyncClient(_Access):
         if session is not None:
             await session.close()
 
-    async def ask(self, operation: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def ask(
+        self,
+        operation: str,
+        fields: Mapping[str, Any] | None = None,
+        sending: Sending = NOTHING,
+    ) -> dict[str, Any]:
         """Do an operation by its name in the table, and return its JSON object."""
         from asyncio import sleep
 
-        row, call = OPERATIONS[operation], self._call(operation, fields or {})
+        row, call = OPERATIONS[operation], self._call(operation, fields or {}, sending)
         deadline = time.monotonic() + call.timeout_s
         while True:
             try:
@@ -352,20 +493,23 @@ class AsyncClient(_Access):
                     raise
             await sleep(pause)
 
-    async def _received(self, call: Call) -> Received:
-        from asyncio import timeout
-
-        from aiohttp import ClientError as TransportError
+    def _requested(self, call: Call, **options: Any) -> _RequestContextManager:
         from yarl import URL
 
         if self._session is None:
             raise RuntimeError("write `async with AsyncClient() as client`")
         url = URL(self.url.rstrip("/") + call.target, encoded=True)
-        request = self._session.request(
-            call.method, url, data=call.body, headers=call.headers(self._key)
+        return self._session.request(
+            call.method, url, data=call.body, headers=call.headers(self._key), **options
         )
+
+    async def _received(self, call: Call) -> Received:
+        from asyncio import timeout
+
+        from aiohttp import ClientError as TransportError
+
         try:
-            async with timeout(call.timeout_s), request as got:
+            async with timeout(call.timeout_s), self._requested(call) as got:
                 return Received(got.status, await got.read(), got.headers.get("Retry-After"))
         except TimeoutError:
             raise self._late(call) from None
@@ -500,3 +644,73 @@ class AsyncClient(_Access):
         """Show the versions of the program and of the interface, and the generation."""
         found: VersionAnswer = await self._ask("version")
         return found
+
+    async def put_document(
+        self, source: str, path: str, content: bytes | str, **fields: Unpack[PutFields]
+    ) -> UploadAnswer:
+        """Write a document; its content is the body."""
+        given, sending = _put(content, fields)
+        address = {"source": source, "path": path, **given}
+        found = await self.ask("put_document", address, sending)
+        return cast("UploadAnswer", _answer("put_document", found))
+
+    async def delete_document(
+        self, source: str, path: str, **fields: Unpack[WriteFields]
+    ) -> UploadAnswer:
+        """Delete a document."""
+        given, sending = _written(fields)
+        address = {"source": source, "path": path, **given}
+        found = await self.ask("delete_document", address, sending)
+        return cast("UploadAnswer", _answer("delete_document", found))
+
+    async def bulk(
+        self,
+        source: str,
+        submissions: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+    ) -> UploadsAnswer:
+        """Write and delete many documents: lines of JSON."""
+        sending = _lines(submissions, idempotency_key)
+        found = await self.ask("bulk", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("bulk", found))
+
+    async def delete_documents(self, source: str, **fields: Unpack[DeleteFields]) -> DeleteAnswer:
+        """Delete many documents: by path, or all below a prefix."""
+        found = await self.ask("delete_documents", {"source": source, **fields})
+        return cast("DeleteAnswer", _answer("delete_documents", found))
+
+    async def events(self, **fields: Unpack[ListenFields]) -> AsyncIterator[Told]:
+        """Listen to outcomes as they come, over breaks of the connection, without an end.
+
+        Raises:
+            Refused: the request cannot be.
+        """
+        from asyncio import sleep
+
+        after = fields.get("after")
+        while True:
+            lines = EventLines(after)
+            try:
+                async for line in self._listened({**fields, "after": after}):
+                    if (event := lines.take(line)) is not None:
+                        yield Told(lines.after or 0, *event)
+            except Unreachable:
+                pass
+            after = lines.after
+            await sleep(AGAIN_S)
+
+    async def _listened(self, fields: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        from aiohttp import ClientError as TransportError
+        from aiohttp import ClientTimeout
+
+        call = self._call("events", fields)
+        silence = ClientTimeout(total=None, sock_read=SILENCE_S)
+        try:
+            async with self._requested(call, timeout=silence) as got:
+                if got.status != HTTPStatus.OK:
+                    _refused(self.url, Received(got.status, await got.read()))
+                async for line in got.content:
+                    yield line
+        except (OSError, TransportError, TimeoutError) as error:
+            raise self._away(error) from None

@@ -123,3 +123,39 @@ class ChecksFields(TypedDict, total=False):
     """Whether to compare the store with the ledger too."""
 
     deep: bool
+
+
+class WriteFields(TypedDict, total=False):
+    """Of a document that is written or deleted."""
+
+    wait: float
+    """Seconds to wait until it is searchable, or has failed."""
+    if_revision: int
+    """Only if this is its revision; 0: only if there is no such document."""
+    idempotency_key: str
+    """Names the request, so that it may be repeated."""
+
+
+class PutFields(WriteFields, total=False):
+    """Of a content."""
+
+    media_type: str
+    """Absent: the ending of the path tells."""
+
+
+class DeleteFields(TypedDict, total=False):
+    """Which documents to delete: `paths` or `prefix`."""
+
+    paths: Sequence[str]
+    prefix: str
+    dry_run: bool
+
+
+class ListenFields(TypedDict, total=False):
+    """Which events to hear."""
+
+    types: str
+    """Types with commas between: `document`, `validation`, `batch`; absent: all."""
+    source: str
+    after: int
+    """Id of the last event that was heard; absent: only what comes from now on."""

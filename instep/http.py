@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -66,11 +66,44 @@ class Call:
     body: bytes | None
     timeout_s: float
     """How long the answer may take."""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """Headers of this request."""
 
     def headers(self, key: str | None) -> dict[str, str]:
         """The headers, with the key of the gateway."""
         made = {"Content-Type": "application/json"} if self.body is not None else {}
+        made |= self.own
         return made | ({"Authorization": f"Bearer {key}"} if key is not None else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What a writing request sends besides its fields.
+
+    if_revision: the revision that the document must have; 0: there is none.
+    """
+
+    body: bytes | None = None
+    media_type: str | None = None
+    if_revision: int | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Raises Refused: a header cannot hold a value."""
+        made = {}
+        if self.body is not None:
+            made["Content-Type"] = self.media_type or "application/octet-stream"
+        if self.if_revision == 0:
+            made["If-None-Match"] = "*"
+        elif self.if_revision is not None:
+            made["If-Match"] = f'"{self.if_revision}"'
+        if self.idempotency_key is not None:
+            made["Idempotency-Key"] = self.idempotency_key
+        for name, value in made.items():
+            if not (value.isascii() and value.isprintable()):
+                raise Refused("invalid_request", f"{name}: must be printable ASCII")
+        return made
 
 
 def server_of(url: str) -> SplitResult:
@@ -90,7 +123,11 @@ def server_of(url: str) -> SplitResult:
 
 
 def call_of(
-    operation: Operation, fields: Mapping[str, Any], *, timeout_s: float | None = None
+    operation: Operation,
+    fields: Mapping[str, Any],
+    *,
+    sending: Sending = Sending(),
+    timeout_s: float | None = None,
 ) -> Call:
     """The request of an operation; fields that are None or empty are not sent.
 
@@ -113,13 +150,43 @@ def call_of(
     if timeout_s is None:
         timeout_s = operation.timeout_s + float(rest.get("wait") or 0)
     if in_json:
-        return Call(place.method, target, json.dumps(rest).encode(), timeout_s)
+        body = json.dumps(rest).encode()
+        return Call(place.method, target, body, timeout_s, sending.headers)
     query = urlencode({name: _text(value) for name, value in rest.items()})
     target += f"?{query}" if query else ""
     if len(target) > ADDRESS_CHARACTERS:
         longest = max(fields, key=lambda name: len(_text(fields[name])))
         raise Refused("invalid_request", f"{longest}: is too long for an address; shorten it")
-    return Call(place.method, target, None, timeout_s)
+    return Call(place.method, target, sending.body, timeout_s, sending.headers)
+
+
+@dataclass(slots=True)
+class EventLines:
+    """Makes events of the lines of a stream, and remembers where to go on. Pure."""
+
+    after: int | None
+    """Id of the last event that came; None: none has."""
+    _id: int | None = None
+    _kind: str = ""
+    _data: str = ""
+
+    def take(self, line: bytes) -> tuple[str, dict[str, Any]] | None:
+        """Type and data of the event that a line ends; None: it ends none."""
+        name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(":")
+        value = value.removeprefix(" ")
+        if name == "id" and value.isdecimal():
+            self._id = int(value)
+        elif name == "event":
+            self._kind = value
+        elif name == "data":
+            self._data += value
+        if line.strip():
+            return None
+        if self._id is not None:
+            self.after = self._id  # only now is the whole event there
+        kind, data = self._kind, self._data
+        self._id, self._kind, self._data = None, "", ""
+        return (kind, json.loads(data)) if data else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def test_every_method_of_the_client_is_in_the_manual_and_answers_what_it_says():
     assert told == {
         row.name: (", ".join(required(row.name)), resolve(row.answer).__name__, row.summary)
         for row in OPERATIONS.values()
-        if row.run
+        if row.answer and hasattr(library.Client, row.name)
     }
 
 

@@ -106,10 +106,11 @@ class EventStreams:
             )
             response.headers["Request-Id"] = request[REQUEST_ID]
             await response.prepare(request)
+            at = newest if lost else at
             with contextlib.suppress(ConnectionResetError):
-                await self._send(request, response, f"retry: {AGAIN_MS}\n\n".encode())
+                begin = f"retry: {AGAIN_MS}\nid: {at}\n\n"  # for one that breaks before an event
+                await self._send(request, response, begin.encode())
                 if lost:
-                    at = newest
                     await self._send(request, response, event_bytes("reset", "{}", at))
                 await self._follow(request, response, wanted, at)
             return response

@@ -27,12 +27,14 @@ async def client(index, results):
 
 
 @contextlib.asynccontextmanager
-async def listening(client, query="", **headers):
+async def listening(client, query="", begin=None, **headers):
     async with client.get(f"{ADDRESS}{query}", headers=headers) as response:
         assert response.status == 200
         assert response.content_type == "text/event-stream"
         assert response.headers["Request-Id"]
-        assert await block(response) == {"retry": "1000"}
+        first = await block(response)
+        assert first.pop("retry") == "1000"
+        assert begin is None or first == {"id": begin}
         yield response
 
 
@@ -51,7 +53,7 @@ async def block(response):
 
 async def test_a_listener_hears_outcomes_as_they_come(client, results):
     results.put(indexed(1))
-    async with listening(client) as response:
+    async with listening(client, begin="1") as response:
         results.put(indexed(2))
         heard = await block(response)
 
@@ -77,7 +79,7 @@ async def test_one_that_was_away_too_long_is_told_to_begin_anew(client, results)
         results.put(indexed(n))
     results.lose(3)
 
-    async with listening(client, **{"Last-Event-ID": "1"}) as response:
+    async with listening(client, begin="5", **{"Last-Event-ID": "1"}) as response:
         reset = await block(response)
         results.put(indexed(6))
         heard = await block(response)
@@ -168,7 +170,7 @@ async def test_a_server_that_stops_ends_its_streams_at_once(index, results):
     client = TestClient(server)
     await client.start_server()
     response = await client.get(ADDRESS)
-    assert await block(response) == {"retry": "1000"}
+    assert await block(response) == {"retry": "1000", "id": "0"}
 
     async with asyncio.timeout(10):
         await server.close()
