@@ -1,34 +1,19 @@
 """A program that listens to outcomes, while the instance is killed and started again."""
 
-import json
 import os
 import signal
-from urllib.request import Request, urlopen
 
 import pytest
 
-from services.host.data_folder import DataFolder
+from instep.client import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.nats, pytest.mark.stores]
 
 
 def heard(instep, *, after, path):
     """The outcome of `path`, and its id: the first after the event `after`."""
-    url = DataFolder(instep.data).read_instance().gateway_url
-    asked = Request(
-        f"{url}/api/v1/events?types=document&source=docs", headers={"Last-Event-ID": str(after)}
-    )
-    with urlopen(asked, timeout=120) as response:
-        event = {}
-        for line in response:
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            event[name] = value
-            if not name and "data" in event:
-                told = json.loads(event["data"])
-                if told["path"] == path:
-                    return told, int(event["id"])
-                event = {}
-    raise AssertionError(f"the stream ended without {path}")
+    told = Client(data=instep.data).events(types="document", source="docs", after=after)
+    return next((event.data, event.id) for event in told if event.data["path"] == path)
 
 
 def test_a_listener_hears_what_happened_while_everything_was_down(instep):
@@ -56,3 +41,9 @@ def test_a_listener_hears_what_happened_while_everything_was_down(instep):
     assert instep.json("show", "docs/b.md")["served"]["sequence"] == int(
         second["receipt"].rpartition("-")[2]
     )
+
+    client = Client(data=instep.data)
+    pushed = client.put_document("inbox", "c.md", "# C\n\nThe saffron.\n", wait=60)
+    assert (pushed.state, pushed.final) == ("searchable", True)
+    assert client.search("saffron", after=pushed.receipt).hits[0].document.path == "c.md"
+    assert client.delete_document("inbox", "c.md", wait=60).state == "removed"

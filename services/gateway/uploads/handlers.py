@@ -68,6 +68,7 @@ async def put(request: web.Request) -> web.Response:
     asked = await _request(request, "put_document", UploadRequest)
     uploads = _uploads(request)
     revision, key = _conditions(request, asked.source)
+    _check_plain(request)
     await uploads.check(asked.source)
     path = _path(asked.path)
     kind = request.headers.get("Content-Type", "")
@@ -152,6 +153,7 @@ async def post_files(request: web.Request) -> web.Response:
     key = _key(request, asked.source)
     if request.content_type != FORM:
         raise Problem("format_not_supported", f"send the files as {FORM}")
+    _check_plain(request)
     await uploads.check(asked.source)
     outcome = Outcome()
     async with in_turn(request.app[SLOTS]):
@@ -281,6 +283,12 @@ def _many(outcome: Outcome, answer: UploadsAnswer) -> web.Response:
     ]
     told = f"none of {outcome.refused:,} documents was taken"
     raise Problem("all_refused", told, fault_count=outcome.refused, more=body)
+
+
+def _check_plain(request: web.Request) -> None:
+    """Refuse a compressed document: the HTTP server does not tell that one was cut off."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Problem("format_not_supported", "send documents without Content-Encoding")
 
 
 def _uploads(request: web.Request) -> Uploads:
