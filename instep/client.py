@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     )
     from shared.batches.reports import BatchReport, ReportLine
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Refused", "Told", "Unreachable"]
+__all__ = ["AsyncClient", "Client", "ClientError", "HeardEvent", "Refused", "Unreachable"]
 
 START: Final = "instep up PATH"
 AGAIN_S: Final = 1.0
@@ -117,7 +117,7 @@ def find(data: Path, around: Surroundings) -> str | None:
 NOTHING: Final = Sending()
 
 
-class Told(NamedTuple):
+class HeardEvent(NamedTuple):
     """An event, and the id after which to go on.
 
     type: `document`, `validation`, `batch`; or `reset`: events are lost, list the documents anew.
@@ -419,7 +419,7 @@ class Client(_Access):
         found = self.ask("delete_documents", {"source": source, **fields})
         return cast("DeleteAnswer", _answer("delete_documents", found))
 
-    def events(self, **fields: Unpack[ListenFields]) -> Iterator[Told]:
+    def events(self, **fields: Unpack[ListenFields]) -> Iterator[HeardEvent]:
         """Listen to outcomes as they come, over breaks of the connection, without an end.
 
         Raises:
@@ -431,7 +431,7 @@ class Client(_Access):
             try:
                 for line in self._listened({**fields, "after": after}):
                     if (event := lines.take(line)) is not None:
-                        yield Told(lines.after or 0, *event)
+                        yield HeardEvent(lines.after or 0, *event)
             except Unreachable:
                 pass
             after = lines.after
@@ -680,7 +680,7 @@ class AsyncClient(_Access):
         found = await self.ask("delete_documents", {"source": source, **fields})
         return cast("DeleteAnswer", _answer("delete_documents", found))
 
-    async def events(self, **fields: Unpack[ListenFields]) -> AsyncIterator[Told]:
+    async def events(self, **fields: Unpack[ListenFields]) -> AsyncIterator[HeardEvent]:
         """Listen to outcomes as they come, over breaks of the connection, without an end.
 
         Raises:
@@ -694,7 +694,7 @@ class AsyncClient(_Access):
             try:
                 async for line in self._listened({**fields, "after": after}):
                     if (event := lines.take(line)) is not None:
-                        yield Told(lines.after or 0, *event)
+                        yield HeardEvent(lines.after or 0, *event)
             except Unreachable:
                 pass
             after = lines.after

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from services.gateway.operations import JSON, OPERATIONS, Operation, Place, resolve
+from services.gateway.operations import JSON, OPERATIONS, Operation, Route, resolve
 from services.gateway.problems import KINDS
 from services.gateway.views import ProblemView
 from shared.contracts import VERSION, Json, definitions
@@ -90,7 +90,7 @@ _ABOUT: Final = (
 )
 
 
-def _operation(operation: Operation, place: Place) -> Json:
+def _operation(operation: Operation, place: Route) -> Json:
     first = place == operation.place
     made: Json = {
         "operationId": operation.name if first else f"{operation.name}_{place.method.lower()}",
@@ -159,7 +159,7 @@ def _parameter(name: str, where: str, schema: Json, *, required: bool) -> Json:
     return made | ({"description": text} if text else {}) | {"schema": schema}
 
 
-def _json_body(operation: Operation, place: Place, rest: Mapping[str, Json]) -> Json:
+def _json_body(operation: Operation, place: Route, rest: Mapping[str, Json]) -> Json:
     model = resolve(operation.request)
     needed = [name for name, field in rest.items() if field["required"]]
     schema: Json = {"$ref": TEMPLATE.format(model=model.__name__)}
@@ -173,7 +173,7 @@ def _json_body(operation: Operation, place: Place, rest: Mapping[str, Json]) -> 
     return {"required": bool(needed), "content": {JSON: {"schema": schema}}}
 
 
-def _responses(operation: Operation, place: Place) -> Json:
+def _responses(operation: Operation, place: Route) -> Json:
     content: Json = {media: {"schema": {"type": "string"}} for media in operation.produces}
     if JSON in content:
         content[JSON] = {"schema": _answer(operation)}
@@ -204,7 +204,7 @@ def _answer(operation: Operation) -> Json:
     return {"$ref": TEMPLATE.format(model=resolve(operation.answer).__name__)}
 
 
-def _codes(operation: Operation, place: Place) -> tuple[str, ...]:
+def _codes(operation: Operation, place: Route) -> tuple[str, ...]:
     found = [*ALWAYS, *operation.refusals]
     if place.method != "GET":
         found += OF_WRITES

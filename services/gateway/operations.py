@@ -33,7 +33,7 @@ _PARAMETER: Final = re.compile(r"\{(\+?)(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Route:
     """A method and an address."""
 
     method: Method
@@ -83,7 +83,7 @@ class Operation:
     """
 
     name: str
-    place: Place
+    place: Route
     scope: Scope
     """What a key must allow; `none`: no key is needed."""
     summary: str
@@ -104,9 +104,9 @@ class Operation:
     """Answers have an ETag, and If-None-Match is heeded."""
     timeout_s: float = 30.0
     """How long a client waits for the answer, besides the field `wait`."""
-    also: tuple[Place, ...] = ()
+    also: tuple[Route, ...] = ()
     """Other documented addresses of the same operation."""
-    aliases: tuple[Place, ...] = ()
+    aliases: tuple[Route, ...] = ()
     """Addresses of older versions, served and not documented."""
     handler: str = ""
     """`module:name` of an aiohttp handler: it reads the body itself, streams, or shows a page."""
@@ -118,7 +118,7 @@ class Operation:
     """Headers of the request that it reads."""
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[Route, ...]:
         """Documented addresses."""
         return (self.place, *self.also)
 
@@ -127,7 +127,7 @@ class Operation:
         """Whether it changes nothing, so that it may be done again."""
         return self.scope in ("none", "search", "read")
 
-    def fields_in_json(self, place: Place) -> bool:
+    def fields_in_json(self, place: Route) -> bool:
         """Whether fields that the address does not hold are in a JSON object, not in the query."""
         return place.method in ("POST", "PUT") and not self.body
 
@@ -147,12 +147,12 @@ _UPLOAD_HANDLERS: Final = "services.gateway.uploads.handlers:"
 _REPORTS: Final = "shared.batches.reports:"
 
 
-def _get(path: str) -> Place:
-    return Place("GET", path)
+def _get(path: str) -> Route:
+    return Route("GET", path)
 
 
-def _post(path: str) -> Place:
-    return Place("POST", path)
+def _post(path: str) -> Route:
+    return Route("POST", path)
 
 
 def _rows() -> Iterator[Operation]:
@@ -246,7 +246,7 @@ _LONG_S: Final = 1800.0
 _UPLOADS: Final = (
     Operation(
         name="put_document",
-        place=Place("PUT", "/sources/{source}/documents/{+path}"),
+        place=Route("PUT", "/sources/{source}/documents/{+path}"),
         scope="write",
         summary="Write a document; its content is the body.",
         request=_UPLOAD_MODELS + "UploadRequest",
@@ -261,7 +261,7 @@ _UPLOADS: Final = (
     ),
     Operation(
         name="delete_document",
-        place=Place("DELETE", "/sources/{source}/documents/{+path}"),
+        place=Route("DELETE", "/sources/{source}/documents/{+path}"),
         scope="write",
         summary="Delete a document.",
         request=_UPLOAD_MODELS + "UploadRequest",
@@ -518,7 +518,7 @@ _INSTANCE: Final = (
     ),
     Operation(
         name="generate",
-        place=Place("POST", "/api/tasks/generate-embeddings", whole=True),
+        place=Route("POST", "/api/tasks/generate-embeddings", whole=True),
         scope="operate",
         summary="Send documents with missing or wrong vectors again, in the background.",
         request=_SWEEPS + "GenerateRequest",
@@ -570,7 +570,7 @@ _PLAIN: Final = (
     ),
     Operation(
         name="livez",
-        place=Place("GET", "/livez", whole=True),
+        place=Route("GET", "/livez", whole=True),
         scope="none",
         summary="Answer while the event loop runs.",
         request=_MODELS + "StatusRequest",
@@ -579,7 +579,7 @@ _PLAIN: Final = (
     ),
     Operation(
         name="readyz",
-        place=Place("GET", "/readyz", whole=True),
+        place=Route("GET", "/readyz", whole=True),
         scope="none",
         summary="Say whether bus, store and model answer.",
         request=_MODELS + "StatusRequest",
@@ -589,7 +589,7 @@ _PLAIN: Final = (
     ),
     Operation(
         name="problem",
-        place=Place("GET", "/problems/{code}", whole=True),
+        place=Route("GET", "/problems/{code}", whole=True),
         scope="read",
         summary="Explain an error code in plain text.",
         request=_MODELS + "ProblemRequest",

@@ -12,7 +12,7 @@ from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
 from services.gateway.openapi import text as openapi_text
-from services.gateway.operations import HTML, JSON, OPERATIONS, TEXT, Operation, Place, resolve
+from services.gateway.operations import HTML, JSON, OPERATIONS, TEXT, Operation, Route, resolve
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
@@ -39,7 +39,7 @@ def reply(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=encoded(text), status=status, content_type=JSON, charset="utf-8")
 
 
-def ordinary(operation: Operation, place: Place) -> Handler:
+def ordinary(operation: Operation, place: Route) -> Handler:
     """The handler of an operation: fields of address, query and JSON; JSON as the answer."""
 
     async def handler(request: web.Request) -> web.Response:
@@ -68,7 +68,7 @@ def unless_known(
     return response
 
 
-async def fields_in(request: web.Request, operation: Operation, place: Place) -> dict[str, Any]:
+async def fields_in(request: web.Request, operation: Operation, place: Route) -> dict[str, Any]:
     """The fields of a request, wherever they are.
 
     Raises:
@@ -183,7 +183,7 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-def _route(operation: Operation, place: Place) -> web.RouteDef:
+def _route(operation: Operation, place: Route) -> web.RouteDef:
     path = place.pattern(ANY)
     handler = resolve(operation.handler) if operation.handler else ordinary(operation, place)
     return (

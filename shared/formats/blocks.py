@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from shared.domain.errors import DocumentRefused
 from shared.domain.ordering import MAX_ROWS
-from shared.domain.unicode_text import normalised
+from shared.domain.text.unicode_text import normalised
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
     from shared.domain.events import Metadata

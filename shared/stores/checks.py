@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.domain.errors import GARBAGE, StoreMismatch, VectorsRejected
 from shared.domain.events import Scalar
-from shared.domain.unicode_text import normalised
+from shared.domain.text.unicode_text import normalised
 from shared.ports import Filter, Row, Vector
 
 TOLD_EVERY: Final = 10_000

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.domain import words
 from shared.domain.ids import bucket_of
+from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
 from shared.stores import checks, seal
 from shared.stores.looks import SweptRow, digested, held

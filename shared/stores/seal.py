@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain import words as domain_words
 from shared.domain.events import Scalar
+from shared.domain.text import words as domain_words
 from shared.ports import Hit, Row, Vectors
 
 MARKS: Final = 5

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from shared.domain.words import asked, places, spoken, words
+from shared.domain.text.words import asked, places, spoken, words
 from shared.ports import Hit
 
 _RESTRICTION: Final = re.compile(r'(?:(?<=\s)|\A)-(?:"([^"]*)"|([^\W_][^\s"]+))|"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuestion:
     """text: what is searched for, without exclusions and quotes. phrases: each as `spoken` words.
 
     excluded: each as the words that a hit may not all have; barred: phrases that it may not have.
@@ -46,7 +46,7 @@ class Question:
         )
 
 
-def parse_question(q: str) -> Question:
+def parse_question(q: str) -> ParsedQuestion:
     """Read a question. One of exclusions only is text: it would find all the rest."""
     phrases: list[tuple[str, ...]] = []
     excluded: list[frozenset[str]] = []
@@ -60,8 +60,8 @@ def parse_question(q: str) -> Question:
             excluded.append(frozenset(words(word)))
     text = _RESTRICTION.sub(lambda term: f" {term[3] or ''} ", q).strip()
     if text == q or not words(text):
-        return Question(q)
-    return Question(
+        return ParsedQuestion(q)
+    return ParsedQuestion(
         text,
         tuple(filter(None, phrases)),
         tuple(filter(None, excluded)),
@@ -69,7 +69,7 @@ def parse_question(q: str) -> Question:
     )
 
 
-def highlights(question: Question, text: str, limit: int = 50) -> list[tuple[int, int]]:
+def highlights(question: ParsedQuestion, text: str, limit: int = 50) -> list[tuple[int, int]]:
     """Start and end (characters) of the words of `text` that the question asks for.
 
     `limit` at most, in order and apart.

@@ -15,7 +15,7 @@ from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.search.filters import Condition, parse
 from services.gateway.search.groups import Alike, facets, without_copies
-from services.gateway.search.question import Question, highlights, parse_question
+from services.gateway.search.question import ParsedQuestion, highlights, parse_question
 from services.gateway.search.rank import (
     Ranked,
     Weights,
@@ -38,7 +38,7 @@ from services.gateway.views import (
     Total,
 )
 from shared.domain.ordering import Record, RowRef, State, settled_seq, state
-from shared.domain.unicode_text import normalised
+from shared.domain.text.unicode_text import normalised
 from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
 from shared.settings import SearchSettings
 
@@ -77,7 +77,7 @@ class Admission:
     """The hits that filter and question admit. The text of each is looked at once."""
 
     condition: Condition
-    question: Question
+    question: ParsedQuestion
     _known: dict[str, bool] = field(default_factory=dict)
 
     def admits(self, hit: Hit) -> bool:
@@ -220,7 +220,7 @@ class Search:
         self,
         alike: Alike,
         found: _Found,
-        question: Question,
+        question: ParsedQuestion,
         request: SearchRequest,
     ) -> HitView:
         ranked = alike.best
@@ -249,7 +249,7 @@ class Search:
         )
 
 
-def _is_whole(found: _Found, question: Question, mode: Mode, depth: int) -> bool:
+def _is_whole(found: _Found, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
     """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
     if question.phrases and mode != "vector":
         return len(found.by_text) < depth

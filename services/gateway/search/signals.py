@@ -10,7 +10,7 @@ from typing import Final
 
 from services.gateway.search.rank import Ranked, Weights, with_signal
 from shared.domain.ordering import Record
-from shared.domain.words import asked, words
+from shared.domain.text.words import asked, words
 from shared.ports import Hit
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)

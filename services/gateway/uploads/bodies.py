@@ -42,7 +42,7 @@ _BROKEN: Final = (
 """What aiohttp raises for bodies that are not what their headers say."""
 
 
-class Clock:
+class UploadDeadline:
     """The time that one upload has."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def reader(request: web.Request, most: int | None = None) -> Read:
     Raises:
         Problem: `request_too_large`.
     """
-    clock, seen = Clock(), 0
+    clock, seen = UploadDeadline(), 0
 
     async def read(size: int) -> bytes:
         nonlocal seen
@@ -118,7 +118,7 @@ async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
         yield number, bytes(line)
 
 
-async def parts(request: web.Request, clock: Clock) -> AsyncIterator[BodyPartReader]:
+async def parts(request: web.Request, clock: UploadDeadline) -> AsyncIterator[BodyPartReader]:
     """The parts of a form, each to be read before the next.
 
     Raises:
@@ -144,7 +144,7 @@ def names_of(part: BodyPartReader) -> tuple[str | None, str | None]:
         raise Problem("malformed", "a part of the form has a broken header") from None
 
 
-def part_reader(part: BodyPartReader, clock: Clock, budget: "Budget") -> Read:
+def part_reader(part: BodyPartReader, clock: UploadDeadline, budget: "Budget") -> Read:
     """Reads a part of a form.
 
     Raises:
@@ -167,7 +167,7 @@ def part_reader(part: BodyPartReader, clock: Clock, budget: "Budget") -> Read:
     return read
 
 
-async def _chunk(part: BodyPartReader, clock: Clock) -> bytes:
+async def _chunk(part: BodyPartReader, clock: UploadDeadline) -> bytes:
     """The next bytes of a part; none at its end. It is never asked for less than a boundary."""
     while not part.at_eof():
         if data := await clock.within(part.read_chunk(READ_BYTES)):

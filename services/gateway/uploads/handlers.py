@@ -16,7 +16,7 @@ from services.gateway.routes import FACES, fields_in, reply
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
     Budget,
-    Clock,
+    UploadDeadline,
     in_turn,
     lines,
     names_of,
@@ -38,7 +38,7 @@ from services.gateway.uploads.lines import (
     revision_of,
     too_long,
 )
-from services.gateway.uploads.many import Item, Outcome, Spool, Where, send
+from services.gateway.uploads.many import Item, Spool, UploadOutcome, Where, send
 from services.gateway.uploads.models import (
     DeleteAnswer,
     DeleteRequest,
@@ -121,7 +121,7 @@ async def post_lines(request: web.Request) -> web.Response:
     if kind not in NDJSON:
         raise Problem("format_not_supported", f"send lines of JSON as {NDJSON[0]}")
     await uploads.check(asked.source)
-    outcome = Outcome()
+    outcome = UploadOutcome()
     async with in_turn(request.app[SLOTS]):
         with tempfile.TemporaryFile() as file:
             spool = Spool(asked.source, file)
@@ -133,7 +133,7 @@ async def post_lines(request: web.Request) -> web.Response:
     return _many(outcome, outcome.answer(batch))
 
 
-def _take_line(spool: Spool, outcome: Outcome, number: int, line: bytes | None) -> None:
+def _take_line(spool: Spool, outcome: UploadOutcome, number: int, line: bytes | None) -> None:
     where = Where(line=number)
     if line is None:
         outcome.refuse(where, "", problem_of_refusal(too_long()))
@@ -155,7 +155,7 @@ async def post_files(request: web.Request) -> web.Response:
         raise Problem("format_not_supported", f"send the files as {FORM}")
     _check_plain(request)
     await uploads.check(asked.source)
-    outcome = Outcome()
+    outcome = UploadOutcome()
     async with in_turn(request.app[SLOTS]):
         form = _Form(uploads, asked.source, outcome)
         await form.read(request)
@@ -169,7 +169,7 @@ async def post_files(request: web.Request) -> web.Response:
 class _Form:
     """The files of a form, and what its field `meta` says about them."""
 
-    def __init__(self, uploads: Uploads, source: str, outcome: Outcome) -> None:
+    def __init__(self, uploads: Uploads, source: str, outcome: UploadOutcome) -> None:
         self._uploads, self._source, self._outcome = uploads, source, outcome
         self._files: dict[str, dict[str, Any]] = {}
         self._meta: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class _Form:
         self._seen = 0
 
     async def read(self, request: web.Request) -> None:
-        clock, budget = Clock(), Budget()
+        clock, budget = UploadDeadline(), Budget()
         async for part in parts(request, clock):
             read = part_reader(part, clock, budget)
             name, file = names_of(part)
@@ -250,7 +250,7 @@ async def delete_many(request: web.Request) -> web.Response:
     uploads = _uploads(request)
     key = _key(request, asked.source)
     paths, remaining = await uploads.named(asked)
-    outcome, items = Outcome(), dict[str, Item]()
+    outcome, items = UploadOutcome(), dict[str, Item]()
     for n, given in enumerate(paths, 1):
         try:
             path = _path(given)
@@ -271,7 +271,7 @@ async def delete_many(request: web.Request) -> web.Response:
     return _many(outcome, answer)
 
 
-def _many(outcome: Outcome, answer: UploadsAnswer) -> web.Response:
+def _many(outcome: UploadOutcome, answer: UploadsAnswer) -> web.Response:
     """All were taken, some, or none: the status says which."""
     if not outcome.accepted and outcome.stopped is not None:
         raise outcome.stopped

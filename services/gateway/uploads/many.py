@@ -42,7 +42,7 @@ Item = tuple[Where, dict[str, Any]]
 
 
 @dataclass
-class Outcome:
+class UploadOutcome:
     """What became of the documents of a request so far."""
 
     accepted: int = 0
@@ -124,7 +124,7 @@ async def send(
     source: str,
     documents: Iterable[Item],
     count: int,
-    outcome: Outcome,
+    outcome: UploadOutcome,
     key: str | None,
 ) -> str:
     """Send all submissions as one batch; one document's in their order.

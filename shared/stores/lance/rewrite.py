@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shared.domain import words
+from shared.domain.text import words
 from shared.stores import seal
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import sweep as lance_sweep

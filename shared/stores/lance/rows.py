@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.domain import words
+from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vector, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of

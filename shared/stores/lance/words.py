@@ -7,7 +7,7 @@ nothing else. Rows of a version before hold their text there instead, in an inde
 
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.domain import words
+from shared.domain.text import words
 
 if TYPE_CHECKING:
     from lancedb.table import AsyncTable

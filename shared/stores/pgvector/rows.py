@@ -10,7 +10,7 @@ from typing import Any, Final, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain import words
+from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 import numpy as np
 import structlog
 
-from shared.domain import words
 from shared.domain.errors import ConfigurationError
+from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
 from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector import sweep as pg_sweep
 from shared.stores.pgvector import table as pg_table
 from shared.stores.pgvector.connections import LONG_S, Connections, require_client
-from shared.stores.pgvector.table import Place
+from shared.stores.pgvector.table import TablePlace
 from shared.stores.pgvector.words import Words
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class PgvectorStore:
         notice: a message for people; may be empty.
     """
 
-    def __init__(self, connections: Connections, place: Place, created: bool) -> None:
+    def __init__(self, connections: Connections, place: TablePlace, created: bool) -> None:
         self.dimensions = place.dimensions
         self.created = created
         self.notice = too_many(place.dimensions) if place.exact else ""
@@ -114,7 +114,7 @@ class PgvectorStore:
                 "use another model or another store"
             )
         require_client()
-        place = Place(table, dimensions)
+        place = TablePlace(table, dimensions)
         connections = Connections(url, password)
         try:
             opened = await connections.run(lambda c: pg_table.open_table(c, place))

@@ -15,7 +15,7 @@ from shared.ports import Digest, Holding
 from shared.stores import seal
 from shared.stores.looks import SweptRow, digested, held
 from shared.stores.pgvector import rows as pg_rows
-from shared.stores.pgvector.table import Place
+from shared.stores.pgvector.table import TablePlace
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -29,7 +29,7 @@ FROM {table}
 OF_BUCKETS: Final = " WHERE left(doc_key, 2) = ANY(%(buckets)s)"
 
 
-async def digests(connection: "AsyncConnection[Any]", place: Place) -> dict[str, Digest]:
+async def digests(connection: "AsyncConnection[Any]", place: TablePlace) -> dict[str, Digest]:
     """See `shared.ports.VectorStore.digests`. Raises psycopg.Error."""
     found: dict[str, Digest] = {}
     async for looks in _pages(connection, place, None):
@@ -40,7 +40,7 @@ async def digests(connection: "AsyncConnection[Any]", place: Place) -> dict[str,
 
 
 async def holdings(
-    connection: "AsyncConnection[Any]", place: Place, buckets: Collection[str]
+    connection: "AsyncConnection[Any]", place: TablePlace, buckets: Collection[str]
 ) -> dict[str, Holding]:
     """See `shared.ports.VectorStore.holdings`. Raises psycopg.Error."""
     looks: list[SweptRow] = []
@@ -51,7 +51,7 @@ async def holdings(
 
 
 async def _pages(
-    connection: "AsyncConnection[Any]", place: Place, buckets: Collection[str] | None
+    connection: "AsyncConnection[Any]", place: TablePlace, buckets: Collection[str] | None
 ) -> AsyncIterator[list[SweptRow]]:
     """Looks at all rows, or at those of some buckets and a few others."""
     from psycopg import AsyncServerCursor

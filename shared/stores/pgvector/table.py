@@ -50,7 +50,7 @@ NOT_INSTALLED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TablePlace:
     """A table by its name, for vectors of so many dimensions."""
 
     name: str
@@ -139,14 +139,14 @@ WANTED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTable:
+class PgTable:
     """created: it was not there. incarnation: another one each time that it is made."""
 
     created: bool
     incarnation: str
 
 
-async def open_table(connection: "AsyncConnection[Any]", place: Place) -> OpenTable:
+async def open_table(connection: "AsyncConnection[Any]", place: TablePlace) -> PgTable:
     """Create the table, or compare it with its declaration.
 
     Raises:
@@ -166,7 +166,7 @@ async def open_table(connection: "AsyncConnection[Any]", place: Place) -> OpenTa
                 "and instep makes it anew and fills it from its ledger and its cache; or set "
                 "another store.pgvector.prefix, which fills another and keeps this one"
             )
-        return OpenTable(not columns, await incarnation(connection, place) or "")
+        return PgTable(not columns, await incarnation(connection, place) or "")
 
 
 def differences(columns: dict[str, str], dimensions: int) -> list[str]:
@@ -243,7 +243,7 @@ async def describe(connection: "AsyncConnection[Any]") -> str:
     return f"Postgres {server.split()[0]}, pgvector {version}"
 
 
-async def incarnation(connection: "AsyncConnection[Any]", place: Place) -> str | None:
+async def incarnation(connection: "AsyncConnection[Any]", place: TablePlace) -> str | None:
     """That of the table; None: there is none."""
     found = await connection.execute(INCARNATION, {"name": _quoted(place.name)})
     row = await found.fetchone()
@@ -261,7 +261,7 @@ def index_due(rows: int, idle_s: float) -> bool:
     return rows >= SOON_ROWS or (rows >= INDEX_FROM_ROWS and idle_s >= IDLE_S)
 
 
-async def make_index(connection: "AsyncConnection[Any]", place: Place) -> None:
+async def make_index(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
     """Make the vector index; writers go on meanwhile. One process at a time; others do nothing.
 
     An index that an earlier try left unfinished is dropped first.
@@ -280,13 +280,13 @@ async def make_index(connection: "AsyncConnection[Any]", place: Place) -> None:
         await connection.execute("SELECT pg_advisory_unlock(%(lock)s)", {"lock": LOCK + 1})
 
 
-async def clean_words(connection: "AsyncConnection[Any]", place: Place) -> None:
+async def clean_words(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
     """Sort new words into their index; until then a search reads them one by one."""
     statement = "SELECT gin_clean_pending_list(to_regclass(%(name)s))"
     await connection.execute(statement, {"name": _quoted(f"{place.name}_words")})
 
 
-async def has_index(connection: "AsyncConnection[Any]", place: Place) -> bool:
+async def has_index(connection: "AsyncConnection[Any]", place: TablePlace) -> bool:
     """Whether the vector index is there and finished."""
     return bool(
         await _value(
@@ -297,13 +297,13 @@ async def has_index(connection: "AsyncConnection[Any]", place: Place) -> bool:
     )
 
 
-async def rows_up_to(connection: "AsyncConnection[Any]", place: Place, most: int) -> int:
+async def rows_up_to(connection: "AsyncConnection[Any]", place: TablePlace, most: int) -> int:
     """The number of rows, at most `most`."""
     counted = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %(most)s) AS counted"
     return int(await _value(connection, place.sql(counted), most=most))
 
 
-async def _make(connection: "AsyncConnection[Any]", place: Place) -> None:
+async def _make(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
     from psycopg.sql import SQL, Literal
 
     await connection.execute(place.sql(MAKE))
@@ -311,7 +311,7 @@ async def _make(connection: "AsyncConnection[Any]", place: Place) -> None:
     await connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(place.sql("{table}"), comment))
 
 
-async def _columns(connection: "AsyncConnection[Any]", place: Place) -> dict[str, str]:
+async def _columns(connection: "AsyncConnection[Any]", place: TablePlace) -> dict[str, str]:
     found = await connection.execute(COLUMNS, {"name": _quoted(place.name)})
     return {name: kind for name, kind in await found.fetchall()}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from shared.ports import Filter
 from shared.stores.pgvector import rows as pg_rows
-from shared.stores.pgvector.table import Place
+from shared.stores.pgvector.table import TablePlace
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -89,7 +89,7 @@ class Statistics:
 class Words:
     """Finds rows of one table by words."""
 
-    place: Place
+    place: TablePlace
     _known: Statistics | None = None
 
     async def search(

@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from shared.domain import words
 from shared.domain.ids import bucket_of
+from shared.domain.text import words
 from shared.ports import Hit, Row, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from shared.domain import words
 from shared.domain.errors import ConfigurationError, StoreMismatch
+from shared.domain.text import words
 
 if TYPE_CHECKING:
     from weaviate.collections.classes.config import _CollectionConfig as Config

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.search.question import highlights, parse_question
-from shared.domain.unicode_text import normalised
+from shared.domain.text.unicode_text import normalised
 from shared.formats.extract import extract
 from shared.stores.checks import clean_query
 

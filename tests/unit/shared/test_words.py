@@ -7,7 +7,7 @@ import Stemmer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.words import LONGEST, VERSION, asked, column, words
+from shared.domain.text.words import LONGEST, VERSION, asked, column, words
 
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 LAW = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz"

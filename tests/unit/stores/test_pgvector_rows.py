@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.ports import Filter
 from shared.stores.pgvector import rows as pg_rows
-from shared.stores.pgvector.table import IDLE_S, Place, differences, index_due, version_of
+from shared.stores.pgvector.table import IDLE_S, TablePlace, differences, index_due, version_of
 from shared.stores.pgvector.words import MOST_WORDS, Statistics, first_words, terms_of
 
 ANY = st.text(st.characters(exclude_categories=[]) | st.sampled_from("\0\1\2\ud800\udfff\ue000"))
@@ -85,7 +85,7 @@ def test_the_index_is_made_when_a_load_is_over_or_large():
     [(2000, False, False), (2001, True, False), (4000, True, False), (4001, False, True)],
 )
 def test_the_kind_of_index_follows_the_dimensions(dimensions, half, exact):
-    place = Place("t", dimensions)
+    place = TablePlace("t", dimensions)
 
     assert (place.half, place.exact) == (half, exact)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.domain import words
-from shared.domain.words import column
+from shared.domain.text import words
+from shared.domain.text.words import column
 from shared.ports import Row
 from shared.stores import seal
 from shared.stores.lance import rows as lance_rows

@@ -20,7 +20,7 @@ from typing import Final
 
 import Stemmer
 
-from shared.domain.unicode_text import compatible, normalised
+from shared.domain.text.unicode_text import compatible, normalised
 
 VERSION: Final = 1
 """Counts changes of the words that `words` makes, those of another release of Snowball included; a
