@@ -15,7 +15,7 @@ class SearchFields(TypedDict, total=False):
     filter: str
     source: Sequence[str]
     weights: Mapping[str, float]
-    group_by: Literal["document", "chunk"]
+    group_by: Literal["document", "content", "chunk"]
     facets: Sequence[str]
     explain: bool
     highlight: bool

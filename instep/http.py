@@ -137,6 +137,8 @@ def call_of(
     Raises:
         Refused: an address cannot hold a field.
     """
+    if operation.body and sending.body is None:  # an empty body would empty the document
+        raise Refused("invalid_request", f"{operation.name}: sends a body that is no JSON object")
     place = operation.place
     in_json = operation.fields_in_json(place)
     rest = {name: value for name, value in fields.items() if value not in (None, "", (), [])}

@@ -113,8 +113,8 @@ class SearchRequest(Request):
     """`source:NAME path:PREFIX -path:PREFIX`."""
     source: tuple[str, ...] = ()
     weights: WeightsRequest = WeightsRequest()
-    group_by: Literal["document", "chunk"] = "document"
-    """`document`: the best chunk of each, and equal documents once."""
+    group_by: Literal["document", "content", "chunk"] = "document"
+    """`document`: the best chunk of each. `content`: the same, and equal documents once."""
     facets: tuple[str, ...] = Field(default=(), max_length=10)
     """What to count among the documents found: `source`, `folder`, or a key of the metadata."""
     explain: Flag = False

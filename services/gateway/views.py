@@ -73,8 +73,9 @@ class HitView(Response):
     parts: dict[str, PartView] | None = None
     highlights: tuple[tuple[int, int], ...] | None = None
     copies: tuple[CopyView, ...] = ()
-    """The first of them."""
+    """The first of them, where equal documents are one hit."""
     copy_count: int = 0
+    """Of those that were ranked: at least so many where the total is not exact."""
 
 
 class Total(Response):
@@ -100,6 +101,10 @@ class SearchAnswer(Response):
     took_ms: float
     generation: str
     freshness: Freshness
+    phrases: tuple[str, ...] = ()
+    """Of the question, which every hit holds."""
+    excluded: tuple[str, ...] = ()
+    """Words and phrases of the question that no hit holds."""
     facets: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Documents by value, the most frequent 50, of those that were ranked: 100 rows of each list or
     more, or all that match."""

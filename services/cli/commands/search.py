@@ -42,6 +42,8 @@ def footer(answer: Mapping[str, Any], *, now: float) -> str:
     else:
         parts.append("the folders are not all listed yet")
     pending = behind["pending_documents"]
+    parts += [f'only with "{visible(one)}"' for one in answer.get("phrases") or ()]
+    parts += [f"without {visible(one)}" for one in answer.get("excluded") or ()]
     tail = f" ({plural(pending, 'document')} pending)" if pending else ""
     if behind.get("after_met") is False:
         tail += " (the submission of --after is not searchable yet)"
@@ -125,6 +127,11 @@ def _stale(document: Mapping[str, Any], now: float) -> str:
     return f"STALE{since}: a new version is on its way"
 
 
+def _grouping(options: Options) -> str:
+    """People see equal documents once; a program gets each."""
+    return "document" if options.json else "content"
+
+
 def run(args: Namespace, options: Options) -> int:
     """Ask the index and print the hits."""
     fields = {
@@ -137,7 +144,7 @@ def run(args: Namespace, options: Options) -> int:
         "facets": args.facet,
         "explain": args.explain,
         "highlight": True,
-        "group_by": "chunk" if args.chunks else None,
+        "group_by": "chunk" if args.chunks else _grouping(options),
         "after": args.after,
     }
     answer = ask(options, "search", fields)

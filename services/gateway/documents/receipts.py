@@ -19,7 +19,7 @@ _RECEIPT: Final = re.compile(r"([a-z2-7]{26})-([0-9]{1,19})")
 def read_receipt(receipt: str) -> tuple[str, int]:
     """doc_key and revision. Raises Problem `receipt_not_found` when it is no receipt."""
     found = _RECEIPT.fullmatch(receipt)
-    if found is None:
+    if found is None or not int(found[2]):
         raise Problem("receipt_not_found", f"{receipt[:80]!r} is not a receipt")
     return found[1], int(found[2])
 

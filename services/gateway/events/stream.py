@@ -126,6 +126,9 @@ class EventStreams:
         while not self._hub.closed:
             try:
                 page: Sequence[Told] = await self._hub.after(at, wait_s=PING_S)
+                if not page and not await self._hub.has(at):  # the stream was made anew
+                    at = await self._hub.newest()
+                    await self._send(request, response, event_bytes("reset", "{}", at))
             except TransientError:  # the client waits for the bus here as well as elsewhere
                 await asyncio.sleep(AGAIN_MS / 1000)
                 page = ()

@@ -36,8 +36,8 @@ class DocumentEvent(EventView):
 
     path: str
     doc_key: str
-    receipt: str
-    """DOC_KEY-REVISION, for `/receipts/{receipt}`."""
+    receipt: str | None
+    """DOC_KEY-REVISION, for `/receipts/{receipt}`; None: it was refused without a revision."""
     state: Literal["searchable", "inactive", "removed", "refused", "failed"]
     freshness_s: float | None = None
     """From the change to the time at which search showed it."""
@@ -50,7 +50,7 @@ class ValidationEvent(EventView):
 
     path: str
     doc_key: str
-    receipt: str
+    receipt: str | None
     passed: bool
     warnings: tuple[str, ...] = ()
 
@@ -92,7 +92,7 @@ def _of_document(event: Result) -> EventView | None:
         "batch": event.batch.id,
         "path": document.path,
         "doc_key": document.doc_key,
-        "receipt": f"{document.doc_key}-{document.revision}",
+        "receipt": f"{document.doc_key}-{document.revision}" if document.revision else None,
     }
     match event:
         case DocumentIndexed():

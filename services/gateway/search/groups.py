@@ -4,15 +4,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from services.gateway.search.rank import Ranked
+from shared.domain.ids import is_url
 from shared.domain.ordering import Record
 from shared.ports import Hit
 
 MOST_VALUES: Final = 50
 """Values of one facet that an answer tells, the most frequent ones."""
 FOLDER: Final = "folder"
-"""The facet of the first folder of a path."""
+"""The facet of the first folder of a path, or of the host of a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,16 @@ def _value(name: str, hit: Hit) -> str | None:
     if name == "source":
         return hit.source
     if name == FOLDER:
-        return hit.path.partition("/")[0] + "/" if "/" in hit.path else ""
+        return _folder(hit.path)
     value = hit.metadata.get(name)
     if value is None:
         return None
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _folder(path: str) -> str:
+    """The first folder of a path, the host of a URL."""
+    if is_url(path):
+        return urlsplit(path).netloc + "/"
+    first, slash, _ = path.partition("/")
+    return first + slash if slash else ""

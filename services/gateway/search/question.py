@@ -1,17 +1,20 @@
 """A question: words, `"phrases"` that a hit must hold, and `-words` that it must not. Pure.
 
-Whatever cannot be read so is text: an odd quote, a lone `-`, a flag of one letter such as `-n`.
+Whatever cannot be read so is text: an odd quote, one within a word (`5" pipe`), a lone `-`, a
+number (`-40`), a flag of one letter such as `-n`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from shared.domain.text.words import asked, places, spoken, words
 from shared.ports import Hit
 
-_RESTRICTION: Final = re.compile(r'(?:(?<=\s)|\A)-(?:"([^"]*)"|([^\W_][^\s"]+))|"([^"]*)"')
+RESTRICTIONS: Final = 32
+"""Phrases and exclusions of one question: each is looked for in thousands of texts."""
+_RESTRICTION: Final = re.compile(r'(?:(?<=\s)|\A)(?:-(?:"([^"]*)"|([^\W\d_][^\s"]+))|"([^"]*)")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,21 @@ class ParsedQuestion:
     """text: what is searched for, without exclusions and quotes. phrases: each as `spoken` words.
 
     excluded: each as the words that a hit may not all have; barred: phrases that it may not have.
+    demanded, without: phrases and exclusions as they were written, to be told.
     """
 
     text: str
     phrases: tuple[tuple[str, ...], ...] = ()
     excluded: tuple[frozenset[str], ...] = ()
     barred: tuple[tuple[str, ...], ...] = ()
+    demanded: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def finds_every_phrase(self) -> bool:
+        """Whether a search by the words of `text` finds every row that has all phrases."""
+        wanted = set(asked(self.text))
+        return all(wanted & set(words(" ".join(phrase))) for phrase in self.phrases)
 
     @property
     def restricts(self) -> bool:
@@ -37,35 +49,47 @@ class ParsedQuestion:
         if not self.restricts:
             return True
         parts = (hit.title, *hit.heading, hit.text)
-        said = [spoken(part) for part in parts] if self.phrases or self.barred else []
+        told = bool(self.phrases or self.barred)
+        said = [_in_a_row(spoken(part)) for part in parts] if told else []
         held = {word for part in parts for word in words(part)} if self.excluded else set()
         return (
-            all(_says(said, phrase) for phrase in self.phrases)
-            and not any(_says(said, phrase) for phrase in self.barred)
+            all(_says(said, _in_a_row(phrase)) for phrase in self.phrases)
+            and not any(_says(said, _in_a_row(phrase)) for phrase in self.barred)
             and not any(term <= held for term in self.excluded)
         )
 
 
 def parse_question(q: str) -> ParsedQuestion:
-    """Read a question. One of exclusions only is text: it would find all the rest."""
-    phrases: list[tuple[str, ...]] = []
-    excluded: list[frozenset[str]] = []
-    barred: list[tuple[str, ...]] = []
-    for away, word, phrase in (term.groups() for term in _RESTRICTION.finditer(q)):
+    """Read a question. One of exclusions only is text: it would find all the rest.
+
+    Raises:
+        ValueError: it has too many phrases and exclusions.
+    """
+    terms = list(_RESTRICTION.finditer(q))
+    if len(terms) > RESTRICTIONS:
+        raise ValueError(
+            f"the question has {len(terms)} phrases and exclusions; it may have {RESTRICTIONS}"
+        )
+    phrases: dict[str, tuple[str, ...]] = {}
+    excluded: dict[str, frozenset[str]] = {}
+    barred: dict[str, tuple[str, ...]] = {}
+    for away, word, phrase in (term.groups() for term in terms):
         if phrase:
-            phrases.append(tuple(spoken(phrase)))
+            phrases[phrase] = tuple(spoken(phrase))
         elif away:
-            barred.append(tuple(spoken(away)))
+            barred[away] = tuple(spoken(away))
         elif word:
-            excluded.append(frozenset(words(word)))
+            excluded[word] = frozenset(words(word))
     text = _RESTRICTION.sub(lambda term: f" {term[3] or ''} ", q).strip()
     if text == q or not words(text):
         return ParsedQuestion(q)
     return ParsedQuestion(
         text,
-        tuple(filter(None, phrases)),
-        tuple(filter(None, excluded)),
-        tuple(filter(None, barred)),
+        tuple(filter(None, phrases.values())),
+        tuple(filter(None, excluded.values())),
+        tuple(filter(None, barred.values())),
+        tuple(written for written, found in phrases.items() if found),
+        tuple(w for w, found in {**barred, **excluded}.items() if found),
     )
 
 
@@ -90,7 +114,10 @@ def highlights(question: ParsedQuestion, text: str, limit: int = 50) -> list[tup
     return found
 
 
-def _says(parts: Iterable[list[str]], phrase: tuple[str, ...]) -> bool:
+def _in_a_row(words_said: Sequence[str]) -> str:
+    return f" {' '.join(words_said)} "
+
+
+def _says(parts: Iterable[str], phrase: str) -> bool:
     """Whether one of the parts has the words of the phrase one after the other."""
-    inner = f" {' '.join(phrase)} "
-    return any(inner in f" {' '.join(part)} " for part in parts)
+    return any(phrase in part for part in parts)

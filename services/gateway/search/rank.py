@@ -50,7 +50,7 @@ class ScorePart:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A hit, its score in [0, 1], and the parts that sum to it."""
+    """A hit, its score from 0 to 1 but for the rounding of its parts, which sum to it."""
 
     hit: Hit
     score: float

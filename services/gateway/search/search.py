@@ -53,6 +53,8 @@ REMEMBERED: Final = 256
 """Questions whose vectors are kept."""
 
 ASKED_AGAIN: Final = 2
+READ_AT_ONCE: Final = 2
+"""Questions whose candidates' texts are read: no other code runs beside a thread that does."""
 COPIES: Final = 20
 """Copies of a document that a hit names."""
 
@@ -99,6 +101,9 @@ class Search:
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
+    _reading: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
+    )
 
     async def __call__(self, request: SearchRequest) -> SearchAnswer:
         """Answer a question.
@@ -109,7 +114,7 @@ class Search:
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
-        condition, question = parse(request.filter, request.source), parse_question(request.q)
+        condition, question = parse(request.filter, request.source), _read(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
@@ -129,6 +134,8 @@ class Search:
         return SearchAnswer(
             hits=tuple(self._hit(one, found, question, request) for one in shown[:limit]),
             total=Total(value=len(shown), exact=whole),
+            phrases=question.demanded,
+            excluded=question.without,
             facets=facets(request.facets, (item.hit for item in ranked)),
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
@@ -152,7 +159,8 @@ class Search:
         Where the question restricts them, thousands of texts may be read: in a thread.
         """
         if admission.question.restricts:
-            fused = await asyncio.to_thread(_fused, found, admission, weights, depth)
+            async with self._reading:
+                fused = await asyncio.to_thread(_fused, found, admission, weights, depth)
         else:
             fused = _fused(found, admission, weights, depth)
         weighed = with_signals(
@@ -249,9 +257,16 @@ class Search:
         )
 
 
+def _read(q: str) -> ParsedQuestion:
+    try:
+        return parse_question(q)
+    except ValueError as error:
+        raise Problem("invalid_request", str(error)) from None
+
+
 def _is_whole(found: _Found, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
     """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
-    if question.phrases and mode != "vector":
+    if question.phrases and mode != "vector" and question.finds_every_phrase:
         return len(found.by_text) < depth
     return max(len(found.by_vector), len(found.by_text)) < depth
 
@@ -262,7 +277,10 @@ def _shown(
     """What the answer lists: chunks, or documents without their copies."""
     if request.group_by == "chunk":
         return [Alike(item) for item in ranked]
-    return without_copies(best_per_document(ranked), records)
+    documents = best_per_document(ranked)
+    if request.group_by == "content":
+        return without_copies(documents, records)
+    return [Alike(item) for item in documents]
 
 
 def _fused(found: _Found, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:

@@ -57,8 +57,13 @@ def with_signals(
     now: float,
     half_life_s: float,
 ) -> list[Ranked]:
-    """The hits, best first, after every signal with a weight has its part in their scores."""
+    """The hits, best first, after every signal with a weight has its part in their scores.
+
+    Args:
+        records: of every hit, and maybe of others.
+    """
     found, hits = list(ranked), [item.hit for item in ranked]
+    records = {hit.doc_key: records[hit.doc_key] for hit in hits}  # those of others do not count
     if weights.static:
         scores = static_scores(records)
         top = max(scores.values(), default=0.0)

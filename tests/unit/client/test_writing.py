@@ -133,6 +133,14 @@ async def test_a_header_that_cannot_be_is_refused_before_anything_is_sent(kind, 
     assert echo.requests == []
 
 
+@BOTH
+async def test_an_operation_with_a_body_of_its_own_is_not_asked_without_one(kind, url, echo):
+    with pytest.raises(Refused, match="put_document: sends a body"):
+        await done(kind, url, "ask", "put_document", {"source": "inbox", "path": "a.md"})
+
+    assert echo.requests == []
+
+
 async def heard(kind, url, count, **fields):
     """The first events that a client hears."""
     if kind is Client:

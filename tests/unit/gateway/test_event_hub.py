@@ -79,6 +79,14 @@ def test_an_outcome_is_told_with_the_state_and_the_receipt_of_its_document(event
     assert type_of(view) == "document"
 
 
+def test_a_document_that_was_refused_without_a_revision_has_no_receipt():
+    fields = named(1)
+    fields["document"] = fields["document"].model_copy(update={"revision": 0})
+    refused = DocumentNotTaken(**fields, code="empty", reason="it is empty")
+
+    assert view_of(stored(refused)).receipt is None
+
+
 def test_validations_and_batches_are_types_of_their_own():
     validated = DocumentValidated(
         **named(1), validated_at=AT, validation_passed=True, expected_count=1, vector_count=1

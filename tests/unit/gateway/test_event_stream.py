@@ -94,6 +94,21 @@ async def test_events_that_were_not_asked_for_only_move_the_place(client, result
         assert await block(response) == {"id": "1"}
 
 
+async def test_a_listener_of_a_stream_that_is_made_anew_is_told(client, results, monkeypatch):
+    monkeypatch.setattr(stream, "PING_S", 0.05)
+    for n in range(1, 6):
+        results.put(indexed(n))
+    async with listening(client, begin="5") as response:
+        results.messages.clear()
+        results.last = 2
+        reset = await block(response)
+        results.put(indexed(3))
+        heard = await block(response)
+
+    assert reset == {"event": "reset", "id": "2", "data": "{}"}
+    assert (heard["event"], heard["id"]) == ("document", "3")
+
+
 @pytest.mark.parametrize(
     ("query", "headers", "said"),
     [

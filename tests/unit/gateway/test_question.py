@@ -34,7 +34,19 @@ def test_what_is_searched_for_is_without_quotes_and_exclusions(question, text):
 @pytest.mark.parametrize(
     "question",
     [
-        *("", "-", "--", '"', '""', 'a 5" pipe', "tar -x archive", "--mode keyword", "e-mail"),
+        *(
+            "",
+            "-",
+            "--",
+            '"',
+            '""',
+            'a 5" pipe',
+            'pipe 5" x 3" copper',
+            "weather -40 degrees",
+            "tar -x archive",
+            "--mode keyword",
+            "e-mail",
+        ),
         *("a - b", "-draft", "a -", "a -(b)", '-""', "- -", '"', "well-known", "\0", "a \ud800"),
     ],
 )
@@ -92,3 +104,16 @@ def test_no_question_raises(question, text):
 @given(st.text(st.characters(exclude_characters='"')), st.text(), st.text())
 def test_a_text_that_holds_a_quoted_text_is_shown(phrase, before, after):
     assert admits(f'"{phrase}"', f"{before} {phrase} {after}")
+
+
+@pytest.mark.parametrize(
+    ("question", "does"),
+    [
+        ('"how to" rotate', False),
+        ('"to be" hamlet', False),
+        ('"rotate it" key', True),
+        ("key", True),
+    ],
+)
+def test_a_phrase_of_small_words_is_not_what_the_store_is_asked_for(question, does):
+    assert parse_question(question).finds_every_phrase is does

@@ -1,5 +1,6 @@
 """Static score, age and title in a score; equal documents as one; counts of what was found."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -137,8 +138,9 @@ async def test_equal_documents_are_one_hit_that_names_its_copies(client, index):
     await index.put("old/a.md", ["the harbour lantern"])
     await index.put("b.md", ["the harbour lantern", "and more"])
 
-    body = {"q": "harbour lantern", "facets": ["folder"], "explain": True}
+    body = {"q": "harbour lantern", "facets": ["folder"], "group_by": "content"}
     answer = await (await client.post("/api/v1/search", json=body)).json()
+    each = await (await client.get("/api/v1/search?q=harbour+lantern")).json()
     chunks = await (await client.get("/api/v1/search?q=harbour+lantern&group_by=chunk")).json()
 
     by_path = {one["document"]["path"]: one for one in answer["hits"]}
@@ -149,6 +151,8 @@ async def test_equal_documents_are_one_hit_that_names_its_copies(client, index):
     assert answer["total"] == {"value": 2, "exact": True}
     assert answer["facets"] == {"folder": {"": 2, "copy/": 1, "old/": 1}}
     assert len(chunks["hits"]) == 5
+    assert len(each["hits"]) == 4
+    assert {one["copy_count"] for one in each["hits"]} == {0}
 
 
 async def test_a_question_may_weigh_its_own_signals(client, index):
@@ -181,3 +185,39 @@ def test_weights_of_the_command_line():
     assert weights_of(["recency=0.3", "title=1"]) == {"recency": 0.3, "title": 1.0}
     with pytest.raises(Stop, match="'recency' is not a weight"):
         weights_of(["recency"])
+
+
+async def test_static_scores_of_documents_that_are_not_shown_do_not_count(client, index):
+    await index.put("a.md", ["the harbour lantern"], static_score=5.0)
+    await index.put("b.md", ["the harbour lantern there"], source="wiki", static_score=1000.0)
+
+    body = {"q": "harbour", "weights": {"static": 1}, "explain": True, "source": ["docs"]}
+    answer = await (await client.post("/api/v1/search", json=body)).json()
+
+    assert [one["document"]["path"] for one in answer["hits"]] == ["a.md"]
+    assert answer["hits"][0]["parts"]["static"]["normalised"] == 1.0
+
+
+async def test_an_answer_says_which_phrases_and_exclusions_it_has_read(client, index):
+    await index.put("a.md", ["the signing key of the harbour"])
+
+    body = {"q": '"signing key" harbour -draft -"old server"'}
+    answer = await (await client.post("/api/v1/search", json=body)).json()
+
+    assert (answer["phrases"], answer["excluded"]) == (["signing key"], ["old server", "draft"])
+
+
+async def test_a_question_of_very_many_phrases_is_refused(client):
+    question = " ".join(f'-"{n} a"' for n in range(40)) + " fox"
+
+    response = await client.post("/api/v1/search", json={"q": question})
+
+    assert response.status == 422
+    assert "40 phrases and exclusions" in (await response.json())["detail"]
+
+
+def test_the_folder_of_a_url_is_its_host():
+    hits = [hit("a"), hit("b")]
+    urls = [replace(one, path=f"https://host-{one.id}/x/y.html") for one in hits]
+
+    assert facets(["folder"], urls) == {"folder": {"host-a/": 1, "host-b/": 1}}
