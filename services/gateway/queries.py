@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
@@ -287,9 +288,10 @@ class InstanceQueries:
         return frozenset(s.name for s in self.sources if s.path) | watched.keys()
 
     async def paths(self, source: str, prefix: str, most: int) -> tuple[list[str], int]:
-        """The first documents of a source below a prefix, and how many more there are."""
+        """The first documents of a source that were sent below a prefix, and how many more."""
+        normal = unicodedata.normalize("NFC", prefix)  # as the paths of such documents are
         found, total, _ = (await self._index()).page(
-            words=THERE, source=source, prefix=prefix, limit=most
+            words=THERE, source=source, prefix=normal, limit=most
         )
         return [one.path for one in found], total - len(found)
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from shared.domain.codecs.change_codec import UnreadableChange
 from shared.domain.errors import DocumentRefused
-from shared.domain.events import DocumentSubmitted, json_bytes
+from shared.domain.events import DocumentChanged, DocumentSubmitted, json_bytes
 from shared.domain.faults import of_event
 from shared.domain.ids import check_document_path, check_source
 from shared.domain.topology import KB, MAX_MESSAGE_BYTES
@@ -153,6 +154,22 @@ def check_whole(body: Mapping[str, Any]) -> DocumentSubmitted:
     check_document_path(event.path)
     check_attributes(event)
     return event
+
+
+def stale(
+    version: int | None, intake: int, last: DocumentChanged | UnreadableChange | None
+) -> bool:
+    """Whether a submission must not follow the newest change.
+
+    Args:
+        version: the publisher's `source_version`, if given.
+        intake: its INTAKE sequence.
+    """
+    if last is None:
+        return False
+    if version is not None and last.source_version is not None and version != last.source_version:
+        return version < last.source_version
+    return intake <= last.intake
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

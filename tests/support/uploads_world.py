@@ -14,6 +14,7 @@ from shared.domain.submissions import encoded
 from shared.ports import Delivery, Submitted
 
 LIMIT = 3_000_000
+INBOX = SourceLimits(LIMIT, ("file:///shared/",))
 
 
 class DoorIntake:
@@ -53,7 +54,7 @@ class DoorIntake:
 class UploadWorld:
     def __init__(self):
         self.index = Index()
-        self.door = Door(self.index.changes, inbox=SourceLimits(LIMIT), wiki=SourceLimits(LIMIT))
+        self.door = Door(self.index.changes, inbox=INBOX, wiki=SourceLimits(LIMIT))
         self.intake = DoorIntake(self.door)
         self.running = 1
         self.uploads = Uploads(

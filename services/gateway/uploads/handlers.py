@@ -38,7 +38,14 @@ from services.gateway.uploads.lines import (
     revision_of,
     too_long,
 )
-from services.gateway.uploads.many import Item, Spool, UploadOutcome, Where, send
+from services.gateway.uploads.many import (
+    Item,
+    ManyDocuments,
+    Spool,
+    UploadOutcome,
+    Where,
+    send,
+)
 from services.gateway.uploads.models import (
     DeleteAnswer,
     DeleteRequest,
@@ -46,7 +53,7 @@ from services.gateway.uploads.models import (
     UploadsAnswer,
     UploadsRequest,
 )
-from services.gateway.uploads.uploads import Uploads, accepted, problem_of_refusal
+from services.gateway.uploads.uploads import Sending, Uploads, accepted, problem_of_refusal
 from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_document_path
 from shared.domain.submissions import LARGEST_BYTES, PIECE_BYTES, check_fields, fields_of
@@ -69,8 +76,11 @@ async def put(request: web.Request) -> web.Response:
     uploads = _uploads(request)
     revision, key = _conditions(request, asked.source)
     _check_plain(request)
+    if "Content-Range" in request.headers:
+        raise Problem("malformed", "Content-Range: send the whole document", "do not resume a PUT")
     await uploads.check(asked.source)
     path = _path(asked.path)
+    joined = ""
     kind = request.headers.get("Content-Type", "")
     bare = kind.partition(";")[0].strip().lower()
     if bare.startswith("multipart/"):
@@ -78,13 +88,13 @@ async def put(request: web.Request) -> web.Response:
     if bare == SUBMISSION:
         fields = _submission(await whole(reader(request), LARGEST_BYTES))
     else:
-        fields = await uploads.content(asked.source, path, reader(request))
+        fields, joined = await uploads.content(asked.source, path, reader(request))
         fields |= media_type_of(path, kind)
     try:
         body = checked(conditional({"path": path, **fields}, revision))
     except DocumentRefused as error:
         raise problem_of_refusal(error) from None
-    return await _one(uploads, asked, body, key)
+    return await _one(uploads, asked, body, key, joined)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -98,10 +108,14 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def _one(
-    uploads: Uploads, asked: UploadRequest, body: Mapping[str, Any], key: str | None
+    uploads: Uploads,
+    asked: UploadRequest,
+    body: Mapping[str, Any],
+    key: str | None,
+    joined: str = "",
 ) -> web.Response:
     receipt = accepted(
-        await uploads.once(asked.source, body, key),
+        await uploads.once(asked.source, body, key, Sending(joined)),
         versioned=body.get("source_version") is not None,
         conditional="if_revision" in body,
     )
@@ -129,7 +143,8 @@ async def post_lines(request: web.Request) -> web.Response:
                 _take_line(spool, outcome, number, line)
             if not spool.size and not outcome.refused:
                 raise Problem("invalid_request", "the body has no lines")
-            batch = await send(uploads, asked.source, spool.read(), spool.count, outcome, key)
+            many = ManyDocuments(spool.read, spool.count)
+            batch = await send(uploads, asked.source, many, outcome, key)
     return _many(outcome, outcome.answer(batch))
 
 
@@ -162,7 +177,8 @@ async def post_files(request: web.Request) -> web.Response:
         items = form.items()
         if not items and not outcome.refused:
             raise Problem("invalid_request", "the form has no files")
-        batch = await send(uploads, asked.source, items, len(items), outcome, key)
+        many = ManyDocuments(lambda: items, len(items))
+        batch = await send(uploads, asked.source, many, outcome, key)
     return _many(outcome, outcome.answer(batch))
 
 
@@ -172,7 +188,7 @@ class _Form:
     def __init__(self, uploads: Uploads, source: str, outcome: UploadOutcome) -> None:
         self._uploads, self._source, self._outcome = uploads, source, outcome
         self._files: dict[str, dict[str, Any]] = {}
-        self._meta: dict[str, Any] = {}
+        self._meta: dict[str, Any] | None = None
         self._inline = INLINE_BYTES
         self._seen = 0
 
@@ -182,6 +198,8 @@ class _Form:
             read = part_reader(part, clock, budget)
             name, file = names_of(part)
             if file is None and name == "meta":
+                if self._meta is not None:
+                    raise Problem("invalid_request", "meta: the form has more than one")
                 self._meta = request_fields(await whole(read, 1024**2))
                 continue
             if file is None:
@@ -197,7 +215,7 @@ class _Form:
             if name in self._files:
                 raise Problem("invalid_request", "another file of the form has the same name")
             inline = PIECE_BYTES if self._inline > 0 else -1
-            fields = await self._uploads.content(self._source, path, read, inline=inline)
+            fields, _ = await self._uploads.content(self._source, path, read, inline=inline)
         except Problem as problem:
             if problem.code in ("request_timeout", "malformed", "request_too_large"):
                 raise
@@ -211,12 +229,13 @@ class _Form:
     def items(self) -> list[Item]:
         """The files as submissions. Raises Problem: `meta` names a file that is not there."""
         seen = {*self._files, *(error.file for error in self._outcome.errors)}
-        missing = next((name for name in self._meta if name not in seen), None)
+        meta = self._meta or {}
+        missing = next((name for name in meta if name not in seen), None)
         if missing is not None:
             raise Problem("invalid_request", f"meta: the form has no file {missing[:200]!r}")
         found: list[Item] = []
         for name, fields in self._files.items():
-            told = self._meta.get(name, {})
+            told = meta.get(name, {})
             try:
                 if not isinstance(told, dict):
                     raise DocumentRefused("invalid_request", "meta: must be an object by file name")
@@ -260,8 +279,8 @@ async def delete_many(request: web.Request) -> web.Response:
             items[path] = (Where(line=n), {"op": "delete", "path": path})
     batch = ""
     if items and not asked.dry_run:
-        documents = items.values()
-        batch = await send(uploads, asked.source, documents, len(items), outcome, key)
+        many = ManyDocuments(items.values, len(items))
+        batch = await send(uploads, asked.source, many, outcome, key)
     answer = DeleteAnswer(
         **outcome.answer(batch).model_dump(),
         matched=len(paths),

@@ -1,14 +1,18 @@
 """Submissions as clients send them: their fields, conditions and keys. Pure."""
 
+import base64
+import binascii
 import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from services.gateway.problems import Problem
 from shared.domain.errors import DocumentRefused
+from shared.domain.events import DocumentChanged, DocumentSubmitted, Linked, Ready
 from shared.domain.formats import BY_ENDING, ending
-from shared.domain.ids import doc_key
+from shared.domain.ids import content_hash, doc_key
 from shared.domain.submissions import (
     LARGEST_BYTES,
     MAX_MEDIA_TYPE,
@@ -132,3 +136,46 @@ def media_type_of(path: str, content_type: str) -> dict[str, str]:
 def key_of(source: str, body: Mapping[str, Any]) -> str:
     """The document that a checked submission names."""
     return doc_key(source, str(body["path"]))
+
+
+def same(change: DocumentChanged, body: Mapping[str, Any], joined: str) -> bool:
+    """Whether a change says all that a checked submission says.
+
+    The batch of a request with a key names all that the request says. Else False too where the
+    change cannot tell: of a page of the web it has the content only. It has no condition either,
+    but must be newer than the revision that the condition names.
+
+    Args:
+        joined: hash of the content, where that is in pieces.
+    """
+    event = check_whole(body)
+    if event.batch is not None:
+        return event.batch.id == change.batch.id
+    if event.deletes != (change.op == "deleted"):
+        return False
+    version, before = event.source_version, event.if_revision
+    return (
+        (event.deletes or _same_content(change, event, joined))
+        and _attributes(event) == _attributes(change)
+        and (version is None or version == change.source_version)
+        and (before is None or before < change.document.revision)
+    )
+
+
+def _attributes(of: DocumentChanged | DocumentSubmitted) -> tuple[object, ...]:
+    metadata = json.dumps(of.metadata, sort_keys=True)  # where 1, 1.0 and true differ
+    return of.title, metadata, of.media_type or None, of.static_score, of.is_active
+
+
+def _same_content(change: DocumentChanged, event: DocumentSubmitted, joined: str) -> bool:
+    if event.chunks is not None:
+        return isinstance(change.content, Ready) and change.content.chunks == event.chunks
+    if event.ref is not None:
+        return isinstance(change.content, Linked) and change.content.ref == event.ref
+    if event.pieces is not None:
+        return change.content_hash == joined
+    try:
+        given = base64.b64decode(event.data_base64 or "", validate=True)
+    except (binascii.Error, ValueError):
+        return False  # no producer takes it
+    return change.content_hash == content_hash(given if event.text is None else event.text.encode())

@@ -1,9 +1,10 @@
 """Many documents of one request: they are one batch, and each is accepted or refused alone."""
 
 import asyncio
+import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
@@ -11,7 +12,7 @@ from typing import IO, Any, Final, Literal
 from services.gateway.problems import Problem, cut, problem_of
 from services.gateway.uploads.lines import key_of, message_id
 from services.gateway.uploads.models import UploadError, UploadsAnswer
-from services.gateway.uploads.uploads import Uploads, accepted
+from services.gateway.uploads.uploads import OtherRequest, Sending, Uploads, accepted
 from shared.batches.members import new_batch_id
 from shared.domain.errors import InstepError
 from shared.domain.submissions import encoded
@@ -41,6 +42,18 @@ Item = tuple[Where, dict[str, Any]]
 """A checked submission."""
 
 
+@dataclass(frozen=True, slots=True)
+class ManyDocuments:
+    """The checked submissions of one request.
+
+    read: all of them, in order; as often as it is called.
+    count: different documents among them.
+    """
+
+    read: Callable[[], Iterable[Item]]
+    count: int
+
+
 @dataclass
 class UploadOutcome:
     """What became of the documents of a request so far."""
@@ -49,7 +62,7 @@ class UploadOutcome:
     refused: int = 0
     errors: list[UploadError] = field(default_factory=list)
     stopped: Problem | None = None
-    """The bus or the producer takes no more."""
+    """Why no more is sent: the bus or the producer takes none, or the key is another request's."""
 
     def refuse(self, where: Where, path: str, problem: Problem) -> None:
         self.refused += 1
@@ -120,31 +133,25 @@ class Spool:
 
 
 async def send(
-    uploads: Uploads,
-    source: str,
-    documents: Iterable[Item],
-    count: int,
-    outcome: UploadOutcome,
-    key: str | None,
+    uploads: Uploads, source: str, many: ManyDocuments, outcome: UploadOutcome, key: str | None
 ) -> str:
     """Send all submissions as one batch; one document's in their order.
 
+    With a key nothing is sent beside another one before one is accepted: the first that shows that
+    the key belongs to another request ends this one.
+
     Args:
-        count: different documents among them.
         outcome: of those that were refused before; it gets the rest.
         key: the Idempotency-Key of the request.
 
     Returns:
-        The id of the batch.
+        The id of the batch; with a key the same whenever the request is.
     """
     now = datetime.now(UTC)
-    batch = {
-        "id": new_batch_id(now, secrets.token_bytes(4)),
-        "count": count,
-        "source": source,
-        "started_at": now.isoformat(),
-    }
+    made = new_batch_id(now, secrets.token_bytes(4)) if key is None else _batch_of(key, many)
+    batch = {"id": made, "count": many.count, "source": source, "started_at": now.isoformat()}
     running: dict[str, asyncio.Task[None]] = {}
+    request = Sending()
 
     async def one(where: Where, body: Mapping[str, Any]) -> None:
         if outcome.stopped is not None:
@@ -153,27 +160,45 @@ async def send(
         name = message_id(source, key, where.name) if key is not None else None
         try:
             accepted(
-                await uploads.once(source, {**body, "batch": batch}, name),
+                await uploads.once(source, {**body, "batch": batch}, name, request),
                 conditional="if_revision" in body,
                 versioned=body.get("source_version") is not None,
             )
         except InstepError as error:
             outcome.refuse(where, str(body["path"]), problem_of(error))
+            if isinstance(error, OtherRequest):
+                outcome.stopped = error
         else:
             outcome.accepted += 1
 
     try:
-        for where, body in documents:
+        for where, body in many.read():
             doc = key_of(source, body)
             if before := running.get(doc):
                 await before
-            if len(running) >= AT_ONCE:
-                await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
-            for done in [name for name, task in running.items() if task.done()]:
-                running.pop(done).result()
+            await _place(running, AT_ONCE if key is None or outcome.accepted else 1)
             running[doc] = asyncio.create_task(one(where, body))
         await asyncio.gather(*running.values())
     finally:
         for task in running.values():
             task.cancel()
-    return str(batch["id"])
+    return made
+
+
+async def _place(running: dict[str, asyncio.Task[None]], most: int) -> None:
+    """Wait until fewer run; those that are done leave."""
+    if len(running) >= most:
+        await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
+    for done in [name for name, task in running.items() if task.done()]:
+        running.pop(done).result()
+
+
+def _batch_of(key: str, many: ManyDocuments) -> str:
+    """The id of the batch of a request with a key. Pure.
+
+    A repeated request goes on with its batch. Another one must not: its number differs.
+    """
+    digest = hashlib.sha256(json.dumps(key).encode())
+    for where, body in many.read():
+        digest.update(b"\n" + where.name.encode("utf-8", "backslashreplace") + encoded(body))
+    return f"k_{digest.hexdigest()[:40]}"

@@ -16,11 +16,11 @@ from typing import Any, Final
 from services.gateway.models import ReceiptRequest
 from services.gateway.problems import KINDS, Problem
 from services.gateway.queries import InstanceQueries
-from services.gateway.uploads.lines import key_of
+from services.gateway.uploads.lines import key_of, same
 from services.gateway.uploads.models import DeleteRequest, UploadAnswer, UploadedDocument
 from shared.domain.errors import DocumentRefused
-from shared.domain.events import DocumentChanged, Receipt
-from shared.domain.ids import check_source, content_hash
+from shared.domain.events import Receipt
+from shared.domain.ids import check_source
 from shared.domain.submissions import (
     LARGEST_BYTES,
     MAX_BYTES,
@@ -28,16 +28,17 @@ from shared.domain.submissions import (
     content_of,
     encoded,
     piece_body,
+    stale,
 )
 from shared.domain.topology import KB
-from shared.ports import ChangeLog, Intake
+from shared.ports import ChangeLog, Intake, Newest, Submitted
 
 Read = Callable[[int], Awaitable[bytes]]
 """Some bytes of a body, at most so many; none at its end. Raises Problem."""
 
 PIECES_AT_ONCE: Final = 8
 FIRST_RECEIPT_S: Final = 5.0
-"""How long the receipt of an earlier message with the same id is looked for."""
+"""How long one request looks for receipts of earlier messages with the ids of its own."""
 LOOK_EVERY_S: Final = 0.2
 REMEMBERED: Final = 10_000
 REMEMBERED_S: Final = 600.0
@@ -46,6 +47,31 @@ MOST_DELETED: Final = 10_000
 """Documents below a prefix that one call deletes."""
 MOST_INLINE_BYTES: Final = LARGEST_BYTES - 64 * KB
 """Of a content in its message; all other fields together take less than the rest."""
+
+CHANGED_SINCE: Final = (
+    "the key was used, and the document has changed since: whether this is the same request cannot "
+    "be told"
+)
+
+
+class OtherRequest(Problem):
+    """The key came before with something else, as far as can be told."""
+
+    def __init__(self) -> None:
+        told = "another request was sent with this key, or what was stored does not tell"
+        super().__init__("idempotency_conflict", told)
+
+
+@dataclass(slots=True)
+class Sending:
+    """What is known of a request beside its submissions.
+
+    joined: hash of the content, where that is in pieces.
+    until: the end of its wait for first receipts, by the clock; None: it has not waited yet.
+    """
+
+    joined: str = ""
+    until: float | None = None
 
 
 @dataclass(slots=True)
@@ -92,8 +118,8 @@ class Uploads:
 
     async def content(
         self, source: str, path: str, read: Read, *, inline: int = PIECE_BYTES
-    ) -> dict[str, Any]:
-        """The fields for a content, which is sent in pieces where it is large.
+    ) -> tuple[dict[str, Any], str]:
+        """The fields for a content, which is sent in pieces where it is large, and its hash.
 
         Args:
             inline: bytes of a content that comes back in the fields.
@@ -101,23 +127,30 @@ class Uploads:
         Raises:
             Problem: `document_too_large`, or it cannot be sent.
         """
-        size, names, limit = 0, list[str](), self.limit(source)
+        size, names, limit, joined = 0, list[str](), self.limit(source), hashlib.sha256()
         async for data in _in_pieces(read):
             size += len(data)
+            joined.update(data)
             if size > limit:
                 detail = f"{source} takes documents of at most {limit:,} bytes"
                 raise Problem("document_too_large", detail, "raise max_bytes of the source")
             if size < PIECE_BYTES and size <= inline:
-                return _inline(data)
+                return _inline(data), joined.hexdigest()
             names.append(await self._piece(source, path, data))
-        return {"pieces": names} if names else {"text": ""}
+        return {"pieces": names} if names else {"text": ""}, joined.hexdigest()
 
     async def _piece(self, source: str, path: str, data: bytes) -> str:
         async with self._pieces:
             receipt = await self.take(source, piece_body(path, data))
         return accepted(receipt).piece or ""
 
-    async def once(self, source: str, body: Mapping[str, Any], name: str | None) -> Receipt:
+    async def once(
+        self,
+        source: str,
+        body: Mapping[str, Any],
+        name: str | None,
+        sending: Sending | None = None,
+    ) -> Receipt:
         """The receipt of a submission, which is taken once for each name.
 
         Args:
@@ -128,17 +161,18 @@ class Uploads:
         """
         if name is None:
             return await self.take(source, body)
-        digest = hashlib.sha256(encoded({**body, "batch": None})).hexdigest()
+        batch = (body.get("batch") or {}).get("id")
+        digest = hashlib.sha256(encoded({**body, "batch": batch})).hexdigest()
         known = self._remembered(name)
         if known is not None and known.digest != digest:
-            raise Problem("idempotency_conflict", "another document was sent with this key")
+            raise OtherRequest
         if known is not None and known.receipt is None:
             raise Problem("idempotency_in_progress", "the first request with this key still runs")
         if known is not None and known.receipt is not None:
             return known.receipt
         one = self._known[name] = _Known(digest, self.clock())
         try:
-            one.receipt = await self.take(source, body, name)
+            one.receipt = await self.take(source, body, name, sending)
         finally:
             if one.receipt is None:
                 self._known.pop(name, None)
@@ -153,11 +187,17 @@ class Uploads:
             self._known.popitem(last=False)
         return self._known.get(name)
 
-    async def take(self, source: str, body: Mapping[str, Any], name: str = "") -> Receipt:
+    async def take(
+        self,
+        source: str,
+        body: Mapping[str, Any],
+        name: str = "",
+        sending: Sending | None = None,
+    ) -> Receipt:
         """Submit, and wait for the producer's answer.
 
         Raises:
-            Problem: `producer_unavailable`, `idempotency_in_progress`.
+            Problem: `producer_unavailable`, `idempotency_conflict`, `idempotency_in_progress`.
             BusUnavailable: it may not be stored. StreamFull: it is not.
         """
         stored = await self.intake.submit(
@@ -166,13 +206,14 @@ class Uploads:
             token=secrets.token_urlsafe(12),
             message_id=name or f"http:{uuid.uuid4().hex}",
         )
+        repeated = stored.duplicate and bool(name)  # else the bus had it, and its answer was lost
         if stored.receipt is not None:
             return Receipt.model_validate(stored.receipt)
         if body.get("op") != "piece":  # the answer may be lost, or was sent at the first time
-            receipt = await self._accepted(source, body, stored.sequence, wait=stored.duplicate)
+            receipt = await self._accepted(source, body, stored, sending or Sending(), repeated)
             if receipt is not None:
                 return receipt
-        if stored.duplicate:
+        if repeated:
             raise Problem(
                 "idempotency_in_progress",
                 "the first request with this key has no receipt: it waits, or was refused, or was "
@@ -185,29 +226,32 @@ class Uploads:
         )
 
     async def _accepted(
-        self, source: str, body: Mapping[str, Any], sequence: int, *, wait: bool
+        self,
+        source: str,
+        body: Mapping[str, Any],
+        stored: Submitted,
+        sending: Sending,
+        repeated: bool,
     ) -> Receipt | None:
-        """The receipt of a submission by the newest change of its document, if that tells it."""
-        end = self.clock() + (FIRST_RECEIPT_S if wait else 0.0)
+        """The receipt of a submission by the newest change of its document, if that tells it.
+
+        Args:
+            repeated: an earlier request had the key of this one.
+        """
+        version, sequence = body.get("source_version"), stored.sequence
+        if sending.until is None and stored.duplicate:
+            sending.until = self.clock() + FIRST_RECEIPT_S
         while True:
             newest = await self.changes.newest(source, key_of(source, body))
-            if newest is not None and newest.change.intake >= sequence:
-                break
-            if self.clock() >= end:
+            if newest is not None:
+                change = newest.change
+                if change.intake == sequence or stale(version, sequence, change):
+                    if repeated:
+                        _check_repeated(newest, body, sequence, sending.joined)
+                    return _receipt_by(newest, sequence)
+            if not stored.duplicate or self.clock() >= (sending.until or 0.0):
                 return None
             await asyncio.sleep(LOOK_EVERY_S)
-        change = newest.readable
-        if change is None:
-            return None
-        is_first = change.intake == sequence
-        if is_first and not _same(change, body):
-            raise Problem("idempotency_conflict", "another document was sent with this key")
-        return Receipt(
-            state="queued" if is_first else "stale",
-            receipt=f"{change.document.doc_key}-{newest.sequence}",
-            document=change.document.model_copy(update={"revision": newest.sequence}),
-            detail=None if is_first else "a newer change was accepted before",
-        )
 
     async def answer(self, receipt: Receipt, wait_s: float) -> UploadAnswer:
         """The receipt of an accepted document, as far as it has come within the time."""
@@ -294,10 +338,40 @@ def _inline(data: bytes) -> dict[str, str]:
     return {"data_base64": piece_body("", data)["data_base64"]}  # a text of control characters
 
 
-def _same(change: DocumentChanged, body: Mapping[str, Any]) -> bool:
-    """Whether a change may be that of a submission: as far as both tell. Pure."""
-    deletes = str(body.get("op", "")).startswith("delete")
-    if deletes != (change.op == "deleted"):
-        return False
-    text = body.get("text")
-    return not isinstance(text, str) or change.content_hash == content_hash(text.encode())
+def _check_repeated(newest: Newest, body: Mapping[str, Any], first: int, joined: str) -> None:
+    """Refuse a submission that may be another than the first with its key. Pure.
+
+    Args:
+        newest: change of its document, which came from the first one or after it.
+        first: INTAKE sequence of the first one.
+        joined: as in `Sending`.
+
+    Raises:
+        OtherRequest: it is another one.
+        Problem: `idempotency_conflict`: it may be one.
+    """
+    change, batch = newest.readable, body.get("batch")
+    if change is None or (body.get("source_version") is not None and change.intake != first):
+        return  # a lower version is refused whatever came first
+    if change.intake == first and not same(change, body, joined):
+        raise OtherRequest
+    if change.intake != first and (batch is None or batch["id"] != change.batch.id):
+        raise Problem("idempotency_conflict", CHANGED_SINCE)
+
+
+def _receipt_by(newest: Newest, sequence: int) -> Receipt | None:
+    """The receipt of a submission that is in the newest change, or must not follow it. Pure.
+
+    Args:
+        sequence: of the submission in INTAKE.
+    """
+    change = newest.readable
+    if change is None:
+        return None
+    is_first = change.intake == sequence
+    return Receipt(
+        state="queued" if is_first else "stale",
+        receipt=f"{change.document.doc_key}-{newest.sequence}",
+        document=change.document.model_copy(update={"revision": newest.sequence}),
+        detail=None if is_first else "a newer change was accepted before",
+    )

@@ -32,8 +32,14 @@ from shared.domain.events import (
     Receipt,
 )
 from shared.domain.ids import doc_key, piece_of, piece_prefix
-from shared.domain.submissions import MAX_MEDIA_TYPE, check_attributes, check_identity, read
-from shared.ports import ChangeLog, ContentStore, Delivery, Now, UnreadableChange
+from shared.domain.submissions import (
+    MAX_MEDIA_TYPE,
+    check_attributes,
+    check_identity,
+    read,
+    stale,
+)
+from shared.ports import ChangeLog, ContentStore, Delivery, Now
 
 log = structlog.get_logger()
 
@@ -100,22 +106,6 @@ class Declined(DocumentNotTaken):
     @property
     def message_id(self) -> str:
         return f"{self.word}:{self.generation}:{self.document.doc_key}:i{self.intake}"
-
-
-def stale(
-    version: int | None, intake: int, last: DocumentChanged | UnreadableChange | None
-) -> bool:
-    """Whether a submission must not follow the newest change.
-
-    Args:
-        version: the publisher's `source_version`, if given.
-        intake: its INTAKE sequence.
-    """
-    if last is None:
-        return False
-    if version is not None and last.source_version is not None and version != last.source_version:
-        return version < last.source_version
-    return intake <= last.intake
 
 
 def may_answer(inbox: str, source: str) -> bool:

@@ -10,7 +10,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from uploads_world import LIMIT, UploadWorld
 
-from services.gateway.uploads import handlers, many
+from services.gateway.uploads import handlers, many, uploads
 from shared.domain.errors import StreamFull
 from shared.domain.ids import doc_key
 
@@ -190,6 +190,75 @@ async def test_lines_with_a_key_are_taken_once(client, world):
     assert len(world.index.changes.appended) == 2
 
 
+async def test_a_repeated_request_goes_on_with_its_batch(client, world):
+    key = {**TYPE, "Idempotency-Key": "nightly"}
+    said = lines(*({"path": f"{n}", "text": "x"} for n in range(5)))
+    submit = world.intake.submit
+
+    async def filling(source, body, **options):
+        if len(world.intake.bodies) >= 2:
+            raise StreamFull("INTAKE is full")
+        return await submit(source, body, **options)
+
+    world.intake.submit = filling
+    first = await (await client.post(BULK, data=said, headers=key)).json()
+    world.intake.submit = submit
+    world.uploads._known.clear()
+    again = await (await client.post(BULK, data=said, headers=key)).json()
+
+    assert (first["accepted"], again["accepted"]) == (2, 5)
+    assert {body["batch"]["id"] for body in world.intake.bodies} == {first["batch"]}
+    assert again["batch"] == first["batch"]
+    (open_batch,) = (await world.door.batches.open()).values()
+    assert open_batch.whole
+
+
+@pytest.mark.parametrize("anew", [True, False])
+async def test_other_lines_with_a_key_are_another_request_and_open_no_batch(client, world, anew):
+    key = {**TYPE, "Idempotency-Key": "nightly"}
+    said = [{"path": f"{n}", "text": "x"} for n in range(3)]
+    await client.post(BULK, data=lines(*said), headers=key)
+    if anew:
+        world.uploads._known.clear()
+
+    response = await client.post(BULK, data=lines(*said, {"path": "9", "text": "x"}), headers=key)
+
+    assert (response.status, (await response.json())["code"]) == (422, "idempotency_conflict")
+    assert len(world.intake.bodies) == 3
+    assert len(await world.door.batches.open()) == 1
+
+
+async def test_a_repeated_request_may_name_a_document_twice(client, world):
+    key = {**TYPE, "Idempotency-Key": "nightly"}
+    said = lines(*({"path": "a.md", "text": text} for text in ("one", "two")))
+    for _ in range(2):
+        response = await client.post(BULK, data=said, headers=key)
+        assert (response.status, (await response.json())["accepted"]) == (202, 2)
+        world.uploads._known.clear()
+
+    assert await world.content("a.md") == b"two"
+
+
+async def test_a_repeated_request_waits_once_for_all_first_receipts(client, world, monkeypatch):
+    clock, waited = [0.0], []
+
+    async def pause(seconds):
+        waited.append(seconds)
+        clock[0] += seconds
+
+    object.__setattr__(world.uploads, "clock", lambda: clock[0])
+    monkeypatch.setattr(uploads.asyncio, "sleep", pause)
+    key = {**TYPE, "Idempotency-Key": "nightly"}
+    said = lines(*({"path": f"{n}", "text": "x", "if_revision": 17} for n in range(20)))
+    first = await (await client.post(BULK, data=said, headers=key)).json()
+    world.uploads._known.clear()
+    again = await (await client.post(BULK, data=said, headers=key)).json()
+
+    assert {error["code"] for error in first["errors"]} == {"revision_changed"}
+    assert {error["code"] for error in again["errors"]} == {"idempotency_in_progress"}
+    assert sum(waited) < 2 * uploads.FIRST_RECEIPT_S
+
+
 async def test_one_document_s_lines_are_sent_in_their_order(client, world):
     submit, sent = world.intake.submit, []
 
@@ -240,6 +309,26 @@ async def test_files_of_a_form_are_one_batch_with_what_meta_says(client, world, 
     assert {one["batch"]["count"] for one in sent.values()} == {3}
     assert await world.content("c.bin") == large
     assert await world.content("other.html") == b"<p>x</p>"
+
+
+async def test_a_form_with_two_parts_meta_is_refused(client, world):
+    said = form(("a.md", b"x"), meta={"a.md": {"title": "A"}})
+    said.add_field("meta", "{}")
+    response = await client.post(FORM, data=said)
+
+    assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
+    assert world.intake.bodies == []
+
+
+async def test_a_form_in_pieces_with_a_key_is_known_after_a_start_anew(client, world, monkeypatch):
+    monkeypatch.setattr(handlers, "INLINE_BYTES", 0)
+    for data, status in ((b"one", 202), (b"one", 202), (b"two", 422)):
+        said = form(("a.md", data))
+        response = await client.post(FORM, data=said, headers={"Idempotency-Key": "k"})
+        assert response.status == status, await response.text()
+        world.uploads._known.clear()
+
+    assert await world.content("a.md") == b"one"
 
 
 async def test_bad_files_of_a_form_are_named_and_the_others_taken(client, world):
@@ -345,6 +434,14 @@ async def test_deletion_by_prefix_takes_what_the_index_has_and_says_what_is_left
     assert before == []
     assert (response.status, body["accepted"], body["remaining"]) == (202, 2, 1)
     assert sorted(one["path"] for one in world.intake.bodies) == ["g/a.md", "g/b.md"]
+
+
+async def test_a_prefix_is_spelled_as_paths_are(client, world):
+    await world.index.put("\u00e9/a.md", ["x"], source="inbox")
+
+    response = await client.post(DELETE, json={"prefix": "e\u0301/"})
+
+    assert (response.status, (await response.json())["matched"]) == (202, 1)
 
 
 @pytest.mark.parametrize(

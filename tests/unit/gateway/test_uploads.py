@@ -13,6 +13,7 @@ from yarl import URL
 from shared.domain.errors import BusUnavailable, ConfigurationError, StreamFull
 from shared.domain.ids import doc_key
 from shared.domain.submissions import PIECE_BYTES
+from shared.ports import Submitted
 
 A = "/api/v1/sources/inbox/documents/a.md"
 FIELDS = {"Content-Type": "application/vnd.instep.submission+json"}
@@ -277,11 +278,85 @@ async def test_a_key_is_known_after_the_gateway_started_anew(client, world):
     other = await client.put(A, data=b"two", headers=key)
     await problem(other, 422, "idempotency_conflict")
     assert (await client.put(A, data=b"three")).status == 202
-    late = await (await client.put(A, data=b"one", headers=key)).json()
+    late = await client.put(A, data=b"one", headers=key)
 
     assert first["receipt"] == again["receipt"]
-    assert late["detail"] == "a newer change was accepted before"
+    told = await problem(late, 422, "idempotency_conflict")
+    assert "the document has changed since" in told["detail"]
     assert await world.content("a.md") == b"three"
+
+
+LARGE = b"x" * (2 * PIECE_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (b"\xff\x00\x01", b"\xff\x00\x02"),
+        (LARGE, LARGE[:-1] + b"y"),
+        (LARGE, b"x"),
+        ({"data_base64": "/wAB"}, {"data_base64": "/wAC"}),
+        ({"text": "x"}, {"text": "x", "title": "T"}),
+        ({"text": "x", "metadata": {"k": 1}}, {"text": "x", "metadata": {"k": True}}),
+        ({"text": "x"}, {"text": "x", "media_type": "text/html"}),
+        ({"text": "x"}, {"text": "x", "static_score": 2}),
+        ({"text": "x"}, {"text": "x", "is_active": False}),
+        ({"text": "x", "source_version": 1}, {"text": "x", "source_version": 2}),
+        ({"chunks": [{"text": "x"}]}, {"chunks": [{"text": "x", "heading": ["h"]}]}),
+        (
+            {"ref": {"url": "file:///shared/a.md", "size": 1}},
+            {"ref": {"url": "file:///shared/a.md", "size": 2}},
+        ),
+        ({"text": "x"}, {"chunks": [{"text": "x"}]}),
+        ({"text": "x"}, {"ref": {"url": "file:///shared/a.md"}}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_another_request_with_a_key_is_no_stored_one_after_a_start_anew(
+    client, world, first, other
+):
+    async def send(what):
+        world.uploads._known.clear()
+        if isinstance(what, bytes):
+            return await client.put(A, data=io.BytesIO(what), headers={"Idempotency-Key": "k"})
+        headers = {**FIELDS, "Idempotency-Key": "k"}
+        return await client.put(A, data=json.dumps(what), headers=headers)
+
+    stored = await send(first)
+    same = await send(first)
+    await problem(await send(other), 422, "idempotency_conflict")
+
+    assert (stored.status, same.status) == (202, 202), await stored.text()
+    assert (await stored.json())["receipt"] == (await same.json())["receipt"]
+    assert len(world.index.changes.appended) == 1
+
+
+async def test_a_condition_on_the_own_revision_is_another_request(client, world):
+    key = {"Idempotency-Key": "k"}
+    etag = (await client.put(A, data=b"x", headers=key)).headers["ETag"]
+    world.uploads._known.clear()
+
+    other = await client.put(A, data=b"x", headers={**key, "If-Match": etag})
+
+    await problem(other, 422, "idempotency_conflict")
+
+
+async def test_a_key_of_another_document_that_has_a_newer_change_stores_nothing(client, world):
+    key, b = {"Idempotency-Key": "k"}, A.replace("a.md", "b.md")
+    await client.put(A, data=b"one", headers=key)
+    await client.put(b, data=b"b1")
+    world.uploads._known.clear()
+
+    await problem(await client.put(b, data=b"b2", headers=key), 422, "idempotency_conflict")
+    assert await world.content("b.md") == b"b1"
+
+
+async def test_a_part_of_a_document_is_refused_and_does_not_take_its_place(client, world):
+    part = {"Content-Range": "bytes 100-103/104"}
+    told = await problem(await client.put(A, data=b"tail", headers=part), 400, "malformed")
+
+    assert "Content-Range" in told["detail"]
+    assert world.intake.bodies == []
 
 
 async def test_a_key_whose_first_request_has_no_receipt_is_in_progress(client, world, monkeypatch):
@@ -326,6 +401,59 @@ async def test_what_cannot_be_stored_is_told_with_a_time_to_come_back(
     response = await client.put(A, data=b"x")
     await problem(response, status, code)
     assert response.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [(5, 4, "stale_version"), (5, 5, None), (5, 6, None)],
+)
+async def test_a_lost_receipt_is_told_as_the_producer_would(client, world, before, after, code):
+    def said(version):
+        return json.dumps({"text": f"v{version}", "source_version": version})
+
+    assert (await client.put(A, data=said(before), headers=FIELDS)).status == 202
+    world.intake.answers = False
+    response = await client.put(A, data=said(after), headers=FIELDS)
+
+    if code:
+        await problem(response, 409, code)
+    else:
+        assert response.status == 202
+
+
+async def test_a_lost_acknowledgement_makes_no_request_with_a_key(client, world, monkeypatch):
+    """The bus calls the second attempt of one call a duplicate."""
+    submit = world.intake.submit
+
+    async def twice(source, body, **options):
+        await submit(source, body, **options)
+        return await submit(source, body, **options)
+
+    monkeypatch.setattr(world.intake, "submit", twice)
+    assert (await client.put(A, data=b"one")).status == 202
+
+    async def overtaken(source, body, **options):
+        await submit(source, body, **options)
+        await submit(source, {"path": "a.md", "text": "x"}, token="t" * 22, message_id="other")
+        return await submit(source, body, **options)
+
+    monkeypatch.setattr(world.intake, "submit", overtaken)
+    body = await (await client.put(A, data=b"two")).json()
+    assert body["detail"] == "a newer change was accepted before"
+
+
+async def test_a_higher_version_that_no_producer_took_is_not_called_old(client, world, monkeypatch):
+    """The number of its message is lower than that of the newest change, which counts for less."""
+    await client.put(A, data=json.dumps({"text": "x", "source_version": 5}), headers=FIELDS)
+
+    async def waits(source, body, *, token, message_id, wait_s=30.0):
+        return Submitted(1, False, None)
+
+    monkeypatch.setattr(world.intake, "submit", waits)
+    said = json.dumps({"text": "y", "source_version": 6})
+
+    response = await client.put(A, data=said, headers=FIELDS)
+    await problem(response, 503, "producer_unavailable")
 
 
 async def test_without_a_producer_nothing_is_stored(client, world):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from intake_door import EPOCH, Door
 from memory_change_log import MemoryChangeLog
 
-from services.producer.submissions.intake import stale
 from services.producer.submissions.submission import SourceLimits
 from shared.domain.errors import BusUnavailable, MalformedEvent
 from shared.domain.ids import doc_key
+from shared.domain.submissions import stale
 from shared.ports import Delivery
 from shared.repair import resubmit
 

@@ -25,7 +25,7 @@ from services.enricher.enrich import Enrich
 from services.indexer.index import Index
 from services.producer.accept import AcceptFile
 from services.producer.sources.port import Body, Version
-from services.producer.submissions.intake import AcceptSubmission, stale
+from services.producer.submissions.intake import AcceptSubmission
 from shared import repair
 from shared.bus.delivery.consume import Consumer
 from shared.bus.delivery.failure_notes import Ended
@@ -43,6 +43,7 @@ from shared.domain.ordering import (
     revise,
     settled_seq,
 )
+from shared.domain.submissions import stale
 from shared.domain.topology import embed_stage
 from shared.observe.progress import Progress
 from shared.ports import Delivery

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.producer.submissions.intake import stale
 from shared.bus.delivery.outcome import code_of
 from shared.domain.codecs.change_codec import UnreadableChange, from_bytes
 from shared.domain.errors import MalformedEvent, NewerSchema
@@ -24,7 +23,7 @@ from shared.domain.ordering import (
     settle,
     state,
 )
-from shared.domain.submissions import MAX_VERSION
+from shared.domain.submissions import MAX_VERSION, stale
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = doc_key("docs", "a.md")
