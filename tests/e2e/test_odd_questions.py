@@ -38,7 +38,7 @@ def asked(instep, q, mode):
 
 def test_a_quoted_question_finds_its_words_after_a_compaction(compacted):
     for mode in ("keyword", "hybrid"):
-        for q in ('"lantern"', '"of lantern" "is"', '"lantern', "lantern AND", "(lantern"):
+        for q in ('"lantern"', '"the lantern" "is"', '"lantern', "lantern AND", "(lantern"):
             status, paths = asked(compacted, q, mode)
 
             assert (status, paths[:1]) == (200, ["0.md"]), q

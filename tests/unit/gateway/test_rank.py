@@ -5,6 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.gateway.search.rank import (
+    Weights,
     best_per_chunk,
     best_per_document,
     floor,
@@ -18,7 +19,7 @@ names = st.sampled_from("abcdefgh")
 cosines = st.floats(-1, 1, width=32)
 bm25s = st.floats(0.0009765625, 60, width=32)
 weights = st.builds(
-    lambda v, k: weights_for("hybrid", v, k), st.floats(0.01, 9), st.floats(0.01, 9)
+    lambda v, k: weights_for("hybrid", Weights(v, k)), st.floats(0.01, 9), st.floats(0.01, 9)
 )
 
 
@@ -84,7 +85,7 @@ def test_keyword_parts_keep_the_order_of_the_store(keyword, weights):
 
 
 def test_a_hit_that_one_list_lacks_gets_nothing_from_it_and_stays():
-    ranked = fuse([hit("a", 0.8)], [hit("b", 7.0)], weights_for("hybrid", 0.6, 0.4))
+    ranked = fuse([hit("a", 0.8)], [hit("b", 7.0)], weights_for("hybrid", Weights(0.6, 0.4)))
 
     by_id = {r.hit.id: r for r in ranked}
     assert by_id["a"].score == 0.48
@@ -100,7 +101,7 @@ def test_a_hit_that_a_cut_list_lacks_counts_as_the_worst_of_the_list():
     ranked = fuse(
         vector,
         keyword,
-        weights_for("hybrid", 0.6, 0.4),
+        weights_for("hybrid", Weights(0.6, 0.4)),
         vector_floor=floor(vector, 2),
         keyword_floor=floor(keyword, 2),
     )
@@ -141,8 +142,8 @@ def test_a_cut_never_counts_a_hit_below_its_score_in_the_whole_lists(
 
 
 def test_a_mode_shows_its_own_part_only():
-    vector = fuse([hit("a", 0.5)], [], weights_for("vector", 0.6, 0.4))
-    keyword = fuse([], [hit("a", 3.0), hit("b", 1.5)], weights_for("keyword", 0.6, 0.4))
+    vector = fuse([hit("a", 0.5)], [], weights_for("vector", Weights(0.6, 0.4)))
+    keyword = fuse([], [hit("a", 3.0), hit("b", 1.5)], weights_for("keyword", Weights(0.6, 0.4)))
 
     assert vector[0].score == 0.5
     assert set(vector[0].parts) == {"vector"}
@@ -151,14 +152,16 @@ def test_a_mode_shows_its_own_part_only():
 
 
 def test_weights_are_scaled_and_may_not_both_be_nothing():
-    assert weights_for("hybrid", 3, 1).vector == 0.75
+    assert weights_for("hybrid", Weights(3, 1)).vector == 0.75
 
     with pytest.raises(ValueError, match="above 0"):
-        weights_for("hybrid", 0, 0)
+        weights_for("hybrid", Weights(0, 0))
 
 
 def test_a_negative_or_broken_score_counts_as_nothing():
-    ranked = fuse([hit("a", -0.4), hit("b", float("nan"))], [], weights_for("vector", 1, 0))
+    ranked = fuse(
+        [hit("a", -0.4), hit("b", float("nan"))], [], weights_for("vector", Weights(1, 0))
+    )
 
     assert [r.score for r in ranked] == [0.0, 0.0]
 
@@ -170,7 +173,7 @@ def test_the_best_of_a_chunk_and_of_a_document_is_kept():
         hit("3", 0.7, "x", "l"),
         hit("4", 0.6, "y", "k"),
     ]
-    ranked = fuse(hits, [], weights_for("vector", 1, 0))
+    ranked = fuse(hits, [], weights_for("vector", Weights(1, 0)))
 
     assert [r.hit.id for r in best_per_chunk(ranked)] == ["1", "3", "4"]
     assert [r.hit.id for r in best_per_document(ranked)] == ["1", "4"]
@@ -179,7 +182,7 @@ def test_the_best_of_a_chunk_and_of_a_document_is_kept():
 # -- texts that repeat -----------------------------------------------------------------------------
 
 FOOTER = "Contact: Acme Ltd, Main Street 1"
-ALL = weights_for("vector", 1, 0)
+ALL = weights_for("vector", Weights(1, 0))
 
 
 def page(n, score, *, title=None, text=FOOTER, source="docs"):
