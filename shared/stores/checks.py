@@ -94,7 +94,7 @@ def words_told(done: int, of: int) -> str:
         return f"all {of:,} rows of the index have the words of this version"
     return (
         f"this version finds words otherwise: {done:,} of {of:,} rows of the index have theirs; no "
-        "text is embedded again, and until all have, searches by words answer as before"
+        "text is embedded again, and searches by words answer meanwhile"
     )
 
 

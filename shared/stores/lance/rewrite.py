@@ -35,14 +35,14 @@ async def rewritten(connection: "AsyncConnection", name: str) -> AsyncIterator[t
 def worded(page: Any) -> Any:
     """The rows of a record batch that need other words, as `pyarrow.Table`."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     fields = seal.digests(lance_sweep.packed(page))
-    sound = (page["seal"].to_numpy() == fields) & lance_sweep.with_text(page)
+    sound = lance_sweep.sealed(page, fields, worded=False)
     rows = page.select(["title", "heading", "text"]).to_pylist()
     made = [words.column(**row) for row in rows]
     column = pa.array(made, pa.string())
     seals = fields + seal.word_digests(TextColumn.of(column).cut())
     schema = pa.schema([page.schema.field(key) for key in ("id", "words", "seal")])
     table = pa.table([page["id"], column, pa.array(np.asarray(seals))], schema=schema)
-    return table.filter(pc.equal(pa.array(sound), True))
+    same = page["seal"].to_numpy() == np.asarray(seals)
+    return table.filter(pa.array(sound & ~same))

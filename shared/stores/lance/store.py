@@ -160,7 +160,7 @@ class LanceStore:
             return []
         question = checks.clean_query(text)
         with translated():
-            if await self._table.is_worded():
+            if await self._table.is_asked_by_words():
                 question = " ".join(words.asked(question))
         # lancedb gives the other fields defaults in a way that mypy does not read
         match = MatchQuery(question, "words")  # type: ignore[call-arg]
@@ -256,6 +256,9 @@ class LanceStore:
 
     async def _write_words(self) -> None:
         """Have every row found by the words of this version; until then searches use the others."""
+        async with self._writing:
+            if await lance_words.has_index(await self._table.now()):
+                return
         seen, of = 0, await self.count()
         log.warning("words_written", reason=checks.words_told(0, of))
         async with self._sweep():
@@ -267,7 +270,7 @@ class LanceStore:
                     log.warning("words_written", reason=checks.words_told(seen + rows, of))
                 seen += rows
         async with self._commit():
-            await lance_words.make_index(await self._table.now())
+            await lance_words.make_index(await self._table.now(), lance_words.INDEX)
         log.warning("words_written", reason=checks.words_told(of, of))
 
     async def _replace(self, fresh: Any) -> None:

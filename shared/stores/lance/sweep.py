@@ -103,16 +103,24 @@ def _looks(page: Any, buckets: Collection[str], worded: bool) -> list[SweptRow]:
 def intact(page: Any, *, worded: bool) -> NDArray[np.bool_]:
     """Which rows of a record batch are as they were written under their ids. Shape (rows,).
 
-    worded: all have the words of this version; else they may still have those of one before.
+    worded: all have words; else they may still have their text there, as versions before had it.
     """
-    fields = seal.digests(packed(page))
-    found = page["seal"].to_numpy()
-    sealed = found == fields + seal.word_digests(TextColumn.of(page["words"]).cut())
-    if not worded:
-        sealed |= (found == fields) & with_text(page)
+    written = sealed(page, seal.digests(packed(page)), worded=worded)
     marks = seal.marks_of(_matrix(page["vector"]))
     near = seal.agree(marks, _matrix(page["marks"]))
-    return np.asarray(sealed & near)
+    return np.asarray(written & near)
+
+
+def sealed(page: Any, fields: NDArray[np.int64], *, worded: bool) -> NDArray[np.bool_]:
+    """Which rows have the seal of their fields and words. Shape (rows,).
+
+    fields: the digest of each row's fields. worded: as in `intact`.
+    """
+    found = page["seal"].to_numpy()
+    same = found == fields + seal.word_digests(TextColumn.of(page["words"]).cut())
+    if not worded:
+        same |= (found == fields) & with_text(page)
+    return np.asarray(same)
 
 
 def packed(page: Any) -> Iterator[bytes]:

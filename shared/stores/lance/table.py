@@ -278,6 +278,10 @@ class LanceTable:
             self._worded = sight
         return self._worded == sight
 
+    async def is_asked_by_words(self) -> bool:
+        """Whether its index holds words of any version; until then it cuts a question itself."""
+        return await self.is_worded() or await lance_words.is_asked_by_words(await self.now())
+
     def is_as_opened(self) -> bool:
         """Whether it was neither deleted nor made anew since this process opened it."""
         return self._sight is not None and self._mark_seen() == self._sight

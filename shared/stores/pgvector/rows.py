@@ -98,6 +98,13 @@ def words_in(title: str, heading: Sequence[str], text: str) -> list[str]:
     return words.words("\n".join((title, *heading, text)))
 
 
+def found_by(title: str, heading: Sequence[str], text: str) -> dict[str, Any]:
+    """The columns of words, their seal and their number."""
+    found = words_in(title, heading, text)
+    column = lexemes(found)
+    return {"words": column, "words_seal": words_seal(column), "length": len(found)}
+
+
 def lexemes(found: Sequence[str]) -> str:
     """The words as text of a `tsvector`, each with as many positions as it stands there times."""
     left, parts = WORDS_BYTES, []
@@ -115,9 +122,9 @@ def quoted(word: str) -> str:
     return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def words_seal(found_by: str) -> int:
+def words_seal(column: str) -> int:
     """64 bits (signed) over what a row is found by, as `lexemes` makes it and Postgres shows it."""
-    digest = blake2b(found_by.encode(), digest_size=8).digest()
+    digest = blake2b(column.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
 
@@ -132,19 +139,15 @@ def parameters(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, Any]:
-    found = words_in(row.title, row.heading, row.text)
-    found_by = lexemes(found)
     texts = ("id", "doc_key", "source", "path", "chunk_key", "title", "text")
     return {name: stored(getattr(row, name)) for name in texts} | {
         "born": row.born,
         "heading": list(map(stored, row.heading)),
         "metadata": stored(seal.metadata_text(row.metadata)),
-        "words": found_by,
-        "words_seal": words_seal(found_by),
-        "length": len(found),
         "vector": vector,
         "seal": seal.seal_of(row),
         "marks": list(marks),
+        **found_by(row.title, row.heading, row.text),
     }
 
 

@@ -7,6 +7,7 @@ index. And two writers that take the same rows in another order lock each other 
 statement here takes rows in the order of their ids.
 """
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
@@ -22,6 +23,7 @@ from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector import sweep as pg_sweep
 from shared.stores.pgvector import table as pg_table
 from shared.stores.pgvector.connections import LONG_S, Connections, require_client
+from shared.stores.pgvector.rewrite import have_words
 from shared.stores.pgvector.table import TablePlace
 from shared.stores.pgvector.words import Words
 
@@ -126,7 +128,7 @@ class PgvectorStore:
     async def upsert(self, rows: Sequence[Row]) -> None:
         good, bad = checks.vet(rows, self.dimensions)
         for batch in checks.slices(good, ROWS_PER_CALL):
-            values = pg_rows.parameters(batch)
+            values = await asyncio.to_thread(pg_rows.parameters, batch)
 
             async def write(connection: "AsyncConnection[Any]", values: Any = values) -> None:
                 async with connection.transaction(), connection.cursor() as cursor:
@@ -232,12 +234,14 @@ class PgvectorStore:
         return opened.incarnation
 
     async def maintain(self) -> None:
-        """Make a dropped table anew; make the vector index when it is time; tidy that of words."""
+        """Make a dropped table anew; write the words of this version into its rows; make the vector
+        index when it is time; tidy that of words."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S:
             return
         is_worn, self._looked_at = self._written_at > self._looked_at, now
         await self.incarnation()
+        await have_words(self._connections, self._place)
         if is_worn:
             await self._connections.run(lambda c: pg_table.clean_words(c, self._place))
         if not self._indexed:

@@ -1,7 +1,8 @@
 """The table of an index: opened, created, compared with its declaration, and given its index.
 
 Whoever makes the table holds an advisory lock, so two processes that start at once make one. Its
-comment names the making (`incarnation`), and goes with the table.
+comment names the making (`incarnation`), and goes with the table; that of the column of words notes
+the version of words that every row has.
 """
 
 import secrets
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 import structlog
 
 from shared.domain.errors import ConfigurationError, StoreMismatch
+from shared.domain.text import words
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -118,6 +120,11 @@ COLUMNS: Final = """
 SELECT attname, format_type(atttypid, atttypmod) AS kind FROM pg_attribute
 WHERE attrelid = to_regclass(%(name)s) AND attnum > 0 AND NOT attisdropped
 """
+WORDS_NOTE: Final = """
+SELECT col_description(attrelid, attnum) FROM pg_attribute
+WHERE attrelid = to_regclass(%(name)s) AND attname = 'words'
+"""
+WORDS_VERSION: Final = "words of version "
 INCARNATION: Final = "SELECT obj_description(to_regclass(%(name)s), 'pg_class') AS comment"
 WANTED: Final = {
     "id": "text",
@@ -297,8 +304,26 @@ async def has_index(connection: "AsyncConnection[Any]", place: TablePlace) -> bo
     )
 
 
-async def rows_up_to(connection: "AsyncConnection[Any]", place: TablePlace, most: int) -> int:
-    """The number of rows, at most `most`."""
+async def words_version(connection: "AsyncConnection[Any]", place: TablePlace) -> int | None:
+    """The version of words that every row is noted to have; None: it is not noted."""
+    note = await _value(connection, WORDS_NOTE, name=_quoted(place.name)) or ""
+    digits = note.removeprefix(WORDS_VERSION)
+    return int(digits) if digits.isdecimal() and note.startswith(WORDS_VERSION) else None
+
+
+async def note_words(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
+    """Note that every row has the words of this version."""
+    from psycopg.sql import SQL, Literal
+
+    note = Literal(f"{WORDS_VERSION}{words.VERSION}")
+    statement = SQL("COMMENT ON COLUMN {}.words IS {}").format(place.sql("{table}"), note)
+    await connection.execute(statement)
+
+
+async def rows_up_to(
+    connection: "AsyncConnection[Any]", place: TablePlace, most: int | None
+) -> int:
+    """The number of rows, at most `most`; None: of all."""
     counted = "SELECT count(*) FROM (SELECT FROM {table} LIMIT %(most)s) AS counted"
     return int(await _value(connection, place.sql(counted), most=most))
 
@@ -309,6 +334,7 @@ async def _make(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
     await connection.execute(place.sql(MAKE))
     comment = Literal(f"{COMMENT}{secrets.token_hex(16)}")
     await connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(place.sql("{table}"), comment))
+    await note_words(connection, place)
 
 
 async def _columns(connection: "AsyncConnection[Any]", place: TablePlace) -> dict[str, str]:

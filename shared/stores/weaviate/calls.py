@@ -6,14 +6,14 @@ properties, and errors are ours.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.domain.errors import ConfigurationError, StoreUnavailable
 from shared.ports import Filter, Row, Vector
 from shared.stores import checks
 from shared.stores.weaviate import rows as weaviate_rows
-from shared.stores.weaviate import schema as weaviate_schema
 from shared.stores.weaviate.answers import Found, found_of, halves, moved
 from shared.stores.weaviate.limits import INSERT_S, QUERY_S, bounded
 
@@ -25,6 +25,7 @@ MOST_FOUND: Final = 10_000
 IDS_PER_CALL: Final = 1000
 KEYS_PER_CALL: Final = 500
 CALLS_AT_ONCE: Final = 8
+NOT_FOUND: Final = 404
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -50,13 +51,14 @@ class Collection:
         from weaviate.classes.data import DataObject
         from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
+        made = await asyncio.to_thread(weaviate_rows.properties, rows)
         objects = [
             DataObject(
                 uuid=weaviate_rows.object_id(row.id),
                 properties=properties,
                 vector=row.vector.tolist(),
             )
-            for row, properties in zip(rows, weaviate_rows.properties(rows), strict=True)
+            for row, properties in zip(rows, made, strict=True)
         ]
         async with bounded(INSERT_S):
             try:
@@ -84,39 +86,42 @@ class Collection:
         """Have the server index objects anew that it holds but does not find.
 
         The same content is taken for done, so one component of the vector moves by the smallest
-        step there is.
+        step there is. An object that was deleted meanwhile stays so.
         """
-        await self._replace(
-            [
-                (
-                    one.id,
-                    {k: v for k, v in one.properties.items() if v is not None},
-                    [moved(one.vector[0]), *one.vector[1:]],
-                )
-                for one in found
-            ]
-        )
 
-    async def give_words(self, found: Sequence[Found]) -> None:
-        """Have whole objects of a version before matched by keywords; the vectors stay indexed."""
-        made = [(one.id, weaviate_rows.with_words(one.properties), one.vector) for one in found]
-        await self._replace([(key, given, vector) for key, given, vector in made if given])
+        async def write(one: Found) -> None:
+            properties = {k: v for k, v in one.properties.items() if v is not None}
+            vector = {"default": [moved(one.vector[0]), *one.vector[1:]]}
+            async with bounded(INSERT_S):
+                with _existing():
+                    await self._use.data.replace(uuid=one.id, properties=properties, vector=vector)
 
-    async def _replace(
-        self, objects: Sequence[tuple[str, dict[str, Any], Sequence[float]]]
-    ) -> None:
-        """Write properties and vectors over objects, by their ids."""
-        from weaviate.classes.data import DataObject
+        await at_once(found, write)
 
-        if not objects:
-            return
-        async with bounded(INSERT_S):
-            await self._use.data.insert_many(
-                [
-                    DataObject(uuid=key, properties=properties, vector=list(vector))
-                    for key, properties, vector in objects
-                ]
-            )
+    async def give_words(self, found: Sequence[Found], others: Sequence[str]) -> None:
+        """Have objects of another version matched by the words of this one.
+
+        Only their words and seals change: the vectors stay indexed, an object that was deleted
+        meanwhile stays so, and of several processes each writes the same.
+
+        Args:
+            others: the properties with the words of other versions.
+
+        Raises:
+            StoreUnavailable, StoreMismatch, ConfigurationError: some were not written.
+        """
+
+        async def write(made: tuple[str, dict[str, Any]]) -> None:
+            key, changes = made
+            async with bounded(INSERT_S):
+                with _existing():
+                    await self._use.data.update(uuid=key, properties=changes)
+
+        def changes() -> list[tuple[str, dict[str, Any]]]:
+            made = ((one.id, weaviate_rows.fresh_words(one.properties, others)) for one in found)
+            return [(key, given) for key, given in made if given]
+
+        await at_once(await asyncio.to_thread(changes), write)
 
     async def count(self) -> int:
         async with bounded(QUERY_S):
@@ -131,12 +136,12 @@ class Collection:
         where = By.by_id().contains_any(ids)
         return await self._fetch(where, len(ids), columns, vectors=vectors)
 
-    async def alone(self, ids: Sequence[str]) -> list[Found]:
-        """The objects that exist among the ids, whole, also those that filters miss."""
+    async def alone(self, ids: Sequence[str], columns: Sequence[str]) -> list[Found]:
+        """The objects that exist among the ids, also those that filters miss."""
 
         async def look(key: str) -> list[Found]:
             before = str(uuid.UUID(int=max(0, uuid.UUID(key).int - 1)))
-            return await self.page(before, 1, weaviate_schema.NAMES)
+            return await self.page(before, 1, columns)
 
         seen = await at_once(ids, look)
         return [one for page, key in zip(seen, ids, strict=True) for one in page if one.id == key]
@@ -266,6 +271,18 @@ async def at_once(items: Sequence[Item], ask: Callable[[Item], Awaitable[Answer]
             return await ask(item)
 
     return list(await asyncio.gather(*map(one, items)))
+
+
+@contextmanager
+def _existing() -> Iterator[None]:
+    """Change an object unless it was deleted."""
+    from weaviate.exceptions import UnexpectedStatusCodeError
+
+    try:
+        yield
+    except UnexpectedStatusCodeError as error:
+        if error.status_code != NOT_FOUND:
+            raise
 
 
 def _condition(where: Filter) -> Any:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import ssl
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,11 @@ from shared.stores.weaviate.schema import (
     WORDS_AWAITED,
     WORDS_WRITTEN,
     Column,
+    WordsNote,
     described,
     differences,
     judge_version,
+    noted,
 )
 
 if TYPE_CHECKING:
@@ -187,12 +189,11 @@ class OpenCollection:
     """A collection that can be read and written. created: it was not there."""
 
     created: bool
-    notice: str = ""
+    notice: str
     """A message about the server for people; may be empty."""
-    incarnation: str = ""
+    incarnation: str
     """A new value each time that the collection is made."""
-    is_worded: bool = True
-    """Whether every row has the words that keywords match."""
+    words: WordsNote
 
 
 async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient":
@@ -267,7 +268,7 @@ async def open_collection(
             "delete the collection, and instep makes it anew and fills it from its ledger and its "
             "cache; or set another store.weaviate.prefix, which fills another and keeps this one"
         )
-    return OpenCollection(created, notice, config.description or UNNAMED, _is_worded(config))
+    return OpenCollection(created, notice, config.description or UNNAMED, noted(config))
 
 
 async def _with_words(client: "WeaviateAsyncClient", name: str) -> "Config":
@@ -281,22 +282,21 @@ async def _with_words(client: "WeaviateAsyncClient", name: str) -> "Config":
     return await handle.config.get()
 
 
-def _is_worded(config: "Config") -> bool:
-    noted = {column.name: column.description for column in config.properties}
-    return noted.get(WORDS) == WORDS_WRITTEN
-
-
-async def is_worded(client: "WeaviateAsyncClient", name: str) -> bool:
-    """Whether every row of a collection has words. Raises as `open_collection`."""
+async def words_note(client: "WeaviateAsyncClient", name: str) -> WordsNote:
+    """What a collection notes of the words of its rows. Raises as `open_collection`."""
     async with bounded(SCHEMA_S):
-        return _is_worded(await client.collections.use(name).config.get())
+        return noted(await client.collections.use(name).config.get())
 
 
-async def note_words(client: "WeaviateAsyncClient", name: str) -> None:
-    """Note that every row has words. Raises as `open_collection`."""
+async def note_words(client: "WeaviateAsyncClient", name: str, others: Sequence[str]) -> None:
+    """Note that every row has the words of this version, and none those of others.
+
+    Raises as `open_collection`.
+    """
     async with bounded(SCHEMA_S):
         handle = client.collections.use(name)
-        await handle.config.update(property_descriptions={WORDS: WORDS_WRITTEN})
+        notes = dict.fromkeys(others, WORDS_AWAITED) | {WORDS: WORDS_WRITTEN}
+        await handle.config.update(property_descriptions=notes)
 
 
 async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:

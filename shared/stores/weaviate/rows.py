@@ -17,7 +17,7 @@ from shared.domain.text import words
 from shared.ports import Hit, Row, Vectors
 from shared.stores import seal
 from shared.stores.checks import metadata_of
-from shared.stores.weaviate.schema import WORDS
+from shared.stores.weaviate.schema import WORDS, WordsNote
 
 SLOTS: Final = 64
 """Parts that the rows of one document can be asked for in, by their object ids."""
@@ -115,29 +115,38 @@ def batches(rows: Sequence[Row], most: int, most_bytes: int) -> Iterator[Sequenc
         yield rows[start:]
 
 
-def sealed(found: Mapping[str, Any], *, worded: bool) -> bool:
-    """Whether the properties `SHOWN`, words and seal are as they were written together.
-
-    worded: every row has words; else one may still be as a version before wrote it.
-    """
-    hit, held = to_hit(found, 0.0), found.get("seal")
-    column = found.get(WORDS) or ""
-    if held == str(seal.seal_of(hit, column)):
+def sealed(found: Mapping[str, Any], note: WordsNote) -> bool:
+    """Whether the properties `SHOWN`, words and seal are as they were written together."""
+    if found.get("seal") == str(seal.seal_of(to_hit(found, 0.0), found.get(WORDS) or "")):
         return True
-    return not worded and not column and held == str(seal.seal_of(hit))
+    return not note.complete and _sealed_before(found, note.others)
 
 
-def with_words(found: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The properties with words and the seal that belongs to them.
+def _sealed_before(found: Mapping[str, Any], others: Sequence[str]) -> bool:
+    """Whether they are as another version wrote them, with its words or without any."""
+    if found.get(WORDS):
+        return False
+    hit, held = to_hit(found, 0.0), found.get("seal")
+    columns = {found.get(name) or "" for name in others}
+    if any(held == str(seal.seal_of(hit, column)) for column in columns):
+        return True
+    return not any(columns) and held == str(seal.seal_of(hit))
+
+
+def fresh_words(found: Mapping[str, Any], others: Sequence[str]) -> dict[str, Any] | None:
+    """The changes that give it the words of this version, and the seal that belongs to them.
 
     None: it has them, or it is damaged, which the sweep shall see.
+
+    Args:
+        found: the properties `SHOWN`, words, those of `others`, and seal.
     """
-    hit = to_hit(found, 0.0)
-    if found.get("seal") != str(seal.seal_of(hit)):
+    if not _sealed_before(found, others):
         return None
+    hit = to_hit(found, 0.0)
     column = words.column(hit.title, hit.heading, hit.text)
-    kept = {key: value for key, value in found.items() if value is not None}
-    return kept | {WORDS: column, "seal": str(seal.seal_of(hit, column))}
+    gone = {name: None for name in others if found.get(name) is not None}
+    return gone | {WORDS: column, "seal": str(seal.seal_of(hit, column))}
 
 
 def to_hit(found: Mapping[str, Any], score: float) -> Hit:

@@ -33,9 +33,10 @@ class Column:
 WORDS: Final = f"words_{words.VERSION}"
 """The property that keywords match. Another version of words has one of another name, so a server
 holds both while the rows are written anew."""
+NAMED: Final = "words_"
 WORDS_WRITTEN: Final = "every row has its words"
 WORDS_AWAITED: Final = "rows of a version before get their words"
-"""Descriptions of that property."""
+"""Descriptions of that property, and of those of other versions."""
 COLUMNS: Final = (
     Column("row_id", "text", whole=True),
     Column("doc_key", "text", filtered=True, whole=True),
@@ -129,6 +130,30 @@ def differences(found: Described) -> list[str]:
         if getattr(found, name) != getattr(WANTED_SCHEMA, name)
     ]
     return sorted(said)
+
+
+@dataclass(frozen=True, slots=True)
+class WordsNote:
+    """What a collection notes of the words of its rows.
+
+    complete: every row has those of this version. others: the properties of other versions, in
+    which rows may have theirs until then. searched: the properties that find every row by its words
+    meanwhile; none where rows have no words at all.
+    """
+
+    complete: bool
+    others: tuple[str, ...] = ()
+    searched: tuple[str, ...] = (WORDS,)
+
+
+def noted(config: "Config") -> WordsNote:
+    """What the collection notes, as the client reads it. Pure."""
+    notes = {found.name: found.description for found in config.properties}
+    if notes.get(WORDS) == WORDS_WRITTEN:
+        return WordsNote(complete=True)
+    others = sorted(name for name in notes if name.startswith(NAMED) and name != WORDS)
+    whole = [name for name in others if notes[name] == WORDS_WRITTEN]
+    return WordsNote(False, tuple(others), (WORDS, *whole) if whole else ())
 
 
 def described(config: "Config") -> Described:

@@ -29,7 +29,7 @@ from shared.stores.weaviate import sweep as weaviate_sweep
 from shared.stores.weaviate.answers import Found
 from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND, at_once
 from shared.stores.weaviate.open import Address, CollectionPlace, OpenCollection
-from shared.stores.weaviate.schema import WORDS, alias_name, collection_name
+from shared.stores.weaviate.schema import WORDS, WordsNote, alias_name, collection_name
 
 if TYPE_CHECKING:
     from weaviate import WeaviateAsyncClient
@@ -131,7 +131,7 @@ class WeaviateStore:
         self._client, self._place, name = client, place, place.name
         self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
-        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions, opened.is_worded)
+        self._sweeping = weaviate_sweep.Sweeping(self._rows, dimensions, opened.words)
         self._searching = Searching(self._rows, dimensions)
         self._missing: dict[str, float] = {}
 
@@ -209,8 +209,8 @@ class WeaviateStore:
         if not asked or limit < 1 or rest is None:
             return []
         searched: Sequence[str] = weaviate_rows.SEARCHED
-        if await self._is_worded():
-            query, searched = " ".join(asked), (WORDS,)
+        if by_words := (await self._words_note()).searched:
+            query, searched = " ".join(asked), by_words
         found = await self._rows.keywords(query, min(limit, MOST_FOUND), searched, rest)
         return [weaviate_rows.to_hit(one.properties, one.score) for one in found]
 
@@ -227,9 +227,11 @@ class WeaviateStore:
 
     async def digests(self) -> Mapping[str, Digest]:
         """See the port; a row that the vector index will not know is damaged, too."""
+        await self._words_note()
         return await self._sweeping.digests()
 
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        await self._words_note()
         return await self._sweeping.holdings(buckets)
 
     async def lag_s(self) -> float:
@@ -254,8 +256,8 @@ class WeaviateStore:
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
             await self.incarnation()
-        if not await self._is_worded():
-            await self._write_words()
+        if not (note := await self._words_note()).complete:
+            await self._write_words(note.others)
         if not self._missing:
             return
         idle = await self._rows.queued() == 0
@@ -264,7 +266,8 @@ class WeaviateStore:
             return
         self._note(due, await self._searching.indexed(due))
         torn = [weaviate_rows.object_id(key) for key in due if key in self._missing]
-        await self._rows.write_again(await self._rows.alone(torn))
+        columns = (*weaviate_schema.NAMES, *note.others)
+        await self._rows.write_again(await self._rows.alone(torn, columns))
         for key in due:
             self._missing.pop(key, None)
 
@@ -272,23 +275,25 @@ class WeaviateStore:
         async with asyncio.timeout(CLOSE_S):
             await self._client.close()
 
-    async def _is_worded(self) -> bool:
-        """Whether every row has words; once it is so, it stays so."""
+    async def _words_note(self) -> WordsNote:
+        """What is noted of the words of the rows; once all have them, it stays so."""
         sweeping = self._sweeping
-        if not sweeping.worded:
-            sweeping.worded = await weaviate_open.is_worded(self._client, self._place.name)
-        return sweeping.worded
+        if not sweeping.words.complete:
+            sweeping.words = await weaviate_open.words_note(self._client, self._place.name)
+        return sweeping.words
 
-    async def _write_words(self) -> None:
-        """Have every row found by the words of this version; until then searches use its text."""
+    async def _write_words(self, others: Sequence[str]) -> None:
+        """Have every row found by the words of this version; until then searches use those of
+        others, or its text."""
+        columns = (*weaviate_rows.SHOWN, WORDS, *others, "seal")
         seen, of, after = 0, await self.count(), None
         log.warning("words_written", reason=checks.words_told(0, of))
-        while page := await self._rows.page(after, ROWS_PER_CALL, weaviate_schema.NAMES):
-            await self._rows.give_words(page)
+        while page := await self._rows.page(after, ROWS_PER_CALL, columns):
+            await self._rows.give_words(page, others)
             if seen // checks.TOLD_EVERY < (seen + len(page)) // checks.TOLD_EVERY:
                 log.warning("words_written", reason=checks.words_told(seen + len(page), of))
             seen, after = seen + len(page), page[-1].id
-        await weaviate_open.note_words(self._client, self._place.name)
+        await weaviate_open.note_words(self._client, self._place.name, others)
         log.warning("words_written", reason=checks.words_told(of, of))
 
     def _note(self, asked: Collection[str], known: Collection[str]) -> None:

@@ -20,7 +20,7 @@ from shared.stores.looks import SweptRow, digested, held
 from shared.stores.weaviate import rows as weaviate_rows
 from shared.stores.weaviate.answers import Found, any_vector, rows_of
 from shared.stores.weaviate.calls import Collection as Stored
-from shared.stores.weaviate.schema import WORDS
+from shared.stores.weaviate.schema import WORDS, WordsNote
 
 PAGE: Final = 512
 COLUMNS: Final = (*weaviate_rows.SHOWN, WORDS, "bucket", "slot", "seal", "marks")
@@ -33,12 +33,13 @@ QUEUE_LOOK_S: Final = 0.1
 class Sweeping:
     """The passes over one collection.
 
-    worded: every row has words. torn: object ids that the last whole pass found torn.
+    words: what is noted of the words of the rows. torn: object ids that the last whole pass found
+    torn.
     """
 
     stored: Stored
     dimensions: int
-    worded: bool
+    words: WordsNote
     torn: frozenset[str] | None = field(default=None)
 
     async def digests(self) -> dict[str, Digest]:
@@ -46,7 +47,7 @@ class Sweeping:
         found: dict[str, Digest] = {}
         suspects: dict[str, SweptRow] = {}
         async for page in self._pages():
-            sound = await asyncio.to_thread(looks, page, self.dimensions, self.worded)
+            sound = await asyncio.to_thread(looks, page, self.dimensions, self.words)
             known = await self.stored.indexed([one.id for one in page], any_vector(self.dimensions))
             fine = [look for one, look in zip(page, sound, strict=True) if one.id in known]
             suspects |= {
@@ -65,17 +66,24 @@ class Sweeping:
         if self.torn is None:
             await self.digests()
         found = await self._looks(wanted)
-        for one in await self.stored.alone(sorted((self.torn or frozenset()) - found.keys())):
-            (look,) = looks([one], self.dimensions, self.worded)
+        for one in await self._alone((self.torn or frozenset()) - found.keys()):
+            (look,) = looks([one], self.dimensions, self.words)
             if bucket_of(look.doc_key) in wanted:
                 found[one.id] = look
         suspects = await self._unknown(found)
         torn = await self._torn(suspects)
         return held([judged(look, key in torn) for key, look in found.items()])
 
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return (*COLUMNS, *self.words.others)
+
+    async def _alone(self, ids: Collection[str]) -> list[Found]:
+        return await self.stored.alone(sorted(ids), self._columns)
+
     async def _pages(self) -> AsyncIterator[list[Found]]:
         after = None
-        while page := await self.stored.page(after, PAGE, COLUMNS):
+        while page := await self.stored.page(after, PAGE, self._columns):
             yield page
             after = page[-1].id
 
@@ -85,8 +93,8 @@ class Sweeping:
         ids = [one.id async for one in self.stored.among("bucket", values, ("row_id",))]
         found: dict[str, SweptRow] = {}
         for some in checks.slices(sorted(ids), PAGE):
-            page = await self.stored.by_ids(some, COLUMNS, vectors=True)
-            seen = await asyncio.to_thread(looks, page, self.dimensions, self.worded)
+            page = await self.stored.by_ids(some, self._columns, vectors=True)
+            seen = await asyncio.to_thread(looks, page, self.dimensions, self.words)
             found |= {one.id: look for one, look in zip(page, seen, strict=True)}
         return found
 
@@ -105,7 +113,7 @@ class Sweeping:
         if not suspects or not await self._queue_empty():
             return frozenset()
         left = await self._unknown(suspects)
-        return frozenset(one.id for one in await self.stored.alone(sorted(left)))
+        return frozenset(one.id for one in await self._alone(left.keys()))
 
     async def _queue_empty(self) -> bool:
         """Whether the queue is empty at some moment of the next seconds."""
@@ -120,21 +128,21 @@ def judged(look: SweptRow, torn: bool) -> SweptRow:
     return SweptRow(look.id, look.doc_key, look.source, look.path, look.sound and not torn)
 
 
-def looks(page: Sequence[Found], dimensions: int, worded: bool) -> list[SweptRow]:
+def looks(page: Sequence[Found], dimensions: int, words: WordsNote) -> list[SweptRow]:
     """The look at each object."""
     hits = rows_of(page)
     same = _same_vectors(page, dimensions)
     return [
-        SweptRow(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit, worded))
+        SweptRow(hit.id, hit.doc_key, hit.source, hit.path, near and _sealed(one, hit, words))
         for one, hit, near in zip(page, hits, same, strict=True)
     ]
 
 
-def _sealed(found: Found, hit: Hit, worded: bool) -> bool:
+def _sealed(found: Found, hit: Hit, words: WordsNote) -> bool:
     """Whether the properties, those for filters included, are as written under the id."""
     properties = found.properties
     return (
-        weaviate_rows.sealed(properties, worded=worded)
+        weaviate_rows.sealed(properties, words)
         and weaviate_rows.object_id(hit.id) == found.id
         and properties.get("bucket") == weaviate_rows.encoded(bucket_of(hit.doc_key))
         and properties.get("slot") == weaviate_rows.slot_of(found.id)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from lancedb.index import FTS
+from other_words import make_words_otherwise
 from structlog.testing import capture_logs
 
 from shared.domain.errors import StoreMismatch, StoreUnavailable
@@ -89,6 +90,11 @@ def unit(seed: int) -> Vector:
 
 def row(n: int, text: str = "a text") -> Row:
     return Row(f"row-{n:06}", f"doc-{n % 9}", "notes", f"{n}.md", 1, "c", "", (), text, {}, unit(n))
+
+
+def counted(one: Row) -> Row:
+    """The row with an id that digests count."""
+    return replace(one, id=row_id(one.doc_key, one.path, one.born))
 
 
 def start_writer(folder: Path, *, start: int, step: int, batches: int) -> subprocess.Popen[str]:
@@ -253,7 +259,7 @@ async def test_a_table_of_a_version_without_words_gets_them_and_answers_meanwhil
 ):
     monkeypatch.setattr(lance_sweep, "PAGE", 4)
     monkeypatch.setattr(checks, "TOLD_EVERY", 4)
-    rows = [row(n, text=f"maxPayload number{n} {'f' * n * 10}") for n in range(10)]
+    rows = [counted(row(n, text=f"maxPayload number{n} {'f' * n * 10}")) for n in range(10)]
     await make_table_without_words(tmp_path, rows)
     store = await open_store()
     sound = await store.digests()
@@ -293,6 +299,65 @@ async def test_a_damaged_row_of_a_version_without_words_stays_damaged(open_store
 
     holdings = await store.holdings({bucket_of(rows[1].doc_key)})
     assert holdings[rows[1].doc_key].damaged == {rows[1].id}
+
+
+async def test_the_next_version_of_words_finds_every_row_and_damages_none(
+    open_store, tmp_path, monkeypatch
+):
+    rows = [counted(row(n, text=f"rotating lamp{chr(97 + n)}")) for n in range(5)]
+    store = await open_store()
+    await store.upsert(rows)
+    sound = await store.digests()
+    table = await store._table.now()
+    await table.update({"text": "altered"}, where=f"id = '{rows[4].id}'")
+    damaged = await store.digests()
+    make_words_otherwise(monkeypatch)
+    newer = await open_store()
+
+    assert await newer.digests() == damaged != sound
+    assert await found(newer, "rotate") == []
+    await newer.maintain()
+
+    assert sorted(await found(newer, "rotate")) == sorted(one.id for one in rows[:4])
+    assert await newer.digests() == damaged
+    assert (await newer.holdings({bucket_of(rows[0].doc_key)}))[rows[0].doc_key].damaged == set()
+    monkeypatch.undo()  # and back to the version before
+    await (again := await open_store()).maintain()
+    assert {one.id for one in rows[:4]} < set(await found(again, "rotate"))
+    assert await again.digests() == damaged
+
+
+async def test_questions_are_of_words_while_the_rows_have_those_of_another_version(
+    open_store, tmp_path, monkeypatch
+):
+    await (await open_store()).upsert([row(1, text="rotating maxPayload")])
+    monkeypatch.setattr(lance_words, "INDEX", "words_2")
+
+    assert await found(await open_store(), "Max-payloads") == [row(1).id]
+
+
+async def test_an_index_of_words_that_a_kill_left_behind_is_dropped(
+    open_store, tmp_path, monkeypatch
+):
+    await make_table_without_words(tmp_path, [row(1, text="maxPayload")])
+    store = await open_store()
+    with monkeypatch.context() as patch:
+
+        async def killed(table, name):
+            raise OSError("interrupted")
+
+        patch.setattr(lancedb.AsyncTable, "drop_index", killed)
+        with pytest.raises(StoreUnavailable):
+            await store.maintain()
+    table = await store._table.now()
+    assert len(await table.list_indices()) == 2
+
+    for one in (store, await open_store()):
+        with capture_logs() as said:
+            await one.maintain()
+        assert said == []
+        assert [index.name for index in await table.list_indices()] == [lance_words.INDEX]
+        assert await found(one, "payload") == [row(1).id]
 
 
 async def test_words_of_one_process_are_used_by_the_others(open_store, tmp_path):

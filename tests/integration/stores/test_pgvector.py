@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,12 +11,16 @@ import numpy as np
 import postgres_server
 import psycopg
 import pytest
+from other_words import make_words_otherwise
 from pgvector_store import drop, open_pgvector
+from structlog.testing import capture_logs
 
 from shared.domain.errors import ConfigurationError, StoreMismatch, StoreUnavailable
 from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores.memory import MemoryStore
+from shared.stores.pgvector import rewrite
+from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector.store import PgvectorStore
 
 DIMENSIONS = 16
@@ -171,6 +176,78 @@ async def test_writers_of_the_same_rows_in_any_order_all_get_through(opened):
 
 
 # -- words -----------------------------------------------------------------------------------------
+
+
+async def by_words(store, text):
+    return sorted(hit.id for hit in await store.search_text(text, limit=9, where=EVERYWHERE))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_the_next_version_of_words_finds_every_row_and_damages_none(
+    opened, postgres, soon, monkeypatch, noted
+):
+    monkeypatch.setattr("shared.stores.pgvector.rewrite.PAGE", 2)
+    rows = [row(n, text=f"rotating it's\0 lamp{chr(97 + n)}") for n in range(5)]
+    store = await opened("worded", DIMENSIONS)
+    await store.upsert(rows)
+    incarnation = await store.incarnation()
+    async with admin(postgres) as connection:
+        await connection.execute(
+            f"UPDATE {name_of(store)} SET text = 'altered' WHERE id = %s", [rows[4].id]
+        )
+        if not noted:
+            await connection.execute(f"COMMENT ON COLUMN {name_of(store)}.words IS NULL")
+    damaged = await store.digests()
+    make_words_otherwise(monkeypatch)
+    newer, other = await opened("worded", DIMENSIONS), await opened("worded", DIMENSIONS)
+
+    assert await by_words(newer, "rotate") == []
+    with capture_logs() as said:
+        await asyncio.gather(newer.maintain(), other.maintain())
+
+    assert "words_written" in {line["event"] for line in said}
+    assert await by_words(newer, "rotate") == sorted(one.id for one in rows[:4])
+    assert await newer.digests() == damaged
+    assert (await newer.holdings([bucket_of(rows[4].doc_key)]))[rows[4].doc_key].damaged
+    assert await newer.incarnation() == incarnation
+    with capture_logs() as said:
+        await newer.maintain()
+    assert said == []
+
+
+async def test_a_row_that_is_deleted_while_words_are_written_stays_deleted(
+    opened, soon, monkeypatch
+):
+    rows = [row(n) for n in range(3)]
+    store = await opened("raced", DIMENSIONS)
+    await store.upsert(rows)
+    make_words_otherwise(monkeypatch)
+    made = rewrite.worded
+
+    def deleted_meanwhile(page, dimensions):
+        asyncio.run_coroutine_threadsafe(store.delete([rows[0].id]), loop).result()
+        return made(page, dimensions)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(rewrite, "worded", deleted_meanwhile)
+    await store.maintain()
+
+    assert await by_words(store, "number1 text") == sorted(one.id for one in rows[1:])
+    assert await store.count() == 2
+
+
+async def test_rows_are_made_beside_the_event_loop(store, monkeypatch):
+    made, threads = pg_rows.parameters, []
+
+    def parameters(rows):
+        threads.append(threading.current_thread())
+        return made(rows)
+
+    monkeypatch.setattr(pg_rows, "parameters", parameters)
+    await store.upsert([row(1)])
+
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_words_are_found_and_scored_as_by_the_plain_formula(store):

@@ -7,6 +7,7 @@ needs other settings or has killed it.
 import asyncio
 import contextlib
 import shutil
+import threading
 import uuid
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import weaviate_server
+from other_words import make_words_otherwise
 from structlog.testing import capture_logs
 from weaviate_store import address, connected, drop, until_searchable
 
@@ -36,6 +38,7 @@ from shared.stores.weaviate.schema import WORDS
 from shared.stores.weaviate.store import WeaviateStore
 
 DIMENSIONS = 16
+OTHER_WORDS = "words_0"
 NEVER = {"QUEUE_SCHEDULER_INTERVAL": "1h"}
 """Vectors are queued and stay there."""
 KEY = "a key of the tests"
@@ -129,6 +132,17 @@ async def opened(server, name=None, *, dimensions=DIMENSIONS, **kwargs):
         yield store
     finally:
         await store.close()
+
+
+@contextlib.asynccontextmanager
+async def opened_later(server, name):
+    """A maker of stores of one collection."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make():
+            return await stack.enter_async_context(opened(server, name, api_key=server.key))
+
+        yield make
 
 
 def lose_queue(server: weaviate_server.WeaviateServer) -> int:
@@ -420,6 +434,126 @@ async def test_a_collection_of_a_version_without_words_gets_them_and_answers_mea
         with capture_logs() as said:
             await store.maintain()
         assert said == []
+    await drop(weaviate, name)
+
+
+async def make_collection_of_other_words(client, name, some, monkeypatch):
+    """A collection and rows as a version with other words made them: none is as it is now."""
+    columns = [
+        replace(column, name=OTHER_WORDS) if column.name == WORDS else column
+        for column in weaviate_open.COLUMNS
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(weaviate_open, "COLUMNS", columns)
+        patch.setattr(weaviate_open, "WORDS", OTHER_WORDS)
+        await weaviate_open._create(client, name, 1)
+    with monkeypatch.context() as patch:
+        make_words_otherwise(patch)
+        patch.setattr(weaviate_rows, "WORDS", OTHER_WORDS)
+        assert await weaviate_calls.Collection(client, name).insert(some) == {}
+
+
+async def test_another_version_of_words_finds_every_row_and_damages_none(
+    weaviate, eventually, monkeypatch
+):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    some = [
+        replace(one, text=f"rotating lamp{letter}")
+        for letter, one in zip("abcde", rows(5), strict=True)
+    ]
+    document = some[0].doc_key
+    probes = [Probe(one.id, one.vector) for one in some]
+    async with (
+        connected(weaviate) as client,
+        opened_later(weaviate, name) as later,
+    ):
+        await make_collection_of_other_words(client, name, some, monkeypatch)
+        store, validator = await later(), await later()
+        collection = client.collections.use(name)
+        await eventually(lambda: all_there(store, some))
+        sound = await store.digests()
+        altered = {"text": "altered"}
+        await collection.data.update(weaviate_rows.object_id(some[4].id), altered)
+        damaged = await validator.digests()
+        assert damaged != sound
+        assert (await validator.holdings([bucket_of(document)]))[document].damaged == {some[4].id}
+        with monkeypatch.context() as patch:
+            make_words_otherwise(patch)  # its words are asked for meanwhile
+            assert len(await found(store, "rotate")) == 5
+
+        await asyncio.gather(store.maintain(), (await later()).maintain())
+
+        assert await found(store, "rotate") == sorted(one.id for one in some[:4])
+        for one in (store, validator):
+            assert await one.digests() == damaged
+            holding = (await one.holdings([bucket_of(document)]))[document]
+            assert holding.damaged == {some[4].id}
+        assert validator._sweeping.words.complete
+        kept = await collection.query.fetch_object_by_id(weaviate_rows.object_id(some[0].id))
+        assert kept.properties[OTHER_WORDS] is None
+        assert await store.unsearchable(probes) == frozenset()
+        with capture_logs() as said:
+            await store.maintain()
+        assert said == []
+    await drop(weaviate, name)
+
+
+async def test_words_are_not_noted_when_a_row_was_refused_and_a_deleted_one_stays_so(
+    weaviate, eventually, monkeypatch
+):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    some = rows(3)
+    async with (
+        connected(weaviate) as client,
+        opened_later(weaviate, name) as later,
+    ):
+        await make_collection_without_words(client, name, some, monkeypatch)
+        store = await later()
+        made, threads = weaviate_rows.fresh_words, []
+
+        def refused(found, others):
+            return made(found, others) and {"born": "no number"}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(weaviate_rows, "fresh_words", refused)
+            with pytest.raises((StoreMismatch, StoreUnavailable)):
+                await store.maintain()
+        assert not (await store._words_note()).complete
+        loop = asyncio.get_running_loop()
+
+        def deleted_meanwhile(found, others):
+            threads.append(threading.current_thread())
+            asyncio.run_coroutine_threadsafe(store.delete([some[0].id]), loop).result()
+            return made(found, others)
+
+        monkeypatch.setattr(weaviate_rows, "fresh_words", deleted_meanwhile)
+        await store.maintain()
+        whole = await store._rows.page(None, 9, weaviate_rows.SHOWN)
+
+        assert sorted(one.properties["row_id"] for one in whole) == sorted(
+            one.id for one in some[1:]
+        )
+        assert threading.main_thread() not in threads
+        assert await found(store, "texts") == sorted(one.id for one in some[1:])
+        await store._rows.write_again([replace(whole[0], id=weaviate_rows.object_id(some[0].id))])
+        assert await store.count() == 2
+    await drop(weaviate, name)
+
+
+async def test_rows_are_made_beside_the_event_loop(weaviate, monkeypatch):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    made, threads = weaviate_rows.properties, []
+
+    def properties(some):
+        threads.append(threading.current_thread())
+        return made(some)
+
+    monkeypatch.setattr(weaviate_rows, "properties", properties)
+    async with opened(weaviate, name, api_key=weaviate.key) as store:
+        await store.upsert(rows(1))
+
+    assert threads
+    assert threading.main_thread() not in threads
     await drop(weaviate, name)
 
 
