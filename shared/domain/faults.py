@@ -5,7 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-from shared.domain.ids import DOC_KEY_PATTERN, PIECE_PATTERN, SOURCE_PATTERN, SOURCE_RULE
+from shared.domain.ids import (
+    DOC_KEY_PATTERN,
+    PIECE_PATTERN,
+    PREFIX_PATTERN,
+    SOURCE_PATTERN,
+    SOURCE_RULE,
+)
 
 PREFIX: Final = "INSTEP_"
 ALIASES: Final = {"EMBEDDING_MODEL": "embedding.model"}
@@ -39,6 +45,7 @@ _RULES: Final = {
 _FORMS: Final = {
     SOURCE_PATTERN: SOURCE_RULE,
     PIECE_PATTERN: "must be 64 of 0-9 and a-f, the name of a piece",
+    PREFIX_PATTERN: "must be 1 to 20 of a-z, 0-9 and _, and not begin with a digit",
     DOC_KEY_PATTERN: "must be 26 of a-z and 2-7, the key of a document",
 }
 """By the pattern that a text does not match."""

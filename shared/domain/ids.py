@@ -13,7 +13,12 @@ SOURCE_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,39}$"
 SOURCE_RULE: Final = "a source name has 1 to 40 of a-z, 0-9 and '-', and no '-' at the start"
 DOC_KEY_PATTERN: Final = r"^[a-z2-7]{26}$"
 PIECE_PATTERN: Final = r"^[0-9a-f]{64}$"
+PREFIX_PATTERN: Final = r"^[a-z_][a-z0-9_]{0,19}$"
+"""Of the names of tables."""
 MAX_PATH_BYTES: Final = 1024
+TOO_LONG: Final = f"a path has at most {MAX_PATH_BYTES:,} bytes of UTF-8"
+LONGEST_SPELT: Final = 4 * MAX_PATH_BYTES
+"""Characters of a path in any form of Unicode: to order marks upon marks takes quadratic time."""
 _ROW_NAMESPACE: Final = uuid.UUID("6f1d7e0c-6a0e-5b8e-9a53-0b6f5d1c2e47")
 _DOC_KEY: Final = re.compile(DOC_KEY_PATTERN[1:-1])
 _CONTROL = re.compile(r"[\x00]")
@@ -139,6 +144,8 @@ def is_url(path: str) -> bool:
 
 
 def _normal(path: str) -> str:
+    if len(path) > LONGEST_SPELT:
+        raise DocumentRefused("invalid_path", TOO_LONG)
     normal = unicodedata.normalize("NFC", path)
     try:
         size = len(normal.encode())
@@ -149,6 +156,5 @@ def _normal(path: str) -> str:
     if _CONTROL.search(normal):
         raise DocumentRefused("invalid_path", "a path has no NUL character")
     if size > MAX_PATH_BYTES:
-        rule = f"a path has at most {MAX_PATH_BYTES:,} bytes of UTF-8"
-        raise DocumentRefused("invalid_path", rule)
+        raise DocumentRefused("invalid_path", TOO_LONG)
     return normal

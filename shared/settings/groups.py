@@ -20,7 +20,7 @@ from pydantic import (
 from shared.domain import template
 from shared.domain.addresses import bucket_address, sql_address, web_address
 from shared.domain.addresses.sql_address import fault_of_query
-from shared.domain.ids import SOURCE_PATTERN
+from shared.domain.ids import PREFIX_PATTERN, SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -419,7 +419,7 @@ class Pgvector(SettingsGroup):
     """File with one line, the password."""
     password: SecretStr | None = None
     """The password itself; goes before the file, and before one in `url`."""
-    prefix: str = Field(default="instep", pattern=r"^[a-z_][a-z0-9_]{0,19}$")
+    prefix: str = Field(default="instep", pattern=PREFIX_PATTERN)
     """First part of its tables' names; two installations in one database need two."""
 
     @field_validator("url")

@@ -10,8 +10,8 @@ from shared.domain import errors
 from shared.domain.errors import PermanentError
 
 ROOT = Path(__file__).parents[3]
-GIVING = {"DocumentRefused", "Bury", "Reason"}
-"""Whose first argument is a code."""
+GIVING = {"DocumentRefused", "Bury", "Reason", "__init__"}
+"""Whose first argument is a code; a subclass gives it to the constructor of its base."""
 SIMULATED = ROOT / "shared/encoders/fake.py"
 """What only the simulated model raises is raised by nobody."""
 

@@ -40,7 +40,7 @@ class Loads:
 
 
 async def test_what_is_loading_is_told_until_it_is_there(opened, monkeypatch):
-    opening = Loads(monkeypatch, "_inner_store")
+    opening = Loads(monkeypatch, "_open_store")
     before = opened.loading()
     asking = asyncio.create_task(opened.store())
     future = await opening.begun()
@@ -58,7 +58,7 @@ async def test_what_is_loading_is_told_until_it_is_there(opened, monkeypatch):
 
 
 async def test_a_store_that_was_away_is_opened_by_the_next_that_asks(opened, monkeypatch):
-    opening = Loads(monkeypatch, "_inner_store")
+    opening = Loads(monkeypatch, "_open_store")
     asking = asyncio.create_task(opened.store())
     (await opening.begun()).set_exception(StoreUnavailable("it does not answer"))
     with pytest.raises(StoreUnavailable):

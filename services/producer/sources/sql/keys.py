@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from shared.domain.errors import DocumentRefused
-from shared.domain.ids import check_path
+from shared.domain.ids import LONGEST_SPELT, check_path
 
 _UNSAFE: Final = re.compile(r"[%/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
@@ -70,7 +70,7 @@ def _encoded(text: str) -> str:
     if text in (".", ".."):
         return text.replace(".", "%2E")
     part = _UNSAFE.sub(_quoted, text)
-    if unicodedata.normalize("NFC", part) == part:
+    if len(part) <= LONGEST_SPELT and unicodedata.normalize("NFC", part) == part:
         return part
     # a path is stored in NFC, in which two keys could have one spelling
     return _NOT_ASCII.sub(_quoted, part)
