@@ -32,17 +32,11 @@ def compatible(text: str, without: re.Pattern[str]) -> str:
     Runs of marks keep their form, as in `normalised`.
     """
     parts = _MARKS.split(text.translate(_VOICED))
-    parts[::2] = [_composed(without.sub("", _decomposed(part))) for part in parts[::2]]
+    for n, part in enumerate(parts[::2]):
+        plain = without.sub("", unicodedata.normalize("NFKD", part))
+        parts[2 * n] = unicodedata.normalize("NFC", plain)
     return "".join(parts)
 
 
 _VOICED: Final = {0xFF9E: "\u3099", 0xFF9F: "\u309a"}
 """Letters whose compatible form is a mark: they would hide a run of marks."""
-
-
-def _decomposed(text: str) -> str:
-    return unicodedata.normalize("NFKD", text)
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
