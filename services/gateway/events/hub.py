@@ -48,14 +48,12 @@ class EventHub:
     _waiting: int = 0
     _reading: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
-    async def newest(self) -> int:
-        """The place from which only new events follow. Raises BusUnavailable."""
-        return (await self.results.bounds())[1]
+    async def bounds(self) -> tuple[int, int]:
+        """Ids of the oldest event that is kept and of the newest. Raises BusUnavailable.
 
-    async def has(self, sequence: int) -> bool:
-        """Whether every event after this one can still be read. Raises BusUnavailable."""
-        oldest, newest = await self.results.bounds()
-        return oldest - 1 <= sequence <= newest
+        From the newest on only new ones follow; behind an id between them nothing is missing.
+        """
+        return await self.results.bounds()
 
     async def after(self, sequence: int, *, wait_s: float) -> Sequence[Told]:
         """The events that follow, at most PAGE, oldest first; none came within `wait_s`: empty.

@@ -35,8 +35,8 @@ class EventsRequest(Request):
     source: str = ""
     """Of this source only; empty: of all."""
     after: int | None = Field(default=None, ge=0, lt=2**63)
-    """Id of the last event that was heard; a header `Last-Event-ID` counts before it. None: only
-    what comes from now on."""
+    """Id of the last event that was heard; a header `Last-Event-ID` counts before it. 0: all that
+    are kept. None: only what comes from now on."""
 
     @field_validator("types")
     @classmethod
@@ -94,9 +94,9 @@ class EventStreams:
             raise Problem("too_many_listeners", f"{LISTENERS} listeners are connected")
         self._listeners += 1
         try:
-            newest = await self._hub.newest()
-            at = newest if wanted.after is None else wanted.after
-            lost = wanted.after is not None and not await self._hub.has(at)
+            oldest, newest = await self._hub.bounds()
+            at = {None: newest, 0: oldest - 1}.get(wanted.after, wanted.after or 0)
+            lost = not oldest - 1 <= at <= newest
             response = web.StreamResponse(
                 headers={
                     "Content-Type": "text/event-stream",
@@ -126,8 +126,9 @@ class EventStreams:
         while not self._hub.closed:
             try:
                 page: Sequence[Told] = await self._hub.after(at, wait_s=PING_S)
-                if not page and not await self._hub.has(at):  # the stream was made anew
-                    at = await self._hub.newest()
+                oldest, newest = (0, at) if page else await self._hub.bounds()
+                if not oldest - 1 <= at <= newest:  # the stream was made anew
+                    at = newest
                     await self._send(request, response, event_bytes("reset", "{}", at))
             except TransientError:  # the client waits for the bus here as well as elsewhere
                 await asyncio.sleep(AGAIN_MS / 1000)

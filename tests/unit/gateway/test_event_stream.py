@@ -74,6 +74,15 @@ async def test_a_listener_that_comes_back_misses_nothing(client, results):
     assert (ids, last) == (["3", "4", "5"], "5")
 
 
+async def test_a_listener_may_begin_with_all_that_is_kept(client, results):
+    for n in range(1, 6):
+        results.put(indexed(n))
+    results.lose(2)
+
+    async with listening(client, "?after=0", begin="2") as response:
+        assert [(await block(response))["id"] for _ in range(3)] == ["3", "4", "5"]
+
+
 async def test_one_that_was_away_too_long_is_told_to_begin_anew(client, results):
     for n in range(1, 6):
         results.put(indexed(n))
