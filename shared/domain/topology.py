@@ -85,7 +85,6 @@ STREAMS: Final = (
         1 * GB,
         discard="old",
         max_age_s=7 * DAY_S,
-        clock_sequence=True,  # a listener's place must not name another event of a new stream
     ),
     Stream("DLQ", ("dlq.*.*",), 1 * GB, max_age_s=30 * DAY_S, duplicate_window_s=3600),
     Stream(

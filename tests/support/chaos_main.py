@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,14 +65,16 @@ def drawn(chance: random.Random) -> str:
 
 
 def store_faults(chance: random.Random) -> None:
-    from services.host.wiring import OpenGeneration
+    from shared.stores import registry
 
-    opened = OpenGeneration._inner_store
+    def faulty(kind: registry.StoreKind) -> registry.StoreKind:
+        async def opened(settings: Any, wanted: registry.Wanted) -> Any:
+            return FaultyStore(await kind.open(settings, wanted), chance)
 
-    async def inner_store(self: OpenGeneration) -> Any:
-        return FaultyStore(await opened(self), chance)
+        return replace(kind, open=opened)
 
-    OpenGeneration._inner_store = inner_store  # type: ignore[method-assign]
+    stores = {name: faulty(kind) for name, kind in registry.STORES.items()}
+    registry.STORES = stores  # type: ignore[misc]
 
 
 def model_faults(chance: random.Random) -> None:

@@ -39,7 +39,7 @@ def test_orders_start_at_the_clock_and_below_what_json_can_carry():
 
     by_clock = {name for name, config in configs.items() if "first_seq" in config}
 
-    assert by_clock == {"INTAKE", "DOCS", "RESULTS", "KV_ledger_g1"}
+    assert by_clock == {"INTAKE", "DOCS", "KV_ledger_g1"}
     assert all(1_600_000_000_000_000 < configs[name]["first_seq"] < 2**53 for name in by_clock)
 
 
