@@ -34,6 +34,7 @@ def too_slow(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize(("kind", "least"), [("patterns", 3_000), ("readers", 20_000)])
 def test_no_text_makes_a_pattern_or_a_reader_take_more_than_linear_time(kind, least):
     ended, tried = too_slow(kind)
