@@ -28,7 +28,7 @@ from instep.http import (
     EventLines,
     Received,
     Refused,
-    RequestExtras,
+    Extras,
     Unreachable,
     call_of,
     pause_s,
@@ -114,7 +114,7 @@ def find(data: Path, around: Surroundings) -> str | None:
     return around.url
 
 
-NOTHING: Final = RequestExtras()
+NOTHING: Final = Extras()
 
 
 class HeardEvent(NamedTuple):
@@ -128,7 +128,7 @@ class HeardEvent(NamedTuple):
     data: dict[str, Any]
 
 
-def _put(content: bytes | str, fields: PutFields) -> tuple[dict[str, Any], RequestExtras]:
+def _put(content: bytes | str, fields: PutFields) -> tuple[dict[str, Any], Extras]:
     """The fields of the address, and the rest."""
     body = content.encode() if isinstance(content, str) else content
     return _written(fields, body, fields.get("media_type"))
@@ -136,16 +136,14 @@ def _put(content: bytes | str, fields: PutFields) -> tuple[dict[str, Any], Reque
 
 def _written(
     fields: WriteFields, body: bytes | None = None, media_type: str | None = None
-) -> tuple[dict[str, Any], RequestExtras]:
-    sending = RequestExtras(
-        body, media_type, fields.get("if_revision"), fields.get("idempotency_key")
-    )
+) -> tuple[dict[str, Any], Extras]:
+    sending = Extras(body, media_type, fields.get("if_revision"), fields.get("idempotency_key"))
     return {"wait": fields.get("wait")}, sending
 
 
-def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> RequestExtras:
+def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> Extras:
     body = b"".join(json.dumps(one).encode() + b"\n" for one in submissions)
-    return RequestExtras(body, "application/x-ndjson", idempotency_key=key)
+    return Extras(body, "application/x-ndjson", idempotency_key=key)
 
 
 def _answer(operation: str, found: dict[str, Any]) -> object:
@@ -200,9 +198,7 @@ class _Access:
         self.url: Final = found
         self._key, self._timeout_s, self._again = key, timeout_s, again
 
-    def _call(
-        self, operation: str, fields: Mapping[str, Any], sending: RequestExtras = NOTHING
-    ) -> Call:
+    def _call(self, operation: str, fields: Mapping[str, Any], sending: Extras = NOTHING) -> Call:
         row = OPERATIONS[operation]
         return call_of(row, fields, sending=sending, timeout_s=self._timeout_s)
 
@@ -226,7 +222,7 @@ class Client(_Access):
         self,
         operation: str,
         fields: Mapping[str, Any] | None = None,
-        sending: RequestExtras = NOTHING,
+        sending: Extras = NOTHING,
     ) -> dict[str, Any]:
         """Do an operation by its name in the table, and return its JSON object."""
         row, call = OPERATIONS[operation], self._call(operation, fields or {}, sending)
@@ -481,7 +477,7 @@ class AsyncClient(_Access):
         self,
         operation: str,
         fields: Mapping[str, Any] | None = None,
-        sending: RequestExtras = NOTHING,
+        sending: Extras = NOTHING,
     ) -> dict[str, Any]:
         """Do an operation by its name in the table, and return its JSON object."""
         from asyncio import sleep

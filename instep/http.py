@@ -77,7 +77,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestExtras:
+class Extras:
     """What a writing request sends besides its fields.
 
     if_revision: the revision that the document must have; 0: there is none.
@@ -126,7 +126,7 @@ def call_of(
     operation: Operation,
     fields: Mapping[str, Any],
     *,
-    sending: RequestExtras = RequestExtras(),
+    sending: Extras = Extras(),
     timeout_s: float | None = None,
 ) -> Call:
     """The request of an operation; fields that are None or empty are not sent.
