@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from shared.domain.ids import content_hash
+from shared.ports import Now
 
 
 class MemoryContent:
     """Implements `shared.ports.ContentStore`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Now = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self._bodies: dict[str, bytes] = {}
         self._put_at: dict[str, datetime] = {}
 
     async def put(self, data: bytes) -> str:
         name = content_hash(data)
         self._bodies[name] = data
-        self._put_at[name] = datetime.now(UTC)
+        self._put_at[name] = self._now()
         return name
 
     async def get(self, content_hash: str) -> bytes:

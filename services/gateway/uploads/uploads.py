@@ -52,14 +52,11 @@ CHANGED_SINCE: Final = (
     "the key was used, and the document has changed since: whether this is the same request cannot "
     "be told"
 )
+OTHER_BEFORE: Final = "another request was sent with this key, or what was stored does not tell"
 
 
 class OtherRequest(Problem):
     """The key came before with something else, as far as can be told."""
-
-    def __init__(self) -> None:
-        told = "another request was sent with this key, or what was stored does not tell"
-        super().__init__("idempotency_conflict", told)
 
 
 @dataclass(slots=True)
@@ -165,7 +162,7 @@ class Uploads:
         digest = hashlib.sha256(encoded({**body, "batch": batch})).hexdigest()
         known = self._remembered(name)
         if known is not None and known.digest != digest:
-            raise OtherRequest
+            raise OtherRequest("idempotency_conflict", OTHER_BEFORE)
         if known is not None and known.receipt is None:
             raise Problem("idempotency_in_progress", "the first request with this key still runs")
         if known is not None and known.receipt is not None:
@@ -354,7 +351,7 @@ def _check_repeated(newest: Newest, body: Mapping[str, Any], first: int, joined:
     if change is None or (body.get("source_version") is not None and change.intake != first):
         return  # a lower version is refused whatever came first
     if change.intake == first and not same(change, body, joined):
-        raise OtherRequest
+        raise OtherRequest("idempotency_conflict", OTHER_BEFORE)
     if change.intake != first and (batch is None or batch["id"] != change.batch.id):
         raise Problem("idempotency_conflict", CHANGED_SINCE)
 

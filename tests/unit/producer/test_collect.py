@@ -11,7 +11,7 @@ from services.producer.collect import APART, OLD_AFTER, CollectBodies, unneeded
 from shared.domain.events import Batch, Document, DocumentChanged, Stored
 from shared.domain.ids import content_hash, doc_key
 
-START = datetime.now(UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class World:
@@ -20,7 +20,7 @@ class World:
     def __init__(self) -> None:
         self.time = START
         self.changes = MemoryChangeLog()
-        self.bodies = MemoryContent()
+        self.bodies = MemoryContent(lambda: START)
         self.notes = MemoryShelf()
 
     def collector(self) -> CollectBodies:

@@ -90,11 +90,11 @@ def test_chunks_that_differ_in_anything_that_a_row_stores_have_different_keys():
 class Bodies:
     """One body that no change names, put at `PUT`, and a clock that goes when it is told."""
 
-    PUT = datetime.now(UTC)
+    PUT = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __init__(self) -> None:
         self.time, self.named = self.PUT, set[str]()
-        self.bodies, self.notes = MemoryContent(), MemoryShelf()
+        self.bodies, self.notes = MemoryContent(lambda: self.PUT), MemoryShelf()
 
     async def put(self) -> str:
         return await self.bodies.put(b"body")
