@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from services.gateway.access.requests import check_request
 from services.gateway.answers import Faces
-from services.gateway.auth import check_request
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub

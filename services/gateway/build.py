@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
+from services.gateway.access.requests import is_loopback
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
-from services.gateway.auth import is_loopback
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView

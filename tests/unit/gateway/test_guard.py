@@ -2,7 +2,7 @@ import base64
 
 import pytest
 
-from services.gateway.auth import check_request, is_loopback, shows
+from services.gateway.access.requests import check_request, is_loopback, shows
 from services.gateway.problems import Problem
 
 HERE = "127.0.0.1:8765"

@@ -1,0 +1,31 @@
+"""What the holder of a key or a token may do. Pure."""
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from typing import Final
+
+SCOPES: Final = ("search", "read", "write", "operate", "admin")
+"""Each stands for itself; none includes another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one caller may do."""
+
+    name: str
+    """Id of the key, or subject of the token; for logs."""
+    scopes: Set[str] = field(default_factory=frozenset)
+    sources: Set[str] | None = None
+    """None: all sources, also those that come later."""
+
+    def allows(self, scope: str) -> bool:
+        """Whether an operation of this scope may be done; `none` needs no key."""
+        return scope == "none" or scope in self.scopes
+
+    def sees(self, source: str) -> bool:
+        """Whether documents of the source may be seen, written and counted."""
+        return self.sources is None or source in self.sources
+
+
+OWNER: Final = Access("owner", frozenset(SCOPES))
+"""The holder of the instance's own key."""
