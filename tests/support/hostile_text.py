@@ -31,8 +31,6 @@ PATTERN_CHARS = 64 * 1024
 READER_CHARS = 32 * 1024
 DOCUMENT_CHARS = 16 * 1024
 """Of a document, which goes through many readers: at least as much as is read in the event loop."""
-CHARS = 64 * 1024
-READER_CHARS = 32 * 1024
 CHARS = "a0 \n\t-=#>*_`~[](){}<!&\"'\\|.:;,/%@^$?+é漢\x00\ud800"
 REPEATS = (_parser.MAX_REPEAT, _parser.MIN_REPEAT, _parser.POSSESSIVE_REPEAT)
 
