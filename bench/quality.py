@@ -1,15 +1,19 @@
 """How good the order of the hits is: nDCG@10, MRR and recall on judged questions, by mode.
 
 python bench/quality.py [--docs FOLDER --judged FILE] [--weights 0.6 0.4]
+python bench/quality.py --own bench/data/other-languages.jsonl [--below ru/]
 
 A line of the judged file is `{"q": QUESTION, "relevant": {PATH: GRADE}}`; grade 2 is a page with
 the answer, 1 one that helps. Hits are grouped by document. The folder is the manual by default.
+A line of a file of `--own` is a document and what is asked about it:
+`{"path": PATH, "text": TEXT, "questions": [QUESTION]}`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -53,9 +57,18 @@ def main() -> None:
     parser.add_argument("--judged", type=Path, default=JUDGED)
     parser.add_argument("--weights", type=float, nargs=2, metavar=("VECTOR", "KEYWORD"))
     parser.add_argument("--worst", type=int, default=0, help="print so many of the worst questions")
+    parser.add_argument("--own", type=Path, help="documents and questions in one file")
+    parser.add_argument("--below", default="", help="ask about its documents with this prefix only")
     args = parser.parse_args()
-    judged = [json.loads(line) for line in args.judged.read_text().splitlines()]
-    with workplace(args.docs or MANUAL, args.count) as (docs, data):
+    own = read(args.own) if args.own else []
+    judged = read(args.judged) if not own else own_judged(own, args.below)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        workplace(own_documents(own, Path(folder)) if own else args.docs or MANUAL, args.count) as (
+            docs,
+            data,
+        ),
+    ):
         instep = Instep(data)
         with instep.up(docs) as process:
             wait_until(lambda: instep.in_step(process), 600)
@@ -65,6 +78,27 @@ def main() -> None:
                     body["weights"] = dict(zip(("vector", "keyword"), args.weights, strict=True))
                 found = [ask(instep.gateway(), {"q": one["q"], **body}) for one in judged]
                 tell(mode, judged, found, args.worst)
+
+
+def read(file: Path) -> list[Any]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def own_judged(own: list[Any], below: str) -> list[Any]:
+    return [
+        {"q": question, "relevant": {one["path"]: 2}}
+        for one in own
+        if one["path"].startswith(below)
+        for question in one["questions"]
+    ]
+
+
+def own_documents(own: list[Any], folder: Path) -> Path:
+    for one in own:
+        file = folder / one["path"]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(one["text"])
+    return folder
 
 
 def tell(mode: str, judged: list[Any], found: list[list[str]], worst: int) -> None:

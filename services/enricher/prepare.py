@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.enricher import language
 from services.enricher.chunking.chunk import (
     Around,
     Chunk,
@@ -27,6 +26,7 @@ from shared.domain.errors import DocumentRefused
 from shared.domain.events import DocumentChanged, Metadata, Ready
 from shared.domain.metadata import CONTEXT, OF_DOCUMENT, ORIGINS, with_origins
 from shared.domain.ordering import MAX_ROWS
+from shared.domain.text import language
 from shared.formats.blocks import Extracted, too_large
 from shared.formats.charset import MAX_DAMAGE
 from shared.formats.extract import extract, is_harmless, named_format

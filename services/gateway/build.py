@@ -41,7 +41,9 @@ from shared.bus.monitor.watchers import Watchers
 from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.domain.services import stages
+from shared.domain.text import language
 from shared.domain.topology import ACCEPT, INSTANCE
+from shared.encoders.registry import languages
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
 from shared.settings import Settings
@@ -102,7 +104,11 @@ async def load(opened: OpenGeneration) -> None:
             else:
                 return
 
-    await asyncio.gather(model(), opened.store(), return_exceptions=True)
+    async def languages_of_questions() -> None:
+        if languages(opened.host.settings.embedding):
+            await asyncio.to_thread(language.load)
+
+    await asyncio.gather(model(), opened.store(), languages_of_questions(), return_exceptions=True)
 
 
 def read_key(file: Path) -> str:
@@ -164,6 +170,7 @@ async def faces(
             generation=generation,
             defaults=opened.host.settings.search,
             behind=looks.freshness,
+            languages=languages(opened.host.settings.embedding),
         ),
         store=store,
         ledger=ledger,

@@ -94,6 +94,15 @@ class Freshness(Response):
     """Whether the receipt of `after` was reached; None: there was none."""
 
 
+class QuestionLanguage(Response):
+    """The language of a question that the model does not know, so that it finds by words mostly."""
+
+    question: str
+    """ISO 639-1 code, or `unknown`."""
+    model: tuple[str, ...]
+    """Languages that it knows."""
+
+
 class SearchAnswer(Response):
     hits: tuple[HitView, ...]
     total: Total
@@ -110,6 +119,8 @@ class SearchAnswer(Response):
     more, or all that match."""
     hint: str = ""
     """Why nothing was found, where the request itself may be the reason."""
+    language: QuestionLanguage | None = None
+    """None: the model may know the question's language, or is not asked."""
 
 
 class DocumentLine(Response):

@@ -26,6 +26,8 @@ class ModelSpec:
     normalise: bool = True
     prefix: str = ""
     """Put before every text."""
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes of those that it was trained on; empty: not told."""
     files_sha256: str = ""
     """Of every file that decides a vector, configuration included; empty where the code holds the
     configuration."""
@@ -37,6 +39,7 @@ MINILM: Final = ModelSpec(
     tokenizer_sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     dimensions=384,
     window=256,
+    languages=("en",),
 )
 MINILM_CONFIGURATION: Final = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",

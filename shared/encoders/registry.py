@@ -53,6 +53,13 @@ def formerly(settings: "Embedding") -> str:
     return "" if found == fingerprint(MINILM) else found
 
 
+def languages(settings: "Embedding") -> tuple[str, ...]:
+    """ISO 639-1 codes of the languages that the model knows; empty: it may know any."""
+    if settings.languages is not None:
+        return settings.languages
+    return PACKAGED[settings.model].languages if settings.model in PACKAGED else ()
+
+
 def load_tokenizer(settings: "Embedding") -> "TokenCounter":
     """The model's tokenizer, without the model; takes less than 50 ms for the packaged one."""
     if _fake(settings):

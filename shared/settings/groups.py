@@ -369,6 +369,9 @@ class Embedding(SettingsGroup):
     """Inference threads; 0: one per core."""
     timeout: Seconds = 120.0
     """Most seconds of one device call, after which the model is started again; 0: any."""
+    languages: Names | None = None
+    """ISO 639-1 codes of those that the model knows; None: English of the packaged model, any of
+    others."""
 
 
 class Bus(SettingsGroup):

@@ -28,7 +28,16 @@ def lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
     for name, counts in (answer.get("facets") or {}).items():
         values = ", ".join(f"{value or '(none)'} {count:,}" for value, count in counts.items())
         found.append(f"{visible(name)}: {shorten(visible(values or '-'), terminal.width)}")
+    if answer.get("language"):
+        found.append(of_language(answer["language"]))
     return [*found, footer(answer, now=now)]
+
+
+def of_language(told: Mapping[str, Any]) -> str:
+    """Why a question found little by its meaning."""
+    asked = "another language" if told["question"] == "unknown" else visible(told["question"])
+    known = ", ".join(map(visible, told["model"]))
+    return f"the model knows {known}; the question is in {asked}: it finds by its words mostly"
 
 
 def footer(answer: Mapping[str, Any], *, now: float) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -34,10 +34,12 @@ from services.gateway.views import (
     HitDocument,
     HitView,
     PartView,
+    QuestionLanguage,
     SearchAnswer,
     Total,
 )
 from shared.domain.ordering import Record, RowRef, State, settled_seq, state
+from shared.domain.text import language
 from shared.domain.text.unicode_text import normalised
 from shared.ports import GetEncoder, GetStore, Hit, Ledger, Mode, Vector
 from shared.settings import SearchSettings
@@ -100,6 +102,8 @@ class Search:
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
+    languages: Collection[str] = ()
+    """ISO 639-1 codes of those that the model knows; empty: it may know any."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
     _reading: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
@@ -118,6 +122,7 @@ class Search:
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
+        foreign = await self._language(question.text) if mode != "keyword" else None
         behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
         beyond = condition.beyond_store or question.restricts
@@ -137,11 +142,21 @@ class Search:
             phrases=question.demanded,
             excluded=question.without,
             facets=facets(request.facets, (item.hit for item in ranked)),
+            language=foreign,
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
             generation=self.generation,
             freshness=behind.model_copy(update={"after_met": met}),
         )
+
+    async def _language(self, q: str) -> QuestionLanguage | None:
+        """Loading what tells languages takes most of a second, once: in a thread."""
+        if not self.languages:
+            return None
+        if not language.is_loaded():
+            await asyncio.to_thread(language.load)
+        found = language.foreign_language(q, self.languages)
+        return QuestionLanguage(question=found, model=tuple(self.languages)) if found else None
 
     def _weights(self, request: SearchRequest, mode: Mode) -> Weights:
         given = request.weights.model_dump(exclude_none=True)

@@ -191,6 +191,19 @@ async def test_a_question_is_encoded_once(index):
     assert index.encoder.texts == ["zebra"]
 
 
+async def test_a_question_in_a_language_that_the_model_does_not_know_is_told(index):
+    await index.put("a.md", ["Die Rechnung liegt im Portal"])
+    question = "wo finde ich die Rechnung"
+    assert (await ask(index, question)).language is None  # what the model knows is not known
+    index.search.languages = ("en",)
+
+    told = [(await ask(index, question, mode=mode)).language for mode in ("hybrid", "vector")]
+
+    assert [(one.question, one.model) for one in told] == [("de", ("en",))] * 2
+    assert (await ask(index, question, mode="keyword")).language is None
+    assert (await ask(index, "where is the invoice")).language is None
+
+
 async def test_weights_of_nothing_are_refused(index):
     with pytest.raises(Problem, match="above 0"):
         await ask(index, "zebra", weights={"vector": 0, "keyword": 0})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.enricher.language import LOOKED_AT, UNKNOWN, language_of
+from shared.domain.text.language import LOOKED_AT, UNKNOWN, foreign_language, language_of
 
 TEXTS = {
     "en": "The pump has to be switched off before anybody opens the valve.",
@@ -32,3 +32,33 @@ def test_the_beginning_decides_so_an_edit_further_down_changes_nothing():
     long = TEXTS["de"] * (LOOKED_AT // len(TEXTS["de"]) + 1)
 
     assert language_of(long + TEXTS["en"] * 1000) == "de"
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("wo finde ich die Rechnung", "de"),
+        ("comment annuler mon abonnement", "fr"),
+        ("когда вернут деньги за поездку", UNKNOWN),
+        ("как отменить подписку", "ru"),
+        ("如何取消订阅", "zh"),
+        ("구독 취소 방법", "ko"),
+    ],
+)
+def test_a_question_in_a_language_that_is_not_known_is_told(question, language):
+    assert foreign_language(question, ("en",)) == language
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("rotate credentials", "Schengen visa", "der spiegel subscription", "max_payload", "42"),
+        *("IT", "The Who", "pizza margherita", "src/app/main.py", "", "angela merkel speech"),
+    ],
+)
+def test_a_question_that_may_be_english_is_not_called_foreign(question):
+    assert foreign_language(question, ("en",)) is None
+
+
+def test_a_language_that_is_known_is_not_foreign():
+    assert foreign_language("wo finde ich die Rechnung", ("en", "de")) is None
