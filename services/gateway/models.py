@@ -88,6 +88,8 @@ class WeightsRequest(Request):
     """1 for a document of now, half as much for each half-life of its age."""
     title: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
     """The share of the question's words that are in the title."""
+    phrase: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
+    """Whether the chunk has the words of the question one after the other."""
 
 
 def _some_words(schema: JsonDict) -> None:

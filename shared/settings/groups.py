@@ -454,6 +454,8 @@ class SearchSettings(SettingsGroup):
     """Age at which a document has half of the recency of one of now."""
     title_weight: float = Field(default=0.0, ge=0)
     """Of the share of a question's words that a title has."""
+    phrase_weight: float = Field(default=0.05, ge=0)
+    """Of a chunk that has the words of the question one after the other."""
     limit: int = Field(default=5, ge=1, le=200)
 
     @property
@@ -465,6 +467,7 @@ class SearchSettings(SettingsGroup):
             "static": self.static_weight,
             "recency": self.recency_weight,
             "title": self.title_weight,
+            "phrase": self.phrase_weight,
         }
 
 

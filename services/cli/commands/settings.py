@@ -70,6 +70,7 @@ TEMPLATE: Final = """\
 # recency_weight = 0.0
 # recency_half_life = "90 d"      # at this age, half of the recency of today
 # title_weight = 0.0              # of the question's words that are in the title
+# phrase_weight = 0.05            # of a chunk with the question's words one after the other
 # limit = 5
 
 # [validation]

@@ -114,6 +114,12 @@ def highlights(question: ParsedQuestion, text: str, limit: int = 50) -> list[tup
     return found
 
 
+def says(parts: Iterable[str], phrase: Sequence[str]) -> bool:
+    """Whether one of the texts has the words of a phrase, as `spoken`, one after the other."""
+    first, row = phrase[0], _in_a_row(phrase)
+    return any(first in part.casefold() and row in _in_a_row(spoken(part)) for part in parts)
+
+
 def _in_a_row(words_said: Sequence[str]) -> str:
     return f" {' '.join(words_said)} "
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import Final, Literal
 
 from shared.ports import Hit, Mode
 
@@ -31,6 +31,7 @@ class Weights:
     static: float = 0.0
     recency: float = 0.0
     title: float = 0.0
+    phrase: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,14 @@ def weights_for(mode: Mode, wanted: Weights) -> Weights:
     vector, keyword = wanted.vector, wanted.keyword
     if mode != "hybrid":
         vector, keyword = lists * (mode == "vector"), lists * (mode == "keyword")
-    total = lists + wanted.static + wanted.recency + wanted.title
+    total = lists + wanted.static + wanted.recency + wanted.title + wanted.phrase
     return Weights(
         vector / total,
         keyword / total,
         wanted.static / total,
         wanted.recency / total,
         wanted.title / total,
+        wanted.phrase / total,
     )
 
 
@@ -114,17 +116,23 @@ def fuse(
 
 
 def with_signal(
-    ranked: Sequence[Ranked], name: str, values: Mapping[str, float], *, top: float, weight: float
+    ranked: Sequence[Ranked],
+    name: str,
+    values: Mapping[str, float],
+    *,
+    top: float,
+    weight: float,
+    of: Literal["doc_key", "id"] = "doc_key",
 ) -> list[Ranked]:
-    """The hits, best first, after a signal of their documents has its part in their scores.
+    """The hits, best first, after a signal has its part in their scores.
 
     Args:
-        values: by `doc_key`; a document without one has 0 from it.
+        values: by `doc_key`, or by row id; a hit without one has 0 from it.
         top: the value that counts as 1; values below 0 count as 0.
     """
     weighed = []
     for item in ranked:
-        part = _part(values.get(item.hit.doc_key), top, weight, 0.0)
+        part = _part(values.get(getattr(item.hit, of)), top, weight, 0.0)
         weighed.append(_summed(item.hit, {**item.parts, name: part}))
     return sorted(weighed, key=_order)
 

@@ -26,7 +26,7 @@ from services.gateway.search.rank import (
     lower_repeated,
     weights_for,
 )
-from services.gateway.search.signals import with_signals
+from services.gateway.search.signals import is_phrase, with_signals
 from services.gateway.views import (
     CopyView,
     Freshness,
@@ -120,7 +120,7 @@ class Search:
         started = time.perf_counter()
         condition, question = parse(request.filter, request.source), _read(request.q)
         mode = request.mode or self.defaults.mode
-        weights = self._weights(request, mode)
+        weights = self._weights(request, mode, question)
         met = await self._after(request)
         foreign = await self._language(question.text) if mode != "keyword" else None
         behind = await self.behind()  # first: the answer includes every change that it knows
@@ -158,8 +158,10 @@ class Search:
         found = language.foreign_language(q, self.languages)
         return QuestionLanguage(question=found, model=tuple(self.languages)) if found else None
 
-    def _weights(self, request: SearchRequest, mode: Mode) -> Weights:
+    def _weights(self, request: SearchRequest, mode: Mode, question: ParsedQuestion) -> Weights:
         given = request.weights.model_dump(exclude_none=True)
+        if not is_phrase(question.text):
+            given["phrase"] = 0.0
         wanted = Weights(**{**self.defaults.weights, **given})
         try:
             return weights_for(mode, wanted)

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 
+from services.gateway.search.question import says
 from services.gateway.search.rank import Ranked, Weights, with_signal
 from shared.domain.ordering import Record
-from shared.domain.text.words import asked, words
+from shared.domain.text.words import asked, spoken, words
 from shared.ports import Hit
 
+READ_FOR_PHRASE: Final = 32
+"""Hits whose texts are read for the question as a phrase, the best without this signal."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
 
 
@@ -48,6 +51,22 @@ def title_matches(question: str, hits: Iterable[Hit]) -> dict[str, float]:
     return {key: len(wanted & set(words(title))) / len(wanted) for key, title in titles.items()}
 
 
+def is_phrase(question: str) -> bool:
+    """Whether it has two words or more."""
+    return len(spoken(question)) > 1
+
+
+def phrases(question: str, hits: Iterable[Hit]) -> dict[str, float]:
+    """1 for each chunk that has the words of the question one after the other, by row id.
+
+    Within its title, a heading or its text. A question of one word is none.
+    """
+    if not is_phrase(question):
+        return {}
+    said = spoken(question)
+    return {hit.id: 1.0 for hit in hits if says((hit.title, *hit.heading, hit.text), said)}
+
+
 def with_signals(
     ranked: Sequence[Ranked],
     records: Mapping[str, Record],
@@ -74,6 +93,9 @@ def with_signals(
     if weights.title:
         titles = title_matches(question, hits)
         found = with_signal(found, "title", titles, top=1.0, weight=weights.title)
+    if weights.phrase:
+        said = phrases(question, [item.hit for item in found[:READ_FOR_PHRASE]])
+        found = with_signal(found, "phrase", said, top=1.0, weight=weights.phrase, of="id")
     return found
 
 

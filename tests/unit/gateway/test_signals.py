@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from services.cli.commands.search import weights_of
 from services.cli.exits import Stop
 from services.gateway.app import build_app
+from services.gateway.models import SearchRequest
 from services.gateway.search.groups import facets
 from services.gateway.search.rank import Weights, fuse, weights_for, with_signal
-from services.gateway.search.signals import recency, title_matches
+from services.gateway.search.signals import phrases, recency, title_matches
 from shared.domain.ordering import Record, Settled
 from shared.ports import Hit
 
@@ -53,6 +54,45 @@ def test_weights_sum_to_1_and_a_mode_has_its_lists_only(mode, vector, static, re
     assert weights.static * (vector + 1.0) == pytest.approx(
         static * (weights.vector + weights.keyword)
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "is_there"),
+    [
+        ("nats stream add", "Enter `nats stream add NAME` and", True),
+        ("nats stream add", "NATS Streaming adds", False),
+        ("nats stream add", "add a stream to nats", False),
+        ("Connection refused: 127.0.0.1", "it said connection refused 127.0.0.1 and", True),
+        ("nats", "nats", False),  # one word says nothing that the words do not say
+        ("", "nats", False),
+    ],
+)
+def test_a_chunk_with_the_words_of_the_question_one_after_the_other_is_told(
+    question, text, is_there
+):
+    found = replace(hit("a"), text=text)
+
+    assert phrases(question, [found]) == ({"a": 1.0} if is_there else {})
+
+
+async def test_a_command_finds_the_page_first_that_has_it_as_it_is(index):
+    await index.put("changes.md", ["stream add nats stream add stream nats"])
+    await index.put("other.md", ["nats nats add add nats stream stream"])
+    await index.put("walkthrough.md", ["enter nats stream add and a name, then read on"])
+
+    answers = [
+        await index.search(SearchRequest(q=q, mode="keyword", explain=True, weights=weights))
+        for q in ("nats stream add", "stream")
+        for weights in ({"phrase": 0.9}, {"phrase": 0.0})
+    ]
+
+    assert answers[0].hits[0].document.path != "other.md"
+    assert {hit.document.path: hit.parts["phrase"].raw for hit in answers[0].hits} == {
+        "changes.md": 1.0,
+        "walkthrough.md": 1.0,
+        "other.md": None,
+    }
+    assert all("phrase" not in hit.parts for one in answers[1:] for hit in one.hits)
 
 
 def test_without_other_weights_a_score_is_what_it_was():
@@ -160,8 +200,8 @@ async def test_a_question_may_weigh_its_own_signals(client, index):
     await index.put("b.md", ["the harbour lantern there"], static_score=4.0)
 
     plain = await (await client.get("/api/v1/search?q=harbour+lantern&mode=keyword")).json()
-    body = {"q": "harbour lantern", "weights": {"static": 9}, "explain": True, "mode": "keyword"}
-    weighed = await (await client.post("/api/v1/search", json=body)).json()
+    body = {"q": "harbour lantern", "weights": {"static": 9, "phrase": 0}, "explain": True}
+    weighed = await (await client.post("/api/v1/search", json={**body, "mode": "keyword"})).json()
 
     assert plain["hits"][0]["document"]["path"] == "a.md"
     first = weighed["hits"][0]
