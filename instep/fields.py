@@ -17,6 +17,7 @@ class SearchFields(TypedDict, total=False):
     weights: Mapping[str, float]
     group_by: Literal["document", "content", "chunk"]
     facets: Sequence[str]
+    rerank: bool
     explain: bool
     highlight: bool
     after: str

@@ -22,6 +22,7 @@ from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView
 from services.gateway.queries import InstanceQueries
+from services.gateway.search.rerank import HttpReranker
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
@@ -111,15 +112,15 @@ async def load(opened: OpenGeneration) -> None:
     await asyncio.gather(model(), opened.store(), languages_of_questions(), return_exceptions=True)
 
 
-def read_key(file: Path) -> str:
+def read_key(file: Path, setting: str = "gateway.key_file") -> str:
     """The key in a file. Raises ConfigurationError."""
     try:
         key = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"gateway.key_file: {file} cannot be read ({error})") from None
+        raise ConfigurationError(f"{setting}: {file} cannot be read ({error})") from None
     if not SHORTEST_KEY <= len(key) <= LONGEST_KEY or not key.isprintable():
         raise ConfigurationError(
-            f"gateway.key_file: {file} shall hold one line of {SHORTEST_KEY} to {LONGEST_KEY} "
+            f"{setting}: {file} shall hold one line of {SHORTEST_KEY} to {LONGEST_KEY} "
             "letters, digits and signs"
         )
     return key
@@ -170,6 +171,7 @@ async def faces(
             generation=generation,
             defaults=opened.host.settings.search,
             behind=looks.freshness,
+            reranker=_reranker(opened),
             languages=languages(opened.host.settings.embedding),
         ),
         store=store,
@@ -197,6 +199,18 @@ async def faces(
         sweeper=sweeps,
     )
     return Faces(queries, commands, None if left else _uploads(opened, queries))
+
+
+def _reranker(opened: OpenGeneration) -> HttpReranker | None:
+    settings = opened.host.settings.search.rerank
+    if settings.url is None:
+        return None
+    key = settings.key.get_secret_value() if settings.key else None
+    if key is None and settings.key_file:
+        key = read_key(settings.key_file, "search.rerank.key_file")
+    reranker = HttpReranker(settings, key)
+    opened.stack.push_async_callback(reranker.close)
+    return reranker
 
 
 def _uploads(opened: OpenGeneration, queries: InstanceQueries) -> Uploads:

@@ -119,6 +119,9 @@ class SearchAnswer(Response):
     more, or all that match."""
     hint: str = ""
     """Why nothing was found, where the request itself may be the reason."""
+    reranked: bool | None = None
+    """Whether a reranker has judged the best hits; False: it did not answer in its time. None: it
+    was not asked."""
     language: QuestionLanguage | None = None
     """None: the model may know the question's language, or is not asked."""
 

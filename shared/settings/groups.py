@@ -443,6 +443,28 @@ class Store(SettingsGroup):
     pgvector: Pgvector = Pgvector()
 
 
+class RerankSettings(SettingsGroup):
+    """A server that judges the best hits anew; used when `url` is given."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where it reads a question and texts, as `http://127.0.0.1:8080/v1/rerank`. Texts of documents
+    are sent there."""
+    format: Literal["cohere", "tei"] = "cohere"
+    """The interface that it speaks: that of Cohere, as most do, or of text-embeddings-inference."""
+    model: str = ""
+    """The model's name, where the server serves several."""
+    key_file: Path | None = None
+    """File with one line, the server's key."""
+    key: SecretStr | None = None
+    """The key itself; goes before the file."""
+    budget: Annotated[Seconds, Field(gt=0, le=30)] = 0.3
+    """An answer waits so long for it."""
+    top: int = Field(default=20, ge=2, le=100)
+    """Chunks that it judges, the best without it."""
+    weight: float = Field(default=0.7, gt=0, le=1)
+    """Share of a score that is its own."""
+
+
 class SearchSettings(SettingsGroup):
     mode: Literal["vector", "keyword", "hybrid"] = "hybrid"
     vector_weight: float = Field(default=0.6, ge=0)
@@ -457,6 +479,7 @@ class SearchSettings(SettingsGroup):
     phrase_weight: float = Field(default=0.05, ge=0)
     """Of a chunk that has the words of the question one after the other."""
     limit: int = Field(default=5, ge=1, le=200)
+    rerank: RerankSettings = RerankSettings()
 
     @property
     def weights(self) -> dict[str, float]:

@@ -72,6 +72,7 @@ TEMPLATE: Final = """\
 # title_weight = 0.0              # of the question's words that are in the title
 # phrase_weight = 0.05            # of a chunk with the question's words one after the other
 # limit = 5
+# rerank.url = "http://127.0.0.1:8081/v1/rerank"   # a cross-encoder; texts are sent there
 
 # [validation]
 # freshness_warn = "60 s"

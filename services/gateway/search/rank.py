@@ -8,7 +8,7 @@ source has a part below 0.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Final, Literal
 
@@ -134,6 +134,30 @@ def with_signal(
     for item in ranked:
         part = _part(values.get(getattr(item.hit, of)), top, weight, 0.0)
         weighed.append(_summed(item.hit, {**item.parts, name: part}))
+    return sorted(weighed, key=_order)
+
+
+def with_share(
+    ranked: Sequence[Ranked], name: str, values: Mapping[str, float], share: float
+) -> list[Ranked]:
+    """The hits, best first, after a signal has a share of their scores and the rest loses it.
+
+    Args:
+        values: in [0, 1], by row id; a hit without one has 0 from it.
+        share: in (0, 1].
+    """
+    weighed = []
+    for item in ranked:
+        rest = {
+            key: replace(
+                part,
+                weight=part.weight * (1 - share),
+                adds=round(part.adds * (1 - share) * TICKS) / TICKS,
+            )
+            for key, part in item.parts.items()
+        }
+        part = _part(values.get(item.hit.id), 1.0, share, 0.0)
+        weighed.append(_summed(item.hit, {**rest, name: part}))
     return sorted(weighed, key=_order)
 
 

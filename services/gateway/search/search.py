@@ -25,7 +25,9 @@ from services.gateway.search.rank import (
     fuse,
     lower_repeated,
     weights_for,
+    with_share,
 )
+from services.gateway.search.rerank import Reranker, judged
 from services.gateway.search.signals import is_phrase, with_signals
 from services.gateway.views import (
     CopyView,
@@ -102,6 +104,7 @@ class Search:
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
+    reranker: Reranker | None = None
     languages: Collection[str] = ()
     """ISO 639-1 codes of those that the model knows; empty: it may know any."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
@@ -121,6 +124,8 @@ class Search:
         condition, question = parse(request.filter, request.source), _read(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode, question)
+        if request.rerank and self.reranker is None:
+            raise Problem("invalid_request", "rerank: the settings name no search.rerank.url")
         met = await self._after(request)
         foreign = await self._language(question.text) if mode != "keyword" else None
         behind = await self.behind()  # first: the answer includes every change that it knows
@@ -136,12 +141,18 @@ class Search:
             if whole or len(shown) >= limit or depth >= DEEPEST:
                 break
             depth = min(DEEPER * depth, DEEPEST)  # rows outside the ledger come first
+        reranked = None
+        if request.rerank is not False and self.reranker is not None:
+            again = await self._reranked(self.reranker, question.text, ranked)
+            reranked, ranked = again is not None, again or ranked
+            shown = _shown(ranked, found.records, request)
         return SearchAnswer(
             hits=tuple(self._hit(one, found, question, request) for one in shown[:limit]),
             total=Total(value=len(shown), exact=whole),
             phrases=question.demanded,
             excluded=question.without,
             facets=facets(request.facets, (item.hit for item in ranked)),
+            reranked=reranked,
             language=foreign,
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
@@ -189,6 +200,15 @@ class Search:
             half_life_s=self.defaults.recency_half_life,
         )
         return lower_repeated(weighed, {key: len(rows) for key, rows in found.promised.items()})
+
+    async def _reranked(
+        self, reranker: Reranker, q: str, ranked: Sequence[Ranked]
+    ) -> list[Ranked] | None:
+        """The hits after the reranker's judgement of the best; None: it did not answer."""
+        settings = self.defaults.rerank
+        texts = {item.hit.id: _whole_text(item.hit) for item in ranked[: settings.top]}
+        values = await judged(reranker, q, texts)
+        return None if values is None else with_share(ranked, "rerank", values, settings.weight)
 
     async def _after(self, request: SearchRequest) -> bool | None:
         if request.after is None:
@@ -272,6 +292,11 @@ class Search:
             copy_count=len(alike.copies),
             highlights=tuple(highlights(question, hit.text)) if request.highlight else None,
         )
+
+
+def _whole_text(hit: Hit) -> str:
+    """The chunk under its headings, as a person reads it."""
+    return "\n".join(filter(None, (hit.title, *hit.heading, hit.text)))
 
 
 def _read(q: str) -> ParsedQuestion:
