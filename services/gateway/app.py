@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.gateway.access.access import NOBODY, Access
 from services.gateway.access.bearer import NONE_NEEDED, Credentials, access_of
+from services.gateway.access.limited import limited
 from services.gateway.access.requests import check_host, check_site
 from services.gateway.answers import Faces
 from services.gateway.commands import Commands
@@ -79,7 +80,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     elif request.match_info.http_exception is None:
         raise Problem("forbidden", "this address is not in the table of operations")
     request[ACCESS] = access
-    request[FACES] = request.app[WHOLE]
+    request[FACES] = limited(request.app[WHOLE], access)
     return await handler(request)
 
 
@@ -90,6 +91,12 @@ def _allow(access: Access, operation: Operation) -> None:
             "forbidden",
             f"this needs the scope {operation.scope}, which the key does not have",
             f"instep keys create --scope {operation.scope}",
+        )
+    if access.sources is not None and not operation.of_sources:
+        raise Problem(
+            "forbidden",
+            f"{operation.name} is about the whole instance, and this key is for some sources only",
+            "use a key for all sources",
         )
 
 

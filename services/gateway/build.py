@@ -292,7 +292,8 @@ def _observer(
             ),
             listed=folders.listed,
             sources=folders.health,
-            held=folders.held,
+            held=sum(folders.held_of.values()),
+            held_of=folders.held_of,
             watched_at=folders.watched_at,
             past={
                 one.source: PastFolder(min(one.at, now), one.path, one.same_as, one.kind)
@@ -305,7 +306,8 @@ def _observer(
 
 class _Folders(NamedTuple):
     listed: bool
-    held: int
+    held_of: Mapping[str, int]
+    """Documents whose removal waits, by source."""
     health: Mapping[str, SourceHealth]
     watched_at: float | None = None
     """Unix time; None: they are watched now."""
@@ -313,7 +315,7 @@ class _Folders(NamedTuple):
 
 def _watched(told: Sequence[Watched], now: float) -> _Folders:
     """The folders as the processes that watch them report them. Pure."""
-    held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
+    held = {one.source: one.hold.vanished for one in told if one.hold and one.hold.waits}
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
 
 
@@ -324,7 +326,7 @@ def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Fol
     """
     return _Folders(
         listed=all(one.listed for one in told),
-        held=sum(hold.vanished for hold in holds if hold.waits),
+        held_of={hold.source: hold.vanished for hold in holds if hold.waits},
         health={one.source: SourceHealth(one.error, dict(one.problems), one.more) for one in told},
         watched_at=min((one.at for one in told), default=now),
     )
