@@ -19,6 +19,7 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from services.gateway.access.bearer import NONE_NEEDED, Credentials
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.requests import is_loopback
+from services.gateway.access.sessions import BrowserSessions
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
@@ -73,7 +74,11 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
     shown = await everything()
     results = JetResults(opened.host.session.js, opened.generation.id)
     if known.are_asked_for:
-        known = replace(known, keys=Keyring(await opened.host.shelf(INSTANCE)))
+        known = replace(
+            known,
+            keys=Keyring(await opened.host.shelf(INSTANCE)),
+            sessions=BrowserSessions(known.owner or ""),
+        )
     app = build_app(
         shown.queries, shown.commands, known=known, uploads=shown.uploads, results=results
     )
@@ -84,6 +89,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
         try:
             port = await _site(runner, gateway.host, gateway.port)
             host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+            if known.sessions is not None:
+                opened.host.browser_path, _ = known.sessions.once()
             opened.host.gateway_url.set_result(f"http://{host}:{port}")
             await asyncio.Event().wait()
         finally:
