@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -38,6 +38,7 @@ from instep.http import (
 from services.gateway.operations import OPERATIONS, resolve
 from services.host.data_folder import DataFolder
 from services.host.options import DATA, Surroundings, key_in
+from services.host.owner_key import owner_key
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         EndedFields,
         FailuresFields,
         GenerateFields,
+        KeyFields,
         ListenFields,
         NameFields,
         PageFields,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         ValidateFields,
         WriteFields,
     )
+    from services.gateway.access.models import CreatedKeyAnswer, KeysAnswer, KeyView, LinkAnswer
     from services.gateway.models import (
         ChecksAnswer,
         SourceView,
@@ -114,6 +117,21 @@ def find(data: Path, around: Surroundings) -> str | None:
     return around.url
 
 
+def key_for(url: str, data: Path, around: Surroundings) -> str | None:
+    """The key for a gateway: of INSTEP_KEY_FILE, else the owner's of the data folder.
+
+    The owner's key goes to the instance of its own folder, and to no other program.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    if around.key_file:
+        return key_in(Path(around.key_file))
+    instance = DataFolder(data).read_instance()
+    own = instance is not None and (instance.gateway_url or "").rstrip("/") == url.rstrip("/")
+    return owner_key(data) if own else None
+
+
 NOTHING: Final = Extras()
 
 
@@ -144,6 +162,13 @@ def _written(
 def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> Extras:
     body = b"".join(json.dumps(one).encode() + b"\n" for one in submissions)
     return Extras(body, "application/x-ndjson", idempotency_key=key)
+
+
+def _check_key(fields: KeyFields) -> None:
+    """Raises Refused: an empty list would not be sent, and the key would be for all sources."""
+    sources = fields.get("sources")
+    if sources is not None and not list(sources):
+        raise Refused("invalid_request", "sources: name at least one")
 
 
 def _answer(operation: str, found: dict[str, Any]) -> object:
@@ -177,7 +202,8 @@ class _Access:
         Args:
             url: of the gateway; None: the instance of the data folder, else INSTEP_URL.
             data: the data folder; None: INSTEP_DATA, else `.instep` here.
-            key: of the gateway; None: the one in INSTEP_KEY_FILE, if that is set.
+            key: of the gateway; None: the one in INSTEP_KEY_FILE, else the owner's, where the
+                gateway is that of the data folder's instance.
             timeout_s: how long an answer may take, a time to `wait` included; None: 30 s, and
                 longer for operations that do much.
             again: codes of 503 answers after which a reading request is made again when the
@@ -192,8 +218,8 @@ class _Access:
         found = url or find(folder, around)
         if found is None:
             raise Unreachable(f"no instance runs in {folder}", START)
-        if key is None and around.key_file:
-            key = key_in(Path(around.key_file))
+        if key is None:
+            key = key_for(found, folder, around)
         self._server = server_of(found)
         self.url: Final = found
         self._key, self._timeout_s, self._again = key, timeout_s, again
@@ -377,6 +403,27 @@ class Client(_Access):
     def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
         """Check the instance; `deep` compares the store with the ledger too."""
         found: ChecksAnswer = self._ask("checks", **fields)
+        return found
+
+    def keys(self) -> KeysAnswer:
+        """List the keys of the gateway, without their secrets."""
+        found: KeysAnswer = self._ask("keys")
+        return found
+
+    def create_key(self, scopes: Sequence[str], **fields: Unpack[KeyFields]) -> CreatedKeyAnswer:
+        """Make a key; the answer is the only place that tells it."""
+        _check_key(fields)
+        found: CreatedKeyAnswer = self._ask("create_key", scopes=list(scopes), **fields)
+        return found
+
+    def revoke_key(self, id: str) -> KeyView:
+        """Let a key open nothing any more."""
+        found: KeyView = self._ask("revoke_key", id=id)
+        return found
+
+    def browser_link(self) -> LinkAnswer:
+        """Make a link that lets one browser in, once."""
+        found: LinkAnswer = self._ask("browser_link")
         return found
 
     def version(self) -> VersionAnswer:
@@ -638,6 +685,29 @@ class AsyncClient(_Access):
     async def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
         """Check the instance; `deep` compares the store with the ledger too."""
         found: ChecksAnswer = await self._ask("checks", **fields)
+        return found
+
+    async def keys(self) -> KeysAnswer:
+        """List the keys of the gateway, without their secrets."""
+        found: KeysAnswer = await self._ask("keys")
+        return found
+
+    async def create_key(
+        self, scopes: Sequence[str], **fields: Unpack[KeyFields]
+    ) -> CreatedKeyAnswer:
+        """Make a key; the answer is the only place that tells it."""
+        _check_key(fields)
+        found: CreatedKeyAnswer = await self._ask("create_key", scopes=list(scopes), **fields)
+        return found
+
+    async def revoke_key(self, id: str) -> KeyView:
+        """Let a key open nothing any more."""
+        found: KeyView = await self._ask("revoke_key", id=id)
+        return found
+
+    async def browser_link(self) -> LinkAnswer:
+        """Make a link that lets one browser in, once."""
+        found: LinkAnswer = await self._ask("browser_link")
         return found
 
     async def version(self) -> VersionAnswer:

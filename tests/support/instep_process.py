@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from services.cli.api import client
 from services.cli.exits import Stop
 from services.host.data_folder import DataFolder
+from services.host.owner_key import owner_key
 
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
@@ -87,7 +88,8 @@ class _Shortcut:
         if instance is None or not instance.gateway_url:
             return None
         try:
-            answer = client.ask(instance.gateway_url, operation, fields)
+            key = owner_key(data)
+            answer = client.ask(instance.gateway_url, operation, fields, key=key)
         except Stop:
             return None
         cls.taken.append(operation)
@@ -177,6 +179,11 @@ class Instep:
             f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}"
             for path in self.cwd.glob("*.log")
         )
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The header that shows the owner's key to the running gateway."""
+        return {"Authorization": f"Bearer {owner_key(self.data)}"}
 
     def found(self, query: str, **kwargs: Any) -> list[str]:
         """Paths of the documents that a search finds, best first."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from services.gateway.events.views import EVENT_TYPES, EventView, type_of
 from services.gateway.models import Request
 from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, hint
-from services.gateway.routes import REQUEST_ID, fields_in
+from services.gateway.routes import ACCESS, REQUEST_ID, fields_in
 from services.host.http_server import CLIENT_S
 from shared.domain.errors import TransientError
 
@@ -123,6 +124,7 @@ class EventStreams:
     async def _follow(
         self, request: web.Request, response: web.StreamResponse, wanted: EventsRequest, at: int
     ) -> None:
+        access, told = request[ACCESS], time.monotonic()
         while not self._hub.closed:
             try:
                 page: Sequence[Told] = await self._hub.after(at, wait_s=PING_S)
@@ -136,10 +138,15 @@ class EventStreams:
             chosen = [
                 event_bytes(type_of(view), _json(view), sequence)
                 for sequence, view in page
-                if view is not None and wanted.wants(view)
+                if view is not None and wanted.wants(view) and access.sees(view.source)
             ]
             at = page[-1].sequence if page else at
-            await self._send(request, response, b"".join(chosen) or _ping(page, at))
+            if chosen or access.sources is None:
+                await self._send(request, response, b"".join(chosen) or _ping(page, at))
+                told = time.monotonic()
+            elif time.monotonic() - told >= PING_S:  # events of other sources leave no trace
+                await self._send(request, response, _ping((), at))
+                told = time.monotonic()
 
     async def _send(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:
         """Raises ConnectionResetError: the client is gone, or was cut off."""
