@@ -24,12 +24,14 @@ ALWAYS: Final = (
     "not_unicode",
     "not_http",
     "no_key",
+    "invalid_token",
     "bad_host",
     "internal_error",
     "bus_unavailable",
     "store_unavailable",
     "encoder_busy",
     "loading",
+    "issuer_unavailable",
     "unavailable",
 )
 """Codes with which every operation may answer."""
