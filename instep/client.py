@@ -38,6 +38,7 @@ from instep.http import (
 from services.gateway.operations import OPERATIONS, resolve
 from services.host.data_folder import DataFolder
 from services.host.options import DATA, Surroundings, key_in
+from services.host.owner_key import owner_key
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -114,6 +115,21 @@ def find(data: Path, around: Surroundings) -> str | None:
     return around.url
 
 
+def key_for(url: str, data: Path, around: Surroundings) -> str | None:
+    """The key for a gateway: of INSTEP_KEY_FILE, else the owner's of the data folder.
+
+    The owner's key goes to the instance of its own folder, and to no other program.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    if around.key_file:
+        return key_in(Path(around.key_file))
+    instance = DataFolder(data).read_instance()
+    own = instance is not None and (instance.gateway_url or "").rstrip("/") == url.rstrip("/")
+    return owner_key(data) if own else None
+
+
 NOTHING: Final = Extras()
 
 
@@ -177,7 +193,8 @@ class _Access:
         Args:
             url: of the gateway; None: the instance of the data folder, else INSTEP_URL.
             data: the data folder; None: INSTEP_DATA, else `.instep` here.
-            key: of the gateway; None: the one in INSTEP_KEY_FILE, if that is set.
+            key: of the gateway; None: the one in INSTEP_KEY_FILE, else the owner's, where the
+                gateway is that of the data folder's instance.
             timeout_s: how long an answer may take, a time to `wait` included; None: 30 s, and
                 longer for operations that do much.
             again: codes of 503 answers after which a reading request is made again when the
@@ -192,8 +209,8 @@ class _Access:
         found = url or find(folder, around)
         if found is None:
             raise Unreachable(f"no instance runs in {folder}", START)
-        if key is None and around.key_file:
-            key = key_in(Path(around.key_file))
+        if key is None:
+            key = key_for(found, folder, around)
         self._server = server_of(found)
         self.url: Final = found
         self._key, self._timeout_s, self._again = key, timeout_s, again

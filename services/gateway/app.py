@@ -9,29 +9,29 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from services.gateway.access.requests import check_request
+from services.gateway.access.access import NOBODY, Access
+from services.gateway.access.bearer import NONE_NEEDED, Credentials, access_of
+from services.gateway.access.limited import limited
+from services.gateway.access.requests import check_host, check_site
 from services.gateway.answers import Faces
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub
 from services.gateway.events.stream import STREAMS, EventStreams
-from services.gateway.operations import OPERATIONS
+from services.gateway.operations import OPERATIONS, Operation
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import FACES, REQUEST_ID, Handler, routes
+from services.gateway.routes import ACCESS, FACES, REQUEST_ID, Handler, operation_of, routes
 from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
 from services.gateway.uploads.uploads import Uploads
 from shared.ports import Results
 
 MAX_BODY_BYTES: Final = 1024**2
-KEY: Final[web.AppKey[str | None]] = web.AppKey("key")
+KNOWN: Final = web.AppKey("known", Credentials)
+WHOLE: Final = web.AppKey("whole", Faces)
+"""The whole instance; a request has the part that its sender may see (`FACES`)."""
 
 HEADERS: Final = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": 'Basic realm="instep"'}}
-
-OPEN: Final = frozenset(
-    place.address for row in OPERATIONS.values() if row.scope == "none" for place in row.places
-)
-"""Addresses that need no key, for supervisors."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,19 +40,19 @@ def build_app(
     queries: Queries,
     commands: Commands,
     *,
-    key: str | None = None,
+    known: Credentials = NONE_NEEDED,
     uploads: Uploads | None = None,
     results: Results | None = None,
 ) -> web.Application:
     """The application, not yet listening.
 
     Args:
-        key: with it, a request may have any Host; None: requests with a foreign Host are refused.
+        known: what requests must show; by default nothing, and a foreign Host is refused.
         results: what listeners to events hear; None: nobody can listen.
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
-    app[FACES] = Faces(queries, commands, uploads)
-    app[KEY] = key
+    app[WHOLE] = Faces(queries, commands, uploads)
+    app[KNOWN] = known
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     if results is not None:
         app[STREAMS] = streams = EventStreams(EventHub(results))
@@ -63,9 +63,41 @@ def build_app(
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path not in OPEN or request.app[KEY] is None:
-        check_request(request.method, request.headers, request.app[KEY])
+    """Let a request pass that its sender may make, or raise Problem.
+
+    Every route is one of the table; any other is refused.
+    """
+    known, operation = request.app[KNOWN], operation_of(request)
+    is_open = operation is not None and operation.scope == "none"
+    access = NOBODY
+    if not (is_open and known.are_asked_for):
+        access = await access_of(request.headers.get("Authorization", ""), known)
+        if not known.any_host:
+            check_host(request.headers)
+        check_site(request.method, request.headers)
+    if operation is not None:
+        _allow(access, operation)
+    elif request.match_info.http_exception is None:
+        raise Problem("forbidden", "this address is not in the table of operations")
+    request[ACCESS] = access
+    request[FACES] = limited(request.app[WHOLE], access)
     return await handler(request)
+
+
+def _allow(access: Access, operation: Operation) -> None:
+    """Raise Problem `forbidden` for an operation that is more than the sender may do."""
+    if not access.allows(operation.scope):
+        raise Problem(
+            "forbidden",
+            f"this needs the scope {operation.scope}, which the key does not have",
+            f"instep keys create --scope {operation.scope}",
+        )
+    if access.sources is not None and not operation.of_sources:
+        raise Problem(
+            "forbidden",
+            f"{operation.name} is about the whole instance, and this key is for some sources only",
+            "use a key for all sources",
+        )
 
 
 @web.middleware

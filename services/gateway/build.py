@@ -7,14 +7,17 @@ import secrets
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import structlog
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
+from services.gateway.access.bearer import NONE_NEEDED, Credentials
+from services.gateway.access.keyring import Keyring
 from services.gateway.access.requests import is_loopback
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
@@ -27,7 +30,9 @@ from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
 from services.gateway.uploads.uploads import Uploads
+from services.host.data_folder import DataFolder
 from services.host.http_server import LimitedRunner
+from services.host.owner_key import OWNER_KEY, made_owner_key
 from services.host.service import Part
 from services.host.wiring import OpenGeneration
 from shared.bus.access.permissions import inbox_of
@@ -44,13 +49,18 @@ from shared.domain.services import stages
 from shared.domain.topology import ACCEPT, INSTANCE
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
-from shared.settings import Settings
+from shared.settings import Gateway, Settings
+
+if TYPE_CHECKING:
+    from services.gateway.access.oidc import TokenVerifier
 
 PORTS_TRIED: Final = 20
 AGAIN_S: Final = 5.0
 """Between two tries to load the model."""
 SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
+
+log = structlog.get_logger(__name__)
 
 
 async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces]]) -> Part:
@@ -59,18 +69,22 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
     It listens before model and store are loaded, and refuses requests that need them until then.
     """
     gateway = opened.host.settings.gateway
-    key = read_key(gateway.key_file) if gateway.key_file else None
-    if key is None and not is_loopback(gateway.host):
-        raise ConfigurationError(
-            "gateway.host: without a key the gateway listens on loopback addresses only: set "
-            "gateway.key_file, as `instep keys` makes one"
-        )
+    known = credentials(gateway, opened.host.data)
     for warning in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.simplefilter("ignore", warning)  # it would print headers of clients
     await opened.host.session.heartbeat.listen()
     shown = await everything()
     results = JetResults(opened.host.session.js, opened.generation.id)
-    app = build_app(shown.queries, shown.commands, key=key, uploads=shown.uploads, results=results)
+    tokens = token_verifier(gateway)
+    if known.are_asked_for:
+        keys = Keyring(await opened.host.shelf(INSTANCE))
+        known = replace(known, keys=keys, tokens=tokens.verify if tokens else None)
+    app = build_app(
+        shown.queries, shown.commands, known=known, uploads=shown.uploads, results=results
+    )
+
+    if tokens is not None:
+        app.on_cleanup.append(tokens.close)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
@@ -103,6 +117,48 @@ async def load(opened: OpenGeneration) -> None:
                 return
 
     await asyncio.gather(model(), opened.store(), return_exceptions=True)
+
+
+def credentials(gateway: Gateway, data: Path) -> Credentials:
+    """What requests must show: the key of the settings, else the owner's of the data folder.
+
+    Raises:
+        ConfigurationError: the gateway would be open to other machines, or a key cannot be had.
+    """
+    here = is_loopback(gateway.host)
+    if gateway.auth == "none":
+        if gateway.key_file is not None or gateway.oidc.issuer is not None or not here:
+            wrong = "gateway.key_file" if gateway.key_file is not None else "gateway.oidc.issuer"
+            wrong = wrong if here else f"gateway.host {gateway.host}"
+            raise ConfigurationError(
+                'gateway.auth: "none" is for loopback addresses without keys and tokens, and '
+                f"{wrong} is set"
+            )
+        return NONE_NEEDED
+    if gateway.key_file is not None:
+        return Credentials(read_key(gateway.key_file))
+    if not here:
+        raise ConfigurationError(
+            "gateway.host: without a key the gateway listens on loopback addresses only: set "
+            "gateway.key_file, as `instep keys bus` makes one"
+        )
+    DataFolder(data).create()
+    key, replaced = made_owner_key(data)
+    if replaced:
+        log.warning(
+            "owner_key_is_new",
+            reason=f"other users could read {data / OWNER_KEY}, so it holds another key now",
+        )
+    return Credentials(key, any_host=False)
+
+
+def token_verifier(gateway: Gateway) -> "TokenVerifier | None":
+    """Verifies the tokens of the issuer that the settings name; None: they name none."""
+    if gateway.oidc.issuer is None:
+        return None
+    from services.gateway.access.oidc import TokenVerifier
+
+    return TokenVerifier(gateway.oidc)
 
 
 def read_key(file: Path) -> str:
@@ -255,7 +311,8 @@ def _observer(
             ),
             listed=folders.listed,
             sources=folders.health,
-            held=folders.held,
+            held=sum(folders.held_of.values()),
+            held_of=folders.held_of,
             watched_at=folders.watched_at,
             past={
                 one.source: PastFolder(min(one.at, now), one.path, one.same_as, one.kind)
@@ -268,7 +325,8 @@ def _observer(
 
 class _Folders(NamedTuple):
     listed: bool
-    held: int
+    held_of: Mapping[str, int]
+    """Documents whose removal waits, by source."""
     health: Mapping[str, SourceHealth]
     watched_at: float | None = None
     """Unix time; None: they are watched now."""
@@ -276,7 +334,7 @@ class _Folders(NamedTuple):
 
 def _watched(told: Sequence[Watched], now: float) -> _Folders:
     """The folders as the processes that watch them report them. Pure."""
-    held = sum(one.hold.vanished for one in told if one.hold and one.hold.waits)
+    held = {one.source: one.hold.vanished for one in told if one.hold and one.hold.waits}
     return _Folders(all_listed(told, now), held, {one.source: one.health(now) for one in told})
 
 
@@ -287,7 +345,7 @@ def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Fol
     """
     return _Folders(
         listed=all(one.listed for one in told),
-        held=sum(hold.vanished for hold in holds if hold.waits),
+        held_of={hold.source: hold.vanished for hold in holds if hold.waits},
         health={one.source: SourceHealth(one.error, dict(one.problems), one.more) for one in told},
         watched_at=min((one.at for one in told), default=now),
     )

@@ -40,7 +40,7 @@ from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
 from services.gateway.status.reports import Reports
-from services.gateway.status.snapshots import InstanceSnapshots
+from services.gateway.status.snapshots import Snapshots
 from services.gateway.status.status import Observation
 from services.gateway.views import (
     BatchesAnswer,
@@ -131,7 +131,7 @@ class InstanceQueries:
     store: GetStore
     ledger: Ledger
     changes: ChangeLog
-    looks: InstanceSnapshots
+    looks: Snapshots
     removals: Holds
     check: Checks
     generation: str
@@ -145,6 +145,8 @@ class InstanceQueries:
     """Asks the process that watches a folder; None: none runs."""
     loading: Callable[[], dict[str, str]] = dict
     """`model` or `store` while it is not loaded, and why."""
+    is_whole: bool = True
+    """False: these are the sources that one key may see."""
     _before: Observation | None = None
     _guessing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -316,6 +318,8 @@ class InstanceQueries:
         return await reports.report(self.reports, request)
 
     async def checks(self, request: ChecksRequest) -> ChecksAnswer:
+        if request.deep and not self.is_whole:
+            raise Problem("forbidden", "deep compares the whole index: a key of some sources can't")
         found = [*await self.check()]
         if request.deep:
             found += [await self._compared(), *await self._unreadable(), *await self._lag()]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from services.gateway.access.access import Access
 from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
@@ -24,7 +25,10 @@ TREND: Final = 30
 """Batches before a report that its page shows."""
 ANY: Final = r"[\s\S]+"
 """A part of an address: slashes and line breaks are letters of it."""
-FACES: Final = web.AppKey("faces", Faces)
+FACES: Final = web.RequestKey("faces", Faces)
+"""The instance as far as the sender of a request may see it."""
+ACCESS: Final = web.RequestKey("access", Access)
+"""What the sender of a request may do."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """Where a request has the id of its answer, for answers that send their headers themselves."""
 _LISTS: Final = frozenset({"source", "facets"})
@@ -44,7 +48,7 @@ def ordinary(operation: Operation, place: Route) -> Handler:
 
     async def handler(request: web.Request) -> web.Response:
         fields = await fields_in(request, operation, place)
-        body = await answer(request.app[FACES], operation.name, fields)
+        body = await answer(request[FACES], operation.name, fields)
         response = reply(body, operation.status)
         return unless_known(request, body, response) if operation.conditional else response
 
@@ -117,12 +121,12 @@ async def report(request: web.Request) -> web.Response:
     """The report of a batch as JSON, or as a page (`format=html`, or a browser asks)."""
     row = OPERATIONS["report"]
     fields = await fields_in(request, row, row.place)
-    body = await answer(request.app[FACES], "report", fields)
+    body = await answer(request[FACES], "report", fields)
     if not wants_html(fields.get("format", ""), request.headers.get("Accept", "")):
         return reply(body)
     found = BatchReport.model_validate(body)
     near = {"source": found.batch.source, "limit": TREND}
-    before = await request.app[FACES].queries.batches(BatchesRequest.model_validate(near))
+    before = await request[FACES].queries.batches(BatchesRequest.model_validate(near))
     return page(report_page(found, before.batches))
 
 
@@ -130,7 +134,7 @@ async def reports(request: web.Request) -> web.Response:
     """The last batches and validations as a page."""
     row = OPERATIONS["reports"]
     wanted = request_of(row, await fields_in(request, row, row.place))
-    queries = request.app[FACES].queries
+    queries = request[FACES].queries
     lines = (await queries.batches(wanted)).batches
     verdicts = BatchesRequest.model_validate({"source": wanted.source, "limit": 50})
     validations = (await queries.validations(verdicts)).validations
@@ -154,7 +158,7 @@ async def livez(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether bus, store and model answer; 503 when one does not."""
-    body = await answer(request.app[FACES], "checks", {})
+    body = await answer(request[FACES], "checks", {})
     return reply(body, 200 if body["ready"] else 503)
 
 
@@ -172,6 +176,20 @@ async def problem_page(request: web.Request) -> web.Response:
         raise Problem("not_found", f"{code[:80]!r} is not an error code")
     lines = [f"{code} ({kind.status})", kind.title, f"What to do: {kind.fix}" if kind.fix else ""]
     return web.Response(text="\n".join(filter(None, lines)) + "\n", content_type=TEXT)
+
+
+_AT: Final[Mapping[tuple[str, str], Operation]] = {
+    (place.method, place.address): row
+    for row in OPERATIONS.values()
+    for place in (*row.places, *row.aliases)
+}
+
+
+def operation_of(request: web.Request) -> Operation | None:
+    """The operation of the table that a request asks for; None: it asks for none."""
+    resource = request.match_info.route.resource
+    method = "GET" if request.method == "HEAD" else request.method
+    return _AT.get((method, resource.canonical)) if resource is not None else None
 
 
 def routes() -> list[web.RouteDef]:

@@ -20,6 +20,7 @@ from os.path import samestat
 from pathlib import Path
 from typing import Any, Final
 
+from services.host.owner_key import OWNER_KEY
 from shared.domain.errors import GARBAGE, ConfigurationError
 
 LOG: Final = "instep.log"
@@ -31,7 +32,17 @@ _ORIGIN: Final = "origin"
 _ORIGIN_SEEN: Final = "origin.json"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OURS: Final = frozenset(
-    {".gitignore", "instance.json", "lock", "server", "sources.json", "store", LOG, f"{LOG}.1"}
+    {
+        ".gitignore",
+        OWNER_KEY,
+        "instance.json",
+        "lock",
+        "server",
+        "sources.json",
+        "store",
+        LOG,
+        f"{LOG}.1",
+    }
 )
 """All that instep keeps in the folder."""
 

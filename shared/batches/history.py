@@ -6,7 +6,7 @@ it and however often.
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -96,10 +96,22 @@ class History:
     Keys of version 0.1.0 have no generation; they are read until their 30 days are over.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, only: Set[str] | None = None) -> None:
+        self._shelf, self._only = shelf, only
         self._noted = 0
         self._old: frozenset[str] | None = None
+
+    def only(self, sources: Set[str]) -> "History":
+        """The part that is about these sources; nothing is stored through it."""
+        return History(self._shelf, sources)
+
+    def _may_tell(self, report: str) -> bool:
+        """Whether the key of a report names a source that may be seen."""
+        return self._only is None or report.split(".")[-3] in self._only
+
+    def _shows(self, line: str) -> bool:
+        """The same of a line."""
+        return self._only is None or HistoryKey.of(line).source in self._only
 
     # -- reports -----------------------------------------------------------------------------------
 
@@ -168,7 +180,7 @@ class History:
             names = [HistoryKey.of(line).report for line in lines]
         else:
             known = await self._shelf.keys("done.")
-            names = [name for name in known if _is_of(name, batch_id, source)]
+            names = [n for n in known if _is_of(n, batch_id, source) and self._may_tell(n)]
         values = (await self._shelf.get_many(names)).values()
         read = (report for value in values if (report := unpack(value)))
         found = sorted(read, key=lambda f: f[0].completed_at)
@@ -217,7 +229,8 @@ class History:
 
     async def _lines(self) -> list[str]:
         """Names of lines, of version 0.1.0, too; foreign names are skipped."""
-        return [name for name in await self._shelf.keys("line.") if _LINE.fullmatch(name)]
+        names = await self._shelf.keys("line.")
+        return [name for name in names if _LINE.fullmatch(name) and self._shows(name)]
 
     async def _note(self, name: str, line: ReportLine | Validation) -> None:
         await self._shelf.put(name, line.model_dump_json().encode())

@@ -525,7 +525,10 @@ class Gateway(SettingsGroup):
     port: int = Field(default=8765, ge=0, le=65535)
     """If it is taken, the gateway uses the next free port and says so. 0: any."""
     key_file: Path | None = None
-    """File with one line, the key of every request; needed unless `host` is this machine's own."""
+    """File with one line, the owner's key; needed unless `host` is this machine's own, where the
+    default is `gateway.key` in the data folder, which instep makes."""
+    auth: Literal["keys", "none"] = "keys"
+    """none: every request counts as the owner's; only where `host` is this machine's own."""
     oidc: Oidc = Oidc()
 
 

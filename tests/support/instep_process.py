@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from services.cli.api import client
 from services.cli.exits import Stop
 from services.host.data_folder import DataFolder
+from services.host.owner_key import owner_key
 
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
@@ -87,7 +88,8 @@ class _Shortcut:
         if instance is None or not instance.gateway_url:
             return None
         try:
-            answer = client.ask(instance.gateway_url, operation, fields)
+            key = owner_key(data)
+            answer = client.ask(instance.gateway_url, operation, fields, key=key)
         except Stop:
             return None
         cls.taken.append(operation)

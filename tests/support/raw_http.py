@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway_world import Index
 
+from services.gateway.access.bearer import NONE_NEEDED, Credentials
 from services.gateway.app import build_app, refused
 from services.gateway.build import _site
 from services.host.http_server import LimitedRunner
@@ -61,7 +62,9 @@ class RawGateway:
 @contextlib.asynccontextmanager
 async def raw_gateway(*, key=None, index=None):
     index = index or Index()
-    app = build_app(index.queries, index.commands, key=key)
+    app = build_app(
+        index.queries, index.commands, known=NONE_NEEDED if key is None else Credentials(key)
+    )
     runner = LimitedRunner(app, refusal=refused, shutdown_timeout=0.1)
     await runner.setup()
     try:

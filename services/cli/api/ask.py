@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from instep.client import Unreachable
+from instep.client import Unreachable, key_for
 from instep.client import find as find_gateway
 from services.cli.api import client
 from services.cli.exits import Stop, unreachable
@@ -32,7 +32,7 @@ def ask(
             url = find(options)  # it has just started
             if url is None:
                 raise
-    return client.ask(url, operation, fields, key=options.key(), timeout_s=timeout_s)
+    return client.ask(url, operation, fields, key=key_of(options, url), timeout_s=timeout_s)
 
 
 def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,15 @@ def no_gateway() -> Stop:
         "no gateway is named, and no instance of this machine has one",
         "name the gateway of the services: --url URL, or INSTEP_URL",
     )
+
+
+def key_of(options: Options, url: str) -> str | None:
+    """The key to show to a gateway: `--key-file`, else the owner's of the data folder.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    return options.key() or key_for(url, options.data, Surroundings())
 
 
 def find(options: Options) -> str | None:

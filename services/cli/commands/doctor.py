@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import exits
 from services.cli.api import client
+from services.cli.api.ask import key_of
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
 from services.cli.terminal import Terminal, plural, print_json, visible
@@ -322,8 +323,9 @@ def _ask(options: Options, seen: DoctorObservations) -> DoctorObservations:
         return seen
     about: Mapping[str, Any] | None = asdict(instance) if instance else None
     try:
-        body = client.ask(url, "checks", {"deep": True}, key=options.key())
-        sources = client.ask(url, "status", {}, key=options.key())["sources"]
+        key = key_of(options, url)
+        body = client.ask(url, "checks", {"deep": True}, key=key)
+        sources = client.ask(url, "status", {}, key=key)["sources"]
     except Stop as stop:
         return replace(seen, instance=about, unreachable=stop.line)
     seen = replace(seen, past=[s["name"] for s in sources if not s.get("given", True)])

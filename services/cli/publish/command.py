@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.cli import exits
 from services.cli.api import client
-from services.cli.api.ask import find, no_gateway
+from services.cli.api.ask import find, key_of, no_gateway
 from services.cli.exits import unreachable
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
 from services.cli.suggest import check_name
@@ -212,7 +212,7 @@ def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> None:
     """Ask for every receipt until it is final or the time is over."""
-    deadline = time.monotonic() + wait_s
+    deadline, key = time.monotonic() + wait_s, key_of(options, gateway)
     for line in outcome.receipts:
         if not line.get("receipt"):
             outcome.timed_out = True
@@ -220,7 +220,7 @@ def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> No
         while not line["final"]:
             left = max(0.0, deadline - time.monotonic())
             fields = {"receipt": line["receipt"], "wait": round(min(left, 30.0), 2)}
-            line.update(client.ask(gateway, "receipt", fields, key=options.key(), timeout_s=60.0))
+            line.update(client.ask(gateway, "receipt", fields, key=key, timeout_s=60.0))
             if left <= 0:
                 break
         outcome.timed_out |= not line["final"]

@@ -29,5 +29,8 @@ class Access:
         return self.sources is None or source in self.sources
 
 
+NOBODY: Final = Access("nobody", frozenset(), frozenset())
+"""The sender of a request that needs no key."""
+
 OWNER: Final = Access("owner", frozenset(SCOPES))
 """The holder of the instance's own key."""

@@ -74,6 +74,13 @@ def of_letters(
     ]
 
 
+def source_of_letter(letter: DeadLetter) -> str:
+    """The source that a dead letter is about; empty where it does not tell."""
+    if letter.document is not None:
+        return letter.document.source
+    return letter.subject.rsplit(".", 1)[-1] if letter.stream == "INTAKE" else ""
+
+
 def is_nobodys(letter: DeadLetter) -> bool:
     """Whether the ledger may not list it: no document is known, or the document itself is well.
 

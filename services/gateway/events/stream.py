@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 from pydantic import Field, field_validator
 
+from services.gateway.access.access import Access
 from services.gateway.answers import request_of
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub, Told
@@ -16,7 +18,7 @@ from services.gateway.events.views import EVENT_TYPES, EventView, type_of
 from services.gateway.models import Request
 from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, hint
-from services.gateway.routes import REQUEST_ID, fields_in
+from services.gateway.routes import ACCESS, REQUEST_ID, fields_in
 from services.host.http_server import CLIENT_S
 from shared.domain.errors import TransientError
 
@@ -84,7 +86,7 @@ class EventStreams:
         self._listeners = 0
 
     async def answer(self, request: web.Request, wanted: EventsRequest) -> web.StreamResponse:
-        """Send events until the client goes away, or does not take one within CLIENT_S.
+        """Send events until the client goes away, its access ends, or it takes none in CLIENT_S.
 
         Raises:
             Problem: `too_many_listeners`.
@@ -123,9 +125,10 @@ class EventStreams:
     async def _follow(
         self, request: web.Request, response: web.StreamResponse, wanted: EventsRequest, at: int
     ) -> None:
-        while not self._hub.closed:
+        access, told = request[ACCESS], time.monotonic()
+        while not self._hub.closed and (left_s := _left_s(access)) > 0:
             try:
-                page: Sequence[Told] = await self._hub.after(at, wait_s=PING_S)
+                page: Sequence[Told] = await self._hub.after(at, wait_s=min(PING_S, left_s))
                 oldest, newest = (0, at) if page else await self._hub.bounds()
                 if not oldest - 1 <= at <= newest:  # the stream was made anew
                     at = newest
@@ -136,10 +139,15 @@ class EventStreams:
             chosen = [
                 event_bytes(type_of(view), _json(view), sequence)
                 for sequence, view in page
-                if view is not None and wanted.wants(view)
+                if view is not None and wanted.wants(view) and access.sees(view.source)
             ]
             at = page[-1].sequence if page else at
-            await self._send(request, response, b"".join(chosen) or _ping(page, at))
+            if chosen or access.sources is None:
+                await self._send(request, response, b"".join(chosen) or _ping(page, at))
+                told = time.monotonic()
+            elif time.monotonic() - told >= PING_S:  # events of other sources leave no trace
+                await self._send(request, response, _ping((), at))
+                told = time.monotonic()
 
     async def _send(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:
         """Raises ConnectionResetError: the client is gone, or was cut off."""
@@ -168,6 +176,11 @@ async def events(request: web.Request) -> web.StreamResponse:
 def _ping(page: Sequence[object], at: int) -> bytes:
     """A comment, or the place of events that this listener did not ask for."""
     return f"id: {at}\n\n".encode() if page else b": ping\n\n"
+
+
+def _left_s(access: Access) -> float:
+    """For how long its holder may listen."""
+    return float("inf") if access.until is None else access.until - time.time()
 
 
 def _json(view: EventView) -> str:

@@ -6,13 +6,15 @@ spaces is quoted: `path:"my notes/"`.
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.gateway.problems import Problem
 from shared.ports import Filter
 
 NAMES: Final = ("source", "path")
+NOWHERE: Final = "-"
 _TERM = re.compile(r'\s*+(-?)(?:([A-Za-z_]+):)?("[^"]*"|[^\s"]+)')
 
 
@@ -24,6 +26,11 @@ class Condition:
     prefixes: tuple[str, ...] = ()
     not_sources: tuple[str, ...] = ()
     not_prefixes: tuple[str, ...] = ()
+
+    def within(self, sources: Set[str]) -> "Condition":
+        """The same, of these sources only. No source has the name NOWHERE."""
+        both = (name for name in self.sources or sorted(sources) if name in sources)
+        return replace(self, sources=tuple(both) or (NOWHERE,))
 
     def where(self) -> Filter:
         """The part that the store can decide."""

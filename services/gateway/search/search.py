@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -100,6 +100,8 @@ class Search:
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
+    only: Set[str] | None = None
+    """The sources that may be found; None: all."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
     _reading: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
@@ -115,6 +117,8 @@ class Search:
         """
         started = time.perf_counter()
         condition, question = parse(request.filter, request.source), _read(request.q)
+        if self.only is not None:
+            condition = condition.within(self.only)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
@@ -224,6 +228,10 @@ class Search:
                 self._vectors.popitem(last=False)
         return known
 
+    def _raw(self, name: str, raw: float | None) -> float | None:
+        """A part's raw value; that of keywords counts the words of sources that may not be seen."""
+        return None if name == "keyword" and self.only is not None else raw
+
     def _hit(
         self,
         alike: Alike,
@@ -235,7 +243,9 @@ class Search:
         hit, record = ranked.hit, found.records[ranked.hit.doc_key]
         at = state(record)
         parts = {
-            name: PartView(raw=p.raw, normalised=p.normalised, weight=p.weight, adds=p.adds)
+            name: PartView(
+                raw=self._raw(name, p.raw), normalised=p.normalised, weight=p.weight, adds=p.adds
+            )
             for name, p in ranked.parts.items()
         }
         return HitView(

@@ -6,7 +6,9 @@ whole ledger would. It keeps no counts, so none can drift.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
+from copy import copy
+from itertools import compress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -54,6 +56,21 @@ class LedgerIndex:
         self._unreadable: set[int] = set()
         """Slots of documents whose record cannot be read."""
         self._strange: set[str] = set()
+        self._only: Set[str] | None = None
+
+    def only(self, sources: Set[str]) -> "LedgerIndex":
+        """The part about these sources, as it is now: good until the ledger changes."""
+        self._ordered()  # once for all such parts
+        part = copy(self)
+        part._only = sources
+        return part
+
+    def _may_tell(self) -> NDArray[np.bool_]:
+        """For each slot whether it is about a source that may be seen."""
+        if self._only is None:
+            return np.ones(len(self._source), bool)
+        numbers = [number for name, number in self._numbers.items() if name in self._only]
+        return np.isin(np.frombuffer(self._source, np.uint32), numbers)
 
     def __len__(self) -> int:
         return len(self._path) + len(self._strange)
@@ -83,6 +100,8 @@ class LedgerIndex:
     def board(self, now: float) -> Board:
         """The counts, at a time."""
         kind = np.frombuffer(self._kind, np.uint8)
+        if self._only is not None:
+            kind = np.where(self._may_tell(), kind, np.uint8(_GONE))
         counts = np.bincount(kind, minlength=256)
         words = {str(w): int(counts[2 * n : 2 * n + 2].sum()) for n, w in enumerate(STATES)}
         words["stale"] = int(counts[1 : 2 * len(STATES) : 2].sum())
@@ -90,15 +109,18 @@ class LedgerIndex:
         sources = np.bincount(np.frombuffer(self._source, np.uint32)[there])
         working = np.frombuffer(self._changed)[kind // 2 == STATES.index("working")]
         fresh = np.frombuffer(self._fresh)
-        recent = now - np.frombuffer(self._settled) <= WINDOW_S
+        recent = (now - np.frombuffer(self._settled) <= WINDOW_S) & (kind != _GONE)
         return Board(
             documents={word: count for word, count in words.items() if count},
-            chunks=int(np.frombuffer(self._chunks, np.uint32).sum(dtype=np.int64)),
+            chunks=int(np.frombuffer(self._chunks, np.uint32)[kind != _GONE].sum(dtype=np.int64)),
             by_source={self._names[n]: int(count) for n, count in enumerate(sources) if count},
             oldest_open_at=float(working.min()) if len(working) else None,
             freshness_s=tuple(np.sort(fresh[recent & ~np.isnan(fresh)]).tolist()),
-            unreadable=len(self._unreadable)
-            + sum(at.word == "failed" and is_unread(at) for at in self._told.values()),
+            unreadable=(len(self._unreadable) if self._only is None else 0)  # of unknown sources
+            + sum(
+                at.word == "failed" and is_unread(at) and kind[slot] != _GONE
+                for slot, at in self._told.items()
+            ),
         )
 
     def page(
@@ -125,6 +147,8 @@ class LedgerIndex:
             if (not words or word in words) and stale in (None, is_stale)
         ]
         fits = np.isin(kind, wanted)
+        if self._only is not None:
+            fits &= self._may_tell()[slots]
         if source:
             number = self._numbers.get(source, -1)
             fits &= np.frombuffer(self._source, np.uint32)[slots] == number
@@ -146,18 +170,21 @@ class LedgerIndex:
     def sources(self) -> set[str]:
         """Sources of all documents."""
         kind = np.frombuffer(self._kind, np.uint8)
-        used = np.unique(np.frombuffer(self._source, np.uint32)[kind != _GONE])
+        shown = (kind != _GONE) & self._may_tell()
+        used = np.unique(np.frombuffer(self._source, np.uint32)[shown])
         return {self._names[number] for number in used.tolist()}
 
     def source_of(self, key: str) -> str | None:
         """The source of a document, None where there is no record of it."""
         slot = self._find(int(key.translate(_TO_DIGITS), 32)) if DOC_KEY.fullmatch(key) else None
         there = slot is not None and self._kind[slot] != _GONE
-        return self._names[self._source[slot]] if slot is not None and there else None
+        name = self._names[self._source[slot]] if slot is not None and there else None
+        return name if self._only is None or name in self._only else None
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Source and path of every document; a copy, so that a thread may read it."""
-        rows = list(zip(self._source, self._path, self._kind, strict=True))
+        shown = self._may_tell().tolist()
+        rows = list(compress(zip(self._source, self._path, self._kind, strict=True), shown))
         names = list(self._names)
         return (
             (names[source], path.decode("utf-8", "surrogatepass"))

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final, Protocol, TypeVar
 
 from services.gateway.models import BatchesRequest, BatchRequest, EndedBatchRequest
@@ -28,6 +28,9 @@ class Reports(Protocol):
         self, source: str = "", limit: int = 50, after: str = ""
     ) -> tuple[list[Validation], str]: ...
     async def reports(self, batch_id: str, source: str = "") -> Mapping[str, BatchReport]: ...
+    def only(self, sources: Set[str]) -> "Reports":
+        """The part that is about these sources."""
+        ...
 
 
 async def batches(reports: Reports | None, request: BatchesRequest) -> BatchesAnswer:

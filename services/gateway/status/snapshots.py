@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -105,6 +105,27 @@ class InstanceSnapshot:
     board: Board
     ended: float
     """Monotonic time."""
+
+
+class Snapshots(Protocol):
+    """Views of the instance."""
+
+    @property
+    def watch(self) -> LedgerWatch:
+        """Keeps the index of the ledger up to date."""
+        ...
+
+    async def latest(self) -> InstanceSnapshot:
+        """One of this moment."""
+        ...
+
+    async def freshness(self) -> Freshness:
+        """How far answers from now on may be behind."""
+        ...
+
+    def forget(self) -> None:
+        """A command has changed the instance."""
+        ...
 
 
 @dataclass

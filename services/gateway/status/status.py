@@ -92,6 +92,8 @@ class Observation:
     listed: bool = True
     """Every folder has been listed once since the process began that watches it."""
     held: int = 0
+    held_of: Mapping[str, int] = field(default_factory=dict)
+    """The same by source."""
     sources: Mapping[str, SourceHealth] = field(default_factory=dict)
     """Faults of the watched folders."""
     watched_at: float | None = None

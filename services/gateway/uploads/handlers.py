@@ -311,7 +311,7 @@ def _check_plain(request: web.Request) -> None:
 
 
 def _uploads(request: web.Request) -> Uploads:
-    uploads = request.app[FACES].uploads
+    uploads = request[FACES].uploads
     if uploads is None:
         raise Problem("unavailable", "this gateway takes no documents")
     return uploads

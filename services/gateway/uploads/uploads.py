@@ -9,7 +9,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,6 +93,8 @@ class Uploads:
     queries: InstanceQueries
     present: Callable[[], int | None]
     most_bytes: Mapping[str, int] = field(default_factory=dict)
+    only: Set[str] | None = None
+    """The sources that may be written; None: all."""
     clock: Callable[[], float] = time.monotonic
     _pieces: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PIECES_AT_ONCE))
     _known: OrderedDict[str, _Known] = field(default_factory=OrderedDict)
@@ -104,6 +106,8 @@ class Uploads:
             Problem: the source takes no documents, or nobody is there to take them.
         """
         check_source(source)
+        if self.only is not None and source not in self.only:
+            raise Problem("forbidden", f"this key may not write to the source {source!r}")
         if source in await self.queries.folders():
             raise Problem("source_watched", f"{source} is watched: its own place has its documents")
         if self.present() == 0:

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from instep import client as module
 from instep import fields
 from instep.client import AsyncClient, Client, Refused, Unreachable
+from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.operations import OPERATIONS, resolve
 from services.gateway.views import SearchAnswer
@@ -65,7 +66,9 @@ def surroundings(monkeypatch, tmp_path):
 
 @pytest.fixture
 async def url(index):
-    async with TestServer(build_app(index.queries, index.commands, key=KEY)) as server:
+    async with TestServer(
+        build_app(index.queries, index.commands, known=Credentials(KEY))
+    ) as server:
         yield str(server.make_url("/"))
 
 

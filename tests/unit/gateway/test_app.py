@@ -3,6 +3,7 @@ import io
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.models import CheckView
 from shared.domain.errors import EncoderBusy, QuestionRefused, StillLoading
@@ -283,7 +284,7 @@ async def test_a_request_id_is_taken_or_made(client):
 
 
 async def test_with_a_key_only_supervisors_are_answered_without_it(index):
-    app = build_app(index.queries, index.commands, key="k" * 32)
+    app = build_app(index.queries, index.commands, known=Credentials("k" * 32))
     async with TestClient(TestServer(app)) as client:
         asked = await client.get("/api/v1/status")
         shown = await client.get("/api/v1/status", headers={"Authorization": "Bearer " + "k" * 32})

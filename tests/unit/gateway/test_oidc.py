@@ -1,14 +1,23 @@
 """The keys of an issuer: when it is asked, and what counts while it does not answer."""
 
 import asyncio
+import time
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from memory_results import MemoryResults
 from token_issuer import AUDIENCE, claims, new_key, signed, token_issuer
 
 from services.gateway.access import issuer as issuer_module
+from services.gateway.access.access import Access
+from services.gateway.access.bearer import Credentials
 from services.gateway.access.issuer import MAX_ANSWER_BYTES
 from services.gateway.access.oidc import AGAIN_S, FRESH_S, KEPT_S, WAITING, TokenVerifier
+from services.gateway.app import build_app
+from services.gateway.build import credentials
 from services.gateway.problems import Problem
+from shared.domain.errors import ConfigurationError
+from shared.settings import Gateway
 from shared.settings.groups import Oidc
 
 
@@ -210,3 +219,90 @@ def test_settings_that_would_accept_the_wrong_tokens_are_refused(given):
 )
 def test_issuers_that_are_encrypted_or_of_this_machine_are_accepted(issuer):
     assert Oidc(issuer=issuer, audience="x").issuer == issuer
+
+
+# -- the whole gateway -----------------------------------------------------------------------------
+
+KEY = "k" * 32
+
+
+@pytest.fixture
+async def gateway(index, verifier):
+    known = Credentials(KEY, tokens=verifier.verify)
+    app = build_app(index.queries, index.commands, known=known, results=MemoryResults())
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def ask(gateway, token, method="GET", path="/api/v1/documents"):
+    headers = {"Authorization": f"Bearer {token}"}
+    async with gateway.request(method, path, headers=headers) as response:
+        return response.status, response.headers, await response.json()
+
+
+async def test_a_token_opens_what_its_scopes_allow_and_nothing_else(gateway, issuer):
+    token = issuer.token(scope="instep:read")
+
+    assert (await ask(gateway, token))[0] == 200
+    status, _, body = await ask(gateway, token, path="/api/v1/search?q=x")
+    assert (status, body["code"]) == (403, "forbidden")
+    status, _, body = await ask(gateway, token, "POST", "/api/v1/sweeps")
+    assert status in (403, 404, 405)
+    assert (await ask(gateway, KEY))[0] == 200
+
+
+async def test_a_token_of_some_sources_sees_no_other(index, issuer, clock):
+    await index.put("a.md", ["kelp"], source="docs")
+    await index.put("b.md", ["kelp"], source="wiki")
+    rule = Oidc(issuer=issuer.issuer, audience=AUDIENCE, sources_claim="instep_sources")
+    known = Credentials(KEY, tokens=TokenVerifier(rule, clock=clock).verify)
+    async with TestClient(TestServer(build_app(index.queries, index.commands, known=known))) as one:
+        seen = {}
+        for sources in (["wiki"], ["docs", "wiki"], None, "*"):
+            _, _, body = await ask(one, issuer.token(instep_sources=sources))
+            seen[str(sources)] = sorted(row["path"] for row in body["documents"])
+
+    assert seen == {
+        "['wiki']": ["b.md"],
+        "['docs', 'wiki']": ["a.md", "b.md"],
+        "None": [],
+        "*": ["a.md", "b.md"],
+    }
+
+
+async def test_a_refused_token_is_told_why_and_never_shown(gateway, issuer):
+    token = issuer.token(aud="other")
+    status, headers, body = await ask(gateway, token)
+
+    assert (status, body["code"]) == (401, "invalid_token")
+    assert body["detail"] == "the token is for another audience"
+    assert headers["WWW-Authenticate"].startswith("Bearer")
+    assert token not in str(body)
+
+
+async def test_an_issuer_that_is_away_is_503_and_the_key_still_opens(gateway, issuer):
+    issuer.status = 500
+
+    status, headers, body = await ask(gateway, issuer.token())
+    assert (status, body["code"], headers["Retry-After"]) == (503, "issuer_unavailable", "1")
+    assert (await ask(gateway, KEY))[0] == 200
+
+
+async def test_a_listener_is_let_go_when_its_access_ends(index):
+    async def verify(_):
+        return Access("x", frozenset({"read"}), until=time.time() + 0.2)
+
+    known = Credentials(KEY, tokens=verify)
+    app = build_app(index.queries, index.commands, known=known, results=MemoryResults())
+    async with TestClient(TestServer(app)) as client:
+        headers = {"Authorization": "Bearer a.b.c"}
+        async with client.get("/api/v1/events", headers=headers) as response:
+            assert response.status == 200
+            assert b"retry: " in await response.read()  # it ends by itself
+
+
+def test_an_issuer_has_no_meaning_where_nobody_is_asked_for_a_key(tmp_path):
+    gateway = Gateway(auth="none", oidc=Oidc(issuer="https://a.example", audience="x"))
+
+    with pytest.raises(ConfigurationError, match=r"gateway\.oidc\.issuer is set"):
+        credentials(gateway, tmp_path)

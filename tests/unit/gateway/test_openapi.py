@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.gateway import openapi
+from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.operations import OPERATIONS
 from services.gateway.problems import KINDS
@@ -44,7 +45,7 @@ def test_every_route_is_described_and_every_description_is_served(document, inde
 
 
 async def test_it_is_served_as_it_is_checked_in(index):
-    app = build_app(index.queries, index.commands, key="k" * 20)
+    app = build_app(index.queries, index.commands, known=Credentials("k" * 20))
     async with TestClient(TestServer(app)) as client:
         response = await client.get("/api/v1/openapi.json")
 
