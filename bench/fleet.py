@@ -87,7 +87,11 @@ class Fleet:
         """Start services in one process; returns at once."""
         log = self.root / f"{'-'.join(names)}-{len(self.services)}.log"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("INSTEP_")}
-        own = {"INSTEP_BUS__URL": self.url, "INSTEP_STORE__PATH": str(self.root / "store")}
+        own = {
+            "INSTEP_BUS__URL": self.url,
+            "INSTEP_STORE__PATH": str(self.root / "store"),
+            "INSTEP_GATEWAY__AUTH": "none",
+        }
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "services", "run", *names],

@@ -64,7 +64,7 @@ class Instep:
     def __init__(self, data: Path, **env: str) -> None:
         self.data = data
         clean = {k: v for k, v in os.environ.items() if not k.startswith("INSTEP_")}
-        self.env = clean | {"NO_COLOR": "1"} | env
+        self.env = clean | {"NO_COLOR": "1", "INSTEP_GATEWAY__AUTH": "none"} | env
 
     def command(self, *args: object) -> list[str]:
         executable = str(Path(sys.executable).parent / "instep")

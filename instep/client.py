@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         EndedFields,
         FailuresFields,
         GenerateFields,
+        KeyFields,
         ListenFields,
         NameFields,
         PageFields,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         ValidateFields,
         WriteFields,
     )
+    from services.gateway.access.models import CreatedKeyAnswer, KeysAnswer, KeyView, LinkAnswer
     from services.gateway.models import (
         ChecksAnswer,
         SourceView,
@@ -160,6 +162,13 @@ def _written(
 def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> Extras:
     body = b"".join(json.dumps(one).encode() + b"\n" for one in submissions)
     return Extras(body, "application/x-ndjson", idempotency_key=key)
+
+
+def _check_key(fields: KeyFields) -> None:
+    """Raises Refused: an empty list would not be sent, and the key would be for all sources."""
+    sources = fields.get("sources")
+    if sources is not None and not list(sources):
+        raise Refused("invalid_request", "sources: name at least one")
 
 
 def _answer(operation: str, found: dict[str, Any]) -> object:
@@ -394,6 +403,27 @@ class Client(_Access):
     def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
         """Check the instance; `deep` compares the store with the ledger too."""
         found: ChecksAnswer = self._ask("checks", **fields)
+        return found
+
+    def keys(self) -> KeysAnswer:
+        """List the keys of the gateway, without their secrets."""
+        found: KeysAnswer = self._ask("keys")
+        return found
+
+    def create_key(self, scopes: Sequence[str], **fields: Unpack[KeyFields]) -> CreatedKeyAnswer:
+        """Make a key; the answer is the only place that tells it."""
+        _check_key(fields)
+        found: CreatedKeyAnswer = self._ask("create_key", scopes=list(scopes), **fields)
+        return found
+
+    def revoke_key(self, id: str) -> KeyView:
+        """Let a key open nothing any more."""
+        found: KeyView = self._ask("revoke_key", id=id)
+        return found
+
+    def browser_link(self) -> LinkAnswer:
+        """Make a link that lets one browser in, once."""
+        found: LinkAnswer = self._ask("browser_link")
         return found
 
     def version(self) -> VersionAnswer:
@@ -655,6 +685,29 @@ class AsyncClient(_Access):
     async def checks(self, **fields: Unpack[ChecksFields]) -> ChecksAnswer:
         """Check the instance; `deep` compares the store with the ledger too."""
         found: ChecksAnswer = await self._ask("checks", **fields)
+        return found
+
+    async def keys(self) -> KeysAnswer:
+        """List the keys of the gateway, without their secrets."""
+        found: KeysAnswer = await self._ask("keys")
+        return found
+
+    async def create_key(
+        self, scopes: Sequence[str], **fields: Unpack[KeyFields]
+    ) -> CreatedKeyAnswer:
+        """Make a key; the answer is the only place that tells it."""
+        _check_key(fields)
+        found: CreatedKeyAnswer = await self._ask("create_key", scopes=list(scopes), **fields)
+        return found
+
+    async def revoke_key(self, id: str) -> KeyView:
+        """Let a key open nothing any more."""
+        found: KeyView = await self._ask("revoke_key", id=id)
+        return found
+
+    async def browser_link(self) -> LinkAnswer:
+        """Make a link that lets one browser in, once."""
+        found: LinkAnswer = await self._ask("browser_link")
         return found
 
     async def version(self) -> VersionAnswer:

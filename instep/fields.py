@@ -159,3 +159,13 @@ class ListenFields(TypedDict, total=False):
     source: str
     after: int
     """Id of the last event that was heard; absent: only what comes from now on."""
+
+
+class KeyFields(TypedDict, total=False):
+    """What a new key is for."""
+
+    sources: Sequence[str]
+    """What it may see, write and count; absent: all sources, also those that come later."""
+    expires_s: float
+    """Seconds until it opens nothing any more; absent: never."""
+    name: str

@@ -64,6 +64,49 @@ _CHOOSE: Final = (
 
 _WAITING: Final = (arg("source", metavar="SOURCE", help="as `instep removals` shows it"),)
 
+_BUS_KEYS: Final = (
+    arg(
+        "folder",
+        metavar="DIR",
+        help="folder for keys and nats.conf; existing keys stay",
+    ),
+    arg(
+        "--source",
+        action="append",
+        default=[],
+        metavar="S",
+        help="also a key that may only publish documents of this source",
+    ),
+    arg(
+        "--bucket",
+        action="append",
+        default=[],
+        metavar="S",
+        help="also a password for the storage server that tells of changes in this source",
+    ),
+    flag("--force", help="replace every key; services need the new ones"),
+    arg("--owner", type=int, metavar="UID", help="user id of the owner of the files"),
+    arg("--store", default="/data", metavar="DIR", help="data folder of the server"),
+    arg(
+        "--listen",
+        default="0.0.0.0:4222",
+        metavar="H:P",
+        help="address of the server",
+    ),
+    arg(
+        "--http",
+        default="0.0.0.0:8222",
+        metavar="H:P",
+        help="address of its monitoring",
+    ),
+    arg(
+        "--cluster",
+        default="nats-1,nats-2,nats-3",
+        metavar="HOSTS",
+        help="servers of a cluster, for nats-cluster.conf",
+    ),
+)
+
 COMMANDS: Final = (
     Command(
         "up",
@@ -346,39 +389,63 @@ COMMANDS: Final = (
     ),
     Command(
         "keys",
-        "make keys for a NATS and a Weaviate server of your own",
-        "instep keys ./keys\ninstep keys ./keys --source wiki --store /var/lib/nats\n"
-        "nats-server -c ./keys/nats.conf\n"
-        "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk instep provision",
-        "commands.keys:run",
-        (
-            arg("folder", metavar="DIR", help="folder for keys and nats.conf; existing keys stay"),
-            arg(
-                "--source",
-                action="append",
-                default=[],
-                metavar="S",
-                help="also a key that may only publish documents of this source",
+        "make, list and revoke keys of the gateway; make those of a bus",
+        "instep keys create --scope search,read --source docs --expires 90d\n"
+        "instep keys list\ninstep keys revoke 0123456789ab\ninstep keys bus ./keys",
+        "keys.gateway:run_list",
+        actions=(
+            Command(
+                "create",
+                "make a key and print it, once",
+                "instep keys create --scope search\n"
+                "instep keys create --scope read,write --source wiki --expires 90d --name importer",
+                "keys.gateway:run_create",
+                (
+                    arg(
+                        "--scope",
+                        action="append",
+                        required=True,
+                        metavar="S",
+                        help="what it allows: search, read, write, operate, admin",
+                    ),
+                    arg(
+                        "--source",
+                        action="append",
+                        default=[],
+                        metavar="S",
+                        help="only of this source; default: all",
+                    ),
+                    arg("--expires", metavar="TIME", help="as 90d or 12h; default: never"),
+                    arg("--name", default="", metavar="TEXT", help="who uses it, for the list"),
+                ),
             ),
-            arg(
-                "--bucket",
-                action="append",
-                default=[],
-                metavar="S",
-                help="also a password for the storage server that tells of changes in this source",
+            Command("list", "list the keys", "instep keys list", "keys.gateway:run_list"),
+            Command(
+                "revoke",
+                "let a key open nothing any more",
+                "instep keys revoke 0123456789ab",
+                "keys.gateway:run_revoke",
+                (arg("id", metavar="ID", help="as `instep keys list` shows it"),),
             ),
-            flag("--force", help="replace every key; services need the new ones"),
-            arg("--owner", type=int, metavar="UID", help="user id of the owner of the files"),
-            arg("--store", default="/data", metavar="DIR", help="data folder of the server"),
-            arg("--listen", default="0.0.0.0:4222", metavar="H:P", help="address of the server"),
-            arg("--http", default="0.0.0.0:8222", metavar="H:P", help="address of its monitoring"),
-            arg(
-                "--cluster",
-                default="nats-1,nats-2,nats-3",
-                metavar="HOSTS",
-                help="servers of a cluster, for nats-cluster.conf",
+            Command(
+                "bus",
+                "make keys for a NATS and a Weaviate server of your own",
+                "instep keys bus ./keys\n"
+                "instep keys bus ./keys --source wiki --store /var/lib/nats\n"
+                "nats-server -c ./keys/nats.conf\n"
+                "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk "
+                "instep provision",
+                "commands.keys:run",
+                _BUS_KEYS,
             ),
         ),
+    ),
+    Command(
+        "open",
+        "open the reports in a browser, by a link that lets it in once",
+        "instep open\ninstep open --print",
+        "keys.gateway:run_open",
+        (flag("--print", help="print the link; open nothing"),),
     ),
     Command(
         "contracts",

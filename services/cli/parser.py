@@ -61,6 +61,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         Stop: they cannot be understood; suggests the likely words.
         SystemExit: help or the version was asked for, and printed.
     """
+    argv = with_bus(argv)
     parser = build()
     first = argv[0].partition("=")[0] if argv else ""
     if first.startswith("--") and first not in _options_of(()):
@@ -96,9 +97,26 @@ def renamed(argv: Sequence[str]) -> tuple[list[str], str]:
     return [*argv[:first], *new, *rest], f"{said} name"
 
 
-def _plain(argv: Sequence[str]) -> list[int]:
-    """Places of the words that are neither options for every command nor their values."""
-    takes_value = {flags[0] for flags, options in GLOBALS if "metavar" in options}
+def with_bus(argv: Sequence[str]) -> list[str]:
+    """Read `keys DIR`, as earlier versions spell it, as `keys bus DIR`. Pure."""
+    places = _plain(argv)
+    if not places or argv[places[0]] != "keys":
+        return list(argv)
+    actions = {action.name: action for action in _named(["keys"])[0].actions}
+    own = [name for one in actions["bus"].args if "metavar" in one.options for name in one.flags]
+    after = next((argv[place] for place in _plain(argv, own) if place > places[0]), None)
+    if after is None or after in actions:
+        return list(argv)
+    return [*argv[: places[0] + 1], "bus", *argv[places[0] + 1 :]]
+
+
+def _plain(argv: Sequence[str], more: Collection[str] = ()) -> list[int]:
+    """Places of the words that are neither options for every command nor their values.
+
+    Args:
+        more: further options that take a value.
+    """
+    takes_value = {flags[0] for flags, options in GLOBALS if "metavar" in options} | {*more}
     found, is_value = [], False
     for place, word in enumerate(argv):
         if not (is_value or word.startswith("-")):

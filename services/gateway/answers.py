@@ -1,11 +1,12 @@
 """The interface of an instance, and the answer to an operation of the table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from services.gateway.access.manage import AccessCommands
 from services.gateway.commands import Commands
 from services.gateway.operations import OPERATIONS, Operation, resolve
 from services.gateway.problems import invalid
@@ -21,6 +22,7 @@ class Faces:
     commands: Commands
     uploads: Uploads | None = None
     """None: no instance runs."""
+    access: AccessCommands = field(default_factory=AccessCommands)
 
 
 async def answer(faces: Faces, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

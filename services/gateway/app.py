@@ -12,6 +12,7 @@ from aiohttp import web
 from services.gateway.access.access import NOBODY, Access
 from services.gateway.access.bearer import NONE_NEEDED, Credentials, access_of
 from services.gateway.access.limited import limited
+from services.gateway.access.manage import AccessCommands
 from services.gateway.access.requests import check_host, check_site
 from services.gateway.answers import Faces
 from services.gateway.commands import Commands
@@ -51,7 +52,8 @@ def build_app(
         results: what listeners to events hear; None: nobody can listen.
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
-    app[WHOLE] = Faces(queries, commands, uploads)
+    access = AccessCommands(known.keys, known.sessions)
+    app[WHOLE] = Faces(queries, commands, uploads, access)
     app[KNOWN] = known
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     if results is not None:
@@ -71,7 +73,9 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     is_open = operation is not None and operation.scope == "none"
     access = NOBODY
     if not (is_open and known.are_asked_for):
-        access = await access_of(request.headers.get("Authorization", ""), known)
+        access = _by_cookie(request, known) or await access_of(
+            request.headers.get("Authorization", ""), known
+        )
         if not known.any_host:
             check_host(request.headers)
         check_site(request.method, request.headers)
@@ -82,6 +86,13 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[ACCESS] = access
     request[FACES] = limited(request.app[WHOLE], access)
     return await handler(request)
+
+
+def _by_cookie(request: web.Request, known: Credentials) -> Access | None:
+    """What a browser may do by its session; a key that is shown goes before it."""
+    if known.sessions is None or "Authorization" in request.headers:
+        return None
+    return known.sessions.access(request.cookies, request.headers)
 
 
 def _allow(access: Access, operation: Operation) -> None:

@@ -19,6 +19,7 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from services.gateway.access.bearer import NONE_NEEDED, Credentials
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.requests import is_loopback
+from services.gateway.access.sessions import BrowserSessions
 from services.gateway.answers import Faces
 from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
@@ -77,14 +78,15 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
     results = JetResults(opened.host.session.js, opened.generation.id)
     tokens = token_verifier(gateway)
     if known.are_asked_for:
-        keys = Keyring(await opened.host.shelf(INSTANCE))
-        known = replace(known, keys=keys, tokens=tokens.verify if tokens else None)
+        known = replace(
+            known,
+            keys=Keyring(await opened.host.shelf(INSTANCE)),
+            sessions=BrowserSessions(known.owner or ""),
+            tokens=tokens.verify if tokens else None,
+        )
     app = build_app(
         shown.queries, shown.commands, known=known, uploads=shown.uploads, results=results
     )
-
-    if tokens is not None:
-        app.on_cleanup.append(tokens.close)
 
     async def listen() -> None:
         runner = LimitedRunner(app, refusal=refused, shutdown_timeout=2.0)
@@ -92,10 +94,14 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
         try:
             port = await _site(runner, gateway.host, gateway.port)
             host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+            if known.sessions is not None:
+                opened.host.browser_path, _ = known.sessions.once()
             opened.host.gateway_url.set_result(f"http://{host}:{port}")
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+            if tokens:
+                await tokens.close()
 
     return Part(loops=(listen, partial(load, opened), shown.queries.keep_up))
 

@@ -26,6 +26,7 @@ ALWAYS: Final = (
     "no_key",
     "invalid_token",
     "bad_host",
+    "forbidden",
     "internal_error",
     "bus_unavailable",
     "store_unavailable",
@@ -35,7 +36,6 @@ ALWAYS: Final = (
     "unavailable",
 )
 """Codes with which every operation may answer."""
-OF_WRITES: Final = ("forbidden",)
 OF_BODIES: Final = ("malformed", "request_timeout", "request_too_large")
 OF_PARAMETERS: Final = ("not_found",)
 """Where a part of the address is empty, or is `..`."""
@@ -73,11 +73,22 @@ def document() -> Json:
                 }
             },
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key, as `instep keys create` makes one.",
+                },
                 "basic": {
                     "type": "http",
                     "scheme": "basic",
                     "description": "Any user, and the key as the password.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "instep_SESSION",
+                    "description": "Of a browser that came by a link of `browser_link`; the name"
+                    " ends in letters of the instance.",
                 },
             },
         },
@@ -85,7 +96,8 @@ def document() -> Json:
 
 
 _ABOUT: Final = (
-    "The gateway of instep. An instance without a key answers on loopback addresses only and needs"
+    "The gateway of instep. A request shows a key, and `security` names the scope that the key must"
+    ' have. An instance with `gateway.auth = "none"` answers on loopback addresses only and needs'
     " none. Errors are RFC 9457 problems: their `code` is never renamed. Within v1 operations and"
     " fields are only added: ignore unknown fields of answers; the gateway refuses unknown fields"
     " of requests."
@@ -124,7 +136,7 @@ def _operation(operation: Operation, place: Route) -> Json:
 def _security(operation: Operation) -> list[Json]:
     if operation.scope == "none":
         return [{}]
-    return [{"bearer": [operation.scope]}, {"basic": [operation.scope]}, {}]
+    return [*({name: [operation.scope]} for name in ("bearer", "basic", "session")), {}]
 
 
 @cache
@@ -208,8 +220,6 @@ def _answer(operation: Operation) -> Json:
 
 def _codes(operation: Operation, place: Route) -> tuple[str, ...]:
     found = [*ALWAYS, *operation.refusals]
-    if place.method != "GET":
-        found += OF_WRITES
     if operation.body or operation.fields_in_json(place):
         found += OF_BODIES
     if place.parameters:
@@ -263,7 +273,6 @@ _SHARED: Final[Mapping[tuple[str, ...], str]] = {
     codes: f"{name}{status}"
     for name, found in (
         ("OfBody", (*ALWAYS, *OF_BODIES)),
-        ("OfWrite", (*ALWAYS, *OF_WRITES)),
         ("OfAddress", OF_PARAMETERS),
         ("Problem", ALWAYS),
     )

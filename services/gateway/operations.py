@@ -143,6 +143,7 @@ def resolve(text: str) -> Any:
 _MODELS: Final = "services.gateway.models:"
 _VIEWS: Final = "services.gateway.views:"
 _SWEEPS: Final = "services.gateway.status.sweeps:"
+_ACCESS_MODELS: Final = "services.gateway.access.models:"
 _ROUTES: Final = "services.gateway.routes:"
 _UPLOAD_MODELS: Final = "services.gateway.uploads.models:"
 _UPLOAD_HANDLERS: Final = "services.gateway.uploads.handlers:"
@@ -166,6 +167,7 @@ def _rows() -> Iterator[Operation]:
     yield from _REMOVALS
     yield from _BATCHES
     yield from _INSTANCE
+    yield from _ACCESS
     yield from _EVENTS
     yield from _PLAIN
 
@@ -573,6 +575,61 @@ _INSTANCE: Final = (
         request=_MODELS + "StatusRequest",
         answer=_MODELS + "VersionAnswer",
         run=lambda f, _: f.queries.version(),
+    ),
+)
+
+_ACCESS: Final = (
+    Operation(
+        name="keys",
+        place=_get("/keys"),
+        scope="admin",
+        summary="List the keys of the gateway, without their secrets.",
+        refusals=("no_keys",),
+        request=_MODELS + "StatusRequest",
+        answer=_ACCESS_MODELS + "KeysAnswer",
+        run=lambda f, _: f.access.keys(),
+    ),
+    Operation(
+        name="create_key",
+        place=_post("/keys"),
+        scope="admin",
+        summary="Make a key; the answer is the only place that tells it.",
+        refusals=("no_keys",),
+        request=_ACCESS_MODELS + "CreateKeyRequest",
+        answer=_ACCESS_MODELS + "CreatedKeyAnswer",
+        run=lambda f, r: f.access.create(r),
+        status=201,
+    ),
+    Operation(
+        name="revoke_key",
+        place=Route("DELETE", "/keys/{id}"),
+        scope="admin",
+        summary="Let a key open nothing any more.",
+        refusals=("key_not_found", "no_keys"),
+        request=_ACCESS_MODELS + "KeyRequest",
+        answer=_ACCESS_MODELS + "KeyView",
+        run=lambda f, r: f.access.revoke(r),
+    ),
+    Operation(
+        name="browser_link",
+        place=_post("/browser-links"),
+        scope="admin",
+        summary="Make a link that lets one browser in, once.",
+        refusals=("no_keys",),
+        request=_ACCESS_MODELS + "LinkRequest",
+        answer=_ACCESS_MODELS + "LinkAnswer",
+        run=lambda f, _: f.access.link(),
+        status=201,
+    ),
+    Operation(
+        name="enter",
+        place=Route("GET", "/", whole=True),
+        scope="none",
+        of_sources=True,
+        summary="Exchange the token of a link for the session of a browser, and show the reports.",
+        request=_ACCESS_MODELS + "EnterRequest",
+        handler=_ROUTES + "enter",
+        produces=(HTML,),
     ),
 )
 

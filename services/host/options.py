@@ -57,8 +57,8 @@ class View(Protocol):
         """Whether it fills a terminal, where no line of a log may come between."""
         ...
 
-    def ready(self, *, url: str | None, model: str, device: str = "") -> None:
-        """The gateway answers at `url`."""
+    def ready(self, *, url: str | None, model: str, device: str = "", link: str = "") -> None:
+        """The gateway answers at `url`; `link` is the path that lets a browser in, once."""
         ...
 
     async def update(self) -> None:

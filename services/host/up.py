@@ -143,7 +143,12 @@ async def _follow(
             )
         )
         embedding = opened.embedding
-        options.view.ready(url=gateway_url, model=embedding.model, device=_device(embedding))
+        options.view.ready(
+            url=gateway_url,
+            model=embedding.model,
+            device=_device(embedding),
+            link=opened.host.browser_path,
+        )
         await opened.store()
         clock.serving = time.perf_counter() - clock.started
         before = await _patiently(lambda: _count(opened))

@@ -114,6 +114,8 @@ class Host:
     progress: Progress
     gateway_url: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Address of this process's gateway, once it listens."""
+    browser_path: str = ""
+    """Below it, the first link that lets a browser in; it works once."""
     _once: Once = field(default_factory=Once)
     opened: "dict[str, OpenGeneration]" = field(default_factory=dict)
     """The generations that are open, by id."""

@@ -72,7 +72,7 @@ def found(instep, word):
     asked = urllib.request.Request(
         f"{gateway}/api/v1/search",
         json.dumps({"q": word, "mode": "keyword"}).encode(),
-        {"content-type": "application/json"},
+        {"content-type": "application/json", **instep.shown},
     )
     with urllib.request.urlopen(asked, timeout=60) as answer:
         return {hit["document"]["path"] for hit in json.load(answer)["hits"]}

@@ -55,7 +55,9 @@ def running(instep, notes):
     address = json.loads((instep.data / "instance.json").read_text())["gateway_url"]
 
     def ask(path):
-        with urllib.request.urlopen(f"{address}/api/v1/{path}") as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{address}/api/v1/{path}", headers=instep.shown)
+        ) as answer:
             return json.load(answer)
 
     yield ask

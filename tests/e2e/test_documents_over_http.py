@@ -35,6 +35,7 @@ class Client:
         at = urlsplit(self.url)
         connection = http.client.HTTPConnection(at.hostname, at.port, timeout=120)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named |= self.instep.shown
         connection.request(method, address, body, named)
         response = connection.getresponse()
         told = json.loads(response.read())
@@ -116,6 +117,7 @@ def test_the_examples_of_the_manual_do_what_it_says(running):
     ask, said = Client(running), []
     for language, block in examples():
         code = block.replace("http://127.0.0.1:8765", ask.url)
+        code = code.replace(".instep/", f"{running.data}/")
         command = {"sh": ["sh", "-ec", code], "python": [sys.executable, "-c", code]}.get(language)
         if command is None:
             assert said[-1] == block

@@ -17,7 +17,7 @@ def get(instep, address):
     """The answer of the running gateway; None unless it is 200."""
     where = urlsplit(DataFolder(instep.data).read_instance().gateway_url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
-    connection.request("GET", f"/api/v1/{address}")
+    connection.request("GET", f"/api/v1/{address}", headers=instep.shown)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()

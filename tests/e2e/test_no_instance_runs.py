@@ -11,6 +11,7 @@ NEEDS_NONE = {
     "settings",
     "provision",
     "keys",
+    "open",
     "contracts",
     "completion",
     "version",

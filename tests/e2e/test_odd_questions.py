@@ -29,7 +29,7 @@ def asked(instep, q, mode):
     """Status and paths of a question that is put to the gateway."""
     where = urlsplit(DataFolder(instep.data).read_instance().gateway_url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
-    connection.request("GET", f"/api/v1/search?q={quote(q)}&mode={mode}")
+    connection.request("GET", f"/api/v1/search?q={quote(q)}&mode={mode}", headers=instep.shown)
     answer = connection.getresponse()
     body = json.loads(answer.read())
     connection.close()

@@ -98,6 +98,7 @@ def instance(request: pytest.FixtureRequest, docs: Path, tmp_path: Path) -> Iter
         yield made
         return
     instep = Instep(tmp_path / "data", tmp_path)
+    instep.env["INSTEP_GATEWAY__AUTH"] = "none"
     instep.up(docs)
     found = DataFolder(instep.data).read_instance()
     assert found

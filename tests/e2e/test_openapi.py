@@ -39,7 +39,8 @@ ENDLESS = [row.place.address for row in OPERATIONS.values() if EVENT_STREAM in r
 
 @pytest.fixture
 def url(instep, tmp_path):
-    """The gateway of an instance that has documents and a failure."""
+    """The gateway of an instance that has documents and a failure; it asks for no key."""
+    instep.env["INSTEP_GATEWAY__AUTH"] = "none"
     notes = tmp_path / "notes"
     notes.mkdir()
     for n in range(3):

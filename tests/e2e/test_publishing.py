@@ -3,7 +3,7 @@
 import base64
 import json
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import office_files as made
 import pytest
@@ -101,7 +101,7 @@ def test_a_url_is_the_path_of_a_document_everywhere(running):
             assert running.json("show", name)["path"] == url
         for safe in ("", "/:"):
             address = f"{gateway}/api/v1/documents/inbox/{quote(url, safe=safe)}"
-            with urlopen(address) as answer:
+            with urlopen(Request(address, headers=running.shown)) as answer:
                 assert json.load(answer)["path"] == url
     page = (running.cwd / "page.html").write_text("<p>the harbour <i>pilot</i></p>")
     assert page

@@ -234,7 +234,8 @@ def in_step(instep):
 def served(instep, count):
     """The revision that search is promised, of each document."""
     gateway = DataFolder(instep.data).read_instance().gateway_url
-    pages = {n: get(f"{gateway}/api/v1/documents/many/n{n}.md").json() for n in range(count)}
+    address = f"{gateway}/api/v1/documents/many"
+    pages = {n: get(f"{address}/n{n}.md", **instep.shown).json() for n in range(count)}
     return {n: page["served"]["sequence"] for n, page in pages.items()}
 
 

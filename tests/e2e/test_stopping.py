@@ -44,10 +44,10 @@ def notes(tmp_path: Path) -> Path:
     return folder
 
 
-def times_out(address: str) -> bool:
+def times_out(asked: urllib.request.Request) -> bool:
     """Whether the answer does not come while its client waits for it."""
     try:
-        urllib.request.urlopen(address, timeout=2.0).close()
+        urllib.request.urlopen(asked, timeout=2.0).close()
     except TimeoutError:
         return True
     return False
@@ -60,9 +60,13 @@ def test_a_search_whose_client_has_gone_does_not_hold_up_the_stop_of_a_model_tha
     process = instep.up(notes)
     wait_until(lambda: instep.said("in step"))
     search = f"{DataFolder(instep.data).read_instance().gateway_url}/api/v1/search?mode=vector&q="
+
+    def asked(q: str) -> urllib.request.Request:
+        return urllib.request.Request(search + q, headers=instep.shown)
+
     with contextlib.suppress(OSError):
-        urllib.request.urlopen(search + "faulthang", timeout=2.0)
-    wait_until(lambda: times_out(search + "plain"))
+        urllib.request.urlopen(asked("faulthang"), timeout=2.0)
+    wait_until(lambda: times_out(asked("plain")))
     process.terminate()
 
     assert process.wait(120) == 0

@@ -70,7 +70,9 @@ def instance(instep):
 def http(instep, address, body=None):
     """Status and answer of the running gateway."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(instance(instep)["gateway_url"] + address, data=data)
+    request = urllib.request.Request(
+        instance(instep)["gateway_url"] + address, data=data, headers=instep.shown
+    )
     try:
         with urllib.request.urlopen(request, timeout=300) as response:
             return response.status, json.load(response)

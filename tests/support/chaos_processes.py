@@ -154,6 +154,7 @@ class Workers:
             "INSTEP_BUS__URL": self._server.url,
             "INSTEP_EMBEDDING__MODEL": MODEL,
             "INSTEP_GATEWAY__PORT": str(self.gateway_port),
+            "INSTEP_GATEWAY__AUTH": "none",
             f"{source}KIND": "folder",
             f"{source}PATH": str(self._source),
             f"{source}RESCAN": f"{RESCAN_S:g} s",

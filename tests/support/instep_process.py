@@ -180,6 +180,11 @@ class Instep:
             for path in self.cwd.glob("*.log")
         )
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """The header that shows the owner's key to the running gateway."""
+        return {"Authorization": f"Bearer {owner_key(self.data)}"}
+
     def found(self, query: str, **kwargs: Any) -> list[str]:
         """Paths of the documents that a search finds, best first."""
         answer = self.json("search", query, "-n", 50, **kwargs)

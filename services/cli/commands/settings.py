@@ -85,7 +85,8 @@ TEMPLATE: Final = """\
 # [gateway]
 # host = "127.0.0.1"
 # port = 8765                     # if it is taken: the next free one
-# key_file = "gateway.key"        # one line: the key of every request
+# key_file = "gateway.key"        # one line: the owner's key; default: made in the data folder
+# auth = "keys"                   # none: on this machine everybody may ask
 # oidc.issuer = "https://login.example.org/realms/main"
 # oidc.audience = "instep"        # of which tokens must be
 # oidc.scopes_claim = "scope"     # a list, or one text with blanks

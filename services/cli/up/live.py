@@ -83,9 +83,14 @@ class LiveView:
         shown = first_line(self.version, self.data, self.folders, self.terminal.width)
         self._line(self.terminal.paint(shown, "bold"))
 
-    def ready(self, *, url: str | None, model: str, device: str = "") -> None:
-        """Show the address of the gateway, and the model."""
+    def ready(self, *, url: str | None, model: str, device: str = "", link: str = "") -> None:
+        """Show the address of the gateway, and the model; to a terminal the link, too.
+
+        What is no terminal may be a log, and a link that lets somebody in belongs into none.
+        """
         self._line(ready_line(url, model, device, self.terminal.width))
+        if url and link and self.is_read:
+            self._line(f"open {url}{link}")
 
     async def update(self) -> None:
         """Show the progress until cancelled."""

@@ -10,6 +10,7 @@ from typing import Final
 from services.gateway.access.access import OWNER, Access
 from services.gateway.access.keyring import NO_KEY, Keyring
 from services.gateway.access.keys import PREFIX
+from services.gateway.access.sessions import BrowserSessions
 from services.gateway.problems import Problem
 
 Verify = Callable[[str], Awaitable[Access]]
@@ -24,6 +25,7 @@ class Credentials:
     """The owner's key; None: every request counts as the owner's (`gateway.auth = "none"`)."""
     keys: Keyring | None = None
     tokens: Verify | None = None
+    sessions: BrowserSessions | None = None
     any_host: bool = True
     """A request with a key may have any Host."""
 

@@ -68,6 +68,7 @@ def limited(whole: Faces, access: Access) -> Faces:
             sweeper=None,
         ),
         whole.uploads and replace(whole.uploads, queries=seen, changes=seen.changes, only=sources),
+        whole.access,
     )
 
 

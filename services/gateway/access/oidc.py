@@ -62,8 +62,8 @@ class TokenVerifier:
         keys = await self._keys.of(read_header(token))
         return access_from(claims_of(token, keys), self._rule, self._now())
 
-    async def close(self, _: object = None) -> None:
-        """Ask the issuer no more, as its application ends."""
+    async def close(self) -> None:
+        """Ask the issuer no more."""
         await self._keys.close()
 
 

@@ -34,7 +34,7 @@ def answered(told, *, holds=(), stages=()):
         stages=stages,
         listed=left.listed,
         sources=left.health,
-        held=left.held,
+        held=sum(left.held_of.values()),
         watched_at=left.watched_at,
     )
     return status(EMPTY, seen)

@@ -36,6 +36,7 @@ RIGHT = {
     "receipt": f"{'a' * 26}-1",
     "batch": "last",
     "source": "docs",
+    "scopes": ["read"],
 }
 
 
@@ -75,7 +76,7 @@ async def put(client, place, operation, fields):
         address = URL(address, encoded=True)
         return await client.post(address, data=json.dumps(rest), headers=headers)
     query = "&".join(f"{quote(name)}={quote(str(value), safe='')}" for name, value in rest.items())
-    return await client.get(URL(f"{address}?{query}", encoded=True))
+    return await client.request(place.method, URL(f"{address}?{query}", encoded=True))
 
 
 async def is_plain(response, field, value):
