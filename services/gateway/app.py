@@ -123,6 +123,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception as error:  # the edge: the client gets an answer to every error
         problem = problem_of(error)
+        if isinstance(error, ConnectionResetError) and request.transport is None:
+            problem = Problem(
+                "request_timeout", "the client has gone away before its body was there"
+            )
         if problem.code == "internal_error":
             log.exception("request_failed", code=problem.code, request_id=request_id)
         elif problem.kind.status >= 500:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
@@ -55,6 +55,9 @@ from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
 from shared.settings import Gateway, Settings
 
+if TYPE_CHECKING:
+    from services.gateway.access.oidc import TokenVerifier
+
 PORTS_TRIED: Final = 20
 AGAIN_S: Final = 5.0
 """Between two tries to load the model."""
@@ -76,11 +79,13 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
     await opened.host.session.heartbeat.listen()
     shown = await everything()
     results = JetResults(opened.host.session.js, opened.generation.id)
+    tokens = token_verifier(gateway)
     if known.are_asked_for:
         known = replace(
             known,
             keys=Keyring(await opened.host.shelf(INSTANCE)),
             sessions=BrowserSessions(known.owner or ""),
+            tokens=tokens.verify if tokens else None,
         )
     app = build_app(
         shown.queries, shown.commands, known=known, uploads=shown.uploads, results=results
@@ -98,6 +103,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+            if tokens:
+                await tokens.close()
 
     return Part(loops=(listen, partial(load, opened), shown.queries.keep_up))
 
@@ -133,10 +140,12 @@ def credentials(gateway: Gateway, data: Path) -> Credentials:
     """
     here = is_loopback(gateway.host)
     if gateway.auth == "none":
-        if gateway.key_file is not None or not here:
-            wrong = "gateway.key_file" if here else f"gateway.host {gateway.host}"
+        if gateway.key_file is not None or gateway.oidc.issuer is not None or not here:
+            wrong = "gateway.key_file" if gateway.key_file is not None else "gateway.oidc.issuer"
+            wrong = wrong if here else f"gateway.host {gateway.host}"
             raise ConfigurationError(
-                f'gateway.auth: "none" is for loopback addresses without a key, and {wrong} is set'
+                'gateway.auth: "none" is for loopback addresses without keys and tokens, and '
+                f"{wrong} is set"
             )
         return NONE_NEEDED
     if gateway.key_file is not None:
@@ -154,6 +163,15 @@ def credentials(gateway: Gateway, data: Path) -> Credentials:
             reason=f"other users could read {data / OWNER_KEY}, so it holds another key now",
         )
     return Credentials(key, any_host=False)
+
+
+def token_verifier(gateway: Gateway) -> "TokenVerifier | None":
+    """Verifies the tokens of the issuer that the settings name; None: they name none."""
+    if gateway.oidc.issuer is None:
+        return None
+    from services.gateway.access.oidc import TokenVerifier
+
+    return TokenVerifier(gateway.oidc)
 
 
 def read_key(file: Path, setting: str = "gateway.key_file") -> str:

@@ -24,6 +24,7 @@ ALWAYS: Final = (
     "not_unicode",
     "not_http",
     "no_key",
+    "invalid_token",
     "bad_host",
     "forbidden",
     "internal_error",
@@ -31,6 +32,7 @@ ALWAYS: Final = (
     "store_unavailable",
     "encoder_busy",
     "loading",
+    "issuer_unavailable",
     "unavailable",
 )
 """Codes with which every operation may answer."""

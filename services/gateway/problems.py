@@ -49,6 +49,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         400, "Question refused", "ask with plain words, and with a shorter filter or none"
     ),
     "no_key": Kind(401, "No key", "instep --key-file FILE, or Authorization: Bearer KEY"),
+    "invalid_token": Kind(401, "Token not accepted", "get a new token of the issuer"),
     "bad_host": Kind(403, "Foreign host", "ask 127.0.0.1 or localhost"),
     "forbidden": Kind(403, "Forbidden", "send the request from the page of this instance"),
     "not_found": Kind(404, "No such address", "the addresses start with /api/v1/"),
@@ -95,6 +96,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
     "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
     "too_many_listeners": Kind(503, "Too many listeners", "listen again in a moment"),
+    "issuer_unavailable": Kind(503, "Issuer unavailable", "ask again in a moment"),
     "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
 }
 

@@ -25,8 +25,9 @@ def plain(status: int) -> web.Response:
 class LimitedRunner(web.AppRunner):
     """Runs an application as `aiohttp.web.AppRunner` does, behind these limits.
 
-    A connection above the limit takes the place of the one that has waited longest for a request;
-    where every one is being answered, the new one is closed.
+    A connection above the limit takes the place of one whose client keeps the server waiting:
+    longest for a request, else to take an answer, else for a body. Where every one is being
+    answered, the new one is closed.
     """
 
     __slots__ = ("_refusal",)
@@ -57,7 +58,12 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_answered",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._answered = False
+        """The last request has its answer; the rest of its body may still be awaited."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(self._manager, _Server)
@@ -66,13 +72,33 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # an answer is written when it was taken
         if len(others) >= CONNECTIONS:
-            idle = (one for one in others if isinstance(one, _Connection) and one.is_idle)
-            min(idle, key=lambda one: one._next_keepalive_close_time, default=self).force_close()
+            waiting = (one for one in others if isinstance(one, _Connection) and one.place)
+            min(waiting, key=lambda one: one.place, default=self)._give_way()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether it waits for a request."""
-        return self._waiter is not None and not self._waiter.done()
+    def place(self) -> tuple[int, float] | tuple[()]:
+        """Its place among those that a new connection may replace, the first first; empty: none."""
+        request, used = self._current_request, self._next_keepalive_close_time
+        if self._waiter is not None:
+            return () if self._waiter.done() else (0, used)
+        if self._paused:
+            return (1, used)
+        if request is None:
+            return (0, used) if self._answered else ()
+        return () if getattr(request.content, "_waiter", None) is None else (2, used)
+
+    def _give_way(self) -> None:
+        transport = self.transport
+        self.force_close()
+        if self._paused and isinstance(transport, asyncio.WriteTransport):
+            transport.abort()  # the client does not take what is still to be sent
+
+    async def _handle_request(self, *args: Any) -> tuple[web.StreamResponse, bool]:
+        self._answered = False
+        try:
+            return await super()._handle_request(*args)
+        finally:
+            self._answered = True
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -97,7 +123,7 @@ class _Connection(web.RequestHandler):
         """Answer in the application's own format; the log does not get the client's bytes."""
         if status != 400:
             super().handle_error(request, status, exc, message)
-        assert isinstance(self._manager, _Server)
-        response = self._manager.refusal(status)
+        server = self._manager  # None: the client is gone
+        response = server.refusal(status) if isinstance(server, _Server) else plain(status)
         response.force_close()
         return response

@@ -513,6 +513,42 @@ class SweepSettings(SettingsGroup):
     """Interval between two comparisons of files, ledger and store; 0: only when asked."""
 
 
+class Oidc(SettingsGroup):
+    """Tokens of an OpenID Connect issuer, as a second way into the gateway."""
+
+    issuer: str | None = Field(default=None, max_length=2_048)
+    """As it stands in the tokens' `iss`, `https://login.example.org/realms/main`; None: no tokens
+    are accepted."""
+    audience: str | None = None
+    """Of which tokens must be, by their `aud`."""
+    scopes_claim: str = "scope"
+    """Claim that has the scopes: a list, or one text with blanks between them."""
+    scope_prefix: str = "instep:"
+    """What stands before the name of a scope in that claim; may be empty."""
+    sources_claim: str | None = None
+    """Claim that has the names of sources, in the same forms; `*` is all. A token without it sees
+    no source. None: every token sees all."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Oidc":
+        if self.issuer is not None and not self.audience:
+            raise ValueError("an issuer needs an audience: tokens for other systems would do")
+        if self.audience is not None and self.issuer is None:
+            raise ValueError("an audience needs an issuer")
+        if self.issuer is not None:
+            self._check_address(self.issuer)
+        return self
+
+    @staticmethod
+    def _check_address(issuer: str) -> None:
+        if "?" in issuer or "#" in issuer:
+            raise ValueError("issuer: an address without a query")
+        try:
+            web_address.check_secure(issuer)
+        except ValueError as error:
+            raise ValueError(f"issuer: {error}") from None
+
+
 class Gateway(SettingsGroup):
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
@@ -522,6 +558,7 @@ class Gateway(SettingsGroup):
     default is `gateway.key` in the data folder, which instep makes."""
     auth: Literal["keys", "none"] = "keys"
     """none: every request counts as the owner's; only where `host` is this machine's own."""
+    oidc: Oidc = Oidc()
 
 
 class Telemetry(SettingsGroup):

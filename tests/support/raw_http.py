@@ -27,8 +27,9 @@ class Told:
 
 
 class RawGateway:
-    def __init__(self, port, index):
+    def __init__(self, port, index, runner):
         self.port = port
+        self.runner = runner
         self.index = index
 
     async def connect(self):
@@ -68,7 +69,7 @@ async def raw_gateway(*, key=None, index=None):
     runner = LimitedRunner(app, refusal=refused, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        yield RawGateway(await _site(runner, "127.0.0.1", 0), index)
+        yield RawGateway(await _site(runner, "127.0.0.1", 0), index, runner)
     finally:
         await runner.cleanup()
 

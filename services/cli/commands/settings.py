@@ -89,6 +89,11 @@ TEMPLATE: Final = """\
 # port = 8765                     # if it is taken: the next free one
 # key_file = "gateway.key"        # one line: the owner's key; default: made in the data folder
 # auth = "keys"                   # none: on this machine everybody may ask
+# oidc.issuer = "https://login.example.org/realms/main"
+# oidc.audience = "instep"        # of which tokens must be
+# oidc.scopes_claim = "scope"     # a list, or one text with blanks
+# oidc.scope_prefix = "instep:"   # instep:search and so on
+# oidc.sources_claim = "instep_sources"  # default: a token sees all sources
 
 # [telemetry]
 # log = "auto"                    # auto | text | json

@@ -17,6 +17,8 @@ class Access:
     scopes: Set[str] = field(default_factory=frozenset)
     sources: Set[str] | None = None
     """None: all sources, also those that come later."""
+    until: float | None = None
+    """Unix time at which it ends; None: it has no end."""
 
     def allows(self, scope: str) -> bool:
         """Whether an operation of this scope may be done; `none` needs no key."""

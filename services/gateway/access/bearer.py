@@ -14,7 +14,7 @@ from services.gateway.access.sessions import BrowserSessions
 from services.gateway.problems import Problem
 
 Verify = Callable[[str], Awaitable[Access]]
-"""What the bearer of a token may do. Raises Problem `no_key`."""
+"""What the bearer of a token may do. Raises Problem `invalid_token`, `issuer_unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ async def access_of(authorization: str, known: Credentials) -> Access:
         authorization: `Bearer KEY`, `Bearer TOKEN` or `Basic base64(ANY:KEY)`; empty: none came.
 
     Raises:
-        Problem: `no_key`; it does not say what is wrong.
+        Problem: `no_key`; it does not say what is wrong. Of a token `invalid_token`, which does,
+            and `issuer_unavailable`.
         BusUnavailable: a key cannot be looked up; the owner's needs no bus.
     """
     if known.owner is None:

@@ -44,7 +44,7 @@ class StoredKey:
     def access(self) -> Access:
         """What its holder may do."""
         sources = None if self.sources is None else frozenset(self.sources)
-        return Access(self.id, frozenset(self.scopes), sources)
+        return Access(self.id, frozenset(self.scopes), sources, self.expires_at)
 
 
 def new_key(

@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import Field, field_validator
 
+from services.gateway.access.access import Access
 from services.gateway.answers import request_of
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub, Told
@@ -85,7 +86,7 @@ class EventStreams:
         self._listeners = 0
 
     async def answer(self, request: web.Request, wanted: EventsRequest) -> web.StreamResponse:
-        """Send events until the client goes away, or does not take one within CLIENT_S.
+        """Send events until the client goes away, its access ends, or it takes none in CLIENT_S.
 
         Raises:
             Problem: `too_many_listeners`.
@@ -125,9 +126,9 @@ class EventStreams:
         self, request: web.Request, response: web.StreamResponse, wanted: EventsRequest, at: int
     ) -> None:
         access, told = request[ACCESS], time.monotonic()
-        while not self._hub.closed:
+        while not self._hub.closed and (left_s := _left_s(access)) > 0:
             try:
-                page: Sequence[Told] = await self._hub.after(at, wait_s=PING_S)
+                page: Sequence[Told] = await self._hub.after(at, wait_s=min(PING_S, left_s))
                 oldest, newest = (0, at) if page else await self._hub.bounds()
                 if not oldest - 1 <= at <= newest:  # the stream was made anew
                     at = newest
@@ -175,6 +176,11 @@ async def events(request: web.Request) -> web.StreamResponse:
 def _ping(page: Sequence[object], at: int) -> bytes:
     """A comment, or the place of events that this listener did not ask for."""
     return f"id: {at}\n\n".encode() if page else b": ping\n\n"
+
+
+def _left_s(access: Access) -> float:
+    """For how long its holder may listen."""
+    return float("inf") if access.until is None else access.until - time.time()
 
 
 def _json(view: EventView) -> str:

@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 UPLOAD_S: Final = 1800.0
 """For a whole body: pieces of a document are kept for an hour."""
+SLOWEST_BODY: Final = 1024
+"""Bytes a second that a client has to send of a body, after the first CLIENT_S: one that comes byte
+by byte would hold a place of others."""
 READ_BYTES: Final = 64 * 1024
 MAX_BODY_BYTES: Final = 256 * 1024**2
 """Of a body of lines, after its decompression."""
@@ -47,6 +50,7 @@ class UploadDeadline:
 
     def __init__(self) -> None:
         self._end = time.monotonic() + UPLOAD_S
+        self._waited_s, self._came = 0.0, 0
 
     async def within(self, reading: Awaitable[T]) -> T:
         """The result of reading from the client.
@@ -54,15 +58,22 @@ class UploadDeadline:
         Raises:
             Problem: `request_timeout`, `malformed`.
         """
-        left = min(CLIENT_S, self._end - time.monotonic())
+        begin = time.monotonic()
+        patience = CLIENT_S + self._came / SLOWEST_BODY - self._waited_s
         try:
-            async with asyncio.timeout(left):
-                return await reading
+            async with asyncio.timeout(min(CLIENT_S, patience, self._end - begin)):
+                result = await reading
         except TimeoutError:
-            told = f"no bytes of the body came for {CLIENT_S:g} s, or all not in {UPLOAD_S:g} s"
+            told = (
+                f"no bytes of the body came for {CLIENT_S:g} s, fewer than {SLOWEST_BODY:,} a "
+                f"second, or all not in {UPLOAD_S:g} s"
+            )
             raise Problem("request_timeout", told) from None
         except _BROKEN:
             raise Problem("malformed", "the body is not what its headers say") from None
+        self._waited_s += time.monotonic() - begin
+        self._came += len(result) if isinstance(result, bytes | bytearray) else 0
+        return result
 
 
 def reader(request: web.Request, most: int | None = None) -> Read:

@@ -98,6 +98,27 @@ def origin_of(url: str) -> str:
     return f"{place.scheme}://{place.netloc}"
 
 
+def check_secure(url: str) -> None:
+    """Let an address pass that is encrypted, or of this machine.
+
+    Raises:
+        ValueError: it is another, or none.
+    """
+    if url.startswith("https://"):
+        normal(url)
+        return
+    host = host_of(normal(url))
+    if not (host == "localhost" or _is_own(host)):
+        raise ValueError("must begin with https:// unless it is of this machine")
+
+
+def _is_own(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _path(place: SplitResult) -> str:
     """Without dot segments (RFC 3986, section 5.2.4), also those that are escaped."""
     kept = list[str]()

@@ -1,6 +1,7 @@
 """Whatever bytes a client sends, the gateway answers, and says what is wrong as a problem."""
 
 import asyncio
+import contextlib
 import json
 import re
 from base64 import urlsafe_b64encode
@@ -16,7 +17,10 @@ from services.gateway import routes as routes_module
 from services.gateway.documents.documents import write_cursor
 from services.gateway.operations import OPERATIONS, resolve
 from services.gateway.routes import routes
+from services.gateway.uploads.lines import of_line
 from services.host import http_server
+from shared.domain.errors import DocumentRefused
+from shared.domain.submissions import read as submission
 
 ROUTES = [(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "some", route.path)) for route in routes()]
 GETS = [path.encode() for method, path in ROUTES if method == "GET"]
@@ -275,6 +279,35 @@ async def test_a_body_of_too_many_values_is_refused_before_they_are_looked_at():
             check(told)
 
 
+MANY = 50_000
+SUBMISSIONS = {
+    "fields": {f"k{n}": n for n in range(MANY)},
+    "metadata": {"metadata": {f"k{n}": n for n in range(MANY)}},
+    "objects in metadata": {"metadata": {f"k{n}": {} for n in range(MANY)}},
+    "chunks": {"chunks": [{}] * MANY},
+    "fields of a reference": {"ref": {f"k{n}": n for n in range(MANY)}},
+    "a field as a list": {"op": [1] * MANY},
+}
+
+
+@pytest.mark.parametrize("told", SUBMISSIONS.values(), ids=SUBMISSIONS.keys())
+def test_a_submission_of_many_faults_is_refused_in_a_sentence(told):
+    body = {"path": "a.md", "text": "x"} | told
+    line = json.dumps(body, separators=(",", ":")).encode()
+    with pytest.raises(DocumentRefused) as refused:
+        of_line(line)
+    assert len(refused.value.reason) < 500
+
+
+@pytest.mark.parametrize("field", ["metadata", "text", "path", "chunks", "ref", "op", "x"])
+def test_no_depth_of_a_submission_is_a_fault_of_the_gateway(field):
+    for depth in range(50, 2_000, 50):
+        line = b'{"path":"a","%s":%s}' % (field.encode(), b"[" * depth + b"]" * depth)
+        for read in (of_line, lambda data: submission(data, {})):
+            with contextlib.suppress(DocumentRefused):
+                read(line)
+
+
 async def test_an_address_of_many_unknown_fields_is_answered_shortly():
     query = b"&".join(b"k%d=1" % n for n in range(1_000))
     async with raw_gateway() as gateway:
@@ -291,3 +324,15 @@ async def test_a_body_that_does_not_come_is_told_and_the_connection_closed(monke
             told = await gateway.send(head + b"Content-Length: 100\r\n\r\n{")
             assert (told.status, told.json["code"]) == (408, "request_timeout")
             check(told)
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_fault(capsys, eventually):
+    async with raw_gateway() as gateway:
+        _, writer = await gateway.connect()
+        head = b"POST /api/v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n"
+        writer.write(head + b"{")
+        await writer.drain()
+        writer.close()
+        server = gateway.runner.server
+        await eventually(lambda: server.requests_count == 1 and not server.connections)
+    assert "request_failed" not in capsys.readouterr().out

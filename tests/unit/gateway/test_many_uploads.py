@@ -470,6 +470,29 @@ async def test_a_client_that_stops_sending_is_cut_off_and_changes_nothing(
     assert world.intake.bodies == []
 
 
+async def test_a_client_that_sends_byte_by_byte_is_cut_off_and_one_that_is_only_slow_is_not(
+    client, world, monkeypatch
+):
+    monkeypatch.setattr("services.gateway.uploads.bodies.CLIENT_S", 0.3)
+
+    def drips(size, pause_s):
+        async def body():
+            for _ in range(20):
+                yield b" " * size
+                await asyncio.sleep(pause_s)
+            yield b'{"path": "a.md", "text": "x"}\n'
+
+        return body()
+
+    for address, headers in ((BULK, TYPE), (FORM + "/a.md", {})):
+        method = "POST" if address == BULK else "PUT"
+        response = await client.request(method, address, data=drips(1, 0.05), headers=headers)
+        assert (response.status, (await response.json())["code"]) == (408, "request_timeout")
+    assert world.intake.bodies == []
+    response = await client.post(BULK, data=drips(1_000, 0.03), headers=TYPE)
+    assert response.status == 202
+
+
 async def test_as_many_bodies_are_read_at_once_as_there_are_places(client, world, monkeypatch):
     held = asyncio.Event()
 

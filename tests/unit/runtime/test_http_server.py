@@ -185,7 +185,8 @@ async def test_of_idle_connections_the_one_that_was_used_last_stays(monkeypatch)
 
 async def test_a_connection_above_the_limit_is_closed_while_all_others_are_answered(monkeypatch):
     monkeypatch.setattr(http_server, "CONNECTIONS", 3)
-    async with serving() as site:
+    monkeypatch.setattr(http_server, "CLIENT_S", 3_600)
+    async with asyncio.timeout(30), serving() as site:
         busy = [await site.connect() for _ in range(3)]
         for _, writer in busy:
             writer.write(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -209,3 +210,57 @@ async def test_as_many_connections_as_come_stay_below_the_limit(monkeypatch):
         assert (await answer(reader))[1] == b"here"
         for task in ended:
             task.cancel()
+
+
+async def hold_reading(site):
+    """A request whose handler waits for the rest of the body."""
+    reader, writer = await site.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+    return reader
+
+
+async def hold_unread_body(site):
+    """A request that was answered without its body, the rest of which is still to come."""
+    reader, writer = await site.connect()
+    writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+    await reader.readuntil(b"\r\n\r\n")
+    return reader
+
+
+async def hold_untaken(site):
+    """A request whose answer is larger than all buffers, of a client that takes nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALLEST)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", site.port))
+    reader, writer = await asyncio.open_connection(sock=client, limit=SMALLEST)
+    writer.transport.pause_reading()
+    site.writers.append(writer)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    return reader
+
+
+@pytest.mark.parametrize("hold", [hold_reading, hold_unread_body, hold_untaken])
+async def test_clients_that_keep_the_server_waiting_keep_no_other_from_it(hold, monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS", 3)
+    async with serving(50_000_000) as site:
+        for _ in range(3):
+            await hold(site)
+        for _ in range(100):
+            reader, writer = await site.connect()
+            writer.write(REQUEST)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                assert (await answer(reader))[1] == b"here"
+                return
+    pytest.fail("nobody else was answered")
+
+
+async def test_a_client_that_waits_for_its_answer_is_never_replaced(monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS", 3)
+    async with serving() as site:
+        busy, writer = await site.connect()
+        writer.write(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(20):
+            await hold_unread_body(site)
+        site.gate.set()
+        assert (await answer(busy))[1] == b"held"
