@@ -164,6 +164,7 @@ async def faces(
             generation=generation,
             defaults=opened.host.settings.search,
             behind=looks.freshness,
+            fields=opened.host.settings.fields,
         ),
         store=store,
         ledger=ledger,

@@ -13,6 +13,7 @@ from services.gateway.documents.documents import moment, reason_view
 from services.gateway.documents.receipts import read_receipt, wait_for
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
+from services.gateway.search.comparisons import Fields
 from services.gateway.search.filters import Condition, parse
 from services.gateway.search.groups import Alike, facets, without_copies
 from services.gateway.search.question import ParsedQuestion, highlights, parse_question
@@ -44,8 +45,8 @@ from shared.settings import SearchSettings
 
 DEPTH: Final = 100
 """Rows taken from each list."""
-DEPTH_FILTERED: Final = 500
-"""The same where the store cannot decide the whole filter."""
+DEPTH_RESTRICTED: Final = 500
+"""The same where phrases and exclusions of the question are looked for in the texts."""
 DEEPER: Final = 4
 DEEPEST: Final = 8_000
 """The longest list, however many unwanted rows come first."""
@@ -83,7 +84,7 @@ class Admission:
     _known: dict[str, bool] = field(default_factory=dict)
 
     def admits(self, hit: Hit) -> bool:
-        if not self.condition.admits(hit.source, hit.path):
+        if not self.condition.admits(hit.source, hit.path, hit.metadata):
             return False
         if hit.id not in self._known:
             self._known[hit.id] = self.question.admits(hit)
@@ -100,6 +101,8 @@ class Search:
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
+    fields: Fields = field(default_factory=dict)
+    """By which filters may compare metadata."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
     _reading: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
@@ -114,14 +117,14 @@ class Search:
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
-        condition, question = parse(request.filter, request.source), _read(request.q)
+        condition = parse(request.filter, request.source, self.fields)
+        question = _read(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode)
         met = await self._after(request)
         behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
-        beyond = condition.beyond_store or question.restricts
-        depth = DEPTH_FILTERED if beyond else DEPTH
+        depth = DEPTH_RESTRICTED if question.restricts else DEPTH
         admission = Admission(condition, question)
         while True:
             found = await self._found(question.text, condition, mode, depth)
