@@ -129,10 +129,10 @@ class SearchRequest(Request):
     @classmethod
     def _text_or_object(cls, value: Any) -> Any:
         if not isinstance(value, str | dict):
-            raise ValueError("must be a text or an object")  # noqa: TRY004 - pydantic passes it on
+            raise ValueError("filter: must be a text or an object")  # noqa: TRY004 - pydantic passes it on
         if isinstance(value, str) and len(value) > FILTER_CHARACTERS:
             raise ValueError(
-                f"the filter has {len(value):,} characters; it may have {FILTER_CHARACTERS:,}"
+                f"filter: must have at most {FILTER_CHARACTERS:,} characters, not {len(value):,}"
             )
         return value
 

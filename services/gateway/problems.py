@@ -151,12 +151,16 @@ class Problem(InstepError):
         }
 
 
+_ROWS_WAIT: Final = (
+    "rows of a version before get what filters over metadata need; searches without such a filter "
+    "answer meanwhile"
+)
 _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (StreamFull, "stream_full", "the intake is full: documents come faster than they are indexed"),
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),
-    (FilterNotReady, "field_not_ready", str(FilterNotReady())),
+    (FilterNotReady, "field_not_ready", _ROWS_WAIT),
     (QuestionRefused, "question_refused", "the vector store cannot take this question"),
 )
 

@@ -82,12 +82,6 @@ class StillLoading(TransientError):
 class FilterNotReady(TransientError):
     """Rows of a version before have no terms for filters over metadata yet; they get them."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "rows of a version before get what filters over metadata need; searches without such a "
-            "filter answer meanwhile"
-        )
-
 
 class UnknownRevision(TransientError):
     """A part of a revision that the ledger does not know: the ledger was lost, or lags."""

@@ -21,6 +21,8 @@ TOLD_EVERY: Final = 10_000
 SAME: Final = 1e-3
 """Cosine distance below which two vectors are one: equal texts tie, and any of them is found."""
 
+NO_TERMS: Final = "rows of a version before have no terms for filters over metadata yet"
+
 T = TypeVar("T")
 
 

@@ -298,7 +298,7 @@ class LanceStore:
         if reads_fields(asked.where):
             with translated():
                 if not await self._table.is_termed():
-                    raise FilterNotReady
+                    raise FilterNotReady(checks.NO_TERMS)
 
     async def _replace(self, fresh: Any) -> None:
         """Write columns over those of the rows that are still there. `fresh`: `pyarrow.Table`."""

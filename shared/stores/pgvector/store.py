@@ -261,7 +261,7 @@ class PgvectorStore:
             return
         self._termed = await self._connections.run(lambda c: pg_table.has_terms(c, self._place))
         if not self._termed:
-            raise FilterNotReady
+            raise FilterNotReady(checks.NO_TERMS)
 
     async def _have_index(self, connection: "AsyncConnection[Any]") -> None:
         self._indexed = await pg_table.has_index(connection, self._place)

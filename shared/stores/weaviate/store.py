@@ -318,7 +318,7 @@ class WeaviateStore:
     async def _check_ready(self, asked: Filter) -> None:
         """Raises FilterNotReady."""
         if reads_fields(asked.where) and not (await self._words_note()).termed:
-            raise FilterNotReady
+            raise FilterNotReady(checks.NO_TERMS)
 
     def _note(self, asked: Collection[str], known: Collection[str]) -> None:
         """Remember since when rows are missing from the vector index."""
