@@ -139,7 +139,7 @@ class Search:
             total=Total(value=len(shown), exact=whole),
             phrases=question.demanded,
             excluded=question.without,
-            facets=facets(request.facets, (item.hit for item in ranked)),
+            facets=facets(request.facets, (item.hit for item in ranked), self.fields),
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
             generation=self.generation,

@@ -12,6 +12,7 @@ most 15 terms a digit at each end. A row has the terms of every kind that its va
 declaration says of a field changes no row.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
@@ -36,6 +37,8 @@ COLUMN: Final = f"{NAMED}{VERSION}"
 LONGEST: Final = 120
 """Characters of a part of a term; a longer one is written as its digest."""
 DIGITS: Final = 16
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
+"""All but the characters that `quote` leaves."""
 _LETTER: Final = {"keyword": "k", "keywords": "l", "number": "n", "date": "d", "boolean": "b"}
 _BEFORE_TIME: Final = 2**50
 """Added to a moment, which may lie a day before the year 1."""
@@ -78,10 +81,9 @@ def _terms_of(name: str, value: Scalar) -> Iterator[str]:
         yield from _beginnings(f"d{name}", _place("date", moment))
 
 
-def _beginnings(head: str, place: int) -> Iterator[str]:
-    digits = f"{place:0{DIGITS}x}"
-    yield head
-    yield from (f"{head}:{digits[:length]}" for length in range(1, DIGITS + 1))
+def _beginnings(head: str, place: int) -> list[str]:
+    longest = f"{head}:{place:0{DIGITS}x}"
+    return [head, *(longest[:end] for end in range(len(longest) - DIGITS + 1, len(longest) + 1))]
 
 
 def covering(low: int, high: int) -> Iterator[str]:
@@ -113,6 +115,8 @@ def _place(kind: str, value: float) -> int:
 
 def _safe(text: str) -> str:
     """The text in ASCII, without anything that a store could read as more than a letter."""
+    if len(text) <= LONGEST and not _UNSAFE.search(text):
+        return text
     found = quote(text, safe="", errors="surrogatepass")
     if len(found) <= LONGEST:
         return found
