@@ -4,7 +4,7 @@ An absent field is not sent, so the gateway's own default counts.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class SearchFields(TypedDict, total=False):
@@ -12,7 +12,7 @@ class SearchFields(TypedDict, total=False):
 
     mode: Literal["vector", "keyword", "hybrid"]
     limit: int
-    filter: str
+    filter: str | Mapping[str, Any]
     source: Sequence[str]
     weights: Mapping[str, float]
     group_by: Literal["document", "content", "chunk"]

@@ -164,7 +164,7 @@ COMMANDS: Final = (
         "search",
         "search the index",
         'instep search "how do I rotate a key" -n 3 --explain\n'
-        'instep search backup --filter "source:docs -path:old/"\n'
+        'instep search backup --filter "source:docs created_at>=2026-01-01 -path:old/"\n'
         "instep search '\"signing key\" rotate -draft'            # the phrase, and no draft\n"
         "instep search release notes --weight recency=0.3 --facet source --facet author",
         "commands.search:run",
@@ -177,7 +177,12 @@ COMMANDS: Final = (
             ),
             arg("-n", "--limit", type=int, metavar="N", help="most documents to show"),
             arg("--mode", choices=MODES, help="by words, by meaning, or both (the default)"),
-            arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
+            arg(
+                "--filter",
+                default="",
+                metavar="F",
+                help="source:NAME path:PREFIX FIELD:VALUE FIELD>=VALUE -FIELD:VALUE, or JSON",
+            ),
             arg("--source", action="append", default=[], metavar="S", help="only of this source"),
             arg(
                 "--weight",

@@ -235,6 +235,7 @@ async def faces(
             behind=looks.freshness,
             reranker=_reranker(opened),
             languages=languages(opened.host.settings.embedding),
+            declared={n: one.fields for n, one in opened.host.settings.sources.items()},
         ),
         store=store,
         ledger=ledger,

@@ -24,6 +24,7 @@ from shared.domain.ordering import Word
 from shared.ports import Mode
 
 QUESTION_CHARACTERS: Final = 2000
+FILTER_CHARACTERS: Final = 2000
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 STATES: tuple[Word, ...] = (
     "queued",
@@ -111,8 +112,8 @@ class SearchRequest(Request):
     """The question: 1 to 2,000 characters."""
     mode: Mode | None = None
     limit: int | None = Field(default=None, ge=1, le=200)
-    filter: str = Field(default="", max_length=2000)
-    """`source:NAME path:PREFIX -path:PREFIX`."""
+    filter: Annotated[str, Field(max_length=FILTER_CHARACTERS)] | dict[str, Any] = ""
+    """`source:NAME path:PREFIX FIELD:VALUE FIELD>=VALUE -FIELD:VALUE`, or the same as JSON."""
     source: tuple[str, ...] = ()
     weights: WeightsRequest = WeightsRequest()
     group_by: Literal["document", "content", "chunk"] = "document"
@@ -127,6 +128,17 @@ class SearchRequest(Request):
     """A receipt: the answer waits for it (read your own writes)."""
     wait: float = Field(default=5.0, ge=0, le=60)
     """Seconds that `after` may take."""
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _text_or_object(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict):
+            raise ValueError("filter: must be a text or an object")  # noqa: TRY004 - pydantic passes it on
+        if isinstance(value, str) and len(value) > FILTER_CHARACTERS:
+            raise ValueError(
+                f"filter: must have at most {FILTER_CHARACTERS:,} characters, not {len(value):,}"
+            )
+        return value
 
     @field_validator("q")
     @classmethod

@@ -156,9 +156,11 @@ def _in_path(name: str, field: Json) -> Json:
 
 
 def _in_query(name: str, field: Json) -> Json | None:
-    """The parameter of the query; None: a query cannot hold the field, it is an object."""
+    """The parameter of the query, as a text where it may be an object too; None: a query cannot
+    hold the field."""
     schema = {**field["schema"]}
-    options = [one for one in schema.pop("anyOf", ()) if one != {"type": "null"}]
+    offered = schema.pop("anyOf", ())
+    options = [one for one in offered if one.get("type") not in ("null", "object")]
     if len(options) == 1:
         schema = options[0] | {k: v for k, v in schema.items() if k != "default" or v is not None}
     if "$ref" in schema:

@@ -15,6 +15,7 @@ from shared.domain.errors import (
     BusUnavailable,
     DocumentRefused,
     EncoderBusy,
+    FilterNotReady,
     InstepError,
     QuestionRefused,
     StillLoading,
@@ -83,7 +84,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "reference_not_allowed": Kind(422, "Reference not allowed", "add it to allow_references"),
     "source_gone": Kind(422, "Nothing is at the reference", "look at the address"),
     "invalid_request": Kind(422, "Invalid request", ""),
-    "invalid_filter": Kind(422, "Invalid filter", "write source:NAME, path:PREFIX or -path:PREFIX"),
+    "invalid_filter": Kind(
+        422, "Invalid filter", "write source:NAME, path:PREFIX, FIELD:VALUE or FIELD>=VALUE"
+    ),
     "invalid_path": Kind(422, "Invalid path", ""),
     "unknown_field": Kind(422, "Unknown field", ""),
     "ambiguous_batch": Kind(422, "More than one batch", "name its source: --source NAME"),
@@ -95,6 +98,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "store_unavailable": Kind(503, "Store unavailable", "instep doctor"),
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
     "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
+    "field_not_ready": Kind(
+        503, "Field not ready", "ask again in a moment, or without a filter over metadata"
+    ),
     "too_many_listeners": Kind(503, "Too many listeners", "listen again in a moment"),
     "issuer_unavailable": Kind(503, "Issuer unavailable", "ask again in a moment"),
     "unavailable": Kind(503, "Unavailable", "ask again in a moment; instep doctor"),
@@ -149,11 +155,16 @@ class Problem(InstepError):
         }
 
 
+_ROWS_WAIT: Final = (
+    "rows of a version before get what filters over metadata need; searches without such a filter "
+    "answer meanwhile"
+)
 _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (StreamFull, "stream_full", "the intake is full: documents come faster than they are indexed"),
     (BusUnavailable, "bus_unavailable", "the message bus does not answer"),
     (StoreUnavailable, "store_unavailable", "the vector store does not answer"),
     (EncoderBusy, "encoder_busy", "the model is busy with documents"),
+    (FilterNotReady, "field_not_ready", _ROWS_WAIT),
     (QuestionRefused, "question_refused", "the vector store cannot take this question"),
 )
 

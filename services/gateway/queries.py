@@ -35,6 +35,7 @@ from services.gateway.models import (
     VersionAnswer,
 )
 from services.gateway.problems import Problem, hint
+from services.gateway.search.comparisons import unfit
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.status import reports, status, sweeps
@@ -215,6 +216,7 @@ class InstanceQueries:
             title=first.title if first else "",
             metadata=metadata,
             origins=origins,
+            unfit=unfit(metadata, self.search_index.fields),
             chunks=_chunks(key, rows, stored) if request.chunks else None,
         )
 
@@ -426,7 +428,7 @@ class InstanceQueries:
 
     async def _unknown_sources(self, request: SearchRequest) -> str:
         """One sentence about sources of the request that have no document and no settings."""
-        asked = parse(request.filter, request.source).sources
+        asked = parse(request.filter, request.source, self.search_index.fields).sources
         if not asked:
             return ""
         known = {s.name for s in self.sources} | await self.folders()

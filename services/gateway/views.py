@@ -205,6 +205,9 @@ class DocumentAnswer(DocumentLine):
     """Where the title and each value of the metadata come from, as `front matter`, `meta`,
     `guessed` or `publisher`; and `encoding`, where it was guessed. All three are those of the
     searchable revision, and told with its chunks only: the store keeps them."""
+    unfit: dict[str, str] = Field(default_factory=dict)
+    """Metadata whose values do not fit the kind that the settings declare, and that kind: filters
+    take them as missing."""
     why: str
     fix: str = ""
     chunks: tuple[ChunkView, ...] | None = None

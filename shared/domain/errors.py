@@ -7,6 +7,7 @@ InstepError
 │   ├── StoreUnavailable        the vector store is down, busy or lost a commit race
 │   ├── EncoderBusy             no memory on the device, or its queue is full
 │   ├── StillLoading            the process has just started
+│   ├── FilterNotReady          rows of a version before get the terms of filters
 │   ├── UnknownRevision         the ledger does not know the revision of a part
 │   └── NotYetIndexed           a poll, not a failure
 ├── PermanentError          no retry can help                dead letter, then term
@@ -76,6 +77,10 @@ class EncoderBusy(TransientError):
 
 class StillLoading(TransientError):
     """The process has just started: a component that the question needs is not loaded yet."""
+
+
+class FilterNotReady(TransientError):
+    """Rows of a version before have no terms for filters over metadata yet; they get them."""
 
 
 class UnknownRevision(TransientError):

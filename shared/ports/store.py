@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from shared.domain.events import Scalar
+from shared.domain.filters.where import Where
 from shared.ports.encoding import Vector
 
 Mode = Literal["vector", "keyword", "hybrid"]
@@ -37,10 +38,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The rows that a search may return; None does not restrict."""
+    """The rows that a search may return; None does not restrict.
+
+    Every store applies it before it cuts its lists, so few rows among many are found.
+    """
 
     sources: tuple[str, ...] | None = None
     path_prefix: str | None = None
+    where: Where | None = None
+    """Must hold beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,8 @@ class VectorStore(Protocol):
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
         """The nearest rows, best first. `vector`: float32, shape (dimensions,).
 
-        A filter that no row can fit finds nothing. Raises StoreUnavailable, QuestionRefused.
+        A filter that no row can fit finds nothing. Raises StoreUnavailable, QuestionRefused, and
+        FilterNotReady where it compares metadata and rows of a version before lack their terms.
         """
         ...
 

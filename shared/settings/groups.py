@@ -20,6 +20,7 @@ from pydantic import (
 from shared.domain import template
 from shared.domain.addresses import bucket_address, sql_address, web_address
 from shared.domain.addresses.sql_address import fault_of_query
+from shared.domain.filters.kinds import FieldKind, fault_of_name
 from shared.domain.ids import PREFIX_PATTERN, SOURCE_PATTERN
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -107,6 +108,17 @@ class SourceSettings(SettingsGroup):
     `https://files.example.org/docs/`."""
     chunking: SourceChunking = SourceChunking()
     """Values for this source in place of `chunking`; a change cuts its documents again."""
+    fields: dict[str, FieldKind] = {}
+    """Names of metadata that searches may filter by, and the kind of each: keyword, keywords,
+    number, date or boolean."""
+
+    @field_validator("fields")
+    @classmethod
+    def _can_be_asked_for(cls, value: dict[str, FieldKind]) -> dict[str, FieldKind]:
+        for name in value:
+            if fault := fault_of_name(name):
+                raise ValueError(f"{name[:80]!r}: {fault}")
+        return value
 
     @field_validator("allow_references")
     @classmethod
@@ -590,6 +602,24 @@ class Settings(SettingsGroup):
     gateway: Gateway = Gateway()
     telemetry: Telemetry = Telemetry()
     health: Health = Health()
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> "Settings":
+        first: dict[str, str] = {}
+        for source, one in self.sources.items():
+            for name, kind in one.fields.items():
+                other = first.setdefault(name, source)
+                if (known := self.sources[other].fields[name]) != kind:
+                    raise ValueError(
+                        f"the field {name} is a {kind} in sources.{source} and a {known} in "
+                        f"sources.{other}: it needs one kind in all"
+                    )
+        return self
+
+    @property
+    def fields(self) -> dict[str, FieldKind]:
+        """The declared fields of all sources, by name."""
+        return {name: kind for one in self.sources.values() for name, kind in one.fields.items()}
 
     @property
     def watched(self) -> dict[str, WatchedSettings]:

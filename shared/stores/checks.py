@@ -3,12 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import numpy as np
 
 from shared.domain.errors import GARBAGE, StoreMismatch, VectorsRejected
 from shared.domain.events import Scalar
+from shared.domain.filters import where as expressions
+from shared.domain.filters.terms import terms_of
+from shared.domain.filters.where import is_unicode
 from shared.domain.text.unicode_text import normalised
 from shared.ports import Filter, Row, Vector
 
@@ -16,6 +20,8 @@ TOLD_EVERY: Final = 10_000
 """Rows between two messages of a long work on all of them."""
 SAME: Final = 1e-3
 """Cosine distance below which two vectors are one: equal texts tie, and any of them is found."""
+
+NO_TERMS: Final = "rows of a version before have no terms for filters over metadata yet"
 
 T = TypeVar("T")
 
@@ -62,25 +68,21 @@ def checked_query(vector: Vector, dimensions: int) -> bool:
     return sound(vector, dimensions)
 
 
-def possible(where: Filter) -> Filter | None:
+def possible(asked: Filter) -> Filter | None:
     """The filter without impossible values; None when no row can match.
 
     Rows hold valid Unicode; a lone surrogate, which JSON can spell, is in none of them.
     """
-    if where.path_prefix is not None and not _is_unicode(where.path_prefix):
+    if asked.path_prefix is not None and not is_unicode(asked.path_prefix):
         return None
-    if where.sources is None:
-        return where
-    sources = tuple(filter(_is_unicode, where.sources))
-    return replace(where, sources=sources) if sources else None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    where = True if asked.where is None else expressions.possible(asked.where)
+    if where is False:
+        return None
+    rest = replace(asked, where=None if where is True else where)
+    if rest.sources is None:
+        return rest
+    sources = tuple(filter(is_unicode, rest.sources))
+    return replace(rest, sources=sources) if sources else None
 
 
 def clean_query(text: str) -> str:
@@ -98,6 +100,16 @@ def words_told(done: int, of: int) -> str:
     )
 
 
+def terms_told(done: int, of: int) -> str:
+    """The message about rows of a version before that get the terms of filters."""
+    if done >= of:
+        return f"all {of:,} rows of the index can be filtered by their metadata"
+    return (
+        f"this version filters by metadata: {done:,} of {of:,} rows of the index have the terms "
+        "for it; no text is embedded again, and searches without such a filter answer meanwhile"
+    )
+
+
 def slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """The items in order, at most `most` at a time."""
     return (items[start : start + most] for start in range(0, len(items), most))
@@ -108,6 +120,12 @@ def spread(items: Mapping[str, T], most: int) -> dict[str, T]:
     keys = list(items)
     step = max(1, -(-len(keys) // most))
     return {key: items[key] for key in keys[::step]}
+
+
+@lru_cache(maxsize=64)
+def terms_of_text(text: str) -> tuple[str, ...]:
+    """The terms of a row, by its metadata as they are stored; rows of a document share them."""
+    return tuple(terms_of(metadata_of(text)))
 
 
 def metadata_of(text: str) -> dict[str, Scalar]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from shared.domain.filters.where import admits
 from shared.domain.ids import bucket_of
 from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector, Vectors
@@ -180,10 +181,12 @@ def _stamps(rows: Sequence[Row]) -> list[Stamp]:
     return [Stamp(seal.seal_of(row, None), mark) for row, mark in zip(rows, marks, strict=True)]
 
 
-def _matches(row: Row, where: Filter) -> bool:
-    if where.sources is not None and row.source not in where.sources:
+def _matches(row: Row, asked: Filter) -> bool:
+    if asked.sources is not None and row.source not in asked.sources:
         return False
-    return where.path_prefix is None or row.path.startswith(where.path_prefix)
+    if asked.path_prefix is not None and not row.path.startswith(asked.path_prefix):
+        return False
+    return asked.where is None or admits(asked.where, row.source, row.path, row.metadata)
 
 
 def _cosines(rows: Sequence[Row], vector: Vector) -> Vector:

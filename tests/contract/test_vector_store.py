@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from filter_cases import FIELDS, VALUES, WHERE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_ledger import MemoryLedger
@@ -19,6 +20,7 @@ from weaviate_store import open_patient
 from services.indexer.index import Index
 from shared.domain.errors import NotYetIndexed, StoreMismatch, VectorsRejected
 from shared.domain.events import Batch, Document, EmbeddingsReady, PartRow
+from shared.domain.filters.where import IsBetween, IsOneOf, NoneOf, admits
 from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
 from shared.domain.ordering import Revision, revise
 from shared.observe.progress import Progress
@@ -623,6 +625,72 @@ async def test_a_source_that_no_row_can_have_leaves_the_others_in_a_filter(aged)
 
     assert [hit.id for hit in await aged.search_text("walrus", limit=5, where=where)]
     assert [hit.id for hit in await aged.search(unit(0), limit=5, where=where)]
+
+
+FILTERED = [
+    {name: value}
+    for n, value in enumerate(value for value in VALUES if value != "\ud800")
+    for name in (FIELDS[n % len(FIELDS)], "lang")
+] + [{}, dict.fromkeys(FIELDS, "en"), dict.fromkeys(FIELDS, 12)]
+"""The metadata of rows: every value in the field lang, and in one of the others."""
+
+
+@pytest.fixture
+async def filterable(make: Make) -> VectorStore:
+    """A store of rows with every kind of metadata; all have the word text."""
+    store = await make()
+    sources, paths = ("docs", "wiki"), ("a/b.md", "b.md", "a/b%.md")
+    await store.upsert(
+        [
+            row(n, source=sources[n % 2], path=paths[n % 3], metadata=metadata)
+            for n, metadata in enumerate(FILTERED)
+        ]
+    )
+    return store
+
+
+@SEVERAL
+@given(where=WHERE)
+async def test_a_filter_admits_the_rows_that_its_expression_does(filterable, where):
+    asked = Filter(where=where)
+    everything = await filterable.search(unit(0), limit=500, where=EVERYWHERE)
+    expected = {hit.id for hit in everything if admits(where, hit.source, hit.path, hit.metadata)}
+
+    near = await filterable.search(unit(0), limit=500, where=asked)
+    words = await filterable.search_text("text", limit=500, where=asked)
+
+    assert len(everything) == len(FILTERED)
+    assert {hit.id for hit in near} == expected
+    assert {hit.id for hit in words} == expected
+
+
+async def test_few_rows_among_many_are_found_by_a_filter(store):
+    """The farthest ones by vector, and the worst by words."""
+    order = sorted(range(2_000), key=lambda n: -float(unit(n) @ unit(0)))
+    rare = {f"row-{n:06}" for n in order[-5:]}
+    rows = [row(n, metadata={"price": n, "lang": "en"}) for n in order]
+    await store.upsert(
+        [
+            replace(
+                one, metadata={"price": -1.5, "lang": "eo"}, text=f"{one.text} {'gravel ' * 99}"
+            )
+            if one.id in rare
+            else one
+            for one in rows
+        ]
+    )
+    await store.maintain()
+
+    for where in (
+        IsOneOf("lang", "keyword", ("eo",)),
+        IsBetween("price", "number", None, -1.0),
+        NoneOf(IsOneOf("lang", "keyword", ("en", "de"))),
+        NoneOf(IsBetween("price", "number", 0.0, None)),
+    ):
+        near = await store.search(unit(0), limit=5, where=Filter(where=where))
+        words = await store.search_text("text", limit=5, where=Filter(where=where))
+        assert {hit.id for hit in near} == rare
+        assert {hit.id for hit in words} == rare
 
 
 async def test_a_query_of_another_model_is_refused(store):

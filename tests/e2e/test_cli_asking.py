@@ -34,7 +34,7 @@ async def test_the_running_instance_is_found_and_url_overrides_it(served, cli):
     ("args", "said"),
     [
         (["show", "faqq.md"], "did you mean 'faq.md'?"),
-        (["search", "x", "--filter", "sorce:docs"], "did you mean source:docs?"),
+        (["search", "x", "--filter", "sorce:docs"], "did you mean source?"),
         (["search", "x", "-n", "900"], "limit"),
         (["retry", "f_nosuch"], "is not a failure"),
         (["failures", "dismiss"], "nothing is chosen"),

@@ -341,6 +341,8 @@ def _formats() -> dict[str, Callable[[str], object]]:
 def _others() -> dict[str, Callable[[str], object]]:
     """Readers of text from outside that take more than the text."""
     from services.enricher.chunking.chunk import ready, templated
+    from services.gateway.problems import Problem
+    from services.gateway.search.filters import parse
     from services.gateway.search.search import highlights
     from services.producer.sources.folder.ignore_files import MOST_BYTES
     from services.producer.sources.patterns import parse_lines
@@ -349,6 +351,8 @@ def _others() -> dict[str, Callable[[str], object]]:
     from shared.bus.delivery.dead_letters import outgoing
     from shared.domain import submissions, template
     from shared.domain.events import SubmittedChunk
+    from shared.domain.filters.kinds import KINDS, fits
+    from shared.domain.filters.terms import terms_of
     from shared.formats.frontmatter import MAX_CHARS, split
     from shared.settings import Chunking
     from shared.stores.weaviate.answers import fault_of
@@ -377,6 +381,11 @@ def _others() -> dict[str, Callable[[str], object]]:
         said = json.dumps({"path": text, "title": text, "text": text})
         submission.check_content(submissions.read(said.encode(), {}), submission.SourceLimits())
 
+    def filtered(text: str) -> None:
+        for written in (text, f"a:({text}", f'a:"{text}', f"({text})"):
+            with contextlib.suppress(Problem):
+                parse(written, (), {"a": "keyword"})
+
     structured = {"content-type": submissions.STRUCTURED}
     globs = Rules(
         include=["**/*-*-*.md", "**/*a*a*a*b", "a/**/[!b]*/**/c", "**/**/**/**/x", "**a**a**b"],
@@ -394,6 +403,9 @@ def _others() -> dict[str, Callable[[str], object]]:
         "headings by a template": by_template,
         "a template": parsed,
         "words of a question": lambda text: highlights(text, text),
+        "a filter": filtered,
+        "a value of a filter": lambda text: [fits(kind, text) for kind in KINDS],
+        "a value of metadata": lambda text: terms_of({text: text}),
         "an error of Weaviate": lambda text: fault_of("", text),
         "a file name": lambda text: globs.why_not_file(_path(text), ()),
         "an ignore file": lambda text: parse_lines(text[:MOST_BYTES]),

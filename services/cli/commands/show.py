@@ -68,8 +68,11 @@ def _described(answer: Mapping[str, Any]) -> list[str]:
         values.append(("encoding", own["encoding"], ""))
     if ("language", "unknown", "guessed") in values:
         values[values.index(("language", "unknown", "guessed"))] = ("language", "unknown", "")
+    unfit = answer.get("unfit", {})  # an older gateway tells none
     return [
-        f" {visible(name):<8} {visible(str(value))}" + (f" ({visible(origin)})" if origin else "")
+        f" {visible(name):<8} {visible(str(value))}"
+        + (f" ({visible(origin)})" if origin else "")
+        + (f", which is no {unfit[name]}: filters take it as missing" if name in unfit else "")
         for name, value, origin in values
     ]
 

@@ -1,88 +1,128 @@
-"""The filter language of search: `source:docs path:guide/ -path:guide/old`. Pure.
+"""The filter of a search, in its language or as JSON, as one condition. Pure."""
 
-Terms of one name are alternatives, different names must all hold, `-` excludes. A value with
-spaces is quoted: `path:"my notes/"`.
-"""
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-import difflib
-import re
-from collections.abc import Set
-from dataclasses import dataclass, replace
-from typing import Final
-
-from services.gateway.problems import Problem
+from services.gateway.problems import Fault, Problem
+from services.gateway.search import filter_json, filter_text
+from services.gateway.search.comparisons import Fields
+from services.gateway.search.filter_json import JsonFault
+from services.gateway.search.filter_text import TextFault
+from shared.domain.events import Scalar
+from shared.domain.filters.where import AllOf, BelowPath, InSources, Where, admits, folded
 from shared.ports import Filter
 
-NAMES: Final = ("source", "path")
-NOWHERE: Final = "-"
-_TERM = re.compile(r'\s*+(-?)(?:([A-Za-z_]+):)?("[^"]*"|[^\s"]+)')
+CODE: Final = "invalid_filter"
+NO_FIELDS: Final[Fields] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The documents that a search may return; an empty tuple does not restrict."""
+    """The documents that a search may return; None does not restrict."""
 
-    sources: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ()
-    not_sources: tuple[str, ...] = ()
-    not_prefixes: tuple[str, ...] = ()
-
-    def within(self, sources: Set[str]) -> "Condition":
-        """The same, of these sources only. No source has the name NOWHERE."""
-        both = (name for name in self.sources or sorted(sources) if name in sources)
-        return replace(self, sources=tuple(both) or (NOWHERE,))
+    expression: Where | None = None
 
     def where(self) -> Filter:
-        """The part that the store can decide."""
-        prefix = self.prefixes[0] if len(self.prefixes) == 1 else None
-        return Filter(sources=self.sources or None, path_prefix=prefix)
+        """What the store is asked: all of it."""
+        sources: tuple[str, ...] | None = None
+        prefix: str | None = None
+        rest: list[Where] = []
+        for part in self._parts:
+            if isinstance(part, InSources):
+                sources = tuple(s for s in part.names if sources is None or s in sources)
+            elif isinstance(part, BelowPath) and prefix is None:
+                prefix = part.prefix
+            else:
+                rest.append(part)
+        left = None if not rest else rest[0] if len(rest) == 1 else AllOf(tuple(rest))
+        return Filter(sources=sources, path_prefix=prefix, where=left)
+
+    def admits(self, source: str, path: str, metadata: Mapping[str, Scalar]) -> bool:
+        """Whether a row may be shown."""
+        return self.expression is None or admits(self.expression, source, path, metadata)
+
+    def within(self, sources: Collection[str]) -> "Condition":
+        """The same, and only in these sources, whatever the expression says."""
+        return Condition(AllOf((InSources(tuple(sources)), *self._parts)))
 
     @property
-    def beyond_store(self) -> bool:
-        """Whether `where` lets documents through that `admits` refuses."""
-        return bool(self.not_sources or self.not_prefixes or len(self.prefixes) > 1)
+    def sources(self) -> tuple[str, ...]:
+        """Those that it asks for."""
+        if self.expression is None:
+            return ()
+        named: tuple[str, ...] = folded(self.expression, _names, _together, _together, lambda _: ())
+        return named
 
-    def admits(self, source: str, path: str) -> bool:
-        """Whether the document may be shown."""
-        return (
-            (not self.sources or source in self.sources)
-            and (not self.prefixes or path.startswith(self.prefixes))
-            and source not in self.not_sources
-            and not (self.not_prefixes and path.startswith(self.not_prefixes))
-        )
+    @property
+    def _parts(self) -> tuple[Where, ...]:
+        """What must hold together."""
+        if self.expression is None:
+            return ()
+        if isinstance(self.expression, AllOf):
+            return self.expression.parts
+        return (self.expression,)
 
 
-def parse(text: str, sources: tuple[str, ...] = ()) -> Condition:
+def parse(
+    given: str | Mapping[str, Any], sources: tuple[str, ...] = (), fields: Fields = NO_FIELDS
+) -> Condition:
     """Read a filter.
 
     Args:
-        text: the filter; empty does not restrict.
-        sources: further sources to choose from, as of an option.
+        given: in the language, or as JSON, also as text that begins with {; empty does not
+            restrict.
+        sources: of an option. Those that the language names beside everything else join them; any
+            other filter holds within them.
+        fields: the declared ones.
 
     Raises:
-        Problem: `invalid_filter`, with the term and a suggestion.
+        Problem: `invalid_filter`, with the place and a suggestion.
     """
-    found: dict[str, list[str]] = {name: [] for name in ("source", "path", "-source", "-path")}
-    at, text = 0, text.strip()
-    if text.count('"') % 2:
-        raise Problem("invalid_filter", "a quote in the filter is never closed")
-    while term := _TERM.match(text, at):
-        sign, name, value = term[1], term[2], term[3].strip('"')
-        if name not in NAMES:
-            raise Problem("invalid_filter", _unknown(name, value))
-        found[sign + name].append(value)
-        at = term.end()
-    return Condition(
-        sources=(*sources, *found["source"]),
-        prefixes=tuple(found["path"]),
-        not_sources=tuple(found["-source"]),
-        not_prefixes=tuple(found["-path"]),
-    )
+    text = given.strip() if isinstance(given, str) else None
+    try:
+        if text is None or text.startswith("{"):
+            return _within(_of_json(given if text is None else _loaded(text), fields), sources)
+        return _of_text(text, sources, fields)
+    except TextFault as error:
+        fault, place = error.fault, f"at character {error.at}"
+        raise Problem(CODE, f"{fault.said} ({place})", fault.fix) from None
+    except JsonFault as error:
+        fault, at = error.fault, f"/filter{error.at}"
+        faults = (Fault(at, CODE, fault.said),)
+        raise Problem(CODE, f"{fault.said} (at {at})", fault.fix, faults) from None
 
 
-def _unknown(name: str | None, value: str) -> str:
-    if name is None:
-        return f"{value!r} is not a filter: write source:NAME or path:PREFIX"
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    meant = f"; did you mean {near[0]}:{value}?" if near else ""
-    return f"{name!r} is not a field to filter by{meant}"
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(CODE, "the filter begins with { and is not JSON") from None
+
+
+def _of_json(value: Any, fields: Fields) -> Condition:
+    return Condition(filter_json.parsed(value, fields) if value else None)
+
+
+def _within(condition: Condition, sources: tuple[str, ...]) -> Condition:
+    return condition.within(sources) if sources else condition
+
+
+def _of_text(text: str, sources: tuple[str, ...], fields: Fields) -> Condition:
+    found = Condition(filter_text.parsed(text, fields))
+    parts = found._parts
+    named = [part for part in parts if isinstance(part, InSources)]
+    if not (sources and named):
+        return _within(found, sources)
+    rest = [part for part in parts if not isinstance(part, InSources)]
+    names = tuple(name for part in named for name in part.names)
+    return Condition(AllOf((InSources((*sources, *names)), *rest)))
+
+
+def _names(leaf: Where) -> tuple[str, ...]:
+    return leaf.names if isinstance(leaf, InSources) else ()
+
+
+def _together(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(name for part in parts for name in part)

@@ -1,12 +1,13 @@
 """Equal documents as one hit, and counts of what was found. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from services.gateway.search.rank import Ranked
+from shared.domain.filters.kinds import FieldKind, keyword_of, keywords_of
 from shared.domain.ids import is_url
 from shared.domain.ordering import Record
 from shared.ports import Hit
@@ -40,31 +41,35 @@ def without_copies(ranked: Sequence[Ranked], records: Mapping[str, Record]) -> l
     return [Alike(best, tuple(item.hit for item in others)) for best, *others in groups.values()]
 
 
-def facets(names: Iterable[str], hits: Iterable[Hit]) -> dict[str, dict[str, int]]:
+def facets(
+    names: Iterable[str], hits: Iterable[Hit], fields: Mapping[str, FieldKind]
+) -> dict[str, dict[str, int]]:
     """How many documents have each value of a field, the most frequent first.
 
     Args:
         names: `source`, `folder`, or a key of the metadata.
+        fields: the declared ones; of a list of keywords each is counted.
     """
     documents = {hit.doc_key: hit for hit in hits}.values()
     found = {}
     for name in names:
-        values = (_value(name, hit) for hit in documents)
-        counts = Counter(value for value in values if value is not None)
+        is_list = fields.get(name) == "keywords"
+        counts = Counter(value for hit in documents for value in _values(name, hit, is_list))
         ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
         found[name] = dict(ranked[:MOST_VALUES])
     return found
 
 
-def _value(name: str, hit: Hit) -> str | None:
+def _values(name: str, hit: Hit, is_list: bool) -> Collection[str]:
     if name == "source":
-        return hit.source
+        return (hit.source,)
     if name == FOLDER:
-        return _folder(hit.path)
+        return (_folder(hit.path),)
     value = hit.metadata.get(name)
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if is_list:
+        return keywords_of(value)
+    word = keyword_of(value)
+    return () if word is None else (word,)
 
 
 def _folder(path: str) -> str:

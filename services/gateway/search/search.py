@@ -13,6 +13,7 @@ from services.gateway.documents.documents import moment, reason_view
 from services.gateway.documents.receipts import read_receipt, wait_for
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
+from services.gateway.search.comparisons import Fields
 from services.gateway.search.filters import Condition, parse
 from services.gateway.search.groups import Alike, facets, without_copies
 from services.gateway.search.question import ParsedQuestion, highlights, parse_question
@@ -48,8 +49,8 @@ from shared.settings import SearchSettings
 
 DEPTH: Final = 100
 """Rows taken from each list."""
-DEPTH_FILTERED: Final = 500
-"""The same where the store cannot decide the whole filter."""
+DEPTH_RESTRICTED: Final = 500
+"""The same where phrases and exclusions of the question are looked for in the texts."""
 DEEPER: Final = 4
 DEEPEST: Final = 8_000
 """The longest list, however many unwanted rows come first."""
@@ -87,7 +88,7 @@ class Admission:
     _known: dict[str, bool] = field(default_factory=dict)
 
     def admits(self, hit: Hit) -> bool:
-        if not self.condition.admits(hit.source, hit.path):
+        if not self.condition.admits(hit.source, hit.path, hit.metadata):
             return False
         if hit.id not in self._known:
             self._known[hit.id] = self.question.admits(hit)
@@ -109,10 +110,20 @@ class Search:
     """ISO 639-1 codes of those that the model knows; empty: it may know any."""
     only: Set[str] | None = None
     """The sources that may be found; None: all."""
+    declared: Mapping[str, Fields] = field(default_factory=dict)
+    """By source, the metadata that filters may compare."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
     _reading: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
     )
+
+    @property
+    def fields(self) -> Fields:
+        """The metadata that filters may compare, of the sources that may be found."""
+        seen = (
+            one for name, one in self.declared.items() if self.only is None or name in self.only
+        )
+        return {name: kind for one in seen for name, kind in one.items()}
 
     async def __call__(self, request: SearchRequest) -> SearchAnswer:
         """Answer a question.
@@ -123,9 +134,10 @@ class Search:
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
-        condition, question = parse(request.filter, request.source), _read(request.q)
+        condition = parse(request.filter, request.source, self.fields)
         if self.only is not None:
             condition = condition.within(self.only)
+        question = _read(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode, question)
         if request.rerank and self.reranker is None:
@@ -134,8 +146,7 @@ class Search:
         foreign = await self._language(question.text) if mode != "keyword" else None
         behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
-        beyond = condition.beyond_store or question.restricts
-        depth = DEPTH_FILTERED if beyond else DEPTH
+        depth = DEPTH_RESTRICTED if question.restricts else DEPTH
         admission = Admission(condition, question)
         while True:
             found = await self._found(question.text, condition, mode, depth)
@@ -155,7 +166,7 @@ class Search:
             total=Total(value=len(shown), exact=whole),
             phrases=question.demanded,
             excluded=question.without,
-            facets=facets(request.facets, (item.hit for item in ranked)),
+            facets=facets(request.facets, (item.hit for item in ranked), self.fields),
             reranked=reranked,
             language=foreign,
             mode=mode,

@@ -1,7 +1,8 @@
-"""Writes the words of this version into rows that a version before has written.
+"""Writes the words and terms of this version into rows that a version before has written.
 
-Words are made of what a row holds, so no text is encoded. Only a row that is as it was written gets
+Both are made of what a row holds, so no text is encoded. Only a row that is as it was written gets
 new words, with the seal that belongs to them: a damaged one stays damaged for the sweep to see.
+Terms have no seal of their own, because the sweep compares them with the sealed metadata.
 """
 
 import asyncio
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from shared.domain.filters.terms import COLUMN as TERMS
 from shared.domain.text import words
 from shared.stores import seal
+from shared.stores.checks import terms_of_text
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import sweep as lance_sweep
 from shared.stores.lance.sweep import TextColumn
@@ -30,6 +33,26 @@ async def rewritten(connection: "AsyncConnection", name: str) -> AsyncIterator[t
     async with lance_sweep.pinned(connection, name) as table:
         async for page in lance_sweep.pages(table, COLUMNS):
             yield len(page), await asyncio.to_thread(worded, page)
+
+
+async def termed(connection: "AsyncConnection", name: str) -> AsyncIterator[tuple[int, Any]]:
+    """Number of rows that were looked at, and the `id` and terms of those that have none.
+
+    The table may be empty. Raises Lance's errors.
+    """
+    async with lance_sweep.pinned(connection, name) as table:
+        async for page in lance_sweep.pages(table, ["id", "metadata", TERMS]):
+            yield len(page), await asyncio.to_thread(with_terms, page)
+
+
+def with_terms(page: Any) -> Any:
+    """The rows of a record batch that have no terms, as `pyarrow.Table` of `id` and terms."""
+    import pyarrow as pa
+
+    without = page.filter(page[TERMS].is_null())
+    made = pa.array(map(terms_of_text, without["metadata"].to_pylist()), pa.list_(pa.string()))
+    schema = pa.schema([page.schema.field("id"), lance_rows.terms_field()])
+    return pa.table([without["id"], made], schema=schema)
 
 
 def worded(page: Any) -> Any:

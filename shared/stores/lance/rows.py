@@ -5,6 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.terms import terms_for, terms_of
+from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
 from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vector, Vectors
 from shared.stores import seal
@@ -52,8 +55,16 @@ def schema(dimensions: int) -> Any:
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
             pa.field("seal", pa.int64(), nullable=False),
             pa.field("marks", pa.list_(pa.float32(), seal.MARKS), nullable=False),
+            terms_field(),
         ]
     )
+
+
+def terms_field() -> Any:
+    """The column of terms for filters; null in rows of a version before."""
+    import pyarrow as pa
+
+    return pa.field(TERMS, pa.list_(pa.string()), nullable=True)
 
 
 def to_arrow(rows: Sequence[Row], dimensions: int) -> Any:
@@ -69,6 +80,7 @@ def to_arrow(rows: Sequence[Row], dimensions: int) -> Any:
     columns["vector"] = _lists(vectors)
     columns["seal"] = list(map(seal.seal_of, rows, columns["words"]))
     columns["marks"] = _lists(seal.marks_of(vectors))
+    columns[TERMS] = [terms_of(row.metadata) for row in rows]
     return pa.table(columns, schema=schema(dimensions))
 
 
@@ -122,11 +134,30 @@ def starting_with(column: str, prefixes: Collection[str]) -> str:
     return " OR ".join(f"starts_with({column},{literal(prefix)})" for prefix in prefixes)
 
 
-def condition(where: Filter) -> str | None:
+def condition(asked: Filter) -> str | None:
     """The filter as SQL, None when it does not restrict; empty `sources` is the caller's case."""
     parts = []
-    if where.sources:
-        parts.append(among("source", where.sources))
-    if where.path_prefix:
-        parts.append(f"starts_with(path, {literal(where.path_prefix)})")
+    if asked.sources:
+        parts.append(_comparison(InSources(asked.sources)))
+    if asked.path_prefix:
+        parts.append(_comparison(BelowPath(asked.path_prefix)))
+    if asked.where is not None:
+        parts.append(folded(asked.where, _comparison, _all, _any, "(NOT {})".format))
     return " AND ".join(parts) or None
+
+
+def _comparison(leaf: Leaf) -> str:
+    if isinstance(leaf, InSources):
+        return among("source", leaf.names)
+    if isinstance(leaf, BelowPath):
+        return f"starts_with(path, {literal(leaf.prefix)})"
+    found = ",".join(map(literal, terms_for(leaf)))
+    return f"array_has_any({TERMS},make_array({found}))"
+
+
+def _all(parts: Sequence[str]) -> str:
+    return f"({' AND '.join(parts)})"
+
+
+def _any(parts: Sequence[str]) -> str:
+    return f"({' OR '.join(parts)})"

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import structlog
 
+from shared.domain.errors import FilterNotReady
+from shared.domain.filters.where import reads_fields
 from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -27,7 +29,7 @@ from shared.stores.lance import sweep as lance_sweep
 from shared.stores.lance import table as lance_table
 from shared.stores.lance import words as lance_words
 from shared.stores.lance.limits import translated
-from shared.stores.lance.rewrite import rewritten
+from shared.stores.lance.rewrite import rewritten, termed
 from shared.stores.lance.table import LanceTable
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ class LanceStore:
         asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
         if not asks or limit < 1 or rest is None:
             return []
+        await self._check_ready(rest)
         query = (
             (await self._nearest(vector)).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
         )
@@ -158,6 +161,7 @@ class LanceStore:
         rest = checks.possible(where)
         if limit < 1 or rest is None:
             return []
+        await self._check_ready(rest)
         question = checks.clean_query(text)
         with translated():
             if await self._table.is_asked_by_words():
@@ -209,6 +213,8 @@ class LanceStore:
             with translated():
                 if not await self._table.is_worded():
                     await self._write_words()
+                if not await self._table.is_termed():
+                    await self._write_terms()
             now = time.monotonic()
             wear = lance_table.Wear(
                 self._commits, now - self._written_at, now - self._compacted_at, self._took_s
@@ -272,6 +278,27 @@ class LanceStore:
         async with self._commit():
             await lance_words.make_index(await self._table.now(), lance_words.INDEX)
         log.warning("words_written", reason=checks.words_told(of, of))
+
+    async def _write_terms(self) -> None:
+        """Have every row found by filters; until then those over metadata are refused."""
+        seen, of = 0, await self.count()
+        log.warning("terms_written", reason=checks.terms_told(0, of))
+        async with self._sweep():
+            connection = await self._table.connection()
+            async for rows, fresh in termed(connection, self._table.name):
+                if fresh.num_rows:
+                    await self._replace(fresh)
+                if seen // checks.TOLD_EVERY < (seen + rows) // checks.TOLD_EVERY:
+                    log.warning("terms_written", reason=checks.terms_told(seen + rows, of))
+                seen += rows
+        log.warning("terms_written", reason=checks.terms_told(of, of))
+
+    async def _check_ready(self, asked: Filter) -> None:
+        """Raises FilterNotReady."""
+        if reads_fields(asked.where):
+            with translated():
+                if not await self._table.is_termed():
+                    raise FilterNotReady(checks.NO_TERMS)
 
     async def _replace(self, fresh: Any) -> None:
         """Write columns over those of the rows that are still there. `fresh`: `pyarrow.Table`."""

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain.filters.terms import COLUMN as TERMS
 from shared.domain.ids import bucket_of
 from shared.ports import Digest, Holding
 from shared.stores import seal
+from shared.stores.checks import terms_of_text
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance.words import is_worded
 from shared.stores.looks import SweptRow, digested, held
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 PAGE: Final = 1024
 BUCKETS_PER_QUERY: Final = 32
 """Above it, reading everything is cheaper than a condition."""
-COLUMNS: Final = [*lance_rows.COLUMNS, "words", "vector", *lance_rows.SEALS]
+COLUMNS: Final = [*lance_rows.COLUMNS, "words", "vector", *lance_rows.SEALS, TERMS]
 
 
 async def digests(connection: "AsyncConnection", name: str) -> dict[str, Digest]:
@@ -108,7 +110,20 @@ def intact(page: Any, *, worded: bool) -> NDArray[np.bool_]:
     written = sealed(page, seal.digests(packed(page)), worded=worded)
     marks = seal.marks_of(_matrix(page["vector"]))
     near = seal.agree(marks, _matrix(page["marks"]))
-    return np.asarray(written & near)
+    return np.asarray(written & near & termed(page))
+
+
+def termed(page: Any) -> NDArray[np.bool_]:
+    """Which rows have the terms of their metadata, or none yet. Shape (rows,)."""
+    import pyarrow as pa
+
+    found, texts = page[TERMS], page["metadata"].dictionary_encode()
+    made = pa.array(map(terms_of_text, texts.dictionary.to_pylist()), found.type)
+    wanted = made.take(texts.indices)
+    if found.equals(wanted):  # as a rule; Python's strings would take five times as long
+        return np.ones(len(page), np.bool_)
+    pairs = zip(found.to_pylist(), wanted.to_pylist(), strict=True)
+    return np.fromiter((one is None or one == other for one, other in pairs), np.bool_, len(page))
 
 
 def sealed(page: Any, fields: NDArray[np.int64], *, worded: bool) -> NDArray[np.bool_]:

@@ -20,6 +20,8 @@ import numpy as np
 import structlog
 
 from shared.domain.errors import StoreMismatch, StoreUnavailable
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.terms import NAMED as TERMS_OF_ANY_VERSION
 from shared.stores.lance import limits as lance_limits
 from shared.stores.lance import rows as lance_rows
 from shared.stores.lance import words as lance_words
@@ -170,11 +172,22 @@ async def _readable(
             return await table.count_rows()
         await table.query().select(["id"]).to_arrow()
         await _search_once(table, dimensions)
+        await _have_terms(table)
     except (RuntimeError, OSError, ValueError) as error:
         if passing(str(error)):
             raise
         return None
     return table
+
+
+async def _have_terms(table: "AsyncTable") -> None:
+    """Give a table of a version before its column of terms, which is null in every row."""
+    try:
+        if TERMS not in (await table.schema()).names:
+            await table.add_columns(lance_rows.terms_field())
+    except (RuntimeError, OSError, ValueError):
+        if TERMS not in (await table.schema()).names:  # no other process was faster
+            raise
 
 
 async def _search_once(table: "AsyncTable", dimensions: int) -> None:
@@ -214,6 +227,9 @@ def _is_current(table: Path, found: Any, wanted: Any) -> bool:
     have = {field.name: (field.type, field.nullable) for field in found}
     want = {field.name: (field.type, field.nullable) for field in wanted}
     differ = {key for key in have.keys() | want.keys() if have.get(key) != want.get(key)}
+    differ -= {key for key in differ if key.startswith(TERMS_OF_ANY_VERSION) and key != TERMS}
+    if TERMS not in have:
+        differ.discard(TERMS)
     if "id" in have and not found.field("id").metadata:
         differ.add("the key of id")
     foreign = differ & OURS
@@ -251,6 +267,7 @@ class LanceTable:
         self._opening = asyncio.Lock()
         self._sight: Sight | None = None
         self._worded: Sight | None = None
+        self._termed: Sight | None = None
         self._connection: AsyncConnection
         self._opened: OpenTable
         self.created = self.rebuilt = False
@@ -277,6 +294,13 @@ class LanceTable:
         if self._worded != sight and await lance_words.is_worded(table):
             self._worded = sight
         return self._worded == sight
+
+    async def is_termed(self) -> bool:
+        """Whether every row has its terms for filters; once it is so, it stays so."""
+        table, sight = await self.now(), self._sight
+        if self._termed != sight and not await table.count_rows(f"{TERMS} IS NULL"):
+            self._termed = sight
+        return self._termed == sight
 
     async def is_asked_by_words(self) -> bool:
         """Whether its index holds words of any version; until then it cuts a question itself."""

@@ -10,6 +10,8 @@ from typing import Any, Final, LiteralString
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain.filters.terms import COLUMN, terms_for, terms_of
+from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
 from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vectors
 from shared.stores import seal
@@ -27,6 +29,7 @@ SHOWN: Final = (
     "text",
     "metadata",
 )
+TERMS: Final[LiteralString] = COLUMN
 WORDS_BYTES: Final = 900_000
 """Most bytes of the different words of a row, of which Postgres takes 1 MiB; the rest is not
 found by keywords."""
@@ -77,20 +80,41 @@ def after(prefix: str) -> str | None:
     return None
 
 
-def condition(where: Filter) -> tuple[LiteralString, dict[str, Any]]:
+def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
     """The filter as SQL and its parameters; `true` when it does not restrict."""
-    parts: list[LiteralString] = ["true"]
     values: dict[str, Any] = {}
-    if where.sources is not None:
-        parts.append("source = ANY(%(sources)s)")
-        values["sources"] = [stored(source) for source in where.sources]
-    if where.path_prefix:
-        values["first"] = stored(where.path_prefix)
-        parts.append("path >= %(first)s")
-        if (beyond := after(values["first"])) is not None:
-            values["beyond"] = beyond
-            parts.append("path < %(beyond)s")
+
+    def named(value: Any) -> LiteralString:
+        name = f"filter_{len(values)}"
+        values[name] = value
+        return f"%({name})s"
+
+    def compared(leaf: Leaf) -> LiteralString:
+        if isinstance(leaf, InSources):
+            return f"source = ANY({named(list(map(stored, leaf.names)))})"
+        if isinstance(leaf, BelowPath):
+            first = stored(leaf.prefix)
+            beyond = after(first)
+            begun = f"path >= {named(first)}"
+            return begun if beyond is None else f"({begun} AND path < {named(beyond)})"
+        return f"{TERMS} && {named(list(terms_for(leaf)))}::text[]"
+
+    parts: list[LiteralString] = ["true"]
+    if asked.sources is not None:
+        parts.append(compared(InSources(asked.sources)))
+    if asked.path_prefix:
+        parts.append(compared(BelowPath(asked.path_prefix)))
+    if asked.where is not None:
+        parts.append(folded(asked.where, compared, _all, _any, "(NOT {})".format))
     return " AND ".join(parts), values
+
+
+def _all(parts: Sequence[LiteralString]) -> LiteralString:
+    return f"({' AND '.join(parts)})"
+
+
+def _any(parts: Sequence[LiteralString]) -> LiteralString:
+    return f"({' OR '.join(parts)})"
 
 
 def words_in(title: str, heading: Sequence[str], text: str) -> list[str]:
@@ -148,6 +172,7 @@ def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, 
         "seal": seal.seal_of(row),
         "marks": list(marks),
         **found_by(row.title, row.heading, row.text),
+        "terms": terms_of(row.metadata),
     }
 
 

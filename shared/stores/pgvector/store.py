@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 import numpy as np
 import structlog
 
-from shared.domain.errors import ConfigurationError
+from shared.domain.errors import ConfigurationError, FilterNotReady
+from shared.domain.filters.where import reads_fields
 from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -23,7 +24,7 @@ from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector import sweep as pg_sweep
 from shared.stores.pgvector import table as pg_table
 from shared.stores.pgvector.connections import LONG_S, Connections, require_client
-from shared.stores.pgvector.rewrite import have_words
+from shared.stores.pgvector.rewrite import have_terms, have_words
 from shared.stores.pgvector.table import TablePlace
 from shared.stores.pgvector.words import Words
 
@@ -45,10 +46,10 @@ LOOK_S: Final = 5.0
 
 INSERT: Final = """
 INSERT INTO {table} (id, doc_key, source, path, born, chunk_key, title, heading, text, metadata,
-    words, words_seal, length, vector, seal, marks)
+    words, words_seal, length, vector, seal, marks, {terms})
 VALUES (%(id)s, %(doc_key)s, %(source)s, %(path)s, %(born)s, %(chunk_key)s, %(title)s,
     %(heading)s::text[], %(text)s, %(metadata)s, %(words)s::tsvector, %(words_seal)s, %(length)s,
-    %(vector)s::vector, %(seal)s, %(marks)s::real[])
+    %(vector)s::vector, %(seal)s, %(marks)s::real[], %(terms)s::text[])
 ON CONFLICT (id) DO NOTHING
 """
 DELETE: Final = """
@@ -97,6 +98,7 @@ class PgvectorStore:
         self._words = Words(place)
         self._looked_at = self._written_at = time.monotonic()
         self._indexed = place.exact
+        self._termed = created
 
     @classmethod
     async def open(
@@ -182,8 +184,9 @@ class PgvectorStore:
         asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
         if not asks or limit < 1 or rest is None:
             return []
+        await self._check_ready(rest)
         found = await self._nearest(BY_INDEX, vector, limit, rest)
-        if len(found) < limit and (rest.sources is not None or rest.path_prefix):
+        if len(found) < limit and rest != Filter():
             found = await self._nearest(EXACT, vector, limit, rest)
         return [_hit(row) for row in found]
 
@@ -191,6 +194,7 @@ class PgvectorStore:
         asked, rest = words.asked(checks.clean_query(text)), checks.possible(where)
         if not asked or limit < 1 or rest is None:
             return []
+        await self._check_ready(rest)
         most = min(limit, MOST_FOUND)
         found = await self._connections.run(
             lambda connection: self._words.search(connection, asked, most, rest), asks=True
@@ -242,6 +246,7 @@ class PgvectorStore:
         is_worn, self._looked_at = self._written_at > self._looked_at, now
         await self.incarnation()
         await have_words(self._connections, self._place)
+        await have_terms(self._connections, self._place)
         if is_worn:
             await self._connections.run(lambda c: pg_table.clean_words(c, self._place))
         if not self._indexed:
@@ -249,6 +254,14 @@ class PgvectorStore:
 
     async def close(self) -> None:
         await self._connections.close()
+
+    async def _check_ready(self, asked: Filter) -> None:
+        """Raises FilterNotReady; once every row has its terms, it stays so."""
+        if self._termed or not reads_fields(asked.where):
+            return
+        self._termed = await self._connections.run(lambda c: pg_table.has_terms(c, self._place))
+        if not self._termed:
+            raise FilterNotReady(checks.NO_TERMS)
 
     async def _have_index(self, connection: "AsyncConnection[Any]") -> None:
         self._indexed = await pg_table.has_index(connection, self._place)

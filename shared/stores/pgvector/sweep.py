@@ -12,10 +12,10 @@ import numpy as np
 
 from shared.domain.ids import bucket_of
 from shared.ports import Digest, Holding
-from shared.stores import seal
+from shared.stores import checks, seal
 from shared.stores.looks import SweptRow, digested, held
 from shared.stores.pgvector import rows as pg_rows
-from shared.stores.pgvector.table import TablePlace
+from shared.stores.pgvector.table import TablePlace, has_terms
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE: Final = 512
 EVERY: Final = """
 SELECT id, doc_key, source, path, chunk_key, title, text, metadata, heading, born,
-    words::text, words_seal, vector, seal, marks
+    words::text, words_seal, vector, seal, marks, {terms}
 FROM {table}
 """
 OF_BUCKETS: Final = " WHERE left(doc_key, 2) = ANY(%(buckets)s)"
@@ -56,13 +56,14 @@ async def _pages(
     """Looks at all rows, or at those of some buckets and a few others."""
     from psycopg import AsyncServerCursor
 
+    termed = await has_terms(connection, place)
     values = {} if buckets is None else {"buckets": [_begins(bucket) for bucket in buckets]}
     statement = place.sql(EVERY if buckets is None else EVERY + OF_BUCKETS)
     async with connection.transaction(), AsyncServerCursor(connection, "sweep") as cursor:
         cursor.itersize = PAGE
         await cursor.execute(statement, values, binary=True)
         while page := await cursor.fetchmany(PAGE):
-            yield await asyncio.to_thread(looks_at, page, place.dimensions)
+            yield await asyncio.to_thread(looks_at, page, place.dimensions, termed=termed)
 
 
 def _begins(bucket: str) -> str:
@@ -70,8 +71,13 @@ def _begins(bucket: str) -> str:
     return pg_rows.stored(bucket)[:2]
 
 
-def looks_at(page: Sequence[Sequence[Any]], dimensions: int) -> list[SweptRow]:
-    """The look at each row of the columns of `EVERY`. Pure."""
+def looks_at(
+    page: Sequence[Sequence[Any]], dimensions: int, *, termed: bool = False
+) -> list[SweptRow]:
+    """The look at each row of the columns of `EVERY`. Pure.
+
+    termed: every row has its terms; else some may have none.
+    """
     vectors = np.zeros((len(page), dimensions), np.float32)
     marks = np.full((len(page), seal.MARKS), np.nan, np.float32)
     for at, row in enumerate(page):
@@ -79,14 +85,16 @@ def looks_at(page: Sequence[Sequence[Any]], dimensions: int) -> list[SweptRow]:
         if len(row[14]) == seal.MARKS:
             marks[at] = row[14]
     same = seal.agree(seal.marks_of(vectors), marks).tolist()
-    return [_look(row, near) for row, near in zip(page, same, strict=True)]
+    return [_look(row, near, termed) for row, near in zip(page, same, strict=True)]
 
 
-def _look(row: Sequence[Any], near: bool) -> SweptRow:
+def _look(row: Sequence[Any], near: bool, termed: bool) -> SweptRow:
     texts = list(map(pg_rows.shown, row[:8]))
     heading = [pg_rows.shown(part or "").encode("utf-8", "surrogatepass") for part in row[8]]
     packed = seal.packed(row[9], [text.encode("utf-8", "surrogatepass") for text in texts], heading)
     sealed = int(seal.digests([packed])[0]) == row[13]
     worded = pg_rows.words_seal(row[10]) == row[11]
+    no_terms = row[15] is None and not termed
+    filtered = no_terms or tuple(row[15] or ()) == checks.terms_of_text(texts[7])
     row_id, key, source, path = texts[:4]
-    return SweptRow(row_id, key, source, path, near and sealed and worded)
+    return SweptRow(row_id, key, source, path, near and sealed and worded and filtered)

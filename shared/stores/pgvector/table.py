@@ -2,7 +2,7 @@
 
 Whoever makes the table holds an advisory lock, so two processes that start at once make one. Its
 comment names the making (`incarnation`), and goes with the table; that of the column of words notes
-the version of words that every row has.
+the version of words that every row has, that of the column of terms that every row has them.
 """
 
 import secrets
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString
 import structlog
 
 from shared.domain.errors import ConfigurationError, StoreMismatch
+from shared.domain.filters.terms import COLUMN
 from shared.domain.text import words
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class TablePlace:
             by_source=Identifier(f"{self.name}_source"),
             by_path=Identifier(f"{self.name}_path"),
             by_word=Identifier(f"{self.name}_words"),
+            by_term=Identifier(f"{self.name}_{COLUMN}"),
+            terms=Identifier(COLUMN),
             n=Literal(self.dimensions),
             half=half,
             operators=SQL("halfvec_cosine_ops" if self.half else "vector_cosine_ops"),
@@ -113,6 +116,11 @@ CREATE INDEX {by_source} ON {table} (source);
 CREATE INDEX {by_path} ON {table} (path);
 CREATE INDEX {by_word} ON {table} USING gin (words) WITH (gin_pending_list_limit = 1024);
 """
+ADD_TERMS: Final = """
+ALTER TABLE {table} ADD COLUMN {terms} text[] COLLATE "C";
+CREATE INDEX {by_term} ON {table} USING gin ({terms}) WITH (gin_pending_list_limit = 1024);
+"""
+"""Null in rows of a version before."""
 MAKE_INDEX: Final = """
 CREATE INDEX CONCURRENTLY {index} ON {table} USING hnsw ((vector{half}) {operators})
 """
@@ -120,10 +128,11 @@ COLUMNS: Final = """
 SELECT attname, format_type(atttypid, atttypmod) AS kind FROM pg_attribute
 WHERE attrelid = to_regclass(%(name)s) AND attnum > 0 AND NOT attisdropped
 """
-WORDS_NOTE: Final = """
+NOTE: Final = """
 SELECT col_description(attrelid, attnum) FROM pg_attribute
-WHERE attrelid = to_regclass(%(name)s) AND attname = 'words'
+WHERE attrelid = to_regclass(%(name)s) AND attname = %(column)s
 """
+TERMS_WRITTEN: Final = "every row has its terms"
 WORDS_VERSION: Final = "words of version "
 INCARNATION: Final = "SELECT obj_description(to_regclass(%(name)s), 'pg_class') AS comment"
 WANTED: Final = {
@@ -142,6 +151,7 @@ WANTED: Final = {
     "length": "integer",
     "seal": "bigint",
     "marks": "real[]",
+    COLUMN: "text[]",
 }
 
 
@@ -167,12 +177,14 @@ async def open_table(connection: "AsyncConnection[Any]", place: TablePlace) -> P
         columns = await _columns(connection, place)
         if not columns:
             await _make(connection, place)
-        elif found := differences(columns, place.dimensions):
+        elif found := differences({COLUMN: WANTED[COLUMN]} | columns, place.dimensions):
             raise StoreMismatch(
                 f"the table {place.name} is not as instep makes it ({'; '.join(found)}): drop it, "
                 "and instep makes it anew and fills it from its ledger and its cache; or set "
                 "another store.pgvector.prefix, which fills another and keeps this one"
             )
+        elif COLUMN not in columns:
+            await connection.execute(place.sql(ADD_TERMS))
         return PgTable(not columns, await incarnation(connection, place) or "")
 
 
@@ -306,7 +318,7 @@ async def has_index(connection: "AsyncConnection[Any]", place: TablePlace) -> bo
 
 async def words_version(connection: "AsyncConnection[Any]", place: TablePlace) -> int | None:
     """The version of words that every row is noted to have; None: it is not noted."""
-    note = await _value(connection, WORDS_NOTE, name=_quoted(place.name)) or ""
+    note = await _value(connection, NOTE, name=_quoted(place.name), column="words") or ""
     digits = note.removeprefix(WORDS_VERSION)
     return int(digits) if digits.isdecimal() and note.startswith(WORDS_VERSION) else None
 
@@ -317,6 +329,22 @@ async def note_words(connection: "AsyncConnection[Any]", place: TablePlace) -> N
 
     note = Literal(f"{WORDS_VERSION}{words.VERSION}")
     statement = SQL("COMMENT ON COLUMN {}.words IS {}").format(place.sql("{table}"), note)
+    await connection.execute(statement)
+
+
+async def has_terms(connection: "AsyncConnection[Any]", place: TablePlace) -> bool:
+    """Whether every row is noted to have its terms for filters."""
+    note = await _value(connection, NOTE, name=_quoted(place.name), column=COLUMN)
+    return bool(note == TERMS_WRITTEN)
+
+
+async def note_terms(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
+    """Note that every row has its terms for filters."""
+    from psycopg.sql import SQL, Literal
+
+    statement = SQL("COMMENT ON COLUMN {} IS {}").format(
+        place.sql("{table}.{terms}"), Literal(TERMS_WRITTEN)
+    )
     await connection.execute(statement)
 
 
@@ -332,9 +360,11 @@ async def _make(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
     from psycopg.sql import SQL, Literal
 
     await connection.execute(place.sql(MAKE))
+    await connection.execute(place.sql(ADD_TERMS))
     comment = Literal(f"{COMMENT}{secrets.token_hex(16)}")
     await connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(place.sql("{table}"), comment))
     await note_words(connection, place)
+    await note_terms(connection, place)
 
 
 async def _columns(connection: "AsyncConnection[Any]", place: TablePlace) -> dict[str, str]:

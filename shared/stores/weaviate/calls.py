@@ -6,11 +6,14 @@ properties, and errors are ours.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.domain.errors import ConfigurationError, StoreUnavailable
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.terms import terms_for
+from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
 from shared.ports import Filter, Row, Vector
 from shared.stores import checks
 from shared.stores.weaviate import rows as weaviate_rows
@@ -98,28 +101,30 @@ class Collection:
 
         await at_once(found, write)
 
-    async def give_words(self, found: Sequence[Found], others: Sequence[str]) -> None:
-        """Have objects of another version matched by the words of this one.
+    async def change(
+        self, found: Sequence[Found], made: Callable[[Mapping[str, Any]], dict[str, Any] | None]
+    ) -> None:
+        """Change properties of objects, as to the words or terms of this version.
 
-        Only their words and seals change: the vectors stay indexed, an object that was deleted
-        meanwhile stays so, and of several processes each writes the same.
+        The vectors stay indexed, an object that was deleted meanwhile stays so, and of several
+        processes each writes the same.
 
         Args:
-            others: the properties with the words of other versions.
+            made: the changes by the properties of an object; None: none.
 
         Raises:
             StoreUnavailable, StoreMismatch, ConfigurationError: some were not written.
         """
 
-        async def write(made: tuple[str, dict[str, Any]]) -> None:
-            key, changes = made
+        async def write(given: tuple[str, dict[str, Any]]) -> None:
+            key, changes = given
             async with bounded(INSERT_S):
                 with _existing():
                     await self._use.data.update(uuid=key, properties=changes)
 
         def changes() -> list[tuple[str, dict[str, Any]]]:
-            made = ((one.id, weaviate_rows.fresh_words(one.properties, others)) for one in found)
-            return [(key, given) for key, given in made if given]
+            all_made = ((one.id, made(one.properties)) for one in found)
+            return [(key, given) for key, given in all_made if given]
 
         await at_once(await asyncio.to_thread(changes), write)
 
@@ -285,14 +290,26 @@ def _existing() -> Iterator[None]:
             raise
 
 
-def _condition(where: Filter) -> Any:
+def _condition(asked: Filter) -> Any:
     """The filter in the client's words, None when it does not restrict."""
     from weaviate.classes.query import Filter as By
 
     parts = []
-    if where.sources:
-        stored = [weaviate_rows.encoded(source) for source in where.sources]
-        parts.append(By.by_property("source").contains_any(stored))
-    if where.path_prefix:
-        parts.append(By.by_property("path").like(weaviate_rows.pattern(where.path_prefix)))
+    if asked.sources:
+        parts.append(_comparison(InSources(asked.sources)))
+    if asked.path_prefix:
+        parts.append(_comparison(BelowPath(asked.path_prefix)))
+    if asked.where is not None:
+        parts.append(folded(asked.where, _comparison, By.all_of, By.any_of, By.not_))
     return By.all_of(parts) if parts else None
+
+
+def _comparison(leaf: Leaf) -> Any:
+    from weaviate.classes.query import Filter as By
+
+    if isinstance(leaf, InSources):
+        stored = [weaviate_rows.encoded(source) for source in leaf.names]
+        return By.by_property("source").contains_any(stored)
+    if isinstance(leaf, BelowPath):
+        return By.by_property("path").like(weaviate_rows.pattern(leaf.prefix))
+    return By.by_property(TERMS).contains_any(list(terms_for(leaf)))

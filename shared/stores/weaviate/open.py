@@ -9,7 +9,7 @@ import contextlib
 import logging
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,12 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared.domain.errors import ConfigurationError, StoreMismatch, StoreUnavailable
+from shared.domain.filters.terms import COLUMN as TERMS
 from shared.stores.weaviate.limits import CONNECT_S, INSERT_S, QUERY_S, SCHEMA_S, bounded
 from shared.stores.weaviate.schema import (
+    ADDED,
     COLUMNS,
+    TERMS_WRITTEN,
     WORDS,
     WORDS_AWAITED,
     WORDS_WRITTEN,
@@ -260,8 +263,9 @@ async def open_collection(
         if created:
             created = await _create(client, name, replicas)
         config = await client.collections.use(name).config.get()
-        if differences(described(config)) == [f"no property {WORDS}"]:
-            config = await _with_words(client, name)
+        missing = ADDED.keys() - described(config).columns.keys()
+        if missing and len(differences(described(config))) == len(missing):
+            config = await _with_added(client, name, missing)
     if found := differences(described(config)):
         raise StoreMismatch(
             f"the collection {name} is not as instep makes it ({'; '.join(found)}): "
@@ -271,19 +275,22 @@ async def open_collection(
     return OpenCollection(created, notice, config.description or UNNAMED, noted(config))
 
 
-async def _with_words(client: "WeaviateAsyncClient", name: str) -> "Config":
-    """Add the property of words to a collection of a version before; returns its schema."""
+async def _with_added(
+    client: "WeaviateAsyncClient", name: str, missing: Collection[str]
+) -> "Config":
+    """Add properties of `ADDED` to a collection of a version before; returns its schema."""
     from weaviate.exceptions import UnexpectedStatusCodeError
 
     handle = client.collections.use(name)
-    (column,) = (column for column in COLUMNS if column.name == WORDS)
-    with contextlib.suppress(UnexpectedStatusCodeError):  # another process was faster
-        await handle.config.add_property(_property(column, WORDS_AWAITED))
+    for column in COLUMNS:
+        if column.name in missing:
+            with contextlib.suppress(UnexpectedStatusCodeError):  # another process was faster
+                await handle.config.add_property(_property(column, ADDED[column.name]))
     return await handle.config.get()
 
 
 async def words_note(client: "WeaviateAsyncClient", name: str) -> WordsNote:
-    """What a collection notes of the words of its rows. Raises as `open_collection`."""
+    """What a collection notes of the words and terms of its rows. Raises as `open_collection`."""
     async with bounded(SCHEMA_S):
         return noted(await client.collections.use(name).config.get())
 
@@ -297,6 +304,13 @@ async def note_words(client: "WeaviateAsyncClient", name: str, others: Sequence[
         handle = client.collections.use(name)
         notes = dict.fromkeys(others, WORDS_AWAITED) | {WORDS: WORDS_WRITTEN}
         await handle.config.update(property_descriptions=notes)
+
+
+async def note_terms(client: "WeaviateAsyncClient", name: str) -> None:
+    """Note that every row has its terms for filters. Raises as `open_collection`."""
+    async with bounded(SCHEMA_S):
+        handle = client.collections.use(name)
+        await handle.config.update(property_descriptions={TERMS: TERMS_WRITTEN})
 
 
 async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:
@@ -354,7 +368,7 @@ async def _create(client: "WeaviateAsyncClient", name: str, replicas: int) -> bo
             description=f"made by instep, {uuid.uuid4()}",
             vector_config=Configure.Vectors.self_provided(vector_index_config=hnsw),
             properties=[
-                _property(column, WORDS_WRITTEN if column.name == WORDS else None)
+                _property(column, {WORDS: WORDS_WRITTEN, TERMS: TERMS_WRITTEN}.get(column.name))
                 for column in COLUMNS
             ],
             replication_config=Configure.replication(

@@ -12,11 +12,13 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.terms import terms_of
 from shared.domain.ids import bucket_of
 from shared.domain.text import words
 from shared.ports import Hit, Row, Vectors
 from shared.stores import seal
-from shared.stores.checks import metadata_of
+from shared.stores.checks import metadata_of, terms_of_text
 from shared.stores.weaviate.schema import WORDS, WordsNote
 
 SLOTS: Final = 64
@@ -94,6 +96,7 @@ def _properties(row: Row, marks: Sequence[float]) -> dict[str, Any]:
         WORDS: column,
         "seal": str(seal.seal_of(row, column)),
         "marks": list(marks),
+        TERMS: terms_of(row.metadata),
     }
 
 
@@ -116,7 +119,9 @@ def batches(rows: Sequence[Row], most: int, most_bytes: int) -> Iterator[Sequenc
 
 
 def sealed(found: Mapping[str, Any], note: WordsNote) -> bool:
-    """Whether the properties `SHOWN`, words and seal are as they were written together."""
+    """Whether the properties `SHOWN`, words, terms and seal are as they were written together."""
+    if note.termed and fresh_terms(found) is not None:
+        return False
     if found.get("seal") == str(seal.seal_of(to_hit(found, 0.0), found.get(WORDS) or "")):
         return True
     return not note.complete and _sealed_before(found, note.others)
@@ -147,6 +152,16 @@ def fresh_words(found: Mapping[str, Any], others: Sequence[str]) -> dict[str, An
     column = words.column(hit.title, hit.heading, hit.text)
     gone = {name: None for name in others if found.get(name) is not None}
     return gone | {WORDS: column, "seal": str(seal.seal_of(hit, column))}
+
+
+def fresh_terms(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The change that gives it the terms of its metadata; None: it has them.
+
+    Args:
+        found: the properties metadata and terms.
+    """
+    made = list(terms_of_text(found.get("metadata") or ""))
+    return None if made == list(found.get(TERMS) or ()) else {TERMS: made}
 
 
 def to_hit(found: Mapping[str, Any], score: float) -> Hit:

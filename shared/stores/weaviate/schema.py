@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from shared.domain.errors import ConfigurationError, StoreMismatch
+from shared.domain.filters.terms import COLUMN as TERMS
 from shared.domain.text import words
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ NAMED: Final = "words_"
 WORDS_WRITTEN: Final = "every row has its words"
 WORDS_AWAITED: Final = "rows of a version before get their words"
 """Descriptions of that property, and of those of other versions."""
+TERMS_WRITTEN: Final = "every row has its terms"
+TERMS_AWAITED: Final = "rows of a version before get their terms"
+"""Descriptions of the property of terms for filters."""
+ADDED: Final = {WORDS: WORDS_AWAITED, TERMS: TERMS_AWAITED}
+"""Properties that collections of versions before lack, and their descriptions until all rows have
+them."""
 COLUMNS: Final = (
     Column("row_id", "text", whole=True),
     Column("doc_key", "text", filtered=True, whole=True),
@@ -53,6 +60,7 @@ COLUMNS: Final = (
     Column(WORDS, "text", searched=True, ready=True),
     Column("seal", "text", whole=True),
     Column("marks", "number[]"),
+    Column(TERMS, "text[]", filtered=True, whole=True),
 )
 NAMES: Final = tuple(column.name for column in COLUMNS)
 
@@ -134,26 +142,28 @@ def differences(found: Described) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class WordsNote:
-    """What a collection notes of the words of its rows.
+    """What a collection notes of the words and terms of its rows.
 
     complete: every row has those of this version. others: the properties of other versions, in
     which rows may have theirs until then. searched: the properties that find every row by its words
-    meanwhile; none where rows have no words at all.
+    meanwhile; none where rows have no words at all. termed: every row has its terms for filters.
     """
 
     complete: bool
     others: tuple[str, ...] = ()
     searched: tuple[str, ...] = (WORDS,)
+    termed: bool = True
 
 
 def noted(config: "Config") -> WordsNote:
     """What the collection notes, as the client reads it. Pure."""
     notes = {found.name: found.description for found in config.properties}
+    termed = notes.get(TERMS) == TERMS_WRITTEN
     if notes.get(WORDS) == WORDS_WRITTEN:
-        return WordsNote(complete=True)
+        return WordsNote(complete=True, termed=termed)
     others = sorted(name for name in notes if name.startswith(NAMED) and name != WORDS)
     whole = [name for name in others if notes[name] == WORDS_WRITTEN]
-    return WordsNote(False, tuple(others), (WORDS, *whole) if whole else ())
+    return WordsNote(False, tuple(others), (WORDS, *whole) if whole else (), termed)
 
 
 def described(config: "Config") -> Described:

@@ -11,11 +11,14 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from shared.domain.errors import StoreUnavailable
+from shared.domain.errors import FilterNotReady, StoreUnavailable
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.where import reads_fields
 from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -200,6 +203,7 @@ class WeaviateStore:
         if not asks or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
+        await self._check_ready(rest)
         found = await self._rows.near(vector, most, weaviate_rows.SHOWN, rest)
         return [weaviate_rows.to_hit(one.properties, _cosine(one.distance)) for one in found]
 
@@ -208,6 +212,7 @@ class WeaviateStore:
         asked = words.asked(query)
         if not asked or limit < 1 or rest is None:
             return []
+        await self._check_ready(rest)
         searched: Sequence[str] = weaviate_rows.SEARCHED
         if by_words := (await self._words_note()).searched:
             query, searched = " ".join(asked), by_words
@@ -258,6 +263,8 @@ class WeaviateStore:
             await self.incarnation()
         if not (note := await self._words_note()).complete:
             await self._write_words(note.others)
+        if not note.termed:
+            await self._write_terms()
         if not self._missing:
             return
         idle = await self._rows.queued() == 0
@@ -276,9 +283,9 @@ class WeaviateStore:
             await self._client.close()
 
     async def _words_note(self) -> WordsNote:
-        """What is noted of the words of the rows; once all have them, it stays so."""
+        """What is noted of the words and terms of the rows; once all have them, it stays so."""
         sweeping = self._sweeping
-        if not sweeping.words.complete:
+        if not (sweeping.words.complete and sweeping.words.termed):
             sweeping.words = await weaviate_open.words_note(self._client, self._place.name)
         return sweeping.words
 
@@ -289,12 +296,29 @@ class WeaviateStore:
         seen, of, after = 0, await self.count(), None
         log.warning("words_written", reason=checks.words_told(0, of))
         while page := await self._rows.page(after, ROWS_PER_CALL, columns):
-            await self._rows.give_words(page, others)
+            await self._rows.change(page, partial(weaviate_rows.fresh_words, others=others))
             if seen // checks.TOLD_EVERY < (seen + len(page)) // checks.TOLD_EVERY:
                 log.warning("words_written", reason=checks.words_told(seen + len(page), of))
             seen, after = seen + len(page), page[-1].id
         await weaviate_open.note_words(self._client, self._place.name, others)
         log.warning("words_written", reason=checks.words_told(of, of))
+
+    async def _write_terms(self) -> None:
+        """Have every row found by filters; until then those over metadata are refused."""
+        seen, of, after = 0, await self.count(), None
+        log.warning("terms_written", reason=checks.terms_told(0, of))
+        while page := await self._rows.page(after, ROWS_PER_CALL, ("metadata", TERMS)):
+            await self._rows.change(page, weaviate_rows.fresh_terms)
+            if seen // checks.TOLD_EVERY < (seen + len(page)) // checks.TOLD_EVERY:
+                log.warning("terms_written", reason=checks.terms_told(seen + len(page), of))
+            seen, after = seen + len(page), page[-1].id
+        await weaviate_open.note_terms(self._client, self._place.name)
+        log.warning("terms_written", reason=checks.terms_told(of, of))
+
+    async def _check_ready(self, asked: Filter) -> None:
+        """Raises FilterNotReady."""
+        if reads_fields(asked.where) and not (await self._words_note()).termed:
+            raise FilterNotReady(checks.NO_TERMS)
 
     def _note(self, asked: Collection[str], known: Collection[str]) -> None:
         """Remember since when rows are missing from the vector index."""

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from shared.domain.filters.terms import COLUMN as TERMS
 from shared.domain.ids import bucket_of
 from shared.ports import Digest, Hit, Holding, Vectors
 from shared.stores import checks, seal
@@ -23,7 +24,7 @@ from shared.stores.weaviate.calls import Collection as Stored
 from shared.stores.weaviate.schema import WORDS, WordsNote
 
 PAGE: Final = 512
-COLUMNS: Final = (*weaviate_rows.SHOWN, WORDS, "bucket", "slot", "seal", "marks")
+COLUMNS: Final = (*weaviate_rows.SHOWN, WORDS, TERMS, "bucket", "slot", "seal", "marks")
 QUEUE_S: Final = 10.0
 """How long to wait for a moment without vectors that wait to be indexed."""
 QUEUE_LOOK_S: Final = 0.1
@@ -33,8 +34,8 @@ QUEUE_LOOK_S: Final = 0.1
 class Sweeping:
     """The passes over one collection.
 
-    words: what is noted of the words of the rows. torn: object ids that the last whole pass found
-    torn.
+    words: what is noted of the words and terms of the rows. torn: object ids that the last whole
+    pass found torn.
     """
 
     stored: Stored

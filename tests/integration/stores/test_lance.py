@@ -20,7 +20,9 @@ from lancedb.index import FTS
 from other_words import make_words_otherwise
 from structlog.testing import capture_logs
 
-from shared.domain.errors import StoreMismatch, StoreUnavailable
+from shared.domain.errors import FilterNotReady, StoreMismatch, StoreUnavailable
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.where import IsBetween, IsOneOf
 from shared.domain.ids import bucket_of, doc_key, mark_of, row_id
 from shared.ports import Digest, Filter, Probe, Row, Vector
 from shared.stores import checks, seal
@@ -35,6 +37,7 @@ from shared.stores.lance.table import MARK
 DIMENSIONS = 16
 KILLS = 4
 EVERYWHERE = Filter()
+FROM_8 = Filter(where=IsBetween("n", "number", 8.0, None))
 
 Open = Callable[..., Awaitable[LanceStore]]
 Alter = Callable[[pa.Schema], Iterable[pa.Field]]
@@ -285,6 +288,42 @@ async def test_a_table_of_a_version_without_words_gets_them_and_answers_meanwhil
         await store.maintain()
         again = await open_store()
         assert await found(again, "f" * 90) == [rows[9].id]
+    assert said == []
+
+
+async def test_a_table_of_a_version_without_terms_gets_them_and_refuses_filters_meanwhile(
+    open_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lance_sweep, "PAGE", 4)
+    rows = [replace(row(n), metadata={"n": n}) for n in range(10)]
+    store = await open_store()
+    await store.upsert(rows)
+    sound, incarnation = await store.digests(), await store.incarnation()
+    await (await store._table.now()).drop_columns([TERMS])
+    await store.close()
+
+    store, other = await open_store(), await open_store()
+    assert (store.created, store.rebuilt) == (False, False)
+    await store.upsert([replace(row(10), metadata={"n": 10})])
+    assert len(await store.search(unit(0), limit=20, where=Filter(sources=("notes",)))) == 11
+    for asked in (
+        store.search(unit(0), limit=9, where=FROM_8),
+        other.search_text("a", limit=9, where=FROM_8),
+    ):
+        with pytest.raises(FilterNotReady):
+            await asked
+
+    with capture_logs() as said:
+        await asyncio.gather(store.maintain(), other.maintain())
+
+    assert "0 of 11 rows" in next(one["reason"] for one in said if one["event"] == "terms_written")
+    for one in (store, other):
+        found = await one.search(unit(0), limit=9, where=FROM_8)
+        assert {hit.id for hit in found} == {row(n).id for n in (8, 9, 10)}
+    await store.delete([row(10).id])
+    assert (await store.digests(), await store.incarnation()) == (sound, incarnation)
+    with capture_logs() as said:
+        await store.maintain()
     assert said == []
 
 
@@ -663,13 +702,17 @@ async def test_an_indexed_search_recalls_what_an_exact_one_finds(open_store, alw
 
 async def test_a_narrow_filter_still_fills_an_indexed_answer(open_store, always_due):
     store = await open_store(index_from=1000)
-    await store.upsert([row(n) for n in range(5000)])
+    await store.upsert([replace(row(n), metadata={"n": n}) for n in range(5000)])
     await store.maintain()
 
     hits = await store.search(unit(7), limit=10, where=Filter(path_prefix="49"))
+    few = await store.search(
+        unit(7), limit=10, where=Filter(where=IsOneOf("n", "keyword", ("7", "4999")))
+    )
 
     assert len(hits) == 10
     assert all(hit.path.startswith("49") for hit in hits)
+    assert {hit.metadata["n"] for hit in few} == {7, 4999}
 
 
 async def test_writers_go_on_while_the_index_is_made(open_store, always_due):
@@ -760,6 +803,7 @@ async def damaged(store: LanceStore) -> set[str]:
         {"chunk_key": "d"},
         {"born": 2**40},
         {"words": "other words"},
+        {TERMS: ["klang:en"]},
         {"vector": unit(999).tolist()},
         {"vector": (-unit(4)).tolist()},
         {"vector": [0.0] * DIMENSIONS},

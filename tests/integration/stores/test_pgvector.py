@@ -15,7 +15,8 @@ from other_words import make_words_otherwise
 from pgvector_store import drop, open_pgvector
 from structlog.testing import capture_logs
 
-from shared.domain.errors import ConfigurationError, StoreMismatch, StoreUnavailable
+from shared.domain.errors import ConfigurationError, FilterNotReady, StoreMismatch, StoreUnavailable
+from shared.domain.filters.where import IsBetween
 from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores.memory import MemoryStore
@@ -25,6 +26,7 @@ from shared.stores.pgvector.store import PgvectorStore
 
 DIMENSIONS = 16
 EVERYWHERE = Filter()
+FROM_3 = Filter(where=IsBetween("n", "number", 3.0, None))
 
 pytestmark = pytest.mark.stores
 
@@ -95,6 +97,8 @@ def name_of(store):
         "path = 'other.md'",
         "born = 2",
         "words = words || '''added'':1'::tsvector",
+        "terms_1 = '{knever}'",
+        "terms_1 = NULL",
         "vector = (vector::real[] || 0.5::real)[2:17]::vector",
         "marks = '{}'",
         "seal = seal + 1",
@@ -173,6 +177,43 @@ async def test_writers_of_the_same_rows_in_any_order_all_get_through(opened):
     await one.upsert(rows)
 
     assert await other.count() == 40
+
+
+# -- terms of filters ------------------------------------------------------------------------------
+
+
+async def test_a_table_of_a_version_without_terms_gets_them_and_refuses_filters_meanwhile(
+    opened, postgres, soon, monkeypatch
+):
+    monkeypatch.setattr("shared.stores.pgvector.rewrite.PAGE", 2)
+    rows = [row(n, metadata={"n": n, "it's": "nul\0"}) for n in range(5)]
+    older = await opened("termed", DIMENSIONS)
+    await older.upsert(rows)
+    sound, incarnation = await older.digests(), await older.incarnation()
+    async with admin(postgres) as connection:
+        await connection.execute(f"ALTER TABLE {name_of(older)} DROP COLUMN terms_1")
+
+    store, other = await opened("termed", DIMENSIONS), await opened("termed", DIMENSIONS)
+    await store.upsert([row(5)])
+    assert len(await store.search(unit(0), limit=9, where=Filter(sources=("notes",)))) == 6
+    for asked in (
+        store.search(unit(0), limit=9, where=FROM_3),
+        other.search_text("text", limit=9, where=FROM_3),
+    ):
+        with pytest.raises(FilterNotReady):
+            await asked
+    with capture_logs() as said:
+        await asyncio.gather(store.maintain(), other.maintain())
+
+    assert "terms_written" in {line["event"] for line in said}
+    for one in (store, other):
+        found = await one.search(unit(0), limit=9, where=FROM_3)
+        assert {hit.metadata["n"] for hit in found} == {3, 4, 5}
+    await store.delete([row(5).id])
+    assert (await store.digests(), await store.incarnation()) == (sound, incarnation)
+    with capture_logs() as said:
+        await store.maintain()
+    assert said == []
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -357,9 +398,9 @@ async def test_a_filter_that_few_rows_pass_finds_all_of_them(opened, soon, monke
     await store.maintain()
     await always_by_index(monkeypatch, store, tuples)
 
-    found = await store.search(unit(5), limit=10, where=Filter(sources=("rare",)))
-
-    assert {hit.id for hit in found} == {row(1000 + n).id for n in range(7)}
+    for where in (Filter(sources=("rare",)), Filter(where=IsBetween("n", "number", 1000, None))):
+        found = await store.search(unit(5), limit=10, where=where)
+        assert {hit.id for hit in found} == {row(1000 + n).id for n in range(7)}
 
 
 async def test_an_index_that_was_left_unfinished_is_made_anew(postgres, store, soon):

@@ -23,10 +23,13 @@ from weaviate_store import address, connected, drop, until_searchable
 
 from shared.domain.errors import (
     ConfigurationError,
+    FilterNotReady,
     StoreMismatch,
     StoreUnavailable,
     VectorsRejected,
 )
+from shared.domain.filters.terms import COLUMN as TERMS
+from shared.domain.filters.where import IsBetween
 from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores import seal
@@ -431,6 +434,51 @@ async def test_a_collection_of_a_version_without_words_gets_them_and_answers_mea
         assert await store.digests() == sound
     async with opened(weaviate, name, api_key=weaviate.key) as store:
         assert await found(store, "payloads") == sorted(one.id for one in some)
+        with capture_logs() as said:
+            await store.maintain()
+        assert said == []
+    await drop(weaviate, name)
+
+
+async def test_a_collection_of_a_version_without_terms_gets_them_and_refuses_filters_meanwhile(
+    weaviate, eventually, monkeypatch
+):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    some = [replace(one, metadata={"n": n}) for n, one in enumerate(rows(5))]
+    asked = Filter(where=IsBetween("n", "number", 3.0, None))
+    properties = weaviate_rows.properties
+
+    def without(rows):
+        return [{k: v for k, v in one.items() if k != TERMS} for one in properties(rows)]
+
+    async with connected(weaviate) as client:
+        with monkeypatch.context() as patch:
+            columns = [column for column in weaviate_open.COLUMNS if column.name != TERMS]
+            patch.setattr(weaviate_open, "COLUMNS", columns)
+            await weaviate_open._create(client, name, 1)
+            patch.setattr(weaviate_calls.weaviate_rows, "properties", without)
+            assert await weaviate_calls.Collection(client, name).insert(some) == {}
+
+    async with opened_later(weaviate, name) as later:
+        store, other = await later(), await later()
+        await eventually(lambda: all_there(store, some))
+        sound = await store.digests()
+        assert sum(digest.rows for digest in sound.values()) == 5
+        for refused in (
+            store.search(some[0].vector, limit=9, where=asked),
+            other.search_text("text", limit=9, where=asked),
+        ):
+            with pytest.raises(FilterNotReady):
+                await refused
+
+        with capture_logs() as said:
+            await asyncio.gather(store.maintain(), other.maintain())
+
+        assert "terms_written" in {line["event"] for line in said}
+        for one in (store, other):
+            near = await one.search(some[0].vector, limit=9, where=asked)
+            assert {hit.metadata["n"] for hit in near} == {3, 4}
+            assert await one.digests() == sound
         with capture_logs() as said:
             await store.maintain()
         assert said == []

@@ -204,6 +204,15 @@ async def test_title_and_metadata_are_shown_with_their_origins(index):
     assert " encoding guessed: cp1252" in lines
 
 
+async def test_a_value_that_filters_take_as_missing_says_so(index):
+    answer = await asked(index, "document", DocumentRequest(name="ops/keys.md"))
+    answer |= {"metadata": {"at": "soon"}, "origins": {"at": "meta"}, "unfit": {"at": "date"}}
+
+    lines = show.lines(answer, NARROW, now=NOW)
+
+    assert " at       soon (meta), which is no date: filters take it as missing" in lines
+
+
 async def test_metadata_named_as_the_title_or_the_encoding_is_shown_beside_it(index):
     answer = await asked(index, "document", DocumentRequest(name="ops/keys.md"))
     answer |= {

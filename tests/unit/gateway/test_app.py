@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.models import CheckView
-from shared.domain.errors import EncoderBusy, QuestionRefused, StillLoading
+from shared.domain.errors import EncoderBusy, FilterNotReady, QuestionRefused, StillLoading
 
 
 @pytest.fixture
@@ -204,6 +204,18 @@ async def test_a_busy_model_is_503_with_a_time_to_come_back(client, index):
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
     assert (await problem(response))["code"] == "encoder_busy"
+
+
+async def test_a_filter_is_503_while_rows_lack_their_terms(client, index):
+    async def without(vector, *, limit, where):
+        raise FilterNotReady("no terms")
+
+    index.store.search = without
+    response = await client.get("/api/v1/search?q=zebra&filter=source:docs")
+
+    assert response.status == 503
+    assert response.headers["Retry-After"]
+    assert (await problem(response))["code"] == "field_not_ready"
 
 
 async def test_a_question_that_the_store_cannot_take_is_the_fault_of_the_question(

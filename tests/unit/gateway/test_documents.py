@@ -52,6 +52,16 @@ async def test_title_metadata_and_origins_are_told_with_the_chunks(index):
     assert (short.title, short.metadata, short.origins) == ("", {}, {})
 
 
+async def test_values_that_filters_take_as_missing_are_told(index):
+    index.search.declared = {
+        "docs": {"at": "date", "price": "number", "lang": "keyword", "gone": "date"}
+    }
+    metadata = {"at": "soon", "price": 5, "lang": "en", "gone": None, "team": "ops"}
+    await index.put("a.md", ["one"], metadata=metadata)
+
+    assert (await show(index, "a.md")).unfit == {"at": "date"}
+
+
 async def test_a_source_that_no_setting_names_is_known_from_its_documents(index):
     key, _ = await index.put("hello.md", ["one"], source="inbox")
 

@@ -8,6 +8,7 @@ from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.status.status import StageSeen
 from shared.domain.ids import doc_key
+from shared.domain.metadata import with_origins
 from shared.domain.ordering import Reason
 
 
@@ -96,7 +97,7 @@ async def test_the_same_chunk_with_two_births_is_shown_once(index):
     assert [hit.chunk.id for hit in answer.hits] == [ref.id(key)]
 
 
-async def test_filters_by_source_and_path_also_where_the_store_cannot_decide_them(index):
+async def test_filters_by_source_and_path(index):
     await index.put("guide/a.md", ["zebra"])
     await index.put("guide/old/b.md", ["zebra"])
     await index.put("c.md", ["zebra"], source="wiki")
@@ -106,6 +107,31 @@ async def test_filters_by_source_and_path_also_where_the_store_cannot_decide_the
     assert paths(await ask(index, "zebra", source=("wiki",))) == ["c.md"]
     found = await ask(index, "zebra", filter="path:guide/ -path:guide/old/")
     assert paths(found) == ["guide/a.md"]
+
+
+async def test_filters_by_metadata_as_text_and_as_json(index):
+    index.search.declared = {"docs": {"lang": "keyword", "price": "number"}}
+    await index.put("a.md", ["zebra"], metadata=with_origins({"lang": "en"}, {"lang": "meta"}))
+    await index.put("b.md", ["zebra"], metadata={"lang": "de", "price": 5})
+    await index.put("c.md", ["zebra"], source="wiki", metadata={"price": "9.5"})
+
+    found = {
+        written: sorted(paths(await ask(index, "zebra", filter=written)))
+        for written in ("lang:en", "lang:*", "-lang:de", "price>5", "price<=9.5 source:docs")
+    }
+    as_json = {"not": {"field": "lang", "in": ["de"]}}
+
+    assert found == {
+        "lang:en": ["a.md"],
+        "lang:*": ["a.md", "b.md"],
+        "-lang:de": ["a.md", "c.md"],
+        "price>5": ["c.md"],
+        "price<=9.5 source:docs": ["b.md"],
+    }
+    assert sorted(paths(await ask(index, "zebra", filter=as_json))) == ["a.md", "c.md"]
+    assert paths(await ask(index, "zebra", filter=as_json, source=("wiki",))) == ["c.md"]
+    with pytest.raises(Problem, match="'author' is not a field to filter by"):
+        await ask(index, "zebra", filter="author:ada")
 
 
 async def test_parts_and_highlights_come_when_asked_for(index):

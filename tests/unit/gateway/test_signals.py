@@ -157,7 +157,7 @@ def test_facets_count_documents_not_chunks():
         hit("c", metadata={"author": "Bob"}, source="wiki"),
     ]
 
-    assert facets(["author", "source", "draft", "folder", "none"], hits) == {
+    assert facets(["author", "source", "draft", "folder", "none"], hits, {}) == {
         "author": {"Bob": 2, "Ada": 1},
         "source": {"docs": 2, "wiki": 1},
         "draft": {"true": 1},
@@ -260,4 +260,11 @@ def test_the_folder_of_a_url_is_its_host():
     hits = [hit("a"), hit("b")]
     urls = [replace(one, path=f"https://host-{one.id}/x/y.html") for one in hits]
 
-    assert facets(["folder"], urls) == {"folder": {"host-a/": 1, "host-b/": 1}}
+    assert facets(["folder"], urls, {}) == {"folder": {"host-a/": 1, "host-b/": 1}}
+
+
+def test_each_keyword_of_a_list_is_counted():
+    hits = [hit("a", metadata={"tags": "go, nats"}), hit("b", metadata={"tags": "nats,"})]
+
+    assert facets(["tags"], hits, {"tags": "keywords"}) == {"tags": {"nats": 2, "go": 1}}
+    assert facets(["tags"], hits, {}) == {"tags": {"go, nats": 1, "nats,": 1}}

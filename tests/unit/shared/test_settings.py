@@ -269,6 +269,38 @@ def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why
     assert why in str(refused.value)
 
 
+def test_fields_of_all_sources_are_one_table(toml):
+    file = toml(
+        "[sources.docs]\npath = '.'\n[sources.docs.fields]\nlang = 'keyword'\n"
+        "[sources.shop]\nkind = 'push'\nfields = { price = 'number', lang = 'keyword' }\n"
+    )
+
+    found = loaded(file, INSTEP_SOURCES__DOCS__FIELDS__CREATED_AT="date").settings
+
+    assert found.fields == {"lang": "keyword", "price": "number", "created_at": "date"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ("lang = 'text'", "sources.docs.fields.lang: must be 'keyword', 'keywords', 'number'"),
+        ("source = 'keyword'", "source has a meaning of its own in a filter"),
+        ("'a b' = 'keyword'", "a field has no blanks"),
+        (
+            "price = 'date'",
+            "price is a number in sources.shop and a date in sources.docs",
+        ),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused(toml, fields, fault):
+    file = toml(
+        f"[sources.docs]\npath = '.'\n[sources.docs.fields]\n{fields}\n"
+        "[sources.shop]\nkind = 'push'\nfields = { price = 'number' }\n"
+    )
+
+    assert fault in "\n".join(told(file))
+
+
 @pytest.mark.parametrize(
     ("chosen", "template"),
     [({}, OF_RECORDS), ({"template": ""}, ""), ({"template": "{text}"}, "{text}")],
