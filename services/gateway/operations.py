@@ -23,6 +23,7 @@ JSON: Final = "application/json"
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
 EVENT_STREAM: Final = "text/event-stream"
+NDJSON: Final = "application/x-ndjson"
 
 LONG_S: Final = 600.0
 """A folder is listed first, or every removal stored, or the whole index checked."""
@@ -114,6 +115,8 @@ class Operation:
     """Media types of a body that is no JSON object; the fields are then in address and query."""
     produces: tuple[str, ...] = (JSON,)
     """Media types of a success."""
+    lines: str = ""
+    """`module:name` of the model that each line of an answer in NDJSON fits."""
     headers: tuple[str, ...] = ()
     """Headers of the request that it reads."""
 
@@ -285,8 +288,10 @@ _UPLOADS: Final = (
         headers=("Idempotency-Key",),
         timeout_s=_LONG_S,
         body=("multipart/form-data",),
+        produces=(JSON, NDJSON),
+        lines=_UPLOAD_MODELS + "UploadLine",
         status=202,
-        other_statuses=(207,),
+        other_statuses=(200, 207),
     ),
     Operation(
         name="bulk",
@@ -299,9 +304,11 @@ _UPLOADS: Final = (
         handler=_UPLOAD_HANDLERS + "post_lines",
         headers=("Idempotency-Key",),
         timeout_s=_LONG_S,
-        body=("application/x-ndjson",),
+        body=(NDJSON,),
+        produces=(JSON, NDJSON),
+        lines=_UPLOAD_MODELS + "UploadLine",
         status=202,
-        other_statuses=(207,),
+        other_statuses=(200, 207),
     ),
     Operation(
         name="delete_documents",
