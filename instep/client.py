@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         ReceiptFields,
         ReportFields,
         SearchFields,
+        SimilarFields,
         SweepFields,
         ValidateFields,
         WriteFields,
@@ -295,6 +296,11 @@ class Client(_Access):
     def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
         """List documents by state, source or path."""
         found: DocumentsAnswer = self._ask("documents", **fields)
+        return found
+
+    def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
+        """List the documents that are similar to one, by its stored vectors."""
+        found: SearchAnswer = self._ask("similar", name=name, **fields)
         return found
 
     def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
@@ -590,6 +596,11 @@ class AsyncClient(_Access):
     async def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
         """List documents by state, source or path."""
         found: DocumentsAnswer = await self._ask("documents", **fields)
+        return found
+
+    async def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
+        """List the documents that are similar to one, by its stored vectors."""
+        found: SearchAnswer = await self._ask("similar", name=name, **fields)
         return found
 
     async def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:

@@ -156,6 +156,20 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "similar",
+        "list the documents that are similar to one",
+        "instep similar guide/keys.md -n 5\ninstep similar docs/a.md --source wiki --copies",
+        "commands.similar:run",
+        (
+            arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
+            arg("-n", "--limit", type=int, metavar="N", help="most documents to show"),
+            arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
+            arg("--source", action="append", default=[], metavar="S", help="only of this source"),
+            flag("--copies", help="also documents that are equal to it"),
+            flag("--explain", help="show the parts of every score"),
+        ),
+    ),
+    Command(
         "status",
         "show how far the index is behind",
         "instep status\ninstep status --watch\ninstep status --pending",

@@ -168,6 +168,21 @@ class DocumentRequest(Request):
     chunks: Flag = True
 
 
+class SimilarRequest(Request):
+    """Documents that are similar to one, which is named as in `DocumentRequest`."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+    limit: int | None = Field(default=None, ge=1, le=200)
+    filter: str = Field(default="", max_length=2000)
+    """`source:NAME path:PREFIX -path:PREFIX`."""
+    source: tuple[str, ...] = ()
+    copies: Flag = False
+    """Also documents that are equal to it, chunk by chunk."""
+    explain: Flag = False
+
+
 class LeftOutRequest(Request):
     """What a watched folder leaves out: SOURCE, SOURCE/PATH, a path, or a full path."""
 

@@ -196,6 +196,22 @@ _DOCUMENTS: Final = (
         run=lambda f, r: f.queries.documents(r),
     ),
     Operation(
+        name="similar",
+        place=_get("/documents/{+name}/similar"),
+        scope="search",
+        summary="List the documents that are similar to one, by its stored vectors.",
+        refusals=(
+            "document_not_found",
+            "document_left_out",
+            "ambiguous_path",
+            "not_searchable",
+            "invalid_filter",
+        ),
+        request=_MODELS + "SimilarRequest",
+        answer=_VIEWS + "SearchAnswer",
+        run=lambda f, r: f.queries.similar(r),
+    ),
+    Operation(
         name="document",
         place=_get("/documents/{+name}"),
         scope="read",

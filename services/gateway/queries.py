@@ -29,6 +29,7 @@ from services.gateway.models import (
     LeftOutRequest,
     ReceiptRequest,
     SearchRequest,
+    SimilarRequest,
     SourceRequest,
     SourceView,
     StatusAnswer,
@@ -37,6 +38,7 @@ from services.gateway.models import (
 from services.gateway.problems import Problem, hint
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
+from services.gateway.search.similar import similar
 from services.gateway.status import reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
 from services.gateway.status.reports import Reports
@@ -92,6 +94,7 @@ class Queries(Protocol):
     async def status(self) -> StatusAnswer: ...
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer: ...
     async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
+    async def similar(self, request: SimilarRequest) -> SearchAnswer: ...
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
@@ -215,6 +218,10 @@ class InstanceQueries:
             origins=origins,
             chunks=_chunks(key, rows, stored) if request.chunks else None,
         )
+
+    async def similar(self, request: SimilarRequest) -> SearchAnswer:
+        key, record, _ = await self._find(request)
+        return await similar(self.search_index, key, record, request)
 
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer:
         if self.explain is None:
@@ -362,7 +369,9 @@ class InstanceQueries:
     async def _index(self) -> LedgerIndex:
         return (await self.looks.latest()).index
 
-    async def _find(self, request: DocumentRequest) -> tuple[str, Record, Newest | None]:
+    async def _find(
+        self, request: DocumentRequest | SimilarRequest
+    ) -> tuple[str, Record, Newest | None]:
         """Its key, its record (an empty one, before the ledger has any), its newest change."""
         pairs = await self._pairs(request)
         keys = documents.keys_of(pairs)
@@ -433,7 +442,9 @@ class InstanceQueries:
             for name in unknown[:3]
         )
 
-    async def _pairs(self, request: DocumentRequest | LeftOutRequest) -> list[tuple[str, str]]:
+    async def _pairs(
+        self, request: DocumentRequest | LeftOutRequest | SimilarRequest
+    ) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}
         names = {source.name for source in self.sources}
         pairs = documents.candidates(request.name, names, roots, request.file)

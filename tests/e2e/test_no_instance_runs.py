@@ -18,6 +18,7 @@ NEEDS_NONE = {
 """They start an instance, or are about none."""
 ASKS = {
     "search": [(0, "search", "lantern")],
+    "similar": [(0, "similar", "docs/a.md"), (2, "similar", "docs/empty.md")],
     "status": [(0, "status"), (0, "status", "--pending")],
     "show": [(0, "show", "docs/a.md", "--chunks")],
     "publish": [(3, "publish", "-", "--source", "inbox", "--path", "sent.md")],
