@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ChecksFields,
         Choice,
         DeleteFields,
+        DiffFields,
         DocumentFields,
         DocumentsFields,
         EndedFields,
@@ -83,10 +84,12 @@ if TYPE_CHECKING:
     from services.gateway.views import (
         BatchesAnswer,
         ChosenAnswer,
+        DiffAnswer,
         DocumentAnswer,
         DocumentsAnswer,
         FailuresAnswer,
         FailureView,
+        HistoryAnswer,
         HoldAnswer,
         HoldsAnswer,
         LeftOutAnswer,
@@ -301,6 +304,16 @@ class Client(_Access):
     def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
         """List the documents that are similar to one, by its stored vectors."""
         found: SearchAnswer = self._ask("similar", name=name, **fields)
+        return found
+
+    def history(self, name: str, **fields: Unpack[NameFields]) -> HistoryAnswer:
+        """List the revisions of a document that are still known."""
+        found: HistoryAnswer = self._ask("history", name=name, **fields)
+        return found
+
+    def diff(self, name: str, **fields: Unpack[DiffFields]) -> DiffAnswer:
+        """Show the chunks that the newest revision of a document adds and removes."""
+        found: DiffAnswer = self._ask("diff", name=name, **fields)
         return found
 
     def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
@@ -601,6 +614,16 @@ class AsyncClient(_Access):
     async def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
         """List the documents that are similar to one, by its stored vectors."""
         found: SearchAnswer = await self._ask("similar", name=name, **fields)
+        return found
+
+    async def history(self, name: str, **fields: Unpack[NameFields]) -> HistoryAnswer:
+        """List the revisions of a document that are still known."""
+        found: HistoryAnswer = await self._ask("history", name=name, **fields)
+        return found
+
+    async def diff(self, name: str, **fields: Unpack[DiffFields]) -> DiffAnswer:
+        """Show the chunks that the newest revision of a document adds and removes."""
+        found: DiffAnswer = await self._ask("diff", name=name, **fields)
         return found
 
     async def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:

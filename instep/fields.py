@@ -52,6 +52,12 @@ class SimilarFields(NameFields, total=False):
     explain: bool
 
 
+class DiffFields(NameFields, total=False):
+    """How many chunks of each list to show."""
+
+    limit: int
+
+
 class DocumentFields(NameFields, total=False):
     """What to tell of a document."""
 

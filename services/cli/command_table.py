@@ -192,6 +192,8 @@ COMMANDS: Final = (
                 help="SOURCE/PATH, PATH, a file or folder, or a document key",
             ),
             flag("--chunks", help="show the whole text of its chunks, not its first words"),
+            flag("--history", help="list its revisions that are still known"),
+            flag("--diff", help="show the chunks that its newest revision adds and removes"),
         ),
     ),
     Command(

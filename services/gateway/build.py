@@ -176,6 +176,7 @@ async def faces(
         version_text=version("instep"),
         sources=sources(opened.host.settings),
         reports=await opened.host.history(),
+        results=JetResults(opened.host.session.js, generation),
         dead_letters=letters,
         sweeper=sweeps,
         loading=opened.loading,

@@ -168,6 +168,21 @@ class DocumentRequest(Request):
     chunks: Flag = True
 
 
+class HistoryRequest(Request):
+    """The known revisions of a document, which is named as in `DocumentRequest`."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+
+
+class DiffRequest(HistoryRequest):
+    """What the newest revision of a document does to its chunks."""
+
+    limit: int = Field(default=50, ge=1, le=1_000)
+    """Most chunks of each list."""
+
+
 class SimilarRequest(Request):
     """Documents that are similar to one, which is named as in `DocumentRequest`."""
 

@@ -9,7 +9,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from services.gateway.documents import documents, failures, reasons
+from services.gateway.documents import documents, failures, reasons, revisions
 from services.gateway.documents import removals as holds
 from services.gateway.documents.documents import DOC_KEY
 from services.gateway.documents.receipts import read_receipt, receipt_answer, wait_for
@@ -21,11 +21,13 @@ from services.gateway.models import (
     ChecksRequest,
     CheckView,
     ChooseRequest,
+    DiffRequest,
     DocumentRequest,
     DocumentsRequest,
     EndedBatchRequest,
     FailureRequest,
     FailuresRequest,
+    HistoryRequest,
     LeftOutRequest,
     ReceiptRequest,
     SearchRequest,
@@ -47,10 +49,12 @@ from services.gateway.status.status import Observation
 from services.gateway.views import (
     BatchesAnswer,
     ChunkView,
+    DiffAnswer,
     DocumentAnswer,
     DocumentsAnswer,
     FailuresAnswer,
     FailureView,
+    HistoryAnswer,
     HoldsAnswer,
     LeftOutAnswer,
     NewestView,
@@ -62,6 +66,7 @@ from services.gateway.views import (
 from shared.batches.reports import BatchReport, ReportLine, line_of
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.events import DocumentChanged, embedded
+from shared.domain.events.results import Result
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
@@ -75,11 +80,14 @@ from shared.ports import (
     Holds,
     Ledger,
     Newest,
+    Results,
     Selection,
     UnreadableChange,
 )
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
+NamesDocument = DocumentRequest | SimilarRequest | HistoryRequest
+"""Requests that name a document."""
 SLOW_INDEX_S: Final = 0.5
 """With the settings of the manual it takes a tenth of that."""
 THERE: Final = frozenset(STATES) - {"removed"}
@@ -95,6 +103,8 @@ class Queries(Protocol):
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer: ...
     async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
     async def similar(self, request: SimilarRequest) -> SearchAnswer: ...
+    async def history(self, request: HistoryRequest) -> HistoryAnswer: ...
+    async def diff(self, request: DiffRequest) -> DiffAnswer: ...
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
@@ -142,6 +152,8 @@ class InstanceQueries:
     sources: Sequence[SourceView] = ()
     """The sources of the settings; `path` absolute."""
     reports: Reports | None = None
+    results: Results | None = None
+    """The outcomes of the last days; None: a history has the ledger only."""
     dead_letters: DeadLetters | None = None
     sweeper: sweeps.Sweeps | None = None
     explain: Explain | None = None
@@ -222,6 +234,26 @@ class InstanceQueries:
     async def similar(self, request: SimilarRequest) -> SearchAnswer:
         key, record, _ = await self._find(request)
         return await similar(self.search_index, key, record, request)
+
+    async def history(self, request: HistoryRequest) -> HistoryAnswer:
+        key, record, newest = await self._find(request)
+        events, whole = list[Result](), False
+        if self.results is not None:
+            events, whole = await revisions.outcomes(self.results, record.source, key)
+        return HistoryAnswer(
+            source=record.source,
+            path=record.path,
+            doc_key=key,
+            generation=self.generation,
+            revisions=revisions.history(record, newest, events),
+            whole=whole,
+        )
+
+    async def diff(self, request: DiffRequest) -> DiffAnswer:
+        key, record, _ = await self._find(request)
+        some = [row for rows in revisions.rows_of_diff(record) for row in rows[: request.limit]]
+        stored = await self._stored(key, some)
+        return revisions.diff(key, record, stored, limit=request.limit, generation=self.generation)
 
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer:
         if self.explain is None:
@@ -369,9 +401,7 @@ class InstanceQueries:
     async def _index(self) -> LedgerIndex:
         return (await self.looks.latest()).index
 
-    async def _find(
-        self, request: DocumentRequest | SimilarRequest
-    ) -> tuple[str, Record, Newest | None]:
+    async def _find(self, request: NamesDocument) -> tuple[str, Record, Newest | None]:
         """Its key, its record (an empty one, before the ledger has any), its newest change."""
         pairs = await self._pairs(request)
         keys = documents.keys_of(pairs)
@@ -442,9 +472,7 @@ class InstanceQueries:
             for name in unknown[:3]
         )
 
-    async def _pairs(
-        self, request: DocumentRequest | LeftOutRequest | SimilarRequest
-    ) -> list[tuple[str, str]]:
+    async def _pairs(self, request: NamesDocument | LeftOutRequest) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}
         names = {source.name for source in self.sources}
         pairs = documents.candidates(request.name, names, roots, request.file)

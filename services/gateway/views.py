@@ -196,6 +196,55 @@ class DocumentAnswer(DocumentLine):
     chunks: tuple[ChunkView, ...] | None = None
 
 
+class HistoryAnswer(Response):
+    """The revisions of a document that are still known, newest first."""
+
+    source: str
+    path: str
+    doc_key: str
+    generation: str
+    revisions: tuple[RevisionView, ...]
+    """`outcome` is `queued`, `working`, `indexed`, `removed`, `refused` or `failed`. When changes
+    follow quickly, only the last of them may have an outcome."""
+    whole: bool
+    """All outcomes that the bus keeps, of seven days, were looked through. False: the newest ones
+    only, and the newest change, as the bus has many."""
+
+
+class DiffChunk(Response):
+    """A chunk that a revision adds or takes out."""
+
+    n: int
+    """Position in its revision, counting from 1."""
+    heading: tuple[str, ...] = ()
+    text: str | None = None
+    """None: the store does not have it, or not yet."""
+
+
+class DiffAnswer(Response):
+    """What the newest revision of a document does to its chunks."""
+
+    source: str
+    path: str
+    doc_key: str
+    generation: str
+    before: int | None
+    """The served revision, if another one is pending; None: the one before is known no more."""
+    revision: int
+    """The newest that was cut into chunks."""
+    pending: bool
+    """The revision is being made, and search shows the one before."""
+    kept: int
+    added: int
+    """After a repair all chunks count as added, as all were written anew."""
+    removed: int
+    added_chunks: tuple[DiffChunk, ...]
+    removed_chunks: tuple[DiffChunk, ...]
+    removed_known: bool
+    """Whether `removed_chunks` tells those that are removed. Once a revision is searchable they are
+    gone, and only their number is known."""
+
+
 class LeftOutAnswer(Response):
     """What a watched folder leaves out at a path."""
 

@@ -20,7 +20,11 @@ ASKS = {
     "search": [(0, "search", "lantern")],
     "similar": [(0, "similar", "docs/a.md"), (2, "similar", "docs/empty.md")],
     "status": [(0, "status"), (0, "status", "--pending")],
-    "show": [(0, "show", "docs/a.md", "--chunks")],
+    "show": [
+        (0, "show", "docs/a.md", "--chunks"),
+        (0, "show", "docs/a.md", "--history"),
+        (0, "show", "docs/a.md", "--diff"),
+    ],
     "publish": [(3, "publish", "-", "--source", "inbox", "--path", "sent.md")],
     "failures": [(0, "failures"), (1, "failures", "dismiss", "--all", "--yes")],
     "retry": [(0, "retry", "--all")],

@@ -63,7 +63,7 @@ Promised = Mapping[str, Mapping[RowRef, int]]
 """The settled rows of each active document and their positions, counting from 1."""
 
 
-class Found(NamedTuple):
+class FoundRows(NamedTuple):
     by_vector: Sequence[Hit]
     by_text: Sequence[Hit]
     records: Mapping[str, Record]
@@ -152,7 +152,7 @@ class Search:
             raise Problem("invalid_request", str(error)) from None
 
     async def ranked(
-        self, found: Found, admission: Admission, weights: Weights, depth: int
+        self, found: FoundRows, admission: Admission, weights: Weights, depth: int
     ) -> list[Ranked]:
         """The hits that may be shown, best first, one for each chunk.
 
@@ -181,7 +181,7 @@ class Search:
 
     async def found(
         self, q: str | Vector, condition: Condition, depth: int, mode: Mode = "vector"
-    ) -> "Found":
+    ) -> "FoundRows":
         """The rows of the store, and the ledger's records of them.
 
         Args:
@@ -199,7 +199,7 @@ class Search:
             hits = (*by_vector, *by_text)
             keys = {hit.doc_key for hit in hits}
             records = await self.ledger.get_many(keys) if keys else {}
-            found = Found(by_vector, by_text, records, _promised(records))
+            found = FoundRows(by_vector, by_text, records, _promised(records))
             overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
             if overtaken <= before:  # none, or rows that are not cleaned up yet
                 break
@@ -233,7 +233,7 @@ class Search:
     def hit(
         self,
         alike: Alike,
-        found: Found,
+        found: FoundRows,
         question: ParsedQuestion,
         request: SearchRequest | SimilarRequest,
     ) -> HitView:
@@ -272,7 +272,7 @@ def _read(q: str) -> ParsedQuestion:
         raise Problem("invalid_request", str(error)) from None
 
 
-def _is_whole(found: Found, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
+def _is_whole(found: FoundRows, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
     """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
     if question.phrases and mode != "vector" and question.finds_every_phrase:
         return len(found.by_text) < depth
@@ -291,7 +291,7 @@ def _shown(
     return [Alike(item) for item in documents]
 
 
-def _fused(found: Found, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:
+def _fused(found: FoundRows, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
         [hit for hit in hits if _is_promised(hit, found.promised) and admission.admits(hit)]

@@ -112,6 +112,8 @@ async def test_every_reading_operation_answers(kind, url, index):
         "search": ["zebra"],
         "document": ["docs/a.md"],
         "similar": ["docs/a.md"],
+        "history": ["docs/a.md"],
+        "diff": ["docs/a.md"],
         "receipt": [f"{key}-{revision}"],
     }
     least["source"] = ["docs"]
