@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         UploadsAnswer,
     )
     from services.gateway.views import (
+        BatchAnswer,
         BatchesAnswer,
         ChosenAnswer,
         DiffAnswer,
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
         SourcesAnswer,
         ValidationsAnswer,
     )
-    from shared.batches.reports import BatchReport, ReportLine
+    from shared.batches.reports import BatchReport
 
 __all__ = [
     "AsyncClient",
@@ -382,7 +383,7 @@ class Client(_Access):
         return found
 
     def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
-        """List batches that ended, newest first."""
+        """List batches, newest first: those that ended, and those that are open."""
         found: BatchesAnswer = self._ask("batches", **fields)
         return found
 
@@ -391,9 +392,9 @@ class Client(_Access):
         found: BatchReport = self._ask("report", batch=batch, **fields)
         return found
 
-    def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
-        """Show a batch that has ended; `wait` waits for its end."""
-        found: ReportLine = self._ask("batch", batch=batch, **fields)
+    def batch(self, batch: str, **fields: Unpack[EndedFields]) -> BatchAnswer:
+        """Show a batch; `wait` waits for its end."""
+        found: BatchAnswer = self._ask("batch", batch=batch, **fields)
         return found
 
     def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
@@ -692,7 +693,7 @@ class AsyncClient(_Access):
         return found
 
     async def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
-        """List batches that ended, newest first."""
+        """List batches, newest first: those that ended, and those that are open."""
         found: BatchesAnswer = await self._ask("batches", **fields)
         return found
 
@@ -701,9 +702,9 @@ class AsyncClient(_Access):
         found: BatchReport = await self._ask("report", batch=batch, **fields)
         return found
 
-    async def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
-        """Show a batch that has ended; `wait` waits for its end."""
-        found: ReportLine = await self._ask("batch", batch=batch, **fields)
+    async def batch(self, batch: str, **fields: Unpack[EndedFields]) -> BatchAnswer:
+        """Show a batch; `wait` waits for its end."""
+        found: BatchAnswer = await self._ask("batch", batch=batch, **fields)
         return found
 
     async def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:

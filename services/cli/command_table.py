@@ -314,7 +314,7 @@ COMMANDS: Final = (
             arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; default: last"),
             arg("--source", default="", metavar="S", help="only of this source"),
             arg("--html", metavar="FILE", help="write an HTML page; - is standard output"),
-            flag("--list", help="list the last batches"),
+            flag("--list", help="list the open batches, and the last ones that ended"),
             flag("--history", help="list the verdicts on batches and of `validate`"),
             arg("-n", "--limit", type=int, default=20, metavar="N", help="most lines of a list"),
         ),

@@ -30,6 +30,7 @@ from services.gateway.uploads.uploads import Uploads
 from services.host.http_server import LimitedRunner
 from services.host.service import Part
 from services.host.wiring import OpenGeneration
+from shared.batches.members import BatchBook
 from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
 from shared.bus.jetstream.intake import IntakeClient
@@ -41,7 +42,7 @@ from shared.bus.monitor.watchers import Watchers
 from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.domain.services import stages
-from shared.domain.topology import ACCEPT, INSTANCE
+from shared.domain.topology import ACCEPT, BATCHES, INSTANCE
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
 from shared.settings import Settings
@@ -176,6 +177,7 @@ async def faces(
         version_text=version("instep"),
         sources=sources(opened.host.settings),
         reports=await opened.host.history(),
+        book=BatchBook(await opened.host.shelf(BATCHES), generation),
         results=JetResults(opened.host.session.js, generation),
         dead_letters=letters,
         sweeper=sweeps,

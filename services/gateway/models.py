@@ -457,7 +457,7 @@ class BatchRequest(Request):
 
 
 class EndedBatchRequest(BatchRequest):
-    """A batch that has ended, or that ends while the request waits."""
+    """A batch; one that has not ended may end while the request waits."""
 
     wait: float = Field(default=0.0, ge=0, le=60)
 

@@ -41,12 +41,14 @@ from services.gateway.problems import Problem, hint
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
 from services.gateway.search.similar import similar
-from services.gateway.status import reports, status, sweeps
+from services.gateway.status import open_batches, reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.open_batches import OpenBatches
 from services.gateway.status.reports import Reports
 from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation
 from services.gateway.views import (
+    BatchAnswer,
     BatchesAnswer,
     ChunkView,
     DiffAnswer,
@@ -63,7 +65,7 @@ from services.gateway.views import (
     SourcesAnswer,
     ValidationsAnswer,
 )
-from shared.batches.reports import BatchReport, ReportLine, line_of
+from shared.batches.reports import BatchReport
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.events import DocumentChanged, embedded
 from shared.domain.events.results import Result
@@ -114,7 +116,7 @@ class Queries(Protocol):
     async def holds(self) -> HoldsAnswer: ...
     async def batches(self, request: BatchesRequest) -> BatchesAnswer: ...
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
-    async def batch(self, request: EndedBatchRequest) -> ReportLine: ...
+    async def batch(self, request: EndedBatchRequest) -> BatchAnswer: ...
     async def report(self, request: BatchRequest) -> BatchReport: ...
     async def checks(self, request: ChecksRequest) -> ChecksAnswer:
         """The checks of the instance for `/readyz` and `doctor`."""
@@ -152,6 +154,7 @@ class InstanceQueries:
     sources: Sequence[SourceView] = ()
     """The sources of the settings; `path` absolute."""
     reports: Reports | None = None
+    book: OpenBatches | None = None
     results: Results | None = None
     """The outcomes of the last days; None: a history has the ledger only."""
     dead_letters: DeadLetters | None = None
@@ -343,13 +346,29 @@ class InstanceQueries:
         return await holds.listed(self.removals)
 
     async def batches(self, request: BatchesRequest) -> BatchesAnswer:
-        return await reports.batches(self.reports, request)
+        answer = await reports.batches(self.reports, request)
+        if request.cursor:
+            return answer
+        opened = await open_batches.listed(self.book, await self._index(), request.source)
+        return answer.model_copy(update={"open": opened})
 
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer:
         return await reports.validations(self.reports, request)
 
-    async def batch(self, request: EndedBatchRequest) -> ReportLine:
-        return line_of(await reports.ended(self.reports, request))
+    async def batch(self, request: EndedBatchRequest) -> BatchAnswer:
+        try:
+            return open_batches.answer_of(await reports.ended(self.reports, request))
+        except Problem as problem:
+            if problem.code != "batch_not_found":
+                raise
+            opened = await open_batches.listed(
+                self.book, await self._index(), request.source, request.batch
+            )
+            if not opened:
+                raise
+        by_source = {one.batch.source: one for one in opened}
+        one = reports.only_one(by_source, request.batch, request.source)
+        return open_batches.answer_of_open(one, self.generation)
 
     async def report(self, request: BatchRequest) -> BatchReport:
         return await reports.report(self.reports, request)
