@@ -16,12 +16,13 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, Unpack, cast
 
+from instep.forms import UploadFile, form
 from instep.http import (
     Call,
     ClientError,
@@ -33,6 +34,7 @@ from instep.http import (
     call_of,
     pause_s,
     read,
+    read_lines,
     server_of,
 )
 from services.gateway.operations import OPERATIONS, resolve
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         ChecksFields,
         Choice,
         DeleteFields,
+        DiffFields,
         DocumentFields,
         DocumentsFields,
         EndedFields,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         ReceiptFields,
         ReportFields,
         SearchFields,
+        SimilarFields,
         SweepFields,
         ValidateFields,
         WriteFields,
@@ -74,14 +78,22 @@ if TYPE_CHECKING:
         VersionAnswer,
     )
     from services.gateway.status.sweeps import GenerateAnswer, SweepAnswer
-    from services.gateway.uploads.models import DeleteAnswer, UploadAnswer, UploadsAnswer
+    from services.gateway.uploads.models import (
+        DeleteAnswer,
+        UploadAnswer,
+        UploadLine,
+        UploadsAnswer,
+    )
     from services.gateway.views import (
+        BatchAnswer,
         BatchesAnswer,
         ChosenAnswer,
+        DiffAnswer,
         DocumentAnswer,
         DocumentsAnswer,
         FailuresAnswer,
         FailureView,
+        HistoryAnswer,
         HoldAnswer,
         HoldsAnswer,
         LeftOutAnswer,
@@ -90,9 +102,17 @@ if TYPE_CHECKING:
         SourcesAnswer,
         ValidationsAnswer,
     )
-    from shared.batches.reports import BatchReport, ReportLine
+    from shared.batches.reports import BatchReport
 
-__all__ = ["AsyncClient", "Client", "ClientError", "HeardEvent", "Refused", "Unreachable"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "HeardEvent",
+    "Refused",
+    "Unreachable",
+    "UploadFile",
+]
 
 START: Final = "instep up PATH"
 AGAIN_S: Final = 1.0
@@ -175,6 +195,12 @@ def _answer(operation: str, found: dict[str, Any]) -> object:
     return resolve(OPERATIONS[operation].answer).model_validate(found)
 
 
+def _upload_lines(found: Iterable[dict[str, Any]]) -> list[UploadLine]:
+    from services.gateway.uploads.models import UploadLine
+
+    return [UploadLine.model_validate(one) for one in found]
+
+
 def _refused(url: str, got: Received) -> None:
     """Raises Refused or Unreachable, as the answer tells; one that may pass is as no answer."""
     try:
@@ -183,6 +209,11 @@ def _refused(url: str, got: Received) -> None:
         if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unreachable(refused.detail, refused.fix) from None
         raise
+
+
+async def _sent(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 class _Access:
@@ -274,7 +305,9 @@ class Client(_Access):
         headers = call.headers(self._key)
         try:
             with closing(self._connection(call.timeout_s)) as connection:
-                connection.request(call.method, self._target(call), call.body, headers)
+                body = call.body() if callable(call.body) else call.body
+                with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered
+                    connection.request(call.method, self._target(call), body, headers)
                 got = connection.getresponse()
                 return Received(got.status, got.read(), got.headers.get("Retry-After"))
         except TimeoutError:
@@ -293,6 +326,21 @@ class Client(_Access):
     def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
         """List documents by state, source or path."""
         found: DocumentsAnswer = self._ask("documents", **fields)
+        return found
+
+    def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
+        """List the documents that are similar to one, by its stored vectors."""
+        found: SearchAnswer = self._ask("similar", name=name, **fields)
+        return found
+
+    def history(self, name: str, **fields: Unpack[NameFields]) -> HistoryAnswer:
+        """List the revisions of a document that are still known."""
+        found: HistoryAnswer = self._ask("history", name=name, **fields)
+        return found
+
+    def diff(self, name: str, **fields: Unpack[DiffFields]) -> DiffAnswer:
+        """Show the chunks that the newest revision of a document adds and removes."""
+        found: DiffAnswer = self._ask("diff", name=name, **fields)
         return found
 
     def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
@@ -361,7 +409,7 @@ class Client(_Access):
         return found
 
     def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
-        """List batches that ended, newest first."""
+        """List batches, newest first: those that ended, and those that are open."""
         found: BatchesAnswer = self._ask("batches", **fields)
         return found
 
@@ -370,9 +418,9 @@ class Client(_Access):
         found: BatchReport = self._ask("report", batch=batch, **fields)
         return found
 
-    def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
-        """Show a batch that has ended; `wait` waits for its end."""
-        found: ReportLine = self._ask("batch", batch=batch, **fields)
+    def batch(self, batch: str, **fields: Unpack[EndedFields]) -> BatchAnswer:
+        """Show a batch; `wait` waits for its end."""
+        found: BatchAnswer = self._ask("batch", batch=batch, **fields)
         return found
 
     def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
@@ -461,6 +509,39 @@ class Client(_Access):
         found = self.ask("bulk", {"source": source}, sending)
         return cast("UploadsAnswer", _answer("bulk", found))
 
+    def bulk_receipts(
+        self,
+        source: str,
+        submissions: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+    ) -> list[UploadLine]:
+        """Write and delete many documents: lines of JSON; what became of each line.
+
+        They come in the order in which they were decided.
+        """
+        sending = _lines(submissions, idempotency_key)
+        return _upload_lines(self._ask_lines("bulk", source, sending))
+
+    def upload_documents(
+        self, source: str, files: Sequence[UploadFile], *, idempotency_key: str | None = None
+    ) -> UploadsAnswer:
+        """Write many documents: files of a form, and a field `meta`."""
+        sending = form(files, idempotency_key)
+        found = self.ask("upload_documents", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("upload_documents", found))
+
+    def upload_receipts(
+        self, source: str, files: Sequence[UploadFile], *, idempotency_key: str | None = None
+    ) -> list[UploadLine]:
+        """Write many documents: files of a form; what became of each file."""
+        sending = form(files, idempotency_key)
+        return _upload_lines(self._ask_lines("upload_documents", source, sending))
+
+    def _ask_lines(self, operation: str, source: str, sending: Extras) -> list[dict[str, Any]]:
+        call = self._call(operation, {"source": source, "receipts": "all"}, sending)
+        return read_lines(self.url, OPERATIONS[operation], self._received(call))
+
     def delete_documents(self, source: str, **fields: Unpack[DeleteFields]) -> DeleteAnswer:
         """Delete many documents: by path, or all below a prefix."""
         found = self.ask("delete_documents", {"source": source, **fields})
@@ -546,8 +627,9 @@ class AsyncClient(_Access):
         if self._session is None:
             raise RuntimeError("write `async with AsyncClient() as client`")
         url = URL(self.url.rstrip("/") + call.target, encoded=True)
+        body = _sent(call.body()) if callable(call.body) else call.body
         return self._session.request(
-            call.method, url, data=call.body, headers=call.headers(self._key), **options
+            call.method, url, data=body, headers=call.headers(self._key), **options
         )
 
     async def _received(self, call: Call) -> Received:
@@ -575,6 +657,21 @@ class AsyncClient(_Access):
     async def documents(self, **fields: Unpack[DocumentsFields]) -> DocumentsAnswer:
         """List documents by state, source or path."""
         found: DocumentsAnswer = await self._ask("documents", **fields)
+        return found
+
+    async def similar(self, name: str, **fields: Unpack[SimilarFields]) -> SearchAnswer:
+        """List the documents that are similar to one, by its stored vectors."""
+        found: SearchAnswer = await self._ask("similar", name=name, **fields)
+        return found
+
+    async def history(self, name: str, **fields: Unpack[NameFields]) -> HistoryAnswer:
+        """List the revisions of a document that are still known."""
+        found: HistoryAnswer = await self._ask("history", name=name, **fields)
+        return found
+
+    async def diff(self, name: str, **fields: Unpack[DiffFields]) -> DiffAnswer:
+        """Show the chunks that the newest revision of a document adds and removes."""
+        found: DiffAnswer = await self._ask("diff", name=name, **fields)
         return found
 
     async def document(self, name: str, **fields: Unpack[DocumentFields]) -> DocumentAnswer:
@@ -643,7 +740,7 @@ class AsyncClient(_Access):
         return found
 
     async def batches(self, **fields: Unpack[PageFields]) -> BatchesAnswer:
-        """List batches that ended, newest first."""
+        """List batches, newest first: those that ended, and those that are open."""
         found: BatchesAnswer = await self._ask("batches", **fields)
         return found
 
@@ -652,9 +749,9 @@ class AsyncClient(_Access):
         found: BatchReport = await self._ask("report", batch=batch, **fields)
         return found
 
-    async def batch(self, batch: str, **fields: Unpack[EndedFields]) -> ReportLine:
-        """Show a batch that has ended; `wait` waits for its end."""
-        found: ReportLine = await self._ask("batch", batch=batch, **fields)
+    async def batch(self, batch: str, **fields: Unpack[EndedFields]) -> BatchAnswer:
+        """Show a batch; `wait` waits for its end."""
+        found: BatchAnswer = await self._ask("batch", batch=batch, **fields)
         return found
 
     async def validations(self, **fields: Unpack[PageFields]) -> ValidationsAnswer:
@@ -744,6 +841,41 @@ class AsyncClient(_Access):
         sending = _lines(submissions, idempotency_key)
         found = await self.ask("bulk", {"source": source}, sending)
         return cast("UploadsAnswer", _answer("bulk", found))
+
+    async def bulk_receipts(
+        self,
+        source: str,
+        submissions: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+    ) -> list[UploadLine]:
+        """Write and delete many documents: lines of JSON; what became of each line.
+
+        They come in the order in which they were decided.
+        """
+        sending = _lines(submissions, idempotency_key)
+        return _upload_lines(await self._ask_lines("bulk", source, sending))
+
+    async def upload_documents(
+        self, source: str, files: Sequence[UploadFile], *, idempotency_key: str | None = None
+    ) -> UploadsAnswer:
+        """Write many documents: files of a form, and a field `meta`."""
+        sending = form(files, idempotency_key)
+        found = await self.ask("upload_documents", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("upload_documents", found))
+
+    async def upload_receipts(
+        self, source: str, files: Sequence[UploadFile], *, idempotency_key: str | None = None
+    ) -> list[UploadLine]:
+        """Write many documents: files of a form; what became of each file."""
+        sending = form(files, idempotency_key)
+        return _upload_lines(await self._ask_lines("upload_documents", source, sending))
+
+    async def _ask_lines(
+        self, operation: str, source: str, sending: Extras
+    ) -> list[dict[str, Any]]:
+        call = self._call(operation, {"source": source, "receipts": "all"}, sending)
+        return read_lines(self.url, OPERATIONS[operation], await self._received(call))
 
     async def delete_documents(self, source: str, **fields: Unpack[DeleteFields]) -> DeleteAnswer:
         """Delete many documents: by path, or all below a prefix."""

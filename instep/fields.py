@@ -42,6 +42,23 @@ class NameFields(TypedDict, total=False):
     """Absolute path, when asked from the machine of the instance."""
 
 
+class SimilarFields(NameFields, total=False):
+    """Which similar documents to list."""
+
+    limit: int
+    filter: str
+    source: Sequence[str]
+    copies: bool
+    """Also documents that are equal to it, chunk by chunk."""
+    explain: bool
+
+
+class DiffFields(NameFields, total=False):
+    """How many chunks of each list to show."""
+
+    limit: int
+
+
 class DocumentFields(NameFields, total=False):
     """What to tell of a document."""
 

@@ -1,7 +1,7 @@
 """Requests to a gateway and its answers, for every transport. Pure, and light to import."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from services.gateway.operations import Operation
 from shared.domain.errors import InstepError
 
+Body = bytes | Callable[[], Iterator[bytes]]
+"""Of a request; one that is long is made while it is sent."""
 ADDRESS_CHARACTERS: Final = 8000
 """The gateway reads at most 8,190 bytes of a request's first line."""
 
@@ -63,7 +65,7 @@ class Call:
 
     method: str
     target: str
-    body: bytes | None
+    body: Body | None
     timeout_s: float
     """How long the answer may take."""
     own: Mapping[str, str] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Extras:
     if_revision: the revision that the document must have; 0: there is none.
     """
 
-    body: bytes | None = None
+    body: Body | None = None
     media_type: str | None = None
     if_revision: int | None = None
     idempotency_key: str | None = None
@@ -223,6 +225,24 @@ def read(url: str, operation: Operation, got: Received) -> dict[str, Any]:
         problem=body,
         retry_after_s=_seconds(got.retry_after),
     )
+
+
+def read_lines(url: str, operation: Operation, got: Received) -> list[dict[str, Any]]:
+    """The JSON objects of an answer that has one in each line.
+
+    Raises:
+        Refused: the answer is a problem.
+        Unreachable: it is not such an answer.
+    """
+    if got.status != 200:
+        read(url, operation, got)
+    try:
+        found = [json.loads(line) for line in got.body.splitlines()]
+    except ValueError:
+        found = [None]
+    if not all(isinstance(one, dict) for one in found):
+        raise Unreachable(f"the program at {url} is not instep (HTTP {got.status})")
+    return found
 
 
 def pause_s(operation: Operation, refused: Refused, again: Collection[str] | None) -> float | None:

@@ -204,6 +204,20 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "similar",
+        "list the documents that are similar to one",
+        "instep similar guide/keys.md -n 5\ninstep similar docs/a.md --source wiki --copies",
+        "commands.similar:run",
+        (
+            arg("document", metavar="PATH", help="SOURCE/PATH, PATH, a file, or a document key"),
+            arg("-n", "--limit", type=int, metavar="N", help="most documents to show"),
+            arg("--filter", default="", metavar="F", help="source:NAME path:PREFIX -path:PREFIX"),
+            arg("--source", action="append", default=[], metavar="S", help="only of this source"),
+            flag("--copies", help="also documents that are equal to it"),
+            flag("--explain", help="show the parts of every score"),
+        ),
+    ),
+    Command(
         "status",
         "show how far the index is behind",
         "instep status\ninstep status --watch\ninstep status --pending",
@@ -226,6 +240,8 @@ COMMANDS: Final = (
                 help="SOURCE/PATH, PATH, a file or folder, or a document key",
             ),
             flag("--chunks", help="show the whole text of its chunks, not its first words"),
+            flag("--history", help="list its revisions that are still known"),
+            flag("--diff", help="show the chunks that its newest revision adds and removes"),
         ),
     ),
     Command(
@@ -346,7 +362,7 @@ COMMANDS: Final = (
             arg("batch", nargs="?", default="last", metavar="BATCH", help="its id; default: last"),
             arg("--source", default="", metavar="S", help="only of this source"),
             arg("--html", metavar="FILE", help="write an HTML page; - is standard output"),
-            flag("--list", help="list the last batches"),
+            flag("--list", help="list the open batches, and the last ones that ended"),
             flag("--history", help="list the verdicts on batches and of `validate`"),
             arg("-n", "--limit", type=int, default=20, metavar="N", help="most lines of a list"),
         ),

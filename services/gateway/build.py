@@ -37,6 +37,7 @@ from services.host.http_server import LimitedRunner
 from services.host.owner_key import OWNER_KEY, made_owner_key
 from services.host.service import Part
 from services.host.wiring import OpenGeneration
+from shared.batches.members import BatchBook
 from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
 from shared.bus.jetstream.intake import IntakeClient
@@ -49,7 +50,7 @@ from shared.bus.session import BusSession
 from shared.domain.errors import BusUnavailable, ConfigurationError, TransientError
 from shared.domain.services import stages
 from shared.domain.text import language
-from shared.domain.topology import ACCEPT, INSTANCE
+from shared.domain.topology import ACCEPT, BATCHES, INSTANCE
 from shared.encoders.registry import languages
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
@@ -248,6 +249,8 @@ async def faces(
         version_text=version("instep"),
         sources=sources(opened.host.settings),
         reports=await opened.host.history(),
+        book=BatchBook(await opened.host.shelf(BATCHES), generation),
+        results=JetResults(opened.host.session.js, generation),
         dead_letters=letters,
         sweeper=sweeps,
         loading=opened.loading,

@@ -184,6 +184,36 @@ class DocumentRequest(Request):
     chunks: Flag = True
 
 
+class HistoryRequest(Request):
+    """The known revisions of a document, which is named as in `DocumentRequest`."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+
+
+class DiffRequest(HistoryRequest):
+    """What the newest revision of a document does to its chunks."""
+
+    limit: int = Field(default=50, ge=1, le=1_000)
+    """Most chunks of each list."""
+
+
+class SimilarRequest(Request):
+    """Documents that are similar to one, which is named as in `DocumentRequest`."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    file: str = ""
+    """Absolute path that the name may mean, when asked from this machine."""
+    limit: int | None = Field(default=None, ge=1, le=200)
+    filter: str = Field(default="", max_length=2000)
+    """`source:NAME path:PREFIX -path:PREFIX`."""
+    source: tuple[str, ...] = ()
+    copies: Flag = False
+    """Also documents that are equal to it, chunk by chunk."""
+    explain: Flag = False
+
+
 class LeftOutRequest(Request):
     """What a watched folder leaves out: SOURCE, SOURCE/PATH, a path, or a full path."""
 
@@ -443,7 +473,7 @@ class BatchRequest(Request):
 
 
 class EndedBatchRequest(BatchRequest):
-    """A batch that has ended, or that ends while the request waits."""
+    """A batch; one that has not ended may end while the request waits."""
 
     wait: float = Field(default=0.0, ge=0, le=60)
 

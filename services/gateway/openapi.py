@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from services.gateway.operations import JSON, OPERATIONS, Operation, Route, resolve
+from services.gateway.operations import JSON, NDJSON, OPERATIONS, Operation, Route, resolve
 from services.gateway.problems import KINDS
 from services.gateway.views import ProblemView
 from shared.contracts import VERSION, Json, definitions
@@ -193,6 +193,9 @@ def _responses(operation: Operation, place: Route) -> Json:
     content: Json = {media: {"schema": {"type": "string"}} for media in operation.produces}
     if JSON in content:
         content[JSON] = {"schema": _answer(operation)}
+    if operation.lines:
+        told = f"Each line is a JSON object: {resolve(operation.lines).__name__}."
+        content[NDJSON]["schema"]["description"] = told
     made: Json = {}
     for status in (operation.status, *operation.other_statuses):
         made[str(status)] = {
@@ -286,6 +289,7 @@ _SHARED: Final[Mapping[tuple[str, ...], str]] = {
 def _schemas() -> dict[str, Any]:
     requests = {resolve(row.request) for row in OPERATIONS.values() if _has_body(row)}
     answers = {resolve(row.answer) for row in OPERATIONS.values() if row.answer}
+    answers |= {resolve(row.lines) for row in OPERATIONS.values() if row.lines}
     named = sorted(requests, key=lambda model: str(model.__name__))
     told = sorted({*answers, ProblemView}, key=lambda model: str(model.__name__))
     made = definitions(told, TEMPLATE, mode="serialization") | definitions(named, TEMPLATE)

@@ -23,6 +23,7 @@ JSON: Final = "application/json"
 HTML: Final = "text/html"
 TEXT: Final = "text/plain"
 EVENT_STREAM: Final = "text/event-stream"
+NDJSON: Final = "application/x-ndjson"
 
 LONG_S: Final = 600.0
 """A folder is listed first, or every removal stored, or the whole index checked."""
@@ -116,6 +117,8 @@ class Operation:
     """Media types of a body that is no JSON object; the fields are then in address and query."""
     produces: tuple[str, ...] = (JSON,)
     """Media types of a success."""
+    lines: str = ""
+    """`module:name` of the model that each line of an answer in NDJSON fits."""
     headers: tuple[str, ...] = ()
     """Headers of the request that it reads."""
 
@@ -197,6 +200,45 @@ _DOCUMENTS: Final = (
         request=_MODELS + "DocumentsRequest",
         answer=_VIEWS + "DocumentsAnswer",
         run=lambda f, r: f.queries.documents(r),
+    ),
+    Operation(
+        name="similar",
+        place=_get("/documents/{+name}/similar"),
+        scope="search",
+        summary="List the documents that are similar to one, by its stored vectors.",
+        refusals=(
+            "document_not_found",
+            "document_left_out",
+            "ambiguous_path",
+            "not_searchable",
+            "invalid_filter",
+        ),
+        of_sources=True,
+        request=_MODELS + "SimilarRequest",
+        answer=_VIEWS + "SearchAnswer",
+        run=lambda f, r: f.queries.similar(r),
+    ),
+    Operation(
+        name="history",
+        place=_get("/documents/{+name}/history"),
+        scope="read",
+        summary="List the revisions of a document that are still known.",
+        refusals=("document_not_found", "document_left_out", "ambiguous_path"),
+        of_sources=True,
+        request=_MODELS + "HistoryRequest",
+        answer=_VIEWS + "HistoryAnswer",
+        run=lambda f, r: f.queries.history(r),
+    ),
+    Operation(
+        name="diff",
+        place=_get("/documents/{+name}/diff"),
+        scope="read",
+        summary="Show the chunks that the newest revision of a document adds and removes.",
+        refusals=("document_not_found", "document_left_out", "ambiguous_path"),
+        of_sources=True,
+        request=_MODELS + "DiffRequest",
+        answer=_VIEWS + "DiffAnswer",
+        run=lambda f, r: f.queries.diff(r),
     ),
     Operation(
         name="document",
@@ -297,8 +339,10 @@ _UPLOADS: Final = (
         headers=("Idempotency-Key",),
         timeout_s=_LONG_S,
         body=("multipart/form-data",),
+        produces=(JSON, NDJSON),
+        lines=_UPLOAD_MODELS + "UploadLine",
         status=202,
-        other_statuses=(207,),
+        other_statuses=(200, 207),
     ),
     Operation(
         name="bulk",
@@ -312,9 +356,11 @@ _UPLOADS: Final = (
         handler=_UPLOAD_HANDLERS + "post_lines",
         headers=("Idempotency-Key",),
         timeout_s=_LONG_S,
-        body=("application/x-ndjson",),
+        body=(NDJSON,),
+        produces=(JSON, NDJSON),
+        lines=_UPLOAD_MODELS + "UploadLine",
         status=202,
-        other_statuses=(207,),
+        other_statuses=(200, 207),
     ),
     Operation(
         name="delete_documents",
@@ -462,7 +508,7 @@ _BATCHES: Final = (
         name="batches",
         place=_get("/batches"),
         scope="read",
-        summary="List batches that ended, newest first.",
+        summary="List batches, newest first: those that ended, and those that are open.",
         of_sources=True,
         request=_MODELS + "BatchesRequest",
         answer=_VIEWS + "BatchesAnswer",
@@ -485,11 +531,11 @@ _BATCHES: Final = (
         name="batch",
         place=_get("/batches/{+batch}"),
         scope="read",
-        summary="Show a batch that has ended; `wait` waits for its end.",
+        summary="Show a batch; `wait` waits for its end.",
         of_sources=True,
         refusals=("batch_not_found", "ambiguous_batch"),
         request=_MODELS + "EndedBatchRequest",
-        answer=_REPORTS + "ReportLine",
+        answer=_VIEWS + "BatchAnswer",
         run=lambda f, r: f.queries.batch(r),
     ),
     Operation(

@@ -63,6 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "instep show FOLDER lists what is left out",
     ),
     "not_watched": Kind(409, "No folder is watched", "instep up"),
+    "not_searchable": Kind(409, "Not searchable", "instep show PATH tells its state, and why"),
     "source_not_found": Kind(404, "No such source", "instep status lists the sources"),
     "receipt_not_found": Kind(404, "No such receipt", "a receipt is DOC_KEY-REVISION"),
     "batch_not_found": Kind(404, "No such batch", "instep report --list"),

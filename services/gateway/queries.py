@@ -9,7 +9,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from services.gateway.documents import documents, failures, reasons
+from services.gateway.documents import documents, failures, reasons, revisions
 from services.gateway.documents import removals as holds
 from services.gateway.documents.documents import DOC_KEY
 from services.gateway.documents.receipts import read_receipt, receipt_answer, wait_for
@@ -21,14 +21,17 @@ from services.gateway.models import (
     ChecksRequest,
     CheckView,
     ChooseRequest,
+    DiffRequest,
     DocumentRequest,
     DocumentsRequest,
     EndedBatchRequest,
     FailureRequest,
     FailuresRequest,
+    HistoryRequest,
     LeftOutRequest,
     ReceiptRequest,
     SearchRequest,
+    SimilarRequest,
     SourceRequest,
     SourceView,
     StatusAnswer,
@@ -38,18 +41,23 @@ from services.gateway.problems import Problem, hint
 from services.gateway.search.comparisons import unfit
 from services.gateway.search.filters import parse
 from services.gateway.search.search import Search
-from services.gateway.status import reports, status, sweeps
+from services.gateway.search.similar import similar
+from services.gateway.status import open_batches, reports, status, sweeps
 from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.open_batches import OpenBatches
 from services.gateway.status.reports import Reports
 from services.gateway.status.snapshots import Snapshots
 from services.gateway.status.status import Observation
 from services.gateway.views import (
+    BatchAnswer,
     BatchesAnswer,
     ChunkView,
+    DiffAnswer,
     DocumentAnswer,
     DocumentsAnswer,
     FailuresAnswer,
     FailureView,
+    HistoryAnswer,
     HoldsAnswer,
     LeftOutAnswer,
     NewestView,
@@ -58,9 +66,10 @@ from services.gateway.views import (
     SourcesAnswer,
     ValidationsAnswer,
 )
-from shared.batches.reports import BatchReport, ReportLine, line_of
+from shared.batches.reports import BatchReport
 from shared.domain.errors import BusUnavailable, TransientError
 from shared.domain.events import DocumentChanged, embedded
+from shared.domain.events.results import Result
 from shared.domain.formats import BY_ENDING, kind_of
 from shared.domain.metadata import parted
 from shared.domain.ordering import ENRICH, Record, RowRef, State, state
@@ -74,11 +83,14 @@ from shared.ports import (
     Holds,
     Ledger,
     Newest,
+    Results,
     Selection,
     UnreadableChange,
 )
 
 Checks = Callable[[], Awaitable[Sequence[CheckView]]]
+NamesDocument = DocumentRequest | SimilarRequest | HistoryRequest
+"""Requests that name a document."""
 SLOW_INDEX_S: Final = 0.5
 """With the settings of the manual it takes a tenth of that."""
 THERE: Final = frozenset(STATES) - {"removed"}
@@ -93,6 +105,9 @@ class Queries(Protocol):
     async def status(self) -> StatusAnswer: ...
     async def documents(self, request: DocumentsRequest) -> DocumentsAnswer: ...
     async def document(self, request: DocumentRequest) -> DocumentAnswer: ...
+    async def similar(self, request: SimilarRequest) -> SearchAnswer: ...
+    async def history(self, request: HistoryRequest) -> HistoryAnswer: ...
+    async def diff(self, request: DiffRequest) -> DiffAnswer: ...
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer: ...
     async def receipt(self, request: ReceiptRequest) -> ReceiptAnswer: ...
     async def failures(self, request: FailuresRequest) -> FailuresAnswer: ...
@@ -102,7 +117,7 @@ class Queries(Protocol):
     async def holds(self) -> HoldsAnswer: ...
     async def batches(self, request: BatchesRequest) -> BatchesAnswer: ...
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer: ...
-    async def batch(self, request: EndedBatchRequest) -> ReportLine: ...
+    async def batch(self, request: EndedBatchRequest) -> BatchAnswer: ...
     async def report(self, request: BatchRequest) -> BatchReport: ...
     async def checks(self, request: ChecksRequest) -> ChecksAnswer:
         """The checks of the instance for `/readyz` and `doctor`."""
@@ -140,6 +155,9 @@ class InstanceQueries:
     sources: Sequence[SourceView] = ()
     """The sources of the settings; `path` absolute."""
     reports: Reports | None = None
+    book: OpenBatches | None = None
+    results: Results | None = None
+    """The outcomes of the last days; None: a history has the ledger only."""
     dead_letters: DeadLetters | None = None
     sweeper: sweeps.Sweeps | None = None
     explain: Explain | None = None
@@ -219,6 +237,30 @@ class InstanceQueries:
             unfit=unfit(metadata, self.search_index.fields),
             chunks=_chunks(key, rows, stored) if request.chunks else None,
         )
+
+    async def similar(self, request: SimilarRequest) -> SearchAnswer:
+        key, record, _ = await self._find(request)
+        return await similar(self.search_index, key, record, request)
+
+    async def history(self, request: HistoryRequest) -> HistoryAnswer:
+        key, record, newest = await self._find(request)
+        events, whole = list[Result](), False
+        if self.results is not None:
+            events, whole = await revisions.outcomes(self.results, record.source, key)
+        return HistoryAnswer(
+            source=record.source,
+            path=record.path,
+            doc_key=key,
+            generation=self.generation,
+            revisions=revisions.history(record, newest, events),
+            whole=whole,
+        )
+
+    async def diff(self, request: DiffRequest) -> DiffAnswer:
+        key, record, _ = await self._find(request)
+        some = [row for rows in revisions.rows_of_diff(record) for row in rows[: request.limit]]
+        stored = await self._stored(key, some)
+        return revisions.diff(key, record, stored, limit=request.limit, generation=self.generation)
 
     async def left_out(self, request: LeftOutRequest) -> LeftOutAnswer:
         if self.explain is None:
@@ -308,13 +350,29 @@ class InstanceQueries:
         return await holds.listed(self.removals)
 
     async def batches(self, request: BatchesRequest) -> BatchesAnswer:
-        return await reports.batches(self.reports, request)
+        answer = await reports.batches(self.reports, request)
+        if request.cursor:
+            return answer
+        opened = await open_batches.listed(self.book, await self._index(), request.source)
+        return answer.model_copy(update={"open": opened})
 
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer:
         return await reports.validations(self.reports, request)
 
-    async def batch(self, request: EndedBatchRequest) -> ReportLine:
-        return line_of(await reports.ended(self.reports, request))
+    async def batch(self, request: EndedBatchRequest) -> BatchAnswer:
+        try:
+            return open_batches.answer_of(await reports.ended(self.reports, request))
+        except Problem as problem:
+            if problem.code != "batch_not_found":
+                raise
+            opened = await open_batches.listed(
+                self.book, await self._index(), request.source, request.batch
+            )
+            if not opened:
+                raise
+        by_source = {one.batch.source: one for one in opened}
+        one = reports.only_one(by_source, request.batch, request.source)
+        return open_batches.answer_of_open(one, self.generation)
 
     async def report(self, request: BatchRequest) -> BatchReport:
         return await reports.report(self.reports, request)
@@ -368,7 +426,7 @@ class InstanceQueries:
     async def _index(self) -> LedgerIndex:
         return (await self.looks.latest()).index
 
-    async def _find(self, request: DocumentRequest) -> tuple[str, Record, Newest | None]:
+    async def _find(self, request: NamesDocument) -> tuple[str, Record, Newest | None]:
         """Its key, its record (an empty one, before the ledger has any), its newest change."""
         pairs = await self._pairs(request)
         keys = documents.keys_of(pairs)
@@ -439,7 +497,7 @@ class InstanceQueries:
             for name in unknown[:3]
         )
 
-    async def _pairs(self, request: DocumentRequest | LeftOutRequest) -> list[tuple[str, str]]:
+    async def _pairs(self, request: NamesDocument | LeftOutRequest) -> list[tuple[str, str]]:
         roots = {s.name: Path(s.path) for s in self.sources if s.path}
         names = {source.name for source in self.sources}
         pairs = documents.candidates(request.name, names, roots, request.file)

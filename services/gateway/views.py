@@ -5,8 +5,8 @@ from datetime import datetime
 from pydantic import Field
 
 from services.gateway.models import Response, SourceView
-from shared.batches.reports import ReportLine, Validation
-from shared.domain.events import Scalar
+from shared.batches.reports import Counted, Documents, FreshnessLine, ReportLine, Validation
+from shared.domain.events import Batch, ChunkCounts, Scalar
 from shared.domain.ordering import Word
 from shared.ports import Mode
 
@@ -213,6 +213,55 @@ class DocumentAnswer(DocumentLine):
     chunks: tuple[ChunkView, ...] | None = None
 
 
+class HistoryAnswer(Response):
+    """The revisions of a document that are still known, newest first."""
+
+    source: str
+    path: str
+    doc_key: str
+    generation: str
+    revisions: tuple[RevisionView, ...]
+    """`outcome` is `queued`, `working`, `indexed`, `removed`, `refused` or `failed`. When changes
+    follow quickly, only the last of them may have an outcome."""
+    whole: bool
+    """All outcomes that the bus keeps, of seven days, were looked through. False: the newest ones
+    only, and the newest change, as the bus has many."""
+
+
+class DiffChunk(Response):
+    """A chunk that a revision adds or takes out."""
+
+    n: int
+    """Position in its revision, counting from 1."""
+    heading: tuple[str, ...] = ()
+    text: str | None = None
+    """None: the store does not have it, or not yet."""
+
+
+class DiffAnswer(Response):
+    """What the newest revision of a document does to its chunks."""
+
+    source: str
+    path: str
+    doc_key: str
+    generation: str
+    before: int | None
+    """The served revision, if another one is pending; None: the one before is known no more."""
+    revision: int
+    """The newest that was cut into chunks."""
+    pending: bool
+    """The revision is being made, and search shows the one before."""
+    kept: int
+    added: int
+    """After a repair all chunks count as added, as all were written anew."""
+    removed: int
+    added_chunks: tuple[DiffChunk, ...]
+    removed_chunks: tuple[DiffChunk, ...]
+    removed_known: bool
+    """Whether `removed_chunks` tells those that are removed. Once a revision is searchable they are
+    gone, and only their number is known."""
+
+
 class LeftOutAnswer(Response):
     """What a watched folder leaves out at a path."""
 
@@ -282,11 +331,52 @@ class FailuresAnswer(Response):
     generation: str
 
 
+class OpenBatchView(Response):
+    """A batch that has not ended."""
+
+    batch: Batch
+    accepted: int
+    """Documents that have come, and that a producer has taken."""
+    refused: int
+    """Those that it refused."""
+    unchanged: int
+    missing: int
+    """Announced, and not there yet."""
+    states: dict[str, int]
+    """The accepted ones by their present state, which may be that of a newer change."""
+    noted_at: datetime | None
+    """When its newest document came; None: not known."""
+
+
 class BatchesAnswer(Response):
     """Reports without their lists, newest first."""
 
     batches: tuple[ReportLine, ...]
     next_cursor: str | None = None
+    open: tuple[OpenBatchView, ...] = ()
+    """Those that have not ended, newest first; with the first page only."""
+
+
+class BatchAnswer(Response):
+    """A batch: its report without lists, or, while it has not ended, what is known by now."""
+
+    batch: Batch
+    generation: str
+    open: OpenBatchView | None = None
+    """None: it has ended."""
+    complete: bool
+    """False: it has not ended, or was closed after a long time without progress."""
+    finished_at: datetime | None = None
+    """When the last document had its outcome; None: it has not ended."""
+    completed_at: datetime | None = None
+    """When everything was checked; None: it has not ended."""
+    elapsed_s: float | None = None
+    documents: Documents = Documents()
+    """By outcome; of one that has not ended, those that need no work only."""
+    chunks: ChunkCounts = ChunkCounts()
+    freshness: FreshnessLine = FreshnessLine()
+    checked: Counted = Counted()
+    validation_passed: bool | None = None
 
 
 class ValidationsAnswer(Response):

@@ -125,9 +125,12 @@ class StoredResult:
 class Results(Protocol):
     """RESULTS: the outcomes of one generation, which anybody may read from any place."""
 
-    async def next(self, after: int) -> StoredResult | None:
+    async def next(self, after: int, source: str = "") -> StoredResult | None:
         """The first message of the generation with a sequence above `after`; None: there is none
         yet. Raises BusUnavailable.
+
+        Args:
+            source: only messages about this source.
         """
         ...
 

@@ -157,6 +157,10 @@ class VectorStore(Protocol):
         """The rows that exist among `ids` (score 0), for showing a document."""
         ...
 
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        """The vectors of the rows that exist among `ids`: float32, shape (dimensions,), norm 1."""
+        ...
+
     async def count(self) -> int:
         """Exact number of rows."""
         ...

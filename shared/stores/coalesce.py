@@ -75,6 +75,9 @@ class CoalescingStore:
     async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
         return await self._inner.rows(ids)
 
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        return await self._inner.vectors(ids)
+
     async def count(self) -> int:
         return await self._inner.count()
 

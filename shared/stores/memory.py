@@ -124,6 +124,10 @@ class MemoryStore:
         await self._pause()
         return {key: _hit(self._rows[key], 0.0) for key in ids if key in self._rows}
 
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        await self._pause()
+        return {key: self._rows[key].vector for key in ids if key in self._rows}
+
     async def count(self) -> int:
         await self._pause()
         return len(self._rows)

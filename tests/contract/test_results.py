@@ -66,6 +66,23 @@ async def test_an_empty_stream_has_nothing_and_counts_from_its_end(world):
     assert await world.results.next(newest) is None
 
 
+async def test_messages_of_one_source_are_found_among_others(world):
+    def of_wiki(n):
+        event = indexed(n)
+        document = event.document.model_copy(update={"source": "wiki"})
+        return event.model_copy(update={"document": document})
+
+    await world.put(indexed(1))
+    wanted = await world.put(of_wiki(2))
+    await world.put(indexed(3))
+
+    found = await world.results.next(0, "wiki")
+
+    assert (found.sequence, found.subject) == (wanted, "documents.indexed.g.wiki")
+    assert await world.results.next(wanted, "wiki") is None
+    assert await world.results.next(0, "wik") is None
+
+
 async def test_messages_follow_each_other_by_their_sequence(world):
     first = await world.put(indexed(1))
     second = await world.put(indexed(2))

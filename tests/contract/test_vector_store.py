@@ -277,6 +277,21 @@ async def test_rows_shows_those_that_exist(store):
     assert await store.rows([]) == {}
 
 
+async def test_vectors_are_those_that_were_written_of_rows_that_exist(store):
+    written = [row(n) for n in range(5)] + [row(9, id=odd) for odd in ODD]
+    await store.upsert(written)
+    wanted = [written[1], written[4], *written[5:]]
+
+    found = await store.vectors([*(one.id for one in wanted), "ghost"])
+
+    assert found.keys() == {one.id for one in wanted}
+    for one in wanted:
+        vector = found[one.id]
+        assert (vector.dtype, vector.shape) == (np.float32, (DIMENSIONS,))
+        np.testing.assert_allclose(vector, one.vector / np.linalg.norm(one.vector), atol=1e-6)
+    assert await store.vectors([]) == {}
+
+
 async def test_odd_characters_are_values_like_any_other(store):
     rows = [
         row(n, id=odd, doc_key=odd, source=odd, path=odd, text=odd, heading=(odd,), title=odd)

@@ -93,11 +93,11 @@ async def test_validate_reads_questions_and_ends_with_its_verdict(served, cli):
     assert "all is well" in done.out
 
 
-async def test_publish_without_a_bus_is_not_reachable(served, cli):
+async def test_publish_to_a_gateway_that_takes_no_documents_is_not_reachable(served, cli):
     done = await cli("publish", "-", "--source", "inbox", "--path", "a.md", stdin="text")
 
     assert done.status == 3
-    assert "the message bus does not answer" in done.err
+    assert "this gateway takes no documents" in done.err
 
 
 async def test_a_reader_who_has_enough_is_no_error(served, cli):

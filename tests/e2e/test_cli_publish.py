@@ -1,61 +1,88 @@
-"""`instep publish` before a real server: messages on INTAKE, receipts from whoever accepts."""
+"""`instep publish` before a gateway whose producer answers at once, and what is not taken."""
 
+import asyncio
 import base64
 import json
+import os
+from datetime import UTC, datetime
 
 import pytest
+from aiohttp.test_utils import TestServer, unused_port
+from uploads_world import UploadWorld
 
+from services.gateway.uploads import handlers
+from services.host.data_folder import DataFolder, Instance
+from shared.domain.errors import StreamFull
 from shared.domain.ids import content_hash, doc_key, piece_of
 from shared.domain.ordering import Reason
+from shared.ports import Submitted
 
-pytestmark = pytest.mark.nats
+FOR_INBOX = ("--source", "inbox")
+
+
+class Gateway:
+    """A gateway that is announced in a data folder; it can go away and come back elsewhere."""
+
+    def __init__(self, world, folder):
+        self.world, self.folder, self.server = world, folder, None
+
+    async def start(self):
+        self.server = TestServer(self.world.app())
+        await self.server.start_server()
+        url = str(self.server.make_url("")).rstrip("/")
+        now = datetime.now(UTC).isoformat()
+        self.folder.announce(Instance(os.getpid(), "nats://127.0.0.1:1", url, now, "0.1.0"))
+
+    async def stop(self):
+        await self.server.close()
 
 
 @pytest.fixture
-async def intake(js):
-    """Accepts every submission as the producer does, but refuses what is called bad."""
-    await js.add_stream(name="INTAKE", subjects=["documents.submitted.*"])
-    taken = []
-
-    async def accept(message):
-        body = json.loads(message.data)
-        taken.append((message.subject, body, dict(message.headers)))
-        if body["path"] == "bad.md":
-            receipt = {"state": "refused", "code": "invalid_path", "detail": "not this one"}
-        else:
-            key = doc_key("inbox", body["path"])
-            receipt = {"state": "queued", "receipt": f"{key}-1"}
-        await js._nc.publish(message.headers["Instep-Reply-To"], json.dumps(receipt).encode())
-
-    await js._nc.subscribe("documents.submitted.*", cb=accept)
-    await js._nc.flush(60)
-    return taken
+def world():
+    return UploadWorld()
 
 
-async def test_files_are_sent_as_one_batch_and_receipts_printed(cli, intake, nats_url):
+@pytest.fixture
+async def gateway(cli, world):
+    folder = DataFolder(cli.data)
+    with folder.lock():
+        made = Gateway(world, folder)
+        await made.start()
+        yield made
+        await made.stop()
+
+
+def documents(world):
+    return {body["path"]: body for body in world.intake.bodies if body.get("op") != "piece"}
+
+
+async def test_files_are_sent_as_one_batch_and_receipts_printed(cli, gateway, world):
     (cli.cwd / "a.md").write_text("# Ä\n")
     (cli.cwd / "b.bin").write_bytes(b"\xff\x00")
 
-    done = await cli("publish", "a.md", "b.bin", "--source", "inbox", INSTEP_BUS__URL=nats_url)
+    done = await cli("publish", "a.md", "b.bin", *FOR_INBOX)
 
-    assert (done.status, done.err) == (0, "2 documents accepted\n")
-    assert f"queued  a.md  {doc_key('inbox', 'a.md')}-1" in done.out
-    bodies = {body["path"]: body for _, body, _ in intake}
+    assert (done.status, done.err) == (0, "2 documents accepted\n"), done.out
+    assert f"queued  a.md  {doc_key('inbox', 'a.md')}-" in done.out
+    bodies = documents(world)
     assert bodies["a.md"]["text"] == "# Ä\n"
     assert bodies["b.bin"]["data_base64"] == "/wA="
     assert {(body["batch"]["count"], body["batch"]["source"]) for body in bodies.values()} == {
         (2, "inbox")
     }
-    assert {subject for subject, _, _ in intake} == {"documents.submitted.inbox"}
-    assert len({headers["Nats-Msg-Id"] for _, _, headers in intake}) == 2
+    ((_, open_batch),) = (await world.door.batches.open()).items()
+    assert open_batch.whole
 
 
-async def test_lines_that_are_refused_are_named_and_the_others_go(cli, intake, nats_url):
-    lines = '{"path": "a.md", "text": "x"}\n{"pth": 1}\n{"path": "bad.md", "text": "x"}\n'
-    flags = ("--jsonl", "--source", "inbox", "--json")
+async def test_lines_that_are_refused_are_named_and_the_others_go(cli, gateway):
+    lines = (
+        '{"path": "a.md", "text": "x"}\n{"pth": 1}\n'
+        '{"path": "bad.md", "ref": {"url": "file:///etc/passwd"}}\n'
+    )
+    flags = ("--jsonl", *FOR_INBOX, "--json")
 
-    done = await cli("publish", "-", *flags, stdin=lines, INSTEP_BUS__URL=nats_url)
-    shown = await cli("publish", "-", *flags[:-1], stdin=lines, INSTEP_BUS__URL=nats_url)
+    done = await cli("publish", "-", *flags, stdin=lines)
+    shown = await cli("publish", "-", *flags[:-1], stdin=lines)
 
     told = done.json()
     assert [line.split()[0] for line in shown.out.splitlines()] == ["queued", "refused", "refused"]
@@ -63,56 +90,191 @@ async def test_lines_that_are_refused_are_named_and_the_others_go(cli, intake, n
     assert (told["accepted"], told["refused"]) == (1, 2)
     assert [(e["where"], e["code"]) for e in told["errors"]] == [
         ("standard input:2", "invalid_request"),
-        ("standard input:3", "invalid_path"),
+        ("standard input:3", "reference_not_allowed"),
     ]
 
 
-async def test_a_large_file_is_sent_in_pieces_one_after_the_other(cli, intake, nats_url):
-    data = bytes(range(256)) * 6_000
-    (cli.cwd / "big.bin").write_bytes(data)
+async def test_all_that_a_line_says_arrives(cli, gateway, world):
+    line = {
+        "schema": 1,
+        "path": "a.md",
+        "text": "x",
+        "title": "A",
+        "metadata": {"lang": "en"},
+        "static_score": 4.5,
+        "is_active": False,
+        "media_type": "text/markdown",
+        "source_version": 3,
+        "batch": {
+            "id": "mine",
+            "count": 7,
+            "source": "inbox",
+            "started_at": "2026-11-30T12:00:00Z",
+        },
+    }
+    conditional = {"op": "upsert_if", "path": "b.md", "text": "x", "if_revision": 17}
+    stale = {**line, "source_version": 2}
+    sent = "\n".join(map(json.dumps, (line, conditional, stale)))
 
-    done = await cli("publish", "big.bin", "--source", "inbox", INSTEP_BUS__URL=nats_url)
+    told = (await cli("publish", "-", "--jsonl", *FOR_INBOX, "--json", stdin=sent)).json()
 
-    assert (done.status, done.err) == (0, "1 document accepted\n"), done.out
-    *pieces, document = [body for _, body, _ in intake]
-    parts = [base64.b64decode(body["data_base64"]) for body in pieces]
-    assert b"".join(parts) == data
-    assert {(body["op"], body["path"]) for body in pieces} == {("piece", "big.bin")}
-    assert document["pieces"] == [content_hash(piece_of("inbox", part)) for part in parts]
-    assert (document["batch"]["count"], "data_base64" in document) == (1, False)
-    assert len({headers["Nats-Msg-Id"] for _, _, headers in intake}) == len(intake)
+    first = world.intake.bodies[0]
+    assert {name: first[name] for name in line if name != "schema"} == {
+        name: value for name, value in line.items() if name != "schema"
+    }
+    assert [receipt["state"] for receipt in told["receipts"]] == ["queued", "stale"]
+    assert told["receipts"][0]["receipt"] == told["receipts"][1]["receipt"]
+    assert [error["code"] for error in told["errors"]] == ["revision_changed"]
 
 
-async def test_a_large_file_for_a_producer_of_an_older_version_is_refused_with_advice(
-    cli, js, nats_url
+async def test_large_contents_are_sent_in_pieces_beside_small_ones(
+    cli, gateway, world, monkeypatch
 ):
-    await js.add_stream(name="INTAKE", subjects=["documents.submitted.*"])
-    seen = []
+    monkeypatch.setattr(handlers, "INLINE_BYTES", 0)
+    data = bytes(range(256)) * 6_000
+    line = {"path": 'l "1".txt', "title": "L", "text": "é" * 600_000, "if_revision": 0}
+    line["op"] = "upsert_if"
+    (cli.cwd / "big.bin").write_bytes(data)
+    (cli.cwd / "small.md").write_text("x")
+    (cli.cwd / "l.jsonl").write_text(json.dumps(line))
 
-    async def refuse(message):
-        seen.append(json.loads(message.data))
-        receipt = {"state": "refused", "code": "invalid_request"}
-        receipt["detail"] = "op: must be 'upsert' or 'delete'"
-        await js._nc.publish(message.headers["Instep-Reply-To"], json.dumps(receipt).encode())
+    done = await cli("publish", "small.md", "big.bin", *FOR_INBOX)
+    lines = await cli("publish", "l.jsonl", "--jsonl", *FOR_INBOX)
 
-    await js._nc.subscribe("documents.submitted.*", cb=refuse)
-    await js._nc.flush(60)
-    (cli.cwd / "big.bin").write_bytes(bytes(3_000_000))
-
-    done = await cli("publish", "big.bin", "--source", "inbox", "--json", INSTEP_BUS__URL=nats_url)
-
-    (error,) = done.json()["errors"]
-    assert (done.status, error["code"], error["path"]) == (1, "too_large", "big.bin")
-    assert "older version" in error["detail"]
-    assert len(seen) == 1
+    assert (done.status, done.err) == (0, "2 documents accepted\n"), done.out
+    assert lines.status == 0, lines.out
+    pieces = [body for body in world.intake.bodies if body.get("op") == "piece"]
+    parts = [base64.b64decode(b["data_base64"]) for b in pieces if b["path"] == "big.bin"]
+    assert b"".join(parts) == data
+    found = documents(world)
+    assert found["big.bin"]["pieces"] == [content_hash(piece_of("inbox", part)) for part in parts]
+    assert found["big.bin"]["batch"] == found["small.md"]["batch"]
+    assert found["big.bin"]["batch"]["count"] == 2
+    assert (found['l "1".txt']["title"], found['l "1".txt']["op"]) == ("L", "upsert_if")
+    assert await world.content('l "1".txt') == line["text"].encode()
 
 
-async def test_wait_ends_when_the_document_is_searchable(cli, served, intake, nats_url):
-    key, revision = await served.put("a.md", ["text"], source="inbox")
-    assert f"{key}-{revision}" == f"{doc_key('inbox', 'a.md')}-1"
-    given = ("--source", "inbox", "--path", "a.md", "--wait", "120")
+async def test_a_file_that_the_source_does_not_take_is_refused_as_too_large(cli, gateway, world):
+    (cli.cwd / "big.bin").write_bytes(bytes(3_000_001))
 
-    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
+    told = (await cli("publish", "big.bin", *FOR_INBOX, "--json")).json()
+
+    assert [(e["path"], e["code"]) for e in told["errors"]] == [("big.bin", "too_large")]
+    assert documents(world) == {}
+
+
+async def test_documents_are_deleted(cli, gateway, world):
+    done = await cli("publish", "a.md", "https://example.org/x?y=1", *FOR_INBOX, "--delete")
+
+    assert (done.status, done.err) == (0, "2 documents accepted\n"), done.out
+    assert [body["op"] for body in world.intake.bodies] == ["delete", "delete"]
+
+
+async def test_many_lines_are_all_answered(cli, gateway, world):
+    lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x" * 20_000}) for n in range(600))
+
+    done = await cli("publish", "-", "--jsonl", *FOR_INBOX, stdin=lines)
+
+    assert (done.status, done.err) == (0, "600 documents accepted\n")
+    batches = {(b["batch"]["id"], b["batch"]["count"]) for b in world.intake.bodies}
+    assert len(batches) == 1  # though it takes more than one request
+    assert len(world.intake.bodies) == 600
+
+
+async def test_a_full_bus_is_tried_again_until_it_takes_all(cli, gateway, world):
+    submit, calls = world.intake.submit, []
+
+    async def filling(source, body, **options):
+        calls.append(body["path"])
+        if len(calls) in (3, 4):
+            raise StreamFull("INTAKE is full")
+        return await submit(source, body, **options)
+
+    world.intake.submit = filling
+    lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x"}) for n in range(5))
+    done = await cli("publish", "-", "--jsonl", *FOR_INBOX, stdin=lines)
+
+    assert (done.status, done.err) == (0, "5 documents accepted\n"), done.out
+    assert sorted(body["path"] for body in world.intake.bodies) == [f"{n}.md" for n in range(5)]
+
+
+async def test_a_gateway_that_is_killed_meanwhile_gets_the_rest_under_the_same_key(
+    cli, gateway, world
+):
+    submit, killed = world.intake.submit, []
+
+    async def dying(source, body, **options):
+        found = await submit(source, body, **options)
+        if not killed:
+            killed.append(body["path"])
+            for connection in gateway.server.runner.server.connections:
+                connection.transport.abort()
+            world.uploads._known.clear()
+            asyncio.get_running_loop().create_task(moved())
+        return found
+
+    async def moved():
+        before = gateway.server
+        await gateway.start()
+        await before.close()
+
+    world.intake.submit = dying
+    lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x"}) for n in range(5))
+    done = await cli("publish", "-", "--jsonl", *FOR_INBOX, stdin=lines)
+
+    assert (done.status, done.err) == (0, "5 documents accepted\n"), done.out
+    assert len(world.intake.bodies) == 5
+
+
+async def test_a_watched_source_takes_nothing(cli, gateway):
+    done = await cli("publish", "-", "--source", "docs", "--path", "a.md", stdin="x")
+
+    assert done.status == 1
+    assert "refused  a.md (standard input)  source_watched: docs is watched" in done.out
+
+
+async def test_without_a_producer_nothing_is_sent_and_the_status_is_3(cli, gateway, world):
+    world.running = 0
+
+    done = await cli("publish", "-", *FOR_INBOX, "--path", "a.md", stdin="x")
+
+    assert (done.status, done.out) == (3, "")
+    assert "no producer runs; nothing was stored" in done.err
+
+
+async def test_a_gateway_that_is_away_is_told_at_once(cli):
+    url = f"http://127.0.0.1:{unused_port()}"
+
+    done = await cli("publish", "-", *FOR_INBOX, "--path", "a.md", "--url", url, stdin="x")
+
+    assert done.status == 3
+    assert "no gateway answers" in done.err
+
+
+WAITING = (*FOR_INBOX, "--path", "a.md", "--wait")
+
+
+def answering(world, key, revision):
+    """The producer answers every submission with this revision."""
+    document = {
+        "source": "inbox",
+        "path": "a.md",
+        "doc_key": key,
+        "revision": revision,
+        "changed_at": datetime.now(UTC).isoformat(),
+    }
+    receipt = {"state": "queued", "receipt": f"{key}-{revision}", "document": document}
+
+    async def submit(*_, **__):
+        return Submitted(1, False, receipt)
+
+    world.intake.submit = submit
+
+
+async def test_wait_ends_when_the_document_is_searchable(cli, gateway, world):
+    answering(world, *await world.index.put("a.md", ["text"], source="inbox"))
+
+    done = await cli("publish", "-", *WAITING, "120", stdin="text")
 
     assert done.status == 0
     assert "inserted  a.md in 0.50 s" in done.out
@@ -120,20 +282,21 @@ async def test_wait_ends_when_the_document_is_searchable(cli, served, intake, na
 
 @pytest.mark.parametrize("word", ["refused", "failed"])
 async def test_wait_for_a_document_that_is_not_taken_says_why_and_is_status_1(
-    cli, served, intake, nats_url, word
+    cli, gateway, world, word
 ):
+    index = world.index
     if word == "refused":
         reason = Reason("unknown_format", "it looks like a PDF")
-        await served.put("a.md", [], source="inbox", outcome="refused", reason=reason)
+        put = await index.put("a.md", [], source="inbox", outcome="refused", reason=reason)
         code = "unknown_format: it looks like a PDF"
     else:
-        await served.begin("a.md", ["text"], source="inbox")
-        await served.fail("a.md", source="inbox")
+        put = await index.begin("a.md", ["text"], source="inbox")
+        await index.fail("a.md", source="inbox")
         code = "exhausted: "
-    given = ("--source", "inbox", "--path", "a.md", "--wait", "120")
+    answering(world, *put)
 
-    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
-    told = await cli("publish", "-", *given, "--json", stdin="text", INSTEP_BUS__URL=nats_url)
+    done = await cli("publish", "-", *WAITING, "120", stdin="text")
+    told = await cli("publish", "-", *WAITING, "120", "--json", stdin="text")
 
     assert (done.status, done.err) == (1, f"0 documents accepted, 1 {word}\n")
     assert f"{word}  a.md (standard input)  {code}" in done.out
@@ -145,22 +308,10 @@ async def test_wait_for_a_document_that_is_not_taken_says_why_and_is_status_1(
     }
 
 
-async def test_wait_that_ends_before_it_is_searchable_is_status_4(cli, served, intake, nats_url):
-    await served.begin("a.md", ["text"], source="inbox")
-    given = ("--source", "inbox", "--path", "a.md", "--wait", "0.2")
+async def test_wait_that_ends_before_it_is_searchable_is_status_4(cli, gateway, world):
+    answering(world, *await world.index.begin("a.md", ["text"], source="inbox"))
 
-    done = await cli("publish", "-", *given, stdin="text", INSTEP_BUS__URL=nats_url)
+    done = await cli("publish", "-", *WAITING, "0.2", stdin="text")
 
     assert done.status == 4
     assert "1 not searchable yet" in done.err
-
-
-async def test_many_lines_are_all_answered(cli, intake, nats_url):
-    lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x"}) for n in range(600))
-
-    done = await cli(
-        "publish", "-", "--jsonl", "--source", "inbox", stdin=lines, INSTEP_BUS__URL=nats_url
-    )
-
-    assert (done.status, done.err) == (0, "600 documents accepted\n")
-    assert len({headers["Nats-Msg-Id"] for _, _, headers in intake}) == 600

@@ -1,9 +1,17 @@
 """`instep keys`, and processes that have the wrong ones."""
 
+import asyncio
+
 import pytest
+from bus_publisher import send
 from instep_process import Instep, wait_until
 from keyed_bus import MODEL, KeyedServer
 from services_alone import Services
+
+from services.cli.publish.submissions import Submission
+from shared.bus.access.connect import access_of
+from shared.bus.access.permissions import PUBLISHER
+from shared.domain.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -73,42 +81,42 @@ def test_a_service_that_starts_before_the_admin_has_prepared_the_bus_waits_for_i
     assert {line["what"] for line in service.lines("waited")} == {"bus"}
 
 
-def test_publishing_for_a_source_of_others_names_the_subject(instep, bus, tmp_path):
-    (tmp_path / "a.md").write_text("# A")
+def published(bus, identity, source, *items):
+    """What a program with the key of a publisher is answered."""
+    access = access_of(bus.settings(identity).bus, PUBLISHER)
+    return asyncio.run(send(bus.url, access, source, items, "run"))
+
+
+def test_publishing_for_a_source_of_others_names_the_subject(bus):
     bus.sources = ["wiki"]
     bus.make_keys()
     bus.reload()
     wait_until(lambda: "Reloaded server configuration" in bus.log)
-    key = bus.keys / "publisher-wiki.nk"
-    instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_BUS__NKEY": str(key)}
-    done = instep("publish", "a.md", "--source", "docs")
-
-    assert done.returncode == 2, done.stderr
-    assert "may not publish to documents.submitted.docs" in done.stderr
+    item = Submission("a.md", {"path": "a.md", "text": "# A"})
+    with pytest.raises(ConfigurationError, match=r"may not publish to documents\.submitted\.docs"):
+        published(bus, "publisher-wiki", "docs", item)
 
 
 @pytest.mark.parametrize("key", ["publisher", "embedder"])
 def test_the_command_line_asks_the_gateway_of_a_bus_with_keys_and_nothing_else(instep, bus, key):
     instep.data.mkdir(exist_ok=True)
     instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_BUS__NKEY": str(bus.keys / f"{key}.nk")}
-    done = instep("search", "bees")
-
-    assert done.returncode == 3, done.stderr
-    assert "INSTEP_URL" in done.stderr
+    for args in (("search", "bees"), ("publish", "-", "--source", "inbox", "--path", "a.md")):
+        done = instep(*args, stdin="x")
+        assert done.returncode == 3, done.stderr
+        assert "INSTEP_URL" in done.stderr
     assert bus.violations() == []
 
 
-def test_the_command_line_publishes_with_the_key_of_a_publisher(instep, bus, services, tmp_path):
-    (tmp_path / "a.md").write_text("# A")
-    (tmp_path / "large.md").write_text("# A\n" * 700_000)
+def test_a_program_publishes_with_the_key_of_a_publisher(instep, bus, services):
     instep.env |= {"INSTEP_BUS__URL": bus.url, "INSTEP_EMBEDDING__MODEL": MODEL}
     instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "admin.nk")
     assert instep("provision").returncode == 0
     producer = services.start("producer", INSTEP_BUS__NKEY=str(bus.keys / "producer.nk"))
     wait_until(producer.is_ready)
-    instep.env["INSTEP_BUS__NKEY"] = str(bus.keys / "publisher.nk")
-    done = instep.json("publish", "a.md", "large.md", "--source", "inbox")
+    small = Submission("a.md", {"path": "a.md", "text": "# A"})
+    large = Submission("large.md", {"path": "large.md"}, b"# A\n" * 700_000)
+    sent = published(bus, "publisher", "inbox", small, large)
 
-    assert done["accepted"] == 2
-    assert [receipt["state"] for receipt in done["receipts"]] == ["queued"] * 2
+    assert [one.receipt["state"] for one in sent] == ["queued"] * 2
     assert bus.violations() == []

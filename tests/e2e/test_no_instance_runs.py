@@ -19,9 +19,14 @@ NEEDS_NONE = {
 """They start an instance, or are about none."""
 ASKS = {
     "search": [(0, "search", "lantern")],
+    "similar": [(0, "similar", "docs/a.md"), (2, "similar", "docs/empty.md")],
     "status": [(0, "status"), (0, "status", "--pending")],
-    "show": [(0, "show", "docs/a.md", "--chunks")],
-    "publish": [(1, "publish", "-", "--source", "inbox", "--path", "sent.md")],
+    "show": [
+        (0, "show", "docs/a.md", "--chunks"),
+        (0, "show", "docs/a.md", "--history"),
+        (0, "show", "docs/a.md", "--diff"),
+    ],
+    "publish": [(3, "publish", "-", "--source", "inbox", "--path", "sent.md")],
     "failures": [(0, "failures"), (1, "failures", "dismiss", "--all", "--yes")],
     "retry": [(0, "retry", "--all")],
     "removals": [
@@ -34,7 +39,7 @@ ASKS = {
     "sources": [(0, "sources"), (2, "sources", "forget", "none", "--yes")],
     "sweep": [(0, "sweep", "--dry-run")],
 }
-"""Exit status and arguments. `publish`: nothing takes it yet; `dismiss`: what is refused stays."""
+"""Exit status and arguments. `publish`: nothing takes it; `dismiss`: what is refused stays."""
 
 
 @pytest.fixture
@@ -83,36 +88,9 @@ def test_nothing_changes_so_there_is_nothing_to_watch(instep, left):
     assert "no instance runs" in watching.stderr
 
 
-def test_what_is_published_meanwhile_is_taken_by_the_next_run(instep, left):
-    instep.data.chmod(0o755)  # a warning is no part of the answer
-    args = ("publish", "-", "--source", "inbox", "--path", "sent.md")
-    sent = instep.json(*args, status=(1,), stdin="# S\n\nbeacon\n")
-    again = instep(*args, stdin="# S\n\nbeacon and lantern\n")
-    (instep.cwd / "large.txt").write_text("beacon" + "\n" * 3_000_000)
-    large = instep("publish", "large.txt", "--source", "inbox")
-    status = instep.json("status")
-    instep.json("up", left, "--once", status=(0, 1))
-    reported = {batch["batch"]["id"] for batch in instep.json("report", "--list")["batches"]}
+def test_nothing_is_published_meanwhile_and_it_is_said_what_to_start(instep, left):
+    sent = instep("publish", "-", "--source", "inbox", "--path", "sent.md", stdin="beacon\n")
 
-    assert (sent["accepted"], sent["waiting"]) == (0, 1)
-    assert again.returncode == 1
-    assert "1 stored on the bus, but no producer has taken them" in again.stderr
-    assert (large.returncode, "1 stored on the bus" in large.stderr) == (1, True)
-    assert (status["pending_documents"], status["in_step_as_of"]) == (8, None)
-    assert set(instep.found("beacon")) & set(instep.found("lantern")) >= {"sent.md"}
-    assert "large.txt" in instep.found("beacon")
-    assert sent["batch"] in reported
-
-
-def test_the_words_of_the_version_before_still_answer_and_name_the_new_ones(instep, left):
-    for old, new, status in [
-        (("holds",), ("removals",), 0),
-        (("holds", "release", "docs"), ("removals", "approve", "docs"), 2),
-        (("failed", "--code", "typo"), ("failures", "--code", "typo"), 0),
-        (("drop", "--all", "--yes"), ("failures", "dismiss", "--all", "--yes"), 1),
-    ]:
-        said, told = instep(*new), instep(*old)
-
-        first, _, rest = told.stderr.partition("\n")
-        assert (told.returncode, told.stdout, rest) == (status, said.stdout, said.stderr)
-        assert f"is now called '{' '.join(new[: 1 + (status > 0)])}'" in first
+    assert (sent.returncode, sent.stdout) == (3, "")
+    assert f"no instance runs in {instep.data}. Fix: instep up PATH" in sent.stderr
+    assert instep.json("status")["pending_documents"] == 0

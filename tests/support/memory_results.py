@@ -50,11 +50,16 @@ class MemoryResults:
     def lose(self, count: int) -> None:
         del self.messages[:count]
 
-    async def next(self, after):
+    async def next(self, after, source=""):
         self.asked += 1
         if self.away:
             raise BusUnavailable("away")
-        return next((one for one in self.messages if one.sequence > after), None)
+        wanted = (
+            one
+            for one in self.messages
+            if one.sequence > after and one.subject.endswith(f".{source}" if source else "")
+        )
+        return next(wanted, None)
 
     async def bounds(self):
         if self.away:

@@ -8,7 +8,7 @@ from instep.client import Unreachable, key_for
 from instep.client import find as find_gateway
 from services.cli.api import client
 from services.cli.exits import Stop, unreachable
-from services.host.data_folder import FolderInUse
+from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options, Surroundings
 
 
@@ -43,6 +43,31 @@ def _offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dic
     from services.cli.api.offline import answer_offline
 
     return answer_offline(options, operation, fields)
+
+
+def running(options: Options) -> str:
+    """Address of the gateway of a running instance.
+
+    Raises:
+        Stop: none runs (status 3).
+        FolderInUse: one is starting or stopping, or a command has the folder.
+    """
+    url = find(options)
+    if url is not None:
+        return url
+    if options.settings().bus.url:
+        raise no_gateway()
+    folder = DataFolder(options.data)
+    if not folder.holds_an_index():
+        raise unreachable(f"nothing is indexed here: {options.data}", "instep up PATH")
+    try:
+        with folder.lock(briefly=True):
+            raise unreachable(f"no instance runs in {options.data}", "instep up PATH")
+    except FolderInUse:
+        url = find(options)  # it has just started
+        if url is None:
+            raise
+    return url
 
 
 def no_gateway() -> Stop:

@@ -21,6 +21,7 @@ from services.cli.terminal import (
     shorten,
     shorten_path,
     table,
+    visible,
 )
 from services.cli.text import checks
 from services.cli.text.status import wrap
@@ -73,9 +74,10 @@ def lines(report: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[
 
 
 def listed(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
-    """A line for each batch, newest first."""
+    """A line for each batch, newest first; open ones before."""
+    opened = _opened(answer.get("open") or (), terminal, now=now)  # an older gateway tells none
     if not answer["batches"]:
-        return ["no batch has ended yet"]
+        return [*opened, "no batch has ended yet"]
     rows = [("STARTED", "SOURCE", "CHANGED", "BAD", "P95", "RESULT", "BATCH")]
     for line in answer["batches"]:
         done = line["documents"]
@@ -92,7 +94,28 @@ def listed(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list
             )
         )
     found = table(rows, right=(2, 3), width=terminal.width)
-    return [*found, *(["and more: -n"] if answer["next_cursor"] else [])]
+    return [*opened, *found, *(["and more: -n"] if answer["next_cursor"] else [])]
+
+
+def _opened(batches: Sequence[Mapping[str, Any]], terminal: Terminal, *, now: float) -> list[str]:
+    """A line for each open batch, and an empty one."""
+    if not batches:
+        return []
+    rows = [("STARTED", "SOURCE", "OPEN BATCH", "SO FAR")]
+    for one in batches:
+        counts = {"accepted": one["accepted"], "refused": one["refused"], **one["states"]}
+        told = [f"{count:,} {word}" for word, count in counts.items() if count]
+        told += [f"{one['missing']:,} not there yet"] if one["missing"] else []
+        batch = one["batch"]
+        rows.append(
+            (
+                when(batch["started_at"], now),
+                shorten(batch["source"], 10),
+                visible(batch["id"]),
+                ", ".join(told) or "nothing",
+            )
+        )
+    return [*table(rows, width=terminal.width), ""]
 
 
 def history(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:

@@ -114,6 +114,8 @@ def run(args: Namespace, options: Options) -> int:
     fields = fields_of(args.document, Path.cwd())
     if args.document.endswith("/") or _is_folder(args.document):
         return _run_folder(fields, options)
+    if args.history or args.diff:
+        return _run_revisions("history" if args.history else "diff", fields, options)
     answer = ask(options, "document", fields)
     if options.json:
         print_json(answer)
@@ -138,6 +140,61 @@ def _run_folder(fields: dict[str, str], options: Options) -> int:
     else:
         print("\n".join(left_out_lines(answer, Terminal.of(sys.stdout, color=options.color))))
     return 0
+
+
+def _run_revisions(operation: str, fields: dict[str, str], options: Options) -> int:
+    answer = ask(options, operation, fields)
+    if options.json:
+        print_json(answer)
+    else:
+        terminal = Terminal.of(sys.stdout, color=options.color)
+        if operation == "history":
+            told = history_lines(answer, terminal, now=time.time())
+        else:
+            told = diff_lines(answer, terminal)
+        print("\n".join(told))
+    return 0
+
+
+def history_lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) -> list[str]:
+    """A line for each known revision, newest first, and how far back they are known."""
+    rows = [("CHANGED", "OUTCOME", "CHUNKS", "NEW", "KEPT", "GONE", "TOOK", "REVISION")]
+    reasons = []
+    for one in answer["revisions"]:
+        counts = [f"{one[name]:,}" for name in ("chunks", "inserted", "kept", "removed")]
+        took = seconds(one["freshness_s"]) if one["freshness_s"] is not None else "-"
+        changed = clock(one["changed_at"], now=now)
+        rows.append((changed, one["outcome"], *counts, took, str(one["sequence"])))
+        if one["reason"]:
+            told = f"{one['reason']['code']}: {one['reason']['text']}"
+            reasons.append(shorten(visible(f" {one['sequence']}  {told}"), terminal.width))
+    if answer["whole"]:
+        tail = "the bus keeps outcomes for 7 days; of quick changes perhaps only the last"
+    else:
+        tail = "older outcomes were not looked through: too many came since"
+    title = terminal.paint(visible(f"{answer['source']}/{answer['path']}"), "bold")
+    return [title, *table(rows, right=(2, 3, 4, 5, 6)), *reasons, tail]
+
+
+def diff_lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:
+    """The chunks that the newest revision takes out and adds, each with its first words."""
+    title = terminal.paint(visible(f"{answer['source']}/{answer['path']}"), "bold")
+    state = "is being made" if answer["pending"] else "is done"
+    counts = f"{answer['kept']:,} kept, {answer['added']:,} added, {answer['removed']:,} removed"
+    found = [title, f"revision {answer['revision']} {state}: {counts}"]
+    for name, mark, color in (("removed", "-", "red"), ("added", "+", "green")):
+        shown = answer[f"{name}_chunks"]
+        for chunk in shown:
+            heading = visible(" > ".join(chunk["heading"]))
+            words = tame(_SPACE.sub(" ", chunk["text"] or "(not in the store)")).strip()
+            label = f"[{heading}] " if heading else ""
+            line = shorten(f"{mark} {chunk['n']:>4}  {label}{words}", terminal.width)
+            found.append(terminal.paint(line, color))
+        if shown and len(shown) < answer[name]:
+            found.append(f"{mark} and {answer[name] - len(shown):,} more")
+    if not answer["removed_known"]:
+        found.append("what was removed is gone from the index, so its texts are not known")
+    return found
 
 
 def left_out_lines(answer: Mapping[str, Any], terminal: Terminal) -> list[str]:

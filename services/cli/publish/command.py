@@ -1,29 +1,27 @@
 """`instep publish`."""
 
-import asyncio
-import importlib
 import time
 import uuid
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import exits
 from services.cli.api import client
-from services.cli.api.ask import find, key_of, no_gateway
-from services.cli.exits import unreachable
+from services.cli.api.ask import find, key_of, running
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
 from services.cli.suggest import check_name
 from services.cli.terminal import note, plural, print_json, seconds, visible
-from services.host.data_folder import DataFolder, FolderInUse
 from services.host.options import Options
 from shared.domain.submissions import MAX_BYTES
 
-if TYPE_CHECKING:  # the bus's client comes in only when something is sent
-    from services.cli.publish.intake import Sent
-    from shared.bus.access.connect import Access
+if TYPE_CHECKING:
+    from services.cli.publish.sending import Sent
+
+CODES: Final = {"document_too_large": "too_large"}
+"""Codes of submissions that have another name over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,6 @@ class Outcome:
     refused: int = 0
     failed: int = 0
     """Known with `--wait` only; so are some of the refused ones."""
-    waiting: int = 0
-    """Stored on the bus, but no service has taken them yet."""
     receipts: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     timed_out: bool = False
@@ -58,16 +54,14 @@ def run(args: Namespace, options: Options) -> int:
     items = of_args(args, _most_bytes(args.source, options))
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
-    gateway = find(options) if good and args.wait is not None else None
-    if good and args.wait is not None and gateway is None and options.settings().bus.url:
-        raise no_gateway()  # before anything is sent
-    sent = iter(_send(good, args.source, outcome.batch, options) if good else ())
+    gateway = running(options) if good else ""
+    sent = _send(good, args.source, outcome.batch, gateway, options)
     for item in items:
         if isinstance(item, Faulty):
             _refuse(outcome, item.where, item.path, item.code, item.detail, options)
         elif one := next(sent, None):
             _record(one, outcome, options)
-    if gateway is not None:
+    if gateway and args.wait is not None:
         _wait(gateway, outcome, args.wait, options)
     if options.json:
         print_json(_body(outcome))
@@ -83,10 +77,10 @@ def _most_bytes(source: str, options: Options) -> int:
 
 
 def status(outcome: Outcome) -> int:
-    """The exit status: a fault needs a person, and so do submissions without a producer."""
+    """The exit status: a fault needs a person."""
     if outcome.timed_out:
         return exits.TIMED_OUT
-    needs_you = outcome.refused or outcome.failed or outcome.waiting
+    needs_you = outcome.refused or outcome.failed
     return exits.NEEDS_YOU if needs_you else exits.DONE
 
 
@@ -97,86 +91,46 @@ def summary(outcome: Outcome) -> str:
         parts.append(f"{outcome.refused:,} refused")
     if outcome.failed:
         parts.append(f"{outcome.failed:,} failed")
-    if outcome.waiting:
-        parts.append(f"{outcome.waiting:,} stored on the bus, but no producer has taken them")
     if outcome.timed_out:
         left = sum(not receipt.get("final") for receipt in outcome.receipts)
         parts.append(f"{left:,} not searchable yet")
     return ", ".join(parts)
 
 
-def _send(items: Sequence[Submission], source: str, batch: str, options: Options) -> "list[Sent]":
-    from services.cli.publish.intake import send
-    from shared.bus.access.connect import access_of
-    from shared.bus.access.permissions import PUBLISHER
+def _send(
+    items: Sequence[Submission], source: str, batch: str, gateway: str, options: Options
+) -> "Iterator[Sent]":
+    """Send all as one batch; the outcomes in order, as they come."""
+    if not items:
+        return iter(())
+    from instep.client import Client
+    from services.cli.publish.sending import Sender
+
+    def reach() -> Client:
+        url = find(options) or gateway
+        return Client(url, key=key_of(options, url), again=())
 
     numbered = with_batch(items, source, batch, datetime.now(UTC))
-    access, name = access_of(options.settings().bus, PUBLISHER), uuid.uuid4().hex
-    url = _bus_url(options)
-    if url is None:
-        try:
-            return asyncio.run(_stored(options, access, source, numbered, name))
-        except FolderInUse:
-            url = _bus_url(options)  # it has just started
-            if url is None:
-                raise
-    return asyncio.run(send(url, access, source, numbered, name))
-
-
-async def _stored(
-    options: Options, access: "Access", source: str, items: Sequence[Submission], name: str
-) -> "list[Sent]":
-    """Put submissions on the bundled bus, where the next instance finds them."""
-    from services.cli.publish.intake import send
-    from shared.observe import logs
-
-    runtime: Any = importlib.import_module("services.host.runtime")
-    settings = options.settings()
-    logs.configure(settings.telemetry)
-    async with runtime.bus(settings, options.data, runtime.Shutdown(), briefly=True) as url:
-        return await send(url, access, source, items, name, wait_s=0.0)
-
-
-def _bus_url(options: Options) -> str | None:
-    """The server of the settings, else that of the running instance; None where none runs.
-
-    Raises:
-        Stop: no instance has ever run here, or the options name a gateway without its bus.
-    """
-    url = options.settings().bus.url
-    if url is None:
-        folder = DataFolder(options.data)
-        instance = folder.read_instance()
-        url = instance.nats_url if instance else None
-        if url is None and (gateway := find(options)) is not None:
-            raise unreachable(
-                f"no instance runs in {options.data}, and documents reach that of {gateway} over "
-                "its bus only",
-                "set INSTEP_BUS__URL",
-            )
-        if url is None and not folder.holds_an_index():
-            raise unreachable(f"nothing is indexed here: {options.data}", "instep up PATH")
-    return url
+    return Sender(reach, source, f"publish-{uuid.uuid4().hex}").send(numbered)
 
 
 def _record(sent: "Sent", outcome: Outcome, options: Options) -> None:
-    item, receipt = sent.submission, sent.receipt
-    if sent.error:
-        _refuse(outcome, item.where, item.path, sent.code, sent.error, options)
-    elif receipt is None:
-        outcome.waiting += 1
-        line = {"path": item.path, "where": item.where, "state": "submitted", "final": False}
-        outcome.receipts.append(line)
-    elif receipt.get("state") == "refused":
-        code, detail = receipt.get("code") or "refused", receipt.get("detail") or ""
-        _refuse(outcome, item.where, item.path, code, detail, options)
-    else:
-        outcome.accepted += 1
-        line = {"path": item.path, "where": item.where, "final": False, **_known(receipt)}
-        outcome.receipts.append(line)
-        if not options.json and not options.quiet:
-            detail = f"   {line['detail']}" if line.get("detail") else ""
-            print(f"{line['state']}  {item.path}  {line['receipt']}{detail}")
+    item, line = sent.submission, sent.line
+    if line is None:
+        _refuse(outcome, item.where, item.path, sent.code, sent.detail, options)
+        return
+    is_stale = line.code == "stale_version" and bool(line.receipt)
+    if line.code and not is_stale:
+        code = CODES.get(line.code, line.code)
+        _refuse(outcome, item.where, item.path, code, line.detail or "", options)
+        return
+    outcome.accepted += 1
+    receipt = line.model_dump(mode="json", include={"state", "receipt", "document", "detail"})
+    told = {"path": item.path, "where": item.where, "final": False, **_known(receipt)}
+    outcome.receipts.append(told)
+    if not options.json and not options.quiet:
+        detail = f"   {told['detail']}" if told.get("detail") else ""
+        print(f"{told['state']}  {item.path}  {told['receipt']}{detail}")
 
 
 def _refuse(
@@ -237,7 +191,6 @@ def _body(outcome: Outcome) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "refused": outcome.refused,
         "failed": outcome.failed,
-        "waiting": outcome.waiting,
         "timed_out": outcome.timed_out,
         "receipts": outcome.receipts,
         "errors": outcome.errors,

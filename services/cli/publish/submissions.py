@@ -5,7 +5,7 @@ import codecs
 import mimetypes
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +34,8 @@ class Submission:
 
     where: str
     body: Mapping[str, Any]
-    large: Callable[[], bytes] | None = None
-    """Reads the content where it is too large for one message; the body has none then."""
+    large: bytes | Path | None = None
+    """The content, or its file, where it is too large for one message; the body has none then."""
 
     @property
     def path(self) -> str:
@@ -123,7 +123,7 @@ def _in_pieces(item: Submission) -> Submission:
     except ValueError:
         return item
     body = {name: v for name, v in item.body.items() if name not in ("text", "data_base64")}
-    return Submission(item.where, body, lambda: data)
+    return Submission(item.where, body, data)
 
 
 def of_bytes(where: str, path: str, data: bytes) -> Submission:
@@ -158,7 +158,7 @@ def _file(name: str, args: Namespace, most: int) -> Submission | Faulty:
             "too_large",
         )
     if size > LARGEST_BYTES:
-        item = Submission(name, {"path": path}, Path(name).read_bytes)
+        item = Submission(name, {"path": path}, Path(name))
     else:
         item = of_bytes(_shown(name), path, _read(name))
     kind, _ = mimetypes.guess_type(name)

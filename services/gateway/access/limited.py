@@ -17,10 +17,12 @@ from services.gateway.models import CheckView
 from services.gateway.problems import Problem
 from services.gateway.queries import Checks, DeadLetters, InstanceQueries
 from services.gateway.status import status
+from services.gateway.status.open_batches import OpenBatches
 from services.gateway.status.reports import Reports
 from services.gateway.status.snapshots import InstanceSnapshot, LedgerWatch, Snapshots
 from services.gateway.status.status import Observation
 from services.gateway.views import Freshness
+from shared.batches.members import OpenBatch
 from shared.batches.reports import BatchReport, Counted, ReportLine, Validation
 from shared.domain.events import DocumentChanged
 from shared.domain.ordering import Record
@@ -84,6 +86,7 @@ def _queries(whole: InstanceQueries, sources: Set[str]) -> InstanceQueries:
         removals=LimitedHolds(whole.removals, sources),
         check=_checks(whole.check),
         sources=tuple(one for one in whole.sources if one.name in sources),
+        book=LimitedBook(whole.book, sources) if whole.book else None,
         reports=LimitedReports(reports.only(sources)) if reports else None,
         dead_letters=LimitedLetters(letters, sources) if letters else None,
         sweeper=None,
@@ -220,6 +223,18 @@ class LimitedHolds:
         if source not in self.sources:
             raise _outside(source)
         return source
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedBook:
+    """Implements `OpenBatches`: those of the sources."""
+
+    whole: OpenBatches
+    sources: Set[str]
+
+    async def open(self) -> Mapping[str, OpenBatch]:
+        found = await self.whole.open()
+        return {key: one for key, one in found.items() if one.batch.source in self.sources}
 
 
 @dataclass(frozen=True, slots=True)

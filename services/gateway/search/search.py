@@ -11,7 +11,7 @@ import numpy as np
 
 from services.gateway.documents.documents import moment, reason_view
 from services.gateway.documents.receipts import read_receipt, wait_for
-from services.gateway.models import SearchRequest
+from services.gateway.models import SearchRequest, SimilarRequest
 from services.gateway.problems import Problem
 from services.gateway.search.comparisons import Fields
 from services.gateway.search.filters import Condition, parse
@@ -68,7 +68,7 @@ Promised = Mapping[str, Mapping[RowRef, int]]
 """The settled rows of each active document and their positions, counting from 1."""
 
 
-class _Found(NamedTuple):
+class FoundRows(NamedTuple):
     by_vector: Sequence[Hit]
     by_text: Sequence[Hit]
     records: Mapping[str, Record]
@@ -117,6 +117,11 @@ class Search:
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
     )
 
+    def condition(self, request: SearchRequest | SimilarRequest) -> Condition:
+        """What may be found. Raises Problem `invalid_filter`."""
+        asked = parse(request.filter, request.source, self.fields)
+        return asked if self.only is None else asked.within(self.only)
+
     @property
     def fields(self) -> Fields:
         """The metadata that filters may compare, of the sources that may be found."""
@@ -134,9 +139,7 @@ class Search:
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
         started = time.perf_counter()
-        condition = parse(request.filter, request.source, self.fields)
-        if self.only is not None:
-            condition = condition.within(self.only)
+        condition = self.condition(request)
         question = _read(request.q)
         mode = request.mode or self.defaults.mode
         weights = self._weights(request, mode, question)
@@ -149,8 +152,8 @@ class Search:
         depth = DEPTH_RESTRICTED if question.restricts else DEPTH
         admission = Admission(condition, question)
         while True:
-            found = await self._found(question.text, condition, mode, depth)
-            ranked = await self._ranked(found, admission, weights, depth)
+            found = await self.found(question.text, condition, depth, mode)
+            ranked = await self.ranked(found, admission, weights, depth)
             shown = _shown(ranked, found.records, request)
             whole = _is_whole(found, question, mode, depth)
             if whole or len(shown) >= limit or depth >= DEEPEST:
@@ -162,7 +165,7 @@ class Search:
             reranked, ranked = again is not None, again or ranked
             shown = _shown(ranked, found.records, request)
         return SearchAnswer(
-            hits=tuple(self._hit(one, found, question, request) for one in shown[:limit]),
+            hits=tuple(self.hit(one, found, question, request) for one in shown[:limit]),
             total=Total(value=len(shown), exact=whole),
             phrases=question.demanded,
             excluded=question.without,
@@ -194,8 +197,8 @@ class Search:
         except ValueError as error:
             raise Problem("invalid_request", str(error)) from None
 
-    async def _ranked(
-        self, found: _Found, admission: Admission, weights: Weights, depth: int
+    async def ranked(
+        self, found: FoundRows, admission: Admission, weights: Weights, depth: int
     ) -> list[Ranked]:
         """The hits that may be shown, best first, one for each chunk.
 
@@ -231,8 +234,13 @@ class Search:
         doc_key, revision = read_receipt(request.after)
         return await wait_for(self.ledger, doc_key, revision, request.wait)
 
-    async def _found(self, q: str, condition: Condition, mode: Mode, depth: int) -> "_Found":
+    async def found(
+        self, q: str | Vector, condition: Condition, depth: int, mode: Mode = "vector"
+    ) -> "FoundRows":
         """The rows of the store, and the ledger's records of them.
+
+        Args:
+            q: words, or a vector to ask by.
 
         The store is asked first. If a document settles between the two reads, the ledger no longer
         lists the rows found, so the store is asked again: the new rows were searchable before.
@@ -246,21 +254,22 @@ class Search:
             hits = (*by_vector, *by_text)
             keys = {hit.doc_key for hit in hits}
             records = await self.ledger.get_many(keys) if keys else {}
-            found = _Found(by_vector, by_text, records, _promised(records))
+            found = FoundRows(by_vector, by_text, records, _promised(records))
             overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
             if overtaken <= before:  # none, or rows that are not cleaned up yet
                 break
             before = overtaken
         return found
 
-    async def _by_vector(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
+    async def _by_vector(self, q: str | Vector, condition: Condition, depth: int) -> Sequence[Hit]:
         if not depth:
             return ()
         store, where = await self.store(), condition.where()
-        return await store.search(await self._vector(q), limit=depth, where=where)
+        vector = await self._vector(q) if isinstance(q, str) else q
+        return await store.search(vector, limit=depth, where=where)
 
-    async def _by_text(self, q: str, condition: Condition, depth: int) -> Sequence[Hit]:
-        if not depth:
+    async def _by_text(self, q: str | Vector, condition: Condition, depth: int) -> Sequence[Hit]:
+        if not depth or not isinstance(q, str):
             return ()
         store = await self.store()
         return await store.search_text(q, limit=depth, where=condition.where())
@@ -280,12 +289,12 @@ class Search:
         """A part's raw value; that of keywords counts the words of sources that may not be seen."""
         return None if name == "keyword" and self.only is not None else raw
 
-    def _hit(
+    def hit(
         self,
         alike: Alike,
-        found: _Found,
+        found: FoundRows,
         question: ParsedQuestion,
-        request: SearchRequest,
+        request: SearchRequest | SimilarRequest,
     ) -> HitView:
         ranked = alike.best
         hit, record = ranked.hit, found.records[ranked.hit.doc_key]
@@ -311,7 +320,9 @@ class Search:
                 for one in alike.copies[:COPIES]
             ),
             copy_count=len(alike.copies),
-            highlights=tuple(highlights(question, hit.text)) if request.highlight else None,
+            highlights=tuple(highlights(question, hit.text))
+            if isinstance(request, SearchRequest) and request.highlight
+            else None,
         )
 
 
@@ -327,7 +338,7 @@ def _read(q: str) -> ParsedQuestion:
         raise Problem("invalid_request", str(error)) from None
 
 
-def _is_whole(found: _Found, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
+def _is_whole(found: FoundRows, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
     """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
     if question.phrases and mode != "vector" and question.finds_every_phrase:
         return len(found.by_text) < depth
@@ -346,7 +357,7 @@ def _shown(
     return [Alike(item) for item in documents]
 
 
-def _fused(found: _Found, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:
+def _fused(found: FoundRows, admission: Admission, weights: Weights, depth: int) -> list[Ranked]:
     """The hits that the ledger lists, best first, one for each chunk."""
     by_vector, by_text = (
         [hit for hit in hits if _is_promised(hit, found.promised) and admission.admits(hit)]

@@ -167,6 +167,15 @@ class LedgerIndex:
         """All documents in one of the states."""
         return self.page(words=words, limit=len(self._path))[0]
 
+    def word(self, key: str) -> str | None:
+        """The state of a document; None: it has no record."""
+        if not DOC_KEY.fullmatch(key):
+            return None
+        slot = self._find(int(key.translate(_TO_DIGITS), 32))
+        if slot is None or self._kind[slot] == _GONE:
+            return None
+        return STATES[self._kind[slot] // 2]
+
     def sources(self) -> set[str]:
         """Sources of all documents."""
         kind = np.frombuffer(self._kind, np.uint8)

@@ -19,6 +19,7 @@ from services.gateway.problems import Problem
 from services.gateway.uploads.uploads import Read
 from services.host.http_server import CLIENT_S
 from shared.domain.submissions import LARGEST_BYTES
+from shared.domain.topology import KB
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ MAX_BODY_BYTES: Final = 256 * 1024**2
 """Of a body of lines, after its decompression."""
 MAX_FORM_BYTES: Final = 1024**3
 """Of all files of a form."""
+MAX_LINE_BYTES: Final = LARGEST_BYTES + 4 * KB
+"""Of a submission with a batch of its own."""
 _BROKEN: Final = (
     web.RequestPayloadError,
     HttpProcessingError,
@@ -115,15 +118,15 @@ async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
         first, *rest = data.split(b"\n")
         line += first
         for after in rest:
-            if too_long or len(line) > LARGEST_BYTES:
+            if too_long or len(line) > MAX_LINE_BYTES:
                 yield number, None
             elif line.strip():
                 yield number, bytes(line)
             number, line, too_long = number + 1, bytearray(after), False
-        if len(line) > LARGEST_BYTES:
+        if len(line) > MAX_LINE_BYTES:
             line, too_long = bytearray(), True
         await asyncio.sleep(0)  # a body that is there already must not hold the event loop
-    if too_long or len(line) > LARGEST_BYTES:
+    if too_long or len(line) > MAX_LINE_BYTES:
         yield number, None
     elif line.strip():
         yield number, bytes(line)

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -10,9 +10,10 @@ from aiohttp import web
 from services.gateway.answers import request_of
 from services.gateway.decoding import fields_of as request_fields
 from services.gateway.models import Request
-from services.gateway.operations import OPERATIONS
-from services.gateway.problems import Problem, problem_of
+from services.gateway.operations import NDJSON, OPERATIONS
+from services.gateway.problems import KINDS, Problem, problem_of
 from services.gateway.routes import FACES, fields_in, reply
+from services.gateway.uploads.answer_lines import answer_lines
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
     Budget,
@@ -27,6 +28,7 @@ from services.gateway.uploads.bodies import (
 )
 from services.gateway.uploads.lines import (
     FIELDS,
+    OURS,
     SUBMISSION,
     checked,
     conditional,
@@ -42,6 +44,7 @@ from services.gateway.uploads.many import (
     Item,
     ManyDocuments,
     Spool,
+    Tell,
     UploadOutcome,
     Where,
     send,
@@ -49,6 +52,7 @@ from services.gateway.uploads.many import (
 from services.gateway.uploads.models import (
     DeleteAnswer,
     DeleteRequest,
+    UploadLine,
     UploadRequest,
     UploadsAnswer,
     UploadsRequest,
@@ -60,13 +64,16 @@ from shared.domain.submissions import LARGEST_BYTES, PIECE_BYTES, check_fields, 
 
 R = TypeVar("R", bound=Request)
 
-NDJSON: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+LINES: Final = (NDJSON, "application/ndjson", "application/jsonl")
 FORM: Final = "multipart/form-data"
 MOST_FILES: Final = 10_000
 INLINE_BYTES: Final = 16 * 1024**2
 """Contents of a form that wait in memory for its end; further ones are stored as pieces."""
 BODIES_AT_ONCE: Final = 4
 """Bodies of lines, and forms: each has a share of memory, and of the place for temporary files."""
+OF_FILES: Final = frozenset({*OURS, "op", "text", "data_base64", "chunks", "ref"})
+"""Fields that `meta` must not have: the file tells them."""
+Refuse = Callable[[Where, str, Problem], None]
 SLOTS: Final[web.AppKey[asyncio.Semaphore]] = web.AppKey("upload_slots")
 
 
@@ -126,42 +133,49 @@ async def _one(
     return response
 
 
-async def post_lines(request: web.Request) -> web.Response:
+async def post_lines(request: web.Request) -> web.StreamResponse:
     """Lines of JSON, each a submission, as one batch."""
     asked = await _request(request, "bulk", UploadsRequest)
     uploads = _uploads(request)
     key = _key(request, asked.source)
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in NDJSON:
-        raise Problem("format_not_supported", f"send lines of JSON as {NDJSON[0]}")
+    if kind not in LINES:
+        raise Problem("format_not_supported", f"send lines of JSON as {NDJSON}")
     await uploads.check(asked.source)
     outcome = UploadOutcome()
     async with in_turn(request.app[SLOTS]):
         with tempfile.TemporaryFile() as file:
             spool = Spool(asked.source, file)
+            refuse = spool.refuse if asked.receipts else outcome.refuse
             async for number, line in lines(reader(request, MAX_BODY_BYTES)):
-                _take_line(spool, outcome, number, line)
+                _take_line(spool, refuse, number, line)
             if not spool.size and not outcome.refused:
                 raise Problem("invalid_request", "the body has no lines")
             many = ManyDocuments(spool.read, spool.count)
-            batch = await send(uploads, asked.source, many, outcome, key)
+
+            async def sending(tell: Tell | None = None) -> str:
+                return await send(uploads, asked.source, many, outcome, key, tell)
+
+            if asked.receipts:
+                return await answer_lines(request, spool.refusals(), sending)
+            batch = await sending()
     return _many(outcome, outcome.answer(batch))
 
 
-def _take_line(spool: Spool, outcome: UploadOutcome, number: int, line: bytes | None) -> None:
+def _take_line(spool: Spool, refuse: Refuse, number: int, line: bytes | None) -> None:
     where = Where(line=number)
     if line is None:
-        outcome.refuse(where, "", problem_of_refusal(too_long()))
+        refuse(where, "", problem_of_refusal(too_long()))
         return
     if number == 1:
         line = line.removeprefix(b"\xef\xbb\xbf")
     try:
         spool.add(where, of_line(line))
     except DocumentRefused as error:
-        outcome.refuse(where, path_of(line), problem_of_refusal(error))
+        refuse(where, path_of(line), problem_of_refusal(error))
 
 
-async def post_files(request: web.Request) -> web.Response:
+async def post_files(request: web.Request) -> web.StreamResponse:
     """Files of a form, as one batch."""
     asked = await _request(request, "upload_documents", UploadsRequest)
     uploads = _uploads(request)
@@ -171,14 +185,26 @@ async def post_files(request: web.Request) -> web.Response:
     _check_plain(request)
     await uploads.check(asked.source)
     outcome = UploadOutcome()
+    if asked.receipts:
+        outcome.most_errors = MOST_FILES
     async with in_turn(request.app[SLOTS]):
         form = _Form(uploads, asked.source, outcome)
         await form.read(request)
         items = form.items()
         if not items and not outcome.refused:
             raise Problem("invalid_request", "the form has no files")
-        many = ManyDocuments(lambda: items, len(items))
-        batch = await send(uploads, asked.source, many, outcome, key)
+        many = ManyDocuments(lambda: items, sum("batch" not in body for _, body in items))
+
+        async def sending(tell: Tell | None = None) -> str:
+            return await send(uploads, asked.source, many, outcome, key, tell)
+
+        if asked.receipts:
+            refused = [
+                UploadLine(**error.model_dump(), status=KINDS[error.code].status)
+                for error in outcome.errors
+            ]
+            return await answer_lines(request, refused, sending)
+        batch = await sending()
     return _many(outcome, outcome.answer(batch))
 
 
@@ -239,8 +265,8 @@ class _Form:
             try:
                 if not isinstance(told, dict):
                     raise DocumentRefused("invalid_request", "meta: must be an object by file name")
-                refuse_fields(told, {*FIELDS, "text", "data_base64", "chunks", "ref"} - {"path"})
-                body = {"path": name, **fields, **told}
+                refuse_fields(told, OF_FILES)
+                body = conditional({"path": name, **fields, **told}, told.get("if_revision"))
                 check_fields(body)
                 found.append((Where(file=name), checked({**body, "path": _path(body["path"])})))
             except DocumentRefused as error:

@@ -24,10 +24,11 @@ from shared.domain.submissions import (
 
 SUBMISSION: Final = "application/vnd.instep.submission+json"
 """The body of a PUT is the fields of a submission; with any other type it is the document."""
-OURS: Final = frozenset({"schema", "pieces", "batch"})
+OURS: Final = frozenset({"schema", "pieces"})
 """Fields of submissions that the gateway sets."""
-FIELDS: Final = frozenset({*OURS, "op", "path", "if_revision"})
+FIELDS: Final = frozenset({*OURS, "batch", "op", "path", "if_revision"})
 """The same where address and headers say the rest."""
+_OPERATIONS: Final = ("upsert", "delete", "upsert_if", "delete_if")
 _UNTYPED: Final = frozenset({"", "application/octet-stream", "application/x-www-form-urlencoded"})
 """Types that clients send without being asked, and that say nothing."""
 _ETAG: Final = re.compile(r'"([0-9]{1,16})(?:-[0-9a-f]{16})?"')
@@ -44,7 +45,7 @@ def of_line(line: bytes) -> dict[str, Any]:
     body = fields_of(line)
     check_fields(body)
     refuse_fields(body, OURS)
-    if body.get("op", "upsert") not in ("upsert", "delete"):
+    if body.get("op", "upsert") not in _OPERATIONS:
         raise DocumentRefused("invalid_request", "op: must be 'upsert' or 'delete'")
     return checked(conditional(body, body.get("if_revision")))
 
@@ -65,8 +66,11 @@ def path_of(line: bytes) -> str:
 
 
 def checked(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The submission, unless no producer would take it. Raises DocumentRefused."""
-    size = len(encoded(body))
+    """The submission, unless no producer would take it. Raises DocumentRefused.
+
+    Messages have room for a batch beside it.
+    """
+    size = len(encoded({name: value for name, value in body.items() if name != "batch"}))
     if size > LARGEST_BYTES:
         raise too_long(size)
     check_whole(body)
@@ -83,10 +87,10 @@ def too_long(size: int | None = None) -> DocumentRefused:
 
 def conditional(body: Mapping[str, Any], revision: int | None) -> dict[str, Any]:
     """The submission that is taken only while this is the document's revision."""
-    op = body.get("op", "upsert")
+    op = str(body.get("op", "upsert"))
     if revision is None:
         return dict(body)
-    return {**body, "op": f"{op}_if", "if_revision": revision}
+    return {**body, "op": f"{op.removesuffix('_if')}_if", "if_revision": revision}
 
 
 def revision_of(if_match: str | None, if_none_match: str | None) -> int | None:

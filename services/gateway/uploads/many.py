@@ -4,22 +4,32 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
 
 from services.gateway.problems import Problem, cut, problem_of
 from services.gateway.uploads.lines import key_of, message_id
-from services.gateway.uploads.models import UploadError, UploadsAnswer
+from services.gateway.uploads.models import (
+    UploadedDocument,
+    UploadError,
+    UploadLine,
+    UploadsAnswer,
+)
 from services.gateway.uploads.uploads import OtherRequest, Sending, Uploads, accepted
 from shared.batches.members import new_batch_id
 from shared.domain.errors import InstepError
+from shared.domain.events import Receipt
+from shared.domain.ids import content_hash
 from shared.domain.submissions import encoded
 
 AT_ONCE: Final = 32
 """Documents of one request on their way, each of up to 1 MB."""
 MOST_ERRORS: Final = 1_000
+_TAKEN: Final = b"+"
+_REFUSED: Final = b"-"
+"""Beginnings of the lines of a spool."""
 MOST_DOCUMENTS: Final = 200_000
 """Documents of one request: their keys are in memory."""
 AGAIN: Final = 503
@@ -40,6 +50,8 @@ class Where:
 
 Item = tuple[Where, dict[str, Any]]
 """A checked submission."""
+Tell = Callable[[UploadLine], Awaitable[None]]
+"""Hears what became of each document, when that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,7 @@ class ManyDocuments:
     """The checked submissions of one request.
 
     read: all of them, in order; as often as it is called.
-    count: different documents among them.
+    count: different documents among them that name no batch of their own.
     """
 
     read: Callable[[], Iterable[Item]]
@@ -63,10 +75,11 @@ class UploadOutcome:
     errors: list[UploadError] = field(default_factory=list)
     stopped: Problem | None = None
     """Why no more is sent: the bus or the producer takes none, or the key is another request's."""
+    most_errors: int = MOST_ERRORS
 
     def refuse(self, where: Where, path: str, problem: Problem) -> None:
         self.refused += 1
-        if len(self.errors) < MOST_ERRORS:
+        if len(self.errors) < self.most_errors:
             shown = cut(path, 1_024)
             self.errors.append(
                 UploadError(
@@ -111,31 +124,54 @@ class Spool:
 
     @property
     def count(self) -> int:
-        """Different documents."""
+        """Different documents that name no batch of their own."""
         return len(self._keys)
 
     def add(self, where: Where, body: Mapping[str, Any]) -> None:
         """Raises Problem `request_too_large`."""
+        if "batch" not in body:
+            self._keys.add(key_of(self._source, body))
+        self._write(_TAKEN, where, encoded(body))
+
+    def refuse(self, where: Where, path: str, problem: Problem) -> None:
+        """Keep why a document is refused. Raises Problem `request_too_large`."""
+        self._write(_REFUSED, where, encoded(_refused(where, path, problem).model_dump()))
+
+    def _write(self, kind: bytes, where: Where, value: bytes) -> None:
         self.size += 1
         if self.size > MOST_DOCUMENTS:
             told = f"more than {MOST_DOCUMENTS:,} documents in one request"
             raise Problem("request_too_large", told)
-        self._keys.add(key_of(self._source, body))
         head = json.dumps([where.line, where.file]).encode()
-        self._file.write(head + b"\t" + encoded(body) + b"\n")
+        self._file.write(kind + head + b"\t" + value + b"\n")
 
     def read(self) -> Iterable[Item]:
         """All of them, in order."""
+        for head, body in self._read(_TAKEN):
+            yield Where(*json.loads(head)), json.loads(body)
+
+    def refusals(self) -> Iterable[UploadLine]:
+        """The refused ones, in order."""
+        for _, line in self._read(_REFUSED):
+            yield UploadLine.model_validate(json.loads(line))
+
+    def _read(self, kind: bytes) -> Iterable[tuple[bytes, bytes]]:
         self._file.seek(0)
         for line in self._file:
-            head, _, body = line.partition(b"\t")
-            yield Where(*json.loads(head)), json.loads(body)
+            if line.startswith(kind):
+                head, _, value = line[1:].partition(b"\t")
+                yield head, value
 
 
 async def send(
-    uploads: Uploads, source: str, many: ManyDocuments, outcome: UploadOutcome, key: str | None
+    uploads: Uploads,
+    source: str,
+    many: ManyDocuments,
+    outcome: UploadOutcome,
+    key: str | None,
+    tell: Tell | None = None,
 ) -> str:
-    """Send all submissions as one batch; one document's in their order.
+    """Send all submissions as one batch, but those that name their own; one document's in order.
 
     With a key nothing is sent beside another one before one is accepted: the first that shows that
     the key belongs to another request ends this one.
@@ -145,7 +181,7 @@ async def send(
         key: the Idempotency-Key of the request.
 
     Returns:
-        The id of the batch; with a key the same whenever the request is.
+        The id of the batch; with a key the same whenever the request is. Empty: all name their own.
     """
     now = datetime.now(UTC)
     made = new_batch_id(now, secrets.token_bytes(4)) if key is None else _batch_of(key, many)
@@ -154,22 +190,30 @@ async def send(
     request = Sending()
 
     async def one(where: Where, body: Mapping[str, Any]) -> None:
-        if outcome.stopped is not None:
-            outcome.refuse(where, str(body["path"]), outcome.stopped)
-            return
-        name = message_id(source, key, where.name) if key is not None else None
+        path, receipt = str(body["path"]), None
         try:
+            if outcome.stopped is not None:
+                raise _not_sent(outcome.stopped)
+            name = None if key is None else message_id(source, key, _part(where, body))
+            receipt = await uploads.once(source, {"batch": batch, **body}, name, request)
             accepted(
-                await uploads.once(source, {**body, "batch": batch}, name, request),
+                receipt,
                 conditional="if_revision" in body,
                 versioned=body.get("source_version") is not None,
             )
         except InstepError as error:
-            outcome.refuse(where, str(body["path"]), problem_of(error))
+            problem = problem_of(error)
+            outcome.refuse(where, path, problem)
             if isinstance(error, OtherRequest):
                 outcome.stopped = error
+            line = _refused(where, path, problem, receipt)
         else:
             outcome.accepted += 1
+            line = _taken(where, path, receipt).model_copy(
+                update={"batch": str({"batch": batch, **body}["batch"]["id"])}
+            )
+        if tell is not None:
+            await tell(line)
 
     try:
         for where, body in many.read():
@@ -182,7 +226,7 @@ async def send(
     finally:
         for task in running.values():
             task.cancel()
-    return made
+    return made if many.count else ""
 
 
 async def _place(running: dict[str, asyncio.Task[None]], most: int) -> None:
@@ -191,6 +235,49 @@ async def _place(running: dict[str, asyncio.Task[None]], most: int) -> None:
         await asyncio.wait(running.values(), return_when=asyncio.FIRST_COMPLETED)
     for done in [name for name, task in running.items() if task.done()]:
         running.pop(done).result()
+
+
+def _part(where: Where, body: Mapping[str, Any]) -> str:
+    """The name of a document in the messages of its request. Pure.
+
+    The batch of a request tells all that it says, but one that a line names says nothing of it.
+    """
+    return f"{where.name}:{content_hash(encoded(body))}" if "batch" in body else where.name
+
+
+def _not_sent(stopped: Problem) -> Problem:
+    """The problem of a document after one that was not taken. Pure."""
+    return Problem(stopped.code, f"not sent, as one before it was not taken: {stopped.detail}")
+
+
+def _taken(where: Where, path: str, receipt: Receipt) -> UploadLine:
+    document = receipt.document
+    return UploadLine(
+        line=where.line,
+        file=where.file,
+        path=cut(path, 1_024),
+        status=202,
+        state=receipt.state,
+        receipt=receipt.receipt,
+        document=UploadedDocument(**document.model_dump()) if document else None,
+        detail=receipt.detail,
+    )
+
+
+def _refused(
+    where: Where, path: str, problem: Problem, receipt: Receipt | None = None
+) -> UploadLine:
+    """The line of a refused document; a stale one has the receipt of what is newer."""
+    stale = receipt if receipt is not None and receipt.state == "stale" else None
+    taken = _taken(where, path, stale or Receipt(state="refused"))
+    return taken.model_copy(
+        update={
+            "status": problem.kind.status,
+            "state": "stale" if stale else None,
+            "code": problem.code,
+            "detail": problem.detail,
+        }
+    )
 
 
 def _batch_of(key: str, many: ManyDocuments) -> str:

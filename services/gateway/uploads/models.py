@@ -1,7 +1,7 @@
 """Requests that bring documents in over HTTP, and their answers."""
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class UploadsRequest(Request):
     """Documents in one body: files of a form, or lines of JSON."""
 
     source: str
+    receipts: Literal["", "all"] = ""
+    """`all`: the answer is a line of JSON for each document instead of a summary."""
 
 
 class DeleteRequest(Request):
@@ -64,6 +66,27 @@ class UploadError(Response):
     path: str
     code: str
     detail: str
+
+
+class UploadLine(Response):
+    """What became of one document of a request with `receipts=all`. Never holds its content."""
+
+    line: int | None = None
+    """Of the body, counting from 1."""
+    file: str | None = None
+    """As its form names it."""
+    path: str
+    status: int
+    """Of HTTP, as if the document had come alone. 503: repeat the whole request, with its key."""
+    state: str | None = None
+    """`queued`, or `stale`: a newer change was accepted before."""
+    receipt: str | None = None
+    document: UploadedDocument | None = None
+    batch: str | None = None
+    """Its own, or that of the request."""
+    code: str | None = None
+    """Why it was not taken; None: it was."""
+    detail: str | None = None
 
 
 class UploadsAnswer(Response):

@@ -23,14 +23,13 @@ class JetResults:
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:
         self._js = js
-        self._subjects = f"*.*.{generation}.*"
+        self._subjects = f"*.*.{generation}"
 
-    async def next(self, after: int) -> StoredResult | None:
+    async def next(self, after: int, source: str = "") -> StoredResult | None:
+        subjects = f"{self._subjects}.{source or '*'}"
         with translated(f"reading {STREAM}"):
             try:
-                found = await self._js.get_msg(
-                    STREAM, seq=after + 1, subject=self._subjects, next=True
-                )
+                found = await self._js.get_msg(STREAM, seq=after + 1, subject=subjects, next=True)
             except NotFoundError as error:
                 if error.err_code == _NO_MESSAGE:
                     return None

@@ -183,6 +183,13 @@ class LanceStore:
                 found[row["id"]] = lance_rows.to_hit(row, 0.0)
         return found
 
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        found: dict[str, Vector] = {}
+        for batch in checks.slices(sorted(set(ids)), IDS_PER_QUERY):
+            for row in await self._read("id", batch, ["id", "vector"]):
+                found[row["id"]] = np.asarray(row["vector"], np.float32)
+        return found
+
     async def count(self) -> int:
         with translated():
             return await (await self._table.now()).count_rows()

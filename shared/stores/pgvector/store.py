@@ -209,6 +209,13 @@ class PgvectorStore:
                 found[hit.id] = hit
         return found
 
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        found: dict[str, Vector] = {}
+        for batch in checks.slices(_sorted(ids), IDS_PER_CALL):
+            for row_id, raw in await self._all(VECTORS, {"ids": list(batch)}):
+                found[pg_rows.shown(row_id)] = np.asarray(pg_rows.vector_of(raw), np.float32)
+        return found
+
     async def count(self) -> int:
         ((found,),) = await self._all(COUNT, {})
         return int(found)

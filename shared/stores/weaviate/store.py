@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import structlog
 
 from shared.domain.errors import FilterNotReady, StoreUnavailable
@@ -225,6 +226,14 @@ class WeaviateStore:
             for one in await self._rows.by_ids(batch, weaviate_rows.SHOWN):
                 hit = weaviate_rows.to_hit(one.properties, 0.0)
                 found[hit.id] = hit
+        return found
+
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        found: dict[str, Vector] = {}
+        for batch in checks.slices(_objects(ids), IDS_PER_CALL):
+            for one in await self._rows.by_ids(batch, ("row_id",), vectors=True):
+                vector = np.asarray(one.vector, np.float32)
+                found[one.properties["row_id"]] = weaviate_rows.unit(vector[np.newaxis, :])[0]
         return found
 
     async def count(self) -> int:

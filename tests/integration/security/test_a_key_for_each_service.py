@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from bus_publisher import send
 from keyed_bus import Crew, KeyedServer
 
-from services.cli.publish.intake import send
 from services.cli.publish.submissions import Submission
 from services.gateway.answers import answer
 from services.gateway.problems import Problem
@@ -75,7 +75,7 @@ async def gateway(crew):
 
 
 async def publish(keyed: KeyedServer, identity: str, **body):
-    """As `instep publish` does with this key; the receipt."""
+    """As a program does with this key; the receipt."""
     access = access_of(keyed.settings(identity).bus, "publisher")
     [sent] = await send(keyed.url, access, "wiki", [Submission("1", body)], str(body))
     return sent.receipt

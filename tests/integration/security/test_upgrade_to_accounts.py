@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bus_publisher import send
 from keyed_bus import Crew, KeyedServer
 
-from services.cli.publish.intake import send
 from services.cli.publish.submissions import Submission
 from services.gateway.answers import answer
 from services.host.assembly import faces

@@ -1,14 +1,14 @@
 """A command beside a process that holds the data folder: another command, or an instance."""
 
+import contextlib
 import io
 import os
 
 import pytest
 
+from instep.client import Client
 from services.cli.api import client, offline
 from services.cli.main import run
-from services.cli.publish import command as publish
-from services.cli.publish import intake
 from services.host import runtime
 from services.host.data_folder import DataFolder, FolderInUse, Instance
 from shared.observe import logs
@@ -74,35 +74,32 @@ def test_an_instance_that_has_just_started_is_asked(folder, monkeypatch, argv):
 
 
 def test_an_instance_that_has_just_started_is_published_to(folder, monkeypatch):
-    sent = []
+    asked = []
 
-    async def too_late(*_):
+    def ask(self, operation, *_):
+        asked.append((self.url, operation))
+        raise KeyboardInterrupt  # the answer is no matter
+
+    @contextlib.contextmanager
+    def starting(self, *_, **__):
         folder.announce(RUNS)
         raise FolderInUse("in use", passes=True)
+        yield
 
-    async def send(url, *_, **__):
-        sent.append(url)
-        return []
-
-    monkeypatch.setattr(publish, "_stored", too_late)
-    monkeypatch.setattr(intake, "send", send)
+    monkeypatch.setattr(Client, "ask", ask)
     with folder.lock():
         folder.withdraw()
-        assert command(PUBLISHING, folder) == 0
+        monkeypatch.setattr(DataFolder, "lock", starting)
+        assert command(PUBLISHING, folder) == 130
 
-    assert sent == [RUNS.nats_url]
+    assert asked == [(RUNS.gateway_url, "livez")]
 
 
-def test_what_is_for_another_instance_is_not_stored_here(folder, monkeypatch, capsys):
-    async def stored(*_):
-        raise AssertionError("stored here")
-
-    monkeypatch.setattr(publish, "_stored", stored)
-
-    assert command([*PUBLISHING, "--url", "http://elsewhere:1"], folder) == 3
-    said = capsys.readouterr().err
-    assert "http://elsewhere:1" in said
-    assert "INSTEP_BUS__URL" in said
+def test_a_folder_without_an_instance_and_one_without_an_index_say_so(folder, capsys):
+    assert command(PUBLISHING, folder) == 3
+    assert "no instance runs in" in capsys.readouterr().err
+    assert run([*PUBLISHING, "--data", str(folder.path / "none")]) == 3
+    assert "nothing is indexed here" in capsys.readouterr().err
 
 
 def test_the_folder_of_an_instance_is_refused_to_another_one_for_good(folder):
@@ -112,18 +109,11 @@ def test_the_folder_of_an_instance_is_refused_to_another_one_for_good(folder):
     assert not refused.value.passes
 
 
-@pytest.mark.parametrize(
-    "argv", [*ASKING, ["search", "x", "--json"], [*PUBLISHING, "--wait", "1"]], ids=" ".join
-)
+@pytest.mark.parametrize("argv", [*ASKING, ["search", "x", "--json"], PUBLISHING], ids=" ".join)
 def test_beside_services_that_run_alone_the_gateway_has_to_be_named(
     folder, monkeypatch, capsys, argv
 ):
     """Its bus is known by the settings; there is no data folder."""
-
-    async def send(*_, **__):
-        raise AssertionError("sent, and nobody waits")
-
-    monkeypatch.setattr(intake, "send", send)
     monkeypatch.setenv("INSTEP_BUS__URL", "nats://127.0.0.1:9")
     status = run([*argv, "--data", str(folder.path / "none")])
 

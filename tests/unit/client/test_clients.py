@@ -111,7 +111,14 @@ async def test_an_answer_is_a_model(kind, url, index):
 @BOTH
 async def test_every_reading_operation_answers(kind, url, index):
     key, revision = await index.put("a.md", ["zebra"])
-    least = {"search": ["zebra"], "document": ["docs/a.md"], "receipt": [f"{key}-{revision}"]}
+    least = {
+        "search": ["zebra"],
+        "document": ["docs/a.md"],
+        "similar": ["docs/a.md"],
+        "history": ["docs/a.md"],
+        "diff": ["docs/a.md"],
+        "receipt": [f"{key}-{revision}"],
+    }
     least["source"] = ["docs"]
     missing = {
         "left_out": "not_watched",

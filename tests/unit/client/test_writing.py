@@ -10,9 +10,10 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_results import MemoryResults, indexed
+from uploads_world import UploadWorld
 
 from instep import client as module
-from instep.client import AsyncClient, Client, Refused
+from instep.client import AsyncClient, Client, Refused, Unreachable, UploadFile
 from instep.http import EventLines
 from services.gateway.app import build_app
 from services.gateway.events.stream import event_bytes
@@ -123,6 +124,93 @@ async def test_many_documents_are_lines_of_json(kind, url, echo):
     assert headers["Content-Type"] == "application/x-ndjson"
     assert [json.loads(line) for line in body.splitlines()] == sent
     assert json.loads(echo.requests[1][3]) == {"prefix": "old/", "dry_run": True}
+
+
+@pytest.fixture
+async def uploads():
+    return UploadWorld()
+
+
+@pytest.fixture
+async def gateway(uploads):
+    async with TestServer(uploads.app()) as server:
+        yield str(server.make_url("/"))
+
+
+@BOTH
+async def test_each_line_has_its_receipt(kind, gateway, uploads):
+    sent = [{"path": "a.md", "text": "one"}, {"path": "../b.md", "text": "x"}]
+
+    for _ in range(2):
+        found = await done(kind, gateway, "bulk_receipts", "inbox", sent, idempotency_key="k")
+        by_line = {one.line: one for one in found}
+        assert (by_line[1].status, by_line[1].document.path) == (202, "a.md")
+        assert (by_line[2].status, by_line[2].code) == (422, "invalid_path")
+    assert len(uploads.intake.bodies) == 1
+
+
+@BOTH
+async def test_files_are_sent_as_they_are_read_with_any_name(kind, gateway, uploads, tmp_path):
+    data = bytes(range(256)) * 8_000
+    (tmp_path / "big.bin").write_bytes(data)
+    odd = 'a "b"; c\\ %41 é\u2028\n.md'
+    files = [
+        UploadFile(odd, "tëxt", {"title": "T", "metadata": {"n": 1}}),
+        UploadFile("big.bin", tmp_path / "big.bin"),
+    ]
+
+    answer = await done(kind, gateway, "upload_documents", "inbox", files)
+    found = await done(kind, gateway, "upload_receipts", "inbox", files)
+
+    assert (answer.accepted, answer.refused) == (2, 0)
+    assert {one.file: one.status for one in found} == {odd: 202, "big.bin": 202}
+    assert await uploads.content(odd) == "tëxt".encode()
+    assert await uploads.content("big.bin") == data
+    said = next(body for body in uploads.intake.bodies if body["path"] == odd)
+    assert (said["title"], said["metadata"]) == ("T", {"n": 1})
+
+
+@BOTH
+async def test_a_file_that_cannot_be_read_is_told_before_anything_is_sent(
+    kind, gateway, uploads, tmp_path
+):
+    files = [UploadFile("a.md", "x"), UploadFile("b.md", tmp_path / "none.md")]
+
+    with pytest.raises(Refused, match="No such file") as refused:
+        await done(kind, gateway, "upload_documents", "inbox", files)
+
+    assert refused.value.code == "source_gone"
+    assert uploads.intake.bodies == []
+
+
+@BOTH
+async def test_a_form_that_is_refused_before_it_is_read_says_why(kind, gateway, tmp_path):
+    with (tmp_path / "big.bin").open("wb") as sparse:
+        sparse.truncate(20_000_000)
+
+    with pytest.raises(Refused) as refused:
+        await done(
+            kind, gateway, "upload_documents", "docs", [UploadFile("b", tmp_path / "big.bin")]
+        )
+
+    assert refused.value.code == "source_watched"
+
+
+@BOTH
+async def test_an_answer_that_is_cut_off_is_no_answer(kind):
+    async def cut(request):
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(b'{"line": 1, "path": "a.md", "status": 202}\n')
+        request.transport.abort()
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", cut)
+    async with TestServer(app) as server:
+        with pytest.raises(Unreachable):
+            await done(kind, str(server.make_url("/")), "bulk_receipts", "inbox", [{}])
 
 
 @BOTH

@@ -30,8 +30,9 @@ from services.gateway.operations import OPERATIONS
 from services.gateway.status.status import Observation, PastFolder
 from services.validator.checks import SampleResult
 from shared.batches.history import History
+from shared.batches.members import OpenBatch
 from shared.batches.reports import Validation
-from shared.domain.events import Document
+from shared.domain.events import Batch, Document
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Reason
 from shared.observe.progress import SourceHealth
@@ -117,6 +118,11 @@ class World:
         index.queries.sources = tuple(SourceView(name=n, kind="folder", path=p) for n, p in known)
         index.queries.removals = self
         index.queries.reports = self.history
+        index.queries.book = self
+        index.queries.results = self.results
+        index.search.declared = {"docs": {"lang": "keyword"}}
+        if self.other:
+            index.search.declared[OTHER] = {"quokkas": "keyword"}
         index.queries.explain = self.explain
         index.queries.check = self.check
 
@@ -149,6 +155,18 @@ class World:
             CheckView(name="room", level="WARN", text=f"nearly full: INTAKE {count} %"),
             *([CheckView(name="failures", level="WARN", text="4,321")] if self.other else []),
         ]
+
+    # OpenBatches
+
+    async def open(self):
+        given = [("docs", "opened"), *([(OTHER, "opened"), (OTHER, "zo")] if self.other else [])]
+        return {
+            f"{source}.{id}": OpenBatch(
+                Batch(id=id, count=4321 if source == OTHER else 2, source=source, started_at=AT),
+                {doc_key(source, "b.md"): 1},
+            )
+            for source, id in given
+        }
 
     # Holds
 
@@ -214,6 +232,9 @@ SEARCHES = tuple(
         ("kelp", {"source": "zanzibat"}),
         ("kelp", {"filter": f"source:{OTHER}"}),
         ("kelp", {"filter": f"-source:{OTHER} path:quokka/"}),
+        ("kelp", {"filter": "quokkas:1"}),
+        ("kelp", {"filter": "quokka:1"}),
+        ("kelp", {"filter": "lang:en or source:zanzibar"}),
         ("kelp", {"after": RECEIPTS[1], "wait": "0"}),
     )
 )
@@ -227,6 +248,16 @@ ASKED = {
         get(f"{V}/documents", state="failed,working,queued"),
     ),
     "document": tuple(get(f"{V}/documents/{name}") for name in (*NAMES, "zanzibat/b.md", "b.md")),
+    "similar": (
+        get(f"{V}/documents/guide/a.md/similar", explain="1"),
+        get(f"{V}/documents/guide/a.md/similar", copies="1", filter=f"source:{OTHER}"),
+        get(f"{V}/documents/guide/a.md/similar", source=OTHER),
+        *(get(f"{V}/documents/{name}/similar") for name in NAMES),
+    ),
+    "history": tuple(
+        get(f"{V}/documents/{name}/history") for name in (*NAMES, "b.md", "guide/a.md")
+    ),
+    "diff": tuple(get(f"{V}/documents/{name}/diff") for name in (*NAMES, "b.md")),
     "left_out": tuple(get(f"{V}/left-out", name=n, file="/srv/z/a") for n in (*NAMES, "docs/x")),
     "receipt": tuple(get(f"{V}/receipts/{one}", wait="0") for one in RECEIPTS),
     "failures": (
@@ -275,7 +306,7 @@ ASKED = {
     ),
     "batch": tuple(
         get(f"{V}/batches/{batch}", **more)
-        for batch in ("b1", "zb", "last")
+        for batch in ("b1", "zb", "last", "opened", "zo")
         for more in ({}, {"source": OTHER})
     ),
     "reports": (get(f"{V}/reports"), get(f"{V}/reports", source=OTHER)),
@@ -322,7 +353,18 @@ ASKED = {
 LISTENING = frozenset({"events"})
 """Operations whose answer has no end; a test of their own asks them."""
 WHOLE = frozenset(name for name, row in OPERATIONS.items() if not row.of_sources)
-ECHOES = ("document", "left_out", "failure", "source", "search", "retry", "dismiss")
+ECHOES = (
+    "document",
+    "similar",
+    "history",
+    "diff",
+    "left_out",
+    "failure",
+    "source",
+    "search",
+    "retry",
+    "dismiss",
+)
 
 
 def test_every_operation_of_the_table_is_asked():

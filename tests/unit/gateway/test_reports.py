@@ -12,10 +12,16 @@ from report_world import START, mixed, record, report
 from yarl import URL
 
 from services.cli.api.client import ask
+from services.cli.commands.report import listed
+from services.cli.terminal import Terminal
 from services.gateway.app import build_app
 from shared.batches.history import History
+from shared.batches.members import DECLINED, BatchBook
 from shared.batches.reports import BatchReport, Validation
+from shared.domain.events import Batch
+from shared.domain.ids import doc_key
 
+PLAIN = Terminal(width=120, color=False)
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
 
@@ -201,6 +207,59 @@ async def test_an_instance_that_keeps_nothing_says_so(index):
         page = await client.get("/api/v1/reports")
         missing = await client.get("/api/v1/batches/last/report")
 
-        assert empty == {"batches": [], "next_cursor": None}
+        assert empty == {"batches": [], "next_cursor": None, "open": []}
         assert "No batch has ended yet" in await page.text()
         assert missing.status == 404
+
+
+@pytest.fixture
+def book(index):
+    index.queries.book = made = BatchBook(MemoryShelf(), "gtest")
+    return made
+
+
+def announced(id, count=3, source="docs"):
+    return Batch(id=id, count=count, source=source, started_at=START)
+
+
+async def test_open_batches_are_listed_with_what_has_come_of_them(index, book, client):
+    done, revision = await index.put("a.md", ["x"])
+    working, next_revision = await index.begin("b.md", ["y"])
+    batch = announced("open1", count=5)
+    await book.join(batch, done, revision)
+    await book.join(batch, working, next_revision)
+    await book.join(batch, f"{DECLINED}17 empty", 0)
+    await book.announce(announced("open2", 2, "wiki"), {doc_key("wiki", "c.md"): 1}, unchanged=1)
+
+    both = await (await client.get("/api/v1/batches")).json()
+    docs = await (await client.get("/api/v1/batches?source=docs&limit=2")).json()
+    second = await client.get(f"/api/v1/batches?source=docs&cursor={docs['next_cursor']}")
+
+    assert {one["batch"]["id"] for one in both["open"]} == {"open1", "open2"}
+    (one,) = docs["open"]
+    assert one["states"] == {"searchable": 1, "working": 1}
+    assert (one["accepted"], one["refused"], one["missing"]) == (2, 1, 2)
+    assert one["noted_at"] is not None
+    other = next(one for one in both["open"] if one["batch"]["id"] == "open2")
+    assert (other["unchanged"], other["missing"], other["states"]) == (1, 0, {"queued": 1})
+    assert (await second.json())["open"] == []
+    assert [line.split()[2] for line in listed(docs, PLAIN, now=0.0)[1:2]] == ["docs"]
+    assert "1 searchable, 1 working, 2 not there yet" in listed(docs, PLAIN, now=0.0)[1]
+
+
+async def test_an_open_batch_is_answered_and_its_end_waited_for(index, book, client, history):
+    await book.announce(announced("late"), {doc_key("docs", "a.md"): 1}, unchanged=2)
+
+    opened = await (await client.get("/api/v1/batches/late")).json()
+    ended = await (await client.get("/api/v1/batches/b3")).json()
+    unknown = await client.get("/api/v1/batches/none")
+    await book.announce(announced("late", source="wiki"), {doc_key("wiki", "a.md"): 1}, 0)
+    two = await client.get("/api/v1/batches/late")
+    one = await client.get("/api/v1/batches/late?source=wiki")
+
+    assert (opened["complete"], opened["finished_at"]) == (False, None)
+    assert (opened["open"]["accepted"], opened["documents"]["unchanged"]) == (1, 2)
+    assert (ended["open"], ended["complete"], ended["batch"]["id"]) == (None, True, "b3")
+    assert (unknown.status, (await unknown.json())["code"]) == (404, "batch_not_found")
+    assert (two.status, (await two.json())["code"]) == (422, "ambiguous_batch")
+    assert (await one.json())["open"]["batch"]["source"] == "wiki"

@@ -1,4 +1,4 @@
-"""Send submissions over NATS, as any other system would, and collect the receipts."""
+"""A program that publishes over NATS, with the key of a publisher, and collects the receipts."""
 
 import asyncio
 import contextlib
@@ -103,7 +103,7 @@ async def _sent(line: _Line, token: str, item: Submission) -> Sent:
     try:
         body, receipt = item.body, None
         if item.large is not None:
-            data = await asyncio.to_thread(item.large)
+            data = item.large if isinstance(item.large, bytes) else item.large.read_bytes()
             body = {**body, "pieces": piece_names(line.source, data)}
             receipt = await _pieces_sent(line, token, item.path, data)
         if receipt is None:

@@ -1,0 +1,154 @@
+"""Send submissions to a gateway, and tell what became of each."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from instep.client import Client, ClientError, Refused, UploadFile
+from services.cli.api.client import stop_of
+from services.cli.publish.submissions import Submission
+from shared.domain.submissions import encoded
+
+if TYPE_CHECKING:
+    from services.gateway.uploads.models import UploadLine
+
+PORTION_BYTES: Final = 8 * 1024**2
+"""Of one request, in memory."""
+PATIENCE_S: Final = 30.0
+"""How long a gateway that takes nothing more is asked again: it may be full, or starting anew."""
+PAUSE_S: Final = 1.0
+_AGAIN: Final = "idempotency_in_progress"
+_OF_DOCUMENTS: Final = ("source_watched", "source_gone", "request_too_large", "not_unicode")
+"""Codes that refuse the documents of a request, and say nothing of further ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The outcome of a submission: `line` as answered, or why there is none."""
+
+    submission: Submission
+    line: "UploadLine | None"
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends the submissions of one call, and repeats requests under their keys.
+
+    reach: connects to the gateway, wherever it is by now.
+    run: names the call.
+    """
+
+    reach: Callable[[], Client]
+    source: str
+    run: str
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def send(self, items: Sequence[Submission]) -> Iterator[Sent]:
+        """All outcomes in order, as far as they are known.
+
+        Raises:
+            Stop: no gateway answers, or it takes nothing from this command.
+        """
+        try:
+            self.reach().ask("livez")  # a gateway that is away is told at once
+        except ClientError as away:
+            raise stop_of(away) from None
+        any_accepted, gone = False, None
+        for n, portion in enumerate(portions(items)):
+            lines = list["UploadLine"]()
+            error = gone  # then it is not asked again
+            if gone is None:
+                lines, error = self._asked(portion, f"{self.run}-{n}")
+            if error is not None and not _concerns_documents(error):
+                if not any_accepted:
+                    raise stop_of(error)
+                gone = error
+            any_accepted |= any(line.code is None for line in lines)
+            yield from _outcomes(portion, lines, error)
+
+    def _asked(
+        self, portion: Sequence[Submission], key: str
+    ) -> "tuple[list[UploadLine], ClientError | None]":
+        """The answer to one request, which is repeated while that may help."""
+        deadline, left = self.clock() + PATIENCE_S, len(portion) + 1
+        while True:
+            lines, error = self._lines(portion, key)
+            waiting = sum(map(_may_pass, lines)) if error is None else len(portion)
+            if waiting < left:
+                deadline, left = self.clock() + PATIENCE_S, waiting  # it goes on
+            passes = _passes(error) if error is not None else waiting > 0
+            if not passes or self.clock() + PAUSE_S > deadline:
+                return lines, error
+            self.sleep(PAUSE_S)
+
+    def _lines(
+        self, portion: Sequence[Submission], key: str
+    ) -> "tuple[list[UploadLine], ClientError | None]":
+        files = [_file(one) for one in portion if one.large is not None]
+        bodies = [_without_schema(one) for one in portion if one.large is None]
+        try:
+            client = self.reach()
+            if files:
+                return client.upload_receipts(self.source, files, idempotency_key=key), None
+            return client.bulk_receipts(self.source, bodies, idempotency_key=key), None
+        except ClientError as error:
+            return [], error
+
+
+def portions(items: Sequence[Submission]) -> Iterator[list[Submission]]:
+    """The submissions of each request, in order: a large one has its own. Pure."""
+    found: list[Submission] = []
+    size = 0
+    for item in items:
+        more = len(encoded(item.body))
+        if found and (item.large is not None or size + more > PORTION_BYTES):
+            yield found
+            found, size = [], 0
+        if item.large is not None:
+            yield [item]
+            continue
+        found.append(item)
+        size += more
+    if found:
+        yield found
+
+
+def _file(item: Submission) -> UploadFile:
+    """A large submission as a file of a form."""
+    assert item.large is not None, "a small one is a line"
+    fields = {n: v for n, v in _without_schema(item).items() if n not in ("path", "op")}
+    return UploadFile(item.path, item.large, fields)
+
+
+def _without_schema(item: Submission) -> dict[str, object]:
+    return {name: value for name, value in item.body.items() if name != "schema"}
+
+
+def _outcomes(
+    portion: Sequence[Submission], lines: "Sequence[UploadLine]", error: ClientError | None
+) -> Iterator[Sent]:
+    if error is not None:
+        code = error.code if isinstance(error, Refused) else "unreachable"
+        yield from (Sent(item, None, code, error.detail) for item in portion)
+        return
+    by_number = {line.line or 1: line for line in lines}  # a form has one file here
+    for n, item in enumerate(portion, 1):
+        line = by_number.get(n)
+        told = "" if line else "the gateway does not say what became of it"
+        yield Sent(item, line, "" if line else "unreachable", told)
+
+
+def _may_pass(line: "UploadLine") -> bool:
+    return line.status == 503 or line.code == _AGAIN
+
+
+def _passes(error: ClientError) -> bool:
+    return not isinstance(error, Refused) or error.status == 503 or error.code == _AGAIN
+
+
+def _concerns_documents(error: ClientError) -> bool:
+    return isinstance(error, Refused) and error.code in _OF_DOCUMENTS
