@@ -38,6 +38,7 @@ class Options:
             "INSTEP_EMBEDDING__MODEL": "fake-8",
             "INSTEP_STORE__KIND": "memory",
             "INSTEP_TELEMETRY__LEVEL": "error",
+            "INSTEP_GATEWAY__AUTH": "none",
         }
         self._settings = load(config=None, environ=environ).settings
 

@@ -43,8 +43,8 @@ def test_a_folder_after_keys_is_that_of_a_bus(typed, read):
 
 def test_the_old_spelling_is_parsed_as_the_new_one():
     old, new = (
-        parse(["keys", "d", "--source", "wiki"]),
-        parse(["keys", "bus", "d", "--source", "wiki"]),
+        parse(["keys", "d", "--source", "s"]),
+        parse(["keys", "bus", "d", "--source", "s"]),
     )
 
     assert vars(old) == vars(new)
