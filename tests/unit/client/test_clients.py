@@ -19,6 +19,7 @@ from services.gateway.app import build_app
 from services.gateway.operations import OPERATIONS, resolve
 from services.gateway.views import SearchAnswer
 from services.host.data_folder import DataFolder, Instance
+from services.host.owner_key import OWNER_KEY
 from shared.domain.errors import ConfigurationError, StoreUnavailable
 
 KEY = "a key of many letters"
@@ -288,6 +289,38 @@ async def test_a_key_file_of_the_surroundings_is_shown(url, tmp_path, monkeypatc
     monkeypatch.setenv("INSTEP_KEY_FILE", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError, match="no such key file"):
         Client(url)
+
+
+async def test_the_owner_s_key_is_shown_to_the_instance_of_its_folder(url, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    with folder.lock():
+        (tmp_path / "data" / OWNER_KEY).write_text(KEY + "\n")
+        announce(folder, url)
+        async with AsyncClient(data=tmp_path / "data") as client:
+            assert (await client.version()).api == "v1"
+        async with AsyncClient(url.rstrip("/"), data=tmp_path / "data") as client:
+            assert (await client.version()).api == "v1"
+
+
+async def test_the_owner_s_key_is_shown_to_no_other_program(url, tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    with folder.lock():
+        (tmp_path / "data" / OWNER_KEY).write_text(KEY + "\n")
+        announce(folder, "http://127.0.0.1:7")
+        async with AsyncClient(url, data=tmp_path / "data") as client:
+            with pytest.raises(Refused) as refused:
+                await client.version()
+    async with AsyncClient(url, data=tmp_path / "data") as client:
+        with pytest.raises(Refused):
+            await client.version()
+
+    assert refused.value.code == "no_key"
+
+
+async def test_an_empty_list_of_sources_makes_no_key_for_all_of_them(url):
+    async with AsyncClient(url, key=KEY) as client:
+        with pytest.raises(Refused, match="name at least one"):
+            await client.create_key(["read"], sources=[])
 
 
 def test_a_client_is_imported_without_models_and_servers():
