@@ -150,6 +150,8 @@ def check_whole(body: Mapping[str, Any]) -> DocumentSubmitted:
     Raises:
         DocumentRefused: `invalid_request`, `invalid_path`.
     """
+    if isinstance(metadata := body.get("metadata"), dict):  # each wrong value has four faults
+        _at_most("metadata", len(metadata), MAX_METADATA_KEYS, "keys")
     event = read(encoded(body), {})
     check_document_path(event.path)
     check_attributes(event)

@@ -77,6 +77,8 @@ class TokenIssuer:
         self.headers = {}
         self.body = None
         """In place of the JWKS."""
+        self.padding = b""
+        """Behind the JWKS."""
         self.hangs = asyncio.Event()
         self.hangs.set()
         self.arrived = asyncio.Event()
@@ -97,11 +99,15 @@ class TokenIssuer:
             return web.Response(status=self.status, headers=self.headers)
         if request.path.endswith("openid-configuration"):
             told = {"issuer": self.named or self.issuer}
-            told["jwks_uri"] = self.jwks_uri or f"{self.issuer}/keys"
+            keys = self.jwks_uri or "{issuer}/keys"
+            told["jwks_uri"] = keys.format(issuer=self.issuer) if isinstance(keys, str) else keys
             return web.json_response(told)
+        if request.path == "/moved":
+            return web.Response(status=302, headers={"Location": f"{self.issuer}/keys"})
         if self.body is not None:
             return web.Response(body=self.body, headers=self.headers)
-        return web.json_response({"keys": [key.as_dict(private=False) for key in self.published]})
+        keys = {"keys": [key.as_dict(private=False) for key in self.published]}
+        return web.Response(body=json.dumps(keys).encode() + self.padding)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from uploads_world import LIMIT, UploadWorld
 
-from services.gateway.uploads import handlers, many, uploads
+from services.gateway.uploads import bodies, handlers, many, uploads
 from shared.domain.errors import StreamFull
 from shared.domain.ids import doc_key
 
@@ -468,6 +468,27 @@ async def test_a_client_that_stops_sending_is_cut_off_and_changes_nothing(
         response = await client.request(method, address, data=stops(), headers=headers)
         assert (response.status, (await response.json())["code"]) == (408, "request_timeout")
     assert world.intake.bodies == []
+
+
+async def test_lines_that_are_there_already_give_others_their_turn():
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    body = [b"{}\n" * 10_000]
+
+    async def read(_):
+        return body.pop() if body else b""
+
+    running = asyncio.create_task(others())
+    read_lines = [number async for number, _ in bodies.lines(read)]
+    running.cancel()
+    assert len(read_lines) == 10_000
+    assert turns >= 10_000 / bodies.LINES_AT_ONCE
 
 
 async def test_a_client_that_sends_byte_by_byte_is_cut_off_and_one_that_is_only_slow_is_not(
