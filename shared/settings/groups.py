@@ -54,6 +54,19 @@ def _switched(value: Any) -> Any:
     return {} if value is True else None if value is False else value
 
 
+def _dotted(value: Any) -> Any:
+    """A table of names that may have dots in them, which a file and a variable read as tables."""
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, one in value.items():
+        if isinstance(one, dict):
+            found |= {f"{name}.{rest}": kind for rest, kind in _dotted(one).items()}
+        else:
+            found[name] = one
+    return found
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Several texts; as one text, with commas between them."""
 
@@ -108,7 +121,7 @@ class SourceSettings(SettingsGroup):
     `https://files.example.org/docs/`."""
     chunking: SourceChunking = SourceChunking()
     """Values for this source in place of `chunking`; a change cuts its documents again."""
-    fields: dict[str, FieldKind] = {}
+    fields: Annotated[dict[str, FieldKind], BeforeValidator(_dotted)] = {}
     """Names of metadata that searches may filter by, and the kind of each: keyword, keywords,
     number, date or boolean."""
 

@@ -109,7 +109,7 @@ def _place(kind: str, value: float) -> int:
     """The number or moment as a whole number of 64 bits that is greater when it is."""
     if kind == "date":
         return int(value) + _BEFORE_TIME
-    (bits,) = struct.unpack(">Q", struct.pack(">d", value))
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))  # there is one zero
     return int(bits ^ (2**64 - 1)) if bits >> 63 else int(bits | 1 << 63)
 
 

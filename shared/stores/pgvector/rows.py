@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.filters.terms import COLUMN, terms_for, terms_of
-from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
+from shared.domain.filters.where import BelowPath, InSources, IsBetween, Leaf, folded
 from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vectors
 from shared.stores import seal
@@ -35,6 +35,10 @@ WORDS_BYTES: Final = 900_000
 found by keywords."""
 MOST_POSITIONS: Final = 255
 """Of a lexeme; more repetitions of a word in one chunk count as so many."""
+
+FEW_TERMS: Final = 8
+"""Up to which the operator && is used, which compares each with every term of a row. More are
+looked up in a hash."""
 
 _NEEDS_ESCAPE: Final = re.compile("[\0\1\ud800-\udfff]")
 _MARK: Final = "\1"
@@ -97,7 +101,13 @@ def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
             beyond = after(first)
             begun = f"path >= {named(first)}"
             return begun if beyond is None else f"({begun} AND path < {named(beyond)})"
-        return f"{TERMS} && {named(list(terms_for(leaf)))}::text[]"
+        found = terms_for(leaf)
+        if len(found) <= FEW_TERMS:
+            return f"{TERMS} && {named(list(found))}::text[]"
+        one = f"EXISTS (SELECT FROM unnest({TERMS}) AS t WHERE t = ANY({named(list(found))}))"
+        if not isinstance(leaf, IsBetween):
+            return one
+        return f"({TERMS} && {named(around(found))}::text[] AND {one})"
 
     parts: list[LiteralString] = ["true"]
     if asked.sources is not None:
@@ -107,6 +117,16 @@ def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
     if asked.where is not None:
         parts.append(folded(asked.where, compared, _all, _any, "(NOT {})".format))
     return " AND ".join(parts), values
+
+
+def around(terms: Sequence[str]) -> list[str]:
+    """A few beginnings that the terms of a range have, and others beside it: for the index."""
+    shortest = terms[0].index(":") + 2
+    for length in range(max(map(len, terms)), shortest, -1):
+        cut = {term[:length] for term in terms}
+        if len(cut) <= FEW_TERMS:
+            return sorted(cut)
+    return sorted({term[:shortest] for term in terms})
 
 
 def _all(parts: Sequence[LiteralString]) -> LiteralString:

@@ -300,9 +300,10 @@ async def make_index(connection: "AsyncConnection[Any]", place: TablePlace) -> N
 
 
 async def clean_words(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
-    """Sort new words into their index; until then a search reads them one by one."""
+    """Sort new words and terms into their indexes; until then a search reads them one by one."""
     statement = "SELECT gin_clean_pending_list(to_regclass(%(name)s))"
-    await connection.execute(statement, {"name": _quoted(f"{place.name}_words")})
+    for column in ("words", COLUMN):
+        await connection.execute(statement, {"name": _quoted(f"{place.name}_{column}")})
 
 
 async def has_index(connection: "AsyncConnection[Any]", place: TablePlace) -> bool:

@@ -33,6 +33,15 @@ def test_terms_decide_as_the_values_do(where, metadata):
     assert by_terms(where, "docs", "a/b.md", metadata) == admits(where, "docs", "a/b.md", metadata)
 
 
+@pytest.mark.parametrize("bounds", [(0.0, -0.0), (-0.0, 0.0), (-0.0, -0.0), (None, -0.0)])
+def test_zero_is_one_number(bounds):
+    where = IsBetween("n", "number", *bounds)
+
+    for value in (0, -0.0, "-0"):
+        assert admits(where, "", "", {"n": value})
+        assert by_terms(where, "", "", {"n": value})
+
+
 @settings(max_examples=100, deadline=None)
 @given(where=WHERE, metadata=METADATA)
 def test_what_every_row_passes_or_none_is_left_out_and_changes_nothing(where, metadata):

@@ -271,13 +271,18 @@ def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why
 
 def test_fields_of_all_sources_are_one_table(toml):
     file = toml(
-        "[sources.docs]\npath = '.'\n[sources.docs.fields]\nlang = 'keyword'\n"
+        "[sources.docs]\npath = '.'\n[sources.docs.fields]\nlang = 'keyword'\n'dc.date' = 'date'\n"
         "[sources.shop]\nkind = 'push'\nfields = { price = 'number', lang = 'keyword' }\n"
     )
 
     found = loaded(file, INSTEP_SOURCES__DOCS__FIELDS__CREATED_AT="date").settings
 
-    assert found.fields == {"lang": "keyword", "price": "number", "created_at": "date"}
+    assert found.fields == {
+        "lang": "keyword",
+        "dc.date": "date",
+        "price": "number",
+        "created_at": "date",
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.domain.filters import terms as filters
+from shared.domain.filters.where import IsBetween
 from shared.ports import Filter
 from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector.table import IDLE_S, TablePlace, differences, index_due, version_of
 from shared.stores.pgvector.words import MOST_WORDS, Statistics, first_words, terms_of
 
+FINITE = st.floats(-1e9, 1e9)
 ANY = st.text(st.characters(exclude_categories=[]) | st.sampled_from("\0\1\2\ud800\udfff\ue000"))
 
 
@@ -48,6 +51,18 @@ def test_a_filter_is_parameters_only():
     assert "'" not in text
     assert list(values.values()) == [["a'; --"], "x%", "x&"]
     assert pg_rows.condition(Filter()) == ("true", {})
+
+
+@given(FINITE, FINITE)
+def test_the_few_terms_around_a_range_cover_it(one, other):
+    low, high = sorted((one, other))
+    exact = filters.terms_for(IsBetween("n", "number", low, high))
+    around = pg_rows.around(exact)
+
+    assert len(around) <= 16
+    assert all(any(term.startswith(few) for few in around) for term in exact)
+    for number in (low, high, (low + high) / 2):
+        assert not set(around).isdisjoint(filters.terms_of({"n": number}))
 
 
 def test_a_word_stands_with_as_many_positions_as_it_is_there_times():
