@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         SearchFields,
         SimilarFields,
         SweepFields,
+        TableFields,
         ValidateFields,
         WriteFields,
     )
@@ -189,6 +190,12 @@ def _check_key(fields: KeyFields) -> None:
     sources = fields.get("sources")
     if sources is not None and not list(sources):
         raise Refused("invalid_request", "sources: name at least one")
+
+
+def _table(table: bytes | str, fields: TableFields) -> tuple[dict[str, Any], Extras]:
+    body = table.encode() if isinstance(table, str) else table
+    sending = Extras(body, "text/csv", idempotency_key=fields.get("idempotency_key"))
+    return {name: value for name, value in fields.items() if name != "idempotency_key"}, sending
 
 
 def _answer(operation: str, found: dict[str, Any]) -> object:
@@ -504,9 +511,17 @@ class Client(_Access):
         *,
         idempotency_key: str | None = None,
     ) -> UploadsAnswer:
-        """Write and delete many documents: lines of JSON."""
+        """Write and delete many documents: lines of JSON, or a table in CSV."""
         sending = _lines(submissions, idempotency_key)
         found = self.ask("bulk", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("bulk", found))
+
+    def bulk_csv(
+        self, source: str, table: bytes | str, **fields: Unpack[TableFields]
+    ) -> UploadsAnswer:
+        """Write many documents: a table in CSV, whose further columns are metadata."""
+        given, sending = _table(table, fields)
+        found = self.ask("bulk", {"source": source, **given}, sending)
         return cast("UploadsAnswer", _answer("bulk", found))
 
     def bulk_receipts(
@@ -837,9 +852,17 @@ class AsyncClient(_Access):
         *,
         idempotency_key: str | None = None,
     ) -> UploadsAnswer:
-        """Write and delete many documents: lines of JSON."""
+        """Write and delete many documents: lines of JSON, or a table in CSV."""
         sending = _lines(submissions, idempotency_key)
         found = await self.ask("bulk", {"source": source}, sending)
+        return cast("UploadsAnswer", _answer("bulk", found))
+
+    async def bulk_csv(
+        self, source: str, table: bytes | str, **fields: Unpack[TableFields]
+    ) -> UploadsAnswer:
+        """Write many documents: a table in CSV, whose further columns are metadata."""
+        given, sending = _table(table, fields)
+        found = await self.ask("bulk", {"source": source, **given}, sending)
         return cast("UploadsAnswer", _answer("bulk", found))
 
     async def bulk_receipts(

@@ -161,6 +161,16 @@ class PutFields(WriteFields, total=False):
     """Absent: the ending of the path tells."""
 
 
+class TableFields(TypedDict, total=False):
+    """Of a table of documents."""
+
+    path_column: str
+    text_column: str
+    """Absent: `text` or `content`."""
+    idempotency_key: str
+    """Names the request, so that it may be repeated."""
+
+
 class DeleteFields(TypedDict, total=False):
     """Which documents to delete: `paths` or `prefix`."""
 

@@ -24,6 +24,7 @@ HTML: Final = "text/html"
 TEXT: Final = "text/plain"
 EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
+CSV: Final = "text/csv"
 
 LONG_S: Final = 600.0
 """A folder is listed first, or every removal stored, or the whole index checked."""
@@ -348,15 +349,15 @@ _UPLOADS: Final = (
         name="bulk",
         place=_post("/sources/{source}/bulk"),
         scope="write",
-        summary="Write and delete many documents: lines of JSON.",
+        summary="Write and delete many documents: lines of JSON, or a table in CSV.",
         of_sources=True,
-        request=_UPLOAD_MODELS + "UploadsRequest",
+        request=_UPLOAD_MODELS + "BulkRequest",
         answer=_UPLOAD_MODELS + "UploadsAnswer",
         refusals=(*_TAKEN, "all_refused", "format_not_supported"),
         handler=_UPLOAD_HANDLERS + "post_lines",
         headers=("Idempotency-Key",),
         timeout_s=_LONG_S,
-        body=(NDJSON,),
+        body=(NDJSON, CSV),
         produces=(JSON, NDJSON),
         lines=_UPLOAD_MODELS + "UploadLine",
         status=202,

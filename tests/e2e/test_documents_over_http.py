@@ -127,11 +127,12 @@ def test_the_examples_of_the_manual_do_what_it_says(running):
         )
         said.append(done.stdout)
 
-    first, hose, form, _, tide, dry = said
+    first, hose, form, _, table, tide, dry = said
     stored = first[: first.index("}{") + 1] if "}{" in first else first
     assert json.loads(stored)["state"] == "searchable"
     assert json.loads(hose)["document"]["path"] == "product/4711"
     assert json.loads(form)["accepted"] == 2
+    assert json.loads(table)["accepted"] == 1
     assert json.loads(tide)["document"]["path"] == "tide.md"
     assert json.loads(dry)["dry_run"] is True
     wait_until(lambda: running.found("pilot boards")[:1] == ["harbour/pilot.txt"])

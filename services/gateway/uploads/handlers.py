@@ -10,12 +10,13 @@ from aiohttp import web
 from services.gateway.answers import request_of
 from services.gateway.decoding import fields_of as request_fields
 from services.gateway.models import Request
-from services.gateway.operations import NDJSON, OPERATIONS
+from services.gateway.operations import CSV, NDJSON, OPERATIONS
 from services.gateway.problems import KINDS, Problem, problem_of
 from services.gateway.routes import FACES, fields_in, reply
 from services.gateway.uploads.answer_lines import answer_lines
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
+    READ_BYTES,
     Budget,
     UploadDeadline,
     in_turn,
@@ -50,6 +51,7 @@ from services.gateway.uploads.many import (
     send,
 )
 from services.gateway.uploads.models import (
+    BulkRequest,
     DeleteAnswer,
     DeleteRequest,
     UploadLine,
@@ -57,6 +59,7 @@ from services.gateway.uploads.models import (
     UploadsAnswer,
     UploadsRequest,
 )
+from services.gateway.uploads.table import Columns, columns_of, path_in, rows, submission_of
 from services.gateway.uploads.uploads import Sending, Uploads, accepted, problem_of_refusal
 from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_document_path
@@ -134,21 +137,26 @@ async def _one(
 
 
 async def post_lines(request: web.Request) -> web.StreamResponse:
-    """Lines of JSON, each a submission, as one batch."""
-    asked = await _request(request, "bulk", UploadsRequest)
+    """Lines of JSON, each a submission, or rows of a table, as one batch."""
+    asked = await _request(request, "bulk", BulkRequest)
     uploads = _uploads(request)
     key = _key(request, asked.source)
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in LINES:
-        raise Problem("format_not_supported", f"send lines of JSON as {NDJSON}")
+    if kind not in (*LINES, CSV):
+        raise Problem(
+            "format_not_supported", f"send lines of JSON as {NDJSON}, or a table as {CSV}"
+        )
     await uploads.check(asked.source)
     outcome = UploadOutcome()
     async with in_turn(request.app[SLOTS]):
         with tempfile.TemporaryFile() as file:
             spool = Spool(asked.source, file)
             refuse = spool.refuse if asked.receipts else outcome.refuse
-            async for number, line in lines(reader(request, MAX_BODY_BYTES)):
-                _take_line(spool, refuse, number, line)
+            if kind == CSV:
+                await _take_table(request, asked, spool, refuse)
+            else:
+                async for number, line in lines(reader(request, MAX_BODY_BYTES)):
+                    _take_line(spool, refuse, number, line)
             if not spool.size and not outcome.refused:
                 raise Problem("invalid_request", "the body has no lines")
             many = ManyDocuments(spool.read, spool.count)
@@ -160,6 +168,28 @@ async def post_lines(request: web.Request) -> web.StreamResponse:
                 return await answer_lines(request, spool.refusals(), sending)
             batch = await sending()
     return _many(outcome, outcome.answer(batch))
+
+
+async def _take_table(
+    request: web.Request, asked: BulkRequest, spool: Spool, refuse: Refuse
+) -> None:
+    """Take the rows of a table, once all of it is there."""
+    read = reader(request, MAX_BODY_BYTES)
+    with tempfile.TemporaryFile() as file:
+        while data := await read(READ_BYTES):
+            file.write(data)
+        file.seek(0)
+        columns: Columns | None = None
+        for number, cells in rows(file):
+            if columns is None:
+                columns = columns_of(cells, asked.path_column, asked.text_column)
+                continue
+            where = Where(line=number)
+            try:
+                spool.add(where, submission_of(columns, cells))
+            except DocumentRefused as error:
+                refuse(where, path_in(columns, cells), problem_of_refusal(error))
+            await asyncio.sleep(0)  # a table that is there already must not hold the event loop
 
 
 def _take_line(spool: Spool, refuse: Refuse, number: int, line: bytes | None) -> None:

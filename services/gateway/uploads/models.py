@@ -26,6 +26,15 @@ class UploadsRequest(Request):
     """`all`: the answer is a line of JSON for each document instead of a summary."""
 
 
+class BulkRequest(UploadsRequest):
+    """Lines of JSON, or a table in CSV, whose further columns are metadata."""
+
+    path_column: str = Field(default="path", min_length=1)
+    """The column of a table that has the paths."""
+    text_column: str = ""
+    """The one that has the texts; empty: `text` or `content`."""
+
+
 class DeleteRequest(Request):
     """Documents to be deleted: by `paths`, or all below a `prefix`."""
 

@@ -150,6 +150,17 @@ async def test_each_line_has_its_receipt(kind, gateway, uploads):
 
 
 @BOTH
+async def test_a_table_is_sent_with_its_columns(kind, gateway, uploads):
+    table = "id,text,lang\na.md,grün,de\n"
+
+    answer = await done(kind, gateway, "bulk_csv", "inbox", table, path_column="id")
+
+    assert answer.accepted == 1
+    (sent,) = uploads.intake.bodies
+    assert (sent["text"], sent["metadata"]) == ("grün", {"lang": "de"})
+
+
+@BOTH
 async def test_files_are_sent_as_they_are_read_with_any_name(kind, gateway, uploads, tmp_path):
     data = bytes(range(256)) * 8_000
     (tmp_path / "big.bin").write_bytes(data)
