@@ -471,7 +471,7 @@ class Store(SettingsGroup):
 class RerankSettings(SettingsGroup):
     """A server that judges the best hits anew; used when `url` is given."""
 
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: str | None = None
     """Where it reads a question and texts, as `http://127.0.0.1:8080/v1/rerank`. Texts of documents
     are sent there."""
     format: Literal["cohere", "tei"] = "cohere"
@@ -488,6 +488,13 @@ class RerankSettings(SettingsGroup):
     """Chunks that it judges, the best without it."""
     weight: float = Field(default=0.7, gt=0, le=1)
     """Share of a score that is its own."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
 
 
 class SearchSettings(SettingsGroup):

@@ -481,7 +481,7 @@ async def test_search_shows_active_documents_only():
     assert await asked(index) == ["old zebra"]
 
 
-@dies_without(again=altered(Search._found, ("overtaken <= before", "True")))
+@dies_without(again=altered(Search.found, ("overtaken <= before", "True")))
 async def test_search_asks_again_for_a_document_that_settles_between_its_two_questions():
     index = Index()
     await index.put("a.md", ["old zebra"])
