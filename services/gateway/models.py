@@ -206,8 +206,8 @@ class SimilarRequest(Request):
     file: str = ""
     """Absolute path that the name may mean, when asked from this machine."""
     limit: int | None = Field(default=None, ge=1, le=200)
-    filter: str = Field(default="", max_length=2000)
-    """`source:NAME path:PREFIX -path:PREFIX`."""
+    filter: str = Field(default="", max_length=FILTER_CHARACTERS)
+    """As of a search, as text."""
     source: tuple[str, ...] = ()
     copies: Flag = False
     """Also documents that are equal to it, chunk by chunk."""

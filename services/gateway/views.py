@@ -108,6 +108,9 @@ class SearchAnswer(Response):
     total: Total
     mode: Mode
     took_ms: float
+    timings: dict[str, float] | None = None
+    """With `explain`, milliseconds of its parts, waits included: `freshness`, `encode` (of the
+    question), `vectors` and `words` (of the store, side by side), `ledger`, `rank`, `rerank`."""
     generation: str
     freshness: Freshness
     phrases: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from services.gateway.search.rank import (
 )
 from services.gateway.search.rerank import Reranker, judged
 from services.gateway.search.signals import is_phrase, with_signals
+from services.gateway.search.stopwatch import Stopwatch
 from services.gateway.views import (
     CopyView,
     Freshness,
@@ -138,7 +139,7 @@ class Search:
             StillLoading: the model or the store is.
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
-        started = time.perf_counter()
+        started, watch = time.perf_counter(), Stopwatch()
         condition = self.condition(request)
         question = _read(request.q)
         mode = request.mode or self.defaults.mode
@@ -147,13 +148,15 @@ class Search:
             raise Problem("invalid_request", "rerank: the settings name no search.rerank.url")
         met = await self._after(request)
         foreign = await self._language(question.text) if mode != "keyword" else None
-        behind = await self.behind()  # first: the answer includes every change that it knows
+        with watch.part("freshness"):
+            behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
         depth = DEPTH_RESTRICTED if question.restricts else DEPTH
         admission = Admission(condition, question)
         while True:
-            found = await self.found(question.text, condition, depth, mode)
-            ranked = await self.ranked(found, admission, weights, depth)
+            found = await self.found(question.text, condition, depth, mode, watch)
+            with watch.part("rank"):
+                ranked = await self.ranked(found, admission, weights, depth)
             shown = _shown(ranked, found.records, request)
             whole = _is_whole(found, question, mode, depth)
             if whole or len(shown) >= limit or depth >= DEEPEST:
@@ -161,7 +164,8 @@ class Search:
             depth = min(DEEPER * depth, DEEPEST)  # rows outside the ledger come first
         reranked = None
         if request.rerank is not False and self.reranker is not None:
-            again = await self._reranked(self.reranker, question.text, ranked)
+            with watch.part("rerank"):
+                again = await self._reranked(self.reranker, question.text, ranked)
             reranked, ranked = again is not None, again or ranked
             shown = _shown(ranked, found.records, request)
         return SearchAnswer(
@@ -174,6 +178,7 @@ class Search:
             language=foreign,
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
+            timings=dict(watch.told()) if request.explain else None,
             generation=self.generation,
             freshness=behind.model_copy(update={"after_met": met}),
         )
@@ -235,7 +240,12 @@ class Search:
         return await wait_for(self.ledger, doc_key, revision, request.wait)
 
     async def found(
-        self, q: str | Vector, condition: Condition, depth: int, mode: Mode = "vector"
+        self,
+        q: str | Vector,
+        condition: Condition,
+        depth: int,
+        mode: Mode = "vector",
+        watch: Stopwatch | None = None,
     ) -> "FoundRows":
         """The rows of the store, and the ledger's records of them.
 
@@ -246,14 +256,16 @@ class Search:
         lists the rows found, so the store is asked again: the new rows were searchable before.
         """
         before: set[str] = set()
+        watch = watch or Stopwatch()
         for _ in range(1 + ASKED_AGAIN):
             by_vector, by_text = await asyncio.gather(
-                self._by_vector(q, condition, depth if mode != "keyword" else 0),
-                self._by_text(q, condition, depth if mode != "vector" else 0),
+                self._by_vector(q, condition, depth if mode != "keyword" else 0, watch),
+                self._by_text(q, condition, depth if mode != "vector" else 0, watch),
             )
             hits = (*by_vector, *by_text)
             keys = {hit.doc_key for hit in hits}
-            records = await self.ledger.get_many(keys) if keys else {}
+            with watch.part("ledger"):
+                records = await self.ledger.get_many(keys) if keys else {}
             found = FoundRows(by_vector, by_text, records, _promised(records))
             overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
             if overtaken <= before:  # none, or rows that are not cleaned up yet
@@ -261,18 +273,25 @@ class Search:
             before = overtaken
         return found
 
-    async def _by_vector(self, q: str | Vector, condition: Condition, depth: int) -> Sequence[Hit]:
+    async def _by_vector(
+        self, q: str | Vector, condition: Condition, depth: int, watch: Stopwatch
+    ) -> Sequence[Hit]:
         if not depth:
             return ()
         store, where = await self.store(), condition.where()
-        vector = await self._vector(q) if isinstance(q, str) else q
-        return await store.search(vector, limit=depth, where=where)
+        with watch.part("encode"):
+            vector = await self._vector(q) if isinstance(q, str) else q
+        with watch.part("vectors"):
+            return await store.search(vector, limit=depth, where=where)
 
-    async def _by_text(self, q: str | Vector, condition: Condition, depth: int) -> Sequence[Hit]:
+    async def _by_text(
+        self, q: str | Vector, condition: Condition, depth: int, watch: Stopwatch
+    ) -> Sequence[Hit]:
         if not depth or not isinstance(q, str):
             return ()
         store = await self.store()
-        return await store.search_text(q, limit=depth, where=condition.where())
+        with watch.part("words"):
+            return await store.search_text(q, limit=depth, where=condition.where())
 
     async def _vector(self, q: str) -> Vector:
         q = normalised(q)

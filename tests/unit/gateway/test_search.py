@@ -172,6 +172,21 @@ async def test_a_question_is_searched_and_marked_in_the_spelling_of_documents(in
         assert len(found.hits[0].highlights) == 2
 
 
+async def test_an_explained_answer_tells_where_its_time_went(index):
+    await index.put("a.md", ["zebra"])
+
+    told = {
+        mode: (await ask(index, "zebra", mode=mode, explain=True)).timings
+        for mode in ("hybrid", "keyword")
+    }
+
+    common = {"freshness", "ledger", "rank", "words"}
+    assert told["hybrid"].keys() == common | {"encode", "vectors"}
+    assert told["keyword"].keys() == common
+    assert all(spent >= 0 for one in told.values() for spent in one.values())
+    assert (await ask(index, "zebra")).timings is None
+
+
 async def test_limit_and_total(index):
     for n in range(7):
         await index.put(f"{n}.md", [f"zebra number {n}"])
