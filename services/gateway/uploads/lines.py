@@ -68,13 +68,14 @@ def path_of(line: bytes) -> str:
 def checked(body: Mapping[str, Any]) -> dict[str, Any]:
     """The submission, unless no producer would take it. Raises DocumentRefused.
 
-    Messages have room for a batch beside it.
+    Messages have room for a batch beside it. A field that is null is as one that is absent.
     """
+    body = {name: value for name, value in body.items() if value is not None}
     size = len(encoded({name: value for name, value in body.items() if name != "batch"}))
     if size > LARGEST_BYTES:
         raise too_long(size)
     check_whole(body)
-    return dict(body)
+    return body
 
 
 def too_long(size: int | None = None) -> DocumentRefused:

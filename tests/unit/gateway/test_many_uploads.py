@@ -60,6 +60,24 @@ async def test_lines_are_one_batch_whose_number_is_known(client, world):
     assert open_batch.whole
 
 
+@pytest.mark.parametrize("receipts", ["", "?receipts=all"])
+async def test_a_field_that_is_null_is_as_one_that_is_absent(client, world, receipts):
+    fields = ("batch", "title", "metadata", "media_type", "source_version", "chunks", "if_revision")
+    said = lines(
+        {"path": "a.md", "text": "one"},
+        {"path": "b.md", "text": "two", **dict.fromkeys(fields)},
+        {"path": "c.md", "text": "three"},
+    )
+
+    response = await client.post(BULK + receipts, data=said, headers=TYPE)
+
+    assert response.status == (200 if receipts else 202), await response.text()
+    batches = {(b["batch"]["id"], b["batch"]["count"]) for b in world.intake.bodies}
+    assert len(batches) == 1
+    assert [count for _, count in batches] == [3]
+    assert await world.content("b.md") == b"two"
+
+
 async def test_bad_lines_are_named_and_the_others_taken(client, world):
     secret = "the secret of the lighthouse"
     said = lines(
