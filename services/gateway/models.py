@@ -120,7 +120,7 @@ class SearchRequest(Request):
     """`document`: the best chunk of each. `content`: the same, and equal documents once."""
     facets: tuple[str, ...] = Field(default=(), max_length=10)
     """What to count among the documents found: `source`, `folder`, or a key of the metadata."""
-    rerank: bool | None = None
+    rerank: Flag | None = None
     """Whether the reranker of the settings judges the best hits; None: if there is one."""
     explain: Flag = False
     highlight: Flag = False
