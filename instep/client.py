@@ -12,7 +12,6 @@ and aiohttp by an `AsyncClient`, and annotations are not evaluated.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from instep.http import (
     Refused,
     Unreachable,
     call_of,
+    json_line,
     pause_s,
     read,
     read_lines,
@@ -181,7 +181,7 @@ def _written(
 
 
 def _lines(submissions: Iterable[Mapping[str, Any]], key: str | None) -> Extras:
-    body = b"".join(json.dumps(one).encode() + b"\n" for one in submissions)
+    body = b"".join(json_line(one) + b"\n" for one in submissions)
     return Extras(body, "application/x-ndjson", idempotency_key=key)
 
 
@@ -602,9 +602,10 @@ class AsyncClient(_Access):
     _session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        from aiohttp import ClientSession
+        from aiohttp import ClientSession, ClientTimeout
 
-        self._session = ClientSession()
+        # the time of each operation counts, and some have hours
+        self._session = ClientSession(timeout=ClientTimeout(total=None))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,6 +1,5 @@
 """Files as one form, which is read while it is sent. Light to import."""
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
 
-from instep.http import Extras, Refused
+from instep.http import Extras, Refused, json_line
 
 READ_BYTES: Final = 256 * 1024
 
@@ -49,7 +48,7 @@ def form(files: Sequence[UploadFile], key: str | None) -> Extras:
             yield b"\r\n"
         if meta:
             yield f'--{boundary}\r\nContent-Disposition: form-data; name="meta"\r\n\r\n'.encode()
-            yield json.dumps(meta).encode() + b"\r\n"
+            yield json_line(meta) + b"\r\n"
         yield f"--{boundary}--\r\n".encode()
 
     return Extras(chunks, f"multipart/form-data; boundary={boundary}", idempotency_key=key)

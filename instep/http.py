@@ -96,9 +96,7 @@ class Extras:
         made = {}
         if self.body is not None:
             made["Content-Type"] = self.media_type or "application/octet-stream"
-        if self.if_revision == 0:
-            made["If-None-Match"] = "*"
-        elif self.if_revision is not None:
+        if self.if_revision is not None:
             made["If-Match"] = f'"{self.if_revision}"'
         if self.idempotency_key is not None:
             made["Idempotency-Key"] = self.idempotency_key
@@ -106,6 +104,15 @@ class Extras:
             if not (value.isascii() and value.isprintable()):
                 raise Refused("invalid_request", f"{name}: must be printable ASCII")
         return made
+
+
+def json_line(value: object) -> bytes:
+    """A value as JSON in UTF-8, which has as many bytes as the gateway counts.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, stays an escape: the gateway names its field.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")
 
 
 def server_of(url: str) -> SplitResult:
@@ -154,7 +161,7 @@ def call_of(
     if timeout_s is None:
         timeout_s = operation.timeout_s + float(rest.get("wait") or 0)
     if in_json:
-        body = json.dumps(rest).encode()
+        body = json_line(rest)
         return Call(place.method, target, body, timeout_s, sending.headers)
     query = urlencode({name: _text(value) for name, value in rest.items()})
     target += f"?{query}" if query else ""

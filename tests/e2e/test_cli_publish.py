@@ -36,6 +36,16 @@ class Gateway:
     async def stop(self):
         await self.server.close()
 
+    def abort(self):
+        """Cut off all that is asked, as the end of its process does."""
+        for connection in self.server.runner.server.connections:
+            connection.transport.abort()
+
+    async def move(self):
+        before = self.server
+        await self.start()
+        await before.close()
+
 
 @pytest.fixture
 def world():
@@ -207,16 +217,10 @@ async def test_a_gateway_that_is_killed_meanwhile_gets_the_rest_under_the_same_k
         found = await submit(source, body, **options)
         if not killed:
             killed.append(body["path"])
-            for connection in gateway.server.runner.server.connections:
-                connection.transport.abort()
+            gateway.abort()
             world.uploads._known.clear()
-            asyncio.get_running_loop().create_task(moved())
+            asyncio.get_running_loop().create_task(gateway.move())
         return found
-
-    async def moved():
-        before = gateway.server
-        await gateway.start()
-        await before.close()
 
     world.intake.submit = dying
     lines = "\n".join(json.dumps({"path": f"{n}.md", "text": "x"}) for n in range(5))
@@ -315,3 +319,27 @@ async def test_wait_that_ends_before_it_is_searchable_is_status_4(cli, gateway, 
 
     assert done.status == 4
     assert "1 not searchable yet" in done.err
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_wait_looks_for_a_gateway_that_was_killed_and_always_tells_what_was_accepted(
+    cli, gateway, world, comes_back
+):
+    answering(world, *await world.index.put("a.md", ["text"], source="inbox"))
+    receipt, ends = world.index.queries.receipt, []
+
+    async def dying(request):
+        if not ends:
+            gateway.abort()
+            end = gateway.move() if comes_back else gateway.stop()
+            ends.append(asyncio.get_running_loop().create_task(end))
+        return await receipt(request)
+
+    world.index.queries.receipt = dying
+    wait_s = "120" if comes_back else "1"
+    done = await cli("publish", "-", *WAITING, wait_s, "--json", stdin="text")
+
+    told = done.json()
+    assert done.status == (0 if comes_back else 4), done.err
+    assert (told["accepted"], told["timed_out"]) == (1, not comes_back)
+    assert told["receipts"][0]["final"] is comes_back

@@ -1,20 +1,21 @@
 """`instep publish`."""
 
-import time
 import uuid
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from instep.client import Client, Unreachable
 from services.cli import exits
-from services.cli.api import client
 from services.cli.api.ask import find, key_of, running
+from services.cli.exits import Stop
 from services.cli.publish.submissions import Faulty, Submission, of_args, with_batch
 from services.cli.suggest import check_name
 from services.cli.terminal import note, plural, print_json, seconds, visible
 from services.host.options import Options
+from shared.domain.errors import InstepError
 from shared.domain.submissions import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Outcome:
     refused: int = 0
     failed: int = 0
     """Known with `--wait` only; so are some of the refused ones."""
+    unknown: int = 0
+    """Sent, and the gateway has not said what became of them: they may be accepted."""
+    unsent: int = 0
     receipts: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     timed_out: bool = False
@@ -55,19 +59,46 @@ def run(args: Namespace, options: Options) -> int:
     good = [item for item in items if isinstance(item, Submission)]
     outcome = Outcome(batch=f"b_{uuid.uuid4().hex[:16]}")
     gateway = running(options) if good else ""
-    sent = _send(good, args.source, outcome.batch, gateway, options)
-    for item in items:
-        if isinstance(item, Faulty):
-            _refuse(outcome, item.where, item.path, item.code, item.detail, options)
-        elif one := next(sent, None):
-            _record(one, outcome, options)
-    if gateway and args.wait is not None:
-        _wait(gateway, outcome, args.wait, options)
+    reach = _reach(gateway, options)
+    try:
+        sent = _send(good, args.source, outcome.batch, reach)
+        for item in items:
+            if isinstance(item, Faulty):
+                _refuse(outcome, item.where, item.path, item.code, item.detail, options)
+            elif one := next(sent, None):
+                _record(one, outcome, options)
+        if good and args.wait is not None:
+            _wait(reach, outcome, args.wait, options)
+    except (InstepError, Stop, KeyboardInterrupt):
+        if outcome.receipts:  # what was accepted is told, however the command ends
+            _close(outcome, options)
+        raise
+    _close(outcome, options)
+    return status(outcome)
+
+
+def _close(outcome: Outcome, options: Options) -> None:
     if options.json:
         print_json(_body(outcome))
     else:
         note(summary(outcome))
-    return status(outcome)
+
+
+def _reach(gateway: str, options: Options) -> Callable[[], Client]:
+    """Connects to the gateway, wherever it is by now.
+
+    Args:
+        gateway: its URL of before, for a time without an instance.
+    """
+
+    def reach() -> Client:
+        try:
+            url = find(options) or gateway
+        except Stop as none:  # the instance is starting anew, and has no gateway yet
+            raise Unreachable(none.line, none.fix) from None
+        return Client(url, key=key_of(options, url), again=())
+
+    return reach
 
 
 def _most_bytes(source: str, options: Options) -> int:
@@ -78,6 +109,8 @@ def _most_bytes(source: str, options: Options) -> int:
 
 def status(outcome: Outcome) -> int:
     """The exit status: a fault needs a person."""
+    if outcome.unknown or outcome.unsent:
+        return exits.NOT_REACHABLE
     if outcome.timed_out:
         return exits.TIMED_OUT
     needs_you = outcome.refused or outcome.failed
@@ -91,6 +124,10 @@ def summary(outcome: Outcome) -> str:
         parts.append(f"{outcome.refused:,} refused")
     if outcome.failed:
         parts.append(f"{outcome.failed:,} failed")
+    if outcome.unknown:
+        parts.append(f"{outcome.unknown:,} without an answer")
+    if outcome.unsent:
+        parts.append(f"{outcome.unsent:,} not sent")
     if outcome.timed_out:
         left = sum(not receipt.get("final") for receipt in outcome.receipts)
         parts.append(f"{left:,} not searchable yet")
@@ -98,17 +135,12 @@ def summary(outcome: Outcome) -> str:
 
 
 def _send(
-    items: Sequence[Submission], source: str, batch: str, gateway: str, options: Options
+    items: Sequence[Submission], source: str, batch: str, reach: Callable[[], Client]
 ) -> "Iterator[Sent]":
     """Send all as one batch; the outcomes in order, as they come."""
     if not items:
         return iter(())
-    from instep.client import Client
     from services.cli.publish.sending import Sender
-
-    def reach() -> Client:
-        url = find(options) or gateway
-        return Client(url, key=key_of(options, url), again=())
 
     numbered = with_batch(items, source, batch, datetime.now(UTC))
     return Sender(reach, source, f"publish-{uuid.uuid4().hex}").send(numbered)
@@ -117,7 +149,11 @@ def _send(
 def _record(sent: "Sent", outcome: Outcome, options: Options) -> None:
     item, line = sent.submission, sent.line
     if line is None:
-        _refuse(outcome, item.where, item.path, sent.code, sent.detail, options)
+        outcome.refused += sent.fate == "refused"
+        outcome.unknown += sent.fate == "unknown"
+        outcome.unsent += sent.fate == "unsent"
+        error = Error(item.where, item.path, sent.code, sent.detail)
+        _tell(outcome, sent.fate, error, options)
         return
     is_stale = line.code == "stale_version" and bool(line.receipt)
     if line.code and not is_stale:
@@ -164,25 +200,26 @@ def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in receipt.items() if value is not None}
 
 
-def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> None:
-    """Ask for every receipt until it is final or the time is over."""
-    deadline, key = time.monotonic() + wait_s, key_of(options, gateway)
+def _wait(reach: Callable[[], Client], outcome: Outcome, wait_s: float, options: Options) -> None:
+    """Ask for every receipt until it is final or the time is over.
+
+    Raises:
+        Stop: the gateway tells this key no receipt.
+    """
+    from services.cli.publish.waiting import Waiter
+
+    waiter = Waiter.within(wait_s, reach)
     for line in outcome.receipts:
         if not line.get("receipt"):
             outcome.timed_out = True
             continue
-        while not line["final"]:
-            left = max(0.0, deadline - time.monotonic())
-            fields = {"receipt": line["receipt"], "wait": round(min(left, 30.0), 2)}
-            line.update(client.ask(gateway, "receipt", fields, key=key, timeout_s=60.0))
-            if left <= 0:
-                break
+        line.update(waiter.outcome(line["receipt"]))
         outcome.timed_out |= not line["final"]
         if line.get("outcome") in ("refused", "failed"):
             _give_up(outcome, line, options)
         elif not options.json and not options.quiet:
             took = f" in {seconds(line['freshness_s'])}" if line.get("freshness_s") else ""
-            print(f"{line['outcome'] or line['state']}  {line['path']}{took}")
+            print(f"{line.get('outcome') or line['state']}  {line['path']}{took}")
 
 
 def _body(outcome: Outcome) -> dict[str, Any]:
@@ -191,6 +228,8 @@ def _body(outcome: Outcome) -> dict[str, Any]:
         "accepted": outcome.accepted,
         "refused": outcome.refused,
         "failed": outcome.failed,
+        "unknown": outcome.unknown,
+        "unsent": outcome.unsent,
         "timed_out": outcome.timed_out,
         "receipts": outcome.receipts,
         "errors": outcome.errors,

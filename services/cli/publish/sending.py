@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from instep.client import Client, ClientError, Refused, UploadFile
+from instep.client import Client, ClientError, Refused, Unreachable, UploadFile
 from services.cli.api.client import stop_of
 from services.cli.publish.submissions import Submission
 from shared.domain.submissions import encoded
 
 if TYPE_CHECKING:
     from services.gateway.uploads.models import UploadLine
+
+Fate = Literal["answered", "refused", "unknown", "unsent"]
+"""What became of a submission: its line is the answer; `unknown`: a request had no answer, so it
+may be accepted; `unsent`: the gateway stored nothing of its request, or was not asked."""
 
 PORTION_BYTES: Final = 8 * 1024**2
 """Of one request, in memory."""
@@ -29,6 +33,7 @@ class Sent:
 
     submission: Submission
     line: "UploadLine | None"
+    fate: Fate = "answered"
     code: str = ""
     detail: str = ""
 
@@ -51,38 +56,47 @@ class Sender:
         """All outcomes in order, as far as they are known.
 
         Raises:
-            Stop: no gateway answers, or it takes nothing from this command.
+            Stop: no gateway answers, or it takes nothing from this command; nothing was stored.
         """
         try:
             self.reach().ask("livez")  # a gateway that is away is told at once
         except ClientError as away:
             raise stop_of(away) from None
-        any_accepted, gone = False, None
+        any_stored, gone = False, None
         for n, portion in enumerate(portions(items)):
-            lines = list["UploadLine"]()
-            error = gone  # then it is not asked again
-            if gone is None:
-                lines, error = self._asked(portion, f"{self.run}-{n}")
-            if error is not None and not _concerns_documents(error):
-                if not any_accepted:
+            if gone is not None:  # then it is not asked again
+                yield from _unanswered(portion, gone, _fate(gone, any_lost=False))
+                continue
+            lines, error, any_lost = self._asked(portion, f"{self.run}-{n}")
+            if error is None:
+                any_stored |= any(line.code is None for line in lines)
+                yield from _outcomes(portion, lines)
+                continue
+            fate = _fate(error, any_lost=any_lost)
+            if not _concerns_documents(error):
+                if fate != "unknown" and not any_stored:
                     raise stop_of(error)
                 gone = error
-            any_accepted |= any(line.code is None for line in lines)
-            yield from _outcomes(portion, lines, error)
+            yield from _unanswered(portion, error, fate)
 
     def _asked(
         self, portion: Sequence[Submission], key: str
-    ) -> "tuple[list[UploadLine], ClientError | None]":
-        """The answer to one request, which is repeated while that may help."""
-        deadline, left = self.clock() + PATIENCE_S, len(portion) + 1
+    ) -> "tuple[list[UploadLine], ClientError | None, bool]":
+        """The answer to one request, which is repeated while that may help.
+
+        Returns:
+            The lines or the error, and whether a request had no answer: it may be carried out.
+        """
+        deadline, left, any_lost = self.clock() + PATIENCE_S, len(portion) + 1, False
         while True:
             lines, error = self._lines(portion, key)
+            any_lost |= isinstance(error, Unreachable)
             waiting = sum(map(_may_pass, lines)) if error is None else len(portion)
             if waiting < left:
                 deadline, left = self.clock() + PATIENCE_S, waiting  # it goes on
             passes = _passes(error) if error is not None else waiting > 0
             if not passes or self.clock() + PAUSE_S > deadline:
-                return lines, error
+                return lines, error, any_lost
             self.sleep(PAUSE_S)
 
     def _lines(
@@ -128,18 +142,31 @@ def _without_schema(item: Submission) -> dict[str, object]:
     return {name: value for name, value in item.body.items() if name != "schema"}
 
 
-def _outcomes(
-    portion: Sequence[Submission], lines: "Sequence[UploadLine]", error: ClientError | None
-) -> Iterator[Sent]:
-    if error is not None:
-        code = error.code if isinstance(error, Refused) else "unreachable"
-        yield from (Sent(item, None, code, error.detail) for item in portion)
-        return
+def _outcomes(portion: Sequence[Submission], lines: "Sequence[UploadLine]") -> Iterator[Sent]:
     by_number = {line.line or 1: line for line in lines}  # a form has one file here
     for n, item in enumerate(portion, 1):
         line = by_number.get(n)
         told = "" if line else "the gateway does not say what became of it"
-        yield Sent(item, line, "" if line else "unreachable", told)
+        fate: Fate = "answered" if line else "unknown"
+        yield Sent(item, line, fate, "" if line else "unreachable", told)
+
+
+def _unanswered(portion: Sequence[Submission], error: ClientError, fate: Fate) -> Iterator[Sent]:
+    code = error.code if isinstance(error, Refused) else "unreachable"
+    yield from (Sent(item, None, fate, code, error.detail) for item in portion)
+
+
+def _fate(error: ClientError, *, any_lost: bool) -> Fate:
+    """What became of the documents of a request that ended with an error. Pure.
+
+    Args:
+        any_lost: a request before had no answer.
+    """
+    if _concerns_documents(error):
+        return "refused"
+    if any_lost:
+        return "unknown"
+    return "unsent" if _passes(error) else "refused"
 
 
 def _may_pass(line: "UploadLine") -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from services.cli.exits import Stop
 from shared.domain.errors import DocumentRefused
 from shared.domain.formats import BY_ENDING, ending
-from shared.domain.ids import is_url
+from shared.domain.ids import doc_key, is_url
 from shared.domain.submissions import (
     LARGEST_BYTES,
     MAX_BYTES,
@@ -74,10 +74,13 @@ def of_args(args: Namespace, most: int = MAX_BYTES) -> list[Submission | Faulty]
 def with_batch(
     items: Sequence[Submission], source: str, batch_id: str, now: datetime
 ) -> list[Submission]:
-    """The submissions as one batch (B5), unless a line names its own."""
+    """The submissions as one batch (B5), unless a line names its own.
+
+    It has as many members as different documents: a second change of one is no further member.
+    """
     batch = {
         "id": batch_id,
-        "count": sum("batch" not in item.body for item in items),
+        "count": len({doc_key(source, one.path) for one in items if "batch" not in one.body}),
         "source": source,
         "started_at": now.astimezone(UTC).isoformat(),
     }
@@ -85,7 +88,7 @@ def with_batch(
 
 
 def of_line(where: str, line: bytes) -> Submission | Faulty:
-    """One line of JSON. Pure."""
+    """One line of JSON; a field that is null is as one that is absent. Pure."""
     path = ""
     try:
         body = fields_of(line)
@@ -93,7 +96,8 @@ def of_line(where: str, line: bytes) -> Submission | Faulty:
         check_fields(body)
     except DocumentRefused as refusal:
         return Faulty(where, path, refusal.reason)
-    return checked(Submission(where, body))
+    given = {name: value for name, value in body.items() if value is not None}
+    return checked(Submission(where, given))
 
 
 def checked(item: Submission) -> Submission | Faulty:

@@ -88,6 +88,32 @@ def test_files_lines_and_deletions_become_submissions_of_one_batch(tmp_path, mon
     ] * 2
 
 
+def test_a_batch_counts_different_documents_that_name_no_batch_of_their_own():
+    own = {"id": "mine", "count": 7, "source": "inbox", "started_at": NOW.isoformat()}
+    lines = [
+        {"path": "é.md", "text": "1"},
+        {"path": "e\u0301.md", "text": "2"},
+        {"path": "b.md", "text": "x", "batch": None},
+        {"path": "c.md", "text": "x", "batch": own},
+    ]
+    items = [of_line(f"f:{n}", json.dumps(line).encode()) for n, line in enumerate(lines, 1)]
+
+    batched = with_batch(items, "inbox", "b_1", NOW)
+
+    batches = [DocumentSubmitted.model_validate(item.body).batch for item in batched]
+    assert [(batch.id, batch.count) for batch in batches] == [("b_1", 2)] * 3 + [("mine", 7)]
+
+
+def test_a_field_that_is_null_is_as_absent():
+    line = {"path": "a.md", "text": "x", "data_base64": None, "metadata": None, "batch": None}
+
+    assert of_line("f:1", json.dumps(line).encode()) == Submission(
+        "f:1", {"path": "a.md", "text": "x"}
+    )
+    for nothing in ({"path": None, "text": "x"}, {"path": "a.md", "text": None}):
+        assert isinstance(of_line("f:1", json.dumps(nothing).encode()), Faulty)
+
+
 def test_standard_input_is_a_document_with_a_name(monkeypatch):
     monkeypatch.setattr("sys.stdin", Namespace(buffer=io.BytesIO(b"# Hello")))
 
@@ -239,6 +265,8 @@ def test_the_help_tells_the_path_of_a_file_from_elsewhere(capsys):
     [
         (Outcome("b", accepted=3), 0, "3 documents accepted"),
         (Outcome("b", accepted=1, refused=1), 1, "1 document accepted, 1 refused"),
+        (Outcome("b", accepted=1, refused=1, unknown=2), 3, "1 refused, 2 without an answer"),
+        (Outcome("b", accepted=1, unsent=1), 3, "1 document accepted, 1 not sent"),
         (Outcome("b", failed=2), 1, "0 documents accepted, 2 failed"),
         (
             Outcome("b", accepted=1, timed_out=True, receipts=[{"final": False}]),

@@ -1,8 +1,21 @@
 """Requests to a gateway and its answers, as both clients send and read them."""
 
-import pytest
+import json
 
-from instep.http import Received, Refused, Unreachable, call_of, pause_s, read, server_of
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instep.http import (
+    Received,
+    Refused,
+    Unreachable,
+    call_of,
+    json_line,
+    pause_s,
+    read,
+    server_of,
+)
 from services.gateway.operations import OPERATIONS
 
 URL = "http://127.0.0.1:1"
@@ -40,8 +53,21 @@ def test_a_search_is_a_post():
     assert call("search", {"q": "x", "mode": None, "source": []}) == (
         "POST",
         "/api/v1/search",
-        b'{"q": "x"}',
+        b'{"q":"x"}',
     )
+
+
+@given(st.dictionaries(st.text(st.characters()), st.text(st.characters())))
+def test_json_says_the_same_as_with_escapes_and_is_one_line(value):
+    line = json_line(value)
+
+    assert json.loads(line.decode()) == json.loads(json.dumps(value))
+    assert b"\n" not in line
+
+
+def test_json_has_the_bytes_of_the_text_and_escapes_only_what_utf_8_cannot_hold():
+    assert json_line({"text": "жé\\"}) == '{"text":"жé\\\\"}'.encode()
+    assert json_line({"text": "ж\ud800"}) == "ж".join(('{"text":"', '\\ud800"}')).encode()
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ async def test_text_is_sent_as_utf_8_and_a_new_document_must_be_new(kind, url, e
     _, address, headers, body = echo.requests[0]
     assert address.path == "/api/v1/sources/inbox/documents/ü.md"
     assert body.decode() == "grün"
-    assert headers["If-None-Match"] == "*"
-    assert "If-Match" not in headers
+    assert headers["If-Match"] == '"0"'
+    assert "If-None-Match" not in headers
 
 
 @BOTH
@@ -147,6 +147,47 @@ async def test_each_line_has_its_receipt(kind, gateway, uploads):
         assert (by_line[1].status, by_line[1].document.path) == (202, "a.md")
         assert (by_line[2].status, by_line[2].code) == (422, "invalid_path")
     assert len(uploads.intake.bodies) == 1
+
+
+@BOTH
+async def test_a_document_may_be_written_only_if_there_is_none(kind, gateway, uploads):
+    await done(kind, gateway, "put_document", "inbox", "a.md", "one", if_revision=0)
+
+    with pytest.raises(Refused) as refused:
+        await done(kind, gateway, "put_document", "inbox", "a.md", "two", if_revision=0)
+
+    assert refused.value.code == "revision_changed"
+    assert await uploads.content("a.md") == b"one"
+
+
+@BOTH
+@pytest.mark.parametrize("letter", ["ж", "字", "😀"])
+async def test_a_document_of_any_script_has_the_bytes_of_its_text(kind, gateway, uploads, letter):
+    text = letter * (900_000 // len(letter.encode()))
+    meta = UploadFile("b.md", "x", {"title": letter * 100})
+
+    found = await done(kind, gateway, "bulk_receipts", "inbox", [{"path": "a.md", "text": text}])
+    await done(kind, gateway, "upload_documents", "inbox", [meta])
+
+    assert [one.status for one in found] == [202]
+    assert await uploads.content("a.md") == text.encode()
+    assert uploads.intake.bodies[-1]["title"] == letter * 100
+
+
+@BOTH
+async def test_half_a_character_is_refused_with_the_name_of_its_field(kind, gateway):
+    sent = [{"path": "a.md", "text": "x\ud800"}, {"path": "b.md", "text": "x"}]
+
+    found = await done(kind, gateway, "bulk_receipts", "inbox", sent)
+
+    told = {one.line: (one.status, one.detail) for one in found}
+    assert told[1] == (422, "text: must be valid Unicode text")
+    assert told[2][0] == 202
+
+
+async def test_only_the_time_of_an_operation_ends_a_request_of_asyncio(url):
+    async with AsyncClient(url) as client:
+        assert client._session.timeout.total is None
 
 
 @BOTH
