@@ -18,6 +18,9 @@ PORTION_BYTES: Final = 8 * 1024**2
 PATIENCE_S: Final = 30.0
 """How long a gateway that takes nothing more is asked again: it may be full, or starting anew."""
 PAUSE_S: Final = 1.0
+REPEATED_S: Final = 540.0
+"""How long one request is repeated although it goes on: its key is known for ten minutes, and later
+its documents would be taken twice."""
 _AGAIN: Final = "idempotency_in_progress"
 _OF_DOCUMENTS: Final = ("source_watched", "source_gone", "request_too_large", "not_unicode")
 """Codes that refuse the documents of a request, and say nothing of further ones."""
@@ -74,12 +77,16 @@ class Sender:
         self, portion: Sequence[Submission], key: str
     ) -> "tuple[list[UploadLine], ClientError | None]":
         """The answer to one request, which is repeated while that may help."""
-        deadline, left = self.clock() + PATIENCE_S, len(portion) + 1
+        begin, left = self.clock(), len(portion) + 1
+        deadline = begin + PATIENCE_S
         while True:
             lines, error = self._lines(portion, key)
             waiting = sum(map(_may_pass, lines)) if error is None else len(portion)
             if waiting < left:
-                deadline, left = self.clock() + PATIENCE_S, waiting  # it goes on
+                deadline, left = (
+                    min(self.clock() + PATIENCE_S, begin + REPEATED_S),
+                    waiting,
+                )  # it goes on
             passes = _passes(error) if error is not None else waiting > 0
             if not passes or self.clock() + PAUSE_S > deadline:
                 return lines, error
