@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CODES: Final = {"document_too_large": "too_large"}
 """Codes of submissions that have another name over HTTP."""
+PAUSE_S: Final = 0.5
+"""Before a gateway that is away is asked for a receipt again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ def run(args: Namespace, options: Options) -> int:
             _refuse(outcome, item.where, item.path, item.code, item.detail, options)
         elif one := next(sent, None):
             _record(one, outcome, options)
-    if gateway and args.wait is not None:
-        _wait(gateway, outcome, args.wait, options)
-    if options.json:
-        print_json(_body(outcome))
-    else:
-        note(summary(outcome))
+    try:
+        if gateway and args.wait is not None:
+            _wait(gateway, outcome, args.wait, options)
+    finally:  # what was accepted is told also where the wait is broken off
+        if options.json:
+            print_json(_body(outcome))
+        else:
+            note(summary(outcome))
     return status(outcome)
 
 
@@ -166,15 +170,14 @@ def _known(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> None:
     """Ask for every receipt until it is final or the time is over."""
-    deadline, key = time.monotonic() + wait_s, key_of(options, gateway)
+    deadline = time.monotonic() + wait_s
     for line in outcome.receipts:
         if not line.get("receipt"):
             outcome.timed_out = True
             continue
         while not line["final"]:
             left = max(0.0, deadline - time.monotonic())
-            fields = {"receipt": line["receipt"], "wait": round(min(left, 30.0), 2)}
-            line.update(client.ask(gateway, "receipt", fields, key=key, timeout_s=60.0))
+            line.update(_receipt(gateway, line["receipt"], left, options))
             if left <= 0:
                 break
         outcome.timed_out |= not line["final"]
@@ -183,6 +186,23 @@ def _wait(gateway: str, outcome: Outcome, wait_s: float, options: Options) -> No
         elif not options.json and not options.quiet:
             took = f" in {seconds(line['freshness_s'])}" if line.get("freshness_s") else ""
             print(f"{line['outcome'] or line['state']}  {line['path']}{took}")
+
+
+def _receipt(gateway: str, receipt: str, left: float, options: Options) -> dict[str, Any]:
+    """What the gateway tells of a receipt within a while; nothing where it is away.
+
+    Args:
+        left: seconds until it has to answer. It may be starting anew, and elsewhere.
+    """
+    url = find(options) or gateway
+    fields = {"receipt": receipt, "wait": round(min(left, 30.0), 2)}
+    try:
+        return client.ask(url, "receipt", fields, key=key_of(options, url), timeout_s=60.0)
+    except exits.Stop as stop:
+        if stop.status != exits.NOT_REACHABLE or left <= 0:
+            raise
+        time.sleep(min(left, PAUSE_S))
+        return {}
 
 
 def _body(outcome: Outcome) -> dict[str, Any]:

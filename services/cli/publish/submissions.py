@@ -155,7 +155,7 @@ def _file(name: str, args: Namespace, most: int) -> Submission | Faulty:
     else:
         data = b"" if size > most else _read(name, most + 1)
         if max(size, len(data)) > most:
-            return _above(most, _shown(name), path, size)
+            return _above(most, _shown(name), path, size if size > most else 0)
         item = of_bytes(_shown(name), path, data)
     kind, _ = mimetypes.guess_type(name)
     is_told = ending(path) in BY_ENDING or kind is None

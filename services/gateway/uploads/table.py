@@ -19,7 +19,7 @@ from services.gateway.uploads.bodies import (
 from services.gateway.uploads.lines import checked
 from services.gateway.uploads.uploads import Read
 from shared.domain.errors import DocumentRefused
-from shared.domain.submissions import LARGEST_BYTES, check_fields
+from shared.domain.submissions import check_fields
 
 TEXTS: Final = ("text", "content")
 """Columns of the text, where the request names none."""
@@ -152,7 +152,7 @@ class _Records:
         found: list[tuple[int, list[str]]] = []
         first = self._at
         while len(found) < LINES_AT_ONCE and self._at - first < READ_BYTES and self._is_ready:
-            csv.field_size_limit(max(LARGEST_BYTES, csv.field_size_limit()))  # of the process
+            csv.field_size_limit(max(MAX_LINE_BYTES, csv.field_size_limit()))  # of the process
             cells = self._next()
             if cells is None:
                 break
