@@ -22,6 +22,9 @@ PORTION_BYTES: Final = 8 * 1024**2
 PATIENCE_S: Final = 30.0
 """How long a gateway that takes nothing more is asked again: it may be full, or starting anew."""
 PAUSE_S: Final = 1.0
+REPEATED_S: Final = 540.0
+"""How long one request is repeated although it goes on: its key is known for ten minutes, and later
+its documents would be taken twice."""
 _AGAIN: Final = "idempotency_in_progress"
 _OF_DOCUMENTS: Final = ("source_watched", "source_gone", "request_too_large", "not_unicode")
 """Codes that refuse the documents of a request, and say nothing of further ones."""
@@ -87,13 +90,15 @@ class Sender:
         Returns:
             The lines or the error, and whether a request had no answer: it may be carried out.
         """
-        deadline, left, any_lost = self.clock() + PATIENCE_S, len(portion) + 1, False
+        begin, left, any_lost = self.clock(), len(portion) + 1, False
+        deadline = begin + PATIENCE_S
         while True:
             lines, error = self._lines(portion, key)
             any_lost |= isinstance(error, Unreachable)
             waiting = sum(map(_may_pass, lines)) if error is None else len(portion)
             if waiting < left:
-                deadline, left = self.clock() + PATIENCE_S, waiting  # it goes on
+                left = waiting  # it goes on
+                deadline = min(self.clock() + PATIENCE_S, begin + REPEATED_S)
             passes = _passes(error) if error is not None else waiting > 0
             if not passes or self.clock() + PAUSE_S > deadline:
                 return lines, error, any_lost

@@ -154,20 +154,24 @@ def _file(name: str, args: Namespace, most: int) -> Submission | Faulty:
     if args.delete:
         return checked(Submission(name, {"op": "delete", "path": path}))
     size = _size(name)
-    if size > most:
-        return Faulty(
-            name,
-            path,
-            f"{size:,} bytes; its source takes at most {most:,}: split it, or raise its max_bytes",
-            "too_large",
-        )
-    if size > LARGEST_BYTES:
+    if LARGEST_BYTES < size <= most:
         item = Submission(name, {"path": path}, Path(name))
     else:
-        item = of_bytes(_shown(name), path, _read(name))
+        data = b"" if size > most else _read(name, most + 1)
+        if max(size, len(data)) > most:
+            return _above(most, _shown(name), path, size if size > most else 0)
+        item = of_bytes(_shown(name), path, data)
     kind, _ = mimetypes.guess_type(name)
     is_told = ending(path) in BY_ENDING or kind is None
     return checked(item if is_told else replace(item, body={**item.body, "media_type": kind}))
+
+
+def _above(most: int, where: str, path: str, size: int) -> Faulty:
+    """A file above the limit of its source. size: bytes; 0: not known."""
+    told = f"{size:,} bytes" if size else f"more than {most:,} bytes"
+    fix = "split it, or raise its max_bytes"
+    detail = f"{told}; its source takes at most {most:,}: {fix}"
+    return Faulty(where, path, detail, "too_large")
 
 
 def document_path(typed: str) -> str:
@@ -199,9 +203,13 @@ def _size(name: str) -> int:
         return 0
 
 
-def _read(name: str) -> bytes:
+def _read(name: str, most: int = -1) -> bytes:
+    """Its bytes, at most so many: standard input and pipes may have no end."""
     try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if name == "-":
+            return sys.stdin.buffer.read(most)
+        with Path(name).open("rb") as file:
+            return file.read(most)
     except OSError as error:
         raise Stop(f"{name}: {error.strerror}") from None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -12,7 +13,7 @@ from services.gateway.operations import NDJSON
 from services.gateway.routes import REQUEST_ID
 from services.gateway.uploads.many import Tell
 from services.gateway.uploads.models import UploadLine
-from services.host.http_server import CLIENT_S
+from services.host.http_server import CLIENT_S, SLOWEST
 
 log = structlog.get_logger(__name__)
 
@@ -22,14 +23,18 @@ async def answer_lines(
 ) -> web.StreamResponse:
     """Answer with the refusals, and then with what becomes of the documents that are sent.
 
-    A client that goes away, or does not take a line within CLIENT_S, gets no more of them; its
-    documents are sent all the same. A fault breaks the connection: the answer must not look whole.
+    A client that goes away, does not take a line within CLIENT_S, or takes less than SLOWEST bytes
+    a second after the first CLIENT_S, gets no more of them; its documents are sent all the same. A
+    fault breaks the connection: the answer must not look whole.
     """
     lines = _Lines(request)
     await lines.begin()
     try:
         for line in refusals:
+            if lines.is_gone:
+                break
             await lines.tell(line)
+            await asyncio.sleep(0)  # a client that takes all at once must not hold the event loop
         await sending(lines.tell)
         await lines.end()
     except Exception as error:  # the edge: headers are sent, so that no problem can be answered
@@ -43,7 +48,9 @@ class _Lines:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        self._gone = False
+        self.is_gone = False
+        self._waited_s, self._taken = 0.0, 0
+        self._turn = asyncio.Lock()
         self.response = web.StreamResponse(
             headers={
                 "Content-Type": NDJSON,
@@ -54,30 +61,37 @@ class _Lines:
         )
 
     async def begin(self) -> None:
-        await self._within(self.response.prepare(self._request))
+        await self._within(self.response.prepare(self._request), 0)
 
     async def tell(self, line: UploadLine) -> None:
         """Send a line, if the client is still there."""
-        if self._gone:
+        if self.is_gone:
             return
         found = line.model_dump(mode="json", exclude_none=True)
         text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-        await self._within(self.response.write(encoded(text + "\n")))
+        data = encoded(text + "\n")
+        async with self._turn:  # one waits at a time: what it waits is what the answer waits
+            if not self.is_gone:
+                await self._within(self.response.write(data), len(data))
 
     async def end(self) -> None:
-        if not self._gone:
-            await self._within(self.response.write_eof())
+        if not self.is_gone:
+            await self._within(self.response.write_eof(), 0)
 
     def abort(self) -> None:
-        self._gone = True
+        self.is_gone = True
         if isinstance(self._request.transport, asyncio.WriteTransport):
             self._request.transport.abort()
 
-    async def _within(self, writing: Awaitable[object]) -> None:
+    async def _within(self, writing: Awaitable[object], size: int) -> None:
+        begin = time.monotonic()
+        patience = CLIENT_S + self._taken / SLOWEST - self._waited_s
         try:
-            async with asyncio.timeout(CLIENT_S):
+            async with asyncio.timeout(min(CLIENT_S, patience)):
                 await writing
         except TimeoutError:
             self.abort()
         except ConnectionResetError:
-            self._gone = True
+            self.is_gone = True
+        self._waited_s += time.monotonic() - begin
+        self._taken += size

@@ -32,7 +32,9 @@ READ_BYTES: Final = 64 * 1024
 LINES_AT_ONCE: Final = 100
 """Lines that are read before others have their turn; to refuse one takes 50 us."""
 MAX_BODY_BYTES: Final = 256 * 1024**2
-"""Of a body of lines, after its decompression."""
+"""Of a body of lines, after its decompression, and of the submissions that it becomes."""
+MOST_DOCUMENTS: Final = 200_000
+"""Documents of one request: their keys are in memory. So many lines a body has, blank ones too."""
 MAX_FORM_BYTES: Final = 1024**3
 """Of all files of a form."""
 MAX_LINE_BYTES: Final = LARGEST_BYTES + 4 * KB
@@ -114,7 +116,11 @@ async def whole(read: Read, most: int) -> bytes:
 
 
 async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
-    """The lines of a body that are not blank, with their numbers; None: one is too long."""
+    """The lines of a body that are not blank, with their numbers; None: one is too long.
+
+    Raises:
+        Problem: `request_too_large`: there are too many.
+    """
     number, line, too_long = 1, bytearray(), False
     while data := await read(READ_BYTES):
         first, *rest = data.split(b"\n")
@@ -125,6 +131,9 @@ async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
             elif line.strip():
                 yield number, bytes(line)
             number, line, too_long = number + 1, bytearray(after), False
+            if number > MOST_DOCUMENTS + 1:  # the last may be empty
+                told = f"more than {MOST_DOCUMENTS:,} lines in one request"
+                raise Problem("request_too_large", told)
             if number % LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # a body that is there already must not hold the event loop
         if len(line) > MAX_LINE_BYTES:
@@ -136,11 +145,13 @@ async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
         yield number, bytes(line)
 
 
-async def parts(request: web.Request, clock: UploadDeadline) -> AsyncIterator[BodyPartReader]:
+async def parts(
+    request: web.Request, clock: UploadDeadline, budget: "Budget"
+) -> AsyncIterator[BodyPartReader]:
     """The parts of a form, each to be read before the next.
 
     Raises:
-        Problem: `malformed`, `request_timeout`.
+        Problem: `malformed`, `request_timeout`, `request_too_large`.
     """
     try:
         form = await request.multipart()
@@ -150,8 +161,8 @@ async def parts(request: web.Request, clock: UploadDeadline) -> AsyncIterator[Bo
         if isinstance(part, MultipartReader):
             raise Problem("malformed", "a part of the form has parts of its own")
         yield part
-        while await _chunk(part, clock):
-            pass  # what was not read of it
+        while unread := await _chunk(part, clock):
+            budget.spend(len(unread))
 
 
 def names_of(part: BodyPartReader) -> tuple[str | None, str | None]:

@@ -1,7 +1,6 @@
 """Handlers of uploads: each reads its body piece by piece, and answers when all is accepted."""
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -16,7 +15,6 @@ from services.gateway.routes import FACES, fields_in, reply
 from services.gateway.uploads.answer_lines import answer_lines
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
-    READ_BYTES,
     Budget,
     UploadDeadline,
     in_turn,
@@ -49,6 +47,7 @@ from services.gateway.uploads.many import (
     UploadOutcome,
     Where,
     send,
+    spooled,
 )
 from services.gateway.uploads.models import (
     BulkRequest,
@@ -149,8 +148,7 @@ async def post_lines(request: web.Request) -> web.StreamResponse:
     await uploads.check(asked.source)
     outcome = UploadOutcome()
     async with in_turn(request.app[SLOTS]):
-        with tempfile.TemporaryFile() as file:
-            spool = Spool(asked.source, file)
+        with spooled(asked.source) as spool:
             refuse = spool.refuse if asked.receipts else outcome.refuse
             if kind == CSV:
                 await _take_table(request, asked, spool, refuse)
@@ -159,7 +157,7 @@ async def post_lines(request: web.Request) -> web.StreamResponse:
                     _take_line(spool, refuse, number, line)
             if not spool.size and not outcome.refused:
                 raise Problem("invalid_request", "the body has no lines")
-            many = ManyDocuments(spool.read, spool.count)
+            many = spool.documents()
 
             async def sending(tell: Tell | None = None) -> str:
                 return await send(uploads, asked.source, many, outcome, key, tell)
@@ -173,23 +171,18 @@ async def post_lines(request: web.Request) -> web.StreamResponse:
 async def _take_table(
     request: web.Request, asked: BulkRequest, spool: Spool, refuse: Refuse
 ) -> None:
-    """Take the rows of a table, once all of it is there."""
-    read = reader(request, MAX_BODY_BYTES)
-    with tempfile.TemporaryFile() as file:
-        while data := await read(READ_BYTES):
-            file.write(data)
-        file.seek(0)
-        columns: Columns | None = None
-        for number, cells in rows(file):
-            if columns is None:
-                columns = columns_of(cells, asked.path_column, asked.text_column)
-                continue
-            where = Where(line=number)
-            try:
-                spool.add(where, submission_of(columns, cells))
-            except DocumentRefused as error:
-                refuse(where, path_in(columns, cells), problem_of_refusal(error))
-            await asyncio.sleep(0)  # a table that is there already must not hold the event loop
+    """Take the rows of a table. They are sent when all of it is there."""
+    columns: Columns | None = None
+    async for number, cells in rows(reader(request, MAX_BODY_BYTES)):
+        if columns is None:
+            columns = columns_of(cells, asked.path_column, asked.text_column)
+            continue
+        where = Where(line=number)
+        try:
+            spool.add(where, submission_of(columns, cells))
+        except DocumentRefused as error:
+            refuse(where, path_in(columns, cells), problem_of_refusal(error))
+        await asyncio.sleep(0)  # a table that is there already must not hold the event loop
 
 
 def _take_line(spool: Spool, refuse: Refuse, number: int, line: bytes | None) -> None:
@@ -220,7 +213,7 @@ async def post_files(request: web.Request) -> web.StreamResponse:
     async with in_turn(request.app[SLOTS]):
         form = _Form(uploads, asked.source, outcome)
         await form.read(request)
-        items = form.items()
+        items = await form.items()
         if not items and not outcome.refused:
             raise Problem("invalid_request", "the form has no files")
         many = ManyDocuments(lambda: items, sum("batch" not in body for _, body in items))
@@ -250,7 +243,7 @@ class _Form:
 
     async def read(self, request: web.Request) -> None:
         clock, budget = UploadDeadline(), Budget()
-        async for part in parts(request, clock):
+        async for part in parts(request, clock, budget):
             read = part_reader(part, clock, budget)
             name, file = names_of(part)
             if file is None and name == "meta":
@@ -282,7 +275,7 @@ class _Form:
         self._inline -= len(fields.get("text") or fields.get("data_base64") or "")
         self._files[name] = fields | media_type_of(path, kind)
 
-    def items(self) -> list[Item]:
+    async def items(self) -> list[Item]:
         """The files as submissions. Raises Problem: `meta` names a file that is not there."""
         seen = {*self._files, *(error.file for error in self._outcome.errors)}
         meta = self._meta or {}
@@ -292,6 +285,7 @@ class _Form:
         found: list[Item] = []
         for name, fields in self._files.items():
             told = meta.get(name, {})
+            await asyncio.sleep(0)  # files that are there already must not hold the event loop
             try:
                 if not isinstance(told, dict):
                     raise DocumentRefused("invalid_request", "meta: must be an object by file name")

@@ -1,15 +1,19 @@
 """Many documents of one request: they are one batch, and each is accepted or refused alone."""
 
 import asyncio
+import contextlib
+import errno
 import hashlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Final, Literal
 
 from services.gateway.problems import Problem, cut, problem_of
+from services.gateway.uploads.bodies import MAX_BODY_BYTES, MOST_DOCUMENTS
 from services.gateway.uploads.lines import key_of, message_id
 from services.gateway.uploads.models import (
     UploadedDocument,
@@ -30,8 +34,6 @@ MOST_ERRORS: Final = 1_000
 _TAKEN: Final = b"+"
 _REFUSED: Final = b"-"
 """Beginnings of the lines of a spool."""
-MOST_DOCUMENTS: Final = 200_000
-"""Documents of one request: their keys are in memory."""
 AGAIN: Final = 503
 """The status of problems that pass by themselves: what follows is not even tried."""
 
@@ -120,12 +122,17 @@ class Spool:
     def __init__(self, source: str, file: IO[bytes]) -> None:
         self._source, self._file = source, file
         self._keys: set[str] = set()
-        self.size = 0
+        self.size = self._bytes = 0
 
     @property
     def count(self) -> int:
         """Different documents that name no batch of their own."""
         return len(self._keys)
+
+    def documents(self) -> ManyDocuments:
+        """All of them, once no more come. Raises OSError: there is no room for them."""
+        self._file.flush()
+        return ManyDocuments(self.read, self.count)
 
     def add(self, where: Where, body: Mapping[str, Any]) -> None:
         """Raises Problem `request_too_large`."""
@@ -143,7 +150,10 @@ class Spool:
             told = f"more than {MOST_DOCUMENTS:,} documents in one request"
             raise Problem("request_too_large", told)
         head = json.dumps([where.line, where.file]).encode()
-        self._file.write(kind + head + b"\t" + value + b"\n")
+        self._bytes += self._file.write(kind + head + b"\t" + value + b"\n")
+        if self._bytes > MAX_BODY_BYTES:  # rows say the names of their columns again
+            told = f"the documents have more than {MAX_BODY_BYTES:,} bytes as lines of JSON"
+            raise Problem("request_too_large", told)
 
     def read(self) -> Iterable[Item]:
         """All of them, in order."""
@@ -161,6 +171,19 @@ class Spool:
             if line.startswith(kind):
                 head, _, value = line[1:].partition(b"\t")
                 yield head, value
+
+
+@contextlib.contextmanager
+def spooled(source: str) -> Iterator[Spool]:
+    """A spool in a temporary file. Raises Problem `unavailable`: there is no room for it."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield Spool(source, file)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        told = "the gateway has no room for a temporary file; nothing was sent"
+        raise Problem("unavailable", told) from None
 
 
 async def send(
@@ -184,7 +207,7 @@ async def send(
         The id of the batch; with a key the same whenever the request is. Empty: all name their own.
     """
     now = datetime.now(UTC)
-    made = new_batch_id(now, secrets.token_bytes(4)) if key is None else _batch_of(key, many)
+    made = new_batch_id(now, secrets.token_bytes(4)) if key is None else await _batch_of(key, many)
     batch = {"id": made, "count": many.count, "source": source, "started_at": now.isoformat()}
     running: dict[str, asyncio.Task[None]] = {}
     request = Sending()
@@ -280,12 +303,13 @@ def _refused(
     )
 
 
-def _batch_of(key: str, many: ManyDocuments) -> str:
-    """The id of the batch of a request with a key. Pure.
+async def _batch_of(key: str, many: ManyDocuments) -> str:
+    """The id of the batch of a request with a key.
 
     A repeated request goes on with its batch. Another one must not: its number differs.
     """
     digest = hashlib.sha256(json.dumps(key).encode())
     for where, body in many.read():
         digest.update(b"\n" + where.name.encode("utf-8", "backslashreplace") + encoded(body))
+        await asyncio.sleep(0)  # what waits in a file must not hold the event loop
     return f"k_{digest.hexdigest()[:40]}"

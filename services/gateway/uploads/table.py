@@ -1,19 +1,33 @@
 """Bodies of CSV: each row is a document. Quotation as in RFC 4180; the separator is a comma."""
 
+import asyncio
+import codecs
 import csv
-import io
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from services.gateway.problems import Problem, cut
+from services.gateway.uploads.bodies import (
+    LINES_AT_ONCE,
+    MAX_LINE_BYTES,
+    MOST_DOCUMENTS,
+    READ_BYTES,
+)
 from services.gateway.uploads.lines import checked
+from services.gateway.uploads.uploads import Read
 from shared.domain.errors import DocumentRefused
-from shared.domain.submissions import LARGEST_BYTES, check_fields
+from shared.domain.submissions import check_fields
 
 TEXTS: Final = ("text", "content")
 """Columns of the text, where the request names none."""
 SHOWN: Final = 80
+MOST_COLUMNS: Final = 256
+MAX_HEADER: Final = 64 * 1024
+"""Characters of all names: each row says them again."""
+_LINE: Final = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +50,11 @@ def columns_of(names: Sequence[str], path: str, text: str) -> Columns:
     Raises:
         Problem: `invalid_request`.
     """
-    doubled = next((name for n, name in enumerate(names) if name in names[:n]), None)
-    if doubled is not None:
+    if len(names) > MOST_COLUMNS or sum(map(len, names)) > MAX_HEADER:
+        told = f"at most {MOST_COLUMNS:,} columns, whose names have {MAX_HEADER:,} characters"
+        raise _wrong(f"the header must have {told}; this one has {len(names):,} columns")
+    if len(set(names)) < len(names):
+        doubled, _ = Counter(names).most_common(1)[0]
         raise _wrong(f"the header has the column {doubled[:SHOWN]!r} twice")
     if not all(name.strip() for name in names):
         raise _wrong("the header has a column without a name")
@@ -77,29 +94,95 @@ def path_in(columns: Columns, cells: Sequence[str]) -> str:
     return cells[at] if at < len(cells) else ""
 
 
-def rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+async def rows(read: Read) -> AsyncIterator[tuple[int, list[str]]]:
     """The rows of a table that are not blank, the header first, each with the number of its first
     line, counting from 1.
 
     Raises:
-        Problem: `malformed`: it is not UTF-8, or a quotation is wrong, with the line.
+        Problem: `malformed`: it is not UTF-8, or a quotation is wrong. `request_too_large`: a row
+            is too long, or there are too many, blank ones too. Both with the line.
     """
-    csv.field_size_limit(max(LARGEST_BYTES, csv.field_size_limit()))  # of the whole process
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
-    number = 1
-    try:
-        for cells in reader:
+    records, count = _Records(), 0
+    while not records.is_at_end:
+        await records.fill(read)
+        for number, cells in await asyncio.to_thread(records.some):
+            count += 1
+            if count > MOST_DOCUMENTS + 1:  # the header is one
+                raise Problem("request_too_large", f"more than {MOST_DOCUMENTS:,} rows")
             if cells:
                 yield number, cells
-            number = reader.line_num + 1
-    except csv.Error as error:
-        told = cut(str(error), SHOWN)
-        raise Problem("malformed", f"line {number:,}: not CSV ({told}); nothing was sent") from None
-    except UnicodeDecodeError:
-        raise Problem("malformed", "the table is not UTF-8; nothing was sent") from None
-    finally:
-        text.detach()
+
+
+class _Records:
+    """The records of a table, of which a part is in memory.
+
+    Where a record ends only `csv` knows, so it begins with one only while more bytes wait than a
+    record may have, or all that there are: it never reads beyond them.
+    """
+
+    def __init__(self) -> None:
+        self._window, self._at, self._is_whole = b"", 0, False
+        self._begin, self._number, self._is_first = 0, 1, True
+        """Where the next record begins: in the window, and in lines of the table."""
+        self._reader = csv.reader(self._lines(), strict=True)
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._is_whole and self._at == len(self._window)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._is_whole or len(self._window) - self._at > MAX_LINE_BYTES
+
+    async def fill(self, read: Read) -> None:
+        """Read as much as the next record may have, and some more."""
+        if self._is_ready:
+            return
+        window = bytearray(self._window[self._at :])
+        while len(window) <= 2 * MAX_LINE_BYTES and not self._is_whole:
+            data = await read(READ_BYTES)
+            window += data
+            self._is_whole = not data
+        if self._is_first:
+            window = window.removeprefix(codecs.BOM_UTF8)
+        self._window, self._at, self._begin, self._is_first = bytes(window), 0, 0, False
+
+    def some(self) -> list[tuple[int, list[str]]]:
+        """The next records, with their lines; a blank one has no cells. Raises Problem."""
+        found: list[tuple[int, list[str]]] = []
+        first = self._at
+        while len(found) < LINES_AT_ONCE and self._at - first < READ_BYTES and self._is_ready:
+            csv.field_size_limit(max(MAX_LINE_BYTES, csv.field_size_limit()))  # of the process
+            cells = self._next()
+            if cells is None:
+                break
+            found.append((self._number, cells))
+            self._number, self._begin = self._reader.line_num + 1, self._at
+        return found
+
+    def _next(self) -> list[str] | None:
+        try:
+            return next(self._reader, None)
+        except csv.Error as error:
+            told = f"line {self._number:,}: not CSV ({cut(str(error), SHOWN)}); nothing was sent"
+            raise Problem("malformed", told) from None
+        except UnicodeDecodeError:
+            told = f"line {self._reader.line_num + 1:,}: not UTF-8; nothing was sent"
+            raise Problem("malformed", told) from None
+
+    def _lines(self) -> Iterator[str]:
+        """The lines of the window, each with its end: LF, CR LF, or CR."""
+        while self._at < len(self._window):
+            found = _LINE.match(self._window, self._at)
+            assert found is not None, "the pattern matches everything"
+            if found.end() - self._begin > MAX_LINE_BYTES:
+                told = (
+                    f"line {self._number:,}: the row has more than {MAX_LINE_BYTES:,} bytes, or a "
+                    "quotation is never closed; nothing was sent"
+                )
+                raise Problem("request_too_large", told, "send large documents as files of a form")
+            self._at = found.end()
+            yield found[0].decode()
 
 
 def _wrong(told: str) -> Problem:

@@ -3,6 +3,7 @@ import io
 import json
 from argparse import Namespace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -186,6 +187,17 @@ def test_a_long_line_with_a_fault_is_refused_as_a_short_one(fields, code, detail
     assert isinstance(found, Faulty)
     assert (found.code, found.where, found.path) == (code, "f:1", "a.md")
     assert detail in found.detail
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/zero"])
+def test_a_file_without_an_end_is_read_as_far_as_its_source_takes(name, monkeypatch):
+    endless = Path("/dev/zero").open("rb")  # noqa: SIM115 - it is standard input
+    with endless:
+        monkeypatch.setattr("sys.stdin", Namespace(buffer=endless))
+        (found,) = of_args(args(name, path="a.bin"), 1_000)
+
+    assert (found.code, found.where) == ("too_large", name.replace("-", "standard input"))
+    assert found.detail.startswith("more than 1,000 bytes; its source takes")
 
 
 def test_a_file_above_the_limit_of_its_source_is_not_read(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+from pathlib import Path
 
 import pytest
 from aiohttp import FormData
@@ -530,6 +531,54 @@ async def test_a_client_that_sends_byte_by_byte_is_cut_off_and_one_that_is_only_
     assert world.intake.bodies == []
     response = await client.post(BULK, data=drips(1_000, 0.03), headers=TYPE)
     assert response.status == 202
+
+
+@pytest.mark.parametrize("line", [b"", b"x"])
+async def test_blank_and_refused_lines_count_as_lines(client, world, monkeypatch, line):
+    monkeypatch.setattr(bodies, "MOST_DOCUMENTS", 10)
+    said = lines({"path": "a.md", "text": "x"}, *[line] * 20)
+    response = await client.post(BULK, data=said, headers=TYPE)
+
+    assert (response.status, (await response.json())["code"]) == (413, "request_too_large")
+    assert world.intake.bodies == []
+
+
+async def test_the_batch_of_a_key_is_made_while_others_have_their_turn():
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    items = [(many.Where(line=n), {"path": "a", "text": "x"}) for n in range(100)]
+    running = asyncio.create_task(others())
+    await many._batch_of("k", many.ManyDocuments(lambda: items, 1))
+    running.cancel()
+    assert turns >= 100
+
+
+async def test_a_full_disk_is_told_and_nothing_is_sent(client, world, monkeypatch):
+    full = "services.gateway.uploads.many.tempfile.TemporaryFile"
+    monkeypatch.setattr(full, lambda: Path("/dev/full").open("w+b"))  # noqa: SIM115 - the caller closes it
+    for address in (BULK, f"{BULK}?receipts=all"):
+        for count in (1, 1_000):  # it is told when the file is written, or only at its end
+            said = lines(*[{"path": "a.md", "text": "x" * 100}] * count)
+            response = await client.post(address, data=said, headers=TYPE)
+
+            assert (response.status, (await response.json())["code"]) == (503, "unavailable")
+    assert world.intake.bodies == []
+
+
+async def test_files_that_are_not_read_count_as_files_of_a_form(client, world, monkeypatch):
+    monkeypatch.setattr(handlers, "Budget", lambda: bodies.Budget(1_000))
+    form = FormData()
+    form.add_field("files", b"x", filename="a.md")
+    form.add_field("files", b"x" * 2_000, filename="a.md")
+    response = await client.post(FORM, data=form)
+
+    assert (response.status, (await response.json())["code"]) == (413, "request_too_large")
 
 
 async def test_as_many_bodies_are_read_at_once_as_there_are_places(client, world, monkeypatch):

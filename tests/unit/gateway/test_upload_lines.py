@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
-from aiohttp import ClientSession, FormData, web
+from aiohttp import ClientPayloadError, ClientSession, FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from uploads_world import UploadWorld
 
+from services.gateway.uploads import handlers
 from services.host.http_server import LimitedRunner
 from shared.domain.errors import StreamFull
 from shared.domain.ids import doc_key
@@ -31,6 +34,17 @@ async def client(world):
 
 def lines(*said):
     return b"\n".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in said)
+
+
+@asynccontextmanager
+async def served(app):
+    """Its address. A test server would cancel what is done for a client that goes away."""
+    runner = LimitedRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()
 
 
 async def told(response):
@@ -168,18 +182,38 @@ async def test_what_was_sent_is_taken_though_its_client_is_gone(world):
 
     world.intake.submit = waiting
     said = lines(*({"path": f"{n}", "text": "x"} for n in range(50)))
-    runner = LimitedRunner(world.app())  # a test server cancels what is done for a client
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0]
-    async with ClientSession() as session:
-        response = await session.post(f"http://{host}:{port}{BULK}", data=said, headers=TYPE)
+    async with served(world.app()) as url, ClientSession() as session:
+        response = await session.post(f"{url}{BULK}", data=said, headers=TYPE)
         response.close()
-    gone.set()
-    while len(world.intake.bodies) < 50:
+        gone.set()
+        while len(world.intake.bodies) < 50:
+            await asyncio.sleep(0)
+
+
+async def test_a_client_that_takes_too_little_is_told_no_more_and_all_is_sent(world, monkeypatch):
+    now, told_lines = 0.0, 0
+    write = web.StreamResponse.write
+
+    async def slow(response, data):
+        nonlocal now, told_lines
+        now += 1.0
+        await asyncio.sleep(0)  # where the time that is left is over, this never returns
         await asyncio.sleep(0)
-    await runner.cleanup()
+        told_lines += 1
+        await write(response, data)
+
+    monkeypatch.setattr(web.StreamResponse, "write", slow)
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("services.gateway.uploads.answer_lines.time", clock)
+    said = lines(*({"path": f"{n}", "text": "x"} for n in range(50)))
+    app = world.app()
+    async with served(app) as url, ClientSession() as session:
+        response = await session.post(f"{url}{BULK}", data=said, headers=TYPE)
+        with pytest.raises(ClientPayloadError):
+            await response.read()
+        while len(world.intake.bodies) < 50 or app[handlers.SLOTS]._value < handlers.BODIES_AT_ONCE:
+            await asyncio.sleep(0)
+    assert 15 <= told_lines < 20
 
 
 async def test_a_fault_in_the_middle_breaks_the_answer_off(client, world, monkeypatch):
