@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_kv import MemoryShelf
 
+from services.gateway.access.access import Access
 from services.gateway.access.bearer import Credentials, access_of
 from services.gateway.access.keyring import KNOWN_S, MOST_KNOWN, Keyring
 from services.gateway.access.keys import id_of, new_key, opens, packed, unpacked
@@ -79,6 +80,12 @@ async def test_a_key_opens_what_it_was_made_for(keys):
     assert access.allows("search")
     assert not access.allows("write")
     assert not access.sees("wiki")
+
+
+def test_who_may_see_some_sources_never_sees_what_is_of_none():
+    assert Access("owner").sees("")
+    assert not Access("a", sources=frozenset({"", "docs"})).sees("")
+    assert not Access("b", sources=frozenset()).sees("")
 
 
 async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(keys, clock):
@@ -171,6 +178,8 @@ def test_what_cannot_be_read_is_no_key(value):
         {"scopes": ["everything"]},
         {"scopes": [["read"]]},
         {"sources": [1]},
+        {"sources": [""]},
+        {"sources": ["docs", "A b"]},
         {"expires_at": "never"},
         {"digest": None},
         {"id": 7},
@@ -325,6 +334,16 @@ async def test_a_link_is_good_for_ten_minutes_and_a_session_for_twelve_hours(cli
     assert (await client.get("/api/v1/status")).status == 200
     clock.now += 1
     assert (await client.get("/api/v1/status")).status == 401
+
+
+def test_the_access_of_a_cookie_ends_with_it(clock):
+    sessions = BrowserSessions(OWNER_TEXT, clock)
+    cookie = sessions.enter(sessions.once()[0].partition("=")[2])
+
+    access = sessions.access({sessions.cookie: cookie}, {})
+
+    assert access.until == clock.now + 12 * 3600
+    assert access.allows("admin")
 
 
 @pytest.mark.parametrize(
