@@ -25,6 +25,8 @@ from shared.domain.errors import GARBAGE, ConfigurationError
 
 LOG: Final = "instep.log"
 """The log of `up` while a terminal shows its lines."""
+OPEN: Final = "open.html"
+"""The page by which `instep open` hands a browser its link."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003
@@ -41,6 +43,7 @@ _OURS: Final = frozenset(
         "sources.json",
         "store",
         LOG,
+        OPEN,
         f"{LOG}.1",
     }
 )
