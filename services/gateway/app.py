@@ -27,8 +27,10 @@ from services.gateway.routes import (
     ACCESS,
     ASK_AGAIN,
     FACES,
+    READINESS,
     REQUEST_ID,
     Handler,
+    Readiness,
     operation_of,
     routes,
 )
@@ -64,6 +66,7 @@ def build_app(
     access = AccessCommands(known.keys, known.sessions)
     app[WHOLE] = Faces(queries, commands, uploads, access)
     app[KNOWN] = known
+    app[READINESS] = Readiness()
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     if results is not None:
         app[STREAMS] = streams = EventStreams(EventHub(results))
