@@ -34,16 +34,16 @@ FACES: Final = web.RequestKey("faces", Faces)
 """The instance as far as the sender of a request may see it."""
 ACCESS: Final = web.RequestKey("access", Access)
 """What the sender of a request may do."""
-ASK_AGAIN: Final = web.RequestKey("ask_again", Callable)
-"""`AskAgain` of a request, for answers that go on for long."""
+AskAgain = Callable[[], Awaitable[Access]]
+"""What the sender of a request may do by now. Raises as the request itself would be refused."""
+ASK_AGAIN: Final[web.RequestKey[AskAgain]] = web.RequestKey("ask_again")
+"""For answers that go on for long."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """Where a request has the id of its answer, for answers that send their headers themselves."""
 _LISTS: Final = frozenset({"source", "facets"})
 _TRUE: Final = {"1": True, "true": True, "": True, "0": False, "false": False}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-AskAgain = Callable[[], Awaitable[Access]]
-"""What the sender of a request may do by now. Raises as the request itself would be refused."""
 
 
 def reply(body: Any, status: int = 200) -> web.Response:
