@@ -139,18 +139,28 @@ def find(data: Path, around: Surroundings) -> str | None:
 
 
 def key_for(url: str, data: Path, around: Surroundings) -> str | None:
-    """The key for a gateway: of INSTEP_KEY_FILE, else the owner's of the data folder.
+    """The key for a gateway: of INSTEP_KEY_FILE, or the owner's of the data folder.
 
-    The owner's key goes to the instance of its own folder, and to no other program.
+    The owner's key goes to the instance of its own folder, and to no other program; before that
+    instance it counts first, for the other one is that of INSTEP_URL. No key goes where another
+    user says that the instance of the folder listens.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read, or is another user's.
     """
-    if around.key_file:
-        return key_in(Path(around.key_file))
-    instance = DataFolder(data).read_instance()
-    own = instance is not None and (instance.gateway_url or "").rstrip("/") == url.rstrip("/")
-    return owner_key(data) if own else None
+    from shared.domain.errors import ConfigurationError
+
+    found = DataFolder(data).instance_and_owner()
+    own = found is not None and (found[0].gateway_url or "").rstrip("/") == url.rstrip("/")
+    key = owner_key(data) if own else None
+    if key is None and around.key_file:
+        key = key_in(Path(around.key_file))
+    if key is not None and own and found is not None and found[1] != os.geteuid():
+        raise ConfigurationError(
+            f"the instance of {data} is that of another user (uid {found[1]}), who gets no key "
+            f"of this one (uid {os.geteuid()}): act as that user, or give the key itself"
+        )
+    return key
 
 
 NOTHING: Final = Extras()
@@ -240,8 +250,8 @@ class _Access:
         Args:
             url: of the gateway; None: the instance of the data folder, else INSTEP_URL.
             data: the data folder; None: INSTEP_DATA, else `.instep` here.
-            key: of the gateway; None: the one in INSTEP_KEY_FILE, else the owner's, where the
-                gateway is that of the data folder's instance.
+            key: of the gateway; None: the owner's, where the gateway is that of the data folder's
+                instance, else the one in INSTEP_KEY_FILE.
             timeout_s: how long an answer may take, a time to `wait` included; None: 30 s, and
                 longer for operations that do much.
             again: codes of 503 answers after which a reading request is made again when the
@@ -249,7 +259,7 @@ class _Access:
 
         Raises:
             Unreachable: no instance runs.
-            ConfigurationError: the key file cannot be read.
+            ConfigurationError: the key file cannot be read, or is another user's.
         """
         around = Surroundings.of(os.environ)
         folder = Path(data or around.data or DATA)

@@ -15,7 +15,6 @@ def common(args: Namespace, around: Surroundings | None = None) -> dict[str, Any
     """The fields of `Options`. Raises Stop when the named settings file is missing."""
     around = around or Surroundings.of(os.environ)
     named = args.config or around.config
-    key_file = args.key_file or around.key_file
     config = Path(named) if named else Path(CONFIG)
     if named and not config.is_file():
         raise Stop(f"{named}: no such settings file")
@@ -23,7 +22,7 @@ def common(args: Namespace, around: Surroundings | None = None) -> dict[str, Any
         "data": Path(args.data or around.data or DATA),
         "config": config if config.is_file() else None,
         "url": args.url,
-        "key_file": Path(key_file) if key_file else None,
+        "key_file": Path(args.key_file) if args.key_file else None,
         "json": args.json,
         "quiet": args.quiet,
         "debug": args.debug,

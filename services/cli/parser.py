@@ -17,7 +17,7 @@ GLOBALS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (("--data",), {"metavar": "DIR", "help": "data folder (INSTEP_DATA; default .instep)"}),
     (("--config",), {"metavar": "FILE", "help": "settings (INSTEP_CONFIG; default instep.toml)"}),
     (("--url",), {"metavar": "URL", "help": "gateway to ask (INSTEP_URL)"}),
-    (("--key-file",), {"metavar": "FILE", "help": "key for that gateway (INSTEP_KEY_FILE)"}),
+    (("--key-file",), {"metavar": "FILE", "help": "key to show (for --url also INSTEP_KEY_FILE)"}),
     (("--json",), {"action": "store_true", "help": "print the answer as JSON"}),
     (("--quiet",), {"action": "store_true", "help": "print no progress"}),
     (("--debug",), {"action": "store_true", "help": "print tracebacks"}),

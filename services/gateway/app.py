@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import json
 import uuid
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,7 +23,17 @@ from services.gateway.events.stream import STREAMS, EventStreams
 from services.gateway.operations import OPERATIONS, Operation
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
-from services.gateway.routes import ACCESS, FACES, REQUEST_ID, Handler, operation_of, routes
+from services.gateway.routes import (
+    ACCESS,
+    ASK_AGAIN,
+    FACES,
+    READINESS,
+    REQUEST_ID,
+    Handler,
+    Readiness,
+    operation_of,
+    routes,
+)
 from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
 from services.gateway.uploads.uploads import Uploads
 from shared.ports import Results
@@ -55,6 +66,7 @@ def build_app(
     access = AccessCommands(known.keys, known.sessions)
     app[WHOLE] = Faces(queries, commands, uploads, access)
     app[KNOWN] = known
+    app[READINESS] = Readiness()
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     if results is not None:
         app[STREAMS] = streams = EventStreams(EventHub(results))
@@ -69,6 +81,14 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
     Every route is one of the table; any other is refused.
     """
+    access = await _access_of(request)
+    request[ACCESS], request[ASK_AGAIN] = access, partial(_access_of, request)
+    request[FACES] = limited(request.app[WHOLE], access)
+    return await handler(request)
+
+
+async def _access_of(request: web.Request) -> Access:
+    """What the sender of a request may do, now. Raises Problem: not this."""
     known, operation = request.app[KNOWN], operation_of(request)
     is_open = operation is not None and operation.scope == "none"
     access = NOBODY
@@ -83,9 +103,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         _allow(access, operation)
     elif request.match_info.http_exception is None:
         raise Problem("forbidden", "this address is not in the table of operations")
-    request[ACCESS] = access
-    request[FACES] = limited(request.app[WHOLE], access)
-    return await handler(request)
+    return access
 
 
 def _by_cookie(request: web.Request, known: Credentials) -> Access | None:

@@ -25,7 +25,7 @@ from services.gateway.app import build_app, refused
 from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView
-from services.gateway.queries import InstanceQueries
+from services.gateway.queries import InstanceQueries, Wanted, all_letters
 from services.gateway.search.rerank import HttpReranker
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
@@ -417,9 +417,11 @@ def _checks(opened: OpenGeneration) -> Callable[[], Awaitable[Sequence[CheckView
 class _Letters:
     session: BusSession
 
-    async def list(self, *, limit: int) -> Sequence[DeadLetter]:
+    async def list(self, *, limit: int, wanted: Wanted = all_letters) -> Sequence[DeadLetter]:
         """Dead letters missing from the ledger."""
-        return await dead_letters.letters(self.session.js, limit=limit, wanted=is_nobodys)
+        return await dead_letters.letters(
+            self.session.js, limit=limit, wanted=lambda one: is_nobodys(one) and wanted(one)
+        )
 
     async def drop(self, id: int) -> bool:
         return await dead_letters.drop(self.session.js, id)

@@ -130,10 +130,21 @@ class Queries(Protocol):
         ...
 
 
+Wanted = Callable[[DeadLetter], bool]
+
+
+def all_letters(_: DeadLetter) -> bool:
+    """Every dead letter is wanted."""
+    return True
+
+
 class DeadLetters(Protocol):
     """The dead letters of the bus."""
 
-    async def list(self, *, limit: int) -> Sequence[DeadLetter]: ...
+    async def list(self, *, limit: int, wanted: Wanted = all_letters) -> Sequence[DeadLetter]:
+        """The oldest that are wanted: the limit counts no others."""
+        ...
+
     async def drop(self, id: int) -> bool:
         """Delete one; returns whether it was there."""
         ...

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
+from time import monotonic
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,6 +24,8 @@ from services.gateway.problems import KINDS, Problem
 from services.host.http_server import CLIENT_S
 from shared.batches.reports import BatchReport
 
+READY_S: Final = 1.0
+"""How long an answer to `/readyz` is given again."""
 TREND: Final = 30
 """Batches before a report that its page shows."""
 ANY: Final = r"[\s\S]+"
@@ -31,6 +34,10 @@ FACES: Final = web.RequestKey("faces", Faces)
 """The instance as far as the sender of a request may see it."""
 ACCESS: Final = web.RequestKey("access", Access)
 """What the sender of a request may do."""
+AskAgain = Callable[[], Awaitable[Access]]
+"""What the sender of a request may do by now. Raises as the request itself would be refused."""
+ASK_AGAIN: Final[web.RequestKey[AskAgain]] = web.RequestKey("ask_again")
+"""For answers that go on for long."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 """Where a request has the id of its answer, for answers that send their headers themselves."""
 _LISTS: Final = frozenset({"source", "facets"})
@@ -153,6 +160,25 @@ def page(text: str) -> web.Response:
     return web.Response(text=text, content_type=HTML, headers=headers)
 
 
+class Readiness:
+    """The last answer to `/readyz`, which anybody may ask as often as they like."""
+
+    def __init__(self) -> None:
+        self._asked_at = 0.0
+        self._answer: asyncio.Task[dict[str, Any]] | None = None
+
+    async def of(self, shown: Faces) -> Mapping[str, Any]:
+        """The answer; it is at most READY_S old, or is being made."""
+        task = self._answer
+        if task is None or (task.done() and monotonic() - self._asked_at >= READY_S):
+            self._asked_at = monotonic()
+            task = self._answer = asyncio.create_task(answer(shown, "checks", {}), name="readyz")
+        return await asyncio.shield(task)
+
+
+READINESS: Final = web.AppKey("readiness", Readiness)
+
+
 async def livez(_: web.Request) -> web.Response:
     """Whether the event loop runs."""
     return reply({"live": True})
@@ -160,7 +186,7 @@ async def livez(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether bus, store and model answer; 503 when one does not."""
-    body = await answer(request[FACES], "checks", {})
+    body = await request.app[READINESS].of(request[FACES])
     return reply(body, 200 if body["ready"] else 503)
 
 
@@ -202,7 +228,7 @@ async def enter(request: web.Request) -> web.Response:
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
     sessions = request[FACES].access.sessions
-    if wanted.once and sessions is not None:
+    if wanted.once and sessions is not None and request.method != "HEAD":
         response.set_cookie(
             sessions.cookie,
             sessions.enter(wanted.once),

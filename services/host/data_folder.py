@@ -25,6 +25,8 @@ from shared.domain.errors import GARBAGE, ConfigurationError
 
 LOG: Final = "instep.log"
 """The log of `up` while a terminal shows its lines."""
+OPEN: Final = "open.html"
+"""The page by which `instep open` hands a browser its link."""
 _LOCK_WAIT_S: Final = 0.5
 """Readers of the port file hold the lock for a moment."""
 _POLL_S: Final = 0.003
@@ -41,6 +43,7 @@ _OURS: Final = frozenset(
         "sources.json",
         "store",
         LOG,
+        OPEN,
         f"{LOG}.1",
     }
 )
@@ -172,14 +175,21 @@ class DataFolder:
 
     def read_instance(self) -> Instance | None:
         """The instance that runs in this folder now; a file that a dead one left is ignored."""
+        found = self.instance_and_owner()
+        return found and found[0]
+
+    def instance_and_owner(self) -> tuple[Instance, int] | None:
+        """The instance that runs in this folder now, and the id of the user who says so."""
         try:
-            instance = Instance(**json.loads(self._port_file.read_text()))
+            with self._port_file.open() as file:
+                owner = os.fstat(file.fileno()).st_uid
+                instance = Instance(**json.loads(file.read()))
             with opened(self._lock_file) as lock:
                 if try_lock(lock, fcntl.LOCK_SH) or holder_of(lock).get("pid") != instance.pid:
                     return None
         except (OSError, *GARBAGE):
             return None
-        return instance
+        return instance, owner
 
 
 def is_original(folder: Path) -> bool:

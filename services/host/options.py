@@ -89,7 +89,7 @@ class Options:
     url: str | None = None
     """A gateway to ask, in place of the data folder's."""
     key_file: Path | None = None
-    """Holds the key that such a gateway asks for."""
+    """Holds the key to show, whatever the gateway; INSTEP_KEY_FILE is not meant here."""
     json: bool = False
     quiet: bool = False
     debug: bool = False

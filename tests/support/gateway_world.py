@@ -11,7 +11,7 @@ from memory_ledger import MemoryLedger
 
 from services.gateway.commands import InstanceCommands
 from services.gateway.models import CheckView, SourceView, ValidateAnswer
-from services.gateway.queries import InstanceQueries
+from services.gateway.queries import InstanceQueries, all_letters
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, StageSeen
@@ -134,8 +134,8 @@ class Index:
     async def validate(self, request):
         return ValidateAnswer(passed=True, checks=(), generation="gtest", rows=3, expected_rows=3)
 
-    async def list(self, *, limit):
-        return self.letters[:limit]
+    async def list(self, *, limit, wanted=all_letters):
+        return [letter for letter in self.letters if wanted(letter)][:limit]
 
     async def drop(self, id):
         before = len(self.letters)

@@ -79,12 +79,14 @@ def no_gateway() -> Stop:
 
 
 def key_of(options: Options, url: str) -> str | None:
-    """The key to show to a gateway: `--key-file`, else the owner's of the data folder.
+    """The key to show to a gateway: `--key-file`, else as `instep.client` chooses.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file cannot be read, or is another user's.
     """
-    return options.key() or key_for(url, options.data, Surroundings())
+    if options.key_file is not None:
+        return options.key()
+    return key_for(url, options.data, Surroundings.of(os.environ))
 
 
 def find(options: Options) -> str | None:

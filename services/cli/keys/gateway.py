@@ -1,10 +1,14 @@
 """`instep keys create | list | revoke`, and `instep open`: who may ask the gateway."""
 
+import contextlib
+import html
+import os
 import sys
 import time
 import webbrowser
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from services.cli import exits
@@ -13,6 +17,7 @@ from services.cli.api.ask import find, key_of, no_gateway
 from services.cli.exits import Stop, unreachable
 from services.cli.suggest import check_name
 from services.cli.terminal import ago, note, print_json, table, visible
+from services.host.data_folder import OPEN, write_private
 from services.host.options import Options
 
 
@@ -60,17 +65,38 @@ def run_revoke(args: Namespace, options: Options) -> int:
 
 
 def run_open(args: Namespace, options: Options) -> int:
-    """Open the reports in a browser, or print the link that lets one in."""
+    """Print the link that lets one browser in, and open it at a terminal."""
     url = _gateway(options)
     link = _ask(options, "browser_link", {})
     address = url.rstrip("/") + link["path"]
     if options.json:
         print_json({"url": address, "expires_at": link["expires_at"]})
         return exits.DONE
-    if not args.print and sys.stdout.isatty() and webbrowser.open(address):
-        return exits.DONE
     print(address)
+    if not args.print and sys.stdout.isatty():
+        show(address, options.data)
     return exits.DONE
+
+
+def show(address: str, data: Path) -> None:
+    """Open a link in a browser, by a file: every user of the machine can read command lines.
+
+    Does nothing where there is no data folder of this user to write it to.
+    """
+    file = data.absolute() / OPEN
+    with contextlib.suppress(OSError):
+        if data.stat().st_uid == os.geteuid():
+            write_private(file, redirection(address))
+            webbrowser.open(file.as_uri())
+
+
+def redirection(address: str) -> str:
+    """A page that goes on to an address at once. Pure."""
+    to = html.escape(address)
+    return (
+        '<!doctype html><meta charset="utf-8"><title>instep</title>'
+        f'<meta http-equiv="refresh" content="0; url={to}"><a href="{to}">Open instep</a>\n'
+    )
 
 
 def lines(answer: Mapping[str, Any], *, now: float) -> list[str]:

@@ -26,7 +26,7 @@ class Access:
 
     def sees(self, source: str) -> bool:
         """Whether documents of the source may be seen, written and counted."""
-        return self.sources is None or source in self.sources
+        return self.sources is None or (source != "" and source in self.sources)
 
 
 NOBODY: Final = Access("nobody", frozenset(), frozenset())

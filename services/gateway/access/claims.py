@@ -8,6 +8,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from services.gateway.access.access import SCOPES, Access
 from services.gateway.problems import Problem, cut
+from shared.domain.ids import is_source
 from shared.settings.groups import Oidc
 
 SKEW_S: Final = 60
@@ -78,7 +79,7 @@ def _sources(claims: Mapping[str, Any], rule: Oidc) -> Set[str] | None:
     if rule.sources_claim is None:
         return None
     named = _words(claims, rule.sources_claim)
-    return None if ALL_SOURCES in named else named
+    return None if ALL_SOURCES in named else frozenset(filter(is_source, named))
 
 
 def _words(claims: Mapping[str, Any], name: str) -> Set[str]:

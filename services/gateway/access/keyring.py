@@ -15,6 +15,8 @@ FOLDER: Final = "keys"
 KNOWN_S: Final = 1.0
 """How long a gateway uses what it has read of a key: a revoked one is refused that soon."""
 MOST_KNOWN: Final = 1_000
+LOOKUPS: Final = 16
+"""At once, of ids that no key was found under lately; further ones are told to come again."""
 
 NO_KEY: Final = "this instance answers only requests with its key"
 """The same words whatever is wrong with a key."""
@@ -27,15 +29,18 @@ class Keyring:
     shelf: Shelf
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
-    _known: OrderedDict[str, tuple[float, StoredKey | None]] = field(
+    _known: OrderedDict[str, tuple[float, StoredKey]] = field(
         default_factory=OrderedDict, repr=False
     )
+    """Keys that exist: those that somebody made up push none of them out."""
+    _looking: int = field(default=0, repr=False)
 
     async def access(self, text: str) -> Access:
         """What the holder of a key may do.
 
         Raises:
-            Problem: `no_key`; it does not say what is wrong.
+            Problem: `no_key`; it does not say what is wrong. `unavailable`: too many unknown keys
+                are being looked up.
         """
         id = id_of(text)
         stored = await self._find(id) if id else None
@@ -83,12 +88,27 @@ class Keyring:
         if known is not None and self.monotonic() < known[0]:
             return known[1]
         until = self.monotonic() + KNOWN_S
-        value = await self.shelf.get(f"{FOLDER}.{id}")
-        found = unpacked(value) if value else None
-        if found is not None and found.id != id:  # a record that was copied opens nothing
-            found = None
+        found = await (self._read(id) if known is not None else self._look_up(id))
+        if found is None:
+            self._known.pop(id, None)
+            return None
         self._known[id] = until, found
         self._known.move_to_end(id)
         if len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
         return found
+
+    async def _look_up(self, id: str) -> StoredKey | None:
+        if self._looking >= LOOKUPS:
+            raise Problem("unavailable", f"{LOOKUPS} unknown keys are being looked up")
+        self._looking += 1
+        try:
+            return await self._read(id)
+        finally:
+            self._looking -= 1
+
+    async def _read(self, id: str) -> StoredKey | None:
+        value = await self.shelf.get(f"{FOLDER}.{id}")
+        found = unpacked(value) if value else None
+        # a record that was copied opens nothing
+        return found if found is not None and found.id == id else None

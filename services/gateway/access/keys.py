@@ -14,6 +14,7 @@ from typing import Final
 
 from services.gateway.access.access import SCOPES, Access
 from shared.domain.errors import GARBAGE
+from shared.domain.ids import is_source
 
 PREFIX: Final = "ik_"
 ID_PATTERN: Final = "[0-9a-f]{12}"
@@ -100,6 +101,7 @@ def _is_sound(key: StoredKey) -> bool:
     times = (key.created_at, key.expires_at, key.revoked_at)
     return (
         all(isinstance(text, str) for text in texts)
+        and all(map(is_source, key.sources or ()))
         and all(time is None or isinstance(time, int | float) for time in times)
         and set(key.scopes) <= set(SCOPES)
     )

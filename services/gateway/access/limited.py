@@ -15,7 +15,7 @@ from services.gateway.commands import InstanceCommands
 from services.gateway.documents.failures import source_of_letter
 from services.gateway.models import CheckView
 from services.gateway.problems import Problem
-from services.gateway.queries import Checks, DeadLetters, InstanceQueries
+from services.gateway.queries import Checks, DeadLetters, InstanceQueries, Wanted, all_letters
 from services.gateway.status import status
 from services.gateway.status.open_batches import OpenBatches
 from services.gateway.status.reports import Reports
@@ -25,6 +25,7 @@ from services.gateway.views import Freshness
 from shared.batches.members import OpenBatch
 from shared.batches.reports import BatchReport, Counted, ReportLine, Validation
 from shared.domain.events import DocumentChanged
+from shared.domain.ids import doc_key
 from shared.domain.ordering import Record
 from shared.ports import (
     ChangeLog,
@@ -42,6 +43,8 @@ from shared.ports import (
 K = TypeVar("K")
 L = TypeVar("L", bound=ReportLine)
 
+NOBODYS: Final = doc_key("", "")
+"""No source has this name, so no document has this key."""
 SHOWN_CHECKS: Final = frozenset({"bus", "store", "model", "room"})
 """Checks whose level anybody may know; their texts count what the instance holds."""
 
@@ -74,7 +77,8 @@ def limited(whole: Faces, access: Access) -> Faces:
 
 
 def _queries(whole: InstanceQueries, sources: Set[str]) -> InstanceQueries:
-    ledger, looks = LimitedLedger(whole.ledger, sources), LimitedSnapshots(whole.looks, sources)
+    ledger = LimitedLedger(whole.ledger, whole.looks.watch, sources)
+    looks = LimitedSnapshots(whole.looks, sources)
     search = replace(whole.search_index, ledger=ledger, behind=looks.freshness, only=sources)
     letters, reports, explain = whole.dead_letters, whole.reports, whole.explain
     return replace(
@@ -97,17 +101,27 @@ def _queries(whole: InstanceQueries, sources: Set[str]) -> InstanceQueries:
 
 @dataclass(frozen=True, slots=True)
 class LimitedLedger:
-    """Implements `Ledger`: documents of other sources have no record."""
+    """Implements `Ledger`: documents of other sources have no record.
+
+    Nor does the time of an answer tell of them: their records, which may have many rows, are not
+    read. Instead a key without a record is, which takes as long as for a document that nobody has.
+    """
 
     whole: Ledger
+    watch: LedgerWatch
     sources: Set[str]
 
     async def get(self, doc_key: str) -> Entry | None:
-        entry = await self.whole.get(doc_key)
+        entry = await self.whole.get(self._own(doc_key))
         return entry if entry and entry.record.source in self.sources else None
 
+    def _own(self, doc_key: str) -> str:
+        """The key, or one of no document for a document of another source."""
+        source = self.watch.known.source_of(doc_key)
+        return doc_key if source is None or source in self.sources else NOBODYS
+
     async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
-        found = await self.whole.get_many(doc_keys)
+        found = await self.whole.get_many(list(dict.fromkeys(map(self._own, doc_keys))))
         return {key: record for key, record in found.items() if record.source in self.sources}
 
     async def update(self, doc_key: str, record: Record, *, expect: int) -> int:
@@ -163,14 +177,14 @@ class LimitedSnapshots:
         return self.whole.watch
 
     async def latest(self) -> InstanceSnapshot:
-        look = await self.whole.latest()
-        index = look.index.only(self.sources)
-        return replace(
-            look,
-            seen=_seen(look.seen, self.sources),
-            index=index,
-            board=index.board(look.seen.at),
-        )
+        look, sources = await self.whole.latest(), frozenset(self.sources)
+        index = look.index.only(sources)
+        part = look.parts.get(sources)
+        if part is None:
+            board = index.board(look.seen.at)
+            part = replace(look, seen=_seen(look.seen, sources), board=board, parts={})
+            look.parts[sources] = part
+        return replace(part, index=index)
 
     async def freshness(self) -> Freshness:
         look = await self.latest()
@@ -294,9 +308,11 @@ class LimitedLetters:
     whole: DeadLetters
     sources: Set[str]
 
-    async def list(self, *, limit: int) -> Sequence[DeadLetter]:
-        found = await self.whole.list(limit=limit)
-        return [letter for letter in found if source_of_letter(letter) in self.sources]
+    async def list(self, *, limit: int, wanted: Wanted = all_letters) -> Sequence[DeadLetter]:
+        return await self.whole.list(limit=limit, wanted=lambda one: self._has(one) and wanted(one))
+
+    def _has(self, letter: DeadLetter) -> bool:
+        return source_of_letter(letter) in self.sources
 
     async def drop(self, id: int) -> bool:
         return await self.whole.drop(id)

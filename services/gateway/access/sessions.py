@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -68,7 +69,9 @@ class BrowserSessions:
         until = told.partition(".")[0]
         if not hmac.compare_digest(_signed(self._key, told).encode(), _bytes(signature)):
             return None
-        return OWNER if until.isdigit() and self._clock() < int(until) else None
+        if not until.isdigit() or self._clock() >= int(until):
+            return None
+        return replace(OWNER, until=float(until))
 
 
 def _signed(key: bytes, text: str) -> str:

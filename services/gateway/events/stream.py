@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -18,13 +19,14 @@ from services.gateway.events.views import EVENT_TYPES, EventView, type_of
 from services.gateway.models import Request
 from services.gateway.operations import OPERATIONS
 from services.gateway.problems import Problem, hint
-from services.gateway.routes import ACCESS, REQUEST_ID, fields_in
+from services.gateway.routes import ACCESS, ASK_AGAIN, REQUEST_ID, AskAgain, fields_in
 from services.host.http_server import CLIENT_S
 from shared.domain.errors import TransientError
 
 LISTENERS: Final = 128
 """At once: a server has 256 connections, and the others must get their answers."""
 PING_S: Final = 15.0
+"""Interval of signs of life, and at which it is looked whether the listener may still hear."""
 AGAIN_MS: Final = 1_000
 """After which a browser connects again."""
 
@@ -73,6 +75,32 @@ def resumed(request: EventsRequest, last_event_id: str | None) -> EventsRequest:
 def event_bytes(kind: str, data: str, sequence: int) -> bytes:
     """One server-sent event. Pure. `data`: JSON in one line."""
     return encoded(f"event: {kind}\nid: {sequence}\ndata: {data}\n\n")
+
+
+class Holder:
+    """The access of one listener, asked for again every PING_S: keys are revoked meanwhile."""
+
+    def __init__(self, access: Access, again: AskAgain) -> None:
+        self.access = access
+        self._again, self._asked_at = again, time.monotonic()
+
+    def wait_s(self) -> float:
+        """For how long nothing need be asked."""
+        left_s = float("inf") if self.access.until is None else self.access.until - time.time()
+        return max(0.0, min(self._asked_at + PING_S - time.monotonic(), left_s))
+
+    async def may_listen(self) -> bool:
+        """Whether the access counts; what cannot be told now is asked for again later."""
+        if time.monotonic() - self._asked_at >= PING_S:
+            self._asked_at = time.monotonic()
+            try:
+                self.access = await self._again()
+            except TransientError:
+                pass
+            except Problem as problem:
+                if problem.kind.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return False
+        return self.access.until is None or time.time() < self.access.until
 
 
 class EventStreams:
@@ -125,10 +153,11 @@ class EventStreams:
     async def _follow(
         self, request: web.Request, response: web.StreamResponse, wanted: EventsRequest, at: int
     ) -> None:
-        access, told = request[ACCESS], time.monotonic()
-        while not self._hub.closed and (left_s := _left_s(access)) > 0:
+        holder, told = Holder(request[ACCESS], request[ASK_AGAIN]), time.monotonic()
+        while not self._hub.closed and await holder.may_listen():
+            access = holder.access
             try:
-                page: Sequence[Told] = await self._hub.after(at, wait_s=min(PING_S, left_s))
+                page: Sequence[Told] = await self._hub.after(at, wait_s=holder.wait_s())
                 oldest, newest = (0, at) if page else await self._hub.bounds()
                 if not oldest - 1 <= at <= newest:  # the stream was made anew
                     at = newest
@@ -176,11 +205,6 @@ async def events(request: web.Request) -> web.StreamResponse:
 def _ping(page: Sequence[object], at: int) -> bytes:
     """A comment, or the place of events that this listener did not ask for."""
     return f"id: {at}\n\n".encode() if page else b": ping\n\n"
-
-
-def _left_s(access: Access) -> float:
-    """For how long its holder may listen."""
-    return float("inf") if access.until is None else access.until - time.time()
 
 
 def _json(view: EventView) -> str:

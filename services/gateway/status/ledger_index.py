@@ -57,10 +57,11 @@ class LedgerIndex:
         """Slots of documents whose record cannot be read."""
         self._strange: set[str] = set()
         self._only: Set[str] | None = None
+        self._whole = self
+        """What this is a part of; itself where it is all."""
 
     def only(self, sources: Set[str]) -> "LedgerIndex":
         """The part about these sources, as it is now: good until the ledger changes."""
-        self._ordered()  # once for all such parts
         part = copy(self)
         part._only = sources
         return part
@@ -267,7 +268,9 @@ class LedgerIndex:
         return number
 
     def _ordered(self) -> NDArray[np.uint32]:
-        """Slots in the order of source, path and key."""
+        """Slots in the order of source, path and key; it is made once for all parts."""
+        if self._whole is not self:
+            return self._whole._ordered()
         if self._order is None:
             keys = self._rest, self._low, self._high
             by_key = np.lexsort([np.frombuffer(k, k.typecode) for k in keys]).tolist()

@@ -8,7 +8,7 @@ folds in every change, and reads the ledger anew when it may have missed one.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
@@ -39,6 +39,11 @@ class LedgerWatch:
     _index: LedgerIndex = field(default_factory=LedgerIndex)
     _feed: LedgerFeed | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    @property
+    def known(self) -> LedgerIndex:
+        """The index as it was last read: empty at first, and at most PAUSE_S old after that."""
+        return self._index
 
     async def current(self) -> LedgerIndex:
         """The index as the ledger is now. It goes on changing; after a loss there is another one.
@@ -105,6 +110,8 @@ class InstanceSnapshot:
     board: Board
     ended: float
     """Monotonic time."""
+    parts: "dict[Set[str], InstanceSnapshot]" = field(default_factory=dict, repr=False)
+    """What keys of some sources see of it; as counting, it is done once for a snapshot."""
 
 
 class Snapshots(Protocol):

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import webbrowser
 
 import pytest
 from aiohttp.test_utils import TestServer
 from gateway_world import Index
 from memory_kv import MemoryShelf
 
+from services.cli.keys.gateway import redirection
 from services.cli.main import run
 from services.cli.parser import parse, with_bus
 from services.gateway.access.bearer import Credentials
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.sessions import BrowserSessions
 from services.gateway.app import build_app
+from services.host.data_folder import OPEN
 
 OWNER = "o" * 40
 
@@ -131,6 +134,37 @@ async def test_what_cannot_be_is_said_in_a_line(ask, args, said):
     assert (status, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+async def test_at_a_terminal_a_link_is_opened_and_no_command_line_shows_it(
+    ask, tmp_path, monkeypatch
+):
+    data, opened = tmp_path / ".instep", []
+    data.mkdir(0o700)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+
+    status, out, _ = await ask("open")
+
+    link = out.strip().splitlines()[-1]
+    page = data / OPEN
+    assert (status, opened) == (0, [page.as_uri()])
+    assert f"url={link}" in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+async def test_without_a_data_folder_a_link_is_only_printed(ask, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("it was opened"))
+
+    assert "/?once=" in (await ask("open"))[1]
+
+
+def test_the_page_of_a_link_holds_no_markup_of_an_address():
+    page = redirection('http://h/"><script>&')
+
+    assert "<script>" not in page
+    assert "url=http://h/&quot;&gt;&lt;script&gt;&amp;" in page
 
 
 async def test_a_link_is_printed(ask):

@@ -18,7 +18,8 @@ from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.operations import OPERATIONS, resolve
 from services.gateway.views import SearchAnswer
-from services.host.data_folder import DataFolder, Instance
+from services.host.data_folder import DataFolder, Instance, write_private
+from services.host.options import Surroundings
 from services.host.owner_key import OWNER_KEY
 from shared.domain.errors import ConfigurationError, StoreUnavailable
 
@@ -298,10 +299,14 @@ async def test_a_key_file_of_the_surroundings_is_shown(url, tmp_path, monkeypatc
         Client(url)
 
 
+def give_key(data, text=KEY):
+    write_private(data / OWNER_KEY, text + "\n")
+
+
 async def test_the_owner_s_key_is_shown_to_the_instance_of_its_folder(url, tmp_path):
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        (tmp_path / "data" / OWNER_KEY).write_text(KEY + "\n")
+        give_key(tmp_path / "data")
         announce(folder, url)
         async with AsyncClient(data=tmp_path / "data") as client:
             assert (await client.version()).api == "v1"
@@ -312,7 +317,7 @@ async def test_the_owner_s_key_is_shown_to_the_instance_of_its_folder(url, tmp_p
 async def test_the_owner_s_key_is_shown_to_no_other_program(url, tmp_path):
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        (tmp_path / "data" / OWNER_KEY).write_text(KEY + "\n")
+        give_key(tmp_path / "data")
         announce(folder, "http://127.0.0.1:7")
         async with AsyncClient(url, data=tmp_path / "data") as client:
             with pytest.raises(Refused) as refused:
@@ -322,6 +327,63 @@ async def test_the_owner_s_key_is_shown_to_no_other_program(url, tmp_path):
             await client.version()
 
     assert refused.value.code == "no_key"
+
+
+def test_the_instance_of_a_folder_is_shown_its_own_key_and_others_that_of_the_variable(tmp_path):
+    data, here, there = tmp_path / "data", "http://127.0.0.1:7", "https://gateway.example"
+    (tmp_path / "key").write_text("of the variable")
+    around = Surroundings(url=there, key_file=str(tmp_path / "key"))
+    folder = DataFolder(data)
+    with folder.lock():
+        announce(folder, here)
+        without = module.key_for(here, data, around)
+        give_key(data)
+        shown = [module.key_for(url, data, around) for url in (here, here + "/", there)]
+
+    assert without == "of the variable"
+    assert shown == [KEY, KEY, "of the variable"]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "read by others"])
+def test_a_file_that_another_user_may_have_put_there_is_not_shown(kind, tmp_path):
+    data, place = tmp_path / "data", tmp_path / "data" / OWNER_KEY
+    folder = DataFolder(data)
+    with folder.lock():
+        announce(folder, "http://127.0.0.1:7")
+        if kind == "link":
+            give_key(tmp_path)
+            place.symlink_to(tmp_path / OWNER_KEY)
+        elif kind == "folder":
+            place.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(place, 0o600)
+        else:
+            give_key(data)
+            place.chmod(0o640)
+        with pytest.raises(ConfigurationError, match=OWNER_KEY):
+            module.key_for("http://127.0.0.1:7", data, Surroundings())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the file of another user")
+@pytest.mark.parametrize("name", [OWNER_KEY, "instance.json"])
+@pytest.mark.parametrize("variable", [False, True])
+def test_another_user_s_instance_is_shown_no_key(name, variable, tmp_path):
+    data, folder = tmp_path / "data", DataFolder(tmp_path / "data")
+    (tmp_path / "key").write_text("of the variable")
+    around = Surroundings(key_file=str(tmp_path / "key") if variable else None)
+    with folder.lock():
+        announce(folder, "http://127.0.0.1:7")
+        give_key(data)
+        os.chown(data / name, 65534, -1)
+        with pytest.raises(ConfigurationError, match="65534"):
+            module.key_for("http://127.0.0.1:7", data, around)
+        if name == "instance.json":
+            (data / OWNER_KEY).unlink()
+            if variable:
+                with pytest.raises(ConfigurationError, match="65534"):
+                    module.key_for("http://127.0.0.1:7", data, around)
+            else:
+                assert module.key_for("http://127.0.0.1:7", data, around) is None
 
 
 async def test_an_empty_list_of_sources_makes_no_key_for_all_of_them(url):

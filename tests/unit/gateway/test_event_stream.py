@@ -2,16 +2,25 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
 from aiohttp.test_utils import TestClient, TestServer
+from memory_kv import MemoryShelf
 from memory_results import MemoryResults, indexed
 
-from services.gateway.app import build_app
+from services.gateway.access.access import Access
+from services.gateway.access.bearer import Credentials
+from services.gateway.access.keyring import Keyring
+from services.gateway.access.sessions import BrowserSessions
+from services.gateway.app import KNOWN, build_app
 from services.gateway.events import stream
+from services.gateway.problems import Problem
+from shared.domain.errors import BusUnavailable
 
 ADDRESS = "/api/v1/events"
+OWNER_TEXT = "o" * 40
 
 
 @pytest.fixture
@@ -208,3 +217,100 @@ async def test_a_gateway_without_a_bus_says_so(index):
         response = await client.get(ADDRESS)
 
         assert (response.status, (await response.json())["code"]) == (503, "unavailable")
+
+
+# -- what becomes of an access while its holder listens
+
+
+class Shelf(MemoryShelf):
+    away = False
+
+    async def get(self, key):
+        if self.away:
+            raise BusUnavailable("away")
+        return await super().get(key)
+
+
+@pytest.fixture
+def keys():
+    return Keyring(Shelf(), monotonic=iter(range(10_000)).__next__)  # nothing is known for long
+
+
+@pytest.fixture
+async def guarded(index, results, keys, monkeypatch):
+    monkeypatch.setattr(stream, "PING_S", 0.02)
+    sessions = BrowserSessions(OWNER_TEXT)
+    known = Credentials(OWNER_TEXT, keys, sessions=sessions)
+    app = build_app(index.queries, index.commands, known=known, results=results)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("sources", [None, ("docs",)])
+async def test_a_key_that_is_revoked_hears_nothing_more(guarded, results, keys, sources):
+    text, key = await keys.create("", ("read",), sources, None)
+    async with listening(guarded, Authorization=f"Bearer {text}") as response:
+        results.put(indexed(1))
+        assert (await heard_event(response))["id"] == "1"
+        keys.shelf.away = True  # whether the key counts cannot be told now
+        results.put(indexed(2))
+        assert (await heard_event(response))["id"] == "2"
+        keys.shelf.away = False
+        await keys.revoke(key.id)
+        assert await block(response) == {}
+
+
+async def heard_event(response):
+    while "event" not in (found := await block(response)):
+        assert found
+    return found
+
+
+async def test_a_session_of_a_browser_hears_nothing_after_its_end(guarded, results):
+    sessions = guarded.server.app[KNOWN].sessions
+    path, _ = sessions.once()
+    cookie = sessions.enter(path.partition("=")[2])
+    shown = {"Cookie": f"{sessions.cookie}={cookie}"}
+    async with listening(guarded, **shown) as response:
+        results.put(indexed(1))
+        assert (await heard_event(response))["id"] == "1"
+        sessions._clock = lambda: float(cookie.partition(".")[0])
+        assert await block(response) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "listens"),
+    [
+        (None, True),
+        (BusUnavailable("away"), True),
+        (Problem("issuer_unavailable", "away"), True),
+        (Problem("no_key", "revoked"), False),
+        (Problem("invalid_token", "withdrawn"), False),
+        (Problem("forbidden", "less scopes"), False),
+    ],
+)
+async def test_only_a_refusal_ends_a_listener(error, listens, monkeypatch):
+    monkeypatch.setattr(stream, "PING_S", 0.0)
+
+    async def again():
+        if error is not None:
+            raise error
+        return Access("other", frozenset({"read"}))
+
+    holder = stream.Holder(Access("first", frozenset({"read"})), again)
+
+    assert await holder.may_listen() is listens
+    assert holder.access.name == ("other" if error is None else "first")
+
+
+async def test_a_listener_waits_no_longer_than_its_access_lasts():
+    async def again():
+        raise AssertionError("too early")
+
+    ended, short = (Access("a", until=time.time() + s) for s in (-1.0, 5.0))
+
+    assert not await stream.Holder(ended, again).may_listen()
+    assert await stream.Holder(short, again).may_listen()
+    assert stream.Holder(ended, again).wait_s() == 0.0
+    assert stream.Holder(short, again).wait_s() <= 5.0
+    assert stream.Holder(Access("b"), again).wait_s() <= stream.PING_S

@@ -1,5 +1,6 @@
 """Keys of the gateway: what they open, when they stop, and what is stored of them."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_kv import MemoryShelf
 
+from services.gateway import routes
+from services.gateway.access.access import Access
 from services.gateway.access.bearer import Credentials, access_of
-from services.gateway.access.keyring import KNOWN_S, MOST_KNOWN, Keyring
+from services.gateway.access.keyring import KNOWN_S, LOOKUPS, MOST_KNOWN, Keyring
 from services.gateway.access.keys import id_of, new_key, opens, packed, unpacked
 from services.gateway.access.sessions import BrowserSessions
 from services.gateway.app import build_app
@@ -81,6 +84,12 @@ async def test_a_key_opens_what_it_was_made_for(keys):
     assert not access.sees("wiki")
 
 
+def test_who_may_see_some_sources_never_sees_what_is_of_none():
+    assert Access("owner").sees("")
+    assert not Access("a", sources=frozenset({"", "docs"})).sees("")
+    assert not Access("b", sources=frozenset()).sees("")
+
+
 async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(keys, clock):
     gone, key = await keys.create("", ("read",), None, None)
     await keys.revoke(key.id)
@@ -122,11 +131,43 @@ async def test_an_attempt_costs_one_read_and_never_a_scan(keys, shelf):
     assert shelf.reads == [f"keys.{id_of(other)}"]
 
 
-async def test_many_wrong_keys_are_not_remembered_for_ever(keys):
-    for n in range(MOST_KNOWN + 50):
+async def test_made_up_keys_are_not_remembered_and_push_no_good_one_out(keys, shelf):
+    good, _ = await keys.create("", ("read",), None, None)
+    assert await keys.access(good)
+    for n in range(MOST_KNOWN + 1):
         await refusal(keys, f"ik_{n:012x}_{'a' * 43}")
+    read = len(shelf.reads)
 
-    assert len(keys._known) == MOST_KNOWN
+    assert await keys.access(good)
+    assert len(shelf.reads) == read
+    assert len(keys._known) == 1
+
+
+async def test_a_flood_of_made_up_keys_is_told_to_come_again_and_lets_known_ones_pass(
+    keys, shelf, clock
+):
+    good, _ = await keys.create("", ("read",), None, None)
+    assert await keys.access(good)
+    clock.now += KNOWN_S  # it has to be read again
+    get, let = shelf.get, asyncio.Event()
+
+    async def slow(key):
+        if id_of(good) not in key:
+            await let.wait()
+        return await get(key)
+
+    shelf.get = slow
+    flood = [f"ik_{n:012x}_{'a' * 43}" for n in range(LOOKUPS)]
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(refusal(keys, text)) for text in flood]
+        await asyncio.sleep(0)
+        beyond = await refusal(keys, f"ik_{'f' * 12}_{'a' * 43}")
+        assert await keys.access(good)
+        let.set()
+
+    assert beyond[0] == "unavailable"
+    assert {task.result()[0] for task in asked} == {"no_key"}
+    assert (await refusal(keys, f"ik_{'f' * 12}_{'a' * 43}"))[0] == "no_key"
 
 
 async def test_another_gateway_refuses_a_revoked_key_within_a_second(keys, shelf, clock):
@@ -171,6 +212,8 @@ def test_what_cannot_be_read_is_no_key(value):
         {"scopes": ["everything"]},
         {"scopes": [["read"]]},
         {"sources": [1]},
+        {"sources": [""]},
+        {"sources": ["docs", "A b"]},
         {"expires_at": "never"},
         {"digest": None},
         {"id": 7},
@@ -315,6 +358,38 @@ async def test_a_link_lets_one_browser_in_once(client):
     assert (again.status, outside.status) == (401, 401)
 
 
+async def test_a_look_at_the_head_of_a_link_leaves_it_good(client):
+    path = await link(client)
+    head = await client.head(path)
+
+    assert (head.status, "Set-Cookie" in head.headers) == (200, False)
+    assert "Set-Cookie" in (await client.get(path)).headers
+
+
+async def test_who_asks_without_a_key_whether_it_is_ready_costs_one_look_a_second(
+    index, keys, monkeypatch
+):
+    looks, now = [], [0.0]
+    check = index.queries.check
+
+    async def counted():
+        looks.append(now[0])
+        return await check()
+
+    index.queries.check = counted
+    monkeypatch.setattr(routes, "monotonic", lambda: now[0])
+    app = build_app(index.queries, index.commands, known=Credentials(OWNER_TEXT, keys))
+    async with TestClient(TestServer(app)) as client:
+        at_once = await asyncio.gather(*(client.get("/readyz") for _ in range(5)))
+        now[0] = 0.9
+        soon = await client.get("/readyz")
+        now[0] = 1.0
+        later = await client.get("/readyz")
+
+    assert looks == [0.0, 1.0]
+    assert {response.status for response in (*at_once, soon, later)} == {200}
+
+
 async def test_a_link_is_good_for_ten_minutes_and_a_session_for_twelve_hours(client, clock):
     late = await link(client)
     clock.now += 600
@@ -325,6 +400,16 @@ async def test_a_link_is_good_for_ten_minutes_and_a_session_for_twelve_hours(cli
     assert (await client.get("/api/v1/status")).status == 200
     clock.now += 1
     assert (await client.get("/api/v1/status")).status == 401
+
+
+def test_the_access_of_a_cookie_ends_with_it(clock):
+    sessions = BrowserSessions(OWNER_TEXT, clock)
+    cookie = sessions.enter(sessions.once()[0].partition("=")[2])
+
+    access = sessions.access({sessions.cookie: cookie}, {})
+
+    assert access.until == clock.now + 12 * 3600
+    assert access.allows("admin")
 
 
 @pytest.mark.parametrize(

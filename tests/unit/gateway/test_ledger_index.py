@@ -321,3 +321,24 @@ async def test_others_have_their_turn_while_long_records_are_read(read):
 
     assert found == [key for key, _ in Full.found]
     assert turns >= len(found) - 1
+
+
+def test_a_part_is_sorted_by_nobody_before_its_names_are_asked_for_and_then_once_for_all():
+    index = LedgerIndex()
+    for n in range(6):
+        source = "docs" if n % 2 else "wiki"
+        settled = Settled(1, "indexed", (), NOW, NOW)
+        index.put(doc_key(source, f"{n}.md"), Record(source, f"{n}.md", settled, None, None))
+    parts = [index.only({"docs"}), index.only({"wiki"})]
+    for part in parts:
+        part.board(0.0)
+    before = index._order
+    pages = [[one.path for one in part.page(limit=9)[0]] for part in parts]
+    order = index._order
+    parts[0].page(limit=9)
+
+    assert before is None
+    assert order is not None
+    assert order is index._order
+    assert all(part._order is None for part in parts)
+    assert pages == [["1.md", "3.md", "5.md"], ["0.md", "2.md", "4.md"]]

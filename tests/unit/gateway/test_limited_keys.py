@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from gateway_world import NOW
+from gateway_world import NOW, Index
 from memory_kv import MemoryShelf
 from memory_results import MemoryResults, indexed
 from report_world import record, report
@@ -24,9 +24,11 @@ from uploads_world import UploadWorld
 from services.gateway.access.access import SCOPES
 from services.gateway.access.bearer import Credentials
 from services.gateway.access.keyring import Keyring
+from services.gateway.access.limited import LimitedLedger, LimitedLetters, LimitedSnapshots
 from services.gateway.app import build_app
 from services.gateway.models import CheckView, SourceView
 from services.gateway.operations import OPERATIONS
+from services.gateway.status.ledger_index import LedgerIndex
 from services.gateway.status.status import Observation, PastFolder
 from services.validator.checks import SampleResult
 from shared.batches.history import History
@@ -378,6 +380,7 @@ def clean(text: str) -> str:
     """
     text = re.sub(r'"(score|normalised|adds)":[-0-9.e]+', '"score":0', text)
     text = re.sub(r'"(took_ms|oldest_pending_s)":[-0-9.e]+', '"took_ms":0', text)
+    text = re.sub(r'"timings":\{[^}]*\}', '"timings":{}', text)
     return re.sub(r'"request_id": ?"[0-9a-f]{32}"', '"request_id":""', text)
 
 
@@ -492,3 +495,82 @@ async def test_samples_of_the_whole_index_are_not_in_the_reports_of_a_source():
     assert not any(canary in text for canary in CANARIES for text in said)
     assert json.loads(said[0])["validation_passed"] is True
     assert json.loads(said[0])["checked"]["samples"] == 0
+
+
+# -- what the time of an answer tells
+
+
+class CountedLedger:
+    """Notes the keys that are read."""
+
+    def __init__(self, whole):
+        self.whole, self.read = whole, []
+
+    async def get(self, doc_key):
+        self.read.append(doc_key)
+        return await self.whole.get(doc_key)
+
+    async def get_many(self, doc_keys):
+        self.read += doc_keys
+        return await self.whole.get_many(doc_keys)
+
+
+async def test_the_record_of_another_source_is_not_read():
+    index = Index()
+    own, _ = await index.put("a.md", ["kelp"])
+    await index.put(PATH, ["numbat"], source=OTHER)
+    await index.looks.watch.current()
+    unknown, ledger = doc_key("docs", "unknown"), CountedLedger(index.ledger)
+    limited = LimitedLedger(ledger, index.looks.watch, frozenset({"docs"}))
+
+    one_by_one = [await limited.get(key) for key in (own, KEY_OF_OTHER, unknown)]
+    together = await limited.get_many([own, KEY_OF_OTHER, unknown])
+
+    assert [entry is not None for entry in one_by_one] == [True, False, False]
+    assert list(together) == [own]
+    assert KEY_OF_OTHER not in ledger.read
+    assert len(ledger.read) == 6  # as many for a document of others as for one of nobody
+
+
+async def test_a_record_that_the_index_does_not_know_yet_is_still_not_shown():
+    index = Index()
+    await index.put(PATH, ["numbat"], source=OTHER)
+    own, _ = await index.put("a.md", ["kelp"])
+    limited = LimitedLedger(index.ledger, index.looks.watch, frozenset({"docs"}))
+
+    assert await limited.get(KEY_OF_OTHER) is None
+    assert await limited.get(own)
+    assert list(await limited.get_many([own, KEY_OF_OTHER])) == [own]
+
+
+async def test_requests_of_one_snapshot_are_counted_once(monkeypatch):
+    index, counted = Index(), []
+    await index.put("a.md", ["kelp"])
+    board = LedgerIndex.board
+    monkeypatch.setattr(
+        LedgerIndex, "board", lambda self, now: counted.append(self._only) or board(self, now)
+    )
+    looks = index.looks
+    await looks.latest()
+    monkeypatch.setattr(looks, "latest", async_of(looks._last))
+    views = [LimitedSnapshots(looks, one) for one in ({"docs"}, {"docs"}, {"inbox"})]
+    seen = [await view.latest() for view in views for _ in range(3)]
+
+    assert counted == [None, {"docs"}, {"inbox"}]
+    assert [one.board.documents for one in seen] == [{"searchable": 1}] * 6 + [{}] * 3
+
+
+def async_of(value):
+    async def get():
+        return value
+
+    return get
+
+
+async def test_letters_of_others_do_not_use_up_the_limit():
+    world = World(other=True)
+    letters = [world.letter(n, OTHER, "numbat") for n in range(2, 1003)]
+    world.index.letters = [*letters, world.letter(1, "docs", "bad name")]
+    limited = LimitedLetters(world.index, frozenset({"docs"}))
+
+    assert [letter.id for letter in await limited.list(limit=1000)] == [1]

@@ -1,5 +1,7 @@
 """Where a gateway may listen, and what requests must show there."""
 
+import errno
+import fcntl
 import os
 
 import pytest
@@ -91,6 +93,41 @@ def test_a_key_that_others_could_read_is_replaced(mode, tmp_path):
     assert after != before
     assert after == owner_key(tmp_path)
     assert (tmp_path / OWNER_KEY).stat().st_mode & 0o777 == 0o600
+
+
+def test_who_has_a_key_open_that_others_could_read_does_not_learn_the_next_one(tmp_path):
+    made_owner_key(tmp_path)
+    (tmp_path / OWNER_KEY).chmod(0o644)
+    with (tmp_path / OWNER_KEY).open() as held:
+        after, _ = made_owner_key(tmp_path)
+
+        assert after not in held.read()
+    assert [file.name for file in tmp_path.iterdir()] == [OWNER_KEY]
+
+
+def test_a_process_that_waited_for_a_key_that_was_replaced_takes_the_new_one(tmp_path, monkeypatch):
+    made_owner_key(tmp_path)
+    (tmp_path / OWNER_KEY).chmod(0o644)
+    replaced = []
+
+    def lock(descriptor, kind):
+        monkeypatch.undo()
+        replaced.append(made_owner_key(tmp_path)[0])  # the other process was first
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+
+    assert made_owner_key(tmp_path) == (replaced[0], False)
+
+
+@pytest.mark.parametrize("call", ["flock", "fsync", "write"])
+def test_whatever_the_file_system_refuses_is_said_with_the_place(call, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl if call == "flock" else os, call, refuse)
+
+    with pytest.raises(ConfigurationError, match=f"{OWNER_KEY}: {os.strerror(errno.ENOLCK)}"):
+        made_owner_key(tmp_path)
 
 
 def test_an_empty_file_as_a_crash_leaves_it_gets_a_key(tmp_path):

@@ -90,6 +90,12 @@ def test_claims_of_any_form_give_no_more_than_is_named(scope, sources):
         ({"instep_sources": "docs wiki"}, with_rule(sources_claim="instep_sources"), 2),
         ({"instep_sources": ["*"]}, with_rule(sources_claim="instep_sources"), None),
         ({"instep_sources": []}, with_rule(sources_claim="instep_sources"), set()),
+        ({"instep_sources": [""]}, with_rule(sources_claim="instep_sources"), set()),
+        (
+            {"instep_sources": ["docs", "", "A b", "wiki"]},
+            with_rule(sources_claim="instep_sources"),
+            2,
+        ),
         ({"instep_sources": None}, with_rule(sources_claim="instep_sources"), set()),
     ],
 )
