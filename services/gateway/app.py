@@ -25,6 +25,7 @@ from services.gateway.queries import Queries
 from services.gateway.routes import ACCESS, FACES, REQUEST_ID, Handler, operation_of, routes
 from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
 from services.gateway.uploads.uploads import Uploads
+from services.gateway.webhooks.webhooks import Webhooks
 from shared.ports import Results
 
 MAX_BODY_BYTES: Final = 1024**2
@@ -44,6 +45,7 @@ def build_app(
     known: Credentials = NONE_NEEDED,
     uploads: Uploads | None = None,
     results: Results | None = None,
+    webhooks: Webhooks | None = None,
 ) -> web.Application:
     """The application, not yet listening.
 
@@ -53,7 +55,7 @@ def build_app(
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
     access = AccessCommands(known.keys, known.sessions)
-    app[WHOLE] = Faces(queries, commands, uploads, access)
+    app[WHOLE] = Faces(queries, commands, uploads, access, webhooks or Webhooks())
     app[KNOWN] = known
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
     if results is not None:

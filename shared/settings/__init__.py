@@ -45,6 +45,7 @@ from shared.settings.groups import (
     ValidationSettings,
     WatchedSettings,
     Weaviate,
+    Webhook,
     WebSettings,
 )
 
@@ -78,6 +79,7 @@ __all__ = [
     "WatchedSettings",
     "Weaviate",
     "WebSettings",
+    "Webhook",
     "load",
     "names",
 ]
