@@ -160,7 +160,7 @@ def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
     """Dotted names of every setting; `sources.NAME.` stands for any source, as of webhooks."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
-        if name == "sources":
+        if name == "sources" and not prefix:
             of_each = (names(kind, "sources.NAME.") for kind in SOURCES.values())
             yield from dict.fromkeys(chain.from_iterable(of_each))
             continue
