@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         SourcesAnswer,
         ValidationsAnswer,
     )
+    from services.gateway.webhooks.models import RetriedAnswer, WebhooksAnswer
     from shared.batches.reports import BatchReport
 
 __all__ = [
@@ -491,6 +492,16 @@ class Client(_Access):
         found: LinkAnswer = self._ask("browser_link")
         return found
 
+    def webhooks(self) -> WebhooksAnswer:
+        """List the webhooks of the settings, each with what was delivered and what failed."""
+        found: WebhooksAnswer = self._ask("webhooks")
+        return found
+
+    def retry_webhook(self, name: str) -> RetriedAnswer:
+        """Send the events of a webhook again that failed or were given up."""
+        found: RetriedAnswer = self._ask("retry_webhook", name=name)
+        return found
+
     def version(self) -> VersionAnswer:
         """Show the versions of the program and of the interface, and the generation."""
         found: VersionAnswer = self._ask("version")
@@ -831,6 +842,16 @@ class AsyncClient(_Access):
     async def browser_link(self) -> LinkAnswer:
         """Make a link that lets one browser in, once."""
         found: LinkAnswer = await self._ask("browser_link")
+        return found
+
+    async def webhooks(self) -> WebhooksAnswer:
+        """List the webhooks of the settings, each with what was delivered and what failed."""
+        found: WebhooksAnswer = await self._ask("webhooks")
+        return found
+
+    async def retry_webhook(self, name: str) -> RetriedAnswer:
+        """Send the events of a webhook again that failed or were given up."""
+        found: RetriedAnswer = await self._ask("retry_webhook", name=name)
         return found
 
     async def version(self) -> VersionAnswer:

@@ -12,6 +12,7 @@ from services.gateway.operations import OPERATIONS, Operation, resolve
 from services.gateway.problems import invalid
 from services.gateway.queries import Queries
 from services.gateway.uploads.uploads import Uploads
+from services.gateway.webhooks.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Faces:
     uploads: Uploads | None = None
     """None: no instance runs."""
     access: AccessCommands = field(default_factory=AccessCommands)
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
 
 async def answer(faces: Faces, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from services.gateway.routes import (
     FACES,
     READINESS,
     REQUEST_ID,
+    AskAgain,
     Handler,
     Readiness,
     operation_of,
@@ -36,6 +37,7 @@ from services.gateway.routes import (
 )
 from services.gateway.uploads.handlers import BODIES_AT_ONCE, SLOTS
 from services.gateway.uploads.uploads import Uploads
+from services.gateway.webhooks.webhooks import Webhooks
 from shared.ports import Results
 
 MAX_BODY_BYTES: Final = 1024**2
@@ -55,6 +57,7 @@ def build_app(
     known: Credentials = NONE_NEEDED,
     uploads: Uploads | None = None,
     results: Results | None = None,
+    webhooks: Webhooks | None = None,
 ) -> web.Application:
     """The application, not yet listening.
 
@@ -64,7 +67,7 @@ def build_app(
     """
     app = web.Application(middlewares=[_errors, _guard], client_max_size=MAX_BODY_BYTES)
     access = AccessCommands(known.keys, known.sessions)
-    app[WHOLE] = Faces(queries, commands, uploads, access)
+    app[WHOLE] = Faces(queries, commands, uploads, access, webhooks or Webhooks())
     app[KNOWN] = known
     app[READINESS] = Readiness()
     app[SLOTS] = asyncio.Semaphore(BODIES_AT_ONCE)
@@ -82,7 +85,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     Every route is one of the table; any other is refused.
     """
     access = await _access_of(request)
-    request[ACCESS], request[ASK_AGAIN] = access, partial(_access_of, request)
+    again: AskAgain = partial(_access_of, request)
+    request[ACCESS], request[ASK_AGAIN] = access, again
     request[FACES] = limited(request.app[WHOLE], access)
     return await handler(request)
 

@@ -32,6 +32,10 @@ from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
 from services.gateway.uploads.uploads import Uploads
+from services.gateway.webhooks.runner import AT_ONCE, Choice, Runner
+from services.gateway.webhooks.sender import HttpSender
+from services.gateway.webhooks.signature import secret_bytes
+from services.gateway.webhooks.webhooks import Webhooks
 from services.host.data_folder import DataFolder
 from services.host.http_server import LimitedRunner
 from services.host.owner_key import OWNER_KEY, made_owner_key
@@ -40,6 +44,7 @@ from services.host.wiring import OpenGeneration
 from shared.batches.members import BatchBook
 from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
+from shared.bus.jetstream.buckets import KvBucket
 from shared.bus.jetstream.intake import IntakeClient
 from shared.bus.jetstream.results import JetResults
 from shared.bus.monitor import watchers
@@ -54,7 +59,7 @@ from shared.domain.topology import ACCEPT, BATCHES, INSTANCE
 from shared.encoders.registry import languages
 from shared.observe.progress import SourceHealth
 from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
-from shared.settings import Gateway, Settings
+from shared.settings import Gateway, Settings, Webhook
 
 if TYPE_CHECKING:
     from services.gateway.access.oidc import TokenVerifier
@@ -89,7 +94,12 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
             tokens=tokens.verify if tokens else None,
         )
     app = build_app(
-        shown.queries, shown.commands, known=known, uploads=shown.uploads, results=results
+        shown.queries,
+        shown.commands,
+        known=known,
+        uploads=shown.uploads,
+        results=results,
+        webhooks=shown.webhooks,
     )
 
     async def listen() -> None:
@@ -107,7 +117,8 @@ async def build(opened: OpenGeneration, everything: Callable[[], Awaitable[Faces
             if tokens:
                 await tokens.close()
 
-    return Part(loops=(listen, partial(load, opened), shown.queries.keep_up))
+    sending = (runner.run for runner in shown.webhooks.runners)
+    return Part(loops=(listen, partial(load, opened), shown.queries.keep_up, *sending))
 
 
 async def load(opened: OpenGeneration) -> None:
@@ -225,6 +236,7 @@ async def faces(
     expected = opened.host.settings.watched
     looks = await looks_of(opened, left)
     letters = _Letters(opened.host.session)
+    webhooks = Webhooks() if left else _webhooks(opened)
     asked = Watchers(opened.host.session.client, instance, expected)
     queries = InstanceQueries(
         search_index=Search(
@@ -244,7 +256,7 @@ async def faces(
         looks=looks,
         removals=left or asked,
         explain=None if left else asked.explain,
-        check=_checks(opened),
+        check=_checks(opened, webhooks),
         generation=generation,
         version_text=version("instep"),
         sources=sources(opened.host.settings),
@@ -264,7 +276,39 @@ async def faces(
         dead_letters=letters,
         sweeper=sweeps,
     )
-    return Faces(queries, commands, None if left else _uploads(opened, queries))
+    uploads = None if left else _uploads(opened, queries)
+    return Faces(queries, commands, uploads, webhooks=webhooks)
+
+
+def _webhooks(opened: OpenGeneration) -> Webhooks:
+    """The webhooks of the settings. Raises ConfigurationError: a secret cannot be had."""
+    declared, js = opened.host.settings.webhooks, opened.host.session.js
+    if not declared:
+        return Webhooks()
+    records = KvBucket(js, INSTANCE.name)
+    runners = [
+        Runner(
+            name,
+            Choice(opened.generation.id, one.types, one.sources),
+            _secret(name, one),
+            HttpSender(one.url, at_once=AT_ONCE),
+            JetResults(js, "*"),
+            records,
+        )
+        for name, one in declared.items()
+    ]
+    return Webhooks(declared, records, runners)
+
+
+def _secret(name: str, webhook: Webhook) -> bytes:
+    secret = webhook.secret.get_secret_value() if webhook.secret else None
+    if secret is None:
+        assert webhook.secret_file is not None, "the settings have refused one without both"
+        secret = read_key(webhook.secret_file, f"webhooks.{name}.secret_file")
+    try:
+        return secret_bytes(secret)
+    except ValueError as error:
+        raise ConfigurationError(f"webhooks.{name}: {error}") from None
 
 
 def _reranker(opened: OpenGeneration) -> HttpReranker | None:
@@ -382,7 +426,9 @@ def _as_left(told: Sequence[Watched], holds: Sequence[Hold], now: float) -> _Fol
     )
 
 
-def _checks(opened: OpenGeneration) -> Callable[[], Awaitable[Sequence[CheckView]]]:
+def _checks(
+    opened: OpenGeneration, webhooks: Webhooks
+) -> Callable[[], Awaitable[Sequence[CheckView]]]:
     async def check() -> Sequence[CheckView]:
         healthy = opened.host.session.healthy()
         found = [
@@ -408,6 +454,7 @@ def _checks(opened: OpenGeneration) -> Callable[[], Awaitable[Sequence[CheckView
             found += alerts(
                 await capacities(opened.host.session.js), await unrecorded(opened.host.session.js)
             )
+            found += await webhooks.checks()
         return found
 
     return check

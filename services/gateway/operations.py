@@ -151,6 +151,7 @@ _ACCESS_MODELS: Final = "services.gateway.access.models:"
 _ROUTES: Final = "services.gateway.routes:"
 _UPLOAD_MODELS: Final = "services.gateway.uploads.models:"
 _UPLOAD_HANDLERS: Final = "services.gateway.uploads.handlers:"
+_WEBHOOK_MODELS: Final = "services.gateway.webhooks.models:"
 _REPORTS: Final = "shared.batches.reports:"
 
 
@@ -691,6 +692,25 @@ _EVENTS: Final = (
         refusals=("too_many_listeners",),
         handler="services.gateway.events.stream:events",
         produces=(EVENT_STREAM,),
+    ),
+    Operation(
+        name="webhooks",
+        place=_get("/webhooks"),
+        scope="operate",
+        summary="List the webhooks of the settings, each with what was delivered and what failed.",
+        request=_MODELS + "StatusRequest",
+        answer=_WEBHOOK_MODELS + "WebhooksAnswer",
+        run=lambda f, _: f.webhooks.list(),
+    ),
+    Operation(
+        name="retry_webhook",
+        place=_post("/webhooks/{name}/retry"),
+        scope="operate",
+        summary="Send the events of a webhook again that failed or were given up.",
+        refusals=("webhook_not_found",),
+        request=_WEBHOOK_MODELS + "WebhookRequest",
+        answer=_WEBHOOK_MODELS + "RetriedAnswer",
+        run=lambda f, r: f.webhooks.retry(r),
     ),
 )
 

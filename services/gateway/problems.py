@@ -69,6 +69,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "batch_not_found": Kind(404, "No such batch", "instep report --list"),
     "key_not_found": Kind(404, "No such key", "instep keys list shows them"),
     "failure_not_found": Kind(404, "No such failure", "instep failures lists them"),
+    "webhook_not_found": Kind(404, "No such webhook", "GET /api/v1/webhooks lists them"),
     "hold_not_found": Kind(404, "No removal is held", "instep removals lists held ones"),
     "method_not_allowed": Kind(405, "Method not allowed", ""),
     "no_keys": Kind(409, "Nothing asks for keys", 'start instep up; gateway.auth = "keys"'),

@@ -145,7 +145,7 @@ def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[st
     Args:
         errors: those of pydantic.
         origins: dotted names that were set, and where.
-        known: dotted names that exist; `sources.NAME.` stands for any source.
+        known: dotted names that exist; `sources.NAME.` stands for any source, as of webhooks.
     """
     lines: list[str] = []
     count = 0
@@ -173,9 +173,9 @@ def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[st
 def _hint(name: str, known: Sequence[str], is_variable: bool) -> str:
     """`; did you mean …?`, or nothing when no setting has a similar name."""
     wanted = [name]
-    if name.startswith("sources.") and name.count(".") > 1:
-        source, below = name.split(".", 2)[1:]
-        known = [other.replace("NAME", source) for other in known]
+    if name.startswith(("sources.", "webhooks.")) and name.count(".") > 1:
+        group, given, below = name.split(".", 2)
+        known = [other.replace(f"{group}.NAME", f"{group}.{given}") for other in known]
         wanted.append(below)  # perhaps a setting of all sources
     near = [find(text, known) for find in _FINDERS for text in wanted]
     close = next((found for found in near if found), None)

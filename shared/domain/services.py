@@ -206,7 +206,7 @@ GATEWAY: Final = Service(
         Use("INTAKE", read=True, write=("documents.submitted.*",)),
         _docs(write=True, scan=True),
         Use("DLQ", read=True, scan=True, delete=True),
-        _bucket(INSTANCE, scan=True, write=("keys.*",)),
+        _bucket(INSTANCE, scan=True, write=("keys.*", "webhooks.*")),
         _bucket(BATCHES, write=ALL, scan=True, erase=True),
         _ledger(generation, write=True, many=True, scan=True),
         _bucket(EMBCACHE, read=False, many=True),

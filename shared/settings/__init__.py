@@ -45,6 +45,7 @@ from shared.settings.groups import (
     ValidationSettings,
     WatchedSettings,
     Weaviate,
+    Webhook,
     WebSettings,
 )
 
@@ -78,6 +79,7 @@ __all__ = [
     "WatchedSettings",
     "Weaviate",
     "WebSettings",
+    "Webhook",
     "load",
     "names",
 ]
@@ -155,12 +157,15 @@ def _located(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Dotted names of every setting; `sources.NAME.` stands for any source."""
+    """Dotted names of every setting; `sources.NAME.` stands for any source, as of webhooks."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
-        if name == "sources":
+        if name == "sources" and not prefix:
             of_each = (names(kind, "sources.NAME.") for kind in SOURCES.values())
             yield from dict.fromkeys(chain.from_iterable(of_each))
+            continue
+        if name == "webhooks":
+            yield from names(Webhook, "webhooks.NAME.")
             continue
         groups = [one for one in (annotation, *get_args(annotation)) if _is_group(one)]
         for group in groups:
@@ -183,7 +188,7 @@ def _dotted(variable: str) -> str | None:
     ):
         return None
     parts = variable.removeprefix(PREFIX).lower().split("__")
-    if parts[0] == "sources" and len(parts) > 1:
+    if parts[0] in ("sources", "webhooks") and len(parts) > 1:
         parts[1] = parts[1].replace("_", "-")
     return ".".join(parts)
 

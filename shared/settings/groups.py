@@ -593,6 +593,35 @@ class Gateway(SettingsGroup):
     oidc: Oidc = Oidc()
 
 
+class Webhook(SettingsGroup):
+    """An address that outcomes are sent to."""
+
+    url: str = Field(max_length=2_048)
+    """It takes them by POST. Encrypted, unless it is of this machine."""
+    secret_file: Path | None = None
+    """File with one line, the secret that signs what is sent."""
+    secret: SecretStr | None = None
+    """The secret itself; goes before the file."""
+    types: Annotated[
+        tuple[Literal["document", "batch", "validation"], ...], BeforeValidator(_split)
+    ] = Field(default=(), max_length=3)
+    """Types of events that are sent; none: all."""
+    sources: Annotated[
+        tuple[Annotated[str, Field(pattern=SOURCE_PATTERN)], ...], BeforeValidator(_split)
+    ] = Field(default=(), max_length=1_000)
+    """Sources whose events are sent; none: all."""
+
+    @model_validator(mode="after")
+    def _is_signed_and_secure(self) -> "Webhook":
+        if self.secret is None and self.secret_file is None:
+            raise ValueError("a webhook needs a secret or a secret_file, which sign what is sent")
+        try:
+            web_address.check_secure(self.url)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
+        return self
+
+
 class Telemetry(SettingsGroup):
     log: Literal["auto", "text", "json"] = "auto"
     level: Literal["auto", "debug", "info", "warning", "error"] = "auto"
@@ -620,6 +649,9 @@ class Settings(SettingsGroup):
     validation: ValidationSettings = ValidationSettings()
     sweep: SweepSettings = SweepSettings()
     gateway: Gateway = Gateway()
+    webhooks: dict[Annotated[str, Field(pattern=SOURCE_PATTERN)], Webhook] = Field(
+        default={}, max_length=20
+    )
     telemetry: Telemetry = Telemetry()
     health: Health = Health()
 

@@ -101,7 +101,10 @@ def settings_told():
     """Dotted names and defaults of the settings page, those of a source below `sources.docs.`"""
     text = (MANUAL / "operate/settings.md").read_text()
     return [
-        (name if "." in name else f"sources.docs.{name}", default.strip().strip("`"))
+        (
+            name.replace("NAME", "docs") if "." in name else f"sources.docs.{name}",
+            default.strip().strip("`"),
+        )
         for name, default in ROW.findall(text)
     ]
 

@@ -97,6 +97,12 @@ TEMPLATE: Final = """\
 # oidc.scope_prefix = "instep:"   # instep:search and so on
 # oidc.sources_claim = "instep_sources"  # default: a token sees all sources
 
+# [webhooks.crm]                  # outcomes are sent there
+# url = "https://crm.example.org/hooks/instep"
+# secret_file = "crm.secret"      # one line; or secret = "...": signs what is sent
+# types = ["document", "batch"]   # default: all; also validation
+# sources = ["docs"]              # default: all
+
 # [telemetry]
 # log = "auto"                    # auto | text | json
 # level = "auto"                  # auto (run: info, else warning) | debug | info | warning | error

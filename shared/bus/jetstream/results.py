@@ -19,6 +19,9 @@ class JetResults:
 
     No consumer is made, so nothing is left behind by a listener that goes away, and a server that
     starts again interrupts nobody.
+
+    Args:
+        generation: `*` for the outcomes of all generations.
     """
 
     def __init__(self, js: JetStreamContext, generation: str) -> None:

@@ -6,8 +6,10 @@ import pytest
 from keyed_bus import Crew, KeyedServer
 from structlog.testing import capture_logs
 
+from instep.client import AsyncClient
 from services.gateway.answers import answer
 from services.host.assembly import faces
+from services.host.owner_key import owner_key
 from shared.domain.errors import ConfigurationError
 from shared.domain.presence import PREFIX
 from shared.stores.coalesce import CoalescingStore
@@ -84,6 +86,41 @@ async def test_a_gateway_that_may_not_send_documents_says_so_and_does_all_else(
 
         assert (await answer(asked, "status", {}))["documents"]["searchable"] == 0
         assert crew.opened["gateway"].host.session.healthy()
+        await crew.stop()
+    finally:
+        server.stop()
+
+
+async def test_a_gateway_that_may_not_note_how_far_a_webhook_is_says_so_and_does_all_else(
+    tmp_path, eventually
+):
+    server = KeyedServer(tmp_path / "bus")
+    server.make_keys()
+    auth = server.keys / "auth.conf"
+    lines = auth.read_text().splitlines(keepends=True)
+    auth.write_text("".join(line for line in lines if "$KV.instance.webhooks" not in line))
+    assert len(auth.read_text().splitlines()) < len(lines)
+    server.start()
+    try:
+        await server.provision()
+        webhook = {"url": "http://127.0.0.1:9/", "secret": "s" * 20}
+        groups = {"webhooks": {"crm": webhook}}
+        crew = Crew(server, tmp_path / "data", CoalescingStore(MemoryStore(DIMENSIONS)), groups)
+        await crew.start(*SERVICES)
+        url = await crew.opened["gateway"].host.gateway_url
+        async with AsyncClient(url, key=owner_key(tmp_path / "data")) as client:
+
+            async def told():
+                return (await client.webhooks()).webhooks[0].stopped
+
+            await eventually(told)
+            checks = (await client.checks()).checks
+            searchable = (await client.status()).documents["searchable"]
+
+        (check,) = [check for check in checks if check.level == "WARN"]
+        assert (check.name, "may not publish" in check.text) == ("webhook crm", True)
+        assert "instep keys" in check.fix
+        assert searchable == 0
         await crew.stop()
     finally:
         server.stop()

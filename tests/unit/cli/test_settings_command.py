@@ -48,7 +48,7 @@ def test_the_file_that_init_writes_is_right_when_uncommented(here, capsys):
 
     assert main.run(["settings", "--check"]) == 0
     settings = load(config=here / "instep.toml", environ={}).settings
-    changed = {"sources", "bus", "validation", "gateway", "health"}
+    changed = {"sources", "bus", "validation", "gateway", "webhooks", "health"}
     assert settings.model_dump(exclude=changed) == Settings().model_dump(exclude=changed)
     assert settings.sources["docs"].rescan == 300
     assert main.run(["settings", "--init"]) == 2

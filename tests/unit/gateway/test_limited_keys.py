@@ -349,6 +349,8 @@ ASKED = {
     "create_key": (post(f"{V}/keys", scopes=["read"]),),
     "revoke_key": (("DELETE", f"{V}/keys/{'0' * 12}", {}),),
     "browser_link": (post(f"{V}/browser-links"),),
+    "webhooks": (get(f"{V}/webhooks"),),
+    "retry_webhook": (post(f"{V}/webhooks/{OTHER}/retry"),),
     "enter": (get("/"), get("/", once="x")),
     "generate": (post("/api/tasks/generate-embeddings"),),
 }

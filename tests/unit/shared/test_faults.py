@@ -14,6 +14,8 @@ FOREIGN = re.compile(
     r"pydantic|should|required|permitted|Value error|unable to|valid (string|integer|number)"
 )
 """Words of the library that checks values."""
+OWN_SECRET = re.compile(r"webhooks\.docs\.secret(_file)?\b|a secret or a secret_file")
+"""Names of settings, which are no values."""
 WRONG = (
     None,
     True,
@@ -65,6 +67,7 @@ def test_what_is_said_of_a_setting_are_words_of_ours_and_no_value(name):
             lines += str(error).splitlines()
 
     assert lines
+    lines = [OWN_SECRET.sub("", line) for line in lines]
     assert not [line for line in lines if FOREIGN.search(line)]
     named = ("is not a setting", "fields.secret: ")  # a name that somebody gave is told
     assert not [line for line in lines if "secret" in line and not any(n in line for n in named)]
