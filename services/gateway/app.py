@@ -29,6 +29,7 @@ from services.gateway.routes import (
     FACES,
     READINESS,
     REQUEST_ID,
+    AskAgain,
     Handler,
     Readiness,
     operation_of,
@@ -82,7 +83,8 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     Every route is one of the table; any other is refused.
     """
     access = await _access_of(request)
-    request[ACCESS], request[ASK_AGAIN] = access, partial(_access_of, request)
+    again: AskAgain = partial(_access_of, request)
+    request[ACCESS], request[ASK_AGAIN] = access, again
     request[FACES] = limited(request.app[WHOLE], access)
     return await handler(request)
 
