@@ -274,7 +274,7 @@ def _merged(grouped: Mapping[str, Sequence[tuple[OpenBatch, int]]]) -> dict[str,
 
 
 def _is_of(name: str, source: str, batch_id: str) -> bool:
-    """Whether a note with a batch key in its name is of the source and the id, if these are given."""
+    """Whether a note is of the source and the id, if these are given; by the key in its name."""
     _, generation, of, *_ = name.split(".")
     if source not in ("", of):
         return False

@@ -493,7 +493,7 @@ class RerankSettings(SettingsGroup):
     @field_validator("url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        """Its place is logged, so nothing secret may be in it. Messages never repeat the address."""
+        """Its place is logged, so nothing secret may be in it. No message repeats it."""
         if value is None:
             return None
         if not value.startswith(("http://", "https://")):

@@ -351,7 +351,8 @@ async def test_of_one_batch_only_its_own_notes_are_read_and_none_in_the_event_lo
     assert [name.startswith(f"open.{key('a')}.") for name in ones] == [True]
     assert of_id.keys() == {key("a"), key("a", "wiki")}
     assert of_source.keys() == {key("a"), key("b")}
-    assert threads and threading.main_thread() not in threads
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_a_look_at_one_batch_keeps_what_was_read_of_the_others(book, shelf, monkeypatch):
