@@ -107,7 +107,11 @@ def parse(
 def _terms(condition: Condition) -> int:
     """The number of terms that a store compares a row with."""
     found = True if condition.expression is None else possible(condition.expression)
-    return 0 if isinstance(found, bool) else folded(found, _terms_of, sum, sum, int)
+    return 0 if isinstance(found, bool) else folded(found, _terms_of, _sum, _sum, int)
+
+
+def _sum(counts: list[int]) -> int:
+    return sum(counts)
 
 
 def _terms_of(leaf: Leaf) -> int:

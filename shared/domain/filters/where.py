@@ -180,8 +180,10 @@ def _with_joined_ranges(parts: Iterable[Where]) -> Iterable[Where]:
     for n, part in enumerate(parts):
         key = (part.field, part.kind) if isinstance(part, IsBetween) else n
         known = found.get(key)
-        joins = isinstance(part, IsBetween) and isinstance(known, IsBetween)
-        found[key] = _both(known, part) if joins else part
+        if isinstance(part, IsBetween) and isinstance(known, IsBetween):
+            found[key] = _both(known, part)
+        else:
+            found[key] = part
     return found.values()
 
 
