@@ -214,6 +214,7 @@ _DOCUMENTS: Final = (
             "ambiguous_path",
             "not_searchable",
             "invalid_filter",
+            "field_not_ready",
         ),
         of_sources=True,
         request=_MODELS + "SimilarRequest",

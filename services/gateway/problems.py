@@ -101,7 +101,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "encoder_busy": Kind(503, "Model busy", "ask again in a moment, or with mode keyword"),
     "loading": Kind(503, "Still loading", "ask again in a moment; instep status shows more"),
     "field_not_ready": Kind(
-        503, "Field not ready", "ask again in a moment, or without a filter over metadata"
+        503,
+        "Field not ready",
+        "ask again when the indexer has written it, or without a filter over metadata",
     ),
     "too_many_listeners": Kind(503, "Too many listeners", "listen again in a moment"),
     "issuer_unavailable": Kind(503, "Issuer unavailable", "ask again in a moment"),
@@ -158,8 +160,8 @@ class Problem(InstepError):
 
 
 _ROWS_WAIT: Final = (
-    "rows of a version before get what filters over metadata need; searches without such a filter "
-    "answer meanwhile"
+    "rows of a version before lack what filters over metadata need, until an indexer has written "
+    "it; searches without such a filter answer meanwhile"
 )
 _OF_ERRORS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (StreamFull, "stream_full", "the intake is full: documents come faster than they are indexed"),

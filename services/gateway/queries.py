@@ -361,10 +361,10 @@ class InstanceQueries:
         return await holds.listed(self.removals)
 
     async def batches(self, request: BatchesRequest) -> BatchesAnswer:
-        answer = await reports.batches(self.reports, request)
         if request.cursor:
-            return answer
+            return await reports.batches(self.reports, request)
         opened = await open_batches.listed(self.book, await self._index(), request.source)
+        answer = await reports.batches(self.reports, request)  # then: one that ends is in either
         return answer.model_copy(update={"open": opened})
 
     async def validations(self, request: BatchesRequest) -> ValidationsAnswer:
@@ -379,8 +379,8 @@ class InstanceQueries:
             opened = await open_batches.listed(
                 self.book, await self._index(), request.source, request.batch
             )
-            if not opened:
-                raise
+        if not opened:  # it may have ended between the two looks
+            return open_batches.answer_of(await reports.report(self.reports, request))
         by_source = {one.batch.source: one for one in opened}
         one = reports.only_one(by_source, request.batch, request.source)
         return open_batches.answer_of_open(one, self.generation)

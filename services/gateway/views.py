@@ -227,8 +227,8 @@ class HistoryAnswer(Response):
     """`outcome` is `queued`, `working`, `indexed`, `removed`, `refused` or `failed`. When changes
     follow quickly, only the last of them may have an outcome."""
     whole: bool
-    """All outcomes that the bus keeps, of seven days, were looked through. False: the newest ones
-    only, and the newest change, as the bus has many."""
+    """All outcomes that the bus keeps, of seven days, were looked through. False: of the newest
+    ones as many as time allowed, and the newest change, as the bus has many."""
 
 
 class DiffChunk(Response):

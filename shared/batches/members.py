@@ -154,21 +154,32 @@ class BatchBook:
             self._joining.pop(key, None)
         self._tell()
 
-    async def open(self) -> Mapping[str, OpenBatch]:
-        """Open batches by batch key. Raises BusUnavailable."""
+    async def open(self, source: str = "", batch_id: str = "") -> Mapping[str, OpenBatch]:
+        """Open batches by batch key; only the notes of those are read. Raises BusUnavailable.
+
+        A note of 4,000 members takes milliseconds to read, so notes are read and merged in a
+        thread.
+
+        Args:
+            source: those of this source; empty: of all.
+            batch_id: those of this id; empty: of all.
+        """
         mine = f"open.{self.generation}."
         names = [n for n in await self._renamed() if n.startswith(mine)]
-        self._cached = {n: v for n, v in self._cached.items() if n in set(names)}
-        notes = await self._read([n for n in names if n not in self._cached])
+        there = set(names)
+        self._cached = {n: note for n, note in self._cached.items() if n in there}
+        wanted = [n for n in names if _is_of(n, source, batch_id)]
+        known = {n: self._cached[n] for n in wanted if n in self._cached}
+        notes = await self._read([n for n in wanted if n not in known])
         self._cached |= {n: note for n, note in notes.items() if note[0].whole}  # never rewritten
         grouped: dict[str, list[tuple[OpenBatch, int]]] = {}
-        for note in (self._cached | notes).values():
+        for note in (known | notes).values():
             grouped.setdefault(self.key(note[0].batch), []).append(note)
         for key, parts in grouped.items():
             if not any(part.whole for part, _ in parts):
                 left = await self._shelf.keys(f"left.{key}.")
                 parts.extend((await self._read(left)).values())
-        return {key: merge(parts) for key, parts in grouped.items()}
+        return await asyncio.to_thread(_merged, grouped)
 
     async def forget(self, batch: Batch) -> None:
         """Delete the notes of a batch that has its report. Raises BusUnavailable."""
@@ -214,7 +225,9 @@ class BatchBook:
 
     async def _read(self, names: Sequence[str]) -> dict[str, tuple[OpenBatch, int]]:
         """Notes by name, without unreadable ones and those of a newer version."""
-        found = {n: _unpack(value) for n, value in (await self._shelf.get_many(names)).items()}
+        if not names:
+            return {}
+        found = await asyncio.to_thread(_unpacked, await self._shelf.get_many(names))
         for name in {n for n, note in found.items() if note is None} - self._garbage:
             self._garbage.add(name)
             log.warning("batch_note_unreadable", key=name)
@@ -256,6 +269,18 @@ class _Joining:
             self._members = {}
 
 
+def _merged(grouped: Mapping[str, Sequence[tuple[OpenBatch, int]]]) -> dict[str, OpenBatch]:
+    return {key: merge(parts) for key, parts in grouped.items()}
+
+
+def _is_of(name: str, source: str, batch_id: str) -> bool:
+    """Whether a note is of the source and the id, if these are given; by the key in its name."""
+    _, generation, of, *_ = name.split(".")
+    if source not in ("", of):
+        return False
+    return not batch_id or name.startswith(f"open.{batch_key(generation, of, batch_id)}.")
+
+
 def _is_old(name: str) -> bool:
     return name.count(".") == 3
 
@@ -272,6 +297,10 @@ def _pack(note: OpenBatch, parts: int) -> bytes:
         "at": round(note.noted_at, 3),
     }
     return zlib.compress(json.dumps(raw, separators=(",", ":")).encode(), 1)
+
+
+def _unpacked(values: Mapping[str, bytes]) -> dict[str, tuple[OpenBatch, int] | None]:
+    return {name: _unpack(value) for name, value in values.items()}
 
 
 def _unpack(value: bytes) -> tuple[OpenBatch, int] | None:

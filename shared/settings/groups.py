@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -492,8 +493,22 @@ class RerankSettings(SettingsGroup):
     @field_validator("url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+        """Its place is logged, so nothing secret may be in it. No message repeats it."""
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        try:
+            place = urlsplit(value)
+            is_place = bool(place.hostname) and place.port != 0
+        except ValueError:
+            is_place = False
+        if not is_place:
+            raise ValueError("must name a host, and maybe its port and a path")
+        if "@" in place.netloc:
+            raise ValueError("must have no user and no password; the server's key is key_file")
+        if place.query or place.fragment:
+            raise ValueError("must have no query and no fragment; the server's key is key_file")
         return value
 
 

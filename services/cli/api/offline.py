@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from services.cli.api import client
 from services.cli.exits import unreachable
@@ -13,7 +13,9 @@ from services.host.data_folder import DataFolder
 from services.host.options import Options
 from shared.bus.access.connect import access_of
 from shared.bus.access.permissions import CLI
-from shared.domain.errors import QuestionRefused
+from shared.domain.errors import FilterNotReady, QuestionRefused
+
+_INDEXER_WRITES: Final = "instep up writes it; or ask without a filter over metadata"
 
 
 def answer_offline(options: Options, operation: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +43,9 @@ async def _answer(options: Options, operation: str, fields: Mapping[str, Any]) -
     async with runtime.offline(options) as opened:
         try:
             return await answer(Faces(opened.queries, opened.commands), operation, given)
-        except (Problem, QuestionRefused) as error:
+        except (Problem, QuestionRefused, FilterNotReady) as error:
             problem = problem_of(error)
             fix = problem.fix or problem.kind.fix
+            if isinstance(error, FilterNotReady):  # nothing that runs here will do it
+                fix = _INDEXER_WRITES
             raise client.refusal(problem.kind.status, problem.detail, fix) from None

@@ -171,7 +171,7 @@ def history_lines(answer: Mapping[str, Any], terminal: Terminal, *, now: float) 
     if answer["whole"]:
         tail = "the bus keeps outcomes for 7 days; of quick changes perhaps only the last"
     else:
-        tail = "older outcomes were not looked through: too many came since"
+        tail = "not all outcomes were looked through: the bus has too many"
     title = terminal.paint(visible(f"{answer['source']}/{answer['path']}"), "bold")
     return [title, *table(rows, right=(2, 3, 4, 5, 6)), *reasons, tail]
 

@@ -246,8 +246,8 @@ class LimitedBook:
     whole: OpenBatches
     sources: Set[str]
 
-    async def open(self) -> Mapping[str, OpenBatch]:
-        found = await self.whole.open()
+    async def open(self, source: str = "", batch_id: str = "") -> Mapping[str, OpenBatch]:
+        found = await self.whole.open(source, batch_id)
         return {key: one for key, one in found.items() if one.batch.source in self.sources}
 
 

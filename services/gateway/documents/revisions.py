@@ -4,7 +4,8 @@ The ledger has the served and the pending revision; RESULTS has the outcomes of 
 those of rows that the store has: of chunks that are gone, only the number is known.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,31 +15,68 @@ from shared.domain.errors import GARBAGE
 from shared.domain.events import DocumentFailed, DocumentIndexed, DocumentNotTaken, DocumentRemoved
 from shared.domain.events.results import ChunkCounts, Result, parse_result
 from shared.domain.ordering import Record, RowRef
-from shared.ports import Hit, Newest, Results
+from shared.ports import Hit, Newest, Results, StoredResult
 
 LOOKED_BACK: Final = 2_000
 """Newest messages of RESULTS that are looked through, by one request for each of the source."""
+LOOKED_FOR_S: Final = 2.0
+"""So long at most; an answer then tells what was found until then."""
+SLICE: Final = 100
+"""Messages that are looked through one after the other, beside other slices."""
+AT_ONCE: Final = 8
+"""Slices, and so requests, at one time."""
 
 
 async def outcomes(results: Results, source: str, key: str) -> tuple[list[Result], bool]:
     """The outcomes of a document among the newest messages, oldest first; whether these are all
     that the stream has.
 
+    Newer messages are read before older ones, for when time is over first.
+
     Raises:
         BusUnavailable: the bus does not answer.
     """
     oldest, newest = await results.bounds()
-    at = max(oldest - 1, newest - LOOKED_BACK)
-    whole, found = at == oldest - 1, list[Result]()
-    while at < newest and (stored := await results.next(at, source)) is not None:
-        at = stored.sequence
-        try:
-            event = parse_result(stored.subject, stored.data)
-        except GARBAGE:  # an event of a batch, or one that this version cannot read
-            continue
-        if event.document.doc_key == key:
-            found.append(event)
-    return found, whole
+    begin = max(oldest - 1, newest - LOOKED_BACK)
+    whole, found = begin == oldest - 1, dict[int, Result]()
+    slices = iter([(max(begin, end - SLICE), end) for end in range(newest, begin, -SLICE)])
+
+    async def read() -> None:
+        for after, last in slices:  # each is taken by one reader
+            async for stored in _between(results, source, after, last):
+                event = _parsed(stored)
+                if event is not None and event.document.doc_key == key:
+                    found[stored.sequence] = event
+
+    readers = [asyncio.ensure_future(read()) for _ in range(AT_ONCE)]
+    try:
+        async with asyncio.timeout(LOOKED_FOR_S):
+            await asyncio.gather(*readers)
+    except TimeoutError:
+        whole = False
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+    return [found[sequence] for sequence in sorted(found)], whole
+
+
+async def _between(
+    results: Results, source: str, after: int, last: int
+) -> AsyncIterator[StoredResult]:
+    """The messages of a source above `after` up to `last`. Raises BusUnavailable."""
+    while after < last and (stored := await results.next(after, source)) is not None:
+        after = stored.sequence
+        if after <= last:
+            yield stored
+
+
+def _parsed(stored: StoredResult) -> Result | None:
+    """None: an event of a batch, or one that this version cannot read."""
+    try:
+        return parse_result(stored.subject, stored.data)
+    except GARBAGE:
+        return None
 
 
 def history(

@@ -14,6 +14,9 @@ from shared.ports import Hit
 
 RESTRICTIONS: Final = 32
 """Phrases and exclusions of one question: each is looked for in thousands of texts."""
+MARKED: Final = 20_000
+"""Characters of a text in which words are marked: a chunk that came ready-made may have 512 KB, and
+an answer has up to 200 of them."""
 _RESTRICTION: Final = re.compile(r'(?:(?<=\s)|\A)(?:-(?:"([^"]*)"|([^\W\d_][^\s"]+))|"([^"]*)")')
 
 
@@ -96,13 +99,13 @@ def parse_question(q: str) -> ParsedQuestion:
 def highlights(question: ParsedQuestion, text: str, limit: int = 50) -> list[tuple[int, int]]:
     """Start and end (characters) of the words of `text` that the question asks for.
 
-    `limit` at most, in order and apart.
+    `limit` at most, in order and apart, all at the beginning of a very long text.
     """
     wanted = set(asked(question.text))
     found: list[tuple[int, int]] = []
     if not wanted:
         return found
-    for start, end, held in places(text):
+    for start, end, held in places(text[:MARKED]):
         if wanted.isdisjoint(held):
             continue
         if found and start < found[-1][1]:

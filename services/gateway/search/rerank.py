@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from math import exp, isfinite
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -37,6 +38,7 @@ class HttpReranker:
     def __init__(self, settings: RerankSettings, key: str | None = None) -> None:
         assert settings.url, "only a server that is named is asked"
         self._settings, self._url = settings, settings.url
+        self._place = urlsplit(settings.url).netloc.rpartition("@")[2]
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -47,8 +49,8 @@ class HttpReranker:
                 answer = await self._ask(body)
         except TimeoutError:
             raise RerankerUnavailable(f"no answer within {self._settings.budget:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise RerankerUnavailable(f"{type(error).__name__} of {self._url}") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # or a key that is no header
+            raise RerankerUnavailable(f"{type(error).__name__} of {self._place}") from None
         return scores_of(answer, len(texts))
 
     async def _ask(self, body: Mapping[str, Any]) -> bytes:
@@ -56,7 +58,7 @@ class HttpReranker:
             self._session = aiohttp.ClientSession(headers=self._headers)
         async with self._session.post(self._url, json=body, allow_redirects=False) as response:
             if response.status != 200:
-                raise RerankerUnavailable(f"{self._url} answers with status {response.status}")
+                raise RerankerUnavailable(f"{self._place} answers with status {response.status}")
             answer = await response.content.read(MOST_ANSWER_BYTES + 1)
             while len(answer) <= MOST_ANSWER_BYTES and (
                 more := await response.content.read(MOST_ANSWER_BYTES)

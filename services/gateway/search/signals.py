@@ -16,6 +16,9 @@ from shared.ports import Hit
 
 READ_FOR_PHRASE: Final = 32
 """Hits whose texts are read for the question as a phrase, the best without this signal."""
+READ_OF_TEXT: Final = 4_000
+"""Characters of such a text, several times those of a chunk that instep cuts: a chunk that came
+ready-made may have 512 KB, and reading that holds the event loop for a quarter of a second."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
 
 
@@ -48,7 +51,10 @@ def title_matches(question: str, hits: Iterable[Hit]) -> dict[str, float]:
     titles = {hit.doc_key: hit.title for hit in hits}
     if not wanted:
         return {}
-    return {key: len(wanted & set(words(title))) / len(wanted) for key, title in titles.items()}
+    return {
+        key: len(wanted & set(words(title[:READ_OF_TEXT]))) / len(wanted)
+        for key, title in titles.items()
+    }
 
 
 def is_phrase(question: str) -> bool:
@@ -59,12 +65,12 @@ def is_phrase(question: str) -> bool:
 def phrases(question: str, hits: Iterable[Hit]) -> dict[str, float]:
     """1 for each chunk that has the words of the question one after the other, by row id.
 
-    Within its title, a heading or its text. A question of one word is none.
+    Within its title, a heading or the beginning of its text. A question of one word is none.
     """
     if not is_phrase(question):
         return {}
     said = spoken(question)
-    return {hit.id: 1.0 for hit in hits if says((hit.title, *hit.heading, hit.text), said)}
+    return {hit.id: 1.0 for hit in hits if says(_read(hit), said)}
 
 
 def with_signals(
@@ -97,6 +103,10 @@ def with_signals(
         said = phrases(question, [item.hit for item in found[:READ_FOR_PHRASE]])
         found = with_signal(found, "phrase", said, top=1.0, weight=weights.phrase, of="id")
     return found
+
+
+def _read(hit: Hit) -> tuple[str, ...]:
+    return tuple(part[:READ_OF_TEXT] for part in (hit.title, *hit.heading, hit.text))
 
 
 def _dated(hit: Hit) -> float | None:

@@ -19,8 +19,8 @@ AT_ONCE: Final = 2_000
 class OpenBatches(Protocol):
     """The part of `BatchBook` in use here."""
 
-    async def open(self) -> Mapping[str, OpenBatch]:
-        """Open batches by batch key. Raises BusUnavailable."""
+    async def open(self, source: str = "", batch_id: str = "") -> Mapping[str, OpenBatch]:
+        """Open batches by batch key, of a source and an id if given. Raises BusUnavailable."""
         ...
 
 
@@ -36,7 +36,7 @@ async def listed(
     Raises:
         BusUnavailable: the bus does not answer.
     """
-    found = (await book.open()).values() if book is not None else ()
+    found = (await book.open(source, batch_id)).values() if book is not None else ()
     wanted = [
         one for one in found if source in ("", one.batch.source) and batch_id in ("", one.batch.id)
     ]

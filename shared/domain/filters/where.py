@@ -4,8 +4,8 @@ A comparison with a field that is missing, or whose value does not fit the kind,
 negation is true.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from shared.domain.filters.kinds import (
@@ -123,7 +123,8 @@ def folded(
 def possible(where: Where) -> Where | bool:
     """The expression without parts that every row passes, or none; True, False: all of it is one.
 
-    Rows hold valid Unicode; a lone surrogate is in none of their sources and paths.
+    Ranges of one field that hold together are one range. Rows hold valid Unicode; a lone surrogate
+    is in none of their sources and paths.
     """
     return folded(where, _possible_leaf, _all_of, _any_of, _none_of)
 
@@ -158,16 +159,42 @@ def _possible_leaf(leaf: Leaf) -> Where | bool:
         return is_unicode(leaf.prefix) and (leaf if leaf.prefix else True)
     if isinstance(leaf, IsOneOf):
         return leaf if leaf.values else False
-    if isinstance(leaf, IsBetween) and leaf.low is not None and leaf.high is not None:
-        return leaf if leaf.low <= leaf.high else False
-    return leaf
+    return not _is_empty(leaf) and leaf if isinstance(leaf, IsBetween) else leaf
+
+
+def without_exclusions(where: Where) -> Where | bool:
+    """An expression that admits the same rows and those that `NoneOf` leaves out, as `possible`."""
+    return folded(where, _possible_leaf, _all_of, _any_of, lambda _: True)
 
 
 def _all_of(parts: list[Where | bool]) -> Where | bool:
-    left = tuple(part for part in parts if not isinstance(part, bool))
-    if False in parts:
+    left = tuple(_with_joined_ranges(part for part in parts if not isinstance(part, bool)))
+    if False in parts or any(isinstance(one, IsBetween) and _is_empty(one) for one in left):
         return False
     return (AllOf(left) if len(left) > 1 else left[0]) if left else True
+
+
+def _with_joined_ranges(parts: Iterable[Where]) -> Iterable[Where]:
+    """The parts, those ranges of one field as one: a row has one value, and two ends cost more."""
+    found: dict[object, Where] = {}
+    for n, part in enumerate(parts):
+        key = (part.field, part.kind) if isinstance(part, IsBetween) else n
+        known = found.get(key)
+        if isinstance(part, IsBetween) and isinstance(known, IsBetween):
+            found[key] = _both(known, part)
+        else:
+            found[key] = part
+    return found.values()
+
+
+def _both(one: IsBetween, other: IsBetween) -> IsBetween:
+    lows = [at for at in (one.low, other.low) if at is not None]
+    highs = [at for at in (one.high, other.high) if at is not None]
+    return replace(one, low=max(lows, default=None), high=min(highs, default=None))
+
+
+def _is_empty(leaf: IsBetween) -> bool:
+    return leaf.low is not None and leaf.high is not None and leaf.low > leaf.high
 
 
 def _any_of(parts: list[Where | bool]) -> Where | bool:

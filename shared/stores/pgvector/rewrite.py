@@ -47,10 +47,13 @@ UPDATE {table} SET {terms} = %(terms)s WHERE id = %(id)s AND {terms} IS NULL
 async def have_terms(connections: Connections, place: TablePlace) -> None:
     """Have every row found by filters over metadata; until then these are refused.
 
-    Raises as `Connections.run`.
+    An indexer of a version before that runs beside this one writes rows without terms; then the
+    note that all have them is withdrawn. Raises as `Connections.run`.
     """
     if await connections.run(lambda c: pg_table.has_terms(c, place)):
-        return
+        if not await connections.run(lambda c: pg_table.lacks_terms(c, place)):
+            return
+        await connections.run(lambda c: pg_table.note_terms(c, place, written=False))
     of = await connections.run(lambda c: pg_table.rows_up_to(c, place, None))
     seen = 0
     log.warning("terms_written", reason=checks.terms_told(0, of))

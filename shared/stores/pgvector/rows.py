@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.filters.terms import COLUMN, terms_for, terms_of
-from shared.domain.filters.where import BelowPath, InSources, IsBetween, Leaf, folded
+from shared.domain.filters.where import (
+    BelowPath,
+    InSources,
+    IsBetween,
+    Leaf,
+    folded,
+    reads_fields,
+)
 from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vectors
 from shared.stores import seal
@@ -110,6 +117,8 @@ def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
         return f"({TERMS} && {named(around(found))}::text[] AND {one})"
 
     parts: list[LiteralString] = ["true"]
+    # every form of a comparison leaves out rows of a version before
+    parts += [f"{TERMS} IS NOT NULL"] if reads_fields(asked.where) else []
     if asked.sources is not None:
         parts.append(compared(InSources(asked.sources)))
     if asked.path_prefix:

@@ -98,7 +98,7 @@ class PgvectorStore:
         self._words = Words(place)
         self._looked_at = self._written_at = time.monotonic()
         self._indexed = place.exact
-        self._termed = created
+        self._termed_at: float | None = None
 
     @classmethod
     async def open(
@@ -263,12 +263,14 @@ class PgvectorStore:
         await self._connections.close()
 
     async def _check_ready(self, asked: Filter) -> None:
-        """Raises FilterNotReady; once every row has its terms, it stays so."""
-        if self._termed or not reads_fields(asked.where):
+        """Raises FilterNotReady. That every row has its terms is believed for `LOOK_S`: an indexer
+        of a version before may write others meanwhile."""
+        now, told = time.monotonic(), self._termed_at
+        if not reads_fields(asked.where) or (told is not None and now - told < LOOK_S):
             return
-        self._termed = await self._connections.run(lambda c: pg_table.has_terms(c, self._place))
-        if not self._termed:
+        if not await self._connections.run(lambda c: pg_table.has_terms(c, self._place)):
             raise FilterNotReady(checks.NO_TERMS)
+        self._termed_at = now
 
     async def _have_index(self, connection: "AsyncConnection[Any]") -> None:
         self._indexed = await pg_table.has_index(connection, self._place)

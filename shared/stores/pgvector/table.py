@@ -82,6 +82,7 @@ class TablePlace:
             by_path=Identifier(f"{self.name}_path"),
             by_word=Identifier(f"{self.name}_words"),
             by_term=Identifier(f"{self.name}_{COLUMN}"),
+            without_terms=Identifier(f"{self.name}_{COLUMN}_null"),
             terms=Identifier(COLUMN),
             n=Literal(self.dimensions),
             half=half,
@@ -119,8 +120,9 @@ CREATE INDEX {by_word} ON {table} USING gin (words) WITH (gin_pending_list_limit
 ADD_TERMS: Final = """
 ALTER TABLE {table} ADD COLUMN {terms} text[] COLLATE "C";
 CREATE INDEX {by_term} ON {table} USING gin ({terms}) WITH (gin_pending_list_limit = 1024);
+CREATE INDEX {without_terms} ON {table} (id) WHERE {terms} IS NULL;
 """
-"""Null in rows of a version before."""
+"""Null in rows of a version before, which the second index finds."""
 MAKE_INDEX: Final = """
 CREATE INDEX CONCURRENTLY {index} ON {table} USING hnsw ((vector{half}) {operators})
 """
@@ -339,12 +341,20 @@ async def has_terms(connection: "AsyncConnection[Any]", place: TablePlace) -> bo
     return bool(note == TERMS_WRITTEN)
 
 
-async def note_terms(connection: "AsyncConnection[Any]", place: TablePlace) -> None:
-    """Note that every row has its terms for filters."""
+async def lacks_terms(connection: "AsyncConnection[Any]", place: TablePlace) -> bool:
+    """Whether a row has none, as those that a version before writes beside this one."""
+    statement = "SELECT EXISTS (SELECT FROM {table} WHERE {terms} IS NULL)"
+    return bool(await _value(connection, place.sql(statement)))
+
+
+async def note_terms(
+    connection: "AsyncConnection[Any]", place: TablePlace, *, written: bool = True
+) -> None:
+    """Note that every row has its terms for filters, or withdraw that note."""
     from psycopg.sql import SQL, Literal
 
     statement = SQL("COMMENT ON COLUMN {} IS {}").format(
-        place.sql("{table}.{terms}"), Literal(TERMS_WRITTEN)
+        place.sql("{table}.{terms}"), Literal(TERMS_WRITTEN if written else None)
     )
     await connection.execute(statement)
 

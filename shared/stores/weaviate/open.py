@@ -30,6 +30,7 @@ from shared.stores.weaviate.schema import (
     WORDS_WRITTEN,
     Column,
     WordsNote,
+    can_exclude,
     described,
     differences,
     judge_version,
@@ -197,6 +198,8 @@ class OpenCollection:
     incarnation: str
     """A new value each time that the collection is made."""
     words: WordsNote
+    excludes: bool
+    """The filters of the server know NOT."""
 
 
 async def connect(address: Address, api_key: str | None) -> "WeaviateAsyncClient":
@@ -256,7 +259,8 @@ async def open_collection(
         StoreUnavailable: nothing is known.
     """
     async with bounded(SCHEMA_S):
-        notice = judge_version(str((await client.get_meta()).get("version", "")))
+        version = str((await client.get_meta()).get("version", ""))
+        notice = judge_version(version)
         if not await client.is_ready():
             raise StoreUnavailable("Weaviate is starting")
         created = not await client.collections.exists(name)
@@ -272,7 +276,9 @@ async def open_collection(
             "delete the collection, and instep makes it anew and fills it from its ledger and its "
             "cache; or set another store.weaviate.prefix, which fills another and keeps this one"
         )
-    return OpenCollection(created, notice, config.description or UNNAMED, noted(config))
+    return OpenCollection(
+        created, notice, config.description or UNNAMED, noted(config), can_exclude(version)
+    )
 
 
 async def _with_added(

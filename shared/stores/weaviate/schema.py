@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 OLDEST: Final = (1, 32)
 WANTED: Final = (1, 38)
 
+EXCLUDES: Final = (1, 33)
+"""The first with NOT in filters."""
+
 Kind = Literal["text", "text[]", "int", "number[]"]
 
 
@@ -90,8 +93,7 @@ def judge_version(version: str) -> str:
     Raises:
         ConfigurationError: it is too old.
     """
-    match = re.match(r"(\d+)\.(\d+)", version)
-    found = (int(match[1]), int(match[2])) if match else (0, 0)
+    found = _numbers(version)
     wanted = ".".join(map(str, WANTED))
     if found < OLDEST:
         raise ConfigurationError(
@@ -99,6 +101,16 @@ def judge_version(version: str) -> str:
             f"instep needs {'.'.join(map(str, OLDEST))} or higher, {wanted} is better"
         )
     return "" if found >= WANTED else f"Weaviate {version} is old: instep asks for {wanted}"
+
+
+def can_exclude(version: str) -> bool:
+    """Whether filters of a server know NOT. Pure."""
+    return _numbers(version) >= EXCLUDES
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

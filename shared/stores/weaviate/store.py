@@ -10,7 +10,7 @@ sent. Where no server listens, the client tries for a minute: every call here ha
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ import structlog
 
 from shared.domain.errors import FilterNotReady, StoreUnavailable
 from shared.domain.filters.terms import COLUMN as TERMS
-from shared.domain.filters.where import reads_fields
+from shared.domain.filters.where import reads_fields, without_exclusions
 from shared.domain.text import words
 from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
@@ -132,6 +132,7 @@ class WeaviateStore:
         self.dimensions = dimensions
         self.created = opened.created
         self.notice = opened.notice
+        self._excludes = opened.excludes
         self._client, self._place, name = client, place, place.name
         self._looked_at = time.monotonic()
         self._rows = weaviate_calls.Collection(client, name)
@@ -200,7 +201,7 @@ class WeaviateStore:
         return lost
 
     async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
-        asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
+        asks, rest = checks.checked_query(vector, self.dimensions), self._possible(where)
         if not asks or limit < 1 or rest is None:
             return []
         most = min(limit, MOST_FOUND)
@@ -209,7 +210,7 @@ class WeaviateStore:
         return [weaviate_rows.to_hit(one.properties, _cosine(one.distance)) for one in found]
 
     async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
-        query, rest = checks.clean_query(text), checks.possible(where)
+        query, rest = checks.clean_query(text), self._possible(where)
         asked = words.asked(query)
         if not asked or limit < 1 or rest is None:
             return []
@@ -323,6 +324,19 @@ class WeaviateStore:
             seen, after = seen + len(page), page[-1].id
         await weaviate_open.note_terms(self._client, self._place.name)
         log.warning("terms_written", reason=checks.terms_told(of, of))
+
+    def _possible(self, asked: Filter) -> Filter | None:
+        """The filter as the server knows it; None when no row can match.
+
+        A server below 1.33 knows no NOT: it also returns rows that are excluded, and the gateway,
+        which looks at each, asks for longer lists.
+        """
+        if asked.where is not None and not self._excludes:
+            left = without_exclusions(asked.where)
+            if left is False:
+                return None
+            asked = replace(asked, where=None if left is True else left)
+        return checks.possible(asked)
 
     async def _check_ready(self, asked: Filter) -> None:
         """Raises FilterNotReady."""

@@ -16,7 +16,7 @@ from pgvector_store import drop, open_pgvector
 from structlog.testing import capture_logs
 
 from shared.domain.errors import ConfigurationError, FilterNotReady, StoreMismatch, StoreUnavailable
-from shared.domain.filters.where import IsBetween
+from shared.domain.filters.where import IsBetween, IsOneOf, NoneOf
 from shared.domain.ids import bucket_of, doc_key, row_id
 from shared.ports import Filter, Probe, Row
 from shared.stores.memory import MemoryStore
@@ -214,6 +214,31 @@ async def test_a_table_of_a_version_without_terms_gets_them_and_refuses_filters_
     with capture_logs() as said:
         await store.maintain()
     assert said == []
+
+
+async def test_rows_that_a_version_before_writes_beside_this_one_get_their_terms(
+    opened, postgres, soon
+):
+    store = await opened("beside", DIMENSIONS)
+    await store.upsert([row(n, metadata={"n": n}) for n in range(5)])
+    await store.maintain()
+    one, many = (IsOneOf("n", "keyword", tuple(map(str, range(50, end)))) for end in (51, 99))
+    asked = (FROM_3, Filter(where=NoneOf(one)), Filter(where=NoneOf(many)))
+    async with admin(postgres) as connection:
+        await connection.execute(f"UPDATE {name_of(store)} SET terms_1 = NULL WHERE born > 0")
+    assert [list(await store.search(unit(0), limit=9, where=one)) for one in asked] == [[], [], []]
+
+    with capture_logs() as said:
+        await store.maintain()
+
+    assert "terms_written" in {line["event"] for line in said}
+    found = await store.search(unit(0), limit=9, where=FROM_3)
+    assert {hit.metadata["n"] for hit in found} == {3, 4}
+    async with admin(postgres) as connection:
+        await connection.execute(f"UPDATE {name_of(store)} SET terms_1 = NULL WHERE born > 0")
+        await connection.execute(f"COMMENT ON COLUMN {name_of(store)}.terms_1 IS NULL")
+    with pytest.raises(FilterNotReady):
+        await store.search(unit(0), limit=9, where=FROM_3)
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from services.cli.api import client, offline
 from services.cli.main import run
 from services.host import runtime
 from services.host.data_folder import DataFolder, FolderInUse, Instance
+from shared.domain.errors import FilterNotReady
 from shared.observe import logs
 
 RUNS = Instance(os.getpid(), "nats://x", "http://127.0.0.1:9", "now", "0")
@@ -122,3 +124,22 @@ def test_beside_services_that_run_alone_the_gateway_has_to_be_named(
     assert "--url" in said
     assert "INSTEP_URL" in said
     assert "nothing is indexed" not in said
+
+
+def test_a_filter_whose_terms_nobody_writes_is_told_what_writes_them(folder, monkeypatch, capsys):
+    class Lacking:
+        async def search(self, _):
+            raise FilterNotReady("no terms")
+
+    @contextlib.asynccontextmanager
+    async def opened(_):
+        yield SimpleNamespace(queries=Lacking(), commands=None)
+
+    monkeypatch.setattr(runtime, "offline", opened)
+    status = command(["search", "x", "--filter", "lang:en"], folder)
+
+    said = capsys.readouterr().err
+    assert status == 3
+    assert "until an indexer has written it" in said
+    assert "instep up writes it" in said
+    assert "in a moment" not in said

@@ -215,7 +215,10 @@ async def test_a_filter_is_503_while_rows_lack_their_terms(client, index):
 
     assert response.status == 503
     assert response.headers["Retry-After"]
-    assert (await problem(response))["code"] == "field_not_ready"
+    told = await problem(response)
+    assert told["code"] == "field_not_ready"
+    assert "indexer" in told["detail"]
+    assert "indexer" in told["fix"]
 
 
 async def test_a_question_that_the_store_cannot_take_is_the_fault_of_the_question(

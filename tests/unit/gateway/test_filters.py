@@ -180,6 +180,16 @@ def test_what_is_no_filter_is_refused_with_what_was_meant(text, said):
     assert refused.value.code == "invalid_filter"
 
 
+def test_a_filter_of_more_terms_than_a_store_compares_in_time_is_refused():
+    ranges = [{"field": "price", "gt": n + 0.1, "lt": n + 0.7} for n in range(40)]
+
+    with pytest.raises(Problem, match=r"terms for the store, and may have 2,000") as refused:
+        parse({"any": ranges}, (), FIELDS)
+    assert refused.value.code == "invalid_filter"
+    assert parse({"any": ranges[:5]}, (), FIELDS).expression is not None
+    assert parse({"any": [{"field": "price", "in": list(range(150))}]}, (), FIELDS).expression
+
+
 def test_a_field_that_is_not_declared_is_told_with_how_to_declare_it():
     with pytest.raises(Problem) as refused:
         parse("colour:red", (), FIELDS)

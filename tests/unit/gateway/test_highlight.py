@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.search import question
 from services.gateway.search.question import highlights, parse_question
 
 
@@ -37,3 +38,12 @@ def test_marks_are_inside_the_text_in_order_and_apart(question, text):
     flat = [at for span in spans for at in span]
     assert flat == sorted(flat)
     assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+def test_the_beginning_of_a_very_long_text_is_marked(monkeypatch):
+    read = []
+    monkeypatch.setattr(question, "places", lambda text: read.append(text) or iter(()))
+
+    assert highlights(parse_question("pump"), "valve " * 100_000) == []
+
+    assert [len(text) for text in read] == [question.MARKED]

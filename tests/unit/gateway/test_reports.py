@@ -263,3 +263,37 @@ async def test_an_open_batch_is_answered_and_its_end_waited_for(index, book, cli
     assert (unknown.status, (await unknown.json())["code"]) == (404, "batch_not_found")
     assert (two.status, (await two.json())["code"]) == (422, "ambiguous_batch")
     assert (await one.json())["open"]["batch"]["source"] == "wiki"
+
+
+async def test_a_batch_that_ends_between_the_two_looks_is_found(book, client, history, monkeypatch):
+    await book.announce(announced("late"), {doc_key("docs", "a.md"): 1}, unchanged=2)
+    open_ones = book.open
+
+    async def ends_before(*asked):
+        await history.keep(report([record("a.md")], id="late", after_s=9))
+        await book.forget(announced("late"))
+        return await open_ones(*asked)
+
+    monkeypatch.setattr(book, "open", ends_before)
+    response = await client.get("/api/v1/batches/late")
+
+    body = await response.json()
+    assert (response.status, body.get("open"), body["batch"]["id"]) == (200, None, "late")
+
+
+async def test_a_batch_that_ends_while_all_are_listed_is_in_the_list(
+    book, client, history, monkeypatch
+):
+    await book.announce(announced("late"), {doc_key("docs", "a.md"): 1}, unchanged=2)
+    lines = history.history
+
+    async def ends_after(*asked):
+        found = await lines(*asked)
+        await history.keep(report([record("a.md")], id="late", after_s=9))
+        await book.forget(announced("late"))
+        return found
+
+    monkeypatch.setattr(history, "history", ends_after)
+    body = await (await client.get("/api/v1/batches?source=docs")).json()
+
+    assert "late" in {one["batch"]["id"] for one in (*body["open"], *body["batches"])}

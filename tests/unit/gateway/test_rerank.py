@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
@@ -158,6 +159,54 @@ async def test_a_server_that_is_not_there_changes_nothing(reranked):
 
     assert (await ask(reranked)).reranked is False
     await reranked.search.reranker.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://user:hunter2@127.0.0.1/rerank",
+        "http://hunter2@127.0.0.1/rerank",
+        "https://127.0.0.1/rerank?key=hunter2",
+        "https://127.0.0.1/rerank#hunter2",
+        "https:///hunter2",
+        "https://[hunter2]/rerank",
+        "https://127.0.0.1:hunter2/rerank",
+        "ftp://hunter2/rerank",
+    ],
+)
+def test_an_address_with_a_secret_or_without_a_host_is_refused_and_not_repeated(address):
+    with pytest.raises(ValidationError) as told:
+        RerankSettings(url=address)
+
+    (error,) = told.value.errors(include_input=False)
+    assert error["msg"].startswith("Value error, must ")
+    assert "hunter2" not in error["msg"]
+
+
+async def test_what_is_told_of_a_server_is_its_host_and_port_only(server):
+    server.status = 500
+    address = f"{server.url.rpartition('/v1')[0]}/v1/rerank"
+    settings = RerankSettings(url=address).model_copy(
+        update={"url": address.replace("http://", "http://user:hunter2@")}
+    )
+    asked = HttpReranker(settings)
+
+    with pytest.raises(RerankerUnavailable) as told:
+        await asked("q", ["a"])
+
+    host = address.split("/")[2]
+    assert str(told.value) == f"{host} answers with status 500"
+    await asked.close()
+
+
+@pytest.mark.parametrize("address", ["http://user:pw@127.0.0.1:1/rerank", "http://127.0.0.1:1/r"])
+async def test_a_request_that_cannot_be_made_is_no_answer(address):
+    settings = RerankSettings(url="http://127.0.0.1:1/r").model_copy(update={"url": address})
+    asked = HttpReranker(settings, "line\nbreak")
+
+    with pytest.raises(RerankerUnavailable):
+        await asked("q", ["a"])
+    await asked.close()
 
 
 async def test_a_question_without_hits_asks_no_reranker(reranked, server):

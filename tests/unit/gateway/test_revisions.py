@@ -1,6 +1,8 @@
 """The known revisions of a document, and what the newest does to its chunks."""
 
+import asyncio
 from datetime import UTC, datetime
+from unittest.mock import AsyncMock
 
 import pytest
 from gateway_world import NOW
@@ -11,6 +13,7 @@ from services.cli.terminal import Terminal
 from services.gateway.documents import revisions
 from services.gateway.models import DiffRequest, HistoryRequest
 from services.gateway.problems import Problem
+from shared.domain.errors import BusUnavailable
 from shared.domain.events import (
     Batch,
     Document,
@@ -115,6 +118,60 @@ async def test_only_the_newest_outcomes_are_looked_through_and_that_is_told(
     assert [one.sequence for one in answer.revisions] == [served]
     assert (answer.whole, all_there_is.whole) == (False, True)
     assert results.asked <= 2 * 4
+
+
+async def test_slices_are_read_at_once_newest_first_and_miss_and_repeat_nothing(
+    index, results, monkeypatch
+):
+    monkeypatch.setattr(revisions, "SLICE", 3)
+    monkeypatch.setattr(revisions, "AT_ONCE", 2)
+    monkeypatch.setattr(revisions, "LOOKED_FOR_S", 5.0)
+    pair, first = asyncio.Barrier(2), []
+    read_one = results.next
+
+    async def in_pairs(after, source=""):
+        if len(first) < 2:
+            first.append(after)
+            await pair.wait()  # one reader alone would wait here until time is over
+        return await read_one(after, source)
+
+    monkeypatch.setattr(results, "next", in_pairs)
+    for n in range(10):
+        results.put(indexed("a.md", n + 1) if n % 2 else indexed("a.md", n + 1, source="wiki"))
+
+    events, whole = await revisions.outcomes(results, "docs", doc_key("docs", "a.md"))
+
+    assert ([one.document.revision for one in events], whole) == ([2, 4, 6, 8, 10], True)
+    assert first == [7, 4]
+
+
+async def test_what_was_found_until_time_is_over_is_told_and_that_it_is_not_all(
+    results, monkeypatch
+):
+    monkeypatch.setattr(revisions, "SLICE", 2)
+    monkeypatch.setattr(revisions, "AT_ONCE", 1)
+    monkeypatch.setattr(revisions, "LOOKED_FOR_S", 0.01)
+    for n in range(6):
+        results.put(indexed("a.md", n + 1))
+    read_one = results.next
+
+    async def slow(after, source=""):
+        if after < 4:
+            await asyncio.Event().wait()
+        return await read_one(after, source)
+
+    monkeypatch.setattr(results, "next", slow)
+    events, whole = await revisions.outcomes(results, "docs", doc_key("docs", "a.md"))
+
+    assert ([one.document.revision for one in events], whole) == ([5, 6], False)
+
+
+async def test_a_bus_that_goes_away_meanwhile_is_told(results):
+    results.put(indexed("a.md", 1))
+    results.bounds, results.away = AsyncMock(return_value=(1, 1)), True
+
+    with pytest.raises(BusUnavailable):
+        await revisions.outcomes(results, "docs", doc_key("docs", "a.md"))
 
 
 async def test_without_a_bus_the_ledger_alone_is_told(index):

@@ -10,6 +10,7 @@ from services.gateway.status.status import StageSeen
 from shared.domain.ids import doc_key
 from shared.domain.metadata import with_origins
 from shared.domain.ordering import Reason
+from shared.ports import Filter
 
 
 async def ask(index, q, **fields):
@@ -416,3 +417,21 @@ async def test_hits_tell_the_score_that_their_source_gives(index):
         "a.md": -2.5,
         "b.md": None,
     }
+
+
+async def test_a_store_that_knows_no_exclusion_still_shows_nothing_excluded(index, monkeypatch):
+    for n in range(120):
+        await index.put(f"old/{n}.md", ["zebra"])
+    await index.put("new.md", ["zebra and much else that is said beside it"])
+    search, search_text = index.store.search, index.store.search_text
+
+    async def whatever(*asked, limit, where):
+        return await search(*asked, limit=limit, where=Filter())
+
+    async def whatever_text(*asked, limit, where):
+        return await search_text(*asked, limit=limit, where=Filter())
+
+    monkeypatch.setattr(index.store, "search", whatever)
+    monkeypatch.setattr(index.store, "search_text", whatever_text)
+
+    assert paths(await ask(index, "zebra", filter="-path:old/")) == ["new.md"]

@@ -14,7 +14,7 @@ from services.gateway.app import build_app
 from services.gateway.models import SearchRequest
 from services.gateway.search.groups import facets
 from services.gateway.search.rank import Weights, fuse, weights_for, with_signal
-from services.gateway.search.signals import phrases, recency, title_matches
+from services.gateway.search.signals import READ_OF_TEXT, phrases, recency, title_matches
 from shared.domain.ordering import Record, Settled
 from shared.ports import Hit
 
@@ -73,6 +73,13 @@ def test_a_chunk_with_the_words_of_the_question_one_after_the_other_is_told(
     found = replace(hit("a"), text=text)
 
     assert phrases(question, [found]) == ({"a": 1.0} if is_there else {})
+
+
+@pytest.mark.parametrize(("before", "is_there"), [(3_900, True), (READ_OF_TEXT, False)])
+def test_only_the_beginning_of_a_text_is_read_for_the_phrase(before, is_there):
+    found = replace(hit("a"), text="." * before + " nats stream add")
+
+    assert phrases("nats stream add", [found]) == ({"a": 1.0} if is_there else {})
 
 
 async def test_a_command_finds_the_page_first_that_has_it_as_it_is(index):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 import zlib
 from datetime import UTC, datetime, timedelta
 
@@ -318,3 +319,55 @@ async def test_a_process_that_dies_while_it_renames_old_notes_loses_none(write):
         key(name): {f"d{name}": 1} for name in OLD_NAMES
     }
     assert len(await shelf.keys()) == 2
+
+
+async def test_of_one_batch_only_its_own_notes_are_read_and_none_in_the_event_loop(
+    shelf, monkeypatch
+):
+    writer = BatchBook(shelf, "g1")
+    for name, source in [("a", "docs"), ("b", "docs"), ("a", "wiki")]:
+        given = Batch(id=name, count=9, source=source, started_at=START)
+        await writer.join(given, f"d-{source}-{name}", 1)
+    read, threads = [], set()
+    unpack, get_many = batches._unpack, shelf.get_many
+
+    async def noted(keys):
+        read.extend(keys)
+        return await get_many(keys)
+
+    def seen(value):
+        threads.add(threading.current_thread())
+        return unpack(value)
+
+    monkeypatch.setattr(shelf, "get_many", noted)
+    monkeypatch.setattr(batches, "_unpack", seen)
+    book = BatchBook(shelf, "g1")
+
+    one = await book.open("docs", "a")
+    ones = [name for name in read if name.startswith("open.")]
+    of_id, of_source = await book.open(batch_id="a"), await book.open("docs")
+
+    assert one.keys() == {key("a")}
+    assert [name.startswith(f"open.{key('a')}.") for name in ones] == [True]
+    assert of_id.keys() == {key("a"), key("a", "wiki")}
+    assert of_source.keys() == {key("a"), key("b")}
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_look_at_one_batch_keeps_what_was_read_of_the_others(book, shelf, monkeypatch):
+    await book.announce(batch("a"), {"d1": 1}, 0)
+    await book.announce(batch("b"), {"d2": 1}, 0)
+    await book.open()
+    read = []
+    get_many = shelf.get_many
+
+    async def noted(keys):
+        read.extend(keys)
+        return await get_many(keys)
+
+    monkeypatch.setattr(shelf, "get_many", noted)
+
+    assert (await book.open("docs", "a")).keys() == {key("a")}
+    assert (await book.open()).keys() == {key("a"), key("b")}
+    assert read == []

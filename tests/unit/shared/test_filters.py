@@ -22,6 +22,7 @@ from shared.domain.filters.where import (
     admits,
     possible,
     reads_fields,
+    without_exclusions,
 )
 
 PLACES = st.integers(0, 16**DIGITS - 1)
@@ -172,6 +173,26 @@ def test_the_first_names_are_seen_of_more_than_a_row_may_have():
 
     assert admits(HasField("f000", "keyword"), "s", "p", metadata)
     assert not admits(HasField(f"f{kinds.MOST_FIELDS}", "keyword"), "s", "p", metadata)
+
+
+@settings(max_examples=100, deadline=None)
+@given(where=WHERE, metadata=METADATA)
+def test_without_exclusions_no_row_is_missing(where, metadata):
+    left = without_exclusions(where)
+    truth = left if isinstance(left, bool) else admits(left, "docs", "a/b.md", metadata)
+
+    assert truth or not admits(where, "docs", "a/b.md", metadata)
+    assert "NoneOf" not in repr(left)
+
+
+def test_ranges_of_one_field_that_hold_together_are_one():
+    low, high = IsBetween("n", "number", 10.0), IsBetween("n", "number", None, 20.0)
+    day = IsBetween("n", "date", 5)
+
+    assert possible(AllOf((low, high))) == IsBetween("n", "number", 10.0, 20.0)
+    assert possible(AllOf((low, day, high))) == AllOf((IsBetween("n", "number", 10.0, 20.0), day))
+    assert possible(AllOf((high, IsBetween("n", "number", 21.0)))) is False
+    assert possible(AnyOf((low, high))) == AnyOf((low, high))
 
 
 def test_constants_vanish():

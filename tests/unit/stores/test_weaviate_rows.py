@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,12 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.errors import ConfigurationError
-from shared.ports import Row
+from shared.domain.filters.where import AllOf, BelowPath, IsOneOf, NoneOf
+from shared.ports import Filter, Row
 from shared.stores.weaviate import rows as weaviate_rows
 from shared.stores.weaviate import schema as weaviate_schema
 from shared.stores.weaviate import store as weaviate
 from shared.stores.weaviate.open import Address
-from shared.stores.weaviate.schema import WANTED_SCHEMA, differences, judge_version
+from shared.stores.weaviate.schema import (
+    WANTED_SCHEMA,
+    can_exclude,
+    differences,
+    judge_version,
+)
+from shared.stores.weaviate.store import WeaviateStore
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
 ROW = Row(
@@ -126,9 +134,23 @@ def test_a_prefix_that_names_no_collection_is_refused(prefix):
         weaviate.collection_name(prefix, "g1")
 
 
+@pytest.mark.parametrize("excludes", [True, False])
+def test_a_server_without_not_is_asked_for_the_rest_of_a_filter(excludes):
+    old, lang = BelowPath("old/"), IsOneOf("lang", "keyword", ("en",))
+    store = SimpleNamespace(_excludes=excludes)
+    asked = Filter(("docs",), where=AllOf((NoneOf(old), lang)))
+
+    found = WeaviateStore._possible(store, asked)
+    alone = WeaviateStore._possible(store, Filter(where=NoneOf(old)))
+
+    assert found == (asked if excludes else Filter(("docs",), where=lang))
+    assert alone == Filter(where=NoneOf(old) if excludes else None)
+
+
 def test_versions_are_judged():
     assert judge_version("1.39.0") == judge_version("1.38.11") == judge_version("2.0.0-rc") == ""
     assert "asks for 1.38" in judge_version("1.37.4")
+    assert [can_exclude(version) for version in ("1.32.9", "1.33.0", "2.0")] == [False, True, True]
     for old in ("1.31.9", "0.9", "", "unknown"):
         with pytest.raises(ConfigurationError, match="too old"):
             judge_version(old)
