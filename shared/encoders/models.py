@@ -1,7 +1,7 @@
 """Models, and the fingerprints that name their vectors. Pure."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from shared.domain.ids import short_digest
@@ -26,8 +26,8 @@ class ModelSpec:
     normalise: bool = True
     prefix: str = ""
     """Put before every text."""
-    languages: tuple[str, ...] = ()
-    """ISO 639-1 codes of those that it was trained on; empty: not told."""
+    languages: tuple[str, ...] = field(default=(), compare=False)
+    """ISO 639-1 codes of those that it was trained on, which decide no vector; empty: not told."""
     files_sha256: str = ""
     """Of every file that decides a vector, configuration included; empty where the code holds the
     configuration."""

@@ -17,6 +17,7 @@ PREFIX = "E2e"
 @pytest.fixture
 def instep(tmp_path, weaviate):
     settings = {
+        "INSTEP_GATEWAY__AUTH": "none",
         "INSTEP_STORE__KIND": "weaviate",
         "INSTEP_STORE__WEAVIATE__URL": weaviate.url,
         "INSTEP_STORE__WEAVIATE__GRPC": weaviate.grpc,

@@ -45,6 +45,7 @@ def server(small_disk):
 def instep(tmp_path, server):
     reached = server.reached
     settings = {
+        "INSTEP_GATEWAY__AUTH": "none",
         "INSTEP_STORE__KIND": "weaviate",
         "INSTEP_STORE__WEAVIATE__URL": reached.url,
         "INSTEP_STORE__WEAVIATE__GRPC": reached.grpc,
