@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from services.gateway.access.access import NOBODY, Access
+from services.gateway.access.access import NOBODY, Principal
 from services.gateway.access.bearer import NONE_NEEDED, Credentials, access_of
 from services.gateway.access.limited import limited
 from services.gateway.access.manage import AccessCommands
@@ -91,7 +91,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-async def _access_of(request: web.Request) -> Access:
+async def _access_of(request: web.Request) -> Principal:
     """What the sender of a request may do, now. Raises Problem: not this."""
     known, operation = request.app[KNOWN], operation_of(request)
     is_open = operation is not None and operation.scope == "none"
@@ -110,14 +110,14 @@ async def _access_of(request: web.Request) -> Access:
     return access
 
 
-def _by_cookie(request: web.Request, known: Credentials) -> Access | None:
+def _by_cookie(request: web.Request, known: Credentials) -> Principal | None:
     """What a browser may do by its session; a key that is shown goes before it."""
     if known.sessions is None or "Authorization" in request.headers:
         return None
     return known.sessions.access(request.cookies, request.headers)
 
 
-def _allow(access: Access, operation: Operation) -> None:
+def _allow(access: Principal, operation: Operation) -> None:
     """Raise Problem `forbidden` for an operation that is more than the sender may do."""
     if not access.allows(operation.scope):
         raise Problem(

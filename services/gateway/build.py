@@ -32,7 +32,7 @@ from services.gateway.status.snapshots import InstanceSnapshots
 from services.gateway.status.status import Observation, PastFolder, StageSeen, alerts
 from services.gateway.status.sweeps import Sweeps
 from services.gateway.uploads.uploads import Uploads
-from services.gateway.webhooks.runner import AT_ONCE, Choice, Runner
+from services.gateway.webhooks.runner import AT_ONCE, EventSelection, Runner
 from services.gateway.webhooks.sender import HttpSender
 from services.gateway.webhooks.signature import secret_bytes
 from services.gateway.webhooks.webhooks import Webhooks
@@ -289,7 +289,7 @@ def _webhooks(opened: OpenGeneration) -> Webhooks:
     runners = [
         Runner(
             name,
-            Choice(opened.generation.id, one.types, one.sources),
+            EventSelection(opened.generation.id, one.types, one.sources),
             _secret(name, one),
             HttpSender(one.url, at_once=AT_ONCE),
             JetResults(js, "*"),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.sessions import SESSION_S
 from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
@@ -32,9 +32,9 @@ ANY: Final = r"[\s\S]+"
 """A part of an address: slashes and line breaks are letters of it."""
 FACES: Final = web.RequestKey("faces", Faces)
 """The instance as far as the sender of a request may see it."""
-ACCESS: Final = web.RequestKey("access", Access)
+ACCESS: Final = web.RequestKey("access", Principal)
 """What the sender of a request may do."""
-AskAgain = Callable[[], Awaitable[Access]]
+AskAgain = Callable[[], Awaitable[Principal]]
 """What the sender of a request may do by now. Raises as the request itself would be refused."""
 ASK_AGAIN: Final[web.RequestKey[AskAgain]] = web.RequestKey("ask_again")
 """For answers that go on for long."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from memory_results import MemoryResults
 
-from services.gateway.webhooks.runner import FOLDER, Choice, Runner
+from services.gateway.webhooks.runner import FOLDER, EventSelection, Runner
 from shared.domain.errors import BusUnavailable, Conflict
 
-ALL = Choice("g")
+ALL = EventSelection("g")
 KEY = b"0123456789abcdef"
 
 

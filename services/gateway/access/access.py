@@ -9,7 +9,7 @@ SCOPES: Final = ("search", "read", "write", "operate", "admin")
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class Principal:
     """What one caller may do."""
 
     name: str
@@ -29,8 +29,8 @@ class Access:
         return self.sources is None or (source != "" and source in self.sources)
 
 
-NOBODY: Final = Access("nobody", frozenset(), frozenset())
+NOBODY: Final = Principal("nobody", frozenset(), frozenset())
 """The sender of a request that needs no key."""
 
-OWNER: Final = Access("owner", frozenset(SCOPES))
+OWNER: Final = Principal("owner", frozenset(SCOPES))
 """The holder of the instance's own key."""

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.access.access import OWNER, Access
+from services.gateway.access.access import OWNER, Principal
 from services.gateway.access.keyring import NO_KEY, Keyring
 from services.gateway.access.keys import PREFIX
 from services.gateway.access.sessions import BrowserSessions
 from services.gateway.problems import Problem
 
-Verify = Callable[[str], Awaitable[Access]]
+Verify = Callable[[str], Awaitable[Principal]]
 """What the bearer of a token may do. Raises Problem `invalid_token`, `issuer_unavailable`."""
 
 
@@ -37,7 +37,7 @@ class Credentials:
 NONE_NEEDED: Final = Credentials(any_host=False)
 
 
-async def access_of(authorization: str, known: Credentials) -> Access:
+async def access_of(authorization: str, known: Credentials) -> Principal:
     """What the sender of a request may do.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
 from joserfc.jwt import JWTClaimsRegistry
 
-from services.gateway.access.access import SCOPES, Access
+from services.gateway.access.access import SCOPES, Principal
 from services.gateway.problems import Problem, cut
 from shared.domain.ids import is_source
 from shared.settings.groups import Oidc
@@ -20,7 +20,7 @@ LAST_SECOND: Final = 2**53
 """Times of claims beyond it are this one."""
 
 
-def access_from(claims: Mapping[str, Any], rule: Oidc, now: float) -> Access:
+def access_from(claims: Mapping[str, Any], rule: Oidc, now: float) -> Principal:
     """What a token allows whose signature is verified.
 
     Args:
@@ -43,7 +43,7 @@ def access_from(claims: Mapping[str, Any], rule: Oidc, now: float) -> Access:
     except JoseError as error:
         raise refused(_why(error)) from None
     granted = _words(claims, rule.scopes_claim)
-    return Access(
+    return Principal(
         name=_shown(f"{rule.issuer} {claims['sub']}"),
         scopes=frozenset(one for one in SCOPES if rule.scope_prefix + one in granted),
         sources=_sources(claims, rule),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.keys import StoredKey, id_of, new_key, opens, packed, unpacked
 from services.gateway.problems import Problem
 from shared.ports import Shelf
@@ -35,7 +35,7 @@ class Keyring:
     """Keys that exist: those that somebody made up push none of them out."""
     _looking: int = field(default=0, repr=False)
 
-    async def access(self, text: str) -> Access:
+    async def access(self, text: str) -> Principal:
         """What the holder of a key may do.
 
         Raises:

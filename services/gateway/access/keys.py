@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Final
 
-from services.gateway.access.access import SCOPES, Access
+from services.gateway.access.access import SCOPES, Principal
 from shared.domain.errors import GARBAGE
 from shared.domain.ids import is_source
 
@@ -42,10 +42,10 @@ class StoredKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     @property
-    def access(self) -> Access:
+    def access(self) -> Principal:
         """What its holder may do."""
         sources = None if self.sources is None else frozenset(self.sources)
-        return Access(self.id, frozenset(self.scopes), sources, self.expires_at)
+        return Principal(self.id, frozenset(self.scopes), sources, self.expires_at)
 
 
 def new_key(

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.answers import Faces
 from services.gateway.commands import InstanceCommands
 from services.gateway.documents.failures import source_of_letter
@@ -49,7 +49,7 @@ SHOWN_CHECKS: Final = frozenset({"bus", "store", "model", "room"})
 """Checks whose level anybody may know; their texts count what the instance holds."""
 
 
-def limited(whole: Faces, access: Access) -> Faces:
+def limited(whole: Faces, access: Principal) -> Faces:
     """The part of an instance that an access may see.
 
     Raises:

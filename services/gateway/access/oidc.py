@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.claims import access_from, refused
 from services.gateway.access.issuer import IssuerUnavailable, fetch_keys
 from services.gateway.access.jwks import Key, TokenHeader, claims_of, fitting, read_header
@@ -53,7 +53,7 @@ class TokenVerifier:
         self._rule, self._now = rule, now
         self._keys = IssuerKeys(rule.issuer or "", fetch, clock)
 
-    async def verify(self, token: str) -> Access:
+    async def verify(self, token: str) -> Principal:
         """What the holder of a token may do.
 
         Raises:

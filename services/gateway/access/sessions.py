@@ -13,7 +13,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
-from services.gateway.access.access import OWNER, Access
+from services.gateway.access.access import OWNER, Principal
 from services.gateway.problems import Problem
 
 SESSION_S: Final = 12 * 3600
@@ -57,7 +57,7 @@ class BrowserSessions:
         told = f"{int(self._clock()) + SESSION_S}.{secrets.token_urlsafe(12)}"
         return f"{told}.{_signed(self._key, told)}"
 
-    def access(self, cookies: Mapping[str, str], headers: Mapping[str, str]) -> Access | None:
+    def access(self, cookies: Mapping[str, str], headers: Mapping[str, str]) -> Principal | None:
         """What a browser may do by its cookie; None: it has none that counts.
 
         A request that a page of another origin makes, another port of this machine included, does

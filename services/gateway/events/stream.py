@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import Field, field_validator
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.answers import request_of
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub, Told
@@ -80,7 +80,7 @@ def event_bytes(kind: str, data: str, sequence: int) -> bytes:
 class Holder:
     """The access of one listener, asked for again every PING_S: keys are revoked meanwhile."""
 
-    def __init__(self, access: Access, again: AskAgain) -> None:
+    def __init__(self, access: Principal, again: AskAgain) -> None:
         self.access = access
         self._again, self._asked_at = again, time.monotonic()
 

@@ -58,7 +58,7 @@ from services.gateway.uploads.models import (
     UploadsAnswer,
     UploadsRequest,
 )
-from services.gateway.uploads.table import Columns, columns_of, path_in, rows, submission_of
+from services.gateway.uploads.table import TableColumns, columns_of, path_in, rows, submission_of
 from services.gateway.uploads.uploads import Sending, Uploads, accepted, problem_of_refusal
 from shared.domain.errors import DocumentRefused
 from shared.domain.ids import check_document_path
@@ -172,7 +172,7 @@ async def _take_table(
     request: web.Request, asked: BulkRequest, spool: Spool, refuse: Refuse
 ) -> None:
     """Take the rows of a table. They are sent when all of it is there."""
-    columns: Columns | None = None
+    columns: TableColumns | None = None
     async for number, cells in rows(reader(request, MAX_BODY_BYTES)):
         if columns is None:
             columns = columns_of(cells, asked.path_column, asked.text_column)

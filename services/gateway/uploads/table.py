@@ -31,7 +31,7 @@ _LINE: Final = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class TableColumns:
     """The columns of a table. `title`: None, there is none. The rest is metadata."""
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Columns:
     title: str | None
 
 
-def columns_of(names: Sequence[str], path: str, text: str) -> Columns:
+def columns_of(names: Sequence[str], path: str, text: str) -> TableColumns:
     """The columns of a header. Pure.
 
     Args:
@@ -67,10 +67,10 @@ def columns_of(names: Sequence[str], path: str, text: str) -> Columns:
     if path == texts[0]:
         raise _wrong("path and text must be different columns")
     title = "title" if "title" in names and "title" not in (path, texts[0]) else None
-    return Columns(tuple(names), path, texts[0], title)
+    return TableColumns(tuple(names), path, texts[0], title)
 
 
-def submission_of(columns: Columns, cells: Sequence[str]) -> dict[str, Any]:
+def submission_of(columns: TableColumns, cells: Sequence[str]) -> dict[str, Any]:
     """The submission of a row; an empty cell of the metadata is none. Pure.
 
     Raises:
@@ -88,7 +88,7 @@ def submission_of(columns: Columns, cells: Sequence[str]) -> dict[str, Any]:
     return checked(body | ({"metadata": metadata} if metadata else {}))
 
 
-def path_in(columns: Columns, cells: Sequence[str]) -> str:
+def path_in(columns: TableColumns, cells: Sequence[str]) -> str:
     """The path in a row that is refused, as far as there is one. Pure."""
     at = columns.names.index(columns.path)
     return cells[at] if at < len(cells) else ""

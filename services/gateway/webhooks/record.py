@@ -33,21 +33,21 @@ class Waiting(_Stored):
     """Unix time of the next try."""
 
 
-class Given(_Stored):
+class DeadEvent(_Stored):
     """An event that was given up."""
 
     at: float
     error: str
 
 
-class Record(_Stored):
+class WebhookRecord(_Stored):
     """The state of one webhook. Keys are sequences of RESULTS."""
 
     position: Count
     owner: str = ""
     """The process that sends; empty: none."""
     open: Mapping[Count, Waiting] = {}
-    dead: Mapping[Count, Given] = {}
+    dead: Mapping[Count, DeadEvent] = {}
     delivered: Count = 0
     lost: Count = 0
     """Events that RESULTS dropped, or may have dropped, before they were delivered."""
@@ -83,7 +83,7 @@ class Record(_Stored):
         told = {"error": error, "error_at": now}
         tries = self.open[sequence].tries + 1
         if tries >= TRIES and len(self.dead) < MOST_DEAD:
-            dead = {**self.dead, sequence: Given(at=now, error=error)}
+            dead = {**self.dead, sequence: DeadEvent(at=now, error=error)}
             return self._with(open=_without(self.open, sequence), dead=dead, **told)
         waiting = Waiting(tries=tries, due_at=now + pause_s(tries, jitter))
         return self._with(open={**self.open, sequence: waiting}, **told)
@@ -143,14 +143,14 @@ def pause_s(tries: int, jitter: float) -> float:
     return longest * (0.8 + 0.4 * jitter)
 
 
-def packed(record: Record) -> bytes:
+def packed(record: WebhookRecord) -> bytes:
     return record.model_dump_json().encode()
 
 
-def unpacked(data: bytes) -> Record | None:
+def unpacked(data: bytes) -> WebhookRecord | None:
     """None: it is no record."""
     try:
-        return Record.model_validate_json(data)
+        return WebhookRecord.model_validate_json(data)
     except ValidationError:
         return None
 

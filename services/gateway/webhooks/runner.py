@@ -18,8 +18,8 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from services.gateway.events.views import EventView, type_of, view_of
-from services.gateway.webhooks.record import Record, packed, unpacked
-from services.gateway.webhooks.sender import Sender
+from services.gateway.webhooks.record import WebhookRecord, packed, unpacked
+from services.gateway.webhooks.sender import WebhookSender
 from services.gateway.webhooks.signature import body_of, headers_of, id_of
 from shared.domain.errors import BusUnavailable, ConfigurationError, Conflict, TransientError
 from shared.ports import Results
@@ -55,7 +55,7 @@ class Kept(Protocol):
     def at(self) -> int: ...
 
 
-class Records(Protocol):
+class WebhookRecords(Protocol):
     """A bucket that is changed by compare-and-set. Every method raises BusUnavailable."""
 
     async def get(self, key: str) -> Kept | None: ...
@@ -64,7 +64,7 @@ class Records(Protocol):
         ...
 
 
-class Choice(NamedTuple):
+class EventSelection(NamedTuple):
     """Which events a webhook gets."""
 
     generation: str
@@ -89,23 +89,23 @@ class Runner:
     """
 
     name: str
-    choice: Choice
+    choice: EventSelection
     key: bytes
-    send: Sender
+    send: WebhookSender
     results: Results
-    records: Records
+    records: WebhookRecords
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     denied: str = ""
     """Why this process may not write the record; it then sends nothing."""
     _me: str = field(default_factory=lambda: secrets.token_hex(8))
-    _record: Record | None = None
+    _record: WebhookRecord | None = None
     """As this process has it; None: another one sends, or nothing was read yet."""
     _at: int = 0
     _seen_at: int = -1
     _seen_since: float = 0.0
     """The revision of another process's record, and since when it is that."""
-    _saved: Record | None = None
+    _saved: WebhookRecord | None = None
     _saved_s: float = 0.0
     _read_s: float = 0.0
     _bounds_s: float = -BOUNDS_S
@@ -157,13 +157,13 @@ class Runner:
         kept = await self.records.get(self._name_of_record)
         if kept is None:
             _, newest = await self.results.bounds()
-            await self._own(Record(position=newest), 0)
+            await self._own(WebhookRecord(position=newest), 0)
             return
         record = unpacked(kept.data)
         if record is None:
             log.warning("webhook_record_unreadable", webhook=self.name)
             oldest, _ = await self.results.bounds()
-            await self._own(Record(position=max(0, oldest - 1)), kept.at)
+            await self._own(WebhookRecord(position=max(0, oldest - 1)), kept.at)
         elif record.owner == self._me:
             if self._record is None or kept.at != self._at:
                 self._adopt(record, kept.at)
@@ -172,21 +172,21 @@ class Runner:
         else:
             self._forget()
 
-    async def _is_left(self, record: Record, at: int) -> bool:
+    async def _is_left(self, record: WebhookRecord, at: int) -> bool:
         """Whether its owner has had work at hand and has written nothing for TAKE_OVER_S."""
         now = self.monotonic()
         if at != self._seen_at or not (record.due(self.clock()) or await self._has_new(record)):
             self._seen_at, self._seen_since = at, now
         return now - self._seen_since >= TAKE_OVER_S
 
-    async def _has_new(self, record: Record) -> bool:
+    async def _has_new(self, record: WebhookRecord) -> bool:
         return bool(record.room) and await self.results.next(record.position) is not None
 
-    async def _own(self, record: Record, at: int) -> None:
+    async def _own(self, record: WebhookRecord, at: int) -> None:
         mine = record.owned_by(self._me)
         self._adopt(mine, await self.records.put(self._name_of_record, packed(mine), expect=at))
 
-    def _adopt(self, record: Record, at: int) -> None:
+    def _adopt(self, record: WebhookRecord, at: int) -> None:
         self._record = self._saved = record
         self._at, self._saved_s = at, self.monotonic()
 
@@ -258,7 +258,7 @@ class Runner:
         stored = await self.results.next(sequence - 1)
         return view_of(stored) if stored and stored.sequence == sequence else None
 
-    def _note(self, change: Callable[[Record], Record]) -> None:
+    def _note(self, change: Callable[[WebhookRecord], WebhookRecord]) -> None:
         if self._record is not None:
             self._record = change(self._record)
 
@@ -291,7 +291,7 @@ class Runner:
                 data = packed(self._record.owned_by(""))
                 await self.records.put(self._name_of_record, data, expect=self._at)
 
-    def _mine(self) -> Record:
+    def _mine(self) -> WebhookRecord:
         assert self._record is not None, "only the owner of the record works"
         return self._record
 

@@ -10,7 +10,7 @@ TRY_S: Final = 10.0
 MOST_ANSWER_BYTES: Final = 64 * 1024
 
 
-class Sender(Protocol):
+class WebhookSender(Protocol):
     """Sends a body once."""
 
     async def __call__(self, body: bytes, headers: Mapping[str, str]) -> str:
@@ -21,7 +21,7 @@ class Sender(Protocol):
 
 
 class HttpSender:
-    """Implements `Sender` by a POST that follows no redirect and keeps no cookie.
+    """Implements `WebhookSender` by a POST that follows no redirect and keeps no cookie.
 
     A status of 200 to 299 says that the receiver has taken the event. A short answer is read and
     dropped, and for a long one the connection is closed.

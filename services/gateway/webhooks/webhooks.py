@@ -15,8 +15,8 @@ from services.gateway.webhooks.models import (
     WebhooksAnswer,
     WebhookView,
 )
-from services.gateway.webhooks.record import Record, packed, unpacked
-from services.gateway.webhooks.runner import FOLDER, Records, Runner
+from services.gateway.webhooks.record import WebhookRecord, packed, unpacked
+from services.gateway.webhooks.runner import FOLDER, Runner, WebhookRecords
 from shared.domain.addresses import web_address
 from shared.domain.errors import BusUnavailable, Conflict
 from shared.settings import Webhook
@@ -31,7 +31,7 @@ class Webhooks:
     """What people ask and order about webhooks. Every method may raise Problem, BusUnavailable."""
 
     declared: Mapping[str, Webhook] = field(default_factory=dict)
-    records: Records | None = None
+    records: WebhookRecords | None = None
     """None: no instance runs."""
     runners: Sequence[Runner] = ()
     clock: Callable[[], float] = time.time
@@ -71,7 +71,7 @@ class Webhooks:
     async def _view(self, name: str) -> WebhookView:
         found, one = await self._read(name), self.declared[name]
         record, stopped = found[0] if found else None, self._stopped(name)
-        state = record or Record(position=0)
+        state = record or WebhookRecord(position=0)
         newest = sorted(state.dead, reverse=True)[:SHOWN_DEAD]
         return WebhookView(
             name=name,
@@ -100,13 +100,13 @@ class Webhooks:
     def _stopped(self, name: str) -> str:
         return next((one.denied for one in self.runners if one.name == name), "")
 
-    async def _read(self, name: str) -> tuple[Record, int] | None:
+    async def _read(self, name: str) -> tuple[WebhookRecord, int] | None:
         kept = await self._records.get(f"{FOLDER}.{name}")
         record = unpacked(kept.data) if kept else None
         return (record, kept.at) if kept and record else None
 
     @property
-    def _records(self) -> Records:
+    def _records(self) -> WebhookRecords:
         if self.records is None:
             raise Problem("unavailable", "no instance runs, so no webhook sends")
         return self.records

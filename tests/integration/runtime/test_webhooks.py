@@ -12,7 +12,7 @@ from memory_results import indexed
 from services.gateway.webhooks import runner as module
 from services.gateway.webhooks import sender
 from services.gateway.webhooks.models import WebhookRequest
-from services.gateway.webhooks.runner import Choice, Runner
+from services.gateway.webhooks.runner import EventSelection, Runner
 from services.gateway.webhooks.sender import HttpSender
 from services.gateway.webhooks.webhooks import Webhooks
 from shared.bus.admin.provision import provision
@@ -66,7 +66,7 @@ async def bus(js, monkeypatch):
 def process(js, receiver):
     send = HttpSender(receiver.url, at_once=module.AT_ONCE)
     records = KvBucket(js, "instance")
-    runner = Runner("crm", Choice("g"), KEY, send, JetResults(js, "*"), records)
+    runner = Runner("crm", EventSelection("g"), KEY, send, JetResults(js, "*"), records)
     return runner, asyncio.create_task(runner.run())
 
 

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from memory_kv import MemoryShelf
 from memory_results import MemoryResults, indexed
 
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.bearer import Credentials
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.sessions import BrowserSessions
@@ -295,9 +295,9 @@ async def test_only_a_refusal_ends_a_listener(error, listens, monkeypatch):
     async def again():
         if error is not None:
             raise error
-        return Access("other", frozenset({"read"}))
+        return Principal("other", frozenset({"read"}))
 
-    holder = stream.Holder(Access("first", frozenset({"read"})), again)
+    holder = stream.Holder(Principal("first", frozenset({"read"})), again)
 
     assert await holder.may_listen() is listens
     assert holder.access.name == ("other" if error is None else "first")
@@ -307,10 +307,10 @@ async def test_a_listener_waits_no_longer_than_its_access_lasts():
     async def again():
         raise AssertionError("too early")
 
-    ended, short = (Access("a", until=time.time() + s) for s in (-1.0, 5.0))
+    ended, short = (Principal("a", until=time.time() + s) for s in (-1.0, 5.0))
 
     assert not await stream.Holder(ended, again).may_listen()
     assert await stream.Holder(short, again).may_listen()
     assert stream.Holder(ended, again).wait_s() == 0.0
     assert stream.Holder(short, again).wait_s() <= 5.0
-    assert stream.Holder(Access("b"), again).wait_s() <= stream.PING_S
+    assert stream.Holder(Principal("b"), again).wait_s() <= stream.PING_S

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from memory_kv import MemoryShelf
 
 from services.gateway import routes
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.bearer import Credentials, access_of
 from services.gateway.access.keyring import KNOWN_S, LOOKUPS, MOST_KNOWN, Keyring
 from services.gateway.access.keys import id_of, new_key, opens, packed, unpacked
@@ -85,9 +85,9 @@ async def test_a_key_opens_what_it_was_made_for(keys):
 
 
 def test_who_may_see_some_sources_never_sees_what_is_of_none():
-    assert Access("owner").sees("")
-    assert not Access("a", sources=frozenset({"", "docs"})).sees("")
-    assert not Access("b", sources=frozenset()).sees("")
+    assert Principal("owner").sees("")
+    assert not Principal("a", sources=frozenset({"", "docs"})).sees("")
+    assert not Principal("b", sources=frozenset()).sees("")
 
 
 async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(keys, clock):

@@ -9,7 +9,7 @@ from memory_results import MemoryResults
 from token_issuer import AUDIENCE, claims, new_key, signed, token_issuer
 
 from services.gateway.access import issuer as issuer_module
-from services.gateway.access.access import Access
+from services.gateway.access.access import Principal
 from services.gateway.access.bearer import Credentials
 from services.gateway.access.issuer import MAX_ANSWER_BYTES
 from services.gateway.access.oidc import AGAIN_S, FRESH_S, KEPT_S, WAITING, TokenVerifier
@@ -309,7 +309,7 @@ async def test_an_issuer_that_is_away_is_503_and_the_key_still_opens(gateway, is
 
 async def test_a_listener_is_let_go_when_its_access_ends(index):
     async def verify(_):
-        return Access("x", frozenset({"read"}), until=time.time() + 0.2)
+        return Principal("x", frozenset({"read"}), until=time.time() + 0.2)
 
     known = Credentials(KEY, tokens=verify)
     app = build_app(index.queries, index.commands, known=known, results=MemoryResults())

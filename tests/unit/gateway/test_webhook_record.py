@@ -15,7 +15,7 @@ from services.gateway.webhooks.record import (
     LONGEST_PAUSE_S,
     MOST_OPEN,
     TRIES,
-    Record,
+    WebhookRecord,
     packed,
     pause_s,
     unpacked,
@@ -78,7 +78,7 @@ def test_a_body_is_the_event_with_its_type_and_id():
 @given(STEPS)
 def test_every_wanted_event_is_delivered_or_kept_or_counted_as_lost(steps):
     """Each step of a process, in any order; `store` is a restart."""
-    record, delivered, lost, now = Record(position=0), set[int](), 0, 0.0
+    record, delivered, lost, now = WebhookRecord(position=0), set[int](), 0, 0.0
     for what, n in steps:
         now += 1
         before = record
@@ -108,7 +108,7 @@ def test_every_wanted_event_is_delivered_or_kept_or_counted_as_lost(steps):
 
 
 def test_an_event_is_given_up_after_its_tries_and_four_hours():
-    record = Record(position=1, open={1: {}})
+    record = WebhookRecord(position=1, open={1: {}})
     now = 0.0
     for tried in range(1, TRIES + 1):
         assert record.due(now) == [1], tried
@@ -128,7 +128,7 @@ def test_pauses_double_up_to_a_quarter_of_an_hour_and_are_spread():
 def test_where_no_more_can_be_kept_as_given_up_events_go_on_waiting(monkeypatch):
     monkeypatch.setattr(module, "MOST_DEAD", 1)
     waiting = {"tries": TRIES - 1}
-    record = Record(position=2, open={1: waiting, 2: waiting})
+    record = WebhookRecord(position=2, open={1: waiting, 2: waiting})
 
     for n in (1, 2):
         record = record.failed(n, "status 500", 0.0, 0.5)
@@ -137,7 +137,7 @@ def test_where_no_more_can_be_kept_as_given_up_events_go_on_waiting(monkeypatch)
 
 
 def test_new_events_are_taken_up_to_a_limit_and_go_before_those_that_failed():
-    record = Record(position=0)
+    record = WebhookRecord(position=0)
     for n in range(1, MOST_OPEN + 1):
         record = record.passed(n, wanted=True)
     record = record.failed(1, "status 500", 0.0, 0.5)
@@ -148,15 +148,15 @@ def test_new_events_are_taken_up_to_a_limit_and_go_before_those_that_failed():
 
 
 def test_a_stream_that_was_made_anew_is_sent_from_its_start():
-    record = Record(position=9, open={8: {}}, dead={3: {"at": 1.0, "error": "status 500"}})
+    record = WebhookRecord(position=9, open={8: {}}, dead={3: {"at": 1.0, "error": "status 500"}})
 
-    assert record.within(1, 4) == Record(position=0, lost=2)
+    assert record.within(1, 4) == WebhookRecord(position=0, lost=2)
     assert record.within(4, 9).lost == 1
-    assert Record(position=2).within(6, 9) == Record(position=5, lost=3)
+    assert WebhookRecord(position=2).within(6, 9) == WebhookRecord(position=5, lost=3)
     assert record.within(1, 9) is record
 
 
 def test_garbage_is_no_record():
     assert unpacked(b'{"position": -1}') is None
     assert unpacked(b"\xff") is None
-    assert unpacked(b'{"position": 4, "of_a_later_version": 1}') == Record(position=4)
+    assert unpacked(b'{"position": 4, "of_a_later_version": 1}') == WebhookRecord(position=4)

@@ -12,8 +12,8 @@ from services.gateway.problems import Problem
 from services.gateway.webhooks import runner as module
 from services.gateway.webhooks import sender
 from services.gateway.webhooks.models import WebhookRequest
-from services.gateway.webhooks.record import Record, packed
-from services.gateway.webhooks.runner import AT_ONCE, FOLDER, TAKE_OVER_S, Choice
+from services.gateway.webhooks.record import WebhookRecord, packed
+from services.gateway.webhooks.runner import AT_ONCE, FOLDER, TAKE_OVER_S, EventSelection
 from services.gateway.webhooks.sender import HttpSender
 from services.gateway.webhooks.webhooks import Webhooks
 from shared.domain.errors import ConfigurationError
@@ -44,7 +44,7 @@ async def begun(world, **more):
 
 async def test_a_new_webhook_gets_what_comes_from_now_on_and_only_what_it_wants(world):
     world.results.put(indexed(1))
-    process = await begun(world, choice=Choice("g", ("document",), ("docs",)))
+    process = await begun(world, choice=EventSelection("g", ("document",), ("docs",)))
     first = world.results.put(indexed(2))
     world.results.put(indexed(3, generation="other"))
     world.results.put(b"garbage")
@@ -59,7 +59,11 @@ async def test_a_new_webhook_gets_what_comes_from_now_on_and_only_what_it_wants(
 
 @pytest.mark.parametrize(
     ("choice", "sent"),
-    [(Choice("g", ("batch",)), 0), (Choice("g", (), ("other",)), 0), (Choice("g"), 1)],
+    [
+        (EventSelection("g", ("batch",)), 0),
+        (EventSelection("g", (), ("other",)), 0),
+        (EventSelection("g"), 1),
+    ],
 )
 async def test_types_and_sources_choose(world, choice, sent):
     process = await begun(world, choice=choice)
@@ -260,7 +264,7 @@ async def test_a_key_that_may_not_write_stops_the_webhook_only_and_is_told(world
 
 async def test_of_many_dead_events_the_newest_are_listed(world):
     dead = {n: {"at": 1.0, "error": "status 500"} for n in range(1, 100)}
-    await world.records.put(f"{FOLDER}.crm", packed(Record(position=100, dead=dead)))
+    await world.records.put(f"{FOLDER}.crm", packed(WebhookRecord(position=100, dead=dead)))
 
     view = (await people(world).list()).webhooks[0]
 
