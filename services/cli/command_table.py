@@ -456,7 +456,7 @@ COMMANDS: Final = (
                 "nats-server -c ./keys/nats.conf\n"
                 "INSTEP_BUS__URL=nats://127.0.0.1:4222 INSTEP_BUS__NKEY=./keys/admin.nk "
                 "instep provision",
-                "commands.keys:run",
+                "keys.bus:run",
                 _BUS_KEYS,
             ),
         ),

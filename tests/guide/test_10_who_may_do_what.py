@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.commands.keys import GATEWAY_KEY, ROUTE_KEY, WEAVIATE_ENV, WEAVIATE_KEY
+from services.cli.keys.bus import GATEWAY_KEY, ROUTE_KEY, WEAVIATE_ENV, WEAVIATE_KEY
 from shared.bus.access.permissions import IDENTITIES, PUBLISHER, permissions
 from shared.bus.admin.server import AUTH_FILE, CLUSTER_FILE, SERVER_FILE
 from shared.domain.services import served, service_of

@@ -19,7 +19,7 @@ from typing import Any
 
 import nkeys
 
-from services.cli.commands import keys
+from services.cli.keys import bus as keys
 from services.host.options import Options
 from services.host.runtime import Connection, Shutdown, serve, wired
 from services.host.startup import provisioned, wanted_generation

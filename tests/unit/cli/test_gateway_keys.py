@@ -51,7 +51,7 @@ def test_the_old_spelling_is_parsed_as_the_new_one():
     )
 
     assert vars(old) == vars(new)
-    assert (old.handler, old.folder, old.source) == ("commands.keys:run", "d", ["s"])
+    assert (old.handler, old.folder, old.source) == ("keys.bus:run", "d", ["s"])
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from argparse import Namespace
 import nkeys
 import pytest
 
-from services.cli.commands import keys
 from services.cli.exits import Stop
+from services.cli.keys import bus as keys
 from services.cli.parser import parse
 from services.host.options import Options
 from shared.bus.access.permissions import IDENTITIES
