@@ -1,5 +1,8 @@
 """The language of a text."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from shared.domain.text.language import LOOKED_AT, UNKNOWN, foreign_language, language_of
@@ -62,3 +65,26 @@ def test_a_question_that_may_be_english_is_not_called_foreign(question):
 
 def test_a_language_that_is_known_is_not_foreign():
     assert foreign_language("wo finde ich die Rechnung", ("en", "de")) is None
+
+
+DATA = Path(__file__).parents[3] / "bench" / "data"
+FOREIGN = ("wie wechsle", "dateien verschwunden", "was ist mit", "comment restaurer")
+"""Beginnings of the questions about the manual that are not English."""
+
+
+def read(name):
+    return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+
+
+def test_hardly_a_foreign_question_is_missed_and_no_english_one_is_called_foreign():
+    """The figures of the manual."""
+    given = read("questions-by-language.jsonl")
+    manual = [one["q"] for one in read("manual-judged.jsonl")]
+    english = [one["q"] for one in given if one["language"] == "en"]
+    english += [q for q in manual if not q.lower().startswith(FOREIGN)]
+    others = [one["q"] for one in given if one["language"] != "en"]
+    others += [q for one in read("other-languages.jsonl") for q in one["questions"]]
+
+    assert (len(english), len(others)) == (117, 122)
+    assert [q for q in english if foreign_language(q, ("en",))] == []
+    assert sum(foreign_language(q, ("en",)) is not None for q in others) == 118
