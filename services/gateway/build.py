@@ -291,7 +291,7 @@ def _webhooks(opened: OpenGeneration) -> Webhooks:
             name,
             EventSelection(opened.generation.id, one.types, one.sources),
             _secret(name, one),
-            HttpSender(one.url, at_once=AT_ONCE),
+            HttpSender(one.url.get_secret_value(), at_once=AT_ONCE),
             JetResults(js, "*"),
             records,
         )

@@ -611,8 +611,8 @@ class Gateway(SettingsGroup):
 class Webhook(SettingsGroup):
     """An address that outcomes are sent to."""
 
-    url: str = Field(max_length=2_048)
-    """It takes them by POST. Encrypted, unless it is of this machine."""
+    url: SecretStr = Field(max_length=2_048)
+    """It takes them by POST. Encrypted, unless it is of this machine. Many hold a token."""
     secret_file: Path | None = None
     """File with one line, the secret that signs what is sent."""
     secret: SecretStr | None = None
@@ -631,7 +631,7 @@ class Webhook(SettingsGroup):
         if self.secret is None and self.secret_file is None:
             raise ValueError("a webhook needs a secret or a secret_file, which sign what is sent")
         try:
-            web_address.check_secure(self.url)
+            web_address.check_secure(self.url.get_secret_value())
         except ValueError as error:
             raise ValueError(f"url: {error}") from None
         return self

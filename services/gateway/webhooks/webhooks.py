@@ -75,7 +75,7 @@ class Webhooks:
         newest = sorted(state.dead, reverse=True)[:SHOWN_DEAD]
         return WebhookView(
             name=name,
-            host=web_address.origin_of(web_address.normal(one.url)),
+            host=web_address.origin_of(web_address.normal(one.url.get_secret_value())),
             types=one.types,
             sources=one.sources,
             position=record.position if record else None,

@@ -357,3 +357,12 @@ def test_a_webhook_of_the_settings_is_signed_and_encrypted(fields, words):
         "document",
         "batch",
     )
+
+
+def test_the_token_in_an_address_is_not_shown():
+    one = Webhook(url="https://crm.example/hook?token=numbat", secret="s" * 20)
+
+    assert "numbat" not in f"{one!r} {one.model_dump_json()}"
+    with pytest.raises(ValueError, match="must") as told:
+        Webhook(url="http://crm.example/hook?token=numbat", secret="s" * 20)
+    assert "numbat" not in str([error["msg"] for error in told.value.errors()])
