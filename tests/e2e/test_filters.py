@@ -17,7 +17,7 @@ def notes(tmp_path):
 
 
 def test_documents_are_filtered_by_the_fields_that_the_settings_declare(instep, notes):
-    kinds = {"lang": "keyword", "tags": "keywords", "created_at": "date", "draft": "boolean"}
+    kinds = {"language": "keyword", "tags": "keywords", "created_at": "date", "draft": "boolean"}
     instep.env |= {f"INSTEP_SOURCES__NOTES__FIELDS__{n.upper()}": k for n, k in kinds.items()}
     instep.up(notes)
 
@@ -28,7 +28,9 @@ def test_documents_are_filtered_by_the_fields_that_the_settings_declare(instep, 
     assert found("created_at>=2026-01-01") == ["a.md"]
     assert found("created_at<2026-01-01 or tags:go") == ["a.md", "b.md"]
     assert found("-draft") == ["a.md", "c.md"]
+    assert found("language:en") == ["a.md", "c.md"]  # as it is shown; front matter says `lang`
+    assert found("-language:en") == ["b.md"]
     assert found('{"not": {"field": "created_at", "exists": true}}') == ["c.md"]
-    refused = instep("search", "lantern", "--filter", "langs:en")
-    assert (refused.returncode, "did you mean lang?" in refused.stderr) == (2, True)
+    refused = instep("search", "lantern", "--filter", "lang:en")
+    assert (refused.returncode, "did you mean language?" in refused.stderr) == (2, True)
     assert "which is no date: filters take it as missing" in instep("show", "c.md").stdout

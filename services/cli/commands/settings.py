@@ -28,7 +28,7 @@ TEMPLATE: Final = """\
 # max_bytes = "100 MB"
 # records = false                 # true: each record of CSV, TSV and JSON files is a document; or
                                   # which fields are what: {key = ["sku"], body = ["text"]}
-# fields.lang = "keyword"         # searches may filter by it: keyword | keywords | number | date |
+# fields.language = "keyword"     # searches may filter by it: keyword | keywords | number | date |
 # fields.created_at = "date"      # boolean
 # chunking.tokens = 160           # in place of [chunking]; a change cuts this source again
 # chunking.template = ""          # "{title} {title}\\n{text}": what the model reads of a chunk

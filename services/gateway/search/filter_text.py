@@ -1,4 +1,4 @@
-"""The filter language of search, `source:docs created_at>=2026-01-01 -(draft or lang:de)`. Pure.
+"""The filter language of search, `source:docs created_at>=2026-01-01 -(draft or tags:nats)`. Pure.
 
 Values of one name are alternatives, all else must hold together, `-` excludes, `or` and parentheses
 group. A value with blanks is quoted: `path:"my notes/"`.
