@@ -8,10 +8,8 @@ import json
 from unittest import mock
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uploads_world import UploadWorld
 
 from services.gateway.problems import Problem
 from services.gateway.uploads import table as table_module
@@ -19,17 +17,6 @@ from services.gateway.uploads.table import rows
 
 BULK = "/api/v1/sources/inbox/bulk"
 TYPE = {"Content-Type": "text/csv; charset=utf-8"}
-
-
-@pytest.fixture
-def world():
-    return UploadWorld()
-
-
-@pytest.fixture
-async def client(world):
-    async with TestClient(TestServer(world.app())) as client:
-        yield client
 
 
 async def test_rows_are_documents_with_the_other_columns_as_metadata(client, world):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import FormData
-from aiohttp.test_utils import TestClient, TestServer
-from uploads_world import LIMIT, UploadWorld
+from uploads_world import LIMIT
 
 from services.gateway.uploads import bodies, handlers, many, uploads
 from shared.domain.errors import StreamFull
@@ -19,17 +18,6 @@ BULK = "/api/v1/sources/inbox/bulk"
 FORM = "/api/v1/sources/inbox/documents"
 DELETE = "/api/v1/sources/inbox/delete"
 TYPE = {"Content-Type": "application/x-ndjson"}
-
-
-@pytest.fixture
-def world():
-    return UploadWorld()
-
-
-@pytest.fixture
-async def client(world):
-    async with TestClient(TestServer(world.app())) as client:
-        yield client
 
 
 def lines(*said):

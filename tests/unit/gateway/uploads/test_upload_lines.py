@@ -7,8 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, FormData, web
-from aiohttp.test_utils import TestClient, TestServer
-from uploads_world import UploadWorld
 
 from services.gateway.uploads import handlers
 from services.host.http_server import LimitedRunner
@@ -19,17 +17,6 @@ BULK = "/api/v1/sources/inbox/bulk?receipts=all"
 FORM = "/api/v1/sources/inbox/documents?receipts=all"
 TYPE = {"Content-Type": "application/x-ndjson"}
 BATCH = {"id": "mine", "count": 2, "source": "inbox", "started_at": "2026-11-30T12:00:00Z"}
-
-
-@pytest.fixture
-def world():
-    return UploadWorld()
-
-
-@pytest.fixture
-async def client(world):
-    async with TestClient(TestServer(world.app())) as client:
-        yield client
 
 
 def lines(*said):

@@ -6,8 +6,7 @@ import io
 import json
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
-from uploads_world import LIMIT, UploadWorld
+from uploads_world import LIMIT
 from yarl import URL
 
 from shared.domain.errors import BusUnavailable, ConfigurationError, StreamFull
@@ -17,17 +16,6 @@ from shared.ports import Submitted
 
 A = "/api/v1/sources/inbox/documents/a.md"
 FIELDS = {"Content-Type": "application/vnd.instep.submission+json"}
-
-
-@pytest.fixture
-def world():
-    return UploadWorld()
-
-
-@pytest.fixture
-async def client(world):
-    async with TestClient(TestServer(world.app())) as client:
-        yield client
 
 
 async def problem(response, status, code):
