@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from instep_process import wait_until
 from token_issuer import AUDIENCE, token_issuer
 
 from instep.client import AsyncClient, Refused
@@ -27,7 +28,7 @@ async def test_tokens_open_what_their_claims_name_of_a_real_instance(instep):
             "INSTEP_GATEWAY__OIDC__SOURCES_CLAIM": "instep_sources",
         }
         await asyncio.to_thread(instep.up, "docs", "--port", 0)
-        found = await asyncio.to_thread(instep.found, "harbour")
+        await asyncio.to_thread(wait_until, lambda: instep.found("harbour") == ["a.md"])
         url = AsyncClient(data=instep.data).url
 
         def holder(**claims):
@@ -39,7 +40,7 @@ async def test_tokens_open_what_their_claims_name_of_a_real_instance(instep):
             holder(exp=1) as late,
             AsyncClient(url, key="a.b.c") as nobody,
         ):
-            assert [hit.document.path for hit in (await reader.search("harbour")).hits] == found
+            assert [hit.document.path for hit in (await reader.search("harbour")).hits] == ["a.md"]
             assert (await stranger.search("harbour")).hits == ()
             assert await code(reader.delete_document("inbox", "c.md")) == "forbidden"
             assert await code(late.search("harbour")) == "invalid_token"

@@ -22,13 +22,24 @@ from shared.ports import Hit, Vector
 from shared.stores.weaviate import rows as weaviate_rows
 
 Fault = Literal[
-    "version", "plain", "nodes", "full", "key", "object", "gone", "schema", "question", "away"
+    "version",
+    "plain",
+    "nodes",
+    "changing",
+    "full",
+    "key",
+    "object",
+    "gone",
+    "schema",
+    "question",
+    "away",
 ]
 
 SIGNS: Final[tuple[tuple[Fault, str], ...]] = (
     ("version", r"is not supported\. please use weaviate"),
     ("nodes", r"could not find enough weaviate nodes"),
     ("plain", r"meta endpoint.{0,40}status code: 400"),
+    ("changing", r"read-only due to: updatevectorindexconfigs"),
     (
         "full",
         r"read-?only|not enough memory|memory pressure|disk usage|no space left"
@@ -70,6 +81,7 @@ MEANING: Final[dict[Fault, tuple[type[InstepError], str]]] = {
         "delete the collection, and instep makes it anew and fills it from ledger and cache",
     ),
     "question": (QuestionRefused, "the vector store cannot take this question"),
+    "changing": (StoreUnavailable, "Weaviate changes the collection's configuration just now"),
     "full": (
         StoreUnavailable,
         "Weaviate takes no writes: its disk or memory is full, or it was made read-only ({said})",

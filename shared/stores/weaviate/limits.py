@@ -12,6 +12,7 @@ CONNECT_S: Final = 10.0
 SCHEMA_S: Final = 30.0
 QUERY_S: Final = 10
 INSERT_S: Final = 60
+TRY_AGAIN_S: Final = 0.1
 
 
 @asynccontextmanager

@@ -20,7 +20,15 @@ import structlog
 
 from shared.domain.errors import ConfigurationError, StoreMismatch, StoreUnavailable
 from shared.domain.filters.terms import COLUMN as TERMS
-from shared.stores.weaviate.limits import CONNECT_S, INSERT_S, QUERY_S, SCHEMA_S, bounded
+from shared.stores.weaviate.answers import fault_of
+from shared.stores.weaviate.limits import (
+    CONNECT_S,
+    INSERT_S,
+    QUERY_S,
+    SCHEMA_S,
+    TRY_AGAIN_S,
+    bounded,
+)
 from shared.stores.weaviate.schema import (
     ADDED,
     COLUMNS,
@@ -306,17 +314,31 @@ async def note_words(client: "WeaviateAsyncClient", name: str, others: Sequence[
 
     Raises as `open_collection`.
     """
-    async with bounded(SCHEMA_S):
-        handle = client.collections.use(name)
-        notes = dict.fromkeys(others, WORDS_AWAITED) | {WORDS: WORDS_WRITTEN}
-        await handle.config.update(property_descriptions=notes)
+    notes = dict.fromkeys(others, WORDS_AWAITED) | {WORDS: WORDS_WRITTEN}
+    await _note(client, name, notes)
 
 
 async def note_terms(client: "WeaviateAsyncClient", name: str) -> None:
     """Note that every row has its terms for filters. Raises as `open_collection`."""
+    await _note(client, name, {TERMS: TERMS_WRITTEN})
+
+
+async def _note(client: "WeaviateAsyncClient", name: str, notes: dict[str, str]) -> None:
+    """Write descriptions of properties, whoever else changes the collection meanwhile.
+
+    The server refuses a change while it works on another, for its shards are read-only then.
+    """
+    from weaviate.exceptions import UnexpectedStatusCodeError
+
+    handle = client.collections.use(name)
     async with bounded(SCHEMA_S):
-        handle = client.collections.use(name)
-        await handle.config.update(property_descriptions={TERMS: TERMS_WRITTEN})
+        while True:
+            try:
+                return await handle.config.update(property_descriptions=notes)
+            except UnexpectedStatusCodeError as error:
+                if fault_of(type(error).__name__, str(error)) != "changing":
+                    raise
+                await asyncio.sleep(TRY_AGAIN_S)
 
 
 async def incarnation(client: "WeaviateAsyncClient", name: str) -> str | None:

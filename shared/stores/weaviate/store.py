@@ -32,6 +32,7 @@ from shared.stores.weaviate import schema as weaviate_schema
 from shared.stores.weaviate import sweep as weaviate_sweep
 from shared.stores.weaviate.answers import Found
 from shared.stores.weaviate.calls import IDS_PER_CALL, MOST_FOUND, at_once
+from shared.stores.weaviate.limits import TRY_AGAIN_S
 from shared.stores.weaviate.open import Address, CollectionPlace, OpenCollection
 from shared.stores.weaviate.schema import WORDS, WordsNote, alias_name, collection_name
 
@@ -111,7 +112,6 @@ CLOSE_S: Final = 5.0
 LOOK_S: Final = 5.0
 """How soon the store notices that the collection was deleted."""
 TRIES_AT_START: Final = 10
-TRY_AGAIN_S: Final = 0.1
 
 
 class WeaviateStore:

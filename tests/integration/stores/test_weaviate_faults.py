@@ -776,3 +776,15 @@ async def test_a_server_out_of_memory_refuses_writes_and_loses_nothing(locked):
             await fill()
 
         assert set(await store.rows([row.id for row in written])) == {row.id for row in written}
+
+
+async def test_many_processes_note_at_once_what_the_rows_have(weaviate):
+    name = f"Fault{uuid.uuid4().hex[:12]}"
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(weaviate)) for _ in range(6)]
+        await weaviate_open._create(clients[0], name, 1)
+        await asyncio.gather(*(weaviate_open.note_terms(client, name) for client in clients))
+        await asyncio.gather(*(weaviate_open.note_words(client, name, ()) for client in clients))
+        note = await weaviate_open.words_note(clients[0], name)
+        assert (note.complete, note.termed) == (True, True)
+    await drop(weaviate, name)

@@ -14,6 +14,12 @@ RECORDED = [
     ("WeaviateInsertManyAllFailedError", "store is read-only due to: resource pressure", "full"),
     ("", "store is read-only due to: manually set by user", "full"),
     (
+        "UnexpectedStatusCodeError",
+        'updating db: TYPE_UPDATE_CLASS: vector index configs update: shard "Bv": store is '
+        "read-only due to: UpdateVectorIndexConfigs: [default]",
+        "changing",
+    ),
+    (
         "",
         "update inverted indices: put inverted indices props: failed adding to prop 'title' value "
         "bucket: store is read-only",
@@ -77,6 +83,7 @@ RECORDED = [
 ]
 MEANING = {
     "full": (StoreUnavailable, "full"),
+    "changing": (StoreUnavailable, "changes the collection"),
     "away": (StoreUnavailable, "Weaviate"),
     "key": (ConfigurationError, "store.weaviate.key"),
     "plain": (ConfigurationError, "https://"),
