@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,17 @@ def corpus(folder: Path, count: int, *, seed: int = 7) -> None:
 
 
 @contextmanager
-def workplace(docs: Path | None, count: int) -> Iterator[tuple[Path, Path]]:
-    """A copy of the documents and an empty data folder."""
-    with tempfile.TemporaryDirectory(prefix="instep-bench-") as root:
+def workplace(
+    docs: Path | None, count: int, keep: Path | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """A copy of the documents and an empty data folder; or those that an earlier run kept."""
+    if keep and keep.exists():
+        yield keep / "docs", keep / "data"
+        return
+    with ExitStack() as stack:
+        if keep:
+            keep.mkdir(parents=True)
+        root = keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="instep-bench-"))
         folder = Path(root) / "docs"
         if docs:
             shutil.copytree(docs, folder)
