@@ -138,12 +138,13 @@ def wait_until(true: Callable[[], bool], within_s: float, every_s: float = 0.05)
 
 def resident_mb(pid: int) -> float:
     """Resident memory of a process and its children, in MB (proportional set size)."""
-    total = 0.0
-    for each in [pid, *children(pid)]:
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) / 1024
-    return total
+    return sum(own_mb(each) for each in (pid, *children(pid)))
+
+
+def own_mb(pid: int) -> float:
+    """The same of a process alone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
 
 
 def children(pid: int) -> list[int]:
