@@ -134,7 +134,7 @@ def with_signal(
     for item in ranked:
         value = values.get(getattr(item.hit, of))
         if value is None:
-            weighed.append(replace(item, parts={**item.parts, name: without}))
+            weighed.append(Ranked(item.hit, item.score, {**item.parts, name: without}))
         else:
             part = _part(value, top, weight, 0.0)
             weighed.append(_summed(item.hit, {**item.parts, name: part}))
