@@ -1,0 +1,61 @@
+"""The table of pages: addresses, names in the navigation, and the operation that each asks. Data.
+
+A page needs the scope of its operation, and a key of some sources may see it where it may ask the
+operation. Whatever else a page shows, it asks in the same way (`services.gateway.pages.frame.ask`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.gateway.operations import OPERATIONS, Method, Route, Scope
+
+_HANDLERS: Final = "services.gateway.pages.handlers:"
+_FRAME: Final = "services.gateway.pages.frame:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRoute:
+    """An address that people open, or that a form of a page is sent to."""
+
+    name: str
+    place: Route
+    asks: str = ""
+    """The operation whose scope it needs; empty: it needs no key."""
+    handler: str
+    """`module:name` of an aiohttp handler."""
+    label: str = ""
+    """Its name in the navigation; empty: it is not there."""
+
+    @property
+    def scope(self) -> Scope:
+        """What a key must allow."""
+        return OPERATIONS[self.asks].scope if self.asks else "none"
+
+    @property
+    def of_sources(self) -> bool:
+        """Whether a key of some sources may ask for it."""
+        return OPERATIONS[self.asks].of_sources if self.asks else True
+
+
+def _page(name: str, path: str, asks: str, label: str = "") -> PageRoute:
+    place = Route("GET", path, whole=True)
+    return PageRoute(name=name, place=place, asks=asks, handler=_HANDLERS + name, label=label)
+
+
+def _plain(name: str, path: str, asks: str = "", method: Method = "GET") -> PageRoute:
+    place = Route(method, path, whole=True)
+    return PageRoute(name=name, place=place, asks=asks, handler=_FRAME + name)
+
+
+_ROWS: Final = (
+    _page("overview", "/", "status", "Overview"),
+    _plain("static_file", "/static/{file}"),
+    _plain("sign_in", "/sign-in", "status"),
+)
+
+PAGES: Final[Mapping[str, PageRoute]] = {row.name: row for row in _ROWS}
+AT: Final[Mapping[tuple[str, str], PageRoute]] = {
+    (row.place.method, row.place.address): row for row in _ROWS
+}
+"""By method and address, with fields as `{field}`."""
