@@ -1,4 +1,4 @@
-"""Every page of an instance in a real browser: by mouse, by keyboard, without scripts, small, dark."""
+"""Every page of an instance in a real browser: by keyboard, without scripts, small, dark."""
 
 import json
 import re
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 from browser import HOSTILE, PageWorld, axe, page_world
-from instep_process import wait_until
 
 from services.gateway.pages.table import PAGES
 
@@ -15,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 THEMES = ("light", "dark")
 FOCUSABLE = "a[href],button,input,select,textarea,summary,[tabindex='0']"
-ALL_FOCUSABLE = f"""() => [...document.querySelectorAll({json.dumps(FOCUSABLE)})].filter(one =>
+ALL_FOCUSABLE = f"""() => [...document.querySelectorAll({json.dumps(FOCUSABLE)})]
+  .filter(one =>
   one.checkVisibility({{visibilityProperty: true}}) && !one.disabled && one.type !== "hidden").length"""
 FOCUSED = """() => {
   const one = document.activeElement;
@@ -196,7 +196,7 @@ def test_texts_of_documents_never_become_html(world):
         page.goto("/search?q=hostile+lamp&mode=keyword")
         assert page.get_by_text(HOSTILE).count() > 0
         assert page.locator("main img, main script").count() == 0
-        assert "owned" not in page.title().split(" – ")[-1]
+        assert "owned" not in page.title().split(" \u2013 ")[-1]
 
 
 def test_similar_documents_are_a_click_away(world):
@@ -213,7 +213,7 @@ def test_files_are_sent_without_scripts(world):
         page = context.new_page()
         page.goto("/upload")
         page.get_by_label("Source").fill("letters")
-        page.get_by_label("Files").set_input_files(
+        page.get_by_label("Files", exact=True).set_input_files(
             [
                 {"name": "plain.md", "mimeType": "text/markdown", "buffer": b"# Plain\n\nquokka\n"},
                 {"name": "bad.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7\nno\n"},
@@ -231,9 +231,9 @@ def test_a_form_without_files_or_to_a_watched_source_is_told_at_its_field(world)
         page.goto("/upload")
         page.get_by_label("Source").fill("letters")
         page.get_by_role("button", name="Send").click()
-        assert page.get_by_label("Files").get_attribute("aria-invalid") == "true"
+        assert page.get_by_label("Files", exact=True).get_attribute("aria-invalid") == "true"
         page.get_by_label("Source").fill("docs")
-        page.get_by_label("Files").set_input_files(
+        page.get_by_label("Files", exact=True).set_input_files(
             {"name": "a.md", "mimeType": "text/markdown", "buffer": b"a"}
         )
         page.get_by_role("button", name="Send").click()

@@ -27,7 +27,8 @@ def executable() -> str:
     found = os.environ.get("INSTEP_BROWSER") or shutil.which("chromium") or ""
     if not found or not Path(found).exists():
         pytest.skip(
-            "no browser: apt-get install --no-install-recommends chromium, or name one in INSTEP_BROWSER"
+            "no browser: apt-get install --no-install-recommends chromium, "
+            "or name one in INSTEP_BROWSER"
         )
     return found
 
@@ -94,9 +95,7 @@ class PageWorld:
     @contextmanager
     def open(self, **options: Any) -> Iterator[Any]:
         """A browser that was let in, whose requests go nowhere else. Its faults are collected."""
-        context = self.browser.new_context(
-            base_url=self.base, storage_state=self.state, **options
-        )
+        context = self.browser.new_context(base_url=self.base, storage_state=self.state, **options)
         context.set_default_timeout(30_000)
         context.route(lambda url: not url.startswith(self.base + "/"), self._refuse)
         context.on("console", self._console)
@@ -138,7 +137,9 @@ def _write_documents(docs: Path, old: Path) -> None:
     (docs / "guide").mkdir(parents=True)
     old.mkdir()
     for n in range(12):
-        text = f"# Note {n}\n\nA lantern stands on shelf {n}.\n\n## Keys\n\nRotate key {n} in May.\n"
+        text = (
+            f"# Note {n}\n\nA lantern stands on shelf {n}.\n\n## Keys\n\nRotate key {n} in May.\n"
+        )
         (docs / "guide" / f"n{n}.md").write_text(text)
     (docs / "hostile.md").write_text(f"# {HOSTILE}\n\nThe hostile lamp {HOSTILE}\n")
     (docs / "a <b> & 'c'.md").write_text("# Odd names\n\nThe oddly named zebra.\n")

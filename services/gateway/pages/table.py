@@ -48,10 +48,37 @@ def _plain(name: str, path: str, asks: str = "", method: Method = "GET") -> Page
     return PageRoute(name=name, place=place, asks=asks, handler=_FRAME + name)
 
 
+_SEARCHING: Final = (
+    PageRoute(
+        name="search",
+        place=Route("GET", "/search", whole=True),
+        asks="search",
+        handler="services.gateway.pages.search.handlers:search",
+        label="Search",
+    ),
+)
+_UPLOADING: Final = (
+    PageRoute(
+        name="upload",
+        place=Route("GET", "/upload", whole=True),
+        asks="upload_documents",
+        handler="services.gateway.pages.upload.handlers:upload",
+        label="Upload",
+    ),
+    PageRoute(
+        name="send_upload",
+        place=Route("POST", "/upload", whole=True),
+        asks="upload_documents",
+        handler="services.gateway.pages.upload.handlers:send_upload",
+    ),
+)
+
 _ROWS: Final = (
     _page("overview", "/", "status", "Overview"),
     _plain("static_file", "/static/{file}"),
     _plain("sign_in", "/sign-in", "status"),
+    *_SEARCHING,
+    *_UPLOADING,
 )
 
 PAGES: Final[Mapping[str, PageRoute]] = {row.name: row for row in _ROWS}

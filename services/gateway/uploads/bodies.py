@@ -216,8 +216,8 @@ async def _chunk(part: BodyPartReader, clock: UploadDeadline) -> bytes:
 class Budget:
     """The bytes that all files of a form may have together."""
 
-    def __init__(self, left: int = MAX_FORM_BYTES) -> None:
-        self.left = left
+    def __init__(self) -> None:
+        self.left = MAX_FORM_BYTES
 
     def spend(self, size: int) -> None:
         """Raises Problem `request_too_large`."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.cli.parser import parse
 from services.gateway.pages.search.copy_as import as_command, as_curl, as_python
 from services.gateway.pages.search.form import form_of, places_of
-from services.gateway.pages.search.hits import BAR, EXCERPT, bar, excerpt
+from services.gateway.pages.search.hits import EXCERPT, bar, excerpt
 from services.gateway.problems import Fault, Problem
 from services.gateway.search.question import highlights, parse_question
 from services.gateway.views import PartView
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_told_at_its_field(problem, place):
 
 
 QUESTION = {
-    "q": "it's \"quoted\" $HOME `ls`",
+    "q": 'it\'s "quoted" $HOME `ls`',
     "mode": "hybrid",
     "limit": "7",
     "filter": "path:guide/ -draft",

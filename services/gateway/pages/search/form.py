@@ -86,7 +86,7 @@ def form_of(query: Mapping[str, str]) -> SearchForm:
 def places_of(problem: Problem) -> dict[str, str]:
     """What is wrong, by the field of the form where it is told; `page`: it is about none of them.
 
-    Raises nothing: a problem that names no field is about the question if the question can cause it.
+    A problem that names no field is about the question, if a question can cause it.
     """
     told: dict[str, str] = {}
     for fault in problem.faults:

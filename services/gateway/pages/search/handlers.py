@@ -79,7 +79,10 @@ def _sliders(answer: SearchAnswer | None, form: SearchForm) -> list[Slider]:
 
 
 def _commands(request: web.Request, fields: dict[str, Any]) -> list[tuple[str, str]]:
-    base, needs_key = f"{request.scheme}://{request.host}", request[FACES].access.sessions is not None
+    base, needs_key = (
+        f"{request.scheme}://{request.host}",
+        request[FACES].access.sessions is not None,
+    )
     return [
         ("curl", as_curl(fields, base, needs_key=needs_key)),
         ("Command line", as_command(fields)),

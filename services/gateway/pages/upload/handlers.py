@@ -59,7 +59,10 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def send_upload(request: web.Request) -> web.Response:
-    """Take the files of the form, and tell what became of each; what is wrong is told at its field."""
+    """Take the files of the form, and tell what became of each.
+
+    What is wrong with the form is told at its field.
+    """
     if request.content_type != FORM:
         raise Problem("format_not_supported", f"send the files as {FORM}")
     body, source = FormBody(request), ""
@@ -74,8 +77,6 @@ async def send_upload(request: web.Request) -> web.Response:
         place = "source" if problem.code in ("invalid_request", "source_watched") else "file"
         place = "file" if "file" in problem.detail else place
         return await _shown(request, source, faults={place: problem.detail})
-    finally:
-        await parts.aclose()
     return await _shown(request, source, sent=sent)
 
 
