@@ -98,14 +98,18 @@ async def fields_in(request: web.Request, operation: Operation, place: Route) ->
 
 async def body_fields(request: web.Request) -> dict[str, Any]:
     """The JSON object of the body; an empty body is an empty object."""
+    return fields_of(await whole_body(request))
+
+
+async def whole_body(request: web.Request) -> bytes:
+    """A body of at most 1 MiB. Raises Problem."""
     try:
         async with asyncio.timeout(CLIENT_S):
-            body = await request.read()
+            return await request.read()
     except web.RequestPayloadError:
         raise Problem("malformed", "the body cannot be decompressed") from None
     except TimeoutError:
         raise Problem("request_timeout", f"the body did not come within {CLIENT_S:g} s") from None
-    return fields_of(body)
 
 
 def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, Any]:

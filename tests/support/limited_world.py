@@ -182,7 +182,7 @@ class World:
 async def asked(*, other: bool) -> AsyncIterator[tuple[World, TestClient]]:
     world = World(other=other)
     await world.fill()
-    keys = Keyring(MemoryShelf())
+    keys = world.keys = Keyring(MemoryShelf())
     text, _ = await keys.create("limited", SCOPES, OWN, None)
     app = build_app(
         world.index.queries,

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from services.gateway.models import STATES
 from services.gateway.pages import layout, markup, words
 from services.gateway.problems import Problem
+from shared.domain.formats import in_words
 
 PACKAGE: Final = "services.gateway.pages"
 TYPES: Final = {
@@ -24,6 +26,7 @@ TYPES: Final = {
     "search.js": "text/javascript",
     "upload.css": "text/css",
     "upload.js": "text/javascript",
+    "live.js": "text/javascript",
 }
 """The files of the folder `static`."""
 
@@ -66,7 +69,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"link": words.link, "asset": asset_link}
+    made.globals |= {"states": STATES, "link": words.link, "asset": asset_link}
     made.filters |= {
         "name": markup.name,
         "moment": markup.moment,
@@ -75,6 +78,12 @@ def environment() -> Environment:
         "ago": words.ago,
         "state": words.badge,
         "prose": words.prose,
+        "raw": words.raw,
+        "sentence": words.sentence,
+        "why": words.why,
+        "took": words.took,
+        "instant": words.instant,
+        "in_words": in_words,
     }
     return made
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.operations import OPERATIONS, Method, Route, Scope
+from services.gateway.operations import OPERATIONS, Route, Scope
 
 _HANDLERS: Final = "services.gateway.pages.handlers:"
 _FRAME: Final = "services.gateway.pages.frame:"
@@ -43,8 +43,13 @@ def _page(name: str, path: str, asks: str, label: str = "") -> PageRoute:
     return PageRoute(name=name, place=place, asks=asks, handler=_HANDLERS + name, label=label)
 
 
-def _plain(name: str, path: str, asks: str = "", method: Method = "GET") -> PageRoute:
-    place = Route(method, path, whole=True)
+def _action(name: str, path: str, asks: str) -> PageRoute:
+    place = Route("POST", path, whole=True)
+    return PageRoute(name=name, place=place, asks=asks, handler=_HANDLERS + name)
+
+
+def _plain(name: str, path: str, asks: str = "") -> PageRoute:
+    place = Route("GET", path, whole=True)
     return PageRoute(name=name, place=place, asks=asks, handler=_FRAME + name)
 
 
@@ -75,6 +80,21 @@ _UPLOADING: Final = (
 
 _ROWS: Final = (
     _page("overview", "/", "status", "Overview"),
+    _page("documents", "/documents", "documents", "Documents"),
+    _page("document", "/documents/{+name}", "document"),
+    _page("failures", "/failures", "failures", "Failures"),
+    _page("removals", "/removals", "removals", "Removals"),
+    _page("sources", "/sources", "sources", "Sources"),
+    _page("source", "/sources/{source}", "source"),
+    _page("batches", "/batches", "batches", "Batches"),
+    _page("batch", "/batches/{+batch}", "report"),
+    _action("retry", "/failures/retry", "retry"),
+    _action("dismiss", "/failures/dismiss", "dismiss"),
+    _action("approve", "/removals/{source}/approve", "approve"),
+    _action("reject", "/removals/{source}/reject", "reject"),
+    _action("forget", "/sources/{source}/forget", "forget"),
+    _action("remove", "/documents/{+name}/remove", "delete_document"),
+    _action("compare", "/compare", "generate"),
     _plain("static_file", "/static/{file}"),
     _plain("sign_in", "/sign-in", "status"),
     *_SEARCHING,

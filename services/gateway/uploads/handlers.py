@@ -50,6 +50,7 @@ from services.gateway.uploads.models import (
     BulkRequest,
     DeleteAnswer,
     DeleteRequest,
+    UploadAnswer,
     UploadLine,
     UploadRequest,
     UploadsAnswer,
@@ -120,16 +121,37 @@ async def _one(
     key: str | None,
     joined: str = "",
 ) -> web.Response:
+    answer = await _sent(uploads, asked, body, key, joined)
+    response = reply(answer.model_dump(mode="json"), 200 if answer.final else 202)
+    response.headers["Location"] = f"/api/v1/receipts/{answer.receipt}"
+    response.headers["ETag"] = f'"{answer.document.revision}"'
+    return response
+
+
+async def remove(uploads: Uploads, source: str, path: str) -> UploadAnswer:
+    """Delete a document, as `delete` does for a request.
+
+    Raises:
+        Problem: the source is watched, or does not take it.
+    """
+    await uploads.check(source)
+    asked = UploadRequest(source=source, path=path)
+    return await _sent(uploads, asked, {"op": "delete", "path": _path(path)}, None)
+
+
+async def _sent(
+    uploads: Uploads,
+    asked: UploadRequest,
+    body: Mapping[str, Any],
+    key: str | None,
+    joined: str = "",
+) -> UploadAnswer:
     receipt = accepted(
         await uploads.once(asked.source, body, key, Sending(joined)),
         versioned=body.get("source_version") is not None,
         conditional="if_revision" in body,
     )
-    answer = await uploads.answer(receipt, asked.wait)
-    response = reply(answer.model_dump(mode="json"), 200 if answer.final else 202)
-    response.headers["Location"] = f"/api/v1/receipts/{answer.receipt}"
-    response.headers["ETag"] = f'"{answer.document.revision}"'
-    return response
+    return await uploads.answer(receipt, asked.wait)
 
 
 async def post_lines(request: web.Request) -> web.StreamResponse:

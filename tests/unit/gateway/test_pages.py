@@ -4,10 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from limited_world import CANARIES, OTHER, asked, clean
+from limited_world import CANARIES, KEY_OF_OTHER, OTHER, PATH, asked, clean
 
 from services.gateway.pages.render import TYPES, asset, asset_link, environment
 from services.gateway.pages.table import PAGES
+from shared.domain.ids import doc_key
 
 OWNER = {"Authorization": f"Bearer {'o' * 40}"}
 HTML = {"Accept": "text/html"}
@@ -21,8 +22,38 @@ SHOWN = {
         "/search?similar=docs/none.md",
     ),
     "upload": ("/upload",),
+    "documents": (
+        "/documents",
+        "/documents?limit=1",
+        "/documents?state=failed&source=docs&prefix=b&stale=1",
+        f"/documents?source={OTHER}",
+    ),
+    "document": (
+        "/documents/guide/a.md",
+        "/documents/docs/b.md?show=diff",
+        "/documents/docs/bad.md?show=diff",
+        "/documents/guide/a.md?show=similar",
+        "/documents/docs/bad.md?show=similar",
+    ),
+    "failures": ("/failures", "/failures?code=encrypted", "/failures?state=dropped"),
+    "removals": ("/removals",),
+    "sources": ("/sources",),
+    "source": ("/sources/docs",),
+    "batches": ("/batches", "/batches?limit=1", "/batches?source=docs"),
+    "batch": ("/batches/b1?source=docs", "/batches/opened?source=docs"),
 }
 """Addresses of every page that shows something."""
+
+NONE = [
+    f"/documents/{KEY_OF_OTHER}",
+    f"/documents/{OTHER}/{PATH}?show=diff",
+    f"/sources/{OTHER}",
+    "/sources/zanzibar-old",
+    f"/batches/b1?source={OTHER}",
+    "/batches/zb",
+    f"/failures?source={OTHER}",
+]
+"""Addresses of what a key of some sources must not see."""
 
 
 class Loads(HTMLParser):
@@ -68,7 +99,7 @@ async def test_a_page_loads_its_own_files_only_and_runs_nothing_inline(path):
     assert all(action.startswith("/") for action in page.forms)
 
 
-@pytest.mark.parametrize("path", [path for paths in SHOWN.values() for path in paths])
+@pytest.mark.parametrize("path", [path for paths in SHOWN.values() for path in paths] + NONE)
 async def test_other_sources_leave_no_trace_on_a_page(path):
     async with asked(other=True) as (_, client), asked(other=False) as (_, alone):
         found, expected = [
@@ -95,6 +126,110 @@ async def test_the_owner_s_overview_shows_the_other_source():
     assert OTHER in text
     assert "3 of 9 documents vanished" in text
     assert "/failures?code=encrypted&amp;state=refused" in text
+
+
+ACTIONS = {
+    "retry": ("/failures/retry", {"ids": doc_key("docs", "bad.md")}, "/failures?did=retry&done=1"),
+    "dismiss": ("/failures/dismiss", {"code": "exhausted"}, "/failures?did=dismiss&done=1"),
+    "approve": ("/removals/docs/approve", {}, "/removals?did=approve&done=3"),
+    "reject": ("/removals/docs/reject", {}, "/removals?did=reject&done=3"),
+    "forget": ("/sources/inbox/forget", {}, "/sources?did=forget&done=3"),
+    "remove": (
+        f"/documents/{doc_key('inbox', 'sent.md')}/remove",
+        {},
+        f"/documents/{doc_key('inbox', 'sent.md')}?did=remove",
+    ),
+}
+
+
+def test_every_action_is_done_by_a_test():
+    posts = {name for name, row in PAGES.items() if row.place.method == "POST"}
+
+    assert posts == {*ACTIONS, "compare"}
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+async def test_an_action_goes_on_to_a_page_that_tells_its_outcome(name):
+    path, fields, on = ACTIONS[name]
+    async with asked(other=True) as (world, client):
+        await world.index.put("sent.md", ["sent"], source="inbox")
+        response = await client.post(path, data=fields, headers=HTML, allow_redirects=False)
+        told = await (await client.get(response.headers["Location"], headers=HTML)).text()
+
+    assert response.status == 303
+    assert response.headers["Location"].startswith(on)
+    assert 'class="notice"' in told
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+async def test_a_form_of_another_site_is_refused(name):
+    path, fields, _ = ACTIONS[name]
+    async with asked(other=True) as (world, client):
+        for more in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            response = await client.post(path, data=fields, headers=HTML | OWNER | more)
+
+            assert response.status == 403
+        assert world.done == []
+
+
+@pytest.mark.parametrize("name", sorted(ACTIONS))
+async def test_an_action_needs_the_scope_of_its_operation(name):
+    path, fields, _ = ACTIONS[name]
+    async with asked(other=True) as (world, client):
+        text, _ = await world.keys.create("reads", ("read",), None, None)
+        key = {"Authorization": f"Bearer {text}"}
+        await world.index.put("sent.md", ["sent"], source="inbox")
+        response = await client.post(path, data=fields, headers=HTML | key)
+        refused = await response.text()
+        pages = [
+            await (await client.get(path, headers=HTML | key)).text()
+            for path in ("/", "/failures", "/removals", "/sources/inbox", "/documents/docs/bad.md")
+        ]
+
+    assert response.status == 403
+    assert "the scope" in refused
+    assert not any("<form method" in page for page in pages)  # no button that would be refused
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/failures/retry", {"ids": "quokka/bad.md"}),
+        ("/failures/dismiss", {"source": OTHER}),
+        (f"/removals/{OTHER}/approve", {}),
+        ("/sources/zanzibar-old/forget", {}),
+        (f"/documents/{KEY_OF_OTHER}/remove", {}),
+        ("/compare", {}),
+    ],
+)
+async def test_an_action_does_nothing_to_other_sources(path, fields):
+    async with asked(other=True) as (world, client), asked(other=False) as (_, alone):
+        found, expected = [
+            await one.post(path, data=fields, headers=HTML, allow_redirects=False)
+            for one in (client, alone)
+        ]
+        same = [_of_no_request(await r.text()) for r in (found, expected)]
+        assert world.done == []
+
+    assert found.status == expected.status
+    assert same[0] == same[1]
+
+
+async def test_what_could_not_be_done_is_told_with_the_reason():
+    async with asked(other=True) as (_, client):
+        response = await client.post("/failures/dismiss", data={"ids": "docs/odd.pdf"})
+        page = await response.text()
+
+    assert response.status == 200
+    assert "It stays in the list until the document is changed" in page
+
+
+@pytest.mark.parametrize("body", [b"ids=\xff", b"&".join(b"a=1" for _ in range(2000))])
+async def test_a_body_that_is_no_form_is_refused(body):
+    async with asked(other=True) as (_, client):
+        response = await client.post("/failures/retry", data=body, headers=HTML)
+
+    assert response.status == 400
 
 
 async def test_who_has_no_session_is_told_how_to_get_one():
