@@ -15,8 +15,7 @@ pytestmark = pytest.mark.slow
 THEMES = ("light", "dark")
 FOCUSABLE = "a[href],button,input,select,textarea,summary,[tabindex='0']"
 ALL_FOCUSABLE = f"""() => [...document.querySelectorAll({json.dumps(FOCUSABLE)})]
-  .filter(one =>
-  one.checkVisibility({{visibilityProperty: true}}) && !one.disabled && one.type !== "hidden").length"""
+  .filter(one => one.checkVisibility({{visibilityProperty: true}}) && !one.disabled).length"""
 FOCUSED = """() => {
   const one = document.activeElement;
   if (one === document.body || one === document.documentElement) return null;

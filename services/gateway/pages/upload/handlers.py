@@ -103,7 +103,7 @@ async def _sent(
 
     async with in_turn(request.app[SLOTS]):
         form = FormFiles(uploads, source, outcome)
-        await form.read(body, parts)
+        await form.read(body, _chosen(parts))
         items = await form.items()
         if not items and not outcome.refused:
             raise Problem("invalid_request", "choose at least one file")
@@ -114,6 +114,13 @@ async def _sent(
         raise outcome.stopped
     taken = await _followed(request, sorted(lines, key=lambda line: line.path))
     return SentForm(source, batch, [*refused, *taken])
+
+
+async def _chosen(parts: AsyncIterator[BodyPartReader]) -> AsyncIterator[BodyPartReader]:
+    """Without the part that browsers send where no file is chosen."""
+    async for part in parts:
+        if names_of(part)[1] != "":
+            yield part
 
 
 async def _followed(request: web.Request, lines: Sequence[UploadLine]) -> list[SentFile]:
