@@ -141,7 +141,7 @@ def _write_documents(docs: Path, old: Path) -> None:
             f"# Note {n}\n\nA lantern stands on shelf {n}.\n\n## Keys\n\nRotate key {n} in May.\n"
         )
         (docs / "guide" / f"n{n}.md").write_text(text)
-    (docs / "hostile.md").write_text(f"# {HOSTILE}\n\nThe hostile lamp {HOSTILE}\n")
+    (docs / "hostile.txt").write_text(f"{HOSTILE}\n\nThe hostile lamp {HOSTILE}\n")
     (docs / "a <b> & 'c'.md").write_text("# Odd names\n\nThe oddly named zebra.\n")
     (docs / "broken.pdf").write_bytes(b"%PDF-1.7\nthis is none\n")
     (docs / "left.xyz").write_text("an ending that nobody knows\n")
