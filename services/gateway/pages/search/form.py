@@ -9,7 +9,7 @@ from services.gateway.models import SearchRequest, WeightsRequest
 from services.gateway.problems import Problem
 
 MODES: Final = (
-    ("", "as set"),
+    ("", "as in the settings"),
     ("hybrid", "meaning and words"),
     ("vector", "meaning only"),
     ("keyword", "words only"),

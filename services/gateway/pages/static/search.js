@@ -53,6 +53,8 @@
       for (const told of form.querySelectorAll(".weights .fault")) told.remove();
       const fault = page.querySelector(".weights .fault, form > .fault, main > .fault");
       if (fault) form.querySelector(".weights legend").after(fault);
+      document.getElementById("told").textContent =
+        after.querySelector("#summary")?.textContent.replace(/\s+/g, " ").trim() ?? "";
       history.replaceState(null, "", url);
       addCopyButtons();
     } catch (error) {
