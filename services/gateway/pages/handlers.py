@@ -173,13 +173,11 @@ async def batches(request: web.Request) -> web.Response:
     """Open batches, those that ended, and validations."""
     fields = dict(request.query)
     found = await ask(request, "batches", **fields)
-    near = {"source": fields.get("source", ""), "limit": VALIDATIONS}
-    validations = (await ask(request, "validations", **near)).validations
+    of = fields.get("source", "")
+    validations = (await ask(request, "validations", source=of, limit=VALIDATIONS)).validations
     more = link("/batches", **fields | {"cursor": found.next_cursor}) if found.next_cursor else ""
-    main = history_main(found.batches, validations, near["source"], at="/batches")
-    return show(
-        request, "batches.html", "batches", found=found, main=main, source=near["source"], more=more
-    )
+    main = history_main(found.batches, validations, of, at="/batches")
+    return show(request, "batches.html", "batches", found=found, main=main, source=of, more=more)
 
 
 async def batch(request: web.Request) -> web.Response:
