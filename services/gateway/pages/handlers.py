@@ -222,7 +222,7 @@ async def _chosen(request: web.Request, action: str) -> web.Response:
         details = dict.fromkeys(one.detail for one in answer.items if one.detail)
         return show(request, "not_done.html", "failures", details=list(details), back="/failures")
     back = f"/documents/{form['document'][-1]}" if "document" in form else "/failures"
-    return go_on(back, did=action, done=answer.done, skipped=answer.skipped)
+    return go_on(back, did=action, done=answer.done, skipped=answer.skipped or None)
 
 
 async def approve(request: web.Request) -> web.Response:
