@@ -173,13 +173,11 @@ async def batches(request: web.Request) -> web.Response:
     """Open batches, those that ended, and validations."""
     fields = dict(request.query)
     found = await ask(request, "batches", **fields)
-    near = {"source": fields.get("source", ""), "limit": VALIDATIONS}
-    validations = (await ask(request, "validations", **near)).validations
+    of = fields.get("source", "")
+    validations = (await ask(request, "validations", source=of, limit=VALIDATIONS)).validations
     more = link("/batches", **fields | {"cursor": found.next_cursor}) if found.next_cursor else ""
-    main = history_main(found.batches, validations, near["source"], at="/batches")
-    return show(
-        request, "batches.html", "batches", found=found, main=main, source=near["source"], more=more
-    )
+    main = history_main(found.batches, validations, of, at="/batches")
+    return show(request, "batches.html", "batches", found=found, main=main, source=of, more=more)
 
 
 async def batch(request: web.Request) -> web.Response:
@@ -224,7 +222,7 @@ async def _chosen(request: web.Request, action: str) -> web.Response:
         details = dict.fromkeys(one.detail for one in answer.items if one.detail)
         return show(request, "not_done.html", "failures", details=list(details), back="/failures")
     back = f"/documents/{form['document'][-1]}" if "document" in form else "/failures"
-    return go_on(back, did=action, done=answer.done, skipped=answer.skipped)
+    return go_on(back, did=action, done=answer.done, skipped=answer.skipped or None)
 
 
 async def approve(request: web.Request) -> web.Response:

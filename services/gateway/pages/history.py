@@ -64,7 +64,7 @@ def _batches(lines: Sequence[ReportLine], at: str) -> Markup:
         )
         for line in lines
     ]
-    return section("Batches", table("Newest first", head, rows, right=(4, 5, 6, 7)))
+    return section("Batches", table("Batches, newest first", head, rows, right=(4, 5, 6, 7)))
 
 
 def _link(line: ReportLine, at: str) -> Markup:
@@ -100,4 +100,6 @@ def _validations(validations: Sequence[Validation]) -> Markup:
             )
         )
     head = ("at", "source", "what", "result", "documents", "differ", "questions", "p95")
-    return section("Validations", table("Newest first", head, rows, right=(4, 5, 6, 7)))
+    return section(
+        "Validations", table("Validations, newest first", head, rows, right=(4, 5, 6, 7))
+    )

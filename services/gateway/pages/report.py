@@ -119,7 +119,9 @@ def _overview(report: BatchReport) -> Markup:
     ]
     parts = [outcome_bar(documents)]
     if rows:
-        parts.append(table("Documents by outcome", ("outcome", "documents", ""), rows, right=(1,)))
+        parts.append(
+            table("Documents by outcome", ("outcome", "documents", "meaning"), rows, right=(1,))
+        )
     else:
         parts.append(paragraph("No document has changed."))
     if documents.superseded:

@@ -52,9 +52,10 @@ def why(line: DocumentLine) -> str:
 
 
 def sentence(value: str) -> str:
-    """A clause as a sentence."""
+    """A clause as a sentence; the name of a command stays as it is."""
     end = "" if value[-1:] in ".!?" else "."
-    return f"{value[:1].upper()}{value[1:]}{end}"
+    start = value[:1] if value.startswith("instep ") else value[:1].upper()
+    return f"{start}{value[1:]}{end}"
 
 
 def took(seconds: float | None) -> str:

@@ -1,5 +1,6 @@
 import io
 import json
+import queue
 from datetime import datetime
 
 import pytest
@@ -304,6 +305,17 @@ def test_a_link_that_lets_a_browser_in_is_shown_to_a_person_and_to_no_log(clock,
     view.ready(url="http://h", model="m", link="/enter?once=secret")
 
     assert ("http://h/enter?once=secret" in stream.getvalue()) == shown
+
+
+@pytest.mark.parametrize(
+    ("link", "opened"), [("/enter?once=secret", "http://h/enter?once=secret"), ("", "http://h/")]
+)
+def test_the_page_is_opened_where_it_is_asked_for(clock, link, opened):
+    shown = queue.SimpleQueue()
+    view = view_on(io.StringIO(), clock, open=shown.put)
+    view.ready(url="http://h", model="m", link=link)
+
+    assert shown.get(timeout=30) == opened
 
 
 def test_quiet_says_nothing(clock):

@@ -4,7 +4,7 @@
 // loads its page at most each second after an event, and puts the parts marked data-live in place.
 "use strict";
 (() => {
-  const EVERY_MS = 1000, SAID_MS = 5000, AGAIN_MS = 5000, QUIET_MS = 15000;
+  const EVERY_MS = 1000, SAID_MS = 5000, AGAIN_MS = 5000, BUSY_MS = 3000, QUIET_MS = 15000;
   const parts = document.querySelectorAll("[data-live]");
   if (!parts.length || !window.EventSource || !window.BroadcastChannel) return;
   const tabs = new BroadcastChannel("instep");
@@ -100,7 +100,10 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   // what waits and ages sends no event
-  setInterval(() => { if (Date.now() - loadedAt > QUIET_MS) changed(); }, EVERY_MS);
+  setInterval(() => {
+    const wait = document.querySelector(".headline:not(.good)") ? BUSY_MS : QUIET_MS;
+    if (Date.now() - loadedAt > wait) changed();
+  }, EVERY_MS);
   // only pages of this machine or over HTTPS have locks; others listen each for itself
   if (navigator.locks) navigator.locks.request("instep stream", listen).catch(() => {});
   else listen();
