@@ -138,6 +138,7 @@ COMMANDS: Final = (
             flag("--no-gitignore", help="read also what .gitignore names"),
             flag("--once", help="end when everything is in step"),
             flag("--strict", help="with --once: end with status 1 if a document is refused"),
+            flag("--open", help="open the page in a browser as soon as it answers"),
             arg("--port", type=int, metavar="N", help="port of the gateway; 0: any free one"),
         ),
     ),

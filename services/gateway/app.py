@@ -15,12 +15,13 @@ from services.gateway.access.bearer import NONE_NEEDED, Credentials, access_of
 from services.gateway.access.limited import limited
 from services.gateway.access.manage import AccessCommands
 from services.gateway.access.requests import check_host, check_site
-from services.gateway.answers import Faces
+from services.gateway.answers import Faces, Guarded, allow
 from services.gateway.commands import Commands
 from services.gateway.decoding import encoded
 from services.gateway.events.hub import EventHub
 from services.gateway.events.stream import STREAMS, EventStreams
-from services.gateway.operations import OPERATIONS, Operation
+from services.gateway.operations import OPERATIONS
+from services.gateway.pages.frame import is_for_people, page_of, page_routes, problem_page
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
 from services.gateway.routes import (
@@ -75,6 +76,7 @@ def build_app(
         app[STREAMS] = streams = EventStreams(EventHub(results))
         app.on_shutdown.append(streams.close)
     app.add_routes(routes())
+    app.add_routes(page_routes())
     return app
 
 
@@ -82,7 +84,7 @@ def build_app(
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a request pass that its sender may make, or raise Problem.
 
-    Every route is one of the table; any other is refused.
+    Every route is a row of the table of operations or of that of pages; any other is refused.
     """
     access = await _access_of(request)
     again: AskAgain = partial(_access_of, request)
@@ -93,8 +95,9 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _access_of(request: web.Request) -> Principal:
     """What the sender of a request may do, now. Raises Problem: not this."""
-    known, operation = request.app[KNOWN], operation_of(request)
-    is_open = operation is not None and operation.scope == "none"
+    known = request.app[KNOWN]
+    row: Guarded | None = operation_of(request) or page_of(request)
+    is_open = row is not None and row.scope == "none"
     access = NOBODY
     if not (is_open and known.are_asked_for):
         access = await _by_cookie(request, known) or await access_of(
@@ -103,10 +106,10 @@ async def _access_of(request: web.Request) -> Principal:
         if not known.any_host:
             check_host(request.headers)
         check_site(request.method, request.headers)
-    if operation is not None:
-        _allow(access, operation)
+    if row is not None:
+        allow(access, row)
     elif request.match_info.http_exception is None:
-        raise Problem("forbidden", "this address is not in the table of operations")
+        raise Problem("forbidden", "this address is in no table")
     return access
 
 
@@ -120,22 +123,6 @@ async def _by_cookie(request: web.Request, known: Credentials) -> Principal | No
     return access if await known.keys.is_open(access.key) else None
 
 
-def _allow(access: Principal, operation: Operation) -> None:
-    """Raise Problem `forbidden` for an operation that is more than the sender may do."""
-    if not access.allows(operation.scope):
-        raise Problem(
-            "forbidden",
-            f"this needs the scope {operation.scope}, which the key does not have",
-            f"instep keys create --scope {operation.scope}",
-        )
-    if access.sources is not None and not operation.of_sources:
-        raise Problem(
-            "forbidden",
-            f"{operation.name} is about the whole instance, and this key is for some sources only",
-            "use a key for all sources",
-        )
-
-
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as a problem; give every answer a Request-Id."""
@@ -143,7 +130,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except web.HTTPException as error:
-        response = _problem(_of_http(error, request), request_id)
+        response = _refusal(request, _of_http(error, request), request_id)
         if isinstance(error, web.HTTPMethodNotAllowed):
             response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception as error:  # the edge: the client gets an answer to every error
@@ -158,9 +145,16 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             log.warning(
                 "request_failed", code=problem.code, request_id=request_id, reason=str(error)
             )
-        response = _problem(problem, request_id)
+        response = _refusal(request, problem, request_id)
     response.headers["Request-Id"] = request_id
     return response
+
+
+def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Response:
+    """A page for people, JSON for programs."""
+    if is_for_people(request):
+        return problem_page(request, problem, request_id)
+    return _problem(problem, request_id)
 
 
 def _request_id(given: str) -> str:

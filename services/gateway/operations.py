@@ -672,12 +672,12 @@ _ACCESS: Final = (
     ),
     Operation(
         name="enter",
-        place=Route("GET", "/", whole=True),
+        place=Route("GET", "/enter", whole=True),
         scope="none",
         of_sources=True,
-        summary="Exchange the token of a link for the session of a browser, and show the reports.",
+        summary="Exchange the token of a link for the session of a browser, and go to its page.",
         request=_ACCESS_MODELS + "EnterRequest",
-        handler=_ROUTES + "enter",
+        handler="services.gateway.pages.frame:enter",
         produces=(HTML,),
     ),
 )

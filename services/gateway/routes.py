@@ -10,13 +10,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.gateway.access.access import Principal
-from services.gateway.access.sessions import SESSION_S
 from services.gateway.answers import Faces, answer, request_of
 from services.gateway.decoding import encoded, fields_of
 from services.gateway.models import BatchesRequest, Request
 from services.gateway.openapi import text as openapi_text
 from services.gateway.operations import HTML, JSON, OPERATIONS, TEXT, Operation, Route, resolve
-from services.gateway.pages.entered import entered_page
 from services.gateway.pages.history import history_page
 from services.gateway.pages.layout import POLICY, wants_html
 from services.gateway.pages.report import report_page
@@ -100,14 +98,18 @@ async def fields_in(request: web.Request, operation: Operation, place: Route) ->
 
 async def body_fields(request: web.Request) -> dict[str, Any]:
     """The JSON object of the body; an empty body is an empty object."""
+    return fields_of(await whole_body(request))
+
+
+async def whole_body(request: web.Request) -> bytes:
+    """A body of at most 1 MiB. Raises Problem."""
     try:
         async with asyncio.timeout(CLIENT_S):
-            body = await request.read()
+            return await request.read()
     except web.RequestPayloadError:
         raise Problem("malformed", "the body cannot be decompressed") from None
     except TimeoutError:
         raise Problem("request_timeout", f"the body did not come within {CLIENT_S:g} s") from None
-    return fields_of(body)
 
 
 def query_fields(query: Mapping[str, str], model: type[Request]) -> dict[str, Any]:
@@ -218,27 +220,6 @@ def operation_of(request: web.Request) -> Operation | None:
     resource = request.match_info.route.resource
     method = "GET" if request.method == "HEAD" else request.method
     return _AT.get((method, resource.canonical)) if resource is not None else None
-
-
-async def enter(request: web.Request) -> web.Response:
-    """Exchange the token of a link for a session; go on to the reports, without it."""
-    row = OPERATIONS["enter"]
-    wanted = request_of(row, await fields_in(request, row, row.place))
-    response = page(entered_page())
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    sessions = request[FACES].access.sessions
-    if wanted.once and sessions is not None and request.method != "HEAD":
-        response.set_cookie(
-            sessions.cookie,
-            sessions.enter(wanted.once),
-            max_age=SESSION_S,
-            path="/",
-            httponly=True,
-            samesite="Strict",
-            secure=request.secure,
-        )
-    return response
 
 
 def routes() -> list[web.RouteDef]:

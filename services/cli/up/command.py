@@ -10,12 +10,14 @@ import json
 import signal
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from services.cli import exits
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
+from services.cli.keys.gateway import show
 from services.cli.options import common
 from services.cli.suggest import LONGEST, check_name, nearest, slug
 from services.cli.terminal import print_json
@@ -118,6 +120,7 @@ def run(args: Namespace, options: Options) -> int:
         once=args.once,
         quiet=options.quiet,
         color=options.color,
+        open=partial(show, data=options.data) if args.open else None,
     )
     view.start()
     wanted = UpOptions(
@@ -186,6 +189,8 @@ def _runtime() -> Any:
 def _check(args: Namespace) -> None:
     if args.strict and not args.once:
         raise Stop("--strict goes with --once")
+    if args.open and args.once:
+        raise Stop("--open does not go with --once", fix="instep up --open; it watches, and stays")
     if args.port is not None and not 0 <= args.port <= 65_535:
         raise Stop("--port is 0 to 65535")
     if not args.paths and (args.source or args.include or args.exclude or args.no_gitignore):

@@ -7,6 +7,7 @@ goes to standard error; with `--json`, the summary and the news go to standard o
 import asyncio
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -58,6 +59,8 @@ class LiveView:
     once: bool = False
     quiet: bool = False
     color: bool = False
+    open: Callable[[str], object] | None = None
+    """Shows an address in a browser, as soon as the gateway answers; None: it is not asked for."""
     err: TextIO = field(default_factory=lambda: sys.stderr)
     out: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
@@ -91,6 +94,9 @@ class LiveView:
         self._line(ready_line(url, model, device, self.terminal.width))
         if url and link and self.is_read:
             self._line(f"open {url}{link}")
+        if url and self.open is not None:  # a browser in a terminal ends when a person ends it
+            address = f"{url}{link or '/'}"
+            threading.Thread(target=self.open, args=(address,), daemon=True).start()
 
     async def update(self) -> None:
         """Show the progress until cancelled."""

@@ -44,7 +44,7 @@ class BrowserSessions:
         self._links[_digest(token)] = until, maker
         if len(self._links) > MOST_LINKS:
             self._links.popitem(last=False)
-        return f"/?once={token}", until
+        return f"/enter?once={token}", until
 
     def enter(self, token: str) -> str:
         """The cookie for a link, which works no more.

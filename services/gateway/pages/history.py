@@ -30,19 +30,30 @@ def history_page(
         source: their source; empty: of all.
     """
     of = f" of {source}" if source else ""
-    main = join([_batches(lines), _trends(lines, source), _validations(validations)])
+    main = history_main(lines, validations, source)
     header = Markup(f"<h1>Batches and validations{text(of)}</h1>")
     footer = paragraph("instep keeps them for 30 days: instep report --list")
     return layout.page(f"Reports{of}", header, main, footer)
 
 
-def _batches(lines: Sequence[ReportLine]) -> Markup:
+def history_main(
+    lines: Sequence[ReportLine], validations: Sequence[Validation], source: str, *, at: str = BASE
+) -> Markup:
+    """The sections of the page.
+
+    Args:
+        at: the address below which batches have theirs: of the interface, or of the page.
+    """
+    return join([_batches(lines, at), _trends(lines, source), _validations(validations)])
+
+
+def _batches(lines: Sequence[ReportLine], at: str) -> Markup:
     if not lines:
         return section("Batches", paragraph("No batch has ended yet."))
     head = ("batch", "source", "started", "result", "changed", "refused", "failed", "p95")
     rows = [
         (
-            _link(line),
+            _link(line, at),
             line.batch.source,
             moment(line.batch.started_at),
             verdict(line),
@@ -53,12 +64,14 @@ def _batches(lines: Sequence[ReportLine]) -> Markup:
         )
         for line in lines
     ]
-    return section("Batches", table("Newest first", head, rows, right=(4, 5, 6, 7)))
+    return section("Batches", table("Batches, newest first", head, rows, right=(4, 5, 6, 7)))
 
 
-def _link(line: ReportLine) -> Markup:
-    query = urlencode({"source": line.batch.source, "format": "html"})
-    address = f"{BASE}/{quote(line.batch.id, safe='')}/report?{query}"
+def _link(line: ReportLine, at: str) -> Markup:
+    place = f"{at}/{quote(line.batch.id, safe='')}"
+    address = f"{place}?{urlencode({'source': line.batch.source})}"
+    if at == BASE:
+        address = f"{place}/report?{urlencode({'source': line.batch.source, 'format': 'html'})}"
     return Markup(f'<a href="{text(address)}">{name(line.batch.id)}</a>')
 
 
@@ -87,4 +100,6 @@ def _validations(validations: Sequence[Validation]) -> Markup:
             )
         )
     head = ("at", "source", "what", "result", "documents", "differ", "questions", "p95")
-    return section("Validations", table("Newest first", head, rows, right=(4, 5, 6, 7)))
+    return section(
+        "Validations", table("Validations, newest first", head, rows, right=(4, 5, 6, 7))
+    )

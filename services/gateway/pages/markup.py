@@ -14,6 +14,10 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __html__(self) -> "Markup":
+        """As templates ask for HTML that is not to be escaped."""
+        return self
+
 
 Cell = Markup | str | int | float | None
 

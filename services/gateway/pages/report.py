@@ -48,21 +48,7 @@ def report_page(report: BatchReport, before: Sequence[ReportLine] = ()) -> str:
         before: the last batches of the source, newest first, this one included.
     """
     batch = report.batch
-    main = join(
-        [
-            _overview(report),
-            _freshness(report),
-            _checks(report),
-            _troubles(report),
-            _slowest(report),
-            history_section(before, batch.source),
-        ]
-    )
-    header = Markup(
-        f"<p>{verdict(report)}</p>\n<h1>Batch {name(batch.id)} of {name(batch.source)}</h1>\n"
-        f"<p>{moment(batch.started_at)} to {moment(report.finished_at)}, "
-        f"{text(seconds(report.elapsed_s))}</p>"
-    )
+    header, main = report_header(report), report_main(report, before)
     command = f"instep report {shlex.quote(batch.id)} --source {batch.source}"
     footer = join(
         [
@@ -74,6 +60,30 @@ def report_page(report: BatchReport, before: Sequence[ReportLine] = ()) -> str:
         ]
     )
     return layout.page(f"Batch {batch.id} of {batch.source}", header, main, footer)
+
+
+def report_header(report: BatchReport) -> Markup:
+    """The verdict, the name of the batch, and its times."""
+    batch = report.batch
+    return Markup(
+        f"<p>{verdict(report)}</p>\n<h1>Batch {name(batch.id)} of {name(batch.source)}</h1>\n"
+        f"<p>{moment(batch.started_at)} to {moment(report.finished_at)}, "
+        f"{text(seconds(report.elapsed_s))}</p>"
+    )
+
+
+def report_main(report: BatchReport, before: Sequence[ReportLine] = ()) -> Markup:
+    """The sections of the page. `before`: as of `report_page`."""
+    return join(
+        [
+            _overview(report),
+            _freshness(report),
+            _checks(report),
+            _troubles(report),
+            _slowest(report),
+            history_section(before, report.batch.source),
+        ]
+    )
 
 
 def verdict(line: ReportLine) -> Markup:
@@ -109,7 +119,9 @@ def _overview(report: BatchReport) -> Markup:
     ]
     parts = [outcome_bar(documents)]
     if rows:
-        parts.append(table("Documents by outcome", ("outcome", "documents", ""), rows, right=(1,)))
+        parts.append(
+            table("Documents by outcome", ("outcome", "documents", "meaning"), rows, right=(1,))
+        )
     else:
         parts.append(paragraph("No document has changed."))
     if documents.superseded:

@@ -157,7 +157,7 @@ async def test_without_a_data_folder_a_link_is_only_printed(ask, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("it was opened"))
 
-    assert "/?once=" in (await ask("open"))[1]
+    assert "/enter?once=" in (await ask("open"))[1]
 
 
 def test_the_page_of_a_link_holds_no_markup_of_an_address():
@@ -171,7 +171,7 @@ async def test_a_link_is_printed(ask):
     status, out, _ = await ask("open", "--print")
 
     assert status == 0
-    assert "/?once=" in out
+    assert "/enter?once=" in out
 
 
 def test_without_an_instance_the_commands_say_so(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 import io
 import json
+import queue
 from datetime import datetime
 
 import pytest
@@ -301,9 +302,20 @@ def test_json_is_one_object_a_line_on_standard_output(clock):
 @pytest.mark.parametrize(("stream", "shown"), [(Tty(), True), (io.StringIO(), False)])
 def test_a_link_that_lets_a_browser_in_is_shown_to_a_person_and_to_no_log(clock, stream, shown):
     view = view_on(stream, clock)
-    view.ready(url="http://h", model="m", link="/?once=secret")
+    view.ready(url="http://h", model="m", link="/enter?once=secret")
 
-    assert ("http://h/?once=secret" in stream.getvalue()) == shown
+    assert ("http://h/enter?once=secret" in stream.getvalue()) == shown
+
+
+@pytest.mark.parametrize(
+    ("link", "opened"), [("/enter?once=secret", "http://h/enter?once=secret"), ("", "http://h/")]
+)
+def test_the_page_is_opened_where_it_is_asked_for(clock, link, opened):
+    shown = queue.SimpleQueue()
+    view = view_on(io.StringIO(), clock, open=shown.put)
+    view.ready(url="http://h", model="m", link=link)
+
+    assert shown.get(timeout=30) == opened
 
 
 def test_quiet_says_nothing(clock):

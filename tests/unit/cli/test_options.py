@@ -92,6 +92,7 @@ def test_folders_given_are_the_only_folders_and_keep_what_the_file_says_of_them(
         (["up", "docs", "wiki", "--source", "x"], "names one folder"),
         (["up", "--source", "x"], "go with a PATH"),
         (["up", "docs", "--strict"], "--strict goes with --once"),
+        (["up", "docs", "--open", "--once"], "--open does not go with --once"),
         (["up", "docs", "--port", "99999"], "0 to 65535"),
         (["up"], "nothing to watch"),
     ],

@@ -350,7 +350,7 @@ async def test_a_link_lets_one_browser_in_once(client):
     cookie = entered.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
-    assert "url=/api/v1/reports" in page
+    assert 'content="0; url=/"' in page
     assert path.partition("=")[2] not in page + cookie
     assert entered.headers["Cache-Control"] == "no-store"
     assert entered.headers["Referrer-Policy"] == "no-referrer"

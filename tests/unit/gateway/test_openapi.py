@@ -11,6 +11,7 @@ from services.gateway import openapi
 from services.gateway.access.bearer import Credentials
 from services.gateway.app import build_app
 from services.gateway.operations import OPERATIONS
+from services.gateway.pages.table import AT as PAGES_AT
 from services.gateway.problems import KINDS
 
 CHECKED_IN = Path(__file__).parents[3] / "docs/contracts/openapi.json"
@@ -34,6 +35,7 @@ def test_the_document_is_valid_openapi(document):
 
 def test_every_route_is_described_and_every_description_is_served(document, index):
     hidden = {(p.method, p.address) for row in OPERATIONS.values() for p in row.aliases}
+    hidden |= PAGES_AT.keys()  # for people
     served = {
         (route.method, route.resource.canonical)
         for route in build_app(index.queries, index.commands).router.routes()

@@ -1,0 +1,110 @@
+// Keeps what a page shows up to date, without loading it again.
+//
+// One tab of a browser listens to the stream of events, and tells the others. A tab that is seen
+// loads its page at most each second after an event, and puts the parts marked data-live in place.
+"use strict";
+(() => {
+  const EVERY_MS = 1000, SAID_MS = 5000, AGAIN_MS = 5000, BUSY_MS = 3000, QUIET_MS = 15000;
+  const parts = document.querySelectorAll("[data-live]");
+  if (!parts.length || !window.EventSource || !window.BroadcastChannel) return;
+  const tabs = new BroadcastChannel("instep");
+  const said = document.getElementById("said"), line = document.getElementById("connection");
+  let due = false, loading = false, loadedAt = Date.now(), saidAt = 0, timer = 0, stream = null;
+
+  // -- the page of this tab
+
+  function changed() {
+    due = true;
+    plan();
+  }
+
+  function plan() {
+    if (!due || loading || document.hidden) return;
+    clearTimeout(timer);
+    timer = setTimeout(load, Math.max(0, loadedAt + EVERY_MS - Date.now()));
+  }
+
+  async function load() {
+    due = false;
+    loading = true;
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (answer.status === 401) return tell("The session has ended. In a terminal: instep open");
+      if (!answer.ok) throw new Error(answer.status);
+      show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      tell("");
+    } catch {
+      tell("instep does not answer; this is how it was.");
+      setTimeout(changed, AGAIN_MS);
+    } finally {
+      loading = false;
+      loadedAt = Date.now();
+      plan();
+    }
+  }
+
+  function show(page) {
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const now = page.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (!now || now.innerHTML === part.innerHTML || inUse(part)) continue;
+      part.className = now.className;
+      part.replaceChildren(...now.childNodes);
+    }
+    document.title = page.title;
+    speak(page);
+  }
+
+  // what a person is about to press or reads opened stays where it is
+  function inUse(part) {
+    return part.contains(document.activeElement) || part.querySelector("details[open]:hover, button:hover");
+  }
+
+  function speak(page) {
+    const words = page.querySelector("h1");
+    if (!said || !words || Date.now() - saidAt < SAID_MS) return;
+    const text = words.textContent.replace(/[^\p{L}\p{N} :,.%]/gu, "").trim();
+    if (said.textContent === text) return;
+    said.textContent = text;
+    saidAt = Date.now();
+  }
+
+  function tell(words) {
+    if (line && line.textContent !== words) line.textContent = words;
+    if (line) line.hidden = !words;
+  }
+
+  // -- the stream, of one tab for all
+
+  function listen() {
+    return new Promise((end) => {
+      const open = () => {
+        stream = new EventSource("/api/v1/events");
+        stream.onopen = all;
+        for (const kind of ["document", "batch", "validation", "reset"]) stream.addEventListener(kind, all);
+        stream.onerror = () => {
+          all();
+          if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS);
+        };
+      };
+      open();
+      addEventListener("pagehide", () => { stream.close(); end(); }, { once: true });
+    });
+  }
+
+  function all() {
+    tabs.postMessage("changed");
+    changed();
+  }
+
+  tabs.onmessage = changed;
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  // what waits and ages sends no event
+  setInterval(() => {
+    const wait = document.querySelector(".headline:not(.good)") ? BUSY_MS : QUIET_MS;
+    if (Date.now() - loadedAt > wait) changed();
+  }, EVERY_MS);
+  // only pages of this machine or over HTTPS have locks; others listen each for itself
+  if (navigator.locks) navigator.locks.request("instep stream", listen).catch(() => {});
+  else listen();
+})();
