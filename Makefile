@@ -65,7 +65,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt requirements/mcp.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
