@@ -2,12 +2,15 @@
 
 import sys
 from argparse import Namespace
+from typing import Final
 
 from services.cli import exits
 from services.cli.commands.completion import version
 from services.cli.exits import Stop
 from services.cli.terminal import note
 from services.host.options import Options
+
+OF_THE_SDK: Final = ("mcp", "starlette", "uvicorn")
 
 
 def run(args: Namespace, options: Options) -> int:
@@ -18,7 +21,9 @@ def run(args: Namespace, options: Options) -> int:
     """
     try:
         from services.cli.mcp import tools, transports
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in OF_THE_SDK:
+            raise
         raise Stop("assistants need the MCP SDK", fix="pip install 'instep[mcp]'") from None
     if args.http:
         host, port = transports.address_of(args.http)

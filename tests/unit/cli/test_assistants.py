@@ -1,6 +1,7 @@
 """What assistants are told, and who is let in: without a running instance."""
 
 import json
+import socket
 import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -120,6 +121,13 @@ def test_an_address_that_others_reach_is_refused_with_what_to_write(text):
 
     assert "127.0.0.1" in stop.value.fix
     assert stop.value.status == 2
+
+
+def test_an_address_that_is_taken_is_said_in_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Stop, match=f"127.0.0.1:{port}: .*in use"):
+            transports.run_http(None, "127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
