@@ -45,7 +45,8 @@ def compared(field: str, operator: str, value: Any) -> dict[str, Any]:
     """The filter of a comparison, with the operators that frameworks have.
 
     Args:
-        field: `source`, `path`, or a field that the settings of its source declare.
+        field: `source`, or a field that the settings of its source declare. (Paths have prefixes,
+            which frameworks have no comparison for.)
         operator: `==`, `!=`, `>`, `>=`, `<`, `<=`, `in`, or `not in`.
 
     Raises:

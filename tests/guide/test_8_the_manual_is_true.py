@@ -57,7 +57,14 @@ from shared.settings.groups import Chunking, FolderSettings
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"
 PUBLISHING = ROOT / "docs/publish-from-your-system.md"
-PAGES = sorted([*MANUAL.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted(
+    [
+        *MANUAL.rglob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("integrations/*/*.md"),
+    ]
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*)\|", re.MULTILINE)
 IN_WORDS = {
