@@ -4,7 +4,7 @@ BIN := .venv/bin
 # hundreds of processes start in the tests, and each would compile everything again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test unit cdc chaos soak setup dev torch lock lint types imports check contracts clean
+.PHONY: up test unit cdc integrations chaos soak setup dev torch lock lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
@@ -29,6 +29,19 @@ $(DEBEZIUM_SERVER)/run.sh:
 	mkdir -p build/debezium-$(DEBEZIUM)
 	tar xzf build/debezium-server-dist-$(DEBEZIUM).tar.gz -C build/debezium-$(DEBEZIUM) \
 		--touch --exclude debezium-server/connectors
+
+RETRIEVERS := build/integrations/.venv
+
+integrations: setup $(RETRIEVERS)/.made ## the retrievers in LangChain, LlamaIndex and Haystack; needs 500 MB of disk
+	$(RETRIEVERS)/bin/pytest -c integrations/pytest.ini integrations
+
+# the frameworks bring plug-ins and other versions than the tests of the product have
+$(RETRIEVERS)/.made: $(addprefix requirements/,integrations.txt base.txt build.txt) pyproject.toml $(wildcard integrations/*/pyproject.toml)
+	test -x $(RETRIEVERS)/bin/python || $(PYTHON) -m venv $(RETRIEVERS)
+	$(RETRIEVERS)/bin/python -m pip install --quiet -r requirements/integrations.txt
+	$(RETRIEVERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . \
+		$(foreach package,$(dir $(wildcard integrations/*/pyproject.toml)),--editable ./$(package))
+	@touch $@
 
 SEED ?= $(shell date +%s)
 MINUTES ?= 30
@@ -65,7 +78,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt requirements/mcp.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 

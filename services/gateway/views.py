@@ -36,6 +36,8 @@ class HitDocument(Response):
     reason: ReasonView | None = None
     static_score: float | None = None
     """Of the version that is served; None: its source gives none."""
+    revision: int | None = None
+    """Of the version that is served, as receipts and `If-Match` have it; higher is newer."""
 
 
 class HitChunk(Response):

@@ -12,6 +12,7 @@ NEEDS_NONE = {
     "provision",
     "keys",
     "open",
+    "mcp",
     "contracts",
     "completion",
     "version",

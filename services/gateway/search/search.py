@@ -427,4 +427,5 @@ def _document(hit: Hit, record: Record, at: State) -> HitDocument:
         stale_since=since,
         reason=reason_view(at.reason),
         static_score=record.settled.static_score if record.settled else None,
+        revision=(record.settled.served or None) if record.settled else None,
     )
