@@ -37,7 +37,8 @@ def read(file):
         return file.read_text()
     except OSError as error:
         return type(error).__name__
-places = ("/api/v1/status", "/api/v1/search?q=note", "/api/v1/documents", "/readyz", "/enter", "/", "/documents")
+places = ("/api/v1/status", "/api/v1/search?q=note", "/api/v1/documents", "/documents", "/")
+places += ("/readyz", "/enter")
 folder = Path(data)
 print(json.dumps({
     "asked": {place: get(place) for place in places},
