@@ -106,6 +106,7 @@ async def _access_of(request: web.Request) -> Principal:
         if not known.any_host:
             check_host(request.headers)
         check_site(request.method, request.headers)
+    request[ACCESS] = access  # for the navigation of a page that refuses
     if row is not None:
         allow(access, row)
     elif request.match_info.http_exception is None:

@@ -33,15 +33,22 @@ class Change:
 
 def changes(removed: Sequence[DiffChunk], added: Sequence[DiffChunk]) -> list[Change]:
     """The chunks of a revision beside those that they take the place of, in the order of the new
-    ones; those that only leave come at the end."""
+    ones; those that only leave come at the end.
+
+    A new chunk whose text is not known yet is beside the first that nothing else resembles.
+    """
     left = list(removed)
     bags = {one.n: _bag(one) for one in left}
-    found = []
+    pairs: list[tuple[DiffChunk | None, DiffChunk]] = []
     for new in added:
         old = _nearest(new, left, bags)
         if old is not None:
             left.remove(old)
-        found.append(_change(old, new))
+        pairs.append((old, new))
+    found = [
+        _change(left.pop(0) if old is None and new.text is None and left else old, new)
+        for old, new in pairs
+    ]
     return [*found, *(_change(old, None) for old in left)]
 
 
@@ -64,7 +71,7 @@ def _nearest(
 
 def _change(old: DiffChunk | None, new: DiffChunk | None) -> Change:
     before, after = (one.text or "" if one else "" for one in (old, new))
-    if old is None or new is None:
+    if old is None or new is None or old.text is None or new.text is None:
         return Change(old, new, prose(before), prose(after))
     marked = marked_words(before, after)
     return Change(old, new, *marked)

@@ -133,6 +133,17 @@ def test_chunks_are_beside_those_that_they_take_the_place_of():
     assert pairs == [(2, 1), (None, 2), (1, None), (3, None)]
 
 
+def test_a_chunk_that_is_not_written_yet_is_beside_what_nothing_else_resembles():
+    removed = [chunk(1, "one two three"), chunk(2, "the harbour")]
+    found = changes(removed, [chunk(1, None), chunk(2, "one two three four")])
+
+    assert [(one.old.n, one.new.n, one.new_text) for one in found] == [
+        (2, 1, ""),
+        (1, 2, "one two three<ins> four</ins>"),
+    ]
+    assert found[0].old_text == "the harbour"  # without marks: what takes its place is not known
+
+
 # -- words
 
 

@@ -254,6 +254,18 @@ async def test_a_browser_signs_in_with_a_key():
     assert (after.status, after.headers["Location"]) == (303, "/")
 
 
+async def test_who_may_not_open_a_page_is_told_so_and_shown_those_that_they_may():
+    async with asked(other=True) as (world, client):
+        text, _ = await world.keys.create("reads", ("read",), None, None)
+        key = {"Authorization": f"Bearer {text}"}
+        refused = await client.post("/compare", headers=HTML | key)
+        page = await refused.text()
+
+    assert refused.status == 403
+    assert "the scope operate" in page
+    assert '<a href="/documents">Documents</a>' in page
+
+
 async def test_an_address_that_is_none_is_refused_with_a_page():
     async with asked(other=True) as (_, client):
         response = await client.get("/<script>alert(1)</script>", headers=HTML | OWNER)

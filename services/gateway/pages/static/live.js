@@ -10,6 +10,7 @@
   const tabs = new BroadcastChannel("instep");
   const said = document.getElementById("said"), line = document.getElementById("connection");
   let due = false, loading = false, loadedAt = Date.now(), saidAt = 0, timer = 0, stream = null;
+  let spoken = firstLine();
 
   // -- the page of this tab
 
@@ -51,7 +52,7 @@
       part.replaceChildren(...now.childNodes);
     }
     document.title = page.title;
-    speak(page);
+    speak();
   }
 
   // what a person is about to press or reads opened stays where it is
@@ -59,13 +60,17 @@
     return part.contains(document.activeElement) || part.querySelector("details[open]:hover, button:hover");
   }
 
-  function speak(page) {
-    const words = page.querySelector("h1");
-    if (!said || !words || Date.now() - saidAt < SAID_MS) return;
-    const text = words.textContent.replace(/[^\p{L}\p{N} :,.%]/gu, "").trim();
-    if (said.textContent === text) return;
-    said.textContent = text;
+  // a change of the first line is told to those who cannot see it; in between, nothing is
+  function speak() {
+    const text = firstLine();
+    if (!said || text === spoken || Date.now() - saidAt < SAID_MS) return;
+    said.textContent = spoken = text;
     saidAt = Date.now();
+  }
+
+  function firstLine() {
+    const line = document.querySelector(".headline h1");
+    return line ? line.textContent.replace(/[^\p{L}\p{N} :,.%]/gu, "").trim() : "";
   }
 
   function tell(words) {
