@@ -94,9 +94,13 @@ def _stay_open(browser: Any, base: str, used: Callable[[], float]) -> None:
     idle = _rate(used)
     context = browser.new_context(base_url=base)
     streams: set[Any] = set()
+
+    def end(request: Any) -> None:
+        streams.discard(request)
+
     context.on("request", lambda one: "/events" in one.url and streams.add(one))
-    context.on("requestfailed", lambda one: streams.discard(one))
-    context.on("requestfinished", lambda one: streams.discard(one))
+    context.on("requestfailed", end)
+    context.on("requestfinished", end)
     tabs = [context.new_page() for _ in range(OPEN)]
     for tab in tabs:
         tab.goto("/")
