@@ -37,7 +37,8 @@ async def overview(request: web.Request) -> web.Response:
     status = await ask(request, "status")
     holds = (await ask(request, "removals")).holds
     groups = (await ask(request, "failures", limit=1)).groups
-    lines = (await ask(request, "batches", limit=TREND)).batches
+    ended = (await ask(request, "batches", limit=TREND)).batches
+    lines = [line for line in ended if line.freshness.p95_s is not None]
     needs = first.needs(status, holds, groups)
     p95 = [line.freshness.p95_s for line in reversed(lines)]
     said = f"Of the last {len(lines)} batches, oldest first."
