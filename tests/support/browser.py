@@ -24,11 +24,11 @@ HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='own
 
 def executable() -> str:
     """The browser; without one the test is skipped."""
-    found = os.environ.get("INSTEP_BROWSER") or shutil.which("chromium") or ""
+    found = os.environ.get("INSTEP_TEST_BROWSER") or shutil.which("chromium") or ""
     if not found or not Path(found).exists():
         pytest.skip(
             "no browser: apt-get install --no-install-recommends chromium, "
-            "or name one in INSTEP_BROWSER"
+            "or name one in INSTEP_TEST_BROWSER"
         )
     return found
 

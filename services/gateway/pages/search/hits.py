@@ -14,7 +14,7 @@ BEFORE: Final = 80
 LABELS: Final[Mapping[str, str]] = {
     "vector": "Meaning",
     "keyword": "Words",
-    "static": "Static score",
+    "static": "Static",
     "recency": "Recency",
     "title": "Title",
     "phrase": "Phrase",

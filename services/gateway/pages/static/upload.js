@@ -20,16 +20,23 @@
     head.scope = "row";
     head.append(Object.assign(document.createElement("bdi"), { textContent: name }));
     row.append(head);
-    row.insertCell().append(Object.assign(document.createElement("progress"), { max: 1, value: 0 }));
-    row.insertCell().textContent = "waits";
-    row.querySelector("progress").setAttribute("aria-label", `Sending ${name}`);
+    const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
+    bar.setAttribute("aria-label", `Sending ${name}`);
+    const words = Object.assign(document.createElement("span"), { className: "told" });
+    row.insertCell().append(bar, " ", words);
+    say(row, "waits");
     return row;
+  }
+
+  function say(row, words) {
+    row.querySelector(".told").textContent = words;
   }
 
   function setState(row, word, told) {
     const badge = document.querySelector(`template[data-state="${word}"]`);
-    row.cells[1].replaceChildren(badge ? badge.content.cloneNode(true) : word);
-    row.cells[2].textContent = told;
+    const words = row.querySelector(".told");
+    row.cells[1].replaceChildren(badge ? badge.content.cloneNode(true) : word, " ", words);
+    say(row, told);
     row.dataset.state = word;
   }
 
@@ -85,7 +92,7 @@
           if (waiting.length > 1) waiting.push(waiting.shift()); // others may be done by now
         }
       } catch {
-        row.cells[2].textContent = "instep does not answer; asked again in a moment";
+        say(row, "instep does not answer; asked again in a moment");
         await sleep(2000);
       }
     }
@@ -116,7 +123,7 @@
       const bar = row.querySelector("progress");
       if (bar && bar.value !== done) {
         bar.value = done;
-        row.cells[2].textContent = done < 1 ? `${Math.round(100 * done)} % sent` : "sent";
+        say(row, done < 1 ? `${Math.round(100 * done)} % sent` : "sent");
       }
       at += file.size;
     }
@@ -125,7 +132,7 @@
   function offerAgain(items, key, to, why) {
     for (const { row } of items) {
       if (row.dataset.told) continue;
-      row.cells[2].textContent = why;
+      say(row, why);
     }
     const again = document.createElement("button");
     again.type = "button";
