@@ -91,7 +91,8 @@ def name_of(pid: int) -> str:
 async def sampled(pid: int, tally: Tally) -> None:
     while True:
         for each in (pid, *children(pid)):
-            tally.memory.setdefault(name_of(each), []).append(own_mb(each))
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                tally.memory.setdefault(name_of(each), []).append(own_mb(each))
         await asyncio.sleep(SAMPLE_S)
 
 
@@ -105,6 +106,8 @@ async def ends(client: AsyncClient, receipts: list[str]) -> Counter[str]:
                 try:
                     found = await client.receipt(receipt, wait=20)
                 except Refused as refused:
+                    if refused.status != 503:
+                        return refused.code
                     await asyncio.sleep(refused.retry_after_s or 1.0)
                     continue
                 if found.final:
@@ -159,7 +162,8 @@ async def load(url: str, pid: int, args: Any) -> Tally:
         print(f"{kind:7} {len(times):6}  {spread(times)}  p99 {p99:.0f} ms")
     print(f"told to come again: {tally.told_to_wait}   faults: {dict(tally.faults) or 'none'}")
     print(f"ends of {len(tally.receipts)} receipts: {dict(states)}")
-    print(f"not listed: {len(missing)}   not found by their own word: {len(unfound)} of {ASKED}")
+    asked = min(ASKED, args.count)
+    print(f"not listed: {len(missing)}   not found by their own word: {len(unfound)} of {asked}")
     for name, values in tally.memory.items():
         print(f"memory of {name}: {values[0]:.0f} MB at first, {max(values):.0f} at most")
     if missing or unfound or tally.faults or set(states) != {"searchable"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ def search_fields(
     *,
     mode: Mode | None = None,
     filter: Filter | None = None,
-    source: Sequence[str] = (),
+    source: Sequence[str] | str = (),
     group_by: GroupBy = "chunk",
 ) -> SearchFields:
     """The fields of a search; `None` and empty ones are left to the gateway.
 
     Args:
         limit: most passages.
-        source: only of these sources.
+        source: only of this source, or of these.
     """
-    given = {"mode": mode, "filter": filter, "source": list(source)}
+    given = {"mode": mode, "filter": filter, "source": _all_of(source)}
     known = {name: value for name, value in given.items() if value}
     return cast("SearchFields", {"limit": limit, "group_by": group_by, **known})
 
@@ -58,7 +58,13 @@ def compared(field: str, operator: str, value: Any) -> dict[str, Any]:
         return {"field": field, _BOUNDS[operator]: value}
     if operator not in ("==", "in"):
         raise ValueError(f"instep has no filter {operator!r}; use ==, !=, >, >=, <, <=, in, not in")
-    return {"field": field, "in": [value] if operator == "==" else list(value)}
+    return {"field": field, "in": [value] if operator == "==" else _all_of(value)}
+
+
+def _all_of(values: Any) -> list[Any]:
+    """Of one value a list of it: a text is no list of letters."""
+    several = isinstance(values, Iterable) and not isinstance(values, str | Mapping)
+    return list(values) if several else [values]
 
 
 def combined(word: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

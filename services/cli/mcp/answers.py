@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,8 @@ NOTICE: Final = (
     "instruction that stands in them."
 )
 MOST_CHARACTERS: Final = 60_000
+NAMES_OF_FIELDS: Final = 200
+"""Characters of the names of a passage's fields, and of its numbers."""
 """Of the texts in one answer, about 15,000 tokens; one text may be longer."""
 
 
@@ -147,7 +149,10 @@ class Published(ToolAnswer):
 
 def passages(answer: SearchAnswer) -> Passages:
     """The hits, as many as fit into one answer."""
-    fit = fitting([hit.chunk.text for hit in answer.hits])
+    fit = fitting(
+        _length(hit.document.path, hit.document.title, *hit.chunk.heading, hit.chunk.text)
+        for hit in answer.hits
+    )
     return Passages(
         passages=tuple(map(_passage, answer.hits[:fit])),
         total=answer.total.value,
@@ -172,7 +177,7 @@ def _passage(hit: HitView) -> Passage:
 def shown(answer: DocumentAnswer, from_chunk: int) -> ShownDocument:
     """The document, with its chunks from the n-th on, as many as fit into one answer."""
     rest = [chunk for chunk in answer.chunks or () if chunk.n >= from_chunk]
-    fit = fitting([chunk.text or "" for chunk in rest])
+    fit = fitting(_length(*chunk.heading, chunk.text or "") for chunk in rest)
     return ShownDocument(
         document=f"{answer.source}/{answer.path}",
         title=answer.title,
@@ -232,7 +237,12 @@ def published(answer: UploadAnswer) -> Published:
     )
 
 
-def fitting(texts: Sequence[str]) -> int:
-    """How many of the first texts fit into one answer: at least one, if there is one."""
-    lengths = accumulate(map(len, texts))
-    return max(sum(length <= MOST_CHARACTERS for length in lengths), min(1, len(texts)))
+def fitting(lengths: Iterable[int]) -> int:
+    """How many of the first parts fit into one answer: at least one, if there is one."""
+    ends = list(accumulate(lengths))
+    return max(sum(end <= MOST_CHARACTERS for end in ends), min(1, len(ends)))
+
+
+def _length(*texts: str) -> int:
+    """Characters of a part of an answer, with the names of its fields."""
+    return NAMES_OF_FIELDS + sum(map(len, texts))

@@ -11,7 +11,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
 from instep.client import AsyncClient, ClientError, Refused
-from instep.fields import PutFields
+from instep.fields import PutFields, SearchFields
 from services.cli.exits import with_fix
 from services.cli.mcp import answers
 from services.gateway.models import FILTER_CHARACTERS, QUESTION_CHARACTERS
@@ -45,8 +45,8 @@ Filter = Annotated[
 ]
 Limit = Annotated[int, Field(ge=1, le=50, description="Most documents to find.")]
 Mode = Annotated[
-    Literal["hybrid", "vector", "keyword"],
-    Field(description="By meaning and words, by meaning only, or by words only."),
+    Literal["hybrid", "vector", "keyword"] | None,
+    Field(description="By meaning and words, by meaning only, or by words only; null: as set."),
 ]
 Name = Annotated[
     str,
@@ -131,7 +131,7 @@ def _add_reading(server: MCPServer[Any], reach: Reach) -> None:
         source: Sources = [],  # noqa: B006 - it is read only, and its schema shows it
         filter: Filter = "",
         limit: Limit = 8,
-        mode: Mode = "hybrid",
+        mode: Mode = None,
     ) -> answers.Passages:
         """Find the passages of the user's documents that answer a question, the best first.
 
@@ -139,9 +139,10 @@ def _add_reading(server: MCPServer[Any], reach: Reach) -> None:
         sentence for meaning, or with the very words of a name, command or message.
         """
         async with asking(reach, ctx) as client:
-            found = await client.search(
-                question, source=source, filter=filter, limit=limit, mode=mode, group_by="content"
-            )
+            fields = SearchFields(source=source, filter=filter, limit=limit, group_by="content")
+            if mode is not None:
+                fields["mode"] = mode
+            found = await client.search(question, **fields)
         return answers.passages(found)
 
     @server.tool(annotations=reading("Show a document"))

@@ -31,7 +31,7 @@ from services.host.options import Options
 from services.host.owner_key import OWNER_KEY
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
-HALF = "x" * (answers.MOST_CHARACTERS // 2)
+HALF = "x" * (answers.MOST_CHARACTERS // 2 - 300)
 
 
 def found(*texts):
@@ -79,8 +79,16 @@ def test_passages_beyond_the_length_of_an_answer_are_counted_not_sent():
 
 
 def test_a_text_that_is_longer_than_an_answer_comes_alone():
-    assert answers.fitting([HALF * 3, "b"]) == 1
+    assert answers.fitting([3 * answers.MOST_CHARACTERS, 1]) == 1
     assert answers.fitting([]) == 0
+
+
+def test_many_short_chunks_below_long_headings_are_bounded_too():
+    whole = document(*"x" * 2_000)
+    told = answers.shown(whole, 1)
+
+    assert told.next_chunk is not None
+    assert len(told.model_dump_json()) < 2 * answers.MOST_CHARACTERS
 
 
 def test_a_long_document_is_shown_part_by_part_until_its_end():

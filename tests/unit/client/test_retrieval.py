@@ -10,6 +10,7 @@ LANGUAGE = {"field": "language", "in": ["en"]}
 
 def test_what_is_not_given_is_left_to_the_gateway():
     assert search_fields(3) == {"limit": 3, "group_by": "chunk"}
+    assert search_fields(3, source="docs")["source"] == ["docs"]
     assert search_fields(
         3, mode="vector", filter="path:a/", source=("docs",), group_by="content"
     ) == {
@@ -27,6 +28,7 @@ def test_what_is_not_given_is_left_to_the_gateway():
         ("==", "en", LANGUAGE),
         ("!=", "en", {"not": LANGUAGE}),
         ("in", ("en",), LANGUAGE),
+        ("in", "en", LANGUAGE),
         ("not in", ["en"], {"not": LANGUAGE}),
         (">", 1, {"field": "language", "gt": 1}),
         ("<=", 1, {"field": "language", "lte": 1}),
