@@ -11,8 +11,14 @@
   const said = document.getElementById("said"), line = document.getElementById("connection");
   let due = false, loading = false, loadedAt = Date.now(), saidAt = 0, timer = 0, stream = null;
   let spoken = firstLine();
+  const about = document.getElementById("main").dataset.document;
 
   // -- the page of this tab
+
+  // of a page about one document, events of others are not heard
+  function heard(key) {
+    if (!about || !key || key === about) changed();
+  }
 
   function changed() {
     due = true;
@@ -84,10 +90,12 @@
     return new Promise((end) => {
       const open = () => {
         stream = new EventSource("/api/v1/events");
-        stream.onopen = all;
-        for (const kind of ["document", "batch", "validation", "reset"]) stream.addEventListener(kind, all);
+        stream.onopen = () => all("");
+        for (const kind of ["document", "batch", "validation", "reset"]) {
+          stream.addEventListener(kind, (event) => all(JSON.parse(event.data).doc_key || ""));
+        }
         stream.onerror = () => {
-          all();
+          all("");
           if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS);
         };
       };
@@ -96,12 +104,12 @@
     });
   }
 
-  function all() {
-    tabs.postMessage("changed");
-    changed();
+  function all(key) {
+    tabs.postMessage(key);
+    heard(key);
   }
 
-  tabs.onmessage = changed;
+  tabs.onmessage = (message) => heard(message.data);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   // what waits and ages sends no event
