@@ -4,7 +4,7 @@ BIN := .venv/bin
 # hundreds of processes start in the tests, and each would compile everything again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test unit cdc chaos soak setup dev torch lock lint types imports check contracts clean
+.PHONY: up test unit cdc integrations retrievers chaos soak setup dev torch lock lint types imports check contracts clean
 
 up: setup ## index ./examples/docs and watch it
 	$(BIN)/instep up ./examples/docs
@@ -65,7 +65,7 @@ LOCKED := requirements/locked
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt
+.venv/.dev: .venv/.setup requirements/dev.txt requirements/weaviate.txt requirements/pgvector.txt requirements/s3.txt requirements/sql.txt requirements/mcp.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	@touch $@
 
@@ -73,12 +73,28 @@ LOCKED := requirements/locked
 	$(BIN)/python -m pip install --quiet -r requirements/torch.txt
 	@touch $@
 
+RETRIEVERS := build/integrations/.venv
+
+integrations: setup retrievers ## the retrievers in LangChain, LlamaIndex and Haystack; needs 500 MB of disk
+	$(RETRIEVERS)/bin/pytest -c integrations/pytest.ini integrations
+
+retrievers: $(RETRIEVERS)/.made
+
+# the frameworks bring plug-ins and other versions than the tests of the product have
+$(RETRIEVERS)/.made: $(addprefix $(LOCKED)/,build.txt integrations.txt) pyproject.toml $(wildcard integrations/*/pyproject.toml)
+	test -x $(RETRIEVERS)/bin/python || $(PYTHON) -m venv $(RETRIEVERS)
+	$(RETRIEVERS)/bin/python -m pip install --quiet --require-hashes -r $(LOCKED)/build.txt
+	$(RETRIEVERS)/bin/python -m pip install --quiet --no-compile --require-hashes --no-build-isolation -r $(LOCKED)/integrations.txt
+	$(RETRIEVERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . \
+		$(foreach package,$(dir $(wildcard integrations/*/pyproject.toml)),--editable ./$(package))
+	@touch $@
+
 UPGRADE ?=
 LOCK := build/lock/bin/python -m uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --no-header --no-annotate $(UPGRADE)
 from = $(addsuffix .txt,$(addprefix requirements/,$(1)))
 
-lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrade takes the newest
+lock: ## pin what images, `make setup` and `make integrations` install, with hashes; UPGRADE=--upgrade takes the newest
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet --require-hashes -r $(LOCKED)/lock.txt
 	$(LOCK) requirements/lock.txt -o $(LOCKED)/lock.txt
@@ -87,6 +103,7 @@ lock: ## pin what images and `make setup` install, with hashes; UPGRADE=--upgrad
 	$(LOCK) $(call from,base weaviate pgvector s3 sql openvino) -c $(LOCKED)/build.txt -o $(LOCKED)/cpu.txt
 	$(LOCK) $(call from,base weaviate pgvector s3 sql torch) -c $(LOCKED)/cpu.txt -o $(LOCKED)/cuda.txt
 	$(LOCK) $(call from,base local openvino) -c $(LOCKED)/cpu.txt -o $(LOCKED)/local.txt
+	$(LOCK) $(call from,integrations) -c $(LOCKED)/cpu.txt -o $(LOCKED)/integrations.txt
 
 lint: dev
 	$(BIN)/ruff check .

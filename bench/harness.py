@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,17 @@ def corpus(folder: Path, count: int, *, seed: int = 7) -> None:
 
 
 @contextmanager
-def workplace(docs: Path | None, count: int) -> Iterator[tuple[Path, Path]]:
-    """A copy of the documents and an empty data folder."""
-    with tempfile.TemporaryDirectory(prefix="instep-bench-") as root:
+def workplace(
+    docs: Path | None, count: int, keep: Path | None = None
+) -> Iterator[tuple[Path, Path]]:
+    """A copy of the documents and an empty data folder; or those that an earlier run kept."""
+    if keep and keep.exists():
+        yield keep / "docs", keep / "data"
+        return
+    with ExitStack() as stack:
+        if keep:
+            keep.mkdir(parents=True)
+        root = keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="instep-bench-"))
         folder = Path(root) / "docs"
         if docs:
             shutil.copytree(docs, folder)
@@ -130,12 +138,13 @@ def wait_until(true: Callable[[], bool], within_s: float, every_s: float = 0.05)
 
 def resident_mb(pid: int) -> float:
     """Resident memory of a process and its children, in MB (proportional set size)."""
-    total = 0.0
-    for each in [pid, *children(pid)]:
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) / 1024
-    return total
+    return sum(own_mb(each) for each in (pid, *children(pid)))
+
+
+def own_mb(pid: int) -> float:
+    """The same of a process alone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
 
 
 def children(pid: int) -> list[int]:

@@ -44,7 +44,7 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
-LONGEST_FIRST = ("containers", "e2e", "upgrade", "chaos", "integration", "contract")
+LONGEST_FIRST = ("containers", "e2e", "upgrade", "chaos", "browser", "integration", "contract")
 """Folders of tests whose files take minutes; those of all other folders take seconds."""
 
 

@@ -470,6 +470,32 @@ COMMANDS: Final = (
         (flag("--print", help="print the link; open nothing"),),
     ),
     Command(
+        "mcp",
+        "offer search, show and status to an assistant as tools (Model Context Protocol)",
+        "claude mcp add instep -- instep mcp --data /srv/docs/.instep\n"
+        "instep mcp --http 127.0.0.1:8770       # then each request shows a key of the gateway\n"
+        "\n"
+        "An assistant that reads a file, as claude_desktop_config.json or .cursor/mcp.json:\n"
+        '{"mcpServers": {"instep": {"command": "instep",\n'
+        '                           "args": ["mcp", "--data", "/srv/docs/.instep"]}}}\n'
+        "VS Code, in .vscode/mcp.json:\n"
+        '{"servers": {"instep": {"type": "stdio", "command": "instep",\n'
+        '                        "args": ["mcp", "--data", "/srv/docs/.instep"]}}}\n'
+        "By HTTP:\n"
+        '{"mcpServers": {"instep": {"type": "http", "url": "http://127.0.0.1:8770/mcp",\n'
+        '                           "headers": {"Authorization": "Bearer ik_..."}}}}',
+        "mcp.command:run",
+        (
+            arg(
+                "--http",
+                metavar="HOST:PORT",
+                help="serve over HTTP on this machine, with the key of each caller; port 0: any "
+                "free one; default: one assistant on standard input and output",
+            ),
+            flag("--allow-publish", help="also offer a tool that writes documents"),
+        ),
+    ),
+    Command(
         "contracts",
         "write the schemas of all events",
         "instep contracts\ninstep contracts --check",

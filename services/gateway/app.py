@@ -100,7 +100,7 @@ async def _access_of(request: web.Request) -> Principal:
     is_open = row is not None and row.scope == "none"
     access = NOBODY
     if not (is_open and known.are_asked_for):
-        access = _by_cookie(request, known) or await access_of(
+        access = await _by_cookie(request, known) or await access_of(
             request.headers.get("Authorization", ""), known
         )
         if not known.any_host:
@@ -114,11 +114,14 @@ async def _access_of(request: web.Request) -> Principal:
     return access
 
 
-def _by_cookie(request: web.Request, known: Credentials) -> Principal | None:
+async def _by_cookie(request: web.Request, known: Credentials) -> Principal | None:
     """What a browser may do by its session; a key that is shown goes before it."""
     if known.sessions is None or "Authorization" in request.headers:
         return None
-    return known.sessions.access(request.cookies, request.headers)
+    access = known.sessions.access(request.cookies, request.headers)
+    if access is None or access.key is None or known.keys is None:
+        return access
+    return access if await known.keys.is_open(access.key) else None
 
 
 @web.middleware

@@ -22,7 +22,7 @@ from shared.domain.errors import (
     StoreUnavailable,
     StreamFull,
 )
-from shared.domain.faults import said
+from shared.domain.faults import causes, said
 
 SHOWN: Final = 20
 """Faults of one request that its problem lists."""
@@ -192,9 +192,10 @@ def problem_of(error: Exception) -> Problem:
 
 def invalid(error: ValidationError, known: Sequence[str]) -> Problem:
     """The problem of a request that does not fit its model, with suggestions for unknown names."""
-    faults = [_fault(item, known) for item in error.errors(include_url=False)[:SHOWN]]
+    found = causes(error.errors(include_url=False))
+    faults = [_fault(item, known) for item in found[:SHOWN]]
     code = "unknown_field" if faults[0].code == "unknown_field" else "invalid_request"
-    count = error.error_count()
+    count = len(found)
     told = faults[:MOST_TOLD]
     more = f"; and {count - len(told):,} more" if count > len(told) else ""
     detail = cut("; ".join(f.detail for f in told), MAX_DETAIL - len(more)) + more

@@ -36,6 +36,8 @@ class HitDocument(Response):
     reason: ReasonView | None = None
     static_score: float | None = None
     """Of the version that is served; None: its source gives none."""
+    revision: int | None = None
+    """Of the version that is served, as receipts and `If-Match` have it; higher is newer."""
 
 
 class HitChunk(Response):
@@ -111,6 +113,9 @@ class SearchAnswer(Response):
     timings: dict[str, float] | None = None
     """With `explain`, milliseconds of its parts, waits included: `freshness`, `encode` (of the
     question), `vectors` and `words` (of the store, side by side), `ledger`, `rank`, `rerank`."""
+    weights: dict[str, float] | None = None
+    """With `explain`, those that the request or the settings give, before they are scaled to sum to
+    1; of lists and signals that the mode and the question leave out, too."""
     generation: str
     freshness: Freshness
     phrases: tuple[str, ...] = ()

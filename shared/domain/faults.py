@@ -105,13 +105,19 @@ def said(error: Mapping[str, Any]) -> str:
     return rule + _instead(error)
 
 
+def causes(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The faults without those that follow from another: a list lacks what it cannot hold."""
+    around = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in around]
+
+
 def of_event(errors: Sequence[Mapping[str, Any]]) -> str:
     """The first faults of an event as `field: rule`; no value, and no key of its metadata.
 
     A fault of the whole event is a sentence of its own.
     """
     rules: dict[str, list[str]] = {}
-    for error in errors:
+    for error in causes(errors):
         names = [str(part) for part in error["loc"]]
         known = list(takewhile(lambda name: name != "metadata", names))
         where = ".".join([*known, "metadata"] if len(known) < len(names) else known)
@@ -149,7 +155,7 @@ def faults(errors: Sequence[Any], origins: Mapping[str, str], known: Sequence[st
     """
     lines: list[str] = []
     count = 0
-    for error in errors:
+    for error in causes(errors):
         path = ".".join(str(part) for part in error["loc"] if part != "[key]")
         if len(lines) == SHOWN and path in origins:
             count += 1

@@ -1,10 +1,11 @@
 """The command line as processes: alone, and before a gateway over a small index in memory."""
 
 import asyncio
+import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from aiohttp.test_utils import TestServer
 from gateway_world import Index
 from instep_process import Instep
 
+from services.cli.main import run
+from services.cli.publish import sending
 from services.gateway.app import build_app
 from services.host.data_folder import DataFolder, Instance
 
@@ -64,6 +67,21 @@ def instep(tmp_path: Path) -> Iterator[Instep]:
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path, tmp_path / "data")
+
+
+@pytest.fixture
+def impatient(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Awaitable[Done]]:
+    """`cli` in this process, where a gateway that takes nothing is not asked again for 30 s."""
+    monkeypatch.setattr(sending, "PATIENCE_S", 0.0)
+
+    async def command(*args: str, stdin: str = "") -> Done:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        status = await asyncio.to_thread(run, [*args, "--data", str(cli.data)])
+        return Done(status, *capsys.readouterr())
+
+    return command
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from itertools import count
 
 import obstore
@@ -48,13 +47,6 @@ def told(done):
         pytest.param("s3://none", {}, "there is no such bucket", 3, id="no such bucket"),
         pytest.param(
             "s3://{}",
-            {"AWS_ACCESS_KEY_ID": "another"},
-            f"the access key is not known: check {WHERE}",
-            3,
-            id="unknown key",
-        ),
-        pytest.param(
-            "s3://{}",
             {"AWS_SECRET_ACCESS_KEY": "not-the-secret"},
             f"the secret key is wrong: check {WHERE}",
             3,
@@ -67,28 +59,12 @@ def told(done):
             2,
             id="half of the credentials",
         ),
-        pytest.param(
-            "s3://{}",
-            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            "the server does not answer",
-            3,
-            id="nobody at the address",
-        ),
-        pytest.param(
-            "s3://{}",
-            {"AWS_ENDPOINT_URL": "nowhere"},
-            "no address of a server in AWS_ENDPOINT_URL_S3",
-            2,
-            id="no address",
-        ),
-        pytest.param(
-            "s3://{}", {"AWS_REGION": "mars-1"}, "in another region", 3, id="another region"
-        ),
     ],
 )
 def test_a_run_of_once_over_a_bucket_that_cannot_be_listed_says_why_and_ends(
     instep, bucket, url, environment, words, status
 ):
+    """All reasons: `tests/integration/producer/test_answers_of_buckets.py`."""
     given = instep.env | environment
     instep.env = {name: value for name, value in given.items() if value is not None}
 
@@ -97,16 +73,6 @@ def test_a_run_of_once_over_a_bucket_that_cannot_be_listed_says_why_and_ends(
     assert (done.returncode, words in told(done)) == (status, True), done.stderr
     for secret in ("secret-of-tests", "not-the-secret", "RequestId", "Traceback"):
         assert secret not in done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_a_run_of_once_ends_when_a_server_accepts_and_never_answers(instep, bucket):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        instep.env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
-
-        done = instep("up", f"s3://{bucket}", "--once", timeout=240)
-
-    assert (done.returncode, "the server does not answer" in told(done)) == (3, True), done.stderr
 
 
 def test_a_run_of_once_over_a_folder_of_the_settings_that_is_missing_ends_too(instep, tmp_path):

@@ -93,8 +93,8 @@ async def test_validate_reads_questions_and_ends_with_its_verdict(served, cli):
     assert "all is well" in done.out
 
 
-async def test_publish_to_a_gateway_that_takes_no_documents_is_not_reachable(served, cli):
-    done = await cli("publish", "-", "--source", "inbox", "--path", "a.md", stdin="text")
+async def test_publish_to_a_gateway_that_takes_no_documents_is_not_reachable(served, impatient):
+    done = await impatient("publish", "-", "--source", "inbox", "--path", "a.md", stdin="text")
 
     assert done.status == 3
     assert "this gateway takes no documents" in done.err

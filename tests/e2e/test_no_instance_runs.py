@@ -1,8 +1,12 @@
 """After `instep up --once` has ended, as from cron, every command still answers."""
 
+import shutil
+
 import pytest
+from instep_process import Instep
 
 from services.cli.command_table import COMMANDS
+from services.host.data_folder import mark_original
 
 NEEDS_NONE = {
     "up",
@@ -12,6 +16,7 @@ NEEDS_NONE = {
     "provision",
     "keys",
     "open",
+    "mcp",
     "contracts",
     "completion",
     "version",
@@ -42,15 +47,23 @@ ASKS = {
 """Exit status and arguments. `publish`: nothing takes it; `dismiss`: what is refused stays."""
 
 
-@pytest.fixture
-def left(instep, tmp_path):
-    """What a run over two documents, one of them refused, has left."""
-    docs = tmp_path / "docs"
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """What a run over two documents, one of them refused, has left; to be copied."""
+    here = tmp_path_factory.mktemp("before")
+    docs = here / "docs"
     docs.mkdir()
     (docs / "a.md").write_text("# Note\n\nlantern\n")
     (docs / "empty.md").write_bytes(b"\xff\xfe\x00\x00\x01")
-    instep.json("up", docs, "--once", status=(0, 1))
-    return docs
+    Instep(here / "data", here).json("up", docs, "--once", status=(0, 1))
+    return here
+
+
+@pytest.fixture
+def left(instep, before):
+    """A copy of that, which takes itself for the original."""
+    shutil.copytree(before / "data", instep.data)
+    mark_original(instep.data / "server")
 
 
 def test_every_command_is_asked_here_or_needs_no_instance():

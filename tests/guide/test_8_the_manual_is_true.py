@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.command_table import COMMANDS
+from services.cli.parser import GLOBALS
 from services.gateway.events.stream import LISTENERS, PING_S
 from services.gateway.search.search import DEEPEST
 from services.host.http_server import CLIENT_S
@@ -56,7 +57,14 @@ from shared.settings.groups import Chunking, FolderSettings
 ROOT = Path(__file__).parents[2]
 MANUAL = ROOT / "examples/docs"
 PUBLISHING = ROOT / "docs/publish-from-your-system.md"
-PAGES = sorted([*MANUAL.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted(
+    [
+        *MANUAL.rglob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("integrations/*/*.md"),
+    ]
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]*)\|", re.MULTILINE)
 IN_WORDS = {
@@ -311,7 +319,8 @@ def test_a_command_in_the_manual_is_a_command(page):
         if command.actions and rest.strip() and not rest.strip().startswith("-"):
             word, _, rest = rest.strip().partition(" ")
             command = {action.name: action for action in command.actions}[word]
-        flags = {flag for arg in command.args for flag in arg.flags} | {"--json", "--data"}
+        flags = {flag for arg in command.args for flag in arg.flags}
+        flags |= {flag for names, _ in GLOBALS for flag in names}
 
         assert {word for word in rest.split() if word.startswith("-") and word != "-"} <= flags
         if line[0] == "run":
@@ -340,9 +349,10 @@ def test_the_python_program_in_the_documentation_compiles():
 
 
 def promised_tests():
-    """Test files and the names of tests that the README says try to break a promise."""
-    for row in re.findall(r"^\| P\d \|.*$", (ROOT / "README.md").read_text(), re.MULTILINE):
-        for file, said in re.findall(r"\]\((tests/[^)]+)\)(?: \(([^)]*)\))?", row):
+    """Test files and the names of tests that are said to try to break a promise."""
+    page = ROOT / "docs" / "promises.md"
+    for row in re.findall(r"^\| P\d \|.*$", page.read_text(), re.MULTILINE):
+        for file, said in re.findall(r"\]\(\.\./(tests/[^)]+)\)(?: \(([^)]*)\))?", row):
             yield from ((file, name) for name in re.findall(r"`(test_\w+)`", said) or [""])
 
 

@@ -1,14 +1,15 @@
 """The containers of compose.yaml, under a project name of their own."""
 
+import functools
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from instep_process import Shortcut, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +72,14 @@ class Compose:
         return self("run", "--rm", "--no-deps", "-T", "cli", *args, check=check)
 
     def json(self, *args: object) -> Any:
+        if (answer := Shortcut.ask(args, self._gateway)) is not None:
+            return answer
         said = self.cli(*args, "--json", check=False)
         return json.loads(said) if said.strip() else None
 
     def found(self, q: str) -> list[str]:
         """Paths of the documents that a keyword search finds."""
-        answer = self.json("search", q, "--mode", "keyword", "-n", "200")
+        answer = self.json("search", q, "-n", 200, "--mode", "keyword")
         return sorted(hit["document"]["path"] for hit in answer["hits"]) if answer else []
 
     def containers(self, service: str) -> list[str]:
@@ -106,9 +109,16 @@ class Compose:
 
     def until(self, what: Callable[[], object], within_s: float = 900.0) -> Any:
         """The first true answer. It fails loudly with the logs of all containers."""
-        deadline = time.monotonic() + within_s
-        while not (answer := what()):
-            if time.monotonic() > deadline:
-                raise AssertionError(self("logs", "--no-color", "--tail", 40))
-            time.sleep(0.5)
-        return answer
+        try:
+            return wait_until(what, within_s=within_s, every_s=0.5)
+        except TimeoutError:
+            raise AssertionError(self("logs", "--no-color", "--tail", 40)) from None
+
+    def _gateway(self) -> tuple[str, str]:
+        return f"http://127.0.0.1:{self.port}", _key(replace(self, profiles="single,cpu"))
+
+
+@functools.cache
+def _key(compose: Compose) -> str:
+    """The key of the gateway, which stays for the life of its volume."""
+    return compose("exec", "-T", "gateway", "cat", "/keys/gateway.key").strip()

@@ -17,6 +17,7 @@ import random
 import re
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -28,6 +29,8 @@ from typing import Any, get_args
 ALLOWED_S = 1.0
 """Processor time for one text: many times that of linear work, a fraction of quadratic work."""
 PATTERN_CHARS = 64 * 1024
+SHORTER = 8
+"""A pattern is tried with a text so many times shorter first."""
 READER_CHARS = 32 * 1024
 DOCUMENT_CHARS = 16 * 1024
 """Of a document, which goes through many readers: at least as much as is read in the event loop."""
@@ -138,10 +141,20 @@ def cases_of_patterns() -> Iterator[Case]:
             for before, pump, after in hostile(one):
                 yield (
                     f"{name}.{way} {before!r} {pump!r} {after!r}",
-                    partial(
-                        _applied, one, way, before + pump * (PATTERN_CHARS // len(pump)) + after
-                    ),
+                    partial(_tried, partial(_applied, one, way), before, pump, after),
                 )
+
+
+def _tried(apply: Callable[[str], object], before: str, pump: str, after: str) -> None:
+    """Apply a pattern to a short text, and to a whole one where that might take too long.
+
+    After a short text that took little, a whole one would not take what is allowed even by
+    quadratic work.
+    """
+    started = time.process_time()
+    apply(before + pump * (PATTERN_CHARS // SHORTER // len(pump)) + after)
+    if time.process_time() - started > ALLOWED_S / SHORTER**2:
+        apply(before + pump * (PATTERN_CHARS // len(pump)) + after)
 
 
 def _applied(pattern: re.Pattern[Any], way: str, text: str) -> object:

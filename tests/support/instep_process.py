@@ -19,6 +19,7 @@ from services.cli.exits import Stop
 from services.host.data_folder import DataFolder
 from services.host.owner_key import owner_key
 
+Gateway = Callable[[], "tuple[str, str | None] | None"]
 FAKE = {"INSTEP_EMBEDDING__MODEL": "fake-64"}
 
 
@@ -42,10 +43,10 @@ def wait_until(
     """
     deadline = time.monotonic() + within_s
     while True:
-        asked = len(_Shortcut.taken)
-        with _Shortcut.allowed():
+        asked = len(Shortcut.taken)
+        with Shortcut.allowed():
             answer = what()
-        if answer and len(_Shortcut.taken) > asked:
+        if answer and len(Shortcut.taken) > asked:
             answer = what()
         if answer:
             return answer
@@ -54,7 +55,7 @@ def wait_until(
         time.sleep(every_s)
 
 
-class _Shortcut:
+class Shortcut:
     """Whether questions may go to a gateway without a process of the command line."""
 
     open = False
@@ -71,8 +72,14 @@ class _Shortcut:
             cls.open = False
 
     @classmethod
-    def ask(cls, data: Path, args: Sequence[object]) -> Any:
-        """What the command would print, or None where only the command itself can say it."""
+    def ask(
+        cls, args: Sequence[object], gateway: Callable[[], tuple[str, str | None] | None]
+    ) -> Any:
+        """What the command would print, or None where only the command itself can say it.
+
+        Args:
+            gateway: tells its address and the key that it is shown; None while there is none.
+        """
         match args if cls.open else ():
             case ("status",):
                 operation, fields = "status", {}
@@ -84,12 +91,12 @@ class _Shortcut:
                 operation = "search"
             case _:
                 return None
-        instance = DataFolder(data).read_instance()
-        if instance is None or not instance.gateway_url:
+        found = gateway()
+        if found is None:
             return None
+        url, key = found
         try:
-            key = owner_key(data)
-            answer = client.ask(instance.gateway_url, operation, fields, key=key)
+            answer = client.ask(url, operation, fields, key=key)
         except Stop:
             return None
         cls.taken.append(operation)
@@ -133,11 +140,18 @@ class Instep:
 
     def json(self, *args: object, status: Sequence[int] = (0,), **kwargs: Any) -> Any:
         """The object that a command prints with --json."""
-        if not kwargs and (answer := _Shortcut.ask(self.data, args)) is not None:
+        if not kwargs and (answer := Shortcut.ask(args, self._gateway)) is not None:
             return answer
         done = self(*args, "--json", **kwargs)
         assert done.returncode in status, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
+
+    def _gateway(self) -> tuple[str, str | None] | None:
+        """Address and key of the running gateway."""
+        instance = DataFolder(self.data).read_instance()
+        if instance is None or not instance.gateway_url:
+            return None
+        return instance.gateway_url, owner_key(self.data)
 
     def start(self, *args: object) -> subprocess.Popen[str]:
         """Start a command in a process group of its own and leave it running."""

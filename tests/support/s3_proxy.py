@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
 def before(port: int) -> Iterator[Proxy]:
     """In front of the server at a port of this machine."""
     made = Proxy(port)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield made
     finally:

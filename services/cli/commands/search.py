@@ -49,7 +49,7 @@ def footer(answer: Mapping[str, Any], *, now: float) -> str:
     if behind["watermark"]:
         parts.append(f"everything up to {clock(behind['watermark'], now=now)} included")
     else:
-        parts.append("the folders are not all listed yet")
+        parts.append("changes that are not listed yet may be missing")
     pending = behind["pending_documents"]
     parts += [f'only with "{visible(one)}"' for one in answer.get("phrases") or ()]
     parts += [f"without {visible(one)}" for one in answer.get("excluded") or ()]

@@ -19,6 +19,8 @@ class Principal:
     """None: all sources, also those that come later."""
     until: float | None = None
     """Unix time at which it ends; None: it has no end."""
+    key: str | None = None
+    """Id of the key that may be revoked; None: it stands on none."""
 
     def allows(self, scope: str) -> bool:
         """Whether an operation of this scope may be done; `none` needs no key."""

@@ -48,6 +48,11 @@ class Keyring:
             raise Problem("no_key", NO_KEY)
         return stored.access
 
+    async def is_open(self, id: str) -> bool:
+        """Whether a key opens anything now."""
+        stored = await self._find(id)
+        return stored is not None and stored.is_good(self.clock())
+
     async def create(
         self,
         name: str,

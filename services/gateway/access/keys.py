@@ -45,7 +45,7 @@ class StoredKey:
     def access(self) -> Principal:
         """What its holder may do."""
         sources = None if self.sources is None else frozenset(self.sources)
-        return Principal(self.id, frozenset(self.scopes), sources, self.expires_at)
+        return Principal(self.id, frozenset(self.scopes), sources, self.expires_at, self.id)
 
 
 def new_key(

@@ -57,7 +57,7 @@ def limited(whole: Faces, access: Principal) -> Faces:
     """
     sources = access.sources
     if sources is None:
-        return whole
+        return replace(whole, access=replace(whole.access, asked_by=access))
     queries, commands = whole.queries, whole.commands
     if not (isinstance(queries, InstanceQueries) and isinstance(commands, InstanceCommands)):
         raise Problem("forbidden", "this instance has no operations for keys of some sources")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from services.gateway.access.access import OWNER, Principal
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.keys import StoredKey
 from services.gateway.access.models import (
@@ -25,6 +26,7 @@ class AccessCommands:
     keyring: Keyring | None = None
     """None: no gateway runs, or it asks for no keys."""
     sessions: BrowserSessions | None = None
+    asked_by: Principal = OWNER
 
     async def create(self, request: CreateKeyRequest) -> CreatedKeyAnswer:
         """Make a key and tell it, once."""
@@ -52,7 +54,7 @@ class AccessCommands:
         """Make a link that lets one browser in."""
         if self.sessions is None:
             raise Problem("no_keys", "no gateway runs here that asks for keys")
-        once, until = self.sessions.once()
+        once, until = self.sessions.once(self.asked_by)
         return LinkAnswer(path=once, expires_at=datetime.fromtimestamp(until, UTC))
 
     def _keyring(self) -> Keyring:

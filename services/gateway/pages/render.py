@@ -21,6 +21,11 @@ PACKAGE: Final = "services.gateway.pages"
 TYPES: Final = {
     "page.css": "text/css",
     "icon.svg": "image/svg+xml",
+    "forms.css": "text/css",
+    "search.css": "text/css",
+    "search.js": "text/javascript",
+    "upload.css": "text/css",
+    "upload.js": "text/javascript",
     "live.js": "text/javascript",
 }
 """The files of the folder `static`."""

@@ -53,6 +53,31 @@ def _plain(name: str, path: str, asks: str = "") -> PageRoute:
     return PageRoute(name=name, place=place, asks=asks, handler=_FRAME + name)
 
 
+_SEARCHING: Final = (
+    PageRoute(
+        name="search",
+        place=Route("GET", "/search", whole=True),
+        asks="search",
+        handler="services.gateway.pages.search.handlers:search",
+        label="Search",
+    ),
+)
+_UPLOADING: Final = (
+    PageRoute(
+        name="upload",
+        place=Route("GET", "/upload", whole=True),
+        asks="upload_documents",
+        handler="services.gateway.pages.upload.handlers:upload",
+        label="Upload",
+    ),
+    PageRoute(
+        name="send_upload",
+        place=Route("POST", "/upload", whole=True),
+        asks="upload_documents",
+        handler="services.gateway.pages.upload.handlers:send_upload",
+    ),
+)
+
 _ROWS: Final = (
     _page("overview", "/", "status", "Overview"),
     _page("documents", "/documents", "documents", "Documents"),
@@ -72,6 +97,8 @@ _ROWS: Final = (
     _action("compare", "/compare", "generate"),
     _plain("static_file", "/static/{file}"),
     _plain("sign_in", "/sign-in", "status"),
+    *_SEARCHING,
+    *_UPLOADING,
 )
 
 PAGES: Final[Mapping[str, PageRoute]] = {row.name: row for row in _ROWS}

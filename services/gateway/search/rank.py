@@ -130,10 +130,14 @@ def with_signal(
         values: by `doc_key`, or by row id; a hit without one has 0 from it.
         top: the value that counts as 1; values below 0 count as 0.
     """
-    weighed = []
+    weighed, without = [], _part(None, top, weight, 0.0)
     for item in ranked:
-        part = _part(values.get(getattr(item.hit, of)), top, weight, 0.0)
-        weighed.append(_summed(item.hit, {**item.parts, name: part}))
+        value = values.get(getattr(item.hit, of))
+        if value is None:
+            weighed.append(Ranked(item.hit, item.score, {**item.parts, name: without}))
+        else:
+            part = _part(value, top, weight, 0.0)
+            weighed.append(_summed(item.hit, {**item.parts, name: part}))
     return sorted(weighed, key=_order)
 
 
@@ -186,17 +190,34 @@ def lower_repeated(ranked: Sequence[Ranked], rows: Mapping[str, int]) -> list[Ra
         ranked: one hit for each chunk.
         rows: the rows of each document by `doc_key`, found or not.
     """
-    texts = [(item.hit.source, " ".join(item.hit.text.split())) for item in ranked]
-    titles: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for item, text in zip(ranked, texts, strict=True):
-        titles[text].add(item.hit.title)
-    pages = [n if (n := len(titles[text])) >= REPEATED_IN else 0 for text in texts]
+    pages = _pages_alike([item.hit for item in ranked])
+    if not any(pages):
+        return list(ranked)
     alike = Counter(item.hit.doc_key for item, n in zip(ranked, pages, strict=True) if n)
     weighed = [
         _lowered(item, n) if n and alike[item.hit.doc_key] < rows[item.hit.doc_key] else item
         for item, n in zip(ranked, pages, strict=True)
     ]
     return sorted(weighed, key=_order)
+
+
+def _pages_alike(hits: Sequence[Hit]) -> list[int]:
+    """For each hit the titles of its source whose pages have its text; 0: too few to count.
+
+    Texts are compared only where that many begin with the same word.
+    """
+    begun = [(hit.source, *hit.text.split(None, 1)[:1]) for hit in hits]
+    often = {start for start, n in Counter(begun).items() if n >= REPEATED_IN}
+    texts = {
+        n: (hit.source, " ".join(hit.text.split()))
+        for n, (hit, start) in enumerate(zip(hits, begun, strict=True))
+        if start in often
+    }
+    titles: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for n, text in texts.items():
+        titles[text].add(hits[n].title)
+    counts = [len(titles[texts[n]]) if n in texts else 0 for n in range(len(hits))]
+    return [n if n >= REPEATED_IN else 0 for n in counts]
 
 
 def best_per_document(ranked: Sequence[Ranked]) -> list[Ranked]:

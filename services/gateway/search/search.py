@@ -143,7 +143,8 @@ class Search:
         condition = self.condition(request)
         question = _read(request.q)
         mode = request.mode or self.defaults.mode
-        weights = self._weights(request, mode, question)
+        wanted = {**self.defaults.weights, **request.weights.model_dump(exclude_none=True)}
+        weights = _weights(wanted, mode, question)
         if request.rerank and self.reranker is None:
             raise Problem("invalid_request", "rerank: the settings name no search.rerank.url")
         met = await self._after(request)
@@ -179,6 +180,7 @@ class Search:
             mode=mode,
             took_ms=round(1000 * (time.perf_counter() - started), 1),
             timings=dict(watch.told()) if request.explain else None,
+            weights=wanted if request.explain else None,
             generation=self.generation,
             freshness=behind.model_copy(update={"after_met": met}),
         )
@@ -191,16 +193,6 @@ class Search:
             await asyncio.to_thread(language.load)
         found = language.foreign_language(q, self.languages)
         return QuestionLanguage(question=found, model=tuple(self.languages)) if found else None
-
-    def _weights(self, request: SearchRequest, mode: Mode, question: ParsedQuestion) -> Weights:
-        given = request.weights.model_dump(exclude_none=True)
-        if not is_phrase(question.text):
-            given["phrase"] = 0.0
-        wanted = Weights(**{**self.defaults.weights, **given})
-        try:
-            return weights_for(mode, wanted)
-        except ValueError as error:
-            raise Problem("invalid_request", str(error)) from None
 
     async def ranked(
         self, found: FoundRows, admission: Admission, weights: Weights, depth: int
@@ -357,6 +349,14 @@ def _read(q: str) -> ParsedQuestion:
         raise Problem("invalid_request", str(error)) from None
 
 
+def _weights(wanted: Mapping[str, float], mode: Mode, question: ParsedQuestion) -> Weights:
+    phrase = wanted["phrase"] if is_phrase(question.text) else 0.0
+    try:
+        return weights_for(mode, Weights(**{**wanted, "phrase": phrase}))
+    except ValueError as error:
+        raise Problem("invalid_request", str(error)) from None
+
+
 def _is_whole(found: FoundRows, question: ParsedQuestion, mode: Mode, depth: int) -> bool:
     """Whether a deeper look cannot find more: keywords find every row that has a phrase."""
     if question.phrases and mode != "vector" and question.finds_every_phrase:
@@ -427,4 +427,5 @@ def _document(hit: Hit, record: Record, at: State) -> HitDocument:
         stale_since=since,
         reason=reason_view(at.reason),
         static_score=record.settled.static_score if record.settled else None,
+        revision=(record.settled.served or None) if record.settled else None,
     )

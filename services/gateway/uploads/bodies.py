@@ -145,24 +145,33 @@ async def lines(read: Read) -> AsyncIterator[tuple[int, bytes | None]]:
         yield number, bytes(line)
 
 
-async def parts(
-    request: web.Request, clock: UploadDeadline, budget: "Budget"
-) -> AsyncIterator[BodyPartReader]:
-    """The parts of a form, each to be read before the next.
+class FormBody:
+    """The body of a form, which is read part by part."""
 
-    Raises:
-        Problem: `malformed`, `request_timeout`, `request_too_large`.
-    """
-    try:
-        form = await request.multipart()
-    except _BROKEN:
-        raise Problem("malformed", "the body is not a form of several parts") from None
-    while (part := await clock.within(form.next())) is not None:
-        if isinstance(part, MultipartReader):
-            raise Problem("malformed", "a part of the form has parts of its own")
-        yield part
-        while unread := await _chunk(part, clock):
-            budget.spend(len(unread))
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._clock, self._budget = UploadDeadline(), Budget()
+
+    async def parts(self) -> AsyncIterator[BodyPartReader]:
+        """The parts, each to be read before the next.
+
+        Raises:
+            Problem: `malformed`, `request_timeout`, `request_too_large`.
+        """
+        try:
+            form = await self._request.multipart()
+        except _BROKEN:
+            raise Problem("malformed", "the body is not a form of several parts") from None
+        while (part := await self._clock.within(form.next())) is not None:
+            if isinstance(part, MultipartReader):
+                raise Problem("malformed", "a part of the form has parts of its own")
+            yield part
+            while unread := await _chunk(part, self._clock):
+                self._budget.spend(len(unread))
+
+    def reader(self, part: BodyPartReader) -> Read:
+        """Reads a part, as `part_reader`."""
+        return part_reader(part, self._clock, self._budget)
 
 
 def names_of(part: BodyPartReader) -> tuple[str | None, str | None]:
@@ -207,8 +216,8 @@ async def _chunk(part: BodyPartReader, clock: UploadDeadline) -> bytes:
 class Budget:
     """The bytes that all files of a form may have together."""
 
-    def __init__(self, left: int = MAX_FORM_BYTES) -> None:
-        self.left = left
+    def __init__(self) -> None:
+        self.left = MAX_FORM_BYTES
 
     def spend(self, size: int) -> None:
         """Raises Problem `request_too_large`."""

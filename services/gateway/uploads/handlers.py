@@ -1,10 +1,10 @@
 """Handlers of uploads: each reads its body piece by piece, and answers when all is accepted."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from services.gateway.answers import request_of
 from services.gateway.decoding import fields_of as request_fields
@@ -15,13 +15,10 @@ from services.gateway.routes import FACES, fields_in, reply
 from services.gateway.uploads.answer_lines import answer_lines
 from services.gateway.uploads.bodies import (
     MAX_BODY_BYTES,
-    Budget,
-    UploadDeadline,
+    FormBody,
     in_turn,
     lines,
     names_of,
-    part_reader,
-    parts,
     reader,
     whole,
 )
@@ -233,8 +230,8 @@ async def post_files(request: web.Request) -> web.StreamResponse:
     if asked.receipts:
         outcome.most_errors = MOST_FILES
     async with in_turn(request.app[SLOTS]):
-        form = _Form(uploads, asked.source, outcome)
-        await form.read(request)
+        form, body = FormFiles(uploads, asked.source, outcome), FormBody(request)
+        await form.read(body, body.parts())
         items = await form.items()
         if not items and not outcome.refused:
             raise Problem("invalid_request", "the form has no files")
@@ -253,7 +250,7 @@ async def post_files(request: web.Request) -> web.StreamResponse:
     return _many(outcome, outcome.answer(batch))
 
 
-class _Form:
+class FormFiles:
     """The files of a form, and what its field `meta` says about them."""
 
     def __init__(self, uploads: Uploads, source: str, outcome: UploadOutcome) -> None:
@@ -263,10 +260,10 @@ class _Form:
         self._inline = INLINE_BYTES
         self._seen = 0
 
-    async def read(self, request: web.Request) -> None:
-        clock, budget = UploadDeadline(), Budget()
-        async for part in parts(request, clock, budget):
-            read = part_reader(part, clock, budget)
+    async def read(self, body: FormBody, parts: AsyncIterator[BodyPartReader]) -> None:
+        """Take the parts of a form, or those that are left of it."""
+        async for part in parts:
+            read = body.reader(part)
             name, file = names_of(part)
             if file is None and name == "meta":
                 if self._meta is not None:

@@ -1,15 +1,15 @@
 """How Lance is imported, limits on its threads and caches, and the translation of its errors."""
 
 import asyncio
-import functools
 import importlib
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
-
-import pydantic
-from pydantic import ConfigDict, validate_call
 
 from shared.domain.errors import QuestionRefused, StoreUnavailable
 
@@ -26,6 +26,7 @@ IO_THREADS: Final = 4
 keeps as many as were ever busy at one moment, for as long as there is work. Lance's own number is
 8; with 1 it blocks for ever. Users with slow disks may need more, and may set it."""
 MOST_QUERIES: Final = 8
+CATALOGUES: Final = "lance_namespace_urllib3_client"
 
 
 def configure() -> None:
@@ -38,18 +39,42 @@ def configure() -> None:
     os.environ.setdefault("LANCE_IO_THREADS", str(IO_THREADS))
 
 
-def load() -> None:
-    """Import lancedb without the validators of a client of remote catalogues.
+class _Unused(MetaPathFinder, Loader):
+    """Finds every module of a package, and gives it an empty class for each name that is taken."""
 
-    lancedb imports that client, whose 366 functions each have pydantic build a validator: a third
-    of the whole import, and instep calls none of them. Here pydantic builds each at its first call.
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        ours = name.partition(".")[0] == self._package
+        return ModuleSpec(name, self, is_package=True) if ours else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        def named(name: str) -> type:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return type(name, (), {})
+
+        vars(module)["__getattr__"] = named
+
+
+def load() -> None:
+    """Import lancedb without its client of remote catalogues.
+
+    The models and calls of that client take half of the import, and instep uses none. lancedb names
+    them in annotations, and is given empty classes of those names.
     """
-    later = functools.partial(validate_call, config=ConfigDict(defer_build=True))
-    vars(pydantic)["validate_call"] = later
+    if {"lancedb", CATALOGUES} & sys.modules.keys():
+        importlib.import_module("lancedb")
+        return
+    unused = _Unused(CATALOGUES)
+    sys.meta_path.insert(0, unused)
     try:
         importlib.import_module("lancedb")
     finally:
-        vars(pydantic)["validate_call"] = validate_call
+        sys.meta_path.remove(unused)
+        for name in [name for name in sys.modules if name.partition(".")[0] == CATALOGUES]:
+            del sys.modules[name]
 
 
 def session() -> "Session":

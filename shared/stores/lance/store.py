@@ -43,6 +43,8 @@ IDS_PER_QUERY: Final = 512
 """Above it, reading the whole column is cheaper than a condition that names the values."""
 ASKED_PER_CALL: Final = 4
 VECTORS_PER_QUERY: Final = 64
+REFINED_LEAST: Final = 10
+"""Vectors of the index that are compared again by their own, however few are wanted."""
 KEPT_FOR: Final = timedelta(minutes=2)
 """How long files of older versions stay, for queries that are still reading them."""
 KEPT: Final = timedelta(days=36_500)
@@ -143,9 +145,7 @@ class LanceStore:
         if not asks or limit < 1 or rest is None:
             return []
         await self._check_ready(rest)
-        query = (
-            (await self._nearest(vector)).limit(limit).select([*lance_rows.COLUMNS, "_distance"])
-        )
+        query = (await self._nearest(vector, limit)).select([*lance_rows.COLUMNS, "_distance"])
         if condition := lance_rows.condition(rest):
             query = query.where(condition)
         async with self._queries.question():
@@ -331,11 +331,16 @@ class LanceStore:
                 if name != fresh:
                     await table.drop_index(name)
 
-    async def _nearest(self, vectors: Vector | list[Vector]) -> "AsyncVectorQuery":
-        """Exact without an index; with it 20 partitions, more while a filter leaves too few."""
+    async def _nearest(self, vectors: Vector | list[Vector], limit: int) -> "AsyncVectorQuery":
+        """Exact without an index; with it 20 partitions, more while a filter leaves too few.
+
+        The index compares vectors of a byte a number. The nearest are compared again by their own:
+        twice as many as wanted hold all of them, and reading more is most of the time of a query.
+        """
         table = await self._table.now()
-        query = table.query().nearest_to(vectors).distance_type("cosine")
-        return query.minimum_nprobes(20).maximum_nprobes(0).refine_factor(10)
+        query = table.query().nearest_to(vectors).distance_type("cosine").limit(limit)
+        again = max(2, REFINED_LEAST // limit)
+        return query.minimum_nprobes(20).maximum_nprobes(0).refine_factor(again)
 
     async def _read(self, column: str, values: Collection[str], names: list[str]) -> list[Any]:
         """The columns `names` of rows whose `column` is one of `values`, as dicts."""
@@ -371,7 +376,7 @@ class LanceStore:
         """The ids whose vectors, asked for, have no row near them."""
         lost = set(vectors)
         for batch in checks.slices(list(vectors), VECTORS_PER_QUERY):
-            query = (await self._nearest([vectors[key] for key in batch])).limit(1)
+            query = await self._nearest([vectors[key] for key in batch], limit=1)
             async with self._queries.one():
                 found = await query.select(["id", "_distance"]).to_list()
             lost -= {

@@ -1,16 +1,22 @@
-"""Answers of object storage that no server at hand gives: a listing over HTTP, word for word."""
+"""Answers of object storage: of a real server, and word for word what no server at hand gives."""
 
+import os
+import socket
 import threading
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from services.producer.sources.bucket import bucket as bucket_source
 from services.producer.sources.bucket.bucket import open_bucket
 from services.producer.sources.listing import Seen, compare
 from services.producer.sources.port import SourceUnavailable, Unreadable
 from services.producer.sources.rules import Rules
+from shared.domain.errors import ConfigurationError
 
+WHERE = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 AT = "2026-01-01T00:00:00.987Z"
 AT_OF_ONE = "Thu, 01 Jan 2026 00:00:00 GMT"
 """The same moment, as the headers of an answer about one object can tell it."""
@@ -76,7 +82,7 @@ def server(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-tests")
     made = Answering(("127.0.0.1", 0), Handler)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
     yield made
     made.shutdown()
     made.server_close()
@@ -154,3 +160,62 @@ def test_a_refusal_of_one_object_is_told_in_words_also_where_the_answer_has_none
     with pytest.raises(Unreadable, match=f"^a.md: {read}"):
         source.read("a.md")
     assert source.scan().files.keys() == {"a.md"}
+
+
+# -- a real server, named by the environment -------------------------------------------------------
+
+
+def by_environment(monkeypatch, s3, **changes):
+    """A bucket of that server, as variables of the environment name it; None takes one away."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in (s3.environment | changes).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    return open_bucket("s3://answers", Rules(), max_bytes=100, endpoint=None, region=None)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "another"}, f"the access key is not known: check {WHERE}"),
+        ({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, f"the secret key is wrong: check {WHERE}"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "the server does not answer"),
+        ({"AWS_REGION": "mars-1"}, "in another region"),
+    ],
+)
+def test_why_a_bucket_of_a_real_server_cannot_be_listed_is_told(monkeypatch, s3, changes, words):
+    s3.bucket("answers")
+
+    with pytest.raises(SourceUnavailable, match=words) as told:
+        by_environment(monkeypatch, s3, **changes).scan()
+
+    for secret in ("secret-of-tests", "not-the-secret", "RequestId"):
+        assert secret not in str(told.value)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": None}, f"no credentials were found: set {WHERE}"),
+        ({"AWS_ENDPOINT_URL": "nowhere"}, "no address of a server in AWS_ENDPOINT_URL_S3"),
+    ],
+)
+def test_an_environment_that_names_no_bucket_is_told(monkeypatch, s3, changes, words):
+    s3.bucket("answers")
+
+    with pytest.raises(ConfigurationError, match=words):
+        by_environment(monkeypatch, s3, **changes).scan()
+
+
+@pytest.mark.s3
+def test_a_server_that_accepts_and_never_answers_is_given_up(monkeypatch, s3):
+    monkeypatch.setattr(bucket_source, "TIMEOUT", timedelta(seconds=0.2))
+    monkeypatch.setattr(bucket_source, "RETRIES", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+        with pytest.raises(SourceUnavailable, match="the server does not answer"):
+            by_environment(monkeypatch, s3, AWS_ENDPOINT_URL=url).scan()

@@ -126,20 +126,20 @@ def test_a_column_that_is_missing_is_told_with_the_nearest_name(tmp_path, url):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "words"),
     [
-        "DELETE FROM articles",
-        "SELECT * FROM articles; DROP TABLE articles",
-        "SELECT * FROM articles) AS q; DROP TABLE articles; --",
-        "SELECT 'open; DROP TABLE articles",
-        "SELECT 1 /* open; DROP TABLE articles",
-        "SELECT 1 /*/; DROP TABLE articles",
+        ("DELETE FROM articles", "must only read"),
+        ("SELECT * FROM articles; DROP TABLE articles", "must be one statement"),
+        ("SELECT * FROM articles) AS q; DROP TABLE articles; --", "must be one statement"),
+        ("SELECT 'open; DROP TABLE articles", "without its end"),
+        ("SELECT 1 /* open; DROP TABLE articles", "without its end"),
+        ("SELECT 1 /*/; DROP TABLE articles", "without its end"),
     ],
 )
-def test_a_query_that_is_no_single_selection_is_refused_by_the_settings(query):
+def test_a_query_that_is_no_single_selection_is_refused_by_the_settings(query, words):
     given = {"kind": "sql", "url": "sqlite:///a.db", "key": "id", "body": "body"}
 
-    with pytest.raises(ValidationError, match="query"):
+    with pytest.raises(ValidationError, match=words):
         SqlSettings.model_validate(given | {"query": query})
 
 

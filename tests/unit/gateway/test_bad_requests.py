@@ -336,3 +336,12 @@ async def test_a_client_that_goes_away_in_the_middle_of_its_body_is_no_fault(cap
         server = gateway.runner.server
         await eventually(lambda: server.requests_count == 1 and not server.connections)
     assert "request_failed" not in capsys.readouterr().out
+
+
+async def test_what_follows_from_a_wrong_item_of_a_list_is_not_told():
+    async with raw_gateway() as gateway:
+        told = await gateway.request("POST", b"/api/v1/keys", body=b'{"scopes": ["all"]}')
+
+    assert len(told.json["errors"]) == told.json["error_count"] == 1
+    assert told.json["detail"].startswith("scopes.0: must be ")
+    assert "at least" not in told.json["detail"]

@@ -412,6 +412,25 @@ def test_the_access_of_a_cookie_ends_with_it(clock):
     assert access.allows("admin")
 
 
+async def test_a_session_ends_with_the_key_that_let_it_in(client, clock):
+    answers = []
+    for ends in ("revoked", "expires"):
+        client.session.cookie_jar.clear()
+        body = {"scopes": ["admin", "read"], "expires_s": 3600}
+        made = await (await client.post("/api/v1/keys", json=body, headers=OWN)).json()
+        shown = {"Authorization": f"Bearer {made['key']}"}
+        asked = await client.post("/api/v1/browser-links", json={}, headers=shown)
+        await client.get((await asked.json())["path"])
+        answers.append((await client.get("/api/v1/status")).status)
+        if ends == "revoked":
+            await client.delete(f"/api/v1/keys/{made['id']}", headers=OWN)
+        else:
+            clock.now += 3600
+        answers.append((await client.get("/api/v1/status")).status)
+
+    assert answers == [200, 401, 200, 401]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -435,16 +454,18 @@ async def test_a_session_writes_for_its_own_pages_only(client, headers, status):
 async def test_a_cookie_that_was_changed_opens_nothing(client, keys):
     await client.get(await link(client))
     (jar,) = list(client.session.cookie_jar)
-    until, nonce, signature = jar.value.split(".")
+    until, key, nonce, signature = jar.value.split(".")
+    assert key == ""
     name = jar.key
     client.session.cookie_jar.clear()
     for value in (
-        f"{int(until) + 1}.{nonce}.{signature}",
-        f"{until}.x.{signature}",
-        f"{until}.{nonce}.",
-        "..",
+        f"{int(until) + 1}..{nonce}.{signature}",
+        f"{until}.a.{nonce}.{signature}",
+        f"{until}..x.{signature}",
+        f"{until}..{nonce}.",
+        "...",
         "",
-        f"{until}.{nonce}",
+        f"{until}..{nonce}",
     ):
         response = await client.get("/api/v1/status", headers={"Cookie": f"{name}={value}"})
         assert response.status == 401, value

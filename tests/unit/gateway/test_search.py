@@ -64,13 +64,14 @@ async def test_a_removed_document_is_not_shown_while_its_rows_wait_to_be_cleaned
 
 
 async def test_a_refused_update_leaves_the_last_version_marked_stale_with_the_reason(index):
-    await index.put("a.md", ["zebra"])
+    _, served = await index.put("a.md", ["zebra"])
     await index.put("a.md", [], outcome="refused", reason=Reason("corrupt", "cannot be read"))
 
     hit = (await ask(index, "zebra")).hits[0]
 
     assert hit.document.stale
     assert hit.document.state == "refused"
+    assert hit.document.revision == served
     assert hit.document.reason.code == "corrupt"
     assert hit.document.stale_since is not None
 

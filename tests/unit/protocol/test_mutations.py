@@ -28,9 +28,14 @@ def breaks(
     *,
     fault: Fault | None = None,
     histories: int = 4000,
+    first: int = 0,
 ) -> str:
-    """How the first of many random histories breaks. Fails when none does."""
-    for seed in range(histories):
+    """How the first of many random histories breaks. Fails when none does.
+
+    Args:
+        first: where to begin, shortly before the first history that is known to break.
+    """
+    for seed in range(first, first + histories):
         chance = random.Random(seed)
         world = make()
         left = list(chance.choice(scripts))
@@ -61,7 +66,7 @@ def test_m01_ids_of_content_alone(monkeypatch):
     for module in (ordering, index):
         monkeypatch.setattr(module, "row_id", lambda doc, key, born: by_content(doc, key, 0))
 
-    assert breaks(World, ["ACA", "CDC", "ACAC"])
+    assert breaks(World, ["ACA", "CDC", "ACAC"], first=240)
 
 
 @pytest.mark.slow
@@ -70,7 +75,7 @@ def test_m03_no_second_look_at_the_ledger_after_the_upsert(monkeypatch):
     monkeypatch.setattr(Index, "__call__", Index.__call__)  # so that it is put back
     chaos_main.no_second_look()
 
-    assert breaks(World, ["AB", "AC", "ED"])
+    assert breaks(World, ["AB", "AC", "ED"], first=900)
 
 
 def test_m04_settle_without_confirm():
@@ -168,7 +173,7 @@ def test_m10_a_resubmission_that_is_no_repair_does_not_heal():
 
 @pytest.mark.slow
 def test_a_ledger_without_compare_and_set():
-    assert breaks(lambda: World(cas=False), ["AB", "ACA", "ADA"])
+    assert breaks(lambda: World(cas=False), ["AB", "ACA", "ADA"], first=170)
 
 
 def test_an_ack_before_the_publish():
@@ -180,7 +185,7 @@ ANY = ["ABC", "ADA", "ACAD", "EDE", "FBXF", "DEDA"]
 
 
 def test_no_compare_and_set_breaks_whatever_the_documents_do():
-    assert breaks(lambda: World(cas=False), ANY)
+    assert breaks(lambda: World(cas=False), ANY, first=90)
 
 
 def test_an_ack_before_the_publish_breaks_whatever_the_documents_do():

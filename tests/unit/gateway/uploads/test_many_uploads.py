@@ -560,7 +560,7 @@ async def test_a_full_disk_is_told_and_nothing_is_sent(client, world, monkeypatc
 
 
 async def test_files_that_are_not_read_count_as_files_of_a_form(client, world, monkeypatch):
-    monkeypatch.setattr(handlers, "Budget", lambda: bodies.Budget(1_000))
+    monkeypatch.setattr(bodies, "MAX_FORM_BYTES", 1_000)
     form = FormData()
     form.add_field("files", b"x", filename="a.md")
     form.add_field("files", b"x" * 2_000, filename="a.md")

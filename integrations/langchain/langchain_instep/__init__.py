@@ -1,0 +1,5 @@
+"""instep for LangChain."""
+
+from langchain_instep.retriever import InstepRetriever
+
+__all__ = ["InstepRetriever"]

@@ -1,0 +1,1 @@
+"""The page for questions: its form, its hits, and the same question as commands."""
