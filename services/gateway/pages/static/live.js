@@ -35,7 +35,7 @@
     due = false;
     loading = true;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html", "Instep-Live": "1" } });
       if (answer.status === 401) return tell("The session has ended. In a terminal: instep open");
       if (!answer.ok) throw new Error(answer.status);
       show(new DOMParser().parseFromString(await answer.text(), "text/html"));
@@ -53,12 +53,19 @@
   function show(page) {
     for (const part of document.querySelectorAll("[data-live]")) {
       const now = page.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (now) keepOpen(part, now);
       if (!now || now.innerHTML === part.innerHTML || inUse(part)) continue;
       part.className = now.className;
       part.replaceChildren(...now.childNodes);
     }
     document.title = page.title;
     speak();
+  }
+
+  // what a person has opened or closed stays so
+  function keepOpen(part, now) {
+    const old = part.querySelectorAll("details"), fresh = now.querySelectorAll("details");
+    if (old.length === fresh.length) fresh.forEach((one, n) => { one.open = old[n].open; });
   }
 
   // what a person is about to press or reads opened stays where it is
@@ -118,6 +125,6 @@
     if (Date.now() - loadedAt > wait) changed();
   }, EVERY_MS);
   // only pages of this machine or over HTTPS have locks; others listen each for itself
-  if (navigator.locks) navigator.locks.request("instep stream", listen).catch(() => {});
+  if (navigator.locks) navigator.locks.request("instep stream", listen).catch(listen);
   else listen();
 })();
