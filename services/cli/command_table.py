@@ -464,7 +464,7 @@ COMMANDS: Final = (
     ),
     Command(
         "open",
-        "open the reports in a browser, by a link that lets it in once",
+        "open the page in a browser, by a link that lets it in once",
         "instep open\ninstep open --print",
         "keys.gateway:run_open",
         (flag("--print", help="print the link; open nothing"),),

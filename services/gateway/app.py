@@ -5,6 +5,7 @@ import difflib
 import json
 import uuid
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -22,6 +23,7 @@ from services.gateway.events.hub import EventHub
 from services.gateway.events.stream import STREAMS, EventStreams
 from services.gateway.operations import OPERATIONS
 from services.gateway.pages.frame import is_for_people, page_of, page_routes, problem_page
+from services.gateway.pages.table import PAGES
 from services.gateway.problems import Problem, problem_of
 from services.gateway.queries import Queries
 from services.gateway.routes import (
@@ -97,7 +99,8 @@ async def _access_of(request: web.Request) -> Principal:
     """What the sender of a request may do, now. Raises Problem: not this."""
     known = request.app[KNOWN]
     row: Guarded | None = operation_of(request) or page_of(request)
-    is_open = row is not None and row.scope == "none"
+    # to sign in needs a key, of any scope
+    is_open = row is not None and row.scope == "none" and row is not PAGES["sign_in"]
     access = NOBODY
     if not (is_open and known.are_asked_for):
         access = await _by_cookie(request, known) or await access_of(
@@ -154,7 +157,11 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Response:
     """A page for people, JSON for programs."""
     if is_for_people(request):
-        return problem_page(request, problem, request_id)
+        page = problem_page(request, problem, request_id)
+        if problem.kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            page.headers.update(HEADERS[HTTPStatus.SERVICE_UNAVAILABLE])
+        page.headers.update(problem.headers)
+        return page
     return _problem(problem, request_id)
 
 

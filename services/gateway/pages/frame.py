@@ -101,9 +101,12 @@ def problem_page(request: web.Request, problem: Problem, request_id: str) -> web
     return response
 
 
-async def sign_in(_: web.Request) -> web.Response:
-    """Go to the page; a browser has asked for a key before."""
-    return go_on("/")
+async def sign_in(request: web.Request) -> web.Response:
+    """Go to the first page that the key opens; a browser has asked for the key before."""
+    links = Frame("", request[ACCESS]).links
+    if not links:
+        raise Problem("forbidden", "this key opens no page", "instep keys create --scope read")
+    return go_on(links[0][0])
 
 
 async def static_file(request: web.Request) -> web.Response:

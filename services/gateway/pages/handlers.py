@@ -5,6 +5,7 @@ repeat it. Forms of other sites are refused before (`services.gateway.access.req
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -18,10 +19,11 @@ from services.gateway.pages.frame import ask, go_on, show
 from services.gateway.pages.history import history_main
 from services.gateway.pages.report import report_header, report_main
 from services.gateway.pages.words import link, notice
-from services.gateway.problems import Problem
+from services.gateway.problems import Problem, problem_of
 from services.gateway.routes import ACCESS, FACES, TREND, query_fields, whole_body
 from services.gateway.uploads.handlers import remove as send_removal
-from services.gateway.views import DocumentAnswer, LeftOutAnswer, SearchAnswer
+from services.gateway.views import DocumentAnswer, FailureGroup, FailuresAnswer, LeftOutAnswer
+from shared.domain.errors import StillLoading, StoreUnavailable
 
 CHUNKS: Final = 50
 """Chunks of a document on one page."""
@@ -37,7 +39,7 @@ async def overview(request: web.Request) -> web.Response:
     status = await ask(request, "status")
     holds = (await ask(request, "removals")).holds
     groups = (await ask(request, "failures", limit=1)).groups
-    ended = (await ask(request, "batches", limit=TREND)).batches
+    ended = () if is_live(request) else (await ask(request, "batches", limit=TREND)).batches
     lines = [line for line in ended if line.freshness.p95_s is not None]
     needs = first.needs(status, holds, groups)
     p95 = [line.freshness.p95_s for line in reversed(lines)]
@@ -77,9 +79,16 @@ async def documents(request: web.Request) -> web.Response:
 async def document(request: web.Request) -> web.Response:
     """Everything about one document; `show` is `chunks`, `diff` or `similar`."""
     shown, name = request.query.get("show", "chunks"), request.match_info["name"]
-    found = await ask(request, "document", name=name, chunks=shown == "chunks")
+    found, away = await _found(request, name, chunks=shown == "chunks" and not is_live(request))
     history = await ask(request, "history", name=found.doc_key)
-    begin = _place(request.query.get("from", ""))
+    of_store = {"diff": None, "changes": (), "similar": None}
+    if not is_live(request):
+        try:
+            of_store |= await _of_store(request, found, shown)
+        except (StoreUnavailable, StillLoading) as error:
+            away = problem_of(error).detail
+    chunks = found.chunks or ()
+    begin = _place(request.query.get("from", ""), len(chunks))
     return show(
         request,
         "document.html",
@@ -87,37 +96,55 @@ async def document(request: web.Request) -> web.Response:
         found=found,
         history=history,
         shown=shown,
+        away=away,
         begin=begin,
-        chunks=(found.chunks or ())[begin : begin + CHUNKS],
-        following=begin + CHUNKS if len(found.chunks or ()) > begin + CHUNKS else 0,
-        similar=await _similar(request, found) if shown == "similar" else None,
+        chunks=chunks[begin : begin + CHUNKS],
+        following=begin + CHUNKS if len(chunks) > begin + CHUNKS else 0,
         is_sent=await _is_sent(request, found.source),
         notice=notice(request.query),
-        **await _diff(request, found, wanted=shown == "diff"),
+        **of_store,
     )
 
 
-def _place(told: str) -> int:
-    return int(told) if told.isascii() and told.isdecimal() and len(told) < 7 else 0
+def is_live(request: web.Request) -> bool:
+    """Whether a page is asked for its parts that follow by themselves (`live.js`)."""
+    return "Instep-Live" in request.headers
 
 
-async def _similar(request: web.Request, found: DocumentAnswer) -> SearchAnswer | str:
-    """Similar documents, or why there are none."""
+async def _found(request: web.Request, name: str, *, chunks: bool) -> tuple[DocumentAnswer, str]:
+    """A document, and why its chunks are not there, where the store does not answer."""
     try:
-        answer: SearchAnswer = await ask(request, "similar", name=found.doc_key, limit=SIMILAR)
+        return await ask(request, "document", name=name, chunks=chunks), ""
+    except (StoreUnavailable, StillLoading) as error:
+        if not chunks:
+            raise
+        return await ask(request, "document", name=name, chunks=False), problem_of(error).detail
+
+
+def _place(told: str, count: int) -> int:
+    """The first chunk to show; 0 for a place that is none."""
+    place = int(told) if told.isascii() and told.isdecimal() and len(told) < 7 else 0
+    return place if place < count else 0
+
+
+async def _of_store(request: web.Request, found: DocumentAnswer, shown: str) -> dict[str, Any]:
+    """What the newest revision changed, or similar documents (a text: why there are none).
+
+    Raises:
+        StoreUnavailable, StillLoading: the store does not answer.
+    """
+    if shown == "diff":
+        diff = await ask(request, "diff", name=found.doc_key)
+        paired = await asyncio.to_thread(changes, diff.removed_chunks, diff.added_chunks)
+        return {"diff": diff, "changes": paired}
+    if shown != "similar":
+        return {}
+    try:
+        return {"similar": await ask(request, "similar", name=found.doc_key, limit=SIMILAR)}
     except Problem as problem:
         if problem.code != "not_searchable":
             raise
-        return problem.detail
-    return answer
-
-
-async def _diff(request: web.Request, found: DocumentAnswer, *, wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {"diff": None, "changes": ()}
-    diff = await ask(request, "diff", name=found.doc_key)
-    paired = await asyncio.to_thread(changes, diff.removed_chunks, diff.added_chunks)
-    return {"diff": diff, "changes": paired}
+        return {"similar": problem.detail}
 
 
 async def _is_sent(request: web.Request, source: str) -> bool:
@@ -141,8 +168,24 @@ async def failures(request: web.Request) -> web.Response:
         "failures",
         found=found,
         asked=asked,
+        picks=[_pick(found, group, asked) for group in found.groups],
         notice=notice(request.query),
     )
+
+
+def _pick(
+    found: FailuresAnswer, group: FailureGroup, asked: Mapping[str, str]
+) -> dict[str, str | list[str]]:
+    """The fields that choose the failures of a group, and no others. Pure.
+
+    The filter of the page does, unless it names a state, or another group has the same code: then
+    those that are listed are named.
+    """
+    if not asked.get("state") and sum(one.code == group.code for one in found.groups) == 1:
+        kept = {name: asked[name] for name in ("source", "path", "stage") if asked.get(name)}
+        return {"code": group.code, **kept}
+    of_group = (one for one in found.failures if (one.code, one.state) == (group.code, group.state))
+    return {"ids": [one.id for one in of_group]}
 
 
 async def removals(request: web.Request) -> web.Response:
@@ -217,8 +260,9 @@ async def dismiss(request: web.Request) -> web.Response:
 
 async def _chosen(request: web.Request, action: str) -> web.Response:
     form = await _form(request)
-    picked = {name: form[name][-1] for name in ("source", "code", "path") if name in form}
-    answer = await ask(request, action, ids=form.get("ids", ()), **picked)
+    picked = {name: form[name][-1] for name in ("source", "code", "path", "stage") if name in form}
+    # the list of a page may be a moment old
+    answer = await ask(request, action, ids=form.get("ids", ()), lenient=True, **picked)
     if not answer.done and answer.items:
         details = dict.fromkeys(one.detail for one in answer.items if one.detail)
         return show(request, "not_done.html", "failures", details=list(details), back="/failures")

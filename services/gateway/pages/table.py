@@ -96,7 +96,7 @@ _ROWS: Final = (
     _action("remove", "/documents/{+name}/remove", "delete_document"),
     _action("compare", "/compare", "generate"),
     _plain("static_file", "/static/{file}"),
-    _plain("sign_in", "/sign-in", "status"),
+    _plain("sign_in", "/sign-in"),
     *_SEARCHING,
     *_UPLOADING,
 )

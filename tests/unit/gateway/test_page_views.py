@@ -1,5 +1,6 @@
 """What pages say and show: the first line, what needs a person, differences, odd names, nothing."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ from services.gateway.pages.render import render
 from services.gateway.pages.words import ago, badge, notice, plural, prose, sentence, took
 from services.gateway.problems import Problem
 from services.gateway.views import DiffChunk, FailureGroup, HoldView
+from shared.domain.errors import StillLoading, StoreUnavailable
 
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -210,9 +212,9 @@ async def index():
     return Index()
 
 
-async def shown(index, path):
+async def shown(index, path, **more):
     async with TestClient(TestServer(build_app(index.queries, index.commands))) as client:
-        response = await client.get(path, headers={"Accept": "text/html"})
+        response = await client.get(path, headers={"Accept": "text/html", **more})
         return response.status, await response.text()
 
 
@@ -247,3 +249,39 @@ def test_a_problem_tells_its_words_as_text():
     page = render("problem.html", frame=None, problem=body, again=True)
 
     assert "&lt;b&gt;no&lt;/b&gt;" in page
+
+
+@pytest.mark.parametrize("show", ["chunks", "diff", "similar"])
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), StillLoading("it is read")])
+async def test_a_document_is_shown_while_the_store_is_away(index, show, error):
+    key, _ = await index.put("a.md", ["kelp forests"])
+
+    async def away():
+        raise error
+
+    index.queries.store = away
+    index.search.store = away
+    code, page = await shown(index, f"/documents/{key}?show={show}")
+
+    assert code == 200
+    assert "search shows its newest version" in page.lower()
+    assert "when the store is back" in page
+
+
+async def test_a_page_that_follows_by_itself_reads_no_texts(index):
+    key, _ = await index.put("a.md", ["kelp forests"])
+    _, whole = await shown(index, f"/documents/{key}")
+    _, live = await shown(index, f"/documents/{key}", **{"Instep-Live": "1"})
+
+    assert "kelp forests" in whole
+    assert "kelp forests" not in live
+    parts = [re.findall(r'data-live="state">.*?</div>', page, re.DOTALL) for page in (whole, live)]
+    assert parts[0] == parts[1] != []
+
+
+@pytest.mark.parametrize("place", ["50", "999999", "x", "-1"])
+async def test_a_place_behind_the_last_chunk_shows_the_first(index, place):
+    key, _ = await index.put("a.md", ["kelp forests"])
+    _, page = await shown(index, f"/documents/{key}?from={place}")
+
+    assert "kelp forests" in page

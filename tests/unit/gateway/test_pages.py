@@ -8,7 +8,9 @@ from limited_world import CANARIES, KEY_OF_OTHER, OTHER, PATH, asked, clean
 
 from services.gateway.pages.render import TYPES, asset, asset_link, environment
 from services.gateway.pages.table import PAGES
+from shared.domain.errors import StoreUnavailable
 from shared.domain.ids import doc_key
+from shared.domain.ordering import Reason
 
 OWNER = {"Authorization": f"Bearer {'o' * 40}"}
 HTML = {"Accept": "text/html"}
@@ -213,6 +215,82 @@ async def test_an_action_does_nothing_to_other_sources(path, fields):
 
     assert found.status == expected.status
     assert same[0] == same[1]
+
+
+def buttons(page, label):
+    """The fields of each form whose button begins with a label."""
+    forms = re.findall(r"<form method.*?</form>", page, re.DOTALL)
+    return [
+        re.findall(r'name="([^"]*)" value="([^"]*)"', form)
+        for form in forms
+        if re.search(rf"<button[^>]*>{label}", form)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "label", "done"),
+    [
+        ({"path": "bad.md"}, "Dismiss all", 1),
+        ({"state": "failed", "code": "exhausted"}, "Dismiss all", 2),
+        ({"source": "docs", "stage": "index"}, "Dismiss all", 2),
+        ({}, "Dismiss all", 2),
+    ],
+)
+async def test_a_button_for_all_acts_on_those_that_the_page_lists(query, label, done):
+    async with asked(other=False) as (world, client):
+        await world.index.begin("worse.md", ["barnacles"])
+        await world.index.fail("worse.md")
+        page = await (await client.get("/failures", params=query, headers=HTML)).text()
+        fields = next(one for one in buttons(page, label) if ("code", "malformed") not in one)
+        response = await client.post(
+            "/failures/dismiss", data=fields, headers=HTML, allow_redirects=False
+        )
+
+    assert response.headers["Location"] == f"/failures?did=dismiss&done={done}"
+
+
+async def test_a_button_of_a_group_leaves_another_state_with_its_code_alone():
+    reason = Reason("exhausted", "it is refused with the code of another")
+    async with asked(other=False) as (world, client):
+        await world.index.put("odd.md", [], outcome="refused", reason=reason)
+        page = await (await client.get("/failures", headers=HTML)).text()
+
+    chosen = [one for one in buttons(page, "Retry all") if ("code", "malformed") not in one]
+    ids = [{value for name, value in one if name == "ids"} for one in chosen]
+    assert sorted(len(one) for one in ids) == [0, 1, 1]  # encrypted, by code; exhausted, by id
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status", "on"), [(("read",), 303, "/"), (("search",), 303, "/search")]
+)
+async def test_a_key_of_any_scope_signs_in_to_the_first_page_that_it_opens(scopes, status, on):
+    async with asked(other=True) as (world, client):
+        text, _ = await world.keys.create("some", scopes, None, None)
+        key = {"Authorization": f"Bearer {text}"}
+        response = await client.get("/sign-in", headers=HTML | key, allow_redirects=False)
+
+    assert (response.status, response.headers.get("Location")) == (status, on)
+
+
+async def test_a_key_that_opens_no_page_is_told_so():
+    async with asked(other=True) as (world, client):
+        text, _ = await world.keys.create("admin", ("admin",), None, None)
+        key = {"Authorization": f"Bearer {text}"}
+        response = await client.get("/sign-in", headers=HTML | key)
+        page = await response.text()
+
+    assert (response.status, "This key opens no page" in page) == (403, True)
+
+
+async def test_a_page_tells_a_browser_when_to_ask_again():
+    async def away():
+        raise StoreUnavailable("down")
+
+    async with asked(other=False) as (world, client):
+        world.index.looks.observe = away
+        response = await client.get("/", headers=HTML)
+
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
 
 
 async def test_what_could_not_be_done_is_told_with_the_reason():

@@ -11,8 +11,14 @@
   const said = document.getElementById("said"), line = document.getElementById("connection");
   let due = false, loading = false, loadedAt = Date.now(), saidAt = 0, timer = 0, stream = null;
   let spoken = firstLine();
+  const about = document.getElementById("main").dataset.document;
 
   // -- the page of this tab
+
+  // of a page about one document, events of others are not heard
+  function heard(key) {
+    if (!about || !key || key === about) changed();
+  }
 
   function changed() {
     due = true;
@@ -29,7 +35,7 @@
     due = false;
     loading = true;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html", "Instep-Live": "1" } });
       if (answer.status === 401) return tell("The session has ended. In a terminal: instep open");
       if (!answer.ok) throw new Error(answer.status);
       show(new DOMParser().parseFromString(await answer.text(), "text/html"));
@@ -47,12 +53,19 @@
   function show(page) {
     for (const part of document.querySelectorAll("[data-live]")) {
       const now = page.querySelector(`[data-live="${part.dataset.live}"]`);
+      if (now) keepOpen(part, now);
       if (!now || now.innerHTML === part.innerHTML || inUse(part)) continue;
       part.className = now.className;
       part.replaceChildren(...now.childNodes);
     }
     document.title = page.title;
     speak();
+  }
+
+  // what a person has opened or closed stays so
+  function keepOpen(part, now) {
+    const old = part.querySelectorAll("details"), fresh = now.querySelectorAll("details");
+    if (old.length === fresh.length) fresh.forEach((one, n) => { one.open = old[n].open; });
   }
 
   // what a person is about to press or reads opened stays where it is
@@ -84,10 +97,12 @@
     return new Promise((end) => {
       const open = () => {
         stream = new EventSource("/api/v1/events");
-        stream.onopen = all;
-        for (const kind of ["document", "batch", "validation", "reset"]) stream.addEventListener(kind, all);
+        stream.onopen = () => all("");
+        for (const kind of ["document", "batch", "validation", "reset"]) {
+          stream.addEventListener(kind, (event) => all(JSON.parse(event.data).doc_key || ""));
+        }
         stream.onerror = () => {
-          all();
+          all("");
           if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS);
         };
       };
@@ -96,12 +111,12 @@
     });
   }
 
-  function all() {
-    tabs.postMessage("changed");
-    changed();
+  function all(key) {
+    tabs.postMessage(key);
+    heard(key);
   }
 
-  tabs.onmessage = changed;
+  tabs.onmessage = (message) => heard(message.data);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) changed(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   // what waits and ages sends no event
@@ -110,6 +125,6 @@
     if (Date.now() - loadedAt > wait) changed();
   }, EVERY_MS);
   // only pages of this machine or over HTTPS have locks; others listen each for itself
-  if (navigator.locks) navigator.locks.request("instep stream", listen).catch(() => {});
+  if (navigator.locks) navigator.locks.request("instep stream", listen).catch(listen);
   else listen();
 })();
