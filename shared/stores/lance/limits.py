@@ -27,6 +27,9 @@ keeps as many as were ever busy at one moment, for as long as there is work. Lan
 8; with 1 it blocks for ever. Users with slow disks may need more, and may set it."""
 MOST_QUERIES: Final = 8
 CATALOGUES: Final = "lance_namespace_urllib3_client"
+OVERRIDES: Final = "overrides"
+STOOD_IN: Final = (CATALOGUES, OVERRIDES)
+"""Packages that are not imported with lancedb."""
 
 
 def configure() -> None:
@@ -58,22 +61,33 @@ class _Unused(MetaPathFinder, Loader):
         vars(module)["__getattr__"] = named
 
 
+def _overrides() -> ModuleType:
+    """What lancedb has instead of the package `overrides` from Python 3.12 on.
+
+    The package compares each method with those of the base classes, from their source.
+    """
+    made = ModuleType(OVERRIDES)
+    vars(made).update(override=lambda method: method, EnforceOverrides=object)
+    return made
+
+
 def load() -> None:
-    """Import lancedb without its client of remote catalogues.
+    """Import lancedb without its client of remote catalogues and the checks of its own classes.
 
     The models and calls of that client take half of the import, and instep uses none. lancedb names
     them in annotations, and is given empty classes of those names.
     """
-    if {"lancedb", CATALOGUES} & sys.modules.keys():
+    if {"lancedb", *STOOD_IN} & sys.modules.keys():
         importlib.import_module("lancedb")
         return
     unused = _Unused(CATALOGUES)
     sys.meta_path.insert(0, unused)
+    sys.modules[OVERRIDES] = _overrides()
     try:
         importlib.import_module("lancedb")
     finally:
         sys.meta_path.remove(unused)
-        for name in [name for name in sys.modules if name.partition(".")[0] == CATALOGUES]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in STOOD_IN]:
             del sys.modules[name]
 
 
