@@ -162,7 +162,11 @@ def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Res
             page.headers.update(HEADERS[HTTPStatus.SERVICE_UNAVAILABLE])
         page.headers.update(problem.headers)
         return page
-    return _problem(problem, request_id)
+    response = _problem(problem, request_id)
+    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
+        # a script asks; after Basic the browser would ask the person for a password, each time
+        response.headers.popall("WWW-Authenticate", None)
+    return response
 
 
 def _request_id(given: str) -> str:

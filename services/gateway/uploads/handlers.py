@@ -82,7 +82,7 @@ async def put(request: web.Request) -> web.Response:
     asked = await _request(request, "put_document", UploadRequest)
     uploads = _uploads(request)
     revision, key = _conditions(request, asked.source)
-    _check_plain(request)
+    check_plain(request)
     if "Content-Range" in request.headers:
         raise Problem("malformed", "Content-Range: send the whole document", "do not resume a PUT")
     await uploads.check(asked.source)
@@ -224,7 +224,7 @@ async def post_files(request: web.Request) -> web.StreamResponse:
     key = _key(request, asked.source)
     if request.content_type != FORM:
         raise Problem("format_not_supported", f"send the files as {FORM}")
-    _check_plain(request)
+    check_plain(request)
     await uploads.check(asked.source)
     outcome = UploadOutcome()
     if asked.receipts:
@@ -373,7 +373,7 @@ def _many(outcome: UploadOutcome, answer: UploadsAnswer) -> web.Response:
     raise Problem("all_refused", told, fault_count=outcome.refused, more=body)
 
 
-def _check_plain(request: web.Request) -> None:
+def check_plain(request: web.Request) -> None:
     """Refuse a compressed document: the HTTP server does not tell that one was cut off."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise Problem("format_not_supported", "send documents without Content-Encoding")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 from base64 import urlsafe_b64encode
@@ -15,13 +16,22 @@ from raw_http import KEY, check, raw_gateway
 
 from services.gateway import routes as routes_module
 from services.gateway.documents.documents import write_cursor
+from services.gateway.models import (
+    DiffRequest,
+    DocumentsRequest,
+    FailuresRequest,
+    SearchRequest,
+)
 from services.gateway.operations import OPERATIONS, resolve
+from services.gateway.pages.frame import page_routes
 from services.gateway.routes import routes
 from services.gateway.uploads.lines import of_line
 from services.host import http_server
 from shared.domain.errors import DocumentRefused
 from shared.domain.submissions import read as submission
 
+OF_PAGES = {"from", "show", "similar", "did", "done", "skipped", "v", "vector", "keyword"}
+"""Fields of pages that no operation has."""
 ROUTES = [(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "some", route.path)) for route in routes()]
 GETS = [path.encode() for method, path in ROUTES if method == "GET"]
 OTHER_BODIES = [
@@ -150,6 +160,25 @@ async def test_no_field_of_an_address_makes_the_gateway_fail():
             for value in values:
                 for name in [*map(str.encode, names), b"format", b"%ff", b"%ed%a0%80", b"\xff"]:
                     check(await gateway.request("GET", path + b"?" + name + b"=" + value))
+
+
+async def test_no_field_of_a_page_makes_the_gateway_fail():
+    pages = [
+        re.sub(r"\{\w+(:[^}]*)?\}", "some", route.path).encode()
+        for route in page_routes()
+        if route.method == "GET"
+    ]
+    values = (b"%ff", b"nan", b"9" * 4500, b"5.0")
+    asked = (SearchRequest, DocumentsRequest, FailuresRequest, DiffRequest)
+    names = {name for model in asked for name in model.model_fields} | OF_PAGES
+    async with raw_gateway() as gateway:
+        for path in pages:
+            for name, value in itertools.product(map(str.encode, sorted(names)), values):
+                told = await gateway.request("GET", path + b"?q=a&" + name + b"=" + value)
+                assert told.status < 500 or told.json["code"] != "internal_error", (path, name)
+        many = b"&".join(b"n%d=1" % n for n in range(900))
+        for path in pages:
+            assert (await gateway.request("GET", path + b"?" + many)).status < 500
 
 
 async def test_text_that_is_not_unicode_is_told_in_an_address():

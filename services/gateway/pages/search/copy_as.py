@@ -67,7 +67,7 @@ def _numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a form with their numbers as numbers."""
     told = dict(fields)
     if "limit" in told:
-        told["limit"] = int(told["limit"])
+        told["limit"] = int(float(told["limit"]))  # a whole number may be written 5.0
     if "source" in told:
         told["source"] = list(told["source"])
     if "weights" in told:

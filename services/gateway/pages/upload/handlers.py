@@ -17,7 +17,7 @@ from services.gateway.pages.frame import ask, show
 from services.gateway.problems import Problem, problem_of
 from services.gateway.routes import ACCESS, FACES
 from services.gateway.uploads.bodies import FormBody, in_turn, names_of, whole
-from services.gateway.uploads.handlers import FORM, MOST_FILES, SLOTS, FormFiles
+from services.gateway.uploads.handlers import FORM, MOST_FILES, SLOTS, FormFiles, check_plain
 from services.gateway.uploads.many import ManyDocuments, UploadOutcome, send
 from services.gateway.uploads.models import UploadLine
 from services.gateway.uploads.uploads import Uploads
@@ -65,6 +65,7 @@ async def send_upload(request: web.Request) -> web.Response:
     """
     if request.content_type != FORM:
         raise Problem("format_not_supported", f"send the files as {FORM}")
+    check_plain(request)
     body, source = FormBody(request), ""
     parts = body.parts()
     try:

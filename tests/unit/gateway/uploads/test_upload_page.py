@@ -1,5 +1,6 @@
 """The form that takes files without scripts: what became of each, and what is wrong with it."""
 
+import gzip
 import re
 
 import pytest
@@ -91,6 +92,15 @@ async def test_the_form_of_another_site_is_refused(client, world):
     status, _ = await sent(client, form("inbox", ("a.md", b"a")), Origin="http://elsewhere.example")
 
     assert status == 403
+    assert not world.intake.bodies
+
+
+async def test_a_compressed_form_is_refused_as_one_may_be_cut_off(client, world):
+    kind = {"Content-Type": "multipart/form-data; boundary=x", "Content-Encoding": "gzip"}
+    status, page = await sent(client, gzip.compress(b"--x--"), **kind)
+
+    assert status == 415
+    assert "Content-Encoding" in page
     assert not world.intake.bodies
 
 
