@@ -28,7 +28,7 @@ _SPACE: Final = re.compile(r"\s")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """A run of a text, of which all is asked for or nothing."""
 
     text: str
@@ -67,7 +67,7 @@ class ShownHit:
     """A hit, and what the page makes of it."""
 
     hit: HitView
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TextPiece, ...]
     cut_before: bool
     cut_after: bool
     bar: tuple[BarPart, ...]
@@ -86,7 +86,7 @@ def shown(hit: HitView) -> ShownHit:
 
 def excerpt(
     text: str, marks: Sequence[tuple[int, int]], length: int = EXCERPT
-) -> tuple[tuple[Piece, ...], bool, bool]:
+) -> tuple[tuple[TextPiece, ...], bool, bool]:
     """The part of a text around its first mark, and whether something is left out before and after.
 
     Args:
@@ -96,12 +96,12 @@ def excerpt(
     first = marks[0][0] if marks else 0
     start = 0 if first < length - BEFORE else _word_start(text, first - BEFORE)
     end = len(text) if len(text) - start <= length else _word_end(text, start + length)
-    pieces, at = list[Piece](), start
+    pieces, at = list[TextPiece](), start
     for begin, stop in marks:
         if begin >= at and stop <= end:
-            pieces += [Piece(text[at:begin]), Piece(text[begin:stop], marked=True)]
+            pieces += [TextPiece(text[at:begin]), TextPiece(text[begin:stop], marked=True)]
             at = stop
-    pieces.append(Piece(text[at:end]))
+    pieces.append(TextPiece(text[at:end]))
     return tuple(piece for piece in pieces if piece.text), start > 0, end < len(text)
 
 
