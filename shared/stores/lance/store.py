@@ -314,13 +314,17 @@ class LanceStore:
             await merge.use_index(False).execute(fresh, timeout=COMMIT_TIMEOUT)
 
     async def _index(self) -> None:
-        """Make or renew the vector index; writers go on meanwhile, new rows are found unindexed."""
-        from lancedb.index import IvfSq
+        """Make or renew indexes; writers go on meanwhile, new rows are found unindexed."""
+        from lancedb.index import BTree, IvfSq
 
         with translated():
             table = await self._table.now()
-            names = [i.name for i in await table.list_indices() if i.columns == ["vector"]]
-            rows = await table.count_rows()
+            indexes, rows = await table.list_indices(), await table.count_rows()
+            if rows > self._index_from:
+                for column in lance_table.KEYS:
+                    if [column] not in [index.columns for index in indexes]:
+                        await table.create_index(column, config=BTree(), name=f"{column}_sorted")
+            names = [index.name for index in indexes if index.columns == ["vector"]]
             built_for = max(map(lance_table.rows_at_build, names), default=None)
             if not lance_table.index_due(rows, built_for, self._index_from):
                 return

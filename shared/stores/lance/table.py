@@ -41,6 +41,8 @@ SHARE: Final = 50
 """One part in so many of the time may go into compactions after lone edits."""
 GROWTH: Final = 4
 INDEX_PREFIX: Final = "vector_at_"
+KEYS: Final = ("id", "doc_key")
+"""Columns by whose values rows are read and deleted: without an index, each call reads all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,9 @@ async def _search_once(table: "AsyncTable", dimensions: int) -> None:
     if ["vector"] in indexed:
         near = table.query().nearest_to(np.ones(dimensions, np.float32)).distance_type("cosine")
         await near.limit(1).select(["id", "_distance"]).to_arrow()
+    for column in KEYS:
+        if [column] in indexed:
+            await table.query().where(f"{column} = ''").select(["id"]).to_arrow()
 
 
 def place(folder: Path, name: str) -> Path:

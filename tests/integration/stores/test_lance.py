@@ -681,6 +681,30 @@ async def test_the_index_is_made_over_the_threshold_and_renewed_when_grown_fourf
     assert made == [[], ["vector_at_500"], ["vector_at_500"], ["vector_at_2000"]]
 
 
+async def test_rows_are_read_and_deleted_by_their_keys_whether_or_not_these_are_indexed(
+    open_store, always_due
+):
+    store = await open_store(index_from=300)
+    rows = [row(n) for n in range(500)]
+    await store.upsert(rows[:400])
+    await store.maintain()
+    table = await store._table.now()
+    indexed = {tuple(index.columns) for index in await table.list_indices()}
+    assert {("id",), ("doc_key",)} < indexed
+
+    await store.upsert(rows[400:])  # not in the indexes yet
+    await store.delete([r.id for r in rows[::2]])
+    left = {r.id for r in rows[1::2]}
+    keys = {r.doc_key: 2**53 for r in rows}
+    for _ in ("before", "after they are renewed"):
+        assert set().union(*(await store.ids(keys)).values()) == left
+        assert await store.unsearchable([Probe(r.id) for r in rows]) == {r.id for r in rows[::2]}
+        assert {one for one in await store.rows([r.id for r in rows])} == left
+        await store.maintain()
+    again = await open_store(index_from=300)
+    assert set().union(*(await again.ids(keys)).values()) == left
+
+
 @pytest.mark.parametrize("limit", [10, 100])
 async def test_an_indexed_search_recalls_what_an_exact_one_finds(open_store, always_due, limit):
     store = await open_store(index_from=1000)
