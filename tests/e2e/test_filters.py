@@ -1,6 +1,7 @@
 """Filters over metadata, from front matter to the command line."""
 
 import pytest
+from instep_process import wait_until
 
 
 @pytest.fixture
@@ -20,11 +21,13 @@ def test_documents_are_filtered_by_the_fields_that_the_settings_declare(instep, 
     kinds = {"language": "keyword", "tags": "keywords", "created_at": "date", "draft": "boolean"}
     instep.env |= {f"INSTEP_SOURCES__NOTES__FIELDS__{n.upper()}": k for n, k in kinds.items()}
     instep.up(notes)
+    wait_until(lambda: set(instep.found("lantern")) == {"a.md", "b.md", "c.md"})
 
     def found(written):
         hits = instep.json("search", "lantern", f"--filter={written}")["hits"]
         return sorted(hit["document"]["path"] for hit in hits)
 
+    wait_until(lambda: instep.found("lantern") and len(set(instep.found("lantern"))) == 3)
     assert found("created_at>=2026-01-01") == ["a.md"]
     assert found("created_at<2026-01-01 or tags:go") == ["a.md", "b.md"]
     assert found("-draft") == ["a.md", "c.md"]
