@@ -2,16 +2,21 @@
 
 An instance watches `--count` documents with a model that computes nothing. The first paint is told
 beside that of the plainest answer of the same gateway in the same browser, as a ratio, because
-machines are shared; processor time is that of the instance, with all its processes.
+machines are shared; processor time is that of the instance, with all its processes. `--ledger N`
+writes the records of as many more documents, which have no files and no rows.
 """
 
+import asyncio
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import nats
+
 from bench.browser import chromium
 from bench.harness import Instep, arguments, children, workplace
+from bench.status import fill
 
 ROUNDS: Final = 15
 OPEN: Final = 50
@@ -34,16 +39,31 @@ def cpu_s(pid: int) -> float:
 
 
 def main() -> None:
-    args = arguments(__doc__ or "").parse_args()
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--ledger", type=int, default=0, help="records written beside them")
+    args = parser.parse_args()
     with workplace(args.docs, args.count) as (docs, data):
-        instep = Instep(data, INSTEP_EMBEDDING__MODEL="fake-384")
-        with instep.up(docs) as process, chromium() as browser:
-            base = instep.gateway()
-            print(f"{args.count} documents")
-            for path in ("/", "/documents", "/search?q=document", "/upload"):
-                _loads(browser, base, path)
-            _paints(browser, base, lambda: cpu_s(process.pid))
-            _stay_open(browser, base, lambda: cpu_s(process.pid))
+        instep = Instep(data, INSTEP_EMBEDDING__MODEL="fake-384", INSTEP_SWEEP__EVERY="0 s")
+        with instep.up(docs) as process:
+            if args.ledger:
+                asyncio.run(_fill(instep, args.ledger))
+            print(f"{args.count + args.ledger} documents")
+            with chromium() as browser:
+                base = instep.gateway()
+                for path in ("/", "/documents", "/search?q=document", "/upload"):
+                    _loads(browser, base, path)
+                _paints(browser, base, lambda: cpu_s(process.pid))
+                _stay_open(browser, base, lambda: cpu_s(process.pid))
+
+
+async def _fill(instep: Instep, count: int) -> None:
+    """Records of documents that are nowhere else, and the gateway's knowledge of them."""
+    generation = instep.json("status")[0]["generation"]
+    client = await nats.connect(instep.nats())
+    await fill(client, count, generation)
+    await client.close()
+    while sum(instep.json("status")[0]["documents"].values()) < count:
+        await asyncio.sleep(0.5)
 
 
 def _loads(browser: Any, base: str, path: str) -> None:
