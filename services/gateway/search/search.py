@@ -148,14 +148,16 @@ class Search:
         if request.rerank and self.reranker is None:
             raise Problem("invalid_request", "rerank: the settings name no search.rerank.url")
         met = await self._after(request)
-        foreign = await self._language(question.text) if mode != "keyword" else None
         with watch.part("freshness"):
             behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
         depth = DEPTH_RESTRICTED if question.restricts else DEPTH
         admission = Admission(condition, question)
         while True:
-            found = await self.found(question.text, condition, depth, mode, watch)
+            found, foreign = await asyncio.gather(
+                self.found(question.text, condition, depth, mode, watch),
+                self._language(question.text, mode),
+            )
             with watch.part("rank"):
                 ranked = await self.ranked(found, admission, weights, depth)
             shown = _shown(ranked, found.records, request)
@@ -185,9 +187,9 @@ class Search:
             freshness=behind.model_copy(update={"after_met": met}),
         )
 
-    async def _language(self, q: str) -> QuestionLanguage | None:
+    async def _language(self, q: str, mode: Mode) -> QuestionLanguage | None:
         """Loading what tells languages takes most of a second, once: in a thread."""
-        if not self.languages:
+        if not self.languages or mode == "keyword":
             return None
         if not language.is_loaded():
             await asyncio.to_thread(language.load)
