@@ -10,6 +10,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import nats
@@ -32,8 +33,7 @@ def cpu_s(pid: int) -> float:
     """Processor time of a process and its children by now."""
     ticks = 0
     for each in [pid, *children(pid)]:
-        with open(f"/proc/{each}/stat") as file:  # noqa: PTH123
-            fields = file.read().rpartition(")")[2].split()
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / 100
 

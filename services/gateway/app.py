@@ -48,7 +48,6 @@ KNOWN: Final = web.AppKey("known", Credentials)
 WHOLE: Final = web.AppKey("whole", Faces)
 """The whole instance; a request has the part that its sender may see (`FACES`)."""
 
-HEADERS: Final = {503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": 'Basic realm="instep"'}}
 
 log = structlog.get_logger(__name__)
 
@@ -156,17 +155,30 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Response:
     """A page for people, JSON for programs."""
-    if is_for_people(request):
-        page = problem_page(request, problem, request_id)
-        if problem.kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            page.headers.update(HEADERS[HTTPStatus.SERVICE_UNAVAILABLE])
-        page.headers.update(problem.headers)
-        return page
-    response = _problem(problem, request_id)
-    if request.headers.get("Sec-Fetch-Dest", "document") != "document":
-        # a script asks; after Basic the browser would ask the person for a password, each time
-        response.headers.popall("WWW-Authenticate", None)
+    for_people, status = is_for_people(request), problem.kind.status
+    if for_people:
+        response = problem_page(request, problem, request_id)
+    else:
+        response = _problem(problem, request_id)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = _challenge(request, for_people=for_people)
+    response.headers.update(problem.headers)
     return response
+
+
+def _challenge(request: web.Request, *, for_people: bool) -> str:
+    """Basic only where a browser shall ask the person for the key.
+
+    It would ask before it shows a page that says what to do, and each time that a script asks.
+    """
+    asks = (
+        page_of(request) is PAGES["sign_in"]
+        if for_people
+        else request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    )
+    return f'{"Basic" if asks else "Bearer"} realm="instep"'
 
 
 def _request_id(given: str) -> str:
@@ -174,13 +186,11 @@ def _request_id(given: str) -> str:
 
 
 def _problem(problem: Problem, request_id: str) -> web.Response:
-    headers = {**HEADERS.get(problem.kind.status, {}), **problem.headers}
     return web.Response(
         body=encoded(json.dumps(problem.body(request_id), ensure_ascii=False)),
         status=problem.kind.status,
         content_type="application/problem+json",
         charset="utf-8",
-        headers=headers,
     )
 
 

@@ -93,12 +93,7 @@ def problem_page(request: web.Request, problem: Problem, request_id: str) -> web
     frame = Frame("", access) if access is not None else None
     body, again = problem.body(request_id), request.method == "GET"
     text = render("problem.html", frame=frame, problem=body, again=again)
-    response = html_page(text, problem.kind.status)
-    if problem.kind.status == 401:
-        # browsers know Basic, and would ask for a key before they show the page
-        scheme = "Basic" if page_of(request) is PAGES["sign_in"] else "Bearer"
-        response.headers["WWW-Authenticate"] = f'{scheme} realm="instep"'
-    return response
+    return html_page(text, problem.kind.status)
 
 
 async def sign_in(request: web.Request) -> web.Response:

@@ -412,6 +412,16 @@ def test_the_access_of_a_cookie_ends_with_it(clock):
     assert access.allows("admin")
 
 
+@pytest.mark.parametrize(
+    ("asks", "scheme"), [(None, "Basic"), ("document", "Basic"), ("empty", "Bearer")]
+)
+async def test_a_script_without_a_session_makes_no_browser_ask_for_a_password(client, asks, scheme):
+    headers = {"Sec-Fetch-Dest": asks} if asks else {}
+    response = await client.get("/api/v1/status", headers=headers)
+
+    assert (response.status, response.headers["WWW-Authenticate"].split()[0]) == (401, scheme)
+
+
 async def test_a_session_ends_with_the_key_that_let_it_in(client, clock):
     answers = []
     for ends in ("revoked", "expires"):
