@@ -246,6 +246,7 @@ async def faces(
             generation=generation,
             defaults=opened.host.settings.search,
             behind=looks.freshness,
+            records=looks.watch.records,
             reranker=_reranker(opened),
             languages=languages(opened.host.settings.embedding),
             declared={n: one.fields for n, one in opened.host.settings.sources.items()},

@@ -244,6 +244,15 @@ class LedgerChange(NamedTuple):
     unreadable: bool = False
 
 
+class FeedState(NamedTuple):
+    """What the ledger says of the changes that were passed on."""
+
+    is_whole: bool
+    """Every removal of a record was among them."""
+    is_at_end: bool
+    """Nothing has been written after them."""
+
+
 class LedgerFeed(Protocol):
     """Records and their changes, in their order. After any error another one has to be begun."""
 
@@ -255,8 +264,8 @@ class LedgerFeed(Protocol):
         """
         ...
 
-    async def is_whole(self, keys: int) -> bool:
-        """Whether every removal of a record was passed on.
+    async def state(self, keys: int) -> FeedState:
+        """Whether changes are missing.
 
         Args:
             keys: different doc_keys that were passed on, gone ones too.

@@ -6,7 +6,7 @@ from shared.domain.codecs.record_codec import read, to_bytes
 from shared.domain.errors import LedgerConflict, PermanentError
 from shared.domain.ordering import Record
 from shared.domain.topology import MAX_MESSAGE_BYTES
-from shared.ports import Entry, LedgerChange
+from shared.ports import Entry, FeedState, LedgerChange
 
 
 class MemoryLedger:
@@ -66,8 +66,9 @@ class MemoryLedgerFeed:
         records = ((key, read(self._values[key][0])) for _, key in changed)
         return [LedgerChange(key, record, unreadable=record is None) for key, record in records]
 
-    async def is_whole(self, keys: int) -> bool:
-        return len(self._values) == keys
+    async def state(self, keys: int) -> FeedState:
+        newest = max((at for _, at in self._values.values()), default=0)
+        return FeedState(len(self._values) == keys, newest == self._last)
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -79,7 +79,13 @@ def limited(whole: Faces, access: Principal) -> Faces:
 def _queries(whole: InstanceQueries, sources: Set[str]) -> InstanceQueries:
     ledger = LimitedLedger(whole.ledger, whole.looks.watch, sources)
     looks = LimitedSnapshots(whole.looks, sources)
-    search = replace(whole.search_index, ledger=ledger, behind=looks.freshness, only=sources)
+    search = replace(
+        whole.search_index,
+        ledger=ledger,
+        records=ledger.get_many,
+        behind=looks.freshness,
+        only=sources,
+    )
     letters, reports, explain = whole.dead_letters, whole.reports, whole.explain
     return replace(
         whole,
@@ -121,7 +127,7 @@ class LimitedLedger:
         return doc_key if source is None or source in self.sources else NOBODYS
 
     async def get_many(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
-        found = await self.whole.get_many(list(dict.fromkeys(map(self._own, doc_keys))))
+        found = await self.watch.records(list(dict.fromkeys(map(self._own, doc_keys))))
         return {key: record for key, record in found.items() if record.source in self.sources}
 
     async def update(self, doc_key: str, record: Record, *, expect: int) -> int:

@@ -65,6 +65,8 @@ COPIES: Final = 20
 """Copies of a document that a hit names."""
 
 Behind = Callable[[], Awaitable[Freshness]]
+GetRecords = Callable[[Collection[str]], Awaitable[Mapping[str, Record]]]
+"""The ledger's records of the documents that have one, as they are now."""
 Promised = Mapping[str, Mapping[RowRef, int]]
 """The settled rows of each active document and their positions, counting from 1."""
 
@@ -106,6 +108,8 @@ class Search:
     generation: str
     defaults: SearchSettings = field(default_factory=SearchSettings)
     behind: Behind = _unknown
+    records: GetRecords | None = None
+    """None: the ledger is asked each time."""
     reranker: Reranker | None = None
     languages: Collection[str] = ()
     """ISO 639-1 codes of those that the model knows; empty: it may know any."""
@@ -259,13 +263,17 @@ class Search:
             hits = (*by_vector, *by_text)
             keys = {hit.doc_key for hit in hits}
             with watch.part("ledger"):
-                records = await self.ledger.get_many(keys) if keys else {}
+                records = await self._records(keys)
             found = FoundRows(by_vector, by_text, records, _promised(records))
             overtaken = {hit.id for hit in hits if _is_overtaken(hit, records, found.promised)}
             if overtaken <= before:  # none, or rows that are not cleaned up yet
                 break
             before = overtaken
         return found
+
+    async def _records(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
+        ask = self.records or self.ledger.get_many
+        return await ask(doc_keys) if doc_keys else {}
 
     async def _by_vector(
         self, q: str | Vector, condition: Condition, depth: int, watch: Stopwatch

@@ -98,6 +98,15 @@ class LedgerIndex:
             unreadable = True
         (self._unreadable.add if unreadable else self._unreadable.discard)(slot)
 
+    def is_at(self, key: str, record: Record) -> bool:
+        """Whether a record read elsewhere is the one that was put last, and no older one."""
+        if not DOC_KEY.fullmatch(key):
+            return False
+        slot = self._find(int(key.translate(_TO_DIGITS), 32))
+        if slot is None or self._kind[slot] == _GONE:
+            return False
+        return self._summary(slot) == summary(key, record)
+
     def board(self, now: float) -> Board:
         """The counts, at a time."""
         kind = np.frombuffer(self._kind, np.uint8)

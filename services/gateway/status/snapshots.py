@@ -3,12 +3,13 @@
 A change leaves a queue only after the ledger, or the next queue, has it. So a snapshot that reads
 the queues in the order of the flow and then the ledger has every pending change at least once, and
 "nothing pending" is true at its moment. `LedgerWatch` keeps a `LedgerIndex` equal to the ledger: it
-folds in every change, and reads the ledger anew when it may have missed one.
+folds in every change, and reads the ledger anew when it may have missed one. The records that
+searches have read stay with it until they change.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
@@ -17,9 +18,11 @@ import structlog
 
 from services.gateway.status import status
 from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.record_cache import RecordCache
 from services.gateway.status.status import Board, Observation
 from services.gateway.views import Freshness
 from shared.domain.errors import BusUnavailable, TransientError
+from shared.domain.ordering import Record
 from shared.ports import Ledger, LedgerFeed
 
 PAUSE_S: Final = 1.0
@@ -37,6 +40,9 @@ class LedgerWatch:
 
     ledger: Ledger
     _index: LedgerIndex = field(default_factory=LedgerIndex)
+    _records: RecordCache = field(default_factory=RecordCache, repr=False)
+    _is_read: bool = False
+    _is_at_end: bool = False
     _feed: LedgerFeed | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -52,13 +58,29 @@ class LedgerWatch:
             BusUnavailable: the ledger does not answer.
         """
         async with self._turn:
-            if self._feed is not None:
-                with contextlib.suppress(TransientError):
-                    if await self._read():
-                        return self._index
-                self._feed = None
-            await self._read()
+            if not await self._caught_up():
+                await self._read()
             return self._index
+
+    async def records(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
+        """Records of the documents that have one, as the ledger is now; for showing.
+
+        Where the changes cannot be read to their end, the ledger is asked for all of them.
+
+        Raises:
+            BusUnavailable: the ledger does not answer.
+        """
+        known: dict[str, Record] = {}
+        if self._is_read:  # a question does not wait until the whole ledger was read
+            async with self._turn:
+                if await self._caught_up() and self._is_at_end:
+                    known = self._records.of(doc_keys)
+        missing = [key for key in doc_keys if key not in known]
+        found = await self.ledger.get_many(missing) if missing else {}
+        for key, record in found.items():
+            if self._is_read and self._index.is_at(key, record):
+                self._records.keep(key, record)
+        return {**known, **found}
 
     async def run(self) -> None:
         """Keep up until it is cancelled."""
@@ -73,17 +95,32 @@ class LedgerWatch:
             if self._feed is not None:
                 await self._feed.close()
 
+    async def _caught_up(self) -> bool:
+        """Whether what is known is the ledger's again, without reading all of it."""
+        if self._feed is not None:
+            with contextlib.suppress(TransientError):
+                if await self._read():
+                    return True
+        self._feed, self._is_read = None, False
+        return False
+
     async def _read(self) -> bool:
         """Take all new records; whether none is missing. After an error the feed is None."""
         feed, self._feed = self._feed, None
         if feed is None:
-            feed, self._index = await self.ledger.follow(), LedgerIndex()
+            feed, self._index, self._records = (
+                await self.ledger.follow(),
+                LedgerIndex(),
+                RecordCache(),
+            )
         while page := await feed.more():
             for change in page:
                 self._index.put(*change)
-        whole = await feed.is_whole(len(self._index))
+                self._records.put(*change)
+        seen = await feed.state(len(self._index))
+        self._is_read, self._is_at_end = seen
         self._feed = feed
-        return whole
+        return seen.is_whole
 
 
 Observe = Callable[[], Awaitable[Observation]]

@@ -18,6 +18,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from shared.bus.jetstream.reading import PAGE_BYTES, Reader, newest, replies_to, scan, translated
 from shared.domain.errors import BusUnavailable, Conflict, NotProvisioned
+from shared.ports import FeedState
 
 KEY_PATTERN: Final = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
 CONCURRENT: Final = 64
@@ -246,14 +247,17 @@ class BucketFeed:
             for message in page
         ]
 
-    async def is_whole(self, keys: int) -> bool:
-        """Whether no key left the bucket without a marker, as by a purge.
+    async def state(self, keys: int) -> FeedState:
+        """Whether a key left the bucket without a marker, as by a purge, or one was written.
 
         Args:
             keys: how many different keys were passed on, deleted ones too.
         """
         state = await self._state()
-        return state.messages >= keys and (state.last_seq != self._last or state.messages == keys)
+        is_at_end = state.last_seq == self._last
+        return FeedState(
+            state.messages >= keys and (not is_at_end or state.messages == keys), is_at_end
+        )
 
     async def _state(self) -> StreamState:
         with translated(f"reading {self._stream}"):

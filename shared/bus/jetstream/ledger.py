@@ -14,7 +14,7 @@ from shared.domain.errors import Conflict, LedgerConflict
 from shared.domain.ids import is_doc_key
 from shared.domain.ordering import Record
 from shared.domain.topology import ledger_bucket
-from shared.ports import Entry, LedgerChange
+from shared.ports import Entry, FeedState, LedgerChange
 
 AT_ONCE_BYTES: Final = 16 * 1024
 """Bytes of records that a reader decodes before others have their turn."""
@@ -92,8 +92,8 @@ class KvLedgerFeed:
             changes.append(_change(key, data))
         return changes
 
-    async def is_whole(self, keys: int) -> bool:
-        return await self._bucket.is_whole(keys)
+    async def state(self, keys: int) -> FeedState:
+        return await self._bucket.state(keys)
 
     async def close(self) -> None:
         await self._bucket.close()

@@ -144,12 +144,15 @@ class World:
 
     async def agrees(self):
         index = await self.watch.current()
+        keys = [doc_key("docs", path) for path in PATHS]
+        asked = [await self.watch.records(keys), await self.ledger.get_many(keys)]
         records = {key: record async for key, record in self.ledger.entries()}
         found, total, more = index.page(limit=99)
         lines = [documents.line(one).model_dump() for one in found]
         return (
             index.board(NOW) == reading.board(records, NOW)
             and (lines, total, more) == reading.page(records, limit=99)
+            and asked[0] == asked[1]
         )  # fmt: skip
 
 
@@ -195,6 +198,17 @@ async def test_a_server_that_is_away_is_told_and_then_the_index_is_right_again(w
     await world.write()
 
     await world.compare()
+
+
+async def test_a_record_is_never_older_than_the_last_one_that_was_written(world):
+    for _ in range(40):
+        await world.write()
+    await world.watch.current()
+    keys = [doc_key("docs", path) for path in PATHS]
+    for _ in range(200):
+        await world.write()
+
+        assert await world.watch.records(keys) == await world.ledger.get_many(keys)
 
 
 async def test_following_reads_only_what_has_changed(world):

@@ -14,6 +14,7 @@ from services.gateway.documents import documents, failures
 from services.gateway.models import STATES
 from services.gateway.status import ledger_index
 from services.gateway.status.ledger_index import LedgerIndex
+from services.gateway.status.record_cache import RecordCache
 from services.gateway.status.snapshots import LedgerWatch
 from shared.bus.jetstream.buckets import Value
 from shared.bus.jetstream.ledger import KvLedger, KvLedgerFeed
@@ -21,6 +22,7 @@ from shared.domain.codecs.record_codec import to_bytes
 from shared.domain.errors import BusUnavailable
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Failed, Pending, Reason, Record, RowRef, Settled
+from shared.ports import FeedState
 
 NOW = 1_800_000_000.0
 
@@ -49,6 +51,8 @@ steps = st.one_of(
     st.tuples(st.just("make anew")),
     st.tuples(st.just("break")),
     st.tuples(st.just("look")),
+    st.tuples(st.just("read"), st.lists(names, max_size=4)),
+    st.tuples(st.just("read"), st.lists(names, max_size=4)),
 )
 
 
@@ -60,6 +64,7 @@ class Bucket:
         self.at = 0
         self.life = 0
         self.begun = 0
+        self.asked = []
 
     def write(self, key, record):
         self.at += 1
@@ -73,6 +78,10 @@ class Bucket:
     async def follow(self):
         self.begun += 1
         return Feed(self)
+
+    async def get_many(self, keys):
+        self.asked += keys
+        return {key: self.records[key] for key in keys if key in self.records}
 
 
 class Feed:
@@ -88,8 +97,8 @@ class Feed:
             self.last = page[-1][0]
         return [(key, record) for _, key, record in page]
 
-    async def is_whole(self, keys):
-        return len(self.bucket.messages) == keys
+    async def state(self, keys):
+        return FeedState(len(self.bucket.messages) == keys, self.last == self.bucket.at)
 
     async def close(self):
         pass
@@ -144,6 +153,10 @@ def test_after_any_history_the_index_says_what_reading_the_ledger_says(history, 
         watch = LedgerWatch(bucket)
         for step in [*history, ("look",)]:
             do(bucket, step)
+            if step[0] == "read":
+                keys = [doc_key(*name) for name in step[1]]
+                wanted = {key: bucket.records[key] for key in keys if key in bucket.records}
+                assert await watch.records(keys) == wanted
             if step == ("look",):
                 assert_equal(await watch.current(), bucket.records, asked)
 
@@ -157,6 +170,56 @@ def test_after_any_history_the_index_says_what_reading_the_ledger_says(history, 
 def settled(path, **fields):
     base = Settled(1, "indexed", (RowRef("a" * 26, 1),), NOW - 5, NOW - 4)
     return Record("docs", path, settled=replace(base, **fields))
+
+
+async def test_a_record_is_read_once_until_it_changes():
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    keys = [doc_key("docs", f"{n}.md") for n in range(3)]
+    for n, key in enumerate(keys):
+        bucket.write(key, settled(f"{n}.md"))
+    before = await watch.records(keys)  # of the ledger itself: a question does not wait for all
+    await watch.current()
+    for _ in range(3):
+        assert await watch.records(keys) == before
+    changed = settled("1.md", seq=2, settled_at=NOW)
+    bucket.write(keys[1], changed)
+
+    assert await watch.records(keys) == {**before, keys[1]: changed}
+    assert bucket.begun == 1
+    assert bucket.asked == [*keys, *keys]
+
+
+async def test_a_replica_that_lags_is_believed_once():
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    key = doc_key("docs", "a.md")
+    old, new = settled("a.md"), settled("a.md", seq=2, settled_at=NOW)
+    bucket.write(key, old)
+    await watch.current()
+    bucket.write(key, new)
+    answer = bucket.get_many
+
+    async def lagging(keys):
+        await answer(keys)
+        return {key: old}
+
+    bucket.get_many = lagging
+    assert await watch.records([key]) == {key: old}
+    bucket.get_many = answer
+    assert await watch.records([key]) == {key: new}
+
+
+async def test_records_that_nobody_asked_for_long_go_first():
+    cache = RecordCache(most_rows=6)  # a record of one row counts as two
+    records = {name: settled(f"{name}.md") for name in "abcd"}
+    for name in "abc":
+        cache.keep(name, records[name])
+    cache.of("a")
+    cache.keep("d", records["d"])
+    cache.put("e", records["d"])
+
+    assert cache.of("abcde") == {name: records[name] for name in "acd"}
 
 
 async def test_what_changes_is_read_and_nothing_else():

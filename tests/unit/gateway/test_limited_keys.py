@@ -324,6 +324,7 @@ async def test_the_record_of_another_source_is_not_read():
     await index.put(PATH, ["numbat"], source=OTHER)
     await index.looks.watch.current()
     unknown, ledger = doc_key("docs", "unknown"), CountedLedger(index.ledger)
+    index.looks.watch.ledger = ledger
     limited = LimitedLedger(ledger, index.looks.watch, frozenset({"docs"}))
 
     one_by_one = [await limited.get(key) for key in (own, KEY_OF_OTHER, unknown)]
