@@ -119,8 +119,13 @@ def highlights(question: ParsedQuestion, text: str, limit: int = 50) -> list[tup
 
 def says(parts: Iterable[str], phrase: Sequence[str]) -> bool:
     """Whether one of the texts has the words of a phrase, as `spoken`, one after the other."""
-    first, row = phrase[0], _in_a_row(phrase)
-    return any(first in part.casefold() and row in _in_a_row(spoken(part)) for part in parts)
+    row = _in_a_row(phrase)
+    for part in parts:
+        folded = part.casefold()
+        needed = phrase if part.isascii() else phrase[:1]  # `spoken` has other letters' accents off
+        if all(word in folded for word in needed) and row in _in_a_row(spoken(part)):
+            return True
+    return False
 
 
 def _in_a_row(words_said: Sequence[str]) -> str:

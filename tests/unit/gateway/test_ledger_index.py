@@ -190,6 +190,23 @@ async def test_a_record_is_read_once_until_it_changes():
     assert bucket.asked == [*keys, *keys]
 
 
+async def test_a_change_that_is_delivered_a_moment_late_is_read_from_the_ledger(monkeypatch):
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    key = doc_key("docs", "a.md")
+    bucket.write(key, settled("a.md"))
+    await watch.current()
+    await watch.records([key])
+    new = settled("a.md", seq=2, settled_at=NOW)
+    bucket.write(key, new)
+
+    async def nothing(_):
+        return []
+
+    monkeypatch.setattr(Feed, "more", nothing)
+    assert await watch.records([key]) == {key: new}
+
+
 async def test_a_replica_that_lags_is_believed_once():
     bucket = Bucket()
     watch = LedgerWatch(bucket)
