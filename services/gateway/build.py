@@ -366,7 +366,8 @@ def _observer(
     async def observe() -> Observation:
         now = time.time()
         if left is None:
-            folders = _watched(await watchers.told(instance, expected), now)
+            told = await watchers.told(instance, expected)
+            folders = _watched(await watchers.present(opened.host.session.client, told), now)
         else:
             folders = _as_left(await watchers.last_told(instance), await left.list(), now)
         seen = await flow(opened.host.session.js, observed)
