@@ -204,12 +204,15 @@ async def test_a_process_that_was_killed_is_missed_at_once(docs, js, nats_url, e
         while_it_runs = await errors()
     await gone(elsewhere.client)
     killed = await errors()
+    many = [Told(f"s{n}", time.time(), listed=True, heard=True) for n in range(20)]
+    all_gone = await watchers.present(elsewhere.client, many)
     (noted,) = await watchers.told(elsewhere.shelf)
     await watchers.tell(elsewhere.shelf, replace(noted, heard=False))
     of_an_earlier_version = await errors()
 
     assert while_it_runs == [""]
     assert killed == ["no process watches it"]
+    assert all(one.ended for one in all_gone)
     assert of_an_earlier_version == [""]
 
 
