@@ -17,7 +17,6 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from shared.bus.jetstream.reading import TIMEOUT_S
 from shared.bus.monitor.watched import (
     TOLD_EVERY_S,
     Watched,
@@ -35,8 +34,6 @@ KEYS: Final = "watched."
 """Prefix of the keys in the bucket of the instance."""
 HERE: Final = "here"
 """A verb that asks for nothing: the server knows at once that no process hears it."""
-NOBODY: Final = "_"
-"""No source has this name."""
 ANSWER_S: Final = 600.0
 """An audit and a removal list the folder, which may be large."""
 
@@ -58,10 +55,8 @@ async def told(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched
 async def present(client: Client, told: Sequence[Watched]) -> Sequence[Watched]:
     """The same states; those whose process was killed have ended. Raises BusUnavailable.
 
-    The server says at once that nobody hears a subject, in the order of the questions. The last one
-    is heard by nobody: after its answer no other comes. (A ping would overtake questions that the
-    client has not written yet.) A process that hangs, or whose machine is cut off, is found by its
-    silence.
+    The server says that nobody hears a subject before it answers a ping that was sent later. A
+    process that hangs, or whose machine is cut off, is found by its silence.
     """
     asked = [one.source for one in told if one.heard and not one.ended]
     if not asked:
@@ -70,12 +65,13 @@ async def present(client: Client, told: Sequence[Watched]) -> Sequence[Watched]:
     try:
         answers = await client.subscribe(f"{inbox}.*")
         try:
-            for source in (*asked, NOBODY):
+            for source in asked:
                 await client.publish(f"{PREFIX}.{HERE}.{source}", reply=f"{inbox}.{source}")
+            await client.flush()  # its ping may overtake questions that are not written yet
+            await client.flush()
             gone = set[str]()
-            while NOBODY not in gone:
-                answer = await answers.next_msg(timeout=TIMEOUT_S)
-                gone.add(answer.subject.rpartition(".")[2])
+            while answers.pending_msgs:
+                gone.add((await answers.next_msg()).subject.rpartition(".")[2])
         finally:
             await answers.unsubscribe()
     except (NatsError, TimeoutError) as error:
