@@ -40,7 +40,7 @@ from services.host.data_folder import DataFolder
 from services.host.http_server import LimitedRunner
 from services.host.owner_key import OWNER_KEY, made_owner_key
 from services.host.service import Part
-from services.host.wiring import OpenGeneration
+from services.host.wiring import WEBHOOKS, OpenGeneration
 from shared.batches.members import BatchBook
 from shared.bus.access.permissions import inbox_of
 from shared.bus.delivery import dead_letters
@@ -236,7 +236,7 @@ async def faces(
     expected = opened.host.settings.watched
     looks = await looks_of(opened, left)
     letters = _Letters(opened.host.session)
-    webhooks = Webhooks() if left else _webhooks(opened)
+    webhooks = Webhooks() if left else await opened.once(WEBHOOKS, partial(_webhooks, opened))
     asked = Watchers(opened.host.session.client, instance, expected)
     queries = InstanceQueries(
         search_index=Search(
@@ -281,7 +281,7 @@ async def faces(
     return Faces(queries, commands, uploads, webhooks=webhooks)
 
 
-def _webhooks(opened: OpenGeneration) -> Webhooks:
+async def _webhooks(opened: OpenGeneration) -> Webhooks:
     """The webhooks of the settings. Raises ConfigurationError: a secret cannot be had."""
     declared, js = opened.host.settings.webhooks, opened.host.session.js
     if not declared:
@@ -367,7 +367,8 @@ def _observer(
     async def observe() -> Observation:
         now = time.time()
         if left is None:
-            folders = _watched(await watchers.told(instance, expected), now)
+            told = await watchers.told(instance, expected)
+            folders = _watched(await watchers.present(opened.host.session.client, told), now)
         else:
             folders = _as_left(await watchers.last_told(instance), await left.list(), now)
         seen = await flow(opened.host.session.js, observed)

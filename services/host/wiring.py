@@ -57,6 +57,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 MODEL: Final = "model"
+WEBHOOKS: Final = "webhooks"
 STORE: Final = "store"
 AGAIN_S: Final = 5.0
 

@@ -111,8 +111,12 @@ async def build(opened: OpenGeneration) -> Part:
             watch, _ = watches[source]
             return await watch.explain(path)
 
+        async def tell_that_it_hears() -> None:
+            tell.heard = True
+            await tell_now()
+
         client = opened.host.session.client
-        await watchers.serve(client, list(watches), holds, auditor, tell_now, explain)
+        await watchers.serve(client, list(watches), holds, auditor, tell_that_it_hears, explain)
 
     watching = (watch.run for watch, _ in watches.values())
     loops = (say_when_listed, collect.run, tell.run, answer, references.run)

@@ -39,6 +39,8 @@ class TellFolders:
     tell: Callable[[Watched], Awaitable[None]]
     now: Now
     began: float
+    heard: bool = False
+    """This process hears questions about the folders."""
     _told: dict[str, Watched] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -73,6 +75,7 @@ class TellFolders:
             if not watch.loaded:
                 continue  # until then the earlier process's state of removals stands
             seen = _seen(source, watch, health, self.now().timestamp(), self.began)
+            seen = replace(seen, heard=self.heard)
             before = self._told.get(source)
             if before and seen.says_the_same(before) and seen.at - before.at < TOLD_EVERY_S:
                 continue

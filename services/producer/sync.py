@@ -98,6 +98,8 @@ class Synced:
     """Paths that must be looked at again, and why."""
     gone: dict[str, str] = field(default_factory=dict)
     appeared: dict[str, str] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    """Paths whose document had ended already, as where another process has removed it."""
 
 
 @dataclass(slots=True)
@@ -279,6 +281,8 @@ class Sync:
             self.listing.put(path, _seen(outcome.body, outcome.revision))
         if outcome.word == "unchanged":
             result.unchanged += 1
+        elif outcome.word == "absent":
+            result.absent.add(path)
         elif outcome.word == "accepted":
             result.members[doc_key(self.accept.source, path)] = outcome.revision
             self.progress.changed += 1

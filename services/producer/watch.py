@@ -132,6 +132,8 @@ class SourceWatch:
         """The root that was listed last, by this process or an earlier one."""
         self.kind = settings.kind
         self._doubtful = False
+        self._out = 0
+        """Documents of a hold that are out of the index since a person has released it."""
         self._found = 0
         self._kinds_told: set[str] = set()
         """Of files that are left out; with many kinds the most frequent ones change places."""
@@ -181,18 +183,24 @@ class SourceWatch:
     async def release(self) -> int:
         """Remove the held documents, as a person decided.
 
+        Every process that watches the source does so, and the first answer counts: so each tells
+        all of the documents that are out, whichever process has removed them.
+
         Returns:
             Documents removed; 0 when all files are back, or many more are gone than were held.
 
         Raises:
             SourceUnavailable: the folder cannot be listed; nothing was removed.
+            BusUnavailable: the bus has taken none of the removals.
         """
-        self.guard.asked, self.guard.released = True, 0
+        self.guard.asked, self.guard.released, self._out = True, 0, 0
         try:
             await self.rescan()
         finally:
             self.guard.asked = False  # the release does not cover files that vanish later
-        return self.guard.released
+        if self.guard.released and not self._out:
+            raise BusUnavailable("the bus has taken none of the removals: look at instep removals")
+        return self._out
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -296,6 +304,7 @@ class SourceWatch:
         sync.progress.found += len(scan.files) - self._found
         self._found = len(scan.files)
         self._tell_left_out(most_common(scan.left_out))
+        held = self.held
         gone = await self._allowed(comparison.vanished, scan, root)
         self._tell_rules(scan, comparison.suspects, first=first)
         alone = self._when.settling.is_left_alone
@@ -308,6 +317,7 @@ class SourceWatch:
             always=first,
         )
         self._after(result, gone.certain)
+        self._count_released(held, gone.allowed, result)
         await self._remember(root)
         self._when.list_in(self._hints.interval(took_s, waits=self.held is not None))
         if first:
@@ -474,9 +484,22 @@ class SourceWatch:
         }
 
     def _after(self, result: Synced, certain: Collection[str]) -> None:
-        if removed := result.removed - len(result.gone.keys() & set(certain)):
-            self.guard.removed(removed, time.monotonic())  # a decision makes none suspect
+        removed = result.removed - len(result.gone.keys() & set(certain))
+        before = len(result.absent.difference(certain))
+        if removed or before:  # a decision makes none suspect
+            self.guard.removed(removed, time.monotonic(), before=before)
         self._when.again(result.again, self._sync.restless)
+
+    def _count_released(self, held: Held | None, allowed: Collection[str], result: Synced) -> None:
+        """Count the documents of a hold that a listing has found, or brought, out of the index.
+
+        Args:
+            held: as it was before the listing.
+        """
+        if held is None or not (allowed or self.held is None):
+            return  # nothing was held, or all of it still is
+        made = result.gone.keys() & set(allowed)
+        self._out += len(made | result.absent.intersection(held.paths.union(allowed)))
 
     def _say(self, kind: str, detail: str) -> None:
         self._sync.progress.say(Activity(kind, self._sync.source.place, detail))

@@ -23,6 +23,17 @@ OF_DOCUMENT: Final = frozenset({"title", "encoding"})
 none."""
 
 
+_STORED: Final = {"authors": "author", "lang": "language"} | {
+    name: name for name in ("title", "author", "date", "language")
+}
+"""Names of metadata by those that people give them in front matter, in any case."""
+
+
+def stored_name(written: str) -> str:
+    """The name that metadata have for a value of front matter."""
+    return _STORED.get(written.casefold(), written)
+
+
 def with_origins(metadata: "Metadata", origins: Mapping[str, str]) -> "Metadata":
     """The metadata as rows store it.
 

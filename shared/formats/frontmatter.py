@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from shared.domain.metadata import stored_name
 from shared.formats.blocks import clean, one_line
 
 if TYPE_CHECKING:  # pydantic and numpy would double the process that only reads
@@ -20,10 +21,6 @@ MAX_DEPTH: Final = 20
 MAX_KEYS: Final = 32
 MAX_VALUE_CHARS: Final = 500
 _MAX_NAME_CHARS: Final = 64
-_NAMES: Final = {"authors": "author", "lang": "language"} | {
-    name: name for name in ("title", "author", "date", "language")
-}
-"""Names of metadata by those that people give them, in any case."""
 _ENDS: Final = {
     "---\n": re.compile(r"^(?:---|\.\.\.)$", re.MULTILINE),
     "+++\n": re.compile(r"^\+\+\+$", re.MULTILINE),
@@ -129,7 +126,7 @@ def fields(mapping: Mapping[Hashable, Any]) -> "tuple[Metadata, list[str]]":
     rest: list[str] = []
     for key, value in mapping.items():
         written = _flat(key)
-        name = _NAMES.get(written.casefold(), written)
+        name = stored_name(written)
         name = written if name in found else name
         fits = 0 < len(name) <= _MAX_NAME_CHARS and name not in found and len(found) < MAX_KEYS
         scalar = _scalar(value)

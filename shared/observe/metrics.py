@@ -50,6 +50,19 @@ class DeviceNumbers:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookNumbers:
+    """The tries of one webhook since the process started, and its events that wait.
+
+    `events`: by state; empty while another process sends.
+    """
+
+    done: int
+    retried: int
+    buried: int
+    events: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
     """All counters at one moment.
 
@@ -68,6 +81,7 @@ class MetricsSnapshot:
     backlog: Mapping[str, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     device: DeviceNumbers | None = None
+    webhooks: Mapping[str, WebhookNumbers] = field(default_factory=dict)
 
 
 def render(sample: MetricsSnapshot, accept: str = "") -> tuple[bytes, str]:
@@ -98,6 +112,8 @@ class _Families(Collector):
         yield from _documents(sample.progress)
         if sample.device is not None:
             yield from _device(sample.device)
+        if sample.webhooks:
+            yield from _webhooks(sample.webhooks)
 
 
 def _process(sample: MetricsSnapshot) -> Iterator[Metric]:
@@ -184,6 +200,26 @@ def _device(device: DeviceNumbers) -> Iterator[Metric]:
     )
     for name, text, value in told:
         yield CounterMetricFamily(f"instep_encode_{name}", text, value=value)
+
+
+def _webhooks(webhooks: Mapping[str, WebhookNumbers]) -> Iterator[Metric]:
+    yield _counters(
+        "instep_webhook_deliveries",
+        "Tries that ended: taken by the receiver, to be repeated later, or given up",
+        ("webhook", "outcome"),
+        (
+            ((name, outcome), getattr(webhook, outcome))
+            for name, webhook in webhooks.items()
+            for outcome in ("done", "retried", "buried")
+        ),
+    )
+    events = GaugeMetricFamily(
+        "instep_webhook_events", "Events not delivered yet", labels=("webhook", "state")
+    )
+    for name, webhook in webhooks.items():
+        for state, many in webhook.events.items():
+            events.add_metric((name, state), many)
+    yield events
 
 
 def _counters(

@@ -23,6 +23,7 @@ from shared.domain.addresses import bucket_address, sql_address, web_address
 from shared.domain.addresses.sql_address import fault_of_query
 from shared.domain.filters.kinds import FieldKind, fault_of_name
 from shared.domain.ids import PREFIX_PATTERN, SOURCE_PATTERN
+from shared.domain.metadata import stored_name
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNITS_BYTES: Final = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -203,6 +204,19 @@ class WatchedSettings(SourceSettings):
     records: Annotated[Records | None, BeforeValidator(_switched)] = None
     """Each record of a CSV, TSV, JSON or JSON Lines file is a document, `file.csv#key`. `true`, or
     a table that tells which fields are what."""
+
+    @model_validator(mode="after")
+    def _fields_are_as_stored(self) -> "WatchedSettings":
+        """A filter over a name that no file can have would never match."""
+        for name in () if self.has_records else self.fields:  # those of records stay as they are
+            if (stored := stored_name(name)) == "title":
+                raise ValueError(f"fields.{name}: a title is no metadata; words find it")
+            if stored != name:
+                raise ValueError(
+                    f"fields.{name}: what front matter calls {name} has the name {stored} in the "
+                    f"metadata: declare {stored}"
+                )
+        return self
 
     @property
     def has_records(self) -> bool:

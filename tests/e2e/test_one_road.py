@@ -30,6 +30,8 @@ class Instance:
     gateway: str
     begin: Callable[[], None]
     """Start what watches the folder, where it does not yet."""
+    kill: Callable[[], None]
+    """Kill what was started last."""
 
     def ask(self, address: str) -> Any:
         answer = get(f"{self.gateway}/api/v1/{address}")
@@ -80,7 +82,9 @@ def apart(docs: Path, tmp_path: Path, nats_server: Any) -> Iterator[Instance]:
         by_name = {name: services.start(name) for name in OTHERS}
         wait_until(lambda: all(service.is_ready() for service in by_name.values()))
         (listening, *_) = by_name["gateway"].lines("gateway_listening")
-        yield Instance(docs, server.url, listening["url"], lambda: start(services))
+        yield Instance(
+            docs, server.url, listening["url"], lambda: start(services), lambda: kill(services)
+        )
     finally:
         services.stop()
         server.stop()
@@ -88,6 +92,12 @@ def apart(docs: Path, tmp_path: Path, nats_server: Any) -> Iterator[Instance]:
 
 def start(services: Services) -> None:
     services.start("producer")
+
+
+def kill(services: Services) -> None:
+    killed = services.running[-1].process
+    killed.kill()
+    killed.wait()
 
 
 @pytest.fixture(params=["in one process", "in separate ones"])
@@ -103,7 +113,7 @@ def instance(request: pytest.FixtureRequest, docs: Path, tmp_path: Path) -> Iter
     found = DataFolder(instep.data).read_instance()
     assert found
     assert found.gateway_url
-    yield Instance(docs, found.nats_url, found.gateway_url, lambda: None)
+    yield Instance(docs, found.nats_url, found.gateway_url, lambda: None, lambda: None)
     instep.stop()
 
 
@@ -137,8 +147,9 @@ def test_a_removal_is_approved_over_the_bus_and_the_next_question_sees_it_done(i
     asked = asyncio.run(questions(instance.bus, approve))
     released, holds, held = answers
 
-    # a sweep of the start may ask meanwhile, too
-    assert [subject for subject in asked if ".audit." not in subject] == [
+    # a sweep of the start may ask meanwhile, and every status asks whether somebody watches
+    others = ("instep.sources.audit.docs", "instep.sources.here.docs")
+    assert [subject for subject in asked if subject not in others] == [
         "instep.sources.release.docs"
     ]
     assert (released["done"], released["documents"]) == (True, 25)
@@ -158,14 +169,22 @@ def test_a_sweep_asks_for_the_files_over_the_bus(instance):
     assert (audit["source"], audit["files"], audit["error"]) == ("docs", 30, "")
 
 
+def faults(instance: Instance) -> list[str]:
+    """Of the sources that have one."""
+    return [one["error"] for one in instance.ask("status")["sources"] if one["error"]]
+
+
 def test_while_no_process_watches_the_folder_nothing_is_in_step_and_a_sweep_says_so(apart):
     status = wait_until(lambda: apart.ask("status"))
     swept = apart.do("sweep")
     (audit,) = swept["audits"]
     apart.begin()
     wait_until(lambda: apart.is_in_step() and apart.searchable() == 30)
+    apart.kill()
+    (killed,) = wait_until(lambda: faults(apart))
 
     assert (status["in_step"], status["watermark"]) == (False, None)
     assert [source["error"] for source in status["sources"]] == ["no process watches it"]
+    assert killed == "no process watches it"
     assert (audit["source"], audit["error"]) == ("docs", "no process watches docs now")
     assert (swept["needs_you"], swept["resubmitted"]) == (True, 0)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from instep_process import wait_until
+from ports import free_port
+from services_alone import get
 
 from instep.client import Client
 
@@ -52,7 +54,9 @@ def verified():
 
 
 def test_a_receiver_gets_every_outcome_and_can_tell_that_it_is_genuine(instep, receiver, verified):
+    port = free_port()
     instep.env |= {
+        "INSTEP_HEALTH__PORT": str(port),
         "INSTEP_WEBHOOKS__CRM__URL": receiver,
         "INSTEP_WEBHOOKS__CRM__SECRET": SECRET,
         "INSTEP_WEBHOOKS__CRM__TYPES": "document",
@@ -71,6 +75,7 @@ def test_a_receiver_gets_every_outcome_and_can_tell_that_it_is_genuine(instep, r
     Receiver.fails = True
     (folder / "b.md").write_text("# B\n\nThe lantern.\n")
     wait_until(lambda: Client(data=instep.data).webhooks().webhooks[0].failing)
+    scraped = get(f"http://127.0.0.1:{port}/metrics").text
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     (folder / "a.md").unlink()
@@ -78,6 +83,11 @@ def test_a_receiver_gets_every_outcome_and_can_tell_that_it_is_genuine(instep, r
     instep.up("docs", "--port", 0)
 
     wait_until(lambda: told("b.md", "searchable") and told("a.md", "removed"))
+    tries = re.findall(
+        r'instep_webhook_deliveries_total\{outcome="(\w+)",webhook="crm"\} (\S+)', scraped
+    )
+    assert {outcome for outcome, many in tries if float(many)} == {"done", "retried"}
+    assert 'instep_webhook_events{state="failing",webhook="crm"} 1.0' in scraped
     client = Client(data=instep.data)
     wait_until(lambda: not client.webhooks().webhooks[0].failing)
     (one,) = client.webhooks().webhooks

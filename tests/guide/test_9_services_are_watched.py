@@ -9,7 +9,13 @@ from services.host import runtime
 from services.host.startup import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from shared.observe.distribution import FRESHNESS_S, Distribution
 from shared.observe.health import WEDGED_AFTER_S
-from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
+from shared.observe.metrics import (
+    DeviceNumbers,
+    MetricsSnapshot,
+    StageNumbers,
+    WebhookNumbers,
+    render,
+)
 from shared.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "examples/docs/operate/services.md").read_text()
@@ -21,6 +27,7 @@ TELLS_ALL = MetricsSnapshot(
     stages={"embedder": StageNumbers(0, 0, 0, 0, 0, Distribution((1.0,)), Distribution((1.0,)))},
     backlog={"embedder": 0},
     device=DeviceNumbers(0, 0, 0, 0, 0, 0),
+    webhooks={"crm": WebhookNumbers(0, 0, 0, {"waiting": 0, "failing": 0, "dead": 0})},
 )
 
 
@@ -48,7 +55,7 @@ def test_the_outcomes_that_the_manual_tells_are_those_that_are_counted():
         one.labels[label]
         for family in text_string_to_metric_families(render(TELLS_ALL)[0].decode())
         for one in family.samples
-        for label in ("outcome", "how", "operation")
+        for label in ("outcome", "how", "operation", "state")
         if label in one.labels
     }
     table = PAGE.split("## Metrics")[1].split("What to look at first")[0]

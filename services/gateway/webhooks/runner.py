@@ -11,7 +11,7 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -81,6 +81,16 @@ class EventSelection(NamedTuple):
         )
 
 
+@dataclass(slots=True)
+class TryCounts:
+    """Tries that ended in this process."""
+
+    done: int = 0
+    retried: int = 0
+    buried: int = 0
+    """The last tries of events that were given up."""
+
+
 @dataclass
 class Runner:
     """Implements the sending of one webhook.
@@ -98,6 +108,7 @@ class Runner:
     monotonic: Callable[[], float] = time.monotonic
     denied: str = ""
     """Why this process may not write the record; it then sends nothing."""
+    counts: TryCounts = field(default_factory=TryCounts)
     _me: str = field(default_factory=lambda: secrets.token_hex(8))
     _record: WebhookRecord | None = None
     """As this process has it; None: another one sends, or nothing was read yet."""
@@ -122,6 +133,16 @@ class Runner:
             log.error("webhook_stopped", webhook=self.name, reason=self.denied)
         finally:
             await self._end()
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """Events that are not delivered, by state; empty while another process sends."""
+        record = self._record
+        if record is None:
+            return {}
+        failing = record.failing
+        waiting = len(record.open) - failing
+        return {"waiting": waiting, "failing": failing, "dead": len(record.dead)}
 
     async def _turned(self) -> str:
         """A turn; why no other one can help, else empty."""
@@ -244,8 +265,12 @@ class Runner:
             if error:
                 now, jitter = self.clock(), random.random()
                 self._note(lambda record: record.failed(sequence, error, now, jitter))
+                is_dead = self._record is not None and sequence in self._record.dead
+                self.counts.buried += is_dead
+                self.counts.retried += not is_dead
             else:
                 self._note(lambda record: record.delivered_to(sequence))
+                self.counts.done += 1
         except BusUnavailable as away:  # the event stays due
             log.debug("webhook_waits", webhook=self.name, reason=str(away))
             await asyncio.sleep(AGAIN_S)

@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiohttp import hdrs, web
 
 from services.host.health.vitals import Vitals
 from services.host.http_server import LimitedRunner
-from services.host.wiring import MODEL, OpenGeneration
+from services.host.wiring import MODEL, WEBHOOKS, OpenGeneration
 from shared.bus.delivery.consume import Consumer
 from shared.bus.monitor.flow import waiting
 from shared.domain.errors import BusUnavailable, ConfigurationError
@@ -23,8 +23,11 @@ from shared.domain.services import lanes, stages
 from shared.domain.topology import Stage
 from shared.encoders.coalesce import CoalescingEncoder
 from shared.observe.health import HealthCheck, alive, passed, ready
-from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers
+from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, WebhookNumbers
 from shared.settings import Health
+
+if TYPE_CHECKING:  # a process without a gateway does not load it
+    from services.gateway.webhooks.webhooks import Webhooks
 
 BACKLOG_WITHIN_S: Final = 1.0
 """How long a scrape waits for the bus; then it goes without the backlog."""
@@ -48,6 +51,7 @@ async def sample(vitals: Vitals) -> MetricsSnapshot:
         backlog=await _backlog(opened, everything="gateway" in vitals.names),
         progress=opened.host.progress,
         device=_device(opened),
+        webhooks=_webhooks(opened),
     )
 
 
@@ -89,6 +93,16 @@ def _device(opened: OpenGeneration) -> DeviceNumbers | None:
     return DeviceNumbers(
         seen.busy_s, seen.batches, seen.texts, seen.tokens, seen.padded_tokens, seen.lost
     )
+
+
+def _webhooks(opened: OpenGeneration) -> dict[str, WebhookNumbers]:
+    made: Webhooks | None = opened.once.made(WEBHOOKS)
+    if made is None:
+        return {}
+    return {
+        one.name: WebhookNumbers(one.counts.done, one.counts.retried, one.counts.buried, one.events)
+        for one in made.runners
+    }
 
 
 log = structlog.get_logger()

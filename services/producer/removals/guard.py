@@ -118,10 +118,14 @@ class Guard:
                 rest = self.held.paths.difference(unwanted)
                 await self._hold(left_of(self.held, rest) if rest else None)
 
-    def removed(self, count: int, at: float) -> None:
-        """Note that so many documents have been removed; moved ones do not count."""
+    def removed(self, count: int, at: float, *, before: int = 0) -> None:
+        """Note that so many documents have been removed; moved ones do not count.
+
+        Args:
+            before: allowed removals beside these that another process had made already.
+        """
         forgiven = min(count, self._forgiven)
-        self._forgiven -= forgiven
+        self._forgiven = max(0, self._forgiven - forgiven - before)
         if count > forgiven:
             self._lately.add(count - forgiven, at)
 

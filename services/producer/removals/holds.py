@@ -29,9 +29,9 @@ class WatchedHolds:
     async def release(self, source: str) -> int:
         watch = self.watches.get(source)
         async with self._releasing:
-            if watch is None or watch.held is None:
+            if watch is None or (watch.loaded and watch.held is None):
                 return 0
-            return await watch.release()
+            return await watch.release()  # a process that has just begun reads first what is held
 
     async def keep(self, source: str) -> int:
         watch = self.watches.get(source)

@@ -139,21 +139,26 @@ class Rest:
     watched_s: of this batch, as this process has seen it.
     anywhere_s: of any document, as this process has seen it.
     waiting: documents of the batch are on their way.
+    accepted: some document of it was accepted.
     """
 
     noted_s: float
     watched_s: float
     anywhere_s: float
     waiting: bool
+    accepted: bool = True
 
 
 def is_given_up(rest: Rest, timeout_s: float) -> bool:
     """Whether a batch has rested long enough to be closed as it is.
 
     A document may wait behind many others: while any of them makes progress, the batch stays open.
+    Where every document that came was refused, its publisher has seldom more to send.
     """
     if rest.watched_s < min(timeout_s, LEAST_WATCH_S):
         return False
+    if not rest.accepted:
+        return True
     if rest.waiting:
         return min(rest.watched_s, rest.anywhere_s) >= timeout_s
     return max(rest.noted_s, rest.watched_s) >= timeout_s

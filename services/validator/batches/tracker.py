@@ -196,6 +196,7 @@ class Tracker:
             watched_s=now - tracked.moved_at,
             anywhere_s=now - self._moved_at,
             waiting=bool(tracked.waiting),
+            accepted=bool(tracked.waiting or tracked.outcomes or tracked.open.unchanged),
         )
         return is_given_up(rest, self.timeout_s)
 

@@ -50,6 +50,8 @@ class Watched:
     same_as: str = ""
     """Another source that had all of its documents when that was last listed for the first time by
     a process; only of a source that is not given any more."""
+    heard: bool = False
+    """Its process hears `shared.bus.monitor.watchers.HERE`; one of an earlier version does not."""
 
     def encode(self) -> bytes:
         """JSON of at most MOST_BYTES, with as many of the problems as fit."""
@@ -130,6 +132,7 @@ def decode(data: bytes) -> Watched | None:
             path=str(raw.get("path", "")),
             kind=str(raw.get("kind", "folder")),
             same_as=str(raw.get("same_as", "")),
+            heard=bool(raw.get("heard", False)),
         )
     except GARBAGE:
         return None

@@ -32,6 +32,8 @@ from shared.ports import Audit, Auditor, Explain, Hold, Holds, Selection, Shelf
 PREFIX: Final = "instep.sources"
 KEYS: Final = "watched."
 """Prefix of the keys in the bucket of the instance."""
+HERE: Final = "here"
+"""A verb that asks for nothing: the server knows at once that no process hears it."""
 ANSWER_S: Final = 600.0
 """An audit and a removal list the folder, which may be large."""
 
@@ -48,6 +50,33 @@ async def told(shelf: Shelf, expected: Collection[str] = ()) -> Sequence[Watched
     """
     now = time.time()
     return remembered(await _notes(shelf, now), now, expected)
+
+
+async def present(client: Client, told: Sequence[Watched]) -> Sequence[Watched]:
+    """The same states; those whose process was killed have ended. Raises BusUnavailable.
+
+    The server says that nobody hears a subject before it answers a ping that was sent later. A
+    process that hangs, or whose machine is cut off, is found by its silence.
+    """
+    asked = [one.source for one in told if one.heard and not one.ended]
+    if not asked:
+        return told
+    inbox = client.new_inbox()
+    try:
+        answers = await client.subscribe(f"{inbox}.*")
+        try:
+            for source in asked:
+                await client.publish(f"{PREFIX}.{HERE}.{source}", reply=f"{inbox}.{source}")
+            await client.flush()  # its ping may overtake questions that are not written yet
+            await client.flush()
+            gone = set[str]()
+            while answers.pending_msgs:
+                gone.add((await answers.next_msg()).subject.rpartition(".")[2])
+        finally:
+            await answers.unsubscribe()
+    except (NatsError, TimeoutError) as error:
+        raise BusUnavailable(f"asking who watches: {type(error).__name__}") from None
+    return [replace(one, ended=True) if one.source in gone else one for one in told]
 
 
 async def last_told(shelf: Shelf) -> Sequence[Watched]:
@@ -221,7 +250,8 @@ async def serve(
     """Answer requests about these sources, until it is cancelled.
 
     Args:
-        tell: awaited before each answer, so that the notes show the effect.
+        tell: awaited once questions are heard, and before each answer, so that the notes show the
+            effect.
     """
     running: set[asyncio.Task[None]] = set()
 
@@ -247,6 +277,9 @@ async def serve(
             for verb, act in _acts(source, holds, auditor(source), explain).items():
                 subject = f"{PREFIX}.{verb}.{source}"
                 subscriptions.append(await client.subscribe(subject, cb=answers(act)))
+            here = f"{PREFIX}.{HERE}.{source}"
+            subscriptions.append(await client.subscribe(here, cb=_nothing))
+        await tell()
         await asyncio.Event().wait()
     finally:
         for task in running:
@@ -254,6 +287,10 @@ async def serve(
         await asyncio.gather(*running, return_exceptions=True)
         if client.is_connected:
             await asyncio.gather(*(s.unsubscribe() for s in subscriptions), return_exceptions=True)
+
+
+async def _nothing(_: Msg) -> None:
+    """That somebody hears it is the answer."""
 
 
 def _acts(source: str, holds: Holds, auditor: Auditor, explain: Explain) -> Mapping[str, Answer]:

@@ -80,8 +80,12 @@ async def served(docs, js, nats_url):
         async def explain(_, path):
             return await watch.explain(path)
 
+        async def heard():
+            tell.heard = True
+            await tell.look()
+
         answering = asyncio.create_task(
-            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, tell.look, explain)
+            watchers.serve(client, [SOURCE], holds, lambda _: docs.audit, heard, explain)
         )
         await answers(client)
         try:
@@ -187,6 +191,29 @@ async def test_a_process_that_stops_says_that_it_watches_no_more(docs, js, nats_
     assert stopped.health(time.time()).error == "no process watches it"
     assert (left.listed, left.error) == (True, "")
     assert not anew.ended
+
+
+async def test_a_process_that_was_killed_is_missed_at_once(docs, js, nats_url, elsewhere):
+    async def errors():
+        told = await watchers.told(elsewhere.shelf)
+        return [
+            one.health(time.time()).error for one in await watchers.present(elsewhere.client, told)
+        ]
+
+    async with served(docs, js, nats_url):
+        while_it_runs = await errors()
+    await gone(elsewhere.client)
+    killed = await errors()
+    many = [Told(f"s{n}", time.time(), listed=True, heard=True) for n in range(20)]
+    all_gone = await watchers.present(elsewhere.client, many)
+    (noted,) = await watchers.told(elsewhere.shelf)
+    await watchers.tell(elsewhere.shelf, replace(noted, heard=False))
+    of_an_earlier_version = await errors()
+
+    assert while_it_runs == [""]
+    assert killed == ["no process watches it"]
+    assert all(one.ended for one in all_gone)
+    assert of_an_earlier_version == [""]
 
 
 async def test_nothing_is_told_of_a_folder_whose_removals_are_not_known_yet(
@@ -295,6 +322,9 @@ async def test_a_process_that_stops_says_so_to_those_that_wait_for_an_answer(
             asked.set()
             await asyncio.Event().wait()
 
+    async def nothing():
+        pass
+
     async def refusal():
         while True:
             try:
@@ -305,7 +335,7 @@ async def test_a_process_that_stops_says_so_to_those_that_wait_for_an_answer(
 
     client = await nats.connect(nats_url)
     serving = asyncio.create_task(
-        watchers.serve(client, [SOURCE], Listing(), lambda _: None, None, None)
+        watchers.serve(client, [SOURCE], Listing(), lambda _: None, nothing, None)
     )
     asking = asyncio.create_task(refusal())
     await asked.wait()

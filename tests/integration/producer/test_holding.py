@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import pytest
 from watched import SOURCE, Watched
@@ -9,6 +10,7 @@ from watched import SOURCE, Watched
 from services.producer.removals.holds import WatchedHolds
 from services.producer.sources.folder.folder import Folder
 from services.producer.sources.port import SourceUnavailable
+from shared.domain.errors import BusUnavailable
 
 
 @pytest.fixture
@@ -35,6 +37,65 @@ async def test_what_waits_is_listed_and_released(emptied):
     assert "some/00.md" in hold.sample
     assert (waiting, released, again) == (25, 25, 0)
     assert (list(left), emptied.progress.held, len(emptied.held())) == ([], 0, 5)
+
+
+async def test_two_processes_that_release_one_hold_both_tell_each_document_once(
+    emptied, monkeypatch
+):
+    monkeypatch.setattr("services.producer.removals.moves.LATELY_S", 0.0)  # it always reads DOCS
+    async with emptied.running() as one, emptied.running() as other:
+        first = await WatchedHolds({SOURCE: one}).release(SOURCE)
+        second = await WatchedHolds({SOURCE: other}).release(SOURCE)
+
+    assert (first, second, one.held, other.held) == (25, 25, None, None)
+    assert len([change for change in emptied.log.appended if change.op == "deleted"]) == 25
+
+
+async def test_what_another_process_has_removed_lets_no_further_removals_through(emptied):
+    async with emptied.running() as one, emptied.running() as other:
+        holds = [WatchedHolds({SOURCE: watch}) for watch in (one, other)]
+        released = await asyncio.gather(*(each.release(SOURCE) for each in holds))
+        for watch in (one, other):
+            watch.guard.removed(20, time.monotonic())
+        further = [watch.guard.would_hold(3, time.monotonic(), exchanged=False)
+                   for watch in (one, other)]  # fmt: skip
+
+    assert (released, further) == ([25, 25], [True, True])
+
+
+async def test_a_process_that_has_just_begun_reads_what_is_held_before_it_releases(emptied):
+    await emptied.once()
+    watch = emptied.build()
+    releasing = asyncio.create_task(WatchedHolds({SOURCE: watch}).release(SOURCE))
+    await asyncio.sleep(0)
+    running = asyncio.create_task(watch.run())
+    async with asyncio.timeout(120):
+        released = await releasing
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert released == 25
+
+
+@pytest.mark.parametrize("taken", [10, 0])
+async def test_removals_that_the_bus_does_not_take_are_not_told_as_made(
+    emptied, monkeypatch, taken
+):
+    append, left = emptied.log.append, iter(range(taken))
+
+    async def full(change, **given):
+        if next(left, None) is None:
+            raise BusUnavailable("no room")
+        return await append(change, **given)
+
+    async with emptied.running() as watch:
+        monkeypatch.setattr(emptied.log, "append", full)
+        holds = WatchedHolds({SOURCE: watch})
+        if taken:
+            assert await holds.release(SOURCE) == taken
+        else:
+            with pytest.raises(BusUnavailable, match="none of the removals"):
+                await holds.release(SOURCE)
 
 
 async def test_what_is_kept_stays_over_a_restart_until_the_files_are_back(emptied, eventually):

@@ -20,6 +20,8 @@ from services.producer.collect import CollectBodies
 from services.validator.app import sweeper
 from shared.bus.access.connect import access_of
 from shared.bus.delivery.dead_letters import letters
+from shared.bus.monitor.watched import Watched
+from shared.bus.monitor.watchers import present
 from shared.domain.topology import INSTANCE
 from shared.stores.coalesce import CoalescingStore
 from shared.stores.memory import MemoryStore
@@ -220,6 +222,12 @@ class Story:
 
         await self.eventually(told)
 
+    async def who_watches(self, *sources):
+        """Whether a process hears about a source, as the gateway may ask."""
+        client = self.crew.opened["gateway"].host.session.client
+        notes = [Watched(name, 0.0, listed=True, heard=True) for name in sources]
+        return [not one.ended for one in await present(client, notes)]
+
     async def new_settings(self):
         """Documents of one source are cut otherwise."""
         self.crew.groups["sources"]["wiki"]["chunking"] = {"tokens": 40}
@@ -241,6 +249,7 @@ async def test_all_that_happens_to_documents_needs_no_more_than_the_keys_allow(
     await story.new_settings()
     await story.counted(**alone | {"enricher": 2})
     sent, late = await story.over_http()
+    watched = await story.who_watches("docs", "elsewhere")
     ended = await story.a_source_ends()
 
     assert (sent.state, late.code, late.document.revision) == (
@@ -249,6 +258,7 @@ async def test_all_that_happens_to_documents_needs_no_more_than_the_keys_allow(
         sent.document.revision,
     )
     assert (taken["state"], refused["state"]) == ("queued", "refused")
+    assert watched == [True, False]
     assert (swept["missing"], dropped["done"] > 0, gone, ended) == (1, True, [0, 1], 2)
     assert crew.server.violations() == []
 

@@ -12,8 +12,14 @@ from services.gateway.problems import Problem
 from services.gateway.webhooks import runner as module
 from services.gateway.webhooks import sender
 from services.gateway.webhooks.models import WebhookRequest
-from services.gateway.webhooks.record import WebhookRecord, packed
-from services.gateway.webhooks.runner import AT_ONCE, FOLDER, TAKE_OVER_S, EventSelection
+from services.gateway.webhooks.record import TRIES, WebhookRecord, packed
+from services.gateway.webhooks.runner import (
+    AT_ONCE,
+    FOLDER,
+    TAKE_OVER_S,
+    EventSelection,
+    TryCounts,
+)
 from services.gateway.webhooks.sender import HttpSender
 from services.gateway.webhooks.webhooks import Webhooks
 from shared.domain.errors import ConfigurationError
@@ -121,6 +127,8 @@ async def test_after_the_last_try_an_event_is_kept_listed_and_sent_again_on_dema
     view = (await asked.list()).webhooks[0]
     assert (view.dead, view.failing, view.error, view.last_dead[0].id) == (1, 0, "status 410", bad)
     assert view.host == "https://crm.example"
+    assert process.counts == TryCounts(retried=TRIES - 1, buried=1)
+    assert process.events == {"waiting": 0, "failing": 0, "dead": 1}
     (check,) = await asked.checks()
     assert (check.level, "1 were given up" in check.text) == ("WARN", True)
     world.receiver.fault = lambda _: ""
@@ -131,6 +139,9 @@ async def test_after_the_last_try_an_event_is_kept_listed_and_sent_again_on_dema
     assert world.receiver.taken == {bad: 1}
     view = (await asked.list()).webhooks[0]
     assert (view.dead, view.failing, view.delivered, await asked.checks()) == (0, 0, 1, [])
+    assert process.counts == TryCounts(done=1, retried=TRIES - 1, buried=1)
+    assert process.events == {"waiting": 0, "failing": 0, "dead": 0}
+    assert world.process().events == {}
     assert (await asked.retry(WebhookRequest(name="crm"))).events == 0
 
 

@@ -6,7 +6,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from shared.observe.distribution import Distribution
-from shared.observe.metrics import DeviceNumbers, MetricsSnapshot, StageNumbers, render
+from shared.observe.metrics import (
+    DeviceNumbers,
+    MetricsSnapshot,
+    StageNumbers,
+    WebhookNumbers,
+    render,
+)
 from shared.observe.progress import Progress
 
 LABELS = {
@@ -19,6 +25,8 @@ LABELS = {
     "services",
     "generation",
     "model",
+    "webhook",
+    "state",
 }
 
 
@@ -43,6 +51,10 @@ def full() -> MetricsSnapshot:
         backlog={"embedder": 100},
         progress=progress,
         device=DeviceNumbers(1.5, 8, 20, 400, 450, 2),
+        webhooks={
+            "crm": WebhookNumbers(9, 4, 1, {"waiting": 3, "failing": 2, "dead": 1}),
+            "elsewhere": WebhookNumbers(5, 0, 0),
+        },
     )
 
 
@@ -83,6 +95,23 @@ def test_every_number_is_told_under_its_name():
     assert seen["instep_generation_info", ("generation", "g1"), ("model", "m")] == 1
 
 
+def test_what_webhooks_have_sent_and_what_waits_is_told_by_the_process_that_sends():
+    seen = read(full())
+
+    def tries(webhook):
+        name = "instep_webhook_deliveries_total"
+        outcomes = ("done", "retried", "buried")
+        return [seen[name, ("outcome", one), ("webhook", webhook)] for one in outcomes]
+
+    assert (tries("crm"), tries("elsewhere")) == ([9, 4, 1], [5, 0, 0])
+    assert {labels: many for (name, *labels_), many in seen.items()
+            if name == "instep_webhook_events" for labels in [tuple(labels_)]} == {
+        (("state", "waiting"), ("webhook", "crm")): 3,
+        (("state", "failing"), ("webhook", "crm")): 2,
+        (("state", "dead"), ("webhook", "crm")): 1,
+    }  # fmt: skip
+
+
 def test_a_histogram_counts_up_to_all():
     seen, stage = read(full()), ("stage", "embedder")
 
@@ -99,7 +128,8 @@ def test_before_the_bus_is_reached_there_is_something_to_scrape():
     seen = read(MetricsSnapshot("1.2", "gateway"))
 
     assert seen["instep_ready",] == seen["instep_bus_connected",] == 0
-    assert not any(name.startswith(("instep_generation", "instep_encode")) for name, *_ in seen)
+    later = ("instep_generation", "instep_encode", "instep_webhook")
+    assert not any(name.startswith(later) for name, *_ in seen)
 
 
 def test_names_and_labels_are_of_few_kinds():

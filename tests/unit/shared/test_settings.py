@@ -271,14 +271,14 @@ def test_a_broken_template_is_refused_with_the_name_of_its_setting(template, why
 
 def test_fields_of_all_sources_are_one_table(toml):
     file = toml(
-        "[sources.docs]\npath = '.'\n[sources.docs.fields]\nlang = 'keyword'\n'dc.date' = 'date'\n"
-        "[sources.shop]\nkind = 'push'\nfields = { price = 'number', lang = 'keyword' }\n"
+        "[sources.docs]\npath = '.'\n[sources.docs.fields]\ntags = 'keywords'\n'dc.date' = 'date'\n"
+        "[sources.shop]\nkind = 'push'\nfields = { price = 'number', tags = 'keywords' }\n"
     )
 
     found = loaded(file, INSTEP_SOURCES__DOCS__FIELDS__CREATED_AT="date").settings
 
     assert found.fields == {
-        "lang": "keyword",
+        "tags": "keywords",
         "dc.date": "date",
         "price": "number",
         "created_at": "date",
@@ -288,9 +288,16 @@ def test_fields_of_all_sources_are_one_table(toml):
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ("lang = 'text'", "sources.docs.fields.lang: must be 'keyword', 'keywords', 'number'"),
+        ("tags = 'text'", "sources.docs.fields.tags: must be 'keyword', 'keywords', 'number'"),
         ("source = 'keyword'", "source has a meaning of its own in a filter"),
         ("'a b' = 'keyword'", "a field has no blanks"),
+        ("lang = 'keyword'", "fields.lang: what front matter calls lang has the name language"),
+        (
+            "authors = 'keywords'",
+            "fields.authors: what front matter calls authors has the name author",
+        ),
+        ("Date = 'date'", "fields.Date: what front matter calls Date has the name date"),
+        ("title = 'keyword'", "fields.title: a title is no metadata"),
         (
             "price = 'date'",
             "price is a number in sources.shop and a date in sources.docs",
@@ -304,6 +311,20 @@ def test_a_field_that_cannot_be_is_refused(toml, fields, fault):
     )
 
     assert fault in "\n".join(told(file))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "kind = 'push'",
+        "path = '.'\nrecords = true",
+        "kind = 'sql'\nurl = 'sqlite:///a.db'\ntable = 'a'\nkey = 'id'\nbody = 'text'",
+    ],
+)
+def test_metadata_of_publishers_records_and_rows_keep_their_names(toml, source):
+    file = toml(f"[sources.docs]\n{source}\n[sources.docs.fields]\nlang = 'keyword'\n")
+
+    assert loaded(file).settings.fields == {"lang": "keyword"}
 
 
 @pytest.mark.parametrize(

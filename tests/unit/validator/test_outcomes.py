@@ -157,6 +157,9 @@ HOUR = 3600.0
         (Rest(10 * HOUR, 10 * HOUR, HOUR - 1, True), HOUR, False),
         (Rest(10 * HOUR, HOUR, HOUR, True), HOUR, True),
         (Rest(10 * HOUR, HOUR - 1, 2 * HOUR, True), HOUR, False),
+        # all that came was refused
+        (Rest(0.0, LEAST_WATCH_S, 0.0, False, accepted=False), HOUR, True),
+        (Rest(HOUR, LEAST_WATCH_S - 1, HOUR, False, accepted=False), HOUR, False),
         # a short limit needs no long watch
         (Rest(2.0, 2.0, 2.0, False), 2.0, True),
         (Rest(9.0, 1.0, 9.0, False), 2.0, False),

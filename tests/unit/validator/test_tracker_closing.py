@@ -17,7 +17,7 @@ from services.validator.batches.tracker import Poll, Tracker, next_poll, one_of_
 from services.validator.checks import SampleQuery
 from services.validator.observe import AskSamples, Observe
 from shared.batches.history import History
-from shared.batches.members import BatchBook
+from shared.batches.members import DECLINED, BatchBook
 from shared.domain.events import Batch, BatchCompleted
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Record, Settled
@@ -303,6 +303,27 @@ async def test_a_batch_whose_publisher_falls_silent_is_closed_and_says_what_is_m
     assert (report.complete, report.documents.missing, report.documents.removed) == (False, 9, 1)
     (event,) = world.published
     assert (event.complete, event.missing, event.batch.id) == (False, 9, "b")
+
+
+async def test_a_batch_of_which_nothing_was_accepted_is_closed_soon_and_opens_again(
+    world, monkeypatch
+):
+    key = await world.settle("a.md", 5)
+    async with asyncio.timeout(60), world.running(tracker := world.tracker(timeout_s=3600.0)):
+        await tracker.book.join(batch("accepted", 3), key, 5)
+        for n in (1, 2):
+            await tracker.book.join(batch("refused", 3), f"{DECLINED}{n} invalid_request", 0)
+        monkeypatch.setattr("services.validator.batches.outcomes.LEAST_WATCH_S", 0.05)
+        report = await tracker.wait_complete("docs", "refused")
+        left = [one.batch.id for one in (await tracker.book.open()).values()]
+        await tracker.book.join(batch("refused", 3), key, 5)
+        while len(world.published) < 2:
+            await asyncio.sleep(0.001)
+
+    found = report.documents
+    assert (report.complete, found.refused, found.missing, left) == (False, 2, 1, ["accepted"])
+    (again,) = await world.reports()
+    assert (again.complete, again.documents.refused, again.documents.removed) == (True, 2, 1)
 
 
 async def test_a_batch_is_not_given_up_while_its_documents_come(world):
