@@ -43,8 +43,6 @@ SET_UP: Final = (
     "PRAGMA secure_delete = FAST",
     f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
-WORDED: Final = f"{words.VERSION}.{terms.VERSION}"
-"""The versions of the words and terms that all rows are noted to have."""
 ASIDE: Final = "broken"
 
 Sight = tuple[int, int]
@@ -302,7 +300,16 @@ class SqliteFile:
         for part, place in zip((self.path, *_logs(self.path)), (aside, *_logs(aside)), strict=True):
             with contextlib.suppress(FileNotFoundError):
                 part.rename(place)
-        log.warning("index_put_aside", reason=f"it cannot be read; it stays as {aside}")
+        log.warning(
+            "index_put_aside",
+            reason=f"{self.path} is damaged, or another version of instep made it; it stays as "
+            f"{aside} until you delete it, and the index is filled anew",
+        )
+
+
+def worded() -> str:
+    """The versions of words and terms that all rows of a file are noted to have."""
+    return f"{words.VERSION}.{terms.VERSION}"
 
 
 def require_fts5() -> None:
@@ -341,7 +348,7 @@ def _fill(connection: sqlite3.Connection, dimensions: int) -> None:
     about = {
         "incarnation": secrets.token_hex(16),
         "dimensions": str(dimensions),
-        "worded": WORDED,
+        "worded": worded(),
         "forgotten": "0",
     }
     with _transaction(connection, "BEGIN IMMEDIATE"):

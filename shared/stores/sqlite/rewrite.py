@@ -16,7 +16,7 @@ import structlog
 from shared.stores import checks, seal
 from shared.stores.sqlite import rows as sqlite_rows
 from shared.stores.sqlite import sweep as sqlite_sweep
-from shared.stores.sqlite.file import WORDED, SqliteFile
+from shared.stores.sqlite.file import SqliteFile, worded
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,7 @@ WRITE: Final = "UPDATE rows SET words = ?, terms = ?, seal = ? WHERE n = ?"
 def is_worded(connection: sqlite3.Connection) -> bool:
     """Whether all rows are noted to have the words and terms of this version."""
     noted = connection.execute("SELECT value FROM about WHERE name = 'worded'").fetchone()
-    return bool(noted == (WORDED,))
+    return bool(noted == (worded(),))
 
 
 async def have_words(file: SqliteFile) -> None:
@@ -57,11 +57,11 @@ def count(connection: sqlite3.Connection) -> int:
 def _rewrite(connection: sqlite3.Connection, after: int) -> list[int]:
     """Write the next rows; their numbers."""
     page = connection.execute(NEXT, (after, PAGE)).fetchall()
-    connection.executemany(WRITE, [written for row in page if (written := _worded(row))])
+    connection.executemany(WRITE, [written for row in page if (written := _rewritten(row))])
     return [row[0] for row in page]
 
 
-def _worded(row: Sequence[Any]) -> tuple[str, str, int, int] | None:
+def _rewritten(row: Sequence[Any]) -> tuple[str, str, int, int] | None:
     """The values of `WRITE` for a row of `EVERY`; None: it is damaged."""
     if not sqlite_sweep.is_sealed(row):
         return None
@@ -75,4 +75,4 @@ def _worded(row: Sequence[Any]) -> tuple[str, str, int, int] | None:
 
 
 def _note(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE about SET value = ? WHERE name = 'worded'", (WORDED,))
+    connection.execute("UPDATE about SET value = ? WHERE name = 'worded'", (worded(),))

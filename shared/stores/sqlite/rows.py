@@ -57,6 +57,7 @@ CREATE VIRTUAL TABLE termed
     USING fts5(terms, content='rows', content_rowid='n', detail=none, columnsize=0,
                tokenize="{_TOKENS}");
 CREATE VIRTUAL TABLE terms USING fts5vocab('termed', 'instance');
+CREATE VIRTUAL TABLE counted USING fts5vocab('worded', 'row');
 CREATE TRIGGER rows_inserted AFTER INSERT ON rows BEGIN
     INSERT INTO worded (rowid, words) VALUES (new.n, new.words);
     INSERT INTO termed (rowid, terms) VALUES (new.n, new.terms);

@@ -42,6 +42,7 @@ IDS: Final = "SELECT id FROM rows WHERE doc_key = ? AND born <= ?"
 VECTOR: Final = "SELECT vector FROM vectors WHERE n = ?"
 VECTOR_OF: Final = "SELECT vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
 WORDED: Final = "SELECT rowid, -rank FROM worded WHERE worded MATCH ?"
+HAVING: Final = "SELECT doc FROM counted WHERE term = ?"
 BEST: Final = " ORDER BY rank LIMIT ?"
 
 
@@ -136,8 +137,13 @@ class SqliteStore:
 
         def look(connection: sqlite3.Connection, _: CodeIndex) -> list[Hit]:
             _check_ready(connection, rest)
-            most = (sqlite_rows.question(asked), *values, min(limit, MOST_FOUND))
-            return _hits(connection, connection.execute(WORDED + within + BEST, most).fetchall())
+            most, best = min(limit, MOST_FOUND), list[tuple[int, float]]()
+            for some in dict.fromkeys((_telling(connection, asked), tuple(asked))):
+                bound = (sqlite_rows.question(some), *values, most)
+                best = connection.execute(WORDED + within + BEST, bound).fetchall()
+                if len(best) >= most:
+                    break
+            return _hits(connection, best)
 
         return await self._file.read(look, asks=True)
 
@@ -265,6 +271,17 @@ def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) ->
         for row in connection.execute(f"{ROW} n = ?", (n,))
     ]
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+
+def _telling(connection: sqlite3.Connection, asked: Sequence[str]) -> tuple[str, ...]:
+    """The words that no more than half of the rows have; all, where there are none.
+
+    To FTS5 the others are worth a millionth, and looking at all of their rows is most of a search.
+    """
+    half = count(connection) / 2
+    counts = (connection.execute(HAVING, (sqlite_rows.marked(word),)).fetchone() for word in asked)
+    pairs = zip(asked, counts, strict=True)
+    return tuple(word for word, having in pairs if not having or having[0] <= half) or tuple(asked)
 
 
 def _each(
