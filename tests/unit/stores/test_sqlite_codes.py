@@ -82,6 +82,19 @@ def test_rows_come_and_go_as_in_the_file_whatever_was_read_when(connection, monk
             assert sorted(found.tolist()) == alive[::2]
 
 
+def test_who_missed_deletions_that_are_listed_no_more_reads_all_codes_anew(connection):
+    behind, fresh = CodeIndex(DIMENSIONS), CodeIndex(DIMENSIONS)
+    numbers = write(connection, vectors(20))
+    behind.follow(connection)
+    connection.execute("DELETE FROM rows WHERE n <= ?", (numbers[9],))
+    connection.execute("DELETE FROM gone WHERE at <= 5")
+    connection.execute("UPDATE about SET value = '5' WHERE name = 'forgotten'")
+
+    for index in (behind, fresh, behind):
+        index.follow(connection)
+        assert sorted(index.nearest(vectors(1)[0], 50, None).tolist()) == numbers[10:]
+
+
 @pytest.mark.parametrize(
     ("text", "marked"), [("it", "it"), ("IT", "^i^t"), ("^it", "^^it"), ("Ünï漢", "Ünï漢")]
 )
