@@ -476,7 +476,7 @@ class Pgvector(SettingsGroup):
 
 
 class Store(SettingsGroup):
-    kind: Literal["lancedb", "weaviate", "pgvector", "memory"] = "lancedb"
+    kind: Literal["lancedb", "sqlite", "weaviate", "pgvector", "memory"] = "lancedb"
     path: Path | None = None
     """Folder of the embedded store; default: inside the data folder."""
     weaviate: Weaviate = Weaviate()

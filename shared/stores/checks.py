@@ -1,6 +1,7 @@
 """The checks that all stores share: which rows may be written, and in which order. Pure."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -14,7 +15,7 @@ from shared.domain.filters import where as expressions
 from shared.domain.filters.terms import terms_of
 from shared.domain.filters.where import is_unicode
 from shared.domain.text.unicode_text import normalised
-from shared.ports import Filter, Row, Vector
+from shared.ports import Filter, Row, Vector, Vectors
 
 TOLD_EVERY: Final = 10_000
 """Rows between two messages of a long work on all of them."""
@@ -24,6 +25,8 @@ SAME: Final = 1e-3
 NO_TERMS: Final = "rows of a version before have no terms for filters over metadata yet"
 
 T = TypeVar("T")
+
+_SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def vet(rows: Sequence[Row], dimensions: int) -> tuple[list[Row], frozenset[str]]:
@@ -83,6 +86,24 @@ def possible(asked: Filter) -> Filter | None:
         return rest
     sources = tuple(filter(is_unicode, rest.sources))
     return replace(rest, sources=sources) if sources else None
+
+
+def after(prefix: str) -> str | None:
+    """The first text behind all that begin with `prefix`, in order of bytes; None: there is none.
+
+    Only a prefix of the last character there is has none behind it.
+    """
+    for at in range(len(prefix) - 1, -1, -1):
+        if (code := ord(prefix[at])) < sys.maxunicode:
+            return prefix[:at] + chr(0xE000 if code + 1 in _SURROGATES else code + 1)
+    return None
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors with the norm 1, shape (rows, dimensions): in float32 the square of a very
+    short or long one is lost."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(vectors / norms, np.float32)
 
 
 def clean_query(text: str) -> str:

@@ -54,6 +54,16 @@ async def _lance(settings: Store, wanted: Wanted) -> VectorStore:
     )
 
 
+async def _sqlite(settings: Store, wanted: Wanted) -> VectorStore:
+    from shared.stores.sqlite.store import SqliteStore
+
+    return await SqliteStore.open(
+        settings.path or wanted.folder,
+        table=f"chunks_{wanted.generation}",
+        dimensions=wanted.dimensions,
+    )
+
+
 async def _weaviate(settings: Store, wanted: Wanted) -> VectorStore:
     from shared.stores.weaviate.store import Address, WeaviateStore, alias_name, collection_name
 
@@ -111,6 +121,7 @@ async def _memory(_: Store, wanted: Wanted) -> VectorStore:
 
 STORES: Final[Mapping[str, StoreKind]] = {
     "lancedb": StoreKind(_lance, GATHER_S),
+    "sqlite": StoreKind(_sqlite, SERVER_GATHER_S),
     "weaviate": StoreKind(_weaviate, SERVER_GATHER_S),
     "pgvector": StoreKind(_pgvector, SERVER_GATHER_S, _look_at_pgvector),
     "memory": StoreKind(_memory, GATHER_S),

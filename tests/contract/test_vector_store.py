@@ -29,6 +29,7 @@ from shared.stores.coalesce import CoalescingStore
 from shared.stores.lance.store import LanceStore
 from shared.stores.lance.table import MANY_COMMITS
 from shared.stores.memory import MemoryStore
+from shared.stores.sqlite.store import SqliteStore
 
 DIMENSIONS = 8
 EVERYWHERE = Filter()
@@ -58,6 +59,7 @@ Make = Callable[..., Awaitable[VectorStore]]
     params=[
         "memory",
         pytest.param("lance", marks=pytest.mark.stores),
+        pytest.param("sqlite", marks=pytest.mark.stores),
         pytest.param("weaviate", marks=pytest.mark.stores),
         pytest.param("pgvector", marks=pytest.mark.stores),
         "coalescing_memory",
@@ -78,11 +80,13 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
     opened: list[VectorStore] = []
 
     async def make(table: str = "chunks", dimensions: int = DIMENSIONS) -> VectorStore:
-        store: VectorStore = (
-            await LanceStore.open(tmp_path / "store", table=table, dimensions=dimensions)
-            if request.param.endswith("lance")
-            else MemoryStore(dimensions)
-        )
+        store: VectorStore
+        if request.param == "sqlite":
+            store = await SqliteStore.open(tmp_path / "store", table=table, dimensions=dimensions)
+        elif request.param.endswith("lance"):
+            store = await LanceStore.open(tmp_path / "store", table=table, dimensions=dimensions)
+        else:
+            store = MemoryStore(dimensions)
         if request.param.startswith(("coalescing", "express")):
             store = CoalescingStore(store)
         opened.append(store)

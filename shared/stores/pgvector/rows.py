@@ -1,7 +1,6 @@
 """Rows as a Postgres table holds them, and the parts of statements that speak of them. Pure."""
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -21,8 +20,7 @@ from shared.domain.filters.where import (
 )
 from shared.domain.text import words
 from shared.ports import Filter, Hit, Row, Vectors
-from shared.stores import seal
-from shared.stores.checks import metadata_of
+from shared.stores import checks, seal
 
 SHOWN: Final = (
     "id",
@@ -54,7 +52,6 @@ _ESCAPES: Final = {0: _MARK + "\2", 1: _MARK + "\1"} | {
     code: _MARK + chr(code + 0x800) for code in _SURROGATES
 }
 _ESCAPED: Final = re.compile(f"{_MARK}(.)", re.DOTALL)
-_LAST: Final = sys.maxunicode
 
 
 class VectorBytes(bytes):
@@ -79,18 +76,6 @@ def _unescaped(found: "re.Match[str]") -> str:
     return {1: "\1", 2: "\0"}.get(code, found[0])
 
 
-def after(prefix: str) -> str | None:
-    """The first text behind all that begin with `prefix`, in order of bytes; None: there is none.
-
-    Args:
-        prefix: as `stored` makes it.
-    """
-    for at in range(len(prefix) - 1, -1, -1):
-        if (code := ord(prefix[at])) < _LAST:
-            return prefix[:at] + chr(0xE000 if code + 1 in _SURROGATES else code + 1)
-    return None
-
-
 def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
     """The filter as SQL and its parameters; `true` when it does not restrict."""
     values: dict[str, Any] = {}
@@ -105,7 +90,7 @@ def condition(asked: Filter) -> tuple[LiteralString, dict[str, Any]]:
             return f"source = ANY({named(list(map(stored, leaf.names)))})"
         if isinstance(leaf, BelowPath):
             first = stored(leaf.prefix)
-            beyond = after(first)
+            beyond = checks.after(first)
             begun = f"path >= {named(first)}"
             return begun if beyond is None else f"({begun} AND path < {named(beyond)})"
         found = terms_for(leaf)
@@ -183,7 +168,7 @@ def words_seal(column: str) -> int:
 
 def parameters(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The values of the columns of each row, vectors as `vector_bytes`."""
-    vectors = unit(np.stack([np.asarray(row.vector, np.float32) for row in rows]))
+    vectors = checks.unit(np.stack([np.asarray(row.vector, np.float32) for row in rows]))
     marks = seal.marks_of(vectors).tolist()
     return [
         _values(row, raw, mark)
@@ -203,13 +188,6 @@ def _values(row: Row, vector: VectorBytes, marks: Sequence[float]) -> dict[str, 
         **found_by(row.title, row.heading, row.text),
         "terms": terms_of(row.metadata),
     }
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """The vectors with the norm 1, shape (rows, dimensions): the server computes with float32, in
-    which the square of a very short or long one is lost."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(vectors / norms, np.float32)
 
 
 def vector_bytes(vectors: Vectors) -> list[VectorBytes]:
@@ -236,5 +214,5 @@ def to_hit(found: Mapping[str, Any], score: float) -> Hit:
         heading=tuple(map(shown, found["heading"])),
         text=shown(found["text"]),
         score=score,
-        metadata=metadata_of(shown(found["metadata"])),
+        metadata=checks.metadata_of(shown(found["metadata"])),
     )

@@ -285,7 +285,7 @@ class PgvectorStore:
     ) -> list[tuple[Any, ...]]:
         condition, values = pg_rows.condition(where)
         most = min(limit, MOST_FOUND)
-        (asked,) = pg_rows.vector_bytes(pg_rows.unit(vector[np.newaxis, :]))
+        (asked,) = pg_rows.vector_bytes(checks.unit(vector[np.newaxis, :]))
         values |= {
             "vector": asked,
             "limit": most,
@@ -361,5 +361,5 @@ def _hit(row: Sequence[Any]) -> Hit:
 
 
 def _distance(one: Vector, other: Vector) -> float:
-    pair = pg_rows.unit(np.stack((one, other)))
+    pair = checks.unit(np.stack((one, other)))
     return 1 - float(np.dot(pair[0], pair[1]))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from shared.domain.filters import terms as filters
 from shared.domain.filters.where import IsBetween
 from shared.ports import Filter
+from shared.stores import checks
 from shared.stores.pgvector import rows as pg_rows
 from shared.stores.pgvector.table import IDLE_S, TablePlace, differences, index_due, version_of
 from shared.stores.pgvector.words import MOST_WORDS, Statistics, first_words, terms_of
@@ -37,7 +38,7 @@ def test_different_texts_stay_different_and_a_prefix_a_prefix(one, other):
 @example("\U0010ffff\U0010ffff", "x")
 def test_a_range_of_paths_holds_those_with_the_prefix_and_no_others(prefix, path):
     first, rest = pg_rows.stored(prefix), [path, prefix + path]
-    beyond = pg_rows.after(first)
+    beyond = checks.after(first)
     for text in map(pg_rows.stored, rest):
         inside = first.encode() <= text.encode() and (
             beyond is None or text.encode() < beyond.encode()
@@ -83,7 +84,7 @@ def test_a_vector_of_any_length_comes_back_as_its_direction(scale):
     vector = np.arange(1, 9, dtype=np.float32)
     wanted = vector / np.linalg.norm(vector)
 
-    (raw,) = pg_rows.vector_bytes(pg_rows.unit((vector / 8 * np.float32(scale))[np.newaxis]))
+    (raw,) = pg_rows.vector_bytes(checks.unit((vector / 8 * np.float32(scale))[np.newaxis]))
 
     assert pg_rows.vector_of(raw) == pytest.approx(wanted, rel=1e-5)
 

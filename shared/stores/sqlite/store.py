@@ -1,0 +1,317 @@
+"""Rows in an SQLite file: an embedded store in which an edit costs little.
+
+A row is on the disk and found by every search of every process as soon as it is acknowledged. The
+words are in an FTS5 index of the same transaction. By vector every row is compared, as a byte a
+number in memory (`shared.stores.sqlite.codes`), so nothing is approximated, whatever the filter.
+"""
+
+import sqlite3
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from shared.domain.errors import FilterNotReady
+from shared.domain.filters.where import is_unicode, reads_fields
+from shared.domain.text import words
+from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
+from shared.stores import checks
+from shared.stores.sqlite import rows as sqlite_rows
+from shared.stores.sqlite import sweep as sqlite_sweep
+from shared.stores.sqlite.codes import CodeIndex, codes_of
+from shared.stores.sqlite.file import SqliteFile
+from shared.stores.sqlite.rewrite import count, have_words, is_worded
+
+T = TypeVar("T")
+
+ROWS_PER_COMMIT: Final = 512
+"""Other processes may write between two commits."""
+ASKED_PER_CALL: Final = 4
+MOST_FOUND: Final = 10_000
+KEPT_DELETIONS: Final = 100_000
+"""Of the list of deletions; a process that has followed fewer reads all codes again."""
+LOOK_S: Final = 5.0
+MERGED_PAGES: Final = 64
+"""Pages of the index of words that one call of `maintain` merges."""
+
+ROW: Final = f"SELECT {sqlite_rows.SHOWN} FROM rows WHERE "
+IDS: Final = "SELECT id FROM rows WHERE doc_key = ? AND born <= ?"
+VECTOR: Final = "SELECT vector FROM vectors WHERE n = ?"
+VECTOR_OF: Final = "SELECT vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
+WORDED: Final = "SELECT rowid, -rank FROM worded WHERE worded MATCH ?"
+HAVING: Final = "SELECT doc FROM counted WHERE term = ?"
+BEST: Final = " ORDER BY rank LIMIT ?"
+
+
+class SqliteStore:
+    """Implements `shared.ports.VectorStore`; made by `open`.
+
+    Attributes:
+        created: the file was not there.
+        rebuilt: the file was there, and could not be read or was made by another version; it was
+            put aside as `<table>.broken-<n>`. Either way the index is empty and has to be filled.
+    """
+
+    def __init__(self, file: SqliteFile, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self.created, self.rebuilt = file.created, file.rebuilt
+        self._file = file
+        self._looked_at = self._written_at = time.monotonic()
+
+    @classmethod
+    async def open(cls, folder: Path, *, table: str, dimensions: int) -> "SqliteStore":
+        """Open or create the file of the table in `folder`. Raises as `SqliteFile.open`."""
+        return cls(await SqliteFile.open(folder, table, dimensions), dimensions)
+
+    async def upsert(self, rows: Sequence[Row]) -> None:
+        good, bad = checks.vet(rows, self.dimensions)
+        for batch in checks.slices(good, ROWS_PER_COMMIT):
+            await self._file.write(partial(_insert, rows=batch))
+            self._written_at = time.monotonic()
+        if bad:
+            raise checks.refusal(bad)
+
+    async def delete(self, ids: Collection[str]) -> None:
+        for batch in checks.slices(_sorted(ids), ROWS_PER_COMMIT):
+            await self._file.write(partial(_delete, ids=batch))
+            self._written_at = time.monotonic()
+
+    async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
+        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, frozenset[str]]:
+            return {
+                key: frozenset(row_id for (row_id,) in connection.execute(IDS, (key, born)))
+                if is_unicode(key)
+                else frozenset()
+                for key, born in documents.items()
+            }
+
+        return await self._file.read(look)
+
+    async def unsearchable(self, probes: Sequence[Probe]) -> frozenset[str]:
+        """Ids of the probes that a search would not find now.
+
+        Proven for every probe: the file holds the row, and for a probe with a vector the row's
+        stored vector is that one. Asked by the very query of `search`: at most 4 vectors of a
+        call, spread evenly, so a single edit is always asked for; when one of them is not found,
+        all are asked.
+        """
+        vectors = {probe.id: probe.vector for probe in probes if probe.vector is not None}
+        plain = {probe.id for probe in probes} - vectors.keys()
+
+        def look(connection: sqlite3.Connection, codes: CodeIndex) -> frozenset[str]:
+            held = {key for key, _ in _each(connection, "SELECT 1 FROM rows WHERE id = ?", plain)}
+            same = {
+                key
+                for key, (raw,) in _each(connection, VECTOR_OF, vectors)
+                if self._is_near(self._vectors([raw])[0], vectors[key])
+            }
+            asked = {key: vectors[key] for key in same}
+            lost = self._not_found(connection, codes, checks.spread(asked, ASKED_PER_CALL))
+            if lost:
+                lost = self._not_found(connection, codes, asked)
+            return frozenset((plain - held) | (vectors.keys() - same) | lost)
+
+        return await self._file.read(look)
+
+    async def search(self, vector: Vector, *, limit: int, where: Filter) -> Sequence[Hit]:
+        asks, rest = checks.checked_query(vector, self.dimensions), checks.possible(where)
+        if not asks or limit < 1 or rest is None:
+            return []
+
+        def look(connection: sqlite3.Connection, codes: CodeIndex) -> list[Hit]:
+            _check_ready(connection, rest)
+            return self._nearest(connection, codes, vector, min(limit, MOST_FOUND), rest)
+
+        return await self._file.read(look, asks=True)
+
+    async def search_text(self, text: str, *, limit: int, where: Filter) -> Sequence[Hit]:
+        asked, rest = words.asked(checks.clean_query(text)), checks.possible(where)
+        if not asked or limit < 1 or rest is None:
+            return []
+        condition, values = sqlite_rows.condition(rest)
+        # the sign keeps SQLite from asking for the words once for every row of the filter
+        within = f" AND +rowid IN (SELECT n FROM rows WHERE {condition})" if condition else ""
+
+        def look(connection: sqlite3.Connection, _: CodeIndex) -> list[Hit]:
+            _check_ready(connection, rest)
+            most, best = min(limit, MOST_FOUND), list[tuple[int, float]]()
+            for some in dict.fromkeys((_telling(connection, asked), tuple(asked))):
+                bound = (sqlite_rows.question(some), *values, most)
+                best = connection.execute(WORDED + within + BEST, bound).fetchall()
+                if len(best) >= most:
+                    break
+            return _hits(connection, best)
+
+        return await self._file.read(look, asks=True)
+
+    async def rows(self, ids: Collection[str]) -> Mapping[str, Hit]:
+        return await self._file.read(
+            lambda connection, _: {
+                key: sqlite_rows.to_hit(row, 0.0)
+                for key, row in _each(connection, f"{ROW} id = ?", ids)
+            }
+        )
+
+    async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
+        return await self._file.read(
+            lambda connection, _: {
+                key: self._vectors([raw])[0] for key, (raw,) in _each(connection, VECTOR_OF, ids)
+            }
+        )
+
+    async def count(self) -> int:
+        return await self._file.read(lambda connection, _: count(connection))
+
+    async def digests(self) -> Mapping[str, Digest]:
+        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, Digest]:
+            termed, check = is_worded(connection), self._file.check_open
+            return sqlite_sweep.digests(connection, self.dimensions, check, termed=termed)
+
+        return await self._file.read(look)
+
+    async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
+        wanted = frozenset(filter(is_unicode, buckets))
+
+        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, Holding]:
+            termed, check = is_worded(connection), self._file.check_open
+            return sqlite_sweep.holdings(connection, self.dimensions, wanted, check, termed=termed)
+
+        return await self._file.read(look)
+
+    async def lag_s(self) -> None:
+        return None
+
+    async def incarnation(self) -> str:
+        return await self._file.incarnation()
+
+    async def maintain(self) -> None:
+        """Write the words of this version into rows of another; merge the indexes of words and
+        shorten the list of deletions after writes."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S:
+            return
+        is_worn, self._looked_at = self._written_at > self._looked_at, now
+        await have_words(self._file)
+        if is_worn:
+            await self._file.write(_tidy)
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    def _nearest(
+        self,
+        connection: sqlite3.Connection,
+        codes: CodeIndex,
+        vector: Vector,
+        limit: int,
+        where: Filter,
+    ) -> list[Hit]:
+        """The nearest rows, best first. Raises sqlite3.Error."""
+        codes.follow(connection)
+        condition, values = sqlite_rows.condition(where)
+        among = None
+        if condition:
+            found = connection.execute(f"SELECT n FROM rows WHERE {condition}", values)
+            among = [n for (n,) in found]
+        (asked,) = checks.unit(vector[np.newaxis])
+        near = [
+            (n, raw)
+            for n in codes.nearest(asked, limit, among).tolist()
+            for (raw,) in connection.execute(VECTOR, (n,))
+        ]
+        if not near:
+            return []
+        scores = (self._vectors([raw for _, raw in near]) @ asked).tolist()
+        best = sorted(zip(scores, near, strict=True), key=lambda one: -one[0])[: limit + 1]
+        return _hits(connection, [(n, score) for score, (n, _) in best])[:limit]
+
+    def _not_found(
+        self, connection: sqlite3.Connection, codes: CodeIndex, vectors: Mapping[str, Vector]
+    ) -> set[str]:
+        """The ids whose vectors, asked for, have no row near them."""
+        lost = set()
+        for key, vector in vectors.items():
+            found = self._nearest(connection, codes, vector, 1, Filter())
+            if not found or 1 - found[0].score >= checks.SAME:
+                lost.add(key)
+        return lost
+
+    def _is_near(self, held: Vector, vector: Vector) -> bool:
+        if not checks.sound(vector, self.dimensions):
+            return False
+        return bool(1 - np.dot(held, checks.unit(vector[np.newaxis])[0]) < checks.SAME)
+
+    def _vectors(self, blobs: Sequence[bytes]) -> Any:
+        """float32, shape (blobs, dimensions)."""
+        return sqlite_rows.matrix(blobs, self.dimensions, "<f4").astype(np.float32)
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    vectors = checks.unit(np.stack([np.asarray(row.vector, np.float32) for row in rows]))
+    connection.executemany(sqlite_rows.INSERT, sqlite_rows.parameters(rows, vectors))
+    ids = [row.id for row in rows]
+    raw = (vector.tobytes() for vector in vectors.astype("<f4"))
+    connection.executemany(sqlite_rows.INSERT_VECTOR, zip(raw, ids, strict=True))
+    codes = (code.tobytes() for code in codes_of(vectors))
+    connection.executemany(sqlite_rows.INSERT_CODE, zip(codes, ids, strict=True))
+
+
+def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    connection.executemany("DELETE FROM rows WHERE id = ?", [(key,) for key in ids])
+
+
+def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) -> list[Hit]:
+    """The hits of rows by number and score, best first."""
+    hits = [
+        sqlite_rows.to_hit(row, max(-1.0, score))
+        for n, score in found
+        for row in connection.execute(f"{ROW} n = ?", (n,))
+    ]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+
+def _telling(connection: sqlite3.Connection, asked: Sequence[str]) -> tuple[str, ...]:
+    """The words that no more than half of the rows have; all, where there are none.
+
+    To FTS5 the others are worth a millionth, and looking at all of their rows is most of a search.
+    """
+    half = count(connection) / 2
+    counts = (connection.execute(HAVING, (sqlite_rows.marked(word),)).fetchone() for word in asked)
+    pairs = zip(asked, counts, strict=True)
+    return tuple(word for word, having in pairs if not having or having[0] <= half) or tuple(asked)
+
+
+def _each(
+    connection: sqlite3.Connection, statement: str, keys: Collection[str]
+) -> Iterator[tuple[str, Any]]:
+    """Every key that has a row of the statement, and that row."""
+    for key in _sorted(keys):
+        row = connection.execute(statement, (key,)).fetchone()
+        if row is not None:
+            yield key, row
+
+
+def _sorted(keys: Collection[str]) -> list[str]:
+    """Each once; one with half of a character is in no row."""
+    return sorted(filter(is_unicode, set(keys)))
+
+
+def _check_ready(connection: sqlite3.Connection, asked: Filter) -> None:
+    """Raises FilterNotReady."""
+    if reads_fields(asked.where) and not is_worded(connection):
+        raise FilterNotReady(checks.NO_TERMS)
+
+
+def _tidy(connection: sqlite3.Connection) -> None:
+    for table in ("worded", "termed"):
+        connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', {MERGED_PAGES})")
+    ((last,),) = connection.execute("SELECT coalesce(max(at), 0) FROM gone").fetchall()
+    forgotten = max(0, last - KEPT_DELETIONS)
+    connection.execute("DELETE FROM gone WHERE at <= ?", (forgotten,))
+    connection.execute(
+        "UPDATE about SET value = max(CAST(value AS INTEGER), ?) WHERE name = 'forgotten'",
+        (forgotten,),
+    )
