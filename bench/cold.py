@@ -9,12 +9,14 @@ A numeric that this CPU cannot run is left out, with the reason.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
+import sqlite3
 import statistics
 import time
 from contextlib import nullcontext
 
-import lancedb
 from harness import Instep, arguments, workplace
 from on_weaviate import weaviate
 
@@ -25,16 +27,10 @@ from shared.encoders.local import cpu
 
 def texts_of(data) -> list[str]:
     """What the model read for every row of the index."""
-    database = lancedb.connect(data / "store")
-    table = database.open_table(next(iter(database.list_tables().tables)))
-    rows = table.to_arrow().select(["title", "heading", "text"]).to_pylist()
-    return [with_context(r["title"], _heading(r["heading"]), r["text"]) for r in rows]
-
-
-def _heading(stored) -> tuple[str, ...]:
-    if isinstance(stored, str):
-        return tuple(stored.split("\x1f")) if stored else ()
-    return tuple(stored or ())
+    (path,) = (data / "store").glob("*.sqlite3")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT title, heading, text FROM rows").fetchall()
+    return [with_context(title, json.loads(heading), text) for title, heading, text in rows]
 
 
 def reference(texts: list[str], rounds: int) -> list[float]:

@@ -1,7 +1,7 @@
 """How long a search takes beside edits: what a client waits, and the parts that the answer tells.
 
 python bench/search.py [--count 10000] [--rate 20] [--edits 10] [--seconds 60] [--model MODEL]
-    [--store lancedb] [--keep FOLDER]
+    [--store sqlite] [--keep FOLDER]
 
 Searches come at fixed times whether or not the last one was answered, so that a slow answer delays
 no other and is counted whole. The same questions are asked with a remembered vector (each was asked
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--edits", type=float, default=10.0, help="edits a second beside them")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--model", default="fake-384")
-    parser.add_argument("--store", default="lancedb", help="kind of the store")
+    parser.add_argument("--store", default="sqlite", help="kind of the store")
     parser.add_argument("--keep", type=Path, help="a folder for documents and index, used again")
     args = parser.parse_args()
     with workplace(args.docs, args.count, args.keep) as (docs, data):

@@ -93,9 +93,8 @@ async def sample(
 ) -> Sample:
     """Every figure at one moment."""
     pids = list(family(process))
-    lance = data / "store"
     streams = {info.config.name: info for info in await js.streams_info()}
-    store_files, store_bytes = await asyncio.to_thread(on_disk, lance)
+    store_files, store_bytes = await asyncio.to_thread(on_disk, data / "store")
     server_files, server_bytes = await asyncio.to_thread(on_disk, data / "server")
     figures = {
         "memory_mb": memory_mb(process),
@@ -106,8 +105,6 @@ async def sample(
         "processes": len(pids),
         "store_mb": store_bytes / 1e6,
         "store_files": store_files,
-        "store_versions": len(list(lance.glob("*/_versions/*.manifest"))),
-        "store_fragments": len(list(lance.glob("*/data/*.lance"))),
         "server_mb": server_bytes / 1e6,
         "server_files": server_files,
         "consumers": sum(info.state.consumer_count for info in streams.values()),
@@ -135,9 +132,8 @@ COLUMNS = (
         "threads",
         "store_mb",
         "store_files",
-        "store_versions",
     ),
-    *("store_fragments", "server_mb", "server_files", "embcache kb", "DOCS messages"),
+    *("server_mb", "server_files", "embcache kb", "DOCS messages"),
     *("ledger messages", "batches messages", "OBJ_bodies kb", "changes", "late", "missed"),
 )
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WARM_UP_S = 240.0
-"""What no verdict looks at: Lance keeps the files of older versions for two minutes, and caches
-and thread pools fill. At most half of a short run."""
+"""What no verdict looks at: caches and thread pools fill. At most half of a short run."""
 
 
 def warm_up_s(length_s: float) -> float:
@@ -62,8 +61,6 @@ CURVES = (
     Curve("consumers", absolute=2),
     Curve("store_mb", share=0.3, absolute=5),
     Curve("store_files", share=0.3, absolute=100),
-    Curve("store_versions", share=0.3, absolute=100),
-    Curve("store_fragments", share=0.3, absolute=60),
     Curve("CHUNKS messages", absolute=20),
     Curve("VECTORS messages", absolute=20),
     Curve("INTAKE messages"),

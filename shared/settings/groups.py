@@ -476,7 +476,8 @@ class Pgvector(SettingsGroup):
 
 
 class Store(SettingsGroup):
-    kind: Literal["lancedb", "sqlite", "weaviate", "pgvector", "memory"] = "lancedb"
+    kind: Literal["auto", "sqlite", "lancedb", "weaviate", "pgvector", "memory"] = "auto"
+    """`auto` is `lancedb` where the folder already holds such an index, else `sqlite`."""
     path: Path | None = None
     """Folder of the embedded store; default: inside the data folder."""
     weaviate: Weaviate = Weaviate()

@@ -120,13 +120,15 @@ async def _memory(_: Store, wanted: Wanted) -> VectorStore:
 
 
 STORES: Final[Mapping[str, StoreKind]] = {
-    "lancedb": StoreKind(_lance, GATHER_S),
     "sqlite": StoreKind(_sqlite, SERVER_GATHER_S),
+    "lancedb": StoreKind(_lance, GATHER_S),
     "weaviate": StoreKind(_weaviate, SERVER_GATHER_S),
     "pgvector": StoreKind(_pgvector, SERVER_GATHER_S, _look_at_pgvector),
     "memory": StoreKind(_memory, GATHER_S),
 }
 """By `store.kind`."""
+AUTO: Final = "auto"
+"""The kind that is `embedded`."""
 
 
 async def open_store(settings: Store, wanted: Wanted) -> CoalescingStore:
@@ -136,8 +138,20 @@ async def open_store(settings: Store, wanted: Wanted) -> CoalescingStore:
         StoreMismatch, ConfigurationError: only a person can put it right.
         StoreUnavailable: the store cannot be used at the moment.
     """
-    kind = STORES[settings.kind]
+    name: str = settings.kind
+    if name == AUTO:
+        name = await asyncio.to_thread(embedded, settings.path or wanted.folder)
+    kind = STORES[name]
     return CoalescingStore(await kind.open(settings, wanted), kind.gather_s)
+
+
+def embedded(folder: Path) -> str:
+    """The kind of a store in a folder, for settings that name none.
+
+    An index that is there stays in its store: nobody fills one anew without wanting to.
+    """
+    is_lance = any(folder.glob("*.lance")) and not any(folder.glob("*.sqlite3"))
+    return "lancedb" if is_lance else "sqlite"
 
 
 def secret_of(settings: SettingsGroup, name: str) -> str | None:

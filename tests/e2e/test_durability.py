@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from instep_process import Instep, wait_until
+from instep_process import FAKE, Instep, wait_until
 
 from services.host.data_folder import mark_original
 
@@ -75,11 +75,21 @@ def test_a_server_killed_at_the_first_start_is_started_again(instep, notes, mome
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
     """Documents and a data folder in step with them; to be copied, not to be used."""
-    here = tmp_path_factory.mktemp("before")
+    return filled(tmp_path_factory.mktemp("before"), "sqlite")
+
+
+@pytest.fixture(scope="module")
+def before_in_lance(tmp_path_factory):
+    """The same with LanceDB, as installations of before have it."""
+    return filled(tmp_path_factory.mktemp("before"), "lancedb")
+
+
+def filled(here, kind):
     (here / "notes").mkdir()
     for n in range(DOCUMENTS):
         write(here / "notes" / f"n{n}.md", f"unique{n}")
-    assert Instep(here / "data", here).json("up", here / "notes", "--once")["in_step"]
+    once = Instep(here / "data", here, env=FAKE | {"INSTEP_STORE__KIND": kind})
+    assert once.json("up", here / "notes", "--once")["in_step"]
     return here
 
 
@@ -104,13 +114,19 @@ def tear_end(server, stream):
 
 
 @pytest.mark.parametrize(
-    ("file", "damage"),
-    [("data/*.lance", halve), ("_versions/*.manifest", fill_with_zeros)],
-    ids=["rows cut in half", "manifest of zeros"],
+    ("kind", "file", "damage"),
+    [
+        ("before", "*.sqlite3", halve),
+        ("before", "*.sqlite3", fill_with_zeros),
+        ("before_in_lance", "*/data/*.lance", halve),
+        ("before_in_lance", "*/_versions/*.manifest", fill_with_zeros),
+    ],
+    ids=["file cut in half", "file of zeros", "rows cut in half", "manifest of zeros"],
 )
-def test_a_torn_store_is_put_aside_and_filled_without_encoding(instep, before, file, damage):
+def test_a_torn_store_is_put_aside_and_filled_without_encoding(instep, request, kind, file, damage):
+    before = request.getfixturevalue(kind)
     shutil.copytree(before / "data", instep.data)
-    damage(newest(instep.data / "store", f"*/{file}"))
+    damage(newest(instep.data / "store", file))
 
     summary = instep.json("up", before / "notes", "--once")
 

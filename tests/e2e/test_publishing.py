@@ -249,7 +249,7 @@ def test_two_sources_may_use_one_batch_id(running):
 
 
 def test_an_inactive_document_is_known_and_not_found_and_active_again_without_the_model(running):
-    """Over the real bus and LanceDB; neither validation nor sweep takes it for a fault."""
+    """Over the real bus and store; neither validation nor sweep takes it for a fault."""
     document = {"path": "a.md", "text": "the harbour lantern"}
     other = {"path": "b.md", "text": "the lantern of the tower"}
 
@@ -286,7 +286,7 @@ def test_an_inactive_document_is_known_and_not_found_and_active_again_without_th
 
 
 def test_a_template_that_is_given_later_has_only_other_texts_embedded(instep):
-    """Over the real bus and LanceDB, with a restart between two settings."""
+    """Over the real bus and store, with a restart between two settings."""
     settings = instep.cwd / "instep.toml"
     (instep.cwd / "docs").mkdir()
     settings.write_text('[sources.inbox]\nkind = "push"\n')

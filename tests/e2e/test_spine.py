@@ -150,6 +150,7 @@ COLUMNS = {
 def test_an_index_with_the_columns_of_another_version_is_written_again_without_encoding(
     instep, notes, alter
 ):
+    instep.env |= {"INSTEP_STORE__KIND": "lancedb"}
     first = instep.json("up", notes, "--once")
     (table,) = (instep.data / "store").glob("*.lance")
     rows = first["chunks"]["searchable"]

@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import aiohttp
+import index_file
 from chaos_author import Author
 from chaos_judge import Scene, StoredRow, Told
 from chaos_plan import Tally
@@ -22,7 +23,6 @@ from shared.bus.jetstream.change_log import JetChangeLog
 from shared.bus.jetstream.ledger import KvLedger
 from shared.domain.errors import InstepError
 from shared.domain.ordering import Record
-from shared.stores.lance import rows as lance_rows
 
 BUSY = ("INTAKE", "DOCS", "CHUNKS", "VECTORS", "RESULTS", "DLQ")
 ASKED = 300
@@ -85,12 +85,7 @@ class Watcher:
         )
 
     async def _rows(self) -> list[StoredRow]:
-        import lancedb
-
-        connection = await lancedb.connect_async(self._data / "store")
-        table = await connection.open_table(f"chunks_{self.generation}")
-        found = await table.query().select(list(lance_rows.COLUMNS)).to_list()
-        hits = [lance_rows.to_hit(row, 0.0) for row in found]
+        hits = await asyncio.to_thread(index_file.rows, self._data, self.generation)
         return [StoredRow(h.id, h.doc_key, h.path, tuple(h.heading), h.text) for h in hits]
 
     async def _told(self) -> list[Told]:

@@ -402,11 +402,11 @@ def _number_in(path: Path) -> int | None:
 def _store_seen(settings: "Settings", seen: DoctorObservations) -> DoctorObservations:
     from shared.stores.registry import STORES
 
-    look = STORES[settings.store.kind].look
-    if look is None:
+    kind = STORES.get(settings.store.kind)
+    if kind is None or kind.look is None:
         return seen
     try:
-        return replace(seen, store=asyncio.run(look(settings.store)))
+        return replace(seen, store=asyncio.run(kind.look(settings.store)))
     except InstepError as error:
         return replace(seen, store_fault=str(error))
 

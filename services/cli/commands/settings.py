@@ -58,7 +58,7 @@ TEMPLATE: Final = """\
 # tls_ca = "ca.pem"               # signs the server's; instep then connects with encryption only
 
 # [store]
-# kind = "lancedb"                # lancedb | sqlite | weaviate | pgvector | memory
+# kind = "auto"                   # auto | sqlite | lancedb | weaviate | pgvector | memory
 # weaviate.url = "http://127.0.0.1:8080"
 # weaviate.key_file = "weaviate.key"
 # pgvector.url = "postgresql://instep@localhost/instep"

@@ -27,7 +27,8 @@ from shared.domain.filters import terms
 from shared.domain.text import words
 from shared.stores.sqlite import faults
 from shared.stores.sqlite import rows as sqlite_rows
-from shared.stores.sqlite.codes import CodeIndex, require_simsimd
+from shared.stores.sqlite.codes import require_simsimd
+from shared.stores.sqlite.held import HeldRows
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Making:
 
     sight: Sight
     incarnation: str
-    codes: CodeIndex
+    held: HeldRows
     writer: sqlite3.Connection
     readers: "queue.SimpleQueue[sqlite3.Connection]" = field(default_factory=queue.SimpleQueue)
 
@@ -102,7 +103,7 @@ class SqliteFile:
         return made
 
     async def read(
-        self, work: Callable[[sqlite3.Connection, CodeIndex], T], *, asks: bool = False
+        self, work: Callable[[sqlite3.Connection, HeldRows], T], *, asks: bool = False
     ) -> T:
         """The result of `work` in a transaction that sees one moment; in a thread.
 
@@ -114,7 +115,7 @@ class SqliteFile:
         def run() -> T:
             making = self._seen()
             with self._reader(making) as connection, _transaction(connection, "BEGIN"):
-                return work(connection, making.codes)
+                return work(connection, making.held)
 
         return await self._run(self._reading, run, asks=asks)
 
@@ -236,14 +237,14 @@ class SqliteFile:
         writer = _connect(self.path)
         try:
             about = self._about(writer)
-            made = Making(sight, about["incarnation"], CodeIndex(self._dimensions), writer)
+            made = Making(sight, about["incarnation"], HeldRows(self._dimensions), writer)
             writer.execute("SELECT count(id), max(born) FROM rows").fetchone()
             for table in ("worded", "termed"):
                 writer.execute(
                     f"SELECT rowid FROM {table} WHERE {table} MATCH 'a' LIMIT 1"
                 ).fetchall()
             with _transaction(writer, "BEGIN"):
-                made.codes.follow(writer)
+                made.held.follow(writer)
         except BaseException:
             writer.close()
             raise

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 PAGE: Final = 256
 NEXT: Final = sqlite_sweep.EVERY + sqlite_sweep.IN_ORDER
 WRITE: Final = "UPDATE rows SET words = ?, terms = ?, seal = ? WHERE n = ?"
+WRITE_LENGTH: Final = "UPDATE held SET length = ? WHERE n = ?"
 
 
 def is_worded(connection: sqlite3.Connection) -> bool:
@@ -57,7 +58,10 @@ def count(connection: sqlite3.Connection) -> int:
 def _rewrite(connection: sqlite3.Connection, after: int) -> list[int]:
     """Write the next rows; their numbers."""
     page = connection.execute(NEXT, (after, PAGE)).fetchall()
-    connection.executemany(WRITE, [written for row in page if (written := _rewritten(row))])
+    written = [values for row in page if (values := _rewritten(row))]
+    connection.executemany(WRITE, written)
+    lengths = [(sqlite_rows.length_of(column), n) for column, *_, n in written]
+    connection.executemany(WRITE_LENGTH, lengths)
     return [row[0] for row in page]
 
 
@@ -76,3 +80,12 @@ def _rewritten(row: Sequence[Any]) -> tuple[str, str, int, int] | None:
 
 def _note(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE about SET value = ? WHERE name = 'worded'", (worded(),))
+    forget(connection, connection.execute("INSERT INTO gone (n) VALUES (0)").lastrowid or 0)
+
+
+def forget(connection: sqlite3.Connection, at: int) -> None:
+    """List the deletions up to `at` no longer: who has not followed them reads all rows anew."""
+    connection.execute("DELETE FROM gone WHERE at <= ?", (at,))
+    connection.execute(
+        "UPDATE about SET value = max(CAST(value AS INTEGER), ?) WHERE name = 'forgotten'", (at,)
+    )

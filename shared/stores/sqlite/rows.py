@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.domain.filters.terms import terms_for, terms_of
 from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
@@ -49,7 +50,7 @@ CREATE TABLE rows (
 CREATE INDEX rows_of_documents ON rows (doc_key, born, id);
 CREATE INDEX rows_of_places ON rows (path, source);
 CREATE TABLE vectors (n INTEGER PRIMARY KEY, vector BLOB NOT NULL);
-CREATE TABLE codes (n INTEGER PRIMARY KEY, code BLOB NOT NULL);
+CREATE TABLE held (n INTEGER PRIMARY KEY, code BLOB NOT NULL, length INTEGER NOT NULL);
 CREATE TABLE gone (at INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL);
 CREATE VIRTUAL TABLE worded
     USING fts5(words, content='rows', content_rowid='n', tokenize="{_TOKENS}");
@@ -57,7 +58,7 @@ CREATE VIRTUAL TABLE termed
     USING fts5(terms, content='rows', content_rowid='n', detail=none, columnsize=0,
                tokenize="{_TOKENS}");
 CREATE VIRTUAL TABLE terms USING fts5vocab('termed', 'instance');
-CREATE VIRTUAL TABLE counted USING fts5vocab('worded', 'row');
+CREATE VIRTUAL TABLE listed USING fts5vocab('worded', 'instance');
 CREATE TRIGGER rows_inserted AFTER INSERT ON rows BEGIN
     INSERT INTO worded (rowid, words) VALUES (new.n, new.words);
     INSERT INTO termed (rowid, terms) VALUES (new.n, new.terms);
@@ -72,18 +73,18 @@ CREATE TRIGGER rows_deleted AFTER DELETE ON rows BEGIN
     INSERT INTO worded (worded, rowid, words) VALUES ('delete', old.n, old.words);
     INSERT INTO termed (termed, rowid, terms) VALUES ('delete', old.n, old.terms);
     DELETE FROM vectors WHERE n = old.n;
-    DELETE FROM codes WHERE n = old.n;
+    DELETE FROM held WHERE n = old.n;
     INSERT INTO gone (n) VALUES (old.n);
 END;
 """
-"""What is large stands in tables of its own or behind what is read often. `gone` tells readers that
-hold codes in memory which rows were deleted."""
+"""What is large stands in tables of its own or behind what is read often. `held` is what each
+process that searches keeps in memory, and `gone` tells it which rows were deleted."""
 INSERT: Final = f"""
 INSERT OR IGNORE INTO rows ({SHOWN}, seal, marks, words, terms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_VECTOR: Final = "INSERT OR IGNORE INTO vectors SELECT n, ? FROM rows WHERE id = ?"
-INSERT_CODE: Final = "INSERT OR IGNORE INTO codes SELECT n, ? FROM rows WHERE id = ?"
+INSERT_HELD: Final = "INSERT OR IGNORE INTO held SELECT n, ?, ? FROM rows WHERE id = ?"
 
 _CAPITAL: Final = re.compile("[A-Z^]")
 
@@ -93,14 +94,24 @@ def marked(text: str) -> str:
     return _CAPITAL.sub(lambda found: f"^{found[0].lower()}", text)
 
 
-def question(asked: Sequence[str]) -> str:
-    """What FTS5 is asked for rows with one of the words; no character of them is syntax."""
-    return " OR ".join('"' + marked(word).replace('"', '""') + '"' for word in asked)
+def matching(word: str) -> str:
+    """What FTS5 is asked for the rows with a word; no character of it is syntax."""
+    return '"' + marked(word).replace('"', '""') + '"'
 
 
 def words_of(title: str, heading: Sequence[str], text: str) -> str:
     """The column of words."""
     return marked(words.column(title, heading, text))
+
+
+def length_of(column: str) -> int:
+    """How many words the column of words has."""
+    return column.count(" ") + 1 if column else 0
+
+
+def times_of(word: str, column: str) -> int:
+    """How often the column of words has a word."""
+    return column.split(" ").count(marked(word))
 
 
 def terms_text(terms: Sequence[str]) -> str:
@@ -187,6 +198,11 @@ def heading_of(text: str) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def numbers_of(listed: str | None) -> NDArray[np.int64]:
+    """The numbers that SQLite's group_concat joined, in order, as often as they are there."""
+    return np.sort(np.fromstring(listed, np.int64, sep=",") if listed else np.empty(0, np.int64))
 
 
 def matrix(blobs: Sequence[bytes | None], dimensions: int, kind: str) -> Any:

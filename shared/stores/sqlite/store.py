@@ -1,8 +1,9 @@
 """Rows in an SQLite file: an embedded store in which an edit costs little.
 
 A row is on the disk and found by every search of every process as soon as it is acknowledged. The
-words are in an FTS5 index of the same transaction. By vector every row is compared, as a byte a
-number in memory (`shared.stores.sqlite.codes`), so nothing is approximated, whatever the filter.
+words are in an FTS5 index of the same transaction, whose lists are ranked in memory
+(`shared.stores.sqlite.postings`). By vector every row is compared, as a byte a number in memory
+(`shared.stores.sqlite.codes`), so nothing is approximated, whatever the filter.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.domain.errors import FilterNotReady
 from shared.domain.filters.where import is_unicode, reads_fields
@@ -21,9 +23,11 @@ from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
 from shared.stores.sqlite import rows as sqlite_rows
 from shared.stores.sqlite import sweep as sqlite_sweep
-from shared.stores.sqlite.codes import CodeIndex, codes_of
+from shared.stores.sqlite.codes import codes_of, nearest
 from shared.stores.sqlite.file import SqliteFile
-from shared.stores.sqlite.rewrite import count, have_words, is_worded
+from shared.stores.sqlite.held import HeldRows
+from shared.stores.sqlite.postings import best
+from shared.stores.sqlite.rewrite import count, forget, have_words, is_worded
 
 T = TypeVar("T")
 
@@ -41,9 +45,7 @@ ROW: Final = f"SELECT {sqlite_rows.SHOWN} FROM rows WHERE "
 IDS: Final = "SELECT id FROM rows WHERE doc_key = ? AND born <= ?"
 VECTOR: Final = "SELECT vector FROM vectors WHERE n = ?"
 VECTOR_OF: Final = "SELECT vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
-WORDED: Final = "SELECT rowid, -rank FROM worded WHERE worded MATCH ?"
-HAVING: Final = "SELECT doc FROM counted WHERE term = ?"
-BEST: Final = " ORDER BY rank LIMIT ?"
+AMONG: Final = "SELECT group_concat(n) FROM rows WHERE "
 
 
 class SqliteStore:
@@ -80,7 +82,7 @@ class SqliteStore:
             self._written_at = time.monotonic()
 
     async def ids(self, documents: Mapping[str, int]) -> Mapping[str, frozenset[str]]:
-        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, frozenset[str]]:
+        def look(connection: sqlite3.Connection, _: HeldRows) -> dict[str, frozenset[str]]:
             return {
                 key: frozenset(row_id for (row_id,) in connection.execute(IDS, (key, born)))
                 if is_unicode(key)
@@ -101,18 +103,18 @@ class SqliteStore:
         vectors = {probe.id: probe.vector for probe in probes if probe.vector is not None}
         plain = {probe.id for probe in probes} - vectors.keys()
 
-        def look(connection: sqlite3.Connection, codes: CodeIndex) -> frozenset[str]:
-            held = {key for key, _ in _each(connection, "SELECT 1 FROM rows WHERE id = ?", plain)}
+        def look(connection: sqlite3.Connection, held: HeldRows) -> frozenset[str]:
+            there = {key for key, _ in _each(connection, "SELECT 1 FROM rows WHERE id = ?", plain)}
             same = {
                 key
                 for key, (raw,) in _each(connection, VECTOR_OF, vectors)
                 if self._is_near(self._vectors([raw])[0], vectors[key])
             }
             asked = {key: vectors[key] for key in same}
-            lost = self._not_found(connection, codes, checks.spread(asked, ASKED_PER_CALL))
+            lost = self._not_found(connection, held, checks.spread(asked, ASKED_PER_CALL))
             if lost:
-                lost = self._not_found(connection, codes, asked)
-            return frozenset((plain - held) | (vectors.keys() - same) | lost)
+                lost = self._not_found(connection, held, asked)
+            return frozenset((plain - there) | (vectors.keys() - same) | lost)
 
         return await self._file.read(look)
 
@@ -121,9 +123,9 @@ class SqliteStore:
         if not asks or limit < 1 or rest is None:
             return []
 
-        def look(connection: sqlite3.Connection, codes: CodeIndex) -> list[Hit]:
+        def look(connection: sqlite3.Connection, held: HeldRows) -> list[Hit]:
             _check_ready(connection, rest)
-            return self._nearest(connection, codes, vector, min(limit, MOST_FOUND), rest)
+            return self._nearest(connection, held, vector, min(limit, MOST_FOUND), rest)
 
         return await self._file.read(look, asks=True)
 
@@ -131,19 +133,11 @@ class SqliteStore:
         asked, rest = words.asked(checks.clean_query(text)), checks.possible(where)
         if not asked or limit < 1 or rest is None:
             return []
-        condition, values = sqlite_rows.condition(rest)
-        # the sign keeps SQLite from asking for the words once for every row of the filter
-        within = f" AND +rowid IN (SELECT n FROM rows WHERE {condition})" if condition else ""
 
-        def look(connection: sqlite3.Connection, _: CodeIndex) -> list[Hit]:
+        def look(connection: sqlite3.Connection, held: HeldRows) -> list[Hit]:
             _check_ready(connection, rest)
-            most, best = min(limit, MOST_FOUND), list[tuple[int, float]]()
-            for some in dict.fromkeys((_telling(connection, asked), tuple(asked))):
-                bound = (sqlite_rows.question(some), *values, most)
-                best = connection.execute(WORDED + within + BEST, bound).fetchall()
-                if len(best) >= most:
-                    break
-            return _hits(connection, best)
+            rows, among = held.follow(connection), _among(connection, rest)
+            return _hits(connection, best(connection, rows, asked, min(limit, MOST_FOUND), among))
 
         return await self._file.read(look, asks=True)
 
@@ -166,7 +160,7 @@ class SqliteStore:
         return await self._file.read(lambda connection, _: count(connection))
 
     async def digests(self) -> Mapping[str, Digest]:
-        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, Digest]:
+        def look(connection: sqlite3.Connection, _: HeldRows) -> dict[str, Digest]:
             termed, check = is_worded(connection), self._file.check_open
             return sqlite_sweep.digests(connection, self.dimensions, check, termed=termed)
 
@@ -175,7 +169,7 @@ class SqliteStore:
     async def holdings(self, buckets: Collection[str]) -> Mapping[str, Holding]:
         wanted = frozenset(filter(is_unicode, buckets))
 
-        def look(connection: sqlite3.Connection, _: CodeIndex) -> dict[str, Holding]:
+        def look(connection: sqlite3.Connection, _: HeldRows) -> dict[str, Holding]:
             termed, check = is_worded(connection), self._file.check_open
             return sqlite_sweep.holdings(connection, self.dimensions, wanted, check, termed=termed)
 
@@ -204,22 +198,17 @@ class SqliteStore:
     def _nearest(
         self,
         connection: sqlite3.Connection,
-        codes: CodeIndex,
+        held: HeldRows,
         vector: Vector,
         limit: int,
         where: Filter,
     ) -> list[Hit]:
         """The nearest rows, best first. Raises sqlite3.Error."""
-        codes.follow(connection)
-        condition, values = sqlite_rows.condition(where)
-        among = None
-        if condition:
-            found = connection.execute(f"SELECT n FROM rows WHERE {condition}", values)
-            among = [n for (n,) in found]
+        rows, among = held.follow(connection), _among(connection, where)
         (asked,) = checks.unit(vector[np.newaxis])
         near = [
             (n, raw)
-            for n in codes.nearest(asked, limit, among).tolist()
+            for n in nearest(rows, asked, limit, among).tolist()
             for (raw,) in connection.execute(VECTOR, (n,))
         ]
         if not near:
@@ -229,12 +218,12 @@ class SqliteStore:
         return _hits(connection, [(n, score) for score, (n, _) in best])[:limit]
 
     def _not_found(
-        self, connection: sqlite3.Connection, codes: CodeIndex, vectors: Mapping[str, Vector]
+        self, connection: sqlite3.Connection, held: HeldRows, vectors: Mapping[str, Vector]
     ) -> set[str]:
         """The ids whose vectors, asked for, have no row near them."""
         lost = set()
         for key, vector in vectors.items():
-            found = self._nearest(connection, codes, vector, 1, Filter())
+            found = self._nearest(connection, held, vector, 1, Filter())
             if not found or 1 - found[0].score >= checks.SAME:
                 lost.add(key)
         return lost
@@ -251,12 +240,14 @@ class SqliteStore:
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     vectors = checks.unit(np.stack([np.asarray(row.vector, np.float32) for row in rows]))
-    connection.executemany(sqlite_rows.INSERT, sqlite_rows.parameters(rows, vectors))
+    written = sqlite_rows.parameters(rows, vectors)
+    connection.executemany(sqlite_rows.INSERT, written)
     ids = [row.id for row in rows]
     raw = (vector.tobytes() for vector in vectors.astype("<f4"))
     connection.executemany(sqlite_rows.INSERT_VECTOR, zip(raw, ids, strict=True))
     codes = (code.tobytes() for code in codes_of(vectors))
-    connection.executemany(sqlite_rows.INSERT_CODE, zip(codes, ids, strict=True))
+    lengths = (sqlite_rows.length_of(values[-2]) for values in written)
+    connection.executemany(sqlite_rows.INSERT_HELD, zip(codes, lengths, ids, strict=True))
 
 
 def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -273,15 +264,12 @@ def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) ->
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
-def _telling(connection: sqlite3.Connection, asked: Sequence[str]) -> tuple[str, ...]:
-    """The words that no more than half of the rows have; all, where there are none.
-
-    To FTS5 the others are worth a millionth, and looking at all of their rows is most of a search.
-    """
-    half = count(connection) / 2
-    counts = (connection.execute(HAVING, (sqlite_rows.marked(word),)).fetchone() for word in asked)
-    pairs = zip(asked, counts, strict=True)
-    return tuple(word for word, having in pairs if not having or having[0] <= half) or tuple(asked)
+def _among(connection: sqlite3.Connection, where: Filter) -> NDArray[np.int64] | None:
+    """Numbers of the rows that may be found; None: all. Raises sqlite3.Error."""
+    condition, values = sqlite_rows.condition(where)
+    if not condition:
+        return None
+    return sqlite_rows.numbers_of(connection.execute(AMONG + condition, values).fetchone()[0])
 
 
 def _each(
@@ -309,9 +297,4 @@ def _tidy(connection: sqlite3.Connection) -> None:
     for table in ("worded", "termed"):
         connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', {MERGED_PAGES})")
     ((last,),) = connection.execute("SELECT coalesce(max(at), 0) FROM gone").fetchall()
-    forgotten = max(0, last - KEPT_DELETIONS)
-    connection.execute("DELETE FROM gone WHERE at <= ?", (forgotten,))
-    connection.execute(
-        "UPDATE about SET value = max(CAST(value AS INTEGER), ?) WHERE name = 'forgotten'",
-        (forgotten,),
-    )
+    forget(connection, max(0, last - KEPT_DELETIONS))

@@ -14,8 +14,8 @@ from shared.stores.sqlite.codes import codes_of
 PAGE: Final = 512
 EVERY: Final = """
 SELECT rows.n, id, doc_key, source, path, chunk_key, title, text, metadata, heading, born,
-    words, terms, seal, marks, vector, code
-FROM rows LEFT JOIN vectors ON vectors.n = rows.n LEFT JOIN codes ON codes.n = rows.n
+    words, terms, seal, marks, vector, code, length
+FROM rows LEFT JOIN vectors ON vectors.n = rows.n LEFT JOIN held ON held.n = rows.n
 WHERE rows.n > ?
 """
 OF_BUCKET: Final = " AND doc_key >= ? AND doc_key < ?"
@@ -88,7 +88,8 @@ def looks_at(page: Sequence[Sequence[Any]], dimensions: int, *, termed: bool) ->
 def _look(row: Sequence[Any], near: bool, termed: bool) -> SweptRow:
     row_id, key, source, path = map(str, row[1:5])
     filtered = not termed or row[12] == sqlite_rows.terms_text(checks.terms_of_text(str(row[8])))
-    return SweptRow(row_id, key, source, path, near and filtered and is_sealed(row))
+    sound = near and filtered and is_sealed(row) and row[17] == sqlite_rows.length_of(row[11])
+    return SweptRow(row_id, key, source, path, sound)
 
 
 def is_sealed(row: Sequence[Any]) -> bool:

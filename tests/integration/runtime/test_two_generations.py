@@ -44,7 +44,7 @@ def row(vector):
     )
 
 
-@pytest.fixture(params=["memory", "lancedb"])
+@pytest.fixture(params=["memory", "sqlite", "lancedb"])
 async def two(request, tmp_path, js, nats_url):
     """A small and a large model's generation, opened from one host."""
     settings = Settings(store={"kind": request.param}, embedding={"model": "fake-8"})

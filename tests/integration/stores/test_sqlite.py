@@ -417,13 +417,13 @@ async def test_a_row_altered_behind_the_store_is_found_and_no_other(
     assert await damaged(store) == {rows[4].id}
 
 
-@pytest.mark.parametrize("table", ["vectors", "codes"])
+@pytest.mark.parametrize("table", ["vectors", "held"])
 @pytest.mark.parametrize("value", [b"", bytes(4 * DIMENSIONS), unit(99).tobytes(), b"a" * 16])
 async def test_an_altered_vector_is_found_and_no_other(open_store, path, table, value):
     store = await open_store()
     rows = [row(n) for n in range(12)]
     await store.upsert(rows)
-    column = {"vectors": "vector", "codes": "code"}[table]
+    column = {"vectors": "vector", "held": "code"}[table]
     n = "(SELECT n FROM rows WHERE id = ?)"
     altered(path, f"UPDATE {table} SET {column} = ? WHERE n = {n}", value, rows[4].id)
 
@@ -523,7 +523,7 @@ async def test_a_question_that_sqlite_cannot_take_is_refused_without_its_text(
     open_store, monkeypatch
 ):
     store = await open_store()
-    monkeypatch.setattr(sqlite_store.sqlite_rows, "question", lambda asked: '"secret')
+    monkeypatch.setattr(sqlite_store.sqlite_rows, "marked", lambda word: f"{word}\ud800")
 
     with pytest.raises(QuestionRefused) as raised:
         await store.search_text("secret", limit=5, where=EVERYWHERE)

@@ -6,12 +6,31 @@ import pytest
 
 from shared.domain.errors import ConfigurationError
 from shared.settings import Store, load
+from shared.stores.lance.store import LanceStore
 from shared.stores.memory import MemoryStore
-from shared.stores.registry import STORES, Wanted, open_store, secret_of
+from shared.stores.registry import AUTO, STORES, Wanted, open_store, secret_of
+from shared.stores.sqlite.store import SqliteStore
 
 
 def test_the_settings_know_the_same_kinds():
-    assert set(get_args(Store.model_fields["kind"].annotation)) == STORES.keys()
+    assert set(get_args(Store.model_fields["kind"].annotation)) == STORES.keys() | {AUTO}
+
+
+async def test_an_index_that_is_there_stays_in_its_store_and_a_new_one_is_an_sqlite_file(tmp_path):
+    async def opened(folder, generation="g1", kind="auto"):
+        store = await open_store(Store(kind=kind, path=folder), Wanted(generation, 8, tmp_path))
+        await store.close()
+        return type(store._inner)
+
+    older, fresh = tmp_path / "older", tmp_path / "fresh"
+    await opened(older, kind="lancedb")
+
+    assert await opened(older) is LanceStore
+    assert await opened(older, "g2") is LanceStore
+    assert await opened(fresh) is SqliteStore
+    assert await opened(fresh) is SqliteStore
+    assert await opened(older, kind="sqlite") is SqliteStore
+    assert await opened(older) is SqliteStore
 
 
 async def test_a_store_is_opened_by_its_kind(tmp_path):

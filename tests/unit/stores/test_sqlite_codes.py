@@ -1,4 +1,4 @@
-"""The codes of an SQLite file in memory: close to their vectors, and in step with the file."""
+"""The rows of an SQLite file in memory: codes close to their vectors, in step with the file."""
 
 import contextlib
 import sqlite3
@@ -10,8 +10,10 @@ from shared.domain.errors import QuestionRefused, StoreUnavailable
 from shared.stores import checks
 from shared.stores.sqlite import codes as sqlite_codes
 from shared.stores.sqlite import faults
+from shared.stores.sqlite import held as sqlite_held
 from shared.stores.sqlite import rows as sqlite_rows
-from shared.stores.sqlite.codes import CodeIndex, codes_of
+from shared.stores.sqlite.codes import codes_of, nearest
+from shared.stores.sqlite.held import HeldRows
 
 DIMENSIONS = 32
 
@@ -38,18 +40,18 @@ def write(connection, made):
             f"INSERT INTO rows ({columns}, seal, marks, words, terms) VALUES "
             "(hex(randomblob(8)), '', '', '', 1, '', '', '[]', '', '{}', 0, x'', 'a', '')"
         )
-        connection.execute("INSERT INTO codes VALUES (?, ?)", (found.lastrowid, code.tobytes()))
+        connection.execute("INSERT INTO held VALUES (?, ?, 1)", (found.lastrowid, code.tobytes()))
         numbers.append(found.lastrowid)
     return numbers
 
 
 def test_the_nearest_by_code_hold_the_nearest_by_vector(connection):
-    made, index = vectors(2000), CodeIndex(DIMENSIONS)
+    made = vectors(2000)
     numbers = np.array(write(connection, made))
-    index.follow(connection)
+    rows = HeldRows(DIMENSIONS).follow(connection)
     for one in vectors(20, seed=1):
         exact = numbers[np.argsort(-(made @ one))[:10]]
-        found = index.nearest(one, 10, None)
+        found = nearest(rows, one, 10, None)
         assert len(found) == sqlite_codes.AGAIN_LEAST
         assert set(exact.tolist()) <= set(found.tolist())
 
@@ -63,10 +65,10 @@ def test_a_vector_of_nothing_or_of_no_numbers_has_a_code_of_zeros():
 
 
 def test_rows_come_and_go_as_in_the_file_whatever_was_read_when(connection, monkeypatch):
-    monkeypatch.setattr(sqlite_codes, "SPARE_ROWS", 8)
-    monkeypatch.setattr(sqlite_codes, "PAGE", 7)
+    monkeypatch.setattr(sqlite_held, "SPARE_ROWS", 8)
+    monkeypatch.setattr(sqlite_held, "PAGE", 7)
     dice = np.random.default_rng(3)
-    index, alive = CodeIndex(DIMENSIONS), []
+    held, alive = HeldRows(DIMENSIONS), []
     for step in range(60):
         alive += write(connection, vectors(int(dice.integers(0, 12)), seed=step))
         share = 0.9 if step % 20 == 19 else 0.2
@@ -74,25 +76,25 @@ def test_rows_come_and_go_as_in_the_file_whatever_was_read_when(connection, monk
         connection.executemany("DELETE FROM rows WHERE n = ?", [(n,) for n in gone])
         alive = [n for n in alive if n not in gone]
         if step % 3:
-            index.follow(connection)
-            found = index.nearest(vectors(1, seed=99)[0], 10_000, None)
+            rows = held.follow(connection)
+            found = nearest(rows, vectors(1, seed=99)[0], 10_000, None)
             assert sorted(found.tolist()) == alive
-            some = [*alive[::2], 10**9, *gone]
-            found = index.nearest(vectors(1, seed=99)[0], 10_000, some)
+            some = np.unique([*alive[::2], 10**9, *gone])
+            found = nearest(rows, vectors(1, seed=99)[0], 10_000, some)
             assert sorted(found.tolist()) == alive[::2]
 
 
-def test_who_missed_deletions_that_are_listed_no_more_reads_all_codes_anew(connection):
-    behind, fresh = CodeIndex(DIMENSIONS), CodeIndex(DIMENSIONS)
+def test_who_missed_deletions_that_are_listed_no_more_reads_all_rows_anew(connection):
+    behind, fresh = HeldRows(DIMENSIONS), HeldRows(DIMENSIONS)
     numbers = write(connection, vectors(20))
     behind.follow(connection)
     connection.execute("DELETE FROM rows WHERE n <= ?", (numbers[9],))
     connection.execute("DELETE FROM gone WHERE at <= 5")
     connection.execute("UPDATE about SET value = '5' WHERE name = 'forgotten'")
 
-    for index in (behind, fresh, behind):
-        index.follow(connection)
-        assert sorted(index.nearest(vectors(1)[0], 50, None).tolist()) == numbers[10:]
+    for held in (behind, fresh, behind):
+        rows = held.follow(connection)
+        assert sorted(nearest(rows, vectors(1)[0], 50, None).tolist()) == numbers[10:]
 
 
 @pytest.mark.parametrize(
