@@ -25,6 +25,8 @@ B: Final = 0.75
 """Robertson's BM25, as every store has it."""
 KEPT_POSTINGS: Final = 8_000_000
 """Rows in the lists that are kept, five bytes each; those asked for longest ago go first."""
+LIST_COST: Final = 100
+"""A list takes the room of so many rows besides: words that no row has are kept, too."""
 READ_ALONE: Final = 256
 """Rows written since that are read one by one; for more of them the whole list is read again."""
 MOST_TIMES: Final = 255
@@ -151,4 +153,4 @@ def _posting(rows: "Rows", numbers: NDArray[np.int64], times: NDArray[np.int64])
 
 
 def _size(found: Posting) -> int:
-    return len(found.places) + 1
+    return len(found.places) + LIST_COST

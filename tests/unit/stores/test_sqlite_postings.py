@@ -71,7 +71,7 @@ def expected(texts_of, asked=ASKED):
     return {n: score for n, score in memory._bm25(asked, counts).items() if score}
 
 
-@pytest.mark.parametrize("kept", [1, 60, 10**6])
+@pytest.mark.parametrize("kept", [1, 400, 10**6])
 def test_scores_are_those_of_the_rows_that_are_there(connection, monkeypatch, kept):
     monkeypatch.setattr(sqlite_held, "SPARE_ROWS", 16)
     monkeypatch.setattr(sqlite_postings, "READ_ALONE", 5)
@@ -157,7 +157,7 @@ def test_a_list_that_is_read_at_an_earlier_moment_is_brought_up_to_date(connecti
 
 
 def test_lists_of_words_asked_for_long_ago_are_dropped(connection, monkeypatch):
-    monkeypatch.setattr(sqlite_postings, "KEPT_POSTINGS", 10)
+    monkeypatch.setattr(sqlite_postings, "KEPT_POSTINGS", 2 * (4 + sqlite_postings.LIST_COST))
     write(connection, ["a b c"] * 4)
     held = HeldRows(DIMENSIONS)
 
