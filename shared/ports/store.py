@@ -192,8 +192,9 @@ class VectorStore(Protocol):
     async def incarnation(self) -> str | None:
         """Which making of the index this is; a deleted one is made anew first.
 
-        Another one than before is empty, or was: it has to be filled. None: by its kind, the store
-        cannot be lost while it is open. Raises StoreUnavailable.
+        Another one than before is empty, or was, or is a copy that a person has put in its place:
+        it has to be compared and filled. None: by its kind, the store cannot be lost while it is
+        open. Raises StoreUnavailable.
         """
         ...
 

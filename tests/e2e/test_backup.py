@@ -39,6 +39,7 @@ def moments(tmp_path_factory):
     (notes / "n2.md").rename(notes / "moved.md")
     with running(instep, notes) as ask:
         given = ask("documents/n0.md")["served"]["sequence"]
+        wait_until(lambda: ask("status")["last_sweep"])  # else the next start sweeps by itself
     return Moments(here / "earlier", instep.data, notes, given)
 
 

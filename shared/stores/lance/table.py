@@ -319,7 +319,7 @@ class LanceTable:
         """Which making this is; None: it was deleted, or made anew, or cannot be read."""
         if not self.is_as_opened() or not await self._holds():
             return None
-        return await asyncio.to_thread(self._mark.read_text, errors="replace")
+        return await asyncio.to_thread(self._read_mark)
 
     async def make_anew(self) -> str:
         """Make it anew unless another process has; returns which making it is now.
@@ -330,7 +330,7 @@ class LanceTable:
             found = await self.incarnation()
             if found is None:
                 await self._make()
-                found = await asyncio.to_thread(self._mark.read_text, errors="replace")
+                found = await asyncio.to_thread(self._read_mark)
             return found
 
     async def _holds(self) -> bool:
@@ -392,6 +392,10 @@ class LanceTable:
         self._opened = await open_table(self._connection, self._folder, self.name, self._dimensions)
         await asyncio.to_thread(self._put_mark)
         self._sight = self._mark_seen()
+
+    def _read_mark(self) -> str:
+        """The number of its file tells a copy that was put in its place. Raises OSError."""
+        return f"{self._mark.read_text(errors='replace')}-{self._mark.stat().st_ino}"
 
     def _put_mark(self) -> None:
         """Mark it unless it is marked; of two that do it at once the later counts.

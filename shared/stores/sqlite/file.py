@@ -236,8 +236,9 @@ class SqliteFile:
             raise StoreUnavailable("the index was deleted; it is made anew within seconds")
         writer = _connect(self.path)
         try:
-            about = self._about(writer)
-            made = Making(sight, about["incarnation"], HeldRows(self._dimensions), writer)
+            # the number of the file tells a copy that was put in its place
+            incarnation = f"{self._about(writer)['incarnation']}-{sight[1]}"
+            made = Making(sight, incarnation, HeldRows(self._dimensions), writer)
             writer.execute("SELECT count(id), max(born) FROM rows").fetchone()
             for table in ("worded", "termed"):
                 writer.execute(

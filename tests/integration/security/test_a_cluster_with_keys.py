@@ -204,7 +204,10 @@ async def restore(client, taken):
     told = await client.request(
         f"$JS.API.STREAM.RESTORE.{name}", json.dumps(described).encode(), timeout=30
     )
-    to = json.loads(told.data)["deliver_subject"]
+    to = json.loads(told.data).get("deliver_subject")
+    if not to:  # an attempt before this one may have left half a stream
+        await client.request(f"$JS.API.STREAM.DELETE.{name}", timeout=30)
+        raise TimeoutError(told.data.decode())
     for chunk in [*chunks, b""]:
         last = await client.request(to, chunk, timeout=30)
     answer = json.loads(last.data)

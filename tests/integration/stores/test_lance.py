@@ -614,6 +614,21 @@ async def test_a_deleted_folder_is_made_anew_for_all_who_have_it_open(open_store
     assert [h.id for h in await other.search_text("text", limit=3, where=EVERYWHERE)]
 
 
+async def test_a_copy_that_is_put_back_is_another_making_and_has_its_rows(open_store, tmp_path):
+    store, table = await open_store(), tmp_path / "chunks.lance"
+    await store.upsert([row(1)])
+    before = await store.incarnation()
+    await store.close()
+    shutil.copytree(table, tmp_path / "copied")
+    table.rename(tmp_path / "gone")
+    (tmp_path / "copied").rename(table)
+
+    store = await open_store()
+
+    assert await store.incarnation() != before
+    assert await store.count() == 1
+
+
 async def test_rows_written_while_a_folder_goes_do_not_keep_it_from_being_made_anew(
     open_store, tmp_path
 ):

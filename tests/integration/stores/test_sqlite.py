@@ -310,6 +310,21 @@ async def test_a_file_of_another_version_is_put_aside(open_store, path):
     assert path.with_name("chunks.broken-1").is_file()
 
 
+async def test_a_copy_that_is_put_back_is_another_making_and_has_its_rows(open_store, path):
+    store = await open_store()
+    await store.upsert([row(1)])
+    before = await store.incarnation()
+    await store.close()
+    shutil.copytree(path.parent, path.parent.with_name("copied"))
+    path.parent.rename(path.parent.with_name("gone"))
+    path.parent.with_name("copied").rename(path.parent)
+
+    store = await open_store()
+
+    assert await store.incarnation() != before
+    assert await store.count() == 1
+
+
 async def test_a_file_that_is_damaged_while_it_is_open_is_made_anew(open_store, path):
     one, other = await open_store(), await open_store()
     await one.upsert([row(n) for n in range(200)])
