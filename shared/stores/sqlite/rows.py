@@ -24,6 +24,11 @@ VERSION: Final = 1
 APPLICATION: Final = 0x1257E9
 """Marks the header of a file of instep's."""
 SHOWN: Final = "id, doc_key, source, path, born, chunk_key, title, heading, text, metadata"
+SHOWN_AS_JSON: Final = ", ".join(
+    f"rows.{name} + 0" if name == "born" else f"CAST(rows.{name} AS TEXT)"
+    for name in SHOWN.split(", ")
+)
+"""The same where JSON is made of them, which takes no bytes: a row may have been altered."""
 _PUNCTUATION: Final = string.punctuation.replace("'", "''").replace('"', '""')
 _TOKENS: Final = f"ascii tokenchars '{_PUNCTUATION}'"
 """Cuts at blanks only: all that is not ASCII is part of a word anyway."""

@@ -6,10 +6,13 @@ words are in an FTS5 index of the same transaction, whose lists are ranked in me
 (`shared.stores.sqlite.codes`), so nothing is approximated, whatever the filter.
 """
 
+import heapq
+import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -43,9 +46,19 @@ MERGED_PAGES: Final = 64
 
 ROW: Final = f"SELECT {sqlite_rows.SHOWN} FROM rows WHERE "
 IDS: Final = "SELECT id FROM rows WHERE doc_key = ? AND born <= ?"
-VECTOR: Final = "SELECT vector FROM vectors WHERE n = ?"
 VECTOR_OF: Final = "SELECT vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
 AMONG: Final = "SELECT group_concat(n) FROM rows WHERE "
+_ASKED: Final = "FROM json_each(?) AS asked CROSS JOIN"
+VECTORS: Final = f"""
+SELECT group_concat(n), group_concat(hex(vector), '')
+{_ASKED} vectors ON vectors.n = asked.value WHERE length(vector) = ?
+"""
+HITS: Final = f"""
+SELECT CAST(json_group_array(json_array(n, {sqlite_rows.SHOWN_AS_JSON})) AS BLOB)
+{_ASKED} rows ON rows.n = asked.value
+"""
+"""One answer for all rows: each step of a statement gives up Python's lock, and a busy process
+waits milliseconds to get it back."""
 
 
 class SqliteStore:
@@ -206,16 +219,13 @@ class SqliteStore:
         """The nearest rows, best first. Raises sqlite3.Error."""
         rows, among = held.follow(connection), _among(connection, where)
         (asked,) = checks.unit(vector[np.newaxis])
-        near = [
-            (n, raw)
-            for n in nearest(rows, asked, limit, among).tolist()
-            for (raw,) in connection.execute(VECTOR, (n,))
-        ]
-        if not near:
+        near = json.dumps(nearest(rows, asked, limit, among).tolist())
+        listed, raw = connection.execute(VECTORS, (near, 4 * self.dimensions)).fetchone()
+        if listed is None:
             return []
-        scores = (self._vectors([raw for _, raw in near]) @ asked).tolist()
-        best = sorted(zip(scores, near, strict=True), key=lambda one: -one[0])[: limit + 1]
-        return _hits(connection, [(n, score) for score, (n, _) in best])[:limit]
+        scores = np.frombuffer(bytes.fromhex(raw), "<f4").reshape(-1, self.dimensions) @ asked
+        found = zip(map(int, listed.split(",")), scores.tolist(), strict=True)
+        return _hits(connection, heapq.nlargest(limit + 1, found, key=itemgetter(1)))[:limit]
 
     def _not_found(
         self, connection: sqlite3.Connection, held: HeldRows, vectors: Mapping[str, Vector]
@@ -256,11 +266,10 @@ def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
 
 def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) -> list[Hit]:
     """The hits of rows by number and score, best first."""
-    hits = [
-        sqlite_rows.to_hit(row, max(-1.0, score))
-        for n, score in found
-        for row in connection.execute(f"{ROW} n = ?", (n,))
-    ]
+    scores = dict(found)
+    (listed,) = connection.execute(HITS, (json.dumps(list(scores)),)).fetchone()
+    rows = json.loads(listed.decode(errors="replace"))
+    hits = [sqlite_rows.to_hit(row, max(-1.0, scores[n])) for n, *row in rows]
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
