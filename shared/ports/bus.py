@@ -249,8 +249,8 @@ class FeedState(NamedTuple):
 
     is_whole: bool
     """Every removal of a record was among them."""
-    is_at_end: bool
-    """Nothing has been written after them."""
+    is_current: bool
+    """All that was written before the last round of `more` began was among them."""
 
 
 class LedgerFeed(Protocol):

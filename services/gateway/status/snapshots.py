@@ -27,6 +27,8 @@ from shared.ports import Ledger, LedgerFeed
 
 PAUSE_S: Final = 1.0
 """Interval of unprompted readings: a request has no more than this to catch up on."""
+ROUNDS: Final = 3
+"""So often is read on while something is written between a reading and the look at the end."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +44,7 @@ class LedgerWatch:
     _index: LedgerIndex = field(default_factory=LedgerIndex)
     _records: RecordCache = field(default_factory=RecordCache, repr=False)
     _is_read: bool = False
-    _is_at_end: bool = False
+    _is_current: bool = False
     _feed: LedgerFeed | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -65,7 +67,7 @@ class LedgerWatch:
     async def records(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
         """Records of the documents that have one, as the ledger is now; for showing.
 
-        Where the changes cannot be read to their end, the ledger is asked for all of them.
+        Where the changes until now cannot be read, the ledger is asked for all of them.
 
         Raises:
             BusUnavailable: the ledger does not answer.
@@ -73,8 +75,12 @@ class LedgerWatch:
         known: dict[str, Record] = {}
         if self._is_read:  # a question does not wait until the whole ledger was read
             async with self._turn:
-                if await self._caught_up() and self._is_at_end:
-                    known = self._records.of(doc_keys)
+                for _ in range(ROUNDS):
+                    if not await self._caught_up():
+                        break
+                    if self._is_current:
+                        known = self._records.of(doc_keys)
+                        break
         missing = [key for key in doc_keys if key not in known]
         found = await self.ledger.get_many(missing) if missing else {}
         for key, record in found.items():
@@ -118,7 +124,7 @@ class LedgerWatch:
                 self._index.put(*change)
                 self._records.put(*change)
         seen = await feed.state(len(self._index))
-        self._is_read, self._is_at_end = seen
+        self._is_read, self._is_current = seen
         self._feed = feed
         return seen.is_whole
 

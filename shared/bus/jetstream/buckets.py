@@ -222,6 +222,8 @@ class BucketFeed:
         self._last = 0
         self._until: int | None = None
         """Sequence at which this round of pages ends: a writer may never rest."""
+        self._is_round_whole = False
+        """The last round has passed on all that the stream held when it began."""
 
     async def more(self) -> Sequence[tuple[str, bytes | None]]:
         """The next changes in their order, None for a deletion.
@@ -234,7 +236,7 @@ class BucketFeed:
         is_last = self._until is not None and self._last >= self._until
         page = () if is_last else await self._reader.more()
         if not page:
-            self._until = None
+            self._until, self._is_round_whole = None, is_last
             return ()
         self._last = page[-1].metadata.sequence.stream
         if self._until is None:
@@ -255,9 +257,8 @@ class BucketFeed:
         """
         state = await self._state()
         is_at_end = state.last_seq == self._last
-        return FeedState(
-            state.messages >= keys and (not is_at_end or state.messages == keys), is_at_end
-        )
+        is_whole = state.messages >= keys and (not is_at_end or state.messages == keys)
+        return FeedState(is_whole, is_at_end or self._is_round_whole)
 
     async def _state(self) -> StreamState:
         with translated(f"reading {self._stream}"):

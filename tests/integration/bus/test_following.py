@@ -232,4 +232,18 @@ async def test_a_reading_ends_though_there_is_always_one_more_change(world):
 
         assert pages < 9
     assert pages
+    assert (await feed.state(0)).is_current  # of the moment at which the reading began
     assert await feed.more()
+
+
+async def test_a_reading_that_found_nothing_is_not_of_what_was_written_after_it(world):
+    await world.write()
+    feed = await world.ledger.follow()
+    while await feed.more():
+        pass
+    assert (await feed.state(0)).is_current
+    assert not await feed.more()
+    assert (await feed.state(0)).is_current
+    await world.write()
+
+    assert not (await feed.state(0)).is_current

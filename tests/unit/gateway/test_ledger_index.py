@@ -207,6 +207,28 @@ async def test_a_change_that_is_delivered_a_moment_late_is_read_from_the_ledger(
     assert await watch.records([key]) == {key: new}
 
 
+@pytest.mark.parametrize(("late", "asked"), [(2, 0), (3, 1)])
+async def test_what_is_written_between_two_looks_is_read_on_before_the_ledger_is_asked(
+    monkeypatch, late, asked
+):
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    key = doc_key("docs", "a.md")
+    bucket.write(key, settled("a.md"))
+    await watch.current()
+    await watch.records([key])
+    before, looks, state = len(bucket.asked), [], Feed.state
+
+    async def looked(feed, keys):
+        looks.append(keys)
+        return (await state(feed, keys))._replace(is_current=len(looks) > late)
+
+    monkeypatch.setattr(Feed, "state", looked)
+
+    assert await watch.records([key]) == {key: settled("a.md")}
+    assert len(bucket.asked) - before == asked
+
+
 async def test_a_replica_that_lags_is_believed_once():
     bucket = Bucket()
     watch = LedgerWatch(bucket)
