@@ -57,8 +57,9 @@ HITS: Final = f"""
 SELECT CAST(json_group_array(json_array(n, {sqlite_rows.SHOWN_AS_JSON})) AS BLOB)
 {_ASKED} rows ON rows.n = asked.value
 """
-"""One answer for all rows: each step of a statement gives up Python's lock, and a busy process
+"""One answer for many rows: each step of a statement gives up Python's lock, and a busy process
 waits milliseconds to get it back."""
+ROWS_PER_ANSWER: Final = 1024
 
 
 class SqliteStore:
@@ -219,12 +220,13 @@ class SqliteStore:
         """The nearest rows, best first. Raises sqlite3.Error."""
         rows, among = held.follow(connection), _among(connection, where)
         (asked,) = checks.unit(vector[np.newaxis])
-        near = json.dumps(nearest(rows, asked, limit, among).tolist())
-        listed, raw = connection.execute(VECTORS, (near, 4 * self.dimensions)).fetchone()
-        if listed is None:
-            return []
-        scores = np.frombuffer(bytes.fromhex(raw), "<f4").reshape(-1, self.dimensions) @ asked
-        found = zip(map(int, listed.split(",")), scores.tolist(), strict=True)
+        found: list[tuple[int, float]] = []
+        for some in checks.slices(nearest(rows, asked, limit, among).tolist(), ROWS_PER_ANSWER):
+            bound = (json.dumps(some), 4 * self.dimensions)
+            listed, raw = connection.execute(VECTORS, bound).fetchone()
+            if listed is not None:
+                vectors = np.frombuffer(bytes.fromhex(raw), "<f4").reshape(-1, self.dimensions)
+                found += zip(map(int, listed.split(",")), (vectors @ asked).tolist(), strict=True)
         return _hits(connection, heapq.nlargest(limit + 1, found, key=itemgetter(1)))[:limit]
 
     def _not_found(
@@ -266,10 +268,11 @@ def _delete(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
 
 def _hits(connection: sqlite3.Connection, found: Sequence[tuple[int, float]]) -> list[Hit]:
     """The hits of rows by number and score, best first."""
-    scores = dict(found)
-    (listed,) = connection.execute(HITS, (json.dumps(list(scores)),)).fetchone()
-    rows = json.loads(listed.decode(errors="replace"))
-    hits = [sqlite_rows.to_hit(row, max(-1.0, scores[n])) for n, *row in rows]
+    scores, hits = dict(found), list[Hit]()
+    for some in checks.slices(list(scores), ROWS_PER_ANSWER):
+        (listed,) = connection.execute(HITS, (json.dumps(some),)).fetchone()
+        rows = json.loads(listed.decode(errors="replace"))
+        hits += (sqlite_rows.to_hit(row, max(-1.0, scores[n])) for n, *row in rows)
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 

@@ -534,6 +534,49 @@ async def test_a_word_that_most_rows_have_is_found_and_changes_no_other_order(op
     assert {hit.id for hit in hits} == {row(0).id, row(1).id}
 
 
+ODD = (
+    'a "quoted" \\ back',
+    "tab\tnew\nline\r",
+    "nul\0in",
+    "\x01\x1b\x7f",
+    "😀 漢字 é",
+    "]}'); --",
+    "",
+)
+
+
+async def test_every_character_of_a_row_comes_back_and_a_long_list_in_parts(
+    open_store, monkeypatch
+):
+    monkeypatch.setattr(sqlite_store, "ROWS_PER_ANSWER", 4)
+    store = await open_store()
+    rows = [
+        row(n, text=f"word {odd}", title=odd, heading=(odd, "two"), metadata={"odd": odd})
+        for n, odd in enumerate(ODD * 3)
+    ]
+    await store.upsert(rows)
+    wanted = {each.id: (each.text, each.title, each.heading, dict(each.metadata)) for each in rows}
+
+    by_vector = await store.search(unit(1), limit=50, where=EVERYWHERE)
+    by_word = await store.search_text("word", limit=50, where=EVERYWHERE)
+    by_id = (await store.rows([each.id for each in rows])).values()
+
+    for hits in (by_vector, by_word, by_id):
+        assert {h.id: (h.text, h.title, h.heading, dict(h.metadata)) for h in hits} == wanted
+    assert [h.score for h in by_vector] == sorted((h.score for h in by_vector), reverse=True)
+
+
+async def test_a_row_that_was_altered_to_bytes_keeps_no_search_from_its_answer(open_store, path):
+    store = await open_store()
+    await store.upsert([row(n) for n in range(3)])
+    for column in ("text", "title", "heading", "metadata", "born"):
+        altered(path, f"UPDATE rows SET {column} = ? WHERE id = ?", b"\xff\xfe", row(1).id)
+
+    found_now = await store.search(unit(0), limit=9, where=EVERYWHERE)
+
+    assert {row(0).id, row(2).id} <= {hit.id for hit in found_now}
+
+
 async def test_a_question_that_sqlite_cannot_take_is_refused_without_its_text(
     open_store, monkeypatch
 ):
