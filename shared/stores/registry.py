@@ -150,8 +150,10 @@ def embedded(folder: Path) -> str:
 
     An index that is there stays in its store: nobody fills one anew without wanting to.
     """
-    is_lance = any(folder.glob("*.lance")) and not any(folder.glob("*.sqlite3"))
-    return "lancedb" if is_lance else "sqlite"
+    has_lance = any(folder.glob("chunks_*.lance"))
+    # the lock stays where the file was deleted or put aside, and is to be made anew
+    has_sqlite = any(any(folder.glob(f"chunks_*.{end}")) for end in ("sqlite3", "lock"))
+    return "lancedb" if has_lance and not has_sqlite else "sqlite"
 
 
 def secret_of(settings: SettingsGroup, name: str) -> str | None:

@@ -56,7 +56,7 @@ def test_no_request_makes_the_gateway_fail_and_every_answer_fits_its_schema(url,
         *("--generation-deterministic", "--max-examples", "1", "--phases", "coverage"),
         *("--checks", ",".join(CHECKS), "--no-shrink", "--continue-on-failure"),
         *(flag for path in ENDLESS for flag in ("--exclude-path", path)),
-        *("--warnings", "off", "--no-color", "--request-timeout", "60"),
+        *("--warnings", "off", "--no-color", "--request-timeout", "90"),
         *("--report", "ndjson", "--report-ndjson-path", str(tmp_path / "said.ndjson")),
     ]
     (tmp_path / "lines_of_json.py").write_text(HOOKS)

@@ -79,7 +79,9 @@ class SqliteFile:
         self.created = self.rebuilt = False
         self._dimensions = dimensions
         self._now: Making | None = None
-        self._is_damaged = self._is_closed = False
+        self._damaged: Sight | None = None
+        """The file that a call found damaged; another one may be at its path by now."""
+        self._is_closed = False
         self._writing = ThreadPoolExecutor(1, f"{name}-writer")
         self._reading = ThreadPoolExecutor(READERS, f"{name}-reader")
 
@@ -114,7 +116,11 @@ class SqliteFile:
 
         def run() -> T:
             making = self._seen()
-            with self._reader(making) as connection, _transaction(connection, "BEGIN"):
+            with (
+                self._noting_damage(making),
+                self._reader(making) as connection,
+                _transaction(connection, "BEGIN"),
+            ):
                 return work(connection, making.held)
 
         return await self._run(self._reading, run, asks=asks)
@@ -127,7 +133,7 @@ class SqliteFile:
 
         def run() -> T:
             making = self._seen()
-            with _transaction(making.writer, "BEGIN IMMEDIATE"):
+            with self._noting_damage(making), _transaction(making.writer, "BEGIN IMMEDIATE"):
                 return work(making.writer)
 
         return await self._run(self._writing, run)
@@ -137,7 +143,7 @@ class SqliteFile:
 
         def run() -> str:
             found = self._now
-            if found is None or self._is_damaged or self._sight() != found.sight:
+            if found is None or self._damaged or self._sight() != found.sight:
                 found = self._make()
             return found.incarnation
 
@@ -162,8 +168,6 @@ class SqliteFile:
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, work)
         except faults.ERRORS as error:
-            if faults.is_damage(error):
-                self._is_damaged = True
             raise faults.sorted_error(error, asks=asks) from None
 
     def _seen(self) -> Making:
@@ -185,6 +189,15 @@ class SqliteFile:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+    @contextmanager
+    def _noting_damage(self, making: Making) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if faults.is_damage(error):
+                self._damaged = making.sight
+            raise
 
     @contextmanager
     def _reader(self, making: Making) -> Iterator[sqlite3.Connection]:
@@ -212,8 +225,8 @@ class SqliteFile:
     def _make(self) -> Making:
         """Open the file; create it where there is none, and put a damaged one aside first."""
         with self._locked():
-            is_damaged, self._is_damaged = self._is_damaged, False
-            was_there = self._sight() is not None
+            sight, damaged, self._damaged = self._sight(), self._damaged, None
+            was_there, is_damaged = sight is not None, sight == damaged
             try:
                 if was_there and not is_damaged:
                     return self._opened()
@@ -334,6 +347,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.text_factory = _text
     try:
         for statement in SET_UP:
             connection.execute(statement)
@@ -341,6 +355,14 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(raw: bytes) -> str:
+    """A text, also one that a fault of the disk has altered: the sweep sees that it is another."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode(errors="surrogateescape")
 
 
 def _fill(connection: sqlite3.Connection, dimensions: int) -> None:

@@ -23,8 +23,11 @@ SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rows'), 0),
        (SELECT CAST(value AS INTEGER) FROM about WHERE name = 'forgotten')
 """
 """The last row that was written, the last deletion, and the last one that is no longer listed."""
-NEXT: Final = "SELECT n, code, length FROM held WHERE n > ? ORDER BY n"
-GONE: Final = "SELECT group_concat(n) FROM gone WHERE at > ?"
+NEXT: Final = """
+SELECT n, code, max(0, min(CAST(length AS INTEGER), 1000000)) FROM held WHERE n > ? ORDER BY n
+"""
+GONE: Final = "SELECT group_concat(CAST(n AS INTEGER)) FROM gone WHERE at > ?"
+"""Both take a value that was altered, for the sweep to find."""
 
 
 @dataclass(frozen=True, slots=True)

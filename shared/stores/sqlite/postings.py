@@ -24,12 +24,12 @@ K1: Final = 1.2
 B: Final = 0.75
 """Robertson's BM25, as every store has it."""
 KEPT_POSTINGS: Final = 8_000_000
-"""Rows in the lists that are kept, five bytes each; those asked for longest ago go first."""
+"""Rows in the lists that are kept, six bytes each; those asked for longest ago go first."""
 LIST_COST: Final = 100
 """A list takes the room of so many rows besides: words that no row has are kept, too."""
 READ_ALONE: Final = 256
 """Rows written since that are read one by one; for more of them the whole list is read again."""
-MOST_TIMES: Final = 255
+MOST_TIMES: Final = 65_535
 
 LIST: Final = "SELECT group_concat(doc) FROM listed WHERE term = ?"
 """The number of a row once for each time that it has the word, in order."""
@@ -46,12 +46,12 @@ class Posting:
 
     Attributes:
         places: where they stand among the held rows, int32, in order.
-        times: how often each has the word, uint8, at most 255.
+        times: how often each has the word, uint16, at most 65,535.
         last: number of the last row that was looked at.
     """
 
     places: NDArray[np.int32]
-    times: NDArray[np.uint8]
+    times: NDArray[np.uint16]
     last: int
 
 
@@ -106,7 +106,7 @@ def best(
     alive = int(np.count_nonzero(rows.alive))
     scores = np.zeros(len(rows.ns), np.float32)
     mean = float(rows.lengths.sum(dtype=np.float64)) / max(1, alive)
-    lengths = (K1 * (1 - B) + K1 * B / max(1.0, mean) * rows.lengths).astype(np.float32)
+    lengths = (K1 * (1 - B) + K1 * B / (mean or 1.0) * rows.lengths).astype(np.float32)
     for word in dict.fromkeys(asked):
         found = rows.postings.of(connection, rows, word)
         having = int(np.count_nonzero(rows.alive[found.places]))
@@ -147,7 +147,7 @@ def _posting(rows: "Rows", numbers: NDArray[np.int64], times: NDArray[np.int64])
     at, there = rows.places(numbers)
     return Posting(
         at.astype(np.int32),
-        np.minimum(times[there], MOST_TIMES).astype(np.uint8),
+        np.minimum(times[there], MOST_TIMES).astype(np.uint16),
         rows.last,
     )
 

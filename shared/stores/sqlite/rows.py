@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain.errors import GARBAGE
 from shared.domain.filters.terms import terms_for, terms_of
 from shared.domain.filters.where import BelowPath, InSources, Leaf, folded
 from shared.domain.text import words
@@ -25,8 +26,7 @@ APPLICATION: Final = 0x1257E9
 """Marks the header of a file of instep's."""
 SHOWN: Final = "id, doc_key, source, path, born, chunk_key, title, heading, text, metadata"
 SHOWN_AS_JSON: Final = ", ".join(
-    f"rows.{name} + 0" if name == "born" else f"CAST(rows.{name} AS TEXT)"
-    for name in SHOWN.split(", ")
+    f"CAST(rows.{name} AS {'INTEGER' if name == 'born' else 'TEXT'})" for name in SHOWN.split(", ")
 )
 """The same where JSON is made of them, which takes no bytes: a row may have been altered."""
 _PUNCTUATION: Final = string.punctuation.replace("'", "''").replace('"', '""')
@@ -200,7 +200,7 @@ def heading_of(text: str) -> tuple[str, ...]:
     """The heading of a row; none, where it was altered."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except GARBAGE:
         return ()
     return tuple(map(str, found)) if isinstance(found, list) else ()
 

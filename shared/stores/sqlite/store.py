@@ -3,7 +3,7 @@
 A row is on the disk and found by every search of every process as soon as it is acknowledged. The
 words are in an FTS5 index of the same transaction, whose lists are ranked in memory
 (`shared.stores.sqlite.postings`). By vector every row is compared, as a byte a number in memory
-(`shared.stores.sqlite.codes`), so nothing is approximated, whatever the filter.
+(`shared.stores.sqlite.codes`), whatever the filter, and the best again by their own vectors.
 """
 
 import heapq
@@ -51,7 +51,8 @@ AMONG: Final = "SELECT group_concat(n) FROM rows WHERE "
 _ASKED: Final = "FROM json_each(?) AS asked CROSS JOIN"
 VECTORS: Final = f"""
 SELECT group_concat(n), group_concat(hex(vector), '')
-{_ASKED} vectors ON vectors.n = asked.value WHERE length(vector) = ?
+{_ASKED} vectors ON vectors.n = asked.value
+WHERE typeof(vector) = 'blob' AND length(vector) = ?
 """
 HITS: Final = f"""
 SELECT CAST(json_group_array(json_array(n, {sqlite_rows.SHOWN_AS_JSON})) AS BLOB)
@@ -226,7 +227,9 @@ class SqliteStore:
             listed, raw = connection.execute(VECTORS, bound).fetchone()
             if listed is not None:
                 vectors = np.frombuffer(bytes.fromhex(raw), "<f4").reshape(-1, self.dimensions)
-                found += zip(map(int, listed.split(",")), (vectors @ asked).tolist(), strict=True)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    scores = np.nan_to_num(vectors @ asked, nan=-1, posinf=-1, neginf=-1)
+                found += zip(map(int, listed.split(",")), scores.tolist(), strict=True)
         return _hits(connection, heapq.nlargest(limit + 1, found, key=itemgetter(1)))[:limit]
 
     def _not_found(

@@ -332,15 +332,17 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_made_anew(open_store, 
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     fill(path, 4096, path.stat().st_size)
-    with pytest.raises(StoreUnavailable, match="damaged"):
-        await (await fresh_reader(one)).digests()
+    for store in (one, other):
+        with pytest.raises(StoreUnavailable, match="damaged"):
+            await (await fresh_reader(store)).digests()
 
     after = await one.incarnation()
 
     assert after != before
-    assert await other.incarnation() == after
-    assert await one.count() == await other.count() == 0
+    assert await one.count() == 0
     await one.upsert([row(1)])
+    assert await other.incarnation() == after  # though it has seen the damage, too
+    assert await other.count() == 1
     assert await near(other, 1) == [row(1).id]
 
 
@@ -449,6 +451,37 @@ async def test_an_altered_vector_is_found_and_no_other(open_store, path, table, 
     await store.upsert([rows[4]])
     assert await damaged(store) == set()
     assert await store.unsearchable([Probe(each.id, each.vector) for each in rows]) == frozenset()
+
+
+NAN = np.full(DIMENSIONS, np.nan, "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(f"rows SET {name} = CAST(x'ff41' AS TEXT)" for name in ("text", "title", "metadata")),
+        *(f"rows SET {name} = CAST(x'ff41' AS TEXT)" for name in ("heading", "words", "terms")),
+        "rows SET born = 9e999",
+        f"rows SET heading = '{'[' * 100_000}'",
+        *(f"held SET length = {value}" for value in ("'many'", "x'ff'", "-7", "9e999")),
+        f"vectors SET vector = '{'é' * 4 * DIMENSIONS}'",
+        f"vectors SET vector = x'{NAN.hex()}'",
+    ],
+)
+async def test_one_altered_value_is_found_and_spoils_neither_searches_nor_opening(
+    open_store, path, change
+):
+    rows = [row(n) for n in range(12)]
+    await (await open_store()).upsert(rows)
+    altered(path, f"UPDATE {change} WHERE n = (SELECT n FROM rows WHERE id = ?)", rows[4].id)
+
+    store = await open_store()
+
+    assert await damaged(store) == {rows[4].id}
+    for n in set(range(12)) - {4}:
+        assert await near(store, n) == [rows[n].id]
+        assert rows[n].id in await found(store, f"number{n}")
+    assert len(await store.rows([each.id for each in rows])) == 12
 
 
 async def damaged(store: SqliteStore) -> set[str]:

@@ -29,7 +29,11 @@ async def test_an_index_that_is_there_stays_in_its_store_and_a_new_one_is_an_sql
     assert await opened(older, "g2") is LanceStore
     assert await opened(fresh) is SqliteStore
     assert await opened(fresh) is SqliteStore
+    (older / "of-another-program.sqlite3").touch()
+    assert await opened(older) is LanceStore
     assert await opened(older, kind="sqlite") is SqliteStore
+    assert await opened(older) is SqliteStore
+    (older / "chunks_g1.sqlite3").unlink()  # deleted, or put aside, and to be made anew
     assert await opened(older) is SqliteStore
 
 
