@@ -87,7 +87,8 @@ def load() -> None:
         importlib.import_module("lancedb")
     finally:
         sys.meta_path.remove(unused)
-        for name in [name for name in sys.modules if name.partition(".")[0] in STOOD_IN]:
+        # another thread may import something meanwhile: a copy is made in one step
+        for name in [name for name in tuple(sys.modules) if name.partition(".")[0] in STOOD_IN]:
             del sys.modules[name]
 
 
