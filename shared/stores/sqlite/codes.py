@@ -3,6 +3,7 @@
 The nearest by code are compared again by their own vectors.
 """
 
+import importlib
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ def codes_of(vectors: Vectors) -> NDArray[np.int8]:
 def require_simsimd() -> None:
     """Load simsimd. Raises ConfigurationError: it is not installed."""
     try:
-        import simsimd  # noqa: F401
+        importlib.import_module("simsimd")
     except ImportError:
         raise ConfigurationError(
             "the store sqlite needs simsimd. Fix: pip install 'instep[local]'"

@@ -29,13 +29,12 @@ LIST_COST: Final = 100
 """A list takes the room of so many rows besides: words that no row has are kept, too."""
 READ_ALONE: Final = 256
 """Rows written since that are read one by one; for more of them the whole list is read again."""
-MOST_TIMES: Final = 65_535
 
 LIST: Final = "SELECT group_concat(doc) FROM listed WHERE term = ?"
 """The number of a row once for each time that it has the word, in order."""
-SINCE: Final = f"""
+SINCE: Final = """
 SELECT n, words FROM rows WHERE n IN
-    (SELECT rowid FROM worded WHERE worded MATCH ? AND rowid > ? LIMIT {READ_ALONE + 1})
+    (SELECT rowid FROM worded WHERE worded MATCH ? AND rowid > ? LIMIT ?)
 ORDER BY n
 """
 
@@ -131,7 +130,9 @@ def _read(connection: sqlite3.Connection, rows: "Rows", word: str) -> Posting:
 
 
 def _read_since(connection: sqlite3.Connection, rows: "Rows", word: str, kept: Posting) -> Posting:
-    found = connection.execute(SINCE, (sqlite_rows.matching(word), kept.last)).fetchall()
+    found = connection.execute(
+        SINCE, (sqlite_rows.matching(word), kept.last, READ_ALONE + 1)
+    ).fetchall()
     if len(found) > READ_ALONE:
         return _read(connection, rows, word)
     times = [sqlite_rows.times_of(word, column) for _, column in found]
@@ -147,7 +148,7 @@ def _posting(rows: "Rows", numbers: NDArray[np.int64], times: NDArray[np.int64])
     at, there = rows.places(numbers)
     return Posting(
         at.astype(np.int32),
-        np.minimum(times[there], MOST_TIMES).astype(np.uint16),
+        np.minimum(times[there], np.iinfo(np.uint16).max).astype(np.uint16),
         rows.last,
     )
 

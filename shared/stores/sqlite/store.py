@@ -39,7 +39,7 @@ ROWS_PER_COMMIT: Final = 512
 ASKED_PER_CALL: Final = 4
 MOST_FOUND: Final = 10_000
 KEPT_DELETIONS: Final = 100_000
-"""Of the list of deletions; a process that has followed fewer reads all codes again."""
+"""Of the list of deletions; a process that has followed fewer reads all rows again."""
 LOOK_S: Final = 5.0
 MERGED_PAGES: Final = 64
 """Pages of the index of words that one call of `maintain` merges."""
@@ -61,6 +61,7 @@ SELECT CAST(json_group_array(json_array(n, {sqlite_rows.SHOWN_AS_JSON})) AS BLOB
 """One answer for many rows: each step of a statement gives up Python's lock, and a busy process
 waits milliseconds to get it back."""
 ROWS_PER_ANSWER: Final = 1024
+"""So a long list takes little memory at a time."""
 
 
 class SqliteStore:

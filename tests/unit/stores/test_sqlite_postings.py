@@ -75,9 +75,6 @@ def expected(texts_of, asked=ASKED):
 def test_scores_are_those_of_the_rows_that_are_there(connection, monkeypatch, kept):
     monkeypatch.setattr(sqlite_held, "SPARE_ROWS", 16)
     monkeypatch.setattr(sqlite_postings, "READ_ALONE", 5)
-    monkeypatch.setattr(
-        sqlite_postings, "SINCE", sqlite_postings.SINCE.replace("LIMIT 257", "LIMIT 6")
-    )
     monkeypatch.setattr(sqlite_postings, "KEPT_POSTINGS", kept)
     dice = np.random.default_rng(5)
     held, alive = HeldRows(DIMENSIONS), {}
