@@ -8,7 +8,7 @@ else is new with born = the revision that introduces it; the only delete is `cle
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from shared.domain.ids import row_id
 
@@ -26,8 +26,7 @@ MAX_ROWS: Final = 12_000
 """Rows of one document: two versions of the record then fit the bus's 1 MB message."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RowRef:
+class RowRef(NamedTuple):
     """A row without its document: its content, and the revision that introduced it."""
 
     chunk_key: str

@@ -8,9 +8,9 @@ source has a part below 0.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from shared.ports import Hit, Mode
 
@@ -18,6 +18,8 @@ TICKS: Final = 10_000
 """Parts of a unit of score; scores and parts are whole numbers of them."""
 REPEATED_IN: Final = 3
 """Titles of one source whose documents share a text, so that it belongs to none of them."""
+COMPARED_FIRST: Final = 8
+"""Words of a text that are compared before all of them are."""
 REPEATED_LOSES: Final = 0.5
 """The share of its score that such a text loses."""
 
@@ -34,8 +36,7 @@ class Weights:
     phrase: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ScorePart:
+class ScorePart(NamedTuple):
     """A part of a score: what one list or signal adds, or what a repeated text loses.
 
     `raw` is the score of the list, None when it lacks the hit: then `normalised` is that of the
@@ -49,8 +50,7 @@ class ScorePart:
     adds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A hit, its score from 0 to 1 but for the rounding of its parts, which sum to it."""
 
     hit: Hit
@@ -104,13 +104,17 @@ def fuse(
     bm25 = _best(keyword)
     hits = {hit.id: hit for hit in (*keyword, *vector)}
     top = max(bm25.values(), default=0.0)
+    lists = [
+        ("vector", cosine, 1.0, weights.vector, _part(None, 1.0, weights.vector, vector_floor)),
+        ("keyword", bm25, top, weights.keyword, _part(None, top, weights.keyword, keyword_floor)),
+    ]
     ranked = []
     for row, hit in hits.items():
-        parts = {}
-        if weights.vector:
-            parts["vector"] = _part(cosine.get(row), 1.0, weights.vector, vector_floor)
-        if weights.keyword:
-            parts["keyword"] = _part(bm25.get(row), top, weights.keyword, keyword_floor)
+        parts = {
+            name: _part(scores[row], best, weight, 0.0) if row in scores else lacking
+            for name, scores, best, weight, lacking in lists
+            if weight
+        }
         ranked.append(_summed(hit, parts))
     return sorted(ranked, key=_order)
 
@@ -153,8 +157,7 @@ def with_share(
     weighed = []
     for item in ranked:
         rest = {
-            key: replace(
-                part,
+            key: part._replace(
                 weight=part.weight * (1 - share),
                 adds=round(part.adds * (1 - share) * TICKS) / TICKS,
             )
@@ -204,9 +207,9 @@ def lower_repeated(ranked: Sequence[Ranked], rows: Mapping[str, int]) -> list[Ra
 def _pages_alike(hits: Sequence[Hit]) -> list[int]:
     """For each hit the titles of its source whose pages have its text; 0: too few to count.
 
-    Texts are compared only where that many begin with the same word.
+    Texts are compared only where that many begin with the same words.
     """
-    begun = [(hit.source, *hit.text.split(None, 1)[:1]) for hit in hits]
+    begun = [(hit.source, *hit.text.split(None, COMPARED_FIRST)[:COMPARED_FIRST]) for hit in hits]
     often = {start for start, n in Counter(begun).items() if n >= REPEATED_IN}
     texts = {
         n: (hit.source, " ".join(hit.text.split()))

@@ -45,6 +45,9 @@ class LedgerWatch:
     _records: RecordCache = field(default_factory=RecordCache, repr=False)
     _is_read: bool = False
     _is_current: bool = False
+    _is_known: bool = False
+    """Whether the last reading ended with all there is."""
+    _readings: int = 0
     _feed: LedgerFeed | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -59,10 +62,11 @@ class LedgerWatch:
         Raises:
             BusUnavailable: the ledger does not answer.
         """
-        async with self._turn:
-            if not await self._caught_up():
-                await self._read()
-            return self._index
+        if not await self._caught_up():
+            async with self._turn:
+                if self._feed is None:
+                    await self._read()
+        return self._index
 
     async def records(self, doc_keys: Collection[str]) -> Mapping[str, Record]:
         """Records of the documents that have one, as the ledger is now; for showing.
@@ -74,13 +78,12 @@ class LedgerWatch:
         """
         known: dict[str, Record] = {}
         if self._is_read:  # a question does not wait until the whole ledger was read
-            async with self._turn:
-                for _ in range(ROUNDS):
-                    if not await self._caught_up():
-                        break
-                    if self._is_current:
-                        known = self._records.of(doc_keys)
-                        break
+            for _ in range(ROUNDS):
+                if not await self._caught_up():
+                    break
+                if self._is_current:
+                    known = self._records.of(doc_keys)
+                    break
         missing = [key for key in doc_keys if key not in known]
         found = await self.ledger.get_many(missing) if missing else {}
         for key, record in found.items():
@@ -102,7 +105,19 @@ class LedgerWatch:
                 await self._feed.close()
 
     async def _caught_up(self) -> bool:
-        """Whether what is known is the ledger's again, without reading all of it."""
+        """Whether what is known is the ledger's again, without reading all of it.
+
+        All who ask while another reads share the next reading: one by one, twenty searches a second
+        would wait for each other as soon as an answer of the bus takes 50 ms.
+        """
+        asked = self._readings
+        async with self._turn:
+            if self._readings == asked:
+                self._readings, self._is_known = self._readings + 1, False
+                self._is_known = await self._read_on()
+            return self._is_known
+
+    async def _read_on(self) -> bool:
         if self._feed is not None:
             with contextlib.suppress(TransientError):
                 if await self._read():
@@ -192,6 +207,8 @@ class InstanceSnapshots:
     _taking: asyncio.Task[InstanceSnapshot] | None = field(default=None, repr=False)
     _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
     _glanced_at: float = 0.0
+    _seen: tuple[float, Observation] | None = field(default=None, repr=False)
+    """The last glance that ended, and when it began."""
 
     def __post_init__(self) -> None:
         self.watch = LedgerWatch(self.ledger)
@@ -213,7 +230,7 @@ class InstanceSnapshots:
 
     def forget(self) -> None:
         """A command has changed the instance: the next answer needs a new snapshot."""
-        self._last = self._taking = self._glance = None
+        self._last = self._taking = self._glance = self._seen = None
 
     async def _overtaken(self, last: InstanceSnapshot) -> bool:
         then = last.seen
@@ -226,28 +243,41 @@ class InstanceSnapshots:
     async def freshness(self) -> Freshness:
         """How far answers from now on may be behind; cheap while nothing is in flight.
 
-        A snapshot at rest serves for GLANCE_S: it is true of the moment that it names.
+        What is at most SHORTEST_S old serves while it is looked at anew: it is true of the moment
+        that it names.
         """
-        seen = await self._glanced()
+        glance = self._looking()
+        if self._seen and monotonic() < self._seen[0] + SHORTEST_S:
+            seen = self._seen[1]
+        else:
+            seen = await asyncio.shield(glance)
         if not status.busy(seen):
             return status.freshness(status.EMPTY, seen)
         latest = await self._soon()
         return status.freshness(latest.board, latest.seen)
 
     async def _glanced(self) -> Observation:
+        return await asyncio.shield(self._looking())
+
+    def _looking(self) -> asyncio.Task[Observation]:
         if self._glance is None or monotonic() > self._glanced_at + GLANCE_S:
             self._glanced_at = monotonic()
-            self._glance = asyncio.create_task(self._observed(), name="glance")
-        return await asyncio.shield(self._glance)
+            self._glance = asyncio.create_task(self._observed(self._glanced_at), name="glance")
+            self._glance.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._glance
 
-    async def _observed(self) -> Observation:
-        return await self.observe()
+    async def _observed(self, began: float) -> Observation:
+        seen = await self.observe()
+        self._seen = began, seen
+        return seen
 
     async def _soon(self) -> InstanceSnapshot:
         """The latest snapshot, or one some seconds old when a new one takes long."""
         last = self._last
         if last is None or monotonic() > last.ended + RECENT_S:
             return await self.latest()
+        if status.busy(last.seen) and monotonic() < last.ended + SHORTEST_S:
+            return last
         try:
             return await asyncio.wait_for(self.latest(), PATIENCE_S)
         except TimeoutError:

@@ -40,6 +40,18 @@ def require_simsimd() -> None:
         ) from None
 
 
+def is_compared(rows: Rows, number: int, vector: Vector) -> bool:
+    """Whether `nearest` compares the row by the code of this vector.
+
+    vector: float32, shape (dimensions,). Norms differ by rounding, so numbers may by one.
+    """
+    places, _ = rows.places(np.array([number]))
+    if not len(places) or not rows.scales[places[0]]:
+        return False
+    apart = rows.codes[places[0]].astype(np.int16) - codes_of(vector[np.newaxis])[0]
+    return bool(np.abs(apart).max() <= 1)
+
+
 def nearest(
     rows: Rows, vector: Vector, limit: int, among: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:

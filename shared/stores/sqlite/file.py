@@ -37,6 +37,8 @@ T = TypeVar("T")
 READERS: Final = 4
 BUSY_S: Final = 10.0
 """How long a writer waits for one in another process."""
+PAUSE_S: Final = 0.2
+"""How long writes wait until the log begins anew."""
 LOG_BYTES: Final = 64 * 1024**2
 """What the log of writes keeps of its size once it is empty."""
 SET_UP: Final = (
@@ -137,6 +139,24 @@ class SqliteFile:
                 return work(making.writer)
 
         return await self._run(self._writing, run)
+
+    async def shorten_log(self) -> None:
+        """Begin the log of writes anew if it is longer than LOG_BYTES.
+
+        SQLite does so itself only in a moment in which nobody reads. Those who begin to read
+        meanwhile do not need the log; a look that takes longer than PAUSE_S puts it off. Raises
+        StoreUnavailable.
+        """
+
+        def run() -> None:
+            log_file, _ = _logs(self.path)
+            with contextlib.suppress(FileNotFoundError):
+                if log_file.stat().st_size > LOG_BYTES:
+                    making = self._seen()
+                    with self._noting_damage(making), _patience(making.writer, PAUSE_S):
+                        making.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        await self._run(self._writing, run)
 
     async def incarnation(self) -> str:
         """Which making of the file this is; a deleted or damaged one is made anew first."""
@@ -355,6 +375,16 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def _patience(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """How long the connection waits for others meanwhile. Raises sqlite3.Error."""
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_S)}")
 
 
 def _text(raw: bytes) -> str:

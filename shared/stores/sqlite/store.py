@@ -26,7 +26,7 @@ from shared.ports import Digest, Filter, Hit, Holding, Probe, Row, Vector
 from shared.stores import checks
 from shared.stores.sqlite import rows as sqlite_rows
 from shared.stores.sqlite import sweep as sqlite_sweep
-from shared.stores.sqlite.codes import codes_of, nearest
+from shared.stores.sqlite.codes import codes_of, is_compared, nearest
 from shared.stores.sqlite.file import SqliteFile
 from shared.stores.sqlite.held import HeldRows
 from shared.stores.sqlite.postings import best
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 ROWS_PER_COMMIT: Final = 512
 """Other processes may write between two commits."""
-ASKED_PER_CALL: Final = 4
 MOST_FOUND: Final = 10_000
 KEPT_DELETIONS: Final = 100_000
 """Of the list of deletions; a process that has followed fewer reads all rows again."""
@@ -46,7 +45,7 @@ MERGED_PAGES: Final = 64
 
 ROW: Final = f"SELECT {sqlite_rows.SHOWN} FROM rows WHERE "
 IDS: Final = "SELECT id FROM rows WHERE doc_key = ? AND born <= ?"
-VECTOR_OF: Final = "SELECT vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
+VECTOR_OF: Final = "SELECT rows.n, vector FROM rows JOIN vectors ON vectors.n = rows.n WHERE id = ?"
 AMONG: Final = "SELECT group_concat(n) FROM rows WHERE "
 _ASKED: Final = "FROM json_each(?) AS asked CROSS JOIN"
 VECTORS: Final = f"""
@@ -112,9 +111,8 @@ class SqliteStore:
         """Ids of the probes that a search would not find now.
 
         Proven for every probe: the file holds the row, and for a probe with a vector the row's
-        stored vector is that one. Asked by the very query of `search`: at most 4 vectors of a
-        call, spread evenly, so a single edit is always asked for; when one of them is not found,
-        all are asked.
+        stored vector is that one, and so is the code that searches of this process compare. A
+        search compares the codes of all rows, so it needs no other proof.
         """
         vectors = {probe.id: probe.vector for probe in probes if probe.vector is not None}
         plain = {probe.id for probe in probes} - vectors.keys()
@@ -122,15 +120,13 @@ class SqliteStore:
         def look(connection: sqlite3.Connection, held: HeldRows) -> frozenset[str]:
             there = {key for key, _ in _each(connection, "SELECT 1 FROM rows WHERE id = ?", plain)}
             same = {
-                key
-                for key, (raw,) in _each(connection, VECTOR_OF, vectors)
+                key: n
+                for key, (n, raw) in _each(connection, VECTOR_OF, vectors)
                 if self._is_near(self._vectors([raw])[0], vectors[key])
             }
-            asked = {key: vectors[key] for key in same}
-            lost = self._not_found(connection, held, checks.spread(asked, ASKED_PER_CALL))
-            if lost:
-                lost = self._not_found(connection, held, asked)
-            return frozenset((plain - there) | (vectors.keys() - same) | lost)
+            rows = held.follow(connection)
+            found = {key for key, n in same.items() if is_compared(rows, n, vectors[key])}
+            return frozenset((plain - there) | (vectors.keys() - found))
 
         return await self._file.read(look)
 
@@ -168,7 +164,7 @@ class SqliteStore:
     async def vectors(self, ids: Collection[str]) -> Mapping[str, Vector]:
         return await self._file.read(
             lambda connection, _: {
-                key: self._vectors([raw])[0] for key, (raw,) in _each(connection, VECTOR_OF, ids)
+                key: self._vectors([raw])[0] for key, (_, raw) in _each(connection, VECTOR_OF, ids)
             }
         )
 
@@ -198,8 +194,8 @@ class SqliteStore:
         return await self._file.incarnation()
 
     async def maintain(self) -> None:
-        """Write the words of this version into rows of another; merge the indexes of words and
-        shorten the list of deletions after writes."""
+        """Write the words of this version into rows of another; after writes, merge the indexes of
+        words and shorten the list of deletions and the log."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_S:
             return
@@ -207,6 +203,7 @@ class SqliteStore:
         await have_words(self._file)
         if is_worn:
             await self._file.write(_tidy)
+            await self._file.shorten_log()
 
     async def close(self) -> None:
         await self._file.close()
@@ -232,17 +229,6 @@ class SqliteStore:
                     scores = np.nan_to_num(vectors @ asked, nan=-1, posinf=-1, neginf=-1)
                 found += zip(map(int, listed.split(",")), scores.tolist(), strict=True)
         return _hits(connection, heapq.nlargest(limit + 1, found, key=itemgetter(1)))[:limit]
-
-    def _not_found(
-        self, connection: sqlite3.Connection, held: HeldRows, vectors: Mapping[str, Vector]
-    ) -> set[str]:
-        """The ids whose vectors, asked for, have no row near them."""
-        lost = set()
-        for key, vector in vectors.items():
-            found = self._nearest(connection, held, vector, 1, Filter())
-            if not found or 1 - found[0].score >= checks.SAME:
-                lost.add(key)
-        return lost
 
     def _is_near(self, held: Vector, vector: Vector) -> bool:
         if not checks.sound(vector, self.dimensions):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -631,3 +633,56 @@ async def test_a_question_of_thousands_of_words_is_answered(open_store):
     assert await found(store, " ".join(f"number{n}" for n in range(5, 5000)))
     where = Filter(where=IsOneOf("n", "number", tuple(map(str, range(19, 5000)))))
     assert isinstance(await store.search(unit(1), limit=9, where=where), list)
+
+
+@contextlib.contextmanager
+def readers(path, *, overlap):
+    """Two that read by turns, at least one at each moment; or one that never ends."""
+    ended = threading.Event()
+
+    def read():
+        both = [sqlite3.connect(path, isolation_level=None) for _ in range(2)]
+        for turn in itertools.count():
+            now, before = both[turn % 2], both[(turn + 1) % 2]
+            now.execute("BEGIN")
+            now.execute("SELECT count(*) FROM rows").fetchone()
+            began.set()
+            if ended.wait(0.005 if overlap else None):
+                break
+            if before.in_transaction:
+                before.execute("COMMIT")
+        for connection in both:
+            connection.close()
+
+    began, thread = threading.Event(), threading.Thread(target=read)
+    thread.start()
+    assert began.wait(10)
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("overlap", [True, False], ids=["searches", "one long look"])
+async def test_the_log_of_writes_stays_short_while_somebody_always_reads(
+    open_store, path, monkeypatch, overlap
+):
+    monkeypatch.setattr(sqlite_file, "LOG_BYTES", 100_000)
+    monkeypatch.setattr(sqlite_store, "LOOK_S", 0.0)
+    store = await open_store()
+    log_file = path.with_name(f"{path.name}-wal")
+    await store.upsert([row(n) for n in range(100)])
+
+    with readers(path, overlap=overlap):
+        await store.upsert([row(n) for n in range(100, 700)])
+        before = log_file.stat().st_size
+        for n in range(700, 720):
+            await store.upsert([row(n)])
+            await store.maintain()
+        after = log_file.stat().st_size
+    await store.maintain()
+
+    assert before > 100_000
+    assert (after <= 100_000) is overlap
+    assert await store.count() == 720

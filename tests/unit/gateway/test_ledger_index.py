@@ -319,6 +319,72 @@ async def test_one_who_gives_up_in_the_middle_leaves_nothing_half_read():
     assert (await watch.current()).board(NOW).chunks == 10
 
 
+async def slow_feed(monkeypatch):
+    """The number of readings that began, and what lets the one under way go on."""
+    begun, gate, more = [], asyncio.Event(), Feed.more
+
+    async def slow(feed):
+        page = await more(feed)
+        if page:
+            begun.append(len(page))
+            await gate.wait()
+        return page
+
+    monkeypatch.setattr(Feed, "more", slow)
+    return begun, gate
+
+
+async def test_all_who_ask_while_another_reads_share_the_next_reading(monkeypatch):
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    key = doc_key("docs", "a.md")
+    bucket.write(key, settled("a.md"))
+    await watch.current()
+    await watch.records([key])
+    begun, gate = await slow_feed(monkeypatch)
+    bucket.write(key, settled("a.md", seq=2, settled_at=NOW))
+    first = asyncio.create_task(watch.records([key]))
+    await asyncio.sleep(0)
+    newest = settled("a.md", seq=3, settled_at=NOW)
+    bucket.write(key, newest)
+    looks, state = [], Feed.state
+
+    async def looked(feed, keys):
+        looks.append(keys)
+        return await state(feed, keys)
+
+    monkeypatch.setattr(Feed, "state", looked)
+    others = [asyncio.create_task(watch.records([key])) for _ in range(20)]
+    await asyncio.sleep(0)
+    gate.set()
+
+    assert await asyncio.gather(first, *others) == [{key: newest}] * 21
+    assert len(begun) <= 2
+    assert len(looks) == 2
+
+
+async def test_one_who_gives_up_in_the_middle_leaves_those_who_wait_no_old_answer(monkeypatch):
+    bucket = Bucket()
+    watch = LedgerWatch(bucket)
+    key = doc_key("docs", "a.md")
+    bucket.write(key, settled("a.md"))
+    await watch.current()
+    await watch.records([key])
+    _, gate = await slow_feed(monkeypatch)
+    new = settled("a.md", seq=2, settled_at=NOW)
+    bucket.write(key, new)
+    impatient = asyncio.create_task(watch.records([key]))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(watch.records([key])) for _ in range(3)]
+    counting = asyncio.create_task(watch.current())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    gate.set()
+
+    assert await asyncio.gather(*others) == [{key: new}] * 3
+    assert (await counting).is_at(key, new)
+
+
 async def test_the_ledger_in_memory_is_followed_too():
     ledger = MemoryLedger()
     watch = LedgerWatch(ledger)

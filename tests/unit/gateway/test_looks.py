@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 from gateway_world import NOW
@@ -163,3 +164,51 @@ async def test_a_search_does_not_wait_long_for_a_look_when_it_has_one(world, mon
     assert behind.watermark.timestamp() == NOW
     world.gate.set()
     await looks._taking
+
+
+async def test_a_recent_glance_serves_while_the_next_is_taken_and_an_old_one_does_not(
+    world, monkeypatch
+):
+    now = 1000.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    looks = InstanceSnapshots(world.observe, world.ledger)
+    await looks.freshness()
+    world.stages, gate = BUSY, asyncio.Event()
+    observe = looks.observe
+
+    async def slow():
+        await gate.wait()
+        return await observe()
+
+    looks.observe = slow
+    now += 0.9 * module.SHORTEST_S
+    recent = await looks.freshness()  # would hang if it waited
+    now += 0.2 * module.SHORTEST_S
+    asking = asyncio.create_task(looks.freshness())
+    await asyncio.sleep(0)
+    assert (recent.pending_documents, asking.done()) == (0, False)
+    gate.set()
+
+    assert (await asking).oldest_pending_s == 3
+
+
+async def test_a_glance_that_nobody_waits_for_may_fail(world, monkeypatch):
+    now, told = 1000.0, []
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    looks = InstanceSnapshots(world.observe, world.ledger)
+    before = await looks.freshness()
+
+    async def away():
+        raise BusUnavailable("no answer")
+
+    looks.observe = away
+    now += 0.9 * module.SHORTEST_S
+    assert await looks.freshness() == before
+    await asyncio.sleep(0)
+    looks.forget()
+    gc.collect()
+
+    assert not told
+    with pytest.raises(BusUnavailable):
+        await looks.freshness()

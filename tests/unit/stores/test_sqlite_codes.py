@@ -12,7 +12,7 @@ from shared.stores.sqlite import codes as sqlite_codes
 from shared.stores.sqlite import faults
 from shared.stores.sqlite import held as sqlite_held
 from shared.stores.sqlite import rows as sqlite_rows
-from shared.stores.sqlite.codes import codes_of, nearest
+from shared.stores.sqlite.codes import codes_of, is_compared, nearest
 from shared.stores.sqlite.held import HeldRows
 
 DIMENSIONS = 32
@@ -54,6 +54,32 @@ def test_the_nearest_by_code_hold_the_nearest_by_vector(connection):
         found = nearest(rows, one, 10, None)
         assert len(found) == sqlite_codes.AGAIN_LEAST
         assert set(exact.tolist()) <= set(found.tolist())
+
+
+def test_a_row_is_compared_by_the_code_of_its_vector_alone(connection):
+    made = vectors(50)
+    numbers = write(connection, made)
+    held = HeldRows(DIMENSIONS)
+    rows = held.follow(connection)
+    rounded = checks.unit(made * np.float32(1.0001))
+    for n, (number, own) in enumerate(zip(numbers, rounded, strict=True)):
+        assert is_compared(rows, number, own)
+        assert not is_compared(rows, number, made[n - 1])
+    assert not is_compared(rows, numbers[-1] + 1, made[0])
+
+    connection.execute("DELETE FROM rows WHERE n = ?", (numbers[0],))
+    assert not is_compared(held.follow(connection), numbers[0], made[0])
+
+
+@pytest.mark.parametrize("written", ["zeroblob(32)", "CAST(substr(code, 1, 31) || x'7f' AS BLOB)"])
+def test_a_row_with_another_code_than_its_vector_is_not_searchable(connection, written):
+    (one,) = vectors(1)
+    (number,) = write(connection, one[np.newaxis])
+    connection.execute(f"UPDATE held SET code = {written}")
+    (last,) = codes_of(one[np.newaxis])[:, -1]
+    assert last < 125
+
+    assert not is_compared(HeldRows(DIMENSIONS).follow(connection), number, one)
 
 
 def test_a_vector_of_nothing_or_of_no_numbers_has_a_code_of_zeros():
