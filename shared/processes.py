@@ -1,9 +1,17 @@
-"""Signals to child processes of the event loop."""
+"""Processors and child processes."""
 
 import asyncio
 import contextlib
 import os
 import signal
+import sys
+
+
+def processors() -> int:
+    """How many this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def send(process: asyncio.subprocess.Process, signum: signal.Signals) -> None:

@@ -26,6 +26,7 @@ from services.gateway.commands import InstanceCommands, Validate
 from services.gateway.documents.failures import is_nobodys
 from services.gateway.models import CheckView, SourceView
 from services.gateway.queries import InstanceQueries, Wanted, all_letters
+from services.gateway.search.apart import SearchProcess, ServedInstance
 from services.gateway.search.rerank import HttpReranker
 from services.gateway.search.search import Search
 from services.gateway.status.snapshots import InstanceSnapshots
@@ -58,7 +59,8 @@ from shared.domain.text import language
 from shared.domain.topology import ACCEPT, BATCHES, INSTANCE
 from shared.encoders.registry import languages
 from shared.observe.progress import SourceHealth
-from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Shelf
+from shared.ports import DeadLetter, GetEncoder, GetStore, Hold, Holds, Ledger, Shelf
+from shared.processes import processors
 from shared.settings import Gateway, Settings, Webhook
 
 if TYPE_CHECKING:
@@ -239,17 +241,10 @@ async def faces(
     webhooks = Webhooks() if left else await opened.once(WEBHOOKS, partial(_webhooks, opened))
     asked = Watchers(opened.host.session.client, instance, expected)
     queries = InstanceQueries(
-        search_index=Search(
-            store=store,
-            ledger=ledger,
-            encoder=encoder,
-            generation=generation,
-            defaults=opened.host.settings.search,
-            behind=looks.freshness,
-            records=looks.watch.records,
+        search_index=replace(
+            search_of(opened, store, encoder, ledger, looks),
             reranker=_reranker(opened),
-            languages=languages(opened.host.settings.embedding),
-            declared={n: one.fields for n, one in opened.host.settings.sources.items()},
+            apart=_apart(opened),
         ),
         store=store,
         ledger=ledger,
@@ -279,6 +274,44 @@ async def faces(
     )
     uploads = None if left else _uploads(opened, queries)
     return Faces(queries, commands, uploads, webhooks=webhooks)
+
+
+def search_of(
+    opened: OpenGeneration,
+    store: GetStore,
+    encoder: GetEncoder,
+    ledger: Ledger,
+    looks: InstanceSnapshots,
+) -> Search:
+    """The search of a generation, without reranker. `store`, `encoder`: as for `faces`."""
+    settings = opened.host.settings
+    return Search(
+        store=store,
+        ledger=ledger,
+        encoder=encoder,
+        generation=opened.generation.id,
+        defaults=settings.search,
+        behind=looks.freshness,
+        records=looks.watch.records,
+        languages=languages(settings.embedding),
+        declared={n: one.fields for n, one in settings.sources.items()},
+    )
+
+
+def _apart(opened: OpenGeneration) -> SearchProcess | None:
+    """The process that answers searches where this one indexes documents, too.
+
+    None where it would have no core of its own, and where a reranker is asked, which takes longer
+    than all else.
+    """
+    host = opened.host
+    if not host.bus_url or host.settings.search.rerank.url or processors() < 2:
+        return None
+    made = SearchProcess(
+        ServedInstance(host.settings, host.data, host.bus_url, opened.generation.id)
+    )
+    opened.stack.push_async_callback(made.close)
+    return made
 
 
 async def _webhooks(opened: OpenGeneration) -> Webhooks:

@@ -83,6 +83,7 @@ async def up(options: "UpOptions") -> int:
             stop=stop,
         ) as (opened, live),
     ):
+        opened.host.bus_url = url
         await _say_differences(live, opened)
         updating = asyncio.create_task(options.view.update())
         following = asyncio.create_task(_follow(options, opened, stop, clock, url))

@@ -117,6 +117,9 @@ class Host:
     """Address of this process's gateway, once it listens."""
     browser_path: str = ""
     """Below it, the first link that lets a browser in; it works once."""
+    bus_url: str = ""
+    """At which another process of this instance reaches the bus, with its secret; empty: there is
+    none, and each process of the instance answers searches itself."""
     _once: Once = field(default_factory=Once)
     opened: "dict[str, OpenGeneration]" = field(default_factory=dict)
     """The generations that are open, by id."""

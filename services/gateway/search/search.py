@@ -65,6 +65,8 @@ COPIES: Final = 20
 """Copies of a document that a hit names."""
 
 Behind = Callable[[], Awaitable[Freshness]]
+AskApart = Callable[[SearchRequest, Vector | None], Awaitable[SearchAnswer | None]]
+"""Has another process answer, given the question's vector; None: this one shall."""
 GetRecords = Callable[[Collection[str]], Awaitable[Mapping[str, Record]]]
 """The ledger's records of the documents that have one, as they are now."""
 Promised = Mapping[str, Mapping[RowRef, int]]
@@ -117,6 +119,9 @@ class Search:
     """The sources that may be found; None: all."""
     declared: Mapping[str, Fields] = field(default_factory=dict)
     """By source, the metadata that filters may compare."""
+    apart: AskApart | None = None
+    """None: this process answers all questions; else those of whom may see all sources are asked
+    there first."""
     _vectors: OrderedDict[str, Vector] = field(default_factory=OrderedDict, repr=False)
     _reading: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(READ_AT_ONCE), repr=False
@@ -143,6 +148,10 @@ class Search:
             StillLoading: the model or the store is.
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
+        if self.apart is not None and self.only is None:
+            answer = await self._answered(self.apart, request)
+            if answer is not None:
+                return answer
         started, watch = time.perf_counter(), Stopwatch()
         condition = self.condition(request)
         question = _read(request.q)
@@ -189,6 +198,34 @@ class Search:
             weights=wanted if request.explain else None,
             generation=self.generation,
             freshness=behind.model_copy(update={"after_met": met}),
+        )
+
+    def remember(self, q: str, vector: Vector) -> None:
+        """Keep the vector of a question, which then needs no encoder."""
+        self._keep(normalised(_read(q).text), vector)
+
+    def _keep(self, text: str, vector: Vector) -> None:
+        self._vectors[text] = vector
+        if len(self._vectors) > REMEMBERED:
+            self._vectors.popitem(last=False)
+
+    async def _answered(self, apart: AskApart, request: SearchRequest) -> SearchAnswer | None:
+        """The answer of another process. Raises as a call, if this process is at fault."""
+        started, watch = time.perf_counter(), Stopwatch()
+        await self.store()
+        met = await self._after(request)
+        vector = None
+        if (request.mode or self.defaults.mode) != "keyword":
+            with watch.part("encode"):
+                vector = await self._vector(_read(request.q).text)
+        answer = await apart(request.model_copy(update={"after": None}), vector)
+        if answer is None:
+            return None
+        told = None if answer.timings is None else {**answer.timings, **watch.told()}
+        freshness = answer.freshness.model_copy(update={"after_met": met})
+        took_ms = round(1000 * (time.perf_counter() - started), 1)
+        return answer.model_copy(
+            update={"took_ms": took_ms, "timings": told, "freshness": freshness}
         )
 
     async def _language(self, q: str, mode: Mode) -> QuestionLanguage | None:
@@ -301,9 +338,7 @@ class Search:
         if known is None:
             encoder = await self.encoder()
             known = np.asarray((await encoder.encode([q]))[0], np.float32)
-            self._vectors[q] = known
-            if len(self._vectors) > REMEMBERED:
-                self._vectors.popitem(last=False)
+            self._keep(q, known)
         return known
 
     def _raw(self, name: str, raw: float | None) -> float | None:

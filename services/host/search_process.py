@@ -1,0 +1,134 @@
+"""The process that answers searches for `instep up` (`services.gateway.search.apart`).
+
+It reads store and ledger as a gateway in a container does; its parent encodes the questions. It
+ends with its parent, or when bus or index are no longer those that it was started for.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+from services.gateway.build import looks_of, search_of
+from services.gateway.problems import Problem
+from services.gateway.search.apart import (
+    MOST_BYTES,
+    READY,
+    SERVING,
+    ServedInstance,
+    answered,
+    read_asked,
+)
+from services.gateway.search.search import Search
+from services.host import runtime
+from services.host.memory import keep_small, tame_heap
+from services.host.wiring import cancel_all
+from shared.domain.errors import EncoderBusy, InstepError
+from shared.observe import logs
+from shared.observe.progress import Progress
+from shared.ports import Encoder
+from shared.sandbox import frames
+from shared.sandbox.inside import confine, pipes
+
+
+def main() -> None:
+    """Answer questions until standard input ends."""
+    tame_heap()
+    with pipes() as (questions, answers):
+        confine({})
+        asyncio.run(_serve(questions, answers))
+    os._exit(0)  # threads of the store may be in the middle of a call
+
+
+class _Pipes:
+    """Frames from and to the parent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def of(cls, questions: BinaryIO, answers: BinaryIO) -> "_Pipes":
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), questions)
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), answers
+        )
+        return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+
+    async def hear(self) -> bytes | None:
+        """The next frame; None: the parent sends no more."""
+        try:
+            head = await self._reader.readexactly(frames.HEAD.size)
+            return await self._reader.readexactly(frames.length(head, MOST_BYTES))
+        except asyncio.IncompleteReadError:
+            return None
+
+    async def say(self, frame: bytes) -> None:
+        self._writer.write(frames.framed(frame))
+        await self._writer.drain()
+
+
+async def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
+    parent = await _Pipes.of(questions, answers)
+    await parent.say(READY)
+    told = await parent.hear()
+    if told is None:
+        return
+    stop = runtime.Shutdown()
+    async with _opened(ServedInstance.from_bytes(told), stop) as search:
+        await parent.say(SERVING)
+        answering = asyncio.create_task(_answer_all(search, parent))
+        stopping = asyncio.create_task(stop.event.wait())
+        await asyncio.wait((answering, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await cancel_all([answering, stopping])
+
+
+@asynccontextmanager
+async def _opened(instance: ServedInstance, stop: runtime.Shutdown) -> AsyncIterator[Search]:
+    """The search of the instance. Raises InstepError: it cannot be had."""
+    settings = instance.settings
+    logs.configure(settings.telemetry)
+    to = runtime.Connection(instance.url, "instep search")
+    async with runtime.wired(settings, instance.data, to, progress=Progress(), stop=stop) as (
+        opened,
+        live,
+    ):
+        if live.generation.id != instance.generation:
+            raise EncoderBusy("the index is another one by now")
+        await opened.host.session.heartbeat.listen()
+        looks = await looks_of(opened)
+        search = search_of(opened, opened.store, _no_encoder, await opened.ledger(), looks)
+        await opened.store()
+        loops = [asyncio.create_task(looks.watch.run()), asyncio.create_task(keep_small())]
+        try:
+            yield search
+        finally:
+            await cancel_all(loops)
+
+
+async def _no_encoder() -> Encoder:
+    raise EncoderBusy("the question has no vector")
+
+
+async def _answer_all(search: Search, parent: _Pipes) -> None:
+    under_way: set[asyncio.Task[None]] = set()
+    while (frame := await parent.hear()) is not None:
+        task = asyncio.create_task(_answer(search, parent, frame))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+
+
+async def _answer(search: Search, parent: _Pipes, frame: bytes) -> None:
+    number, request, vector = read_asked(frame)
+    try:
+        if vector is not None:
+            search.remember(request.q, vector)
+        answer = await search(request)
+    except (InstepError, Problem):  # the parent finds it, too, and tells it
+        frame = answered(number, None)
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        frame = answered(number, None, frames.broke(error))
+    else:
+        frame = answered(number, answer)
+    await parent.say(frame)
