@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import random
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ QUESTIONS = (
     *("a file that cannot be read", "search by words only", "how fresh is an answer"),
     *("Weaviate in a cluster", "ERR-1043", "which formats are read", "delete a source"),
 )
+WARM_S = 8.0
 PARTS = ("freshness", "encode", "vectors", "words", "ledger", "rank")
 
 
@@ -96,6 +98,7 @@ async def edits(files: list[Path], rate: float) -> None:
 
 
 async def measured(url: str, files: list[Path], args: Any) -> None:
+    await searches(url, mode="hybrid", anew=True, rate=2, seconds=WARM_S)  # their process begins
     for beside in (0.0, args.edits):
         editing = asyncio.create_task(edits(files, beside)) if beside else None
         for mode, anew in (("hybrid", False), ("hybrid", True), ("keyword", False)):
@@ -105,6 +108,12 @@ async def measured(url: str, files: list[Path], args: Any) -> None:
             print(f"    {found.told()}", flush=True)
         if editing:
             editing.cancel()
+
+
+def swept(instep: Instep, since: datetime) -> bool:
+    """Whether the sweep that every start begins with has ended."""
+    last = instep.json("status")[0]["last_sweep"]
+    return last is not None and datetime.fromisoformat(last["at"]) > since
 
 
 def main() -> None:
@@ -118,12 +127,13 @@ def main() -> None:
     args = parser.parse_args()
     with workplace(args.docs, args.count, args.keep) as (docs, data):
         instep = Instep(data, EMBEDDING_MODEL=args.model, INSTEP_STORE__KIND=args.store)
-        started = time.monotonic()
+        started, since = time.monotonic(), datetime.now(UTC)
         with instep.up(docs) as process:
             wait_until(lambda: instep.in_step(process), 3600, every_s=2.0)
             checks, _ = instep.json("doctor")
             rows = next(c["text"] for c in checks["checks"] if c["name"] == "store")
             print(f"in step after {time.monotonic() - started:.0f} s: {args.count} files, {rows}")
+            wait_until(lambda: swept(instep, since), 600, every_s=2.0)
             asyncio.run(measured(instep.gateway(), sorted(docs.rglob("*.md")), args))
 
 

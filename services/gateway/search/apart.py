@@ -31,7 +31,8 @@ SERVING: Final = b"serving"
 MOST_BYTES: Final = 16 * 1024**2
 """Of an answer; a longer one is made in the parent."""
 WITHIN_S: Final = 10.0
-"""A process that has not answered by then is replaced."""
+"""An answer that takes longer is made in the parent, too; a process that has said nothing for so
+long is replaced."""
 SERVES_WITHIN_S: Final = 60.0
 """Of a large index it reads all codes first."""
 AGAIN_S: Final = 5.0
@@ -101,6 +102,7 @@ class SearchProcess:
         self._not_before = 0.0
         self._deaths = 0
         """Since the last answer."""
+        self._heard_at = 0.0
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
@@ -119,7 +121,8 @@ class SearchProcess:
         except Died:
             return None
         except TimeoutError:
-            child.kill()
+            if time.monotonic() >= self._heard_at + WITHIN_S:
+                child.kill()
             return None
         finally:
             del self._waiting[number]
@@ -159,8 +162,9 @@ class SearchProcess:
                 await child.say(self._instance.to_bytes())
                 if await child.hear(MOST_BYTES) != SERVING:
                     raise Died
-            self._child = child
+            self._child, self._heard_at = child, time.monotonic()
             while told := await child.hear(MOST_BYTES + NUMBER.size):
+                self._heard_at = time.monotonic()
                 (number,) = NUMBER.unpack_from(told)
                 waiting = self._waiting.get(number)
                 if waiting is not None and not waiting.done():

@@ -235,11 +235,20 @@ async def test_a_process_that_dies_costs_no_answer_and_is_started_again_later(pr
     assert len(children) == 3
 
 
-async def test_a_process_that_does_not_answer_is_replaced(process, monkeypatch):
-    made, children, _ = process
+async def test_a_process_that_says_nothing_is_replaced_and_one_that_is_slow_is_not(
+    process, monkeypatch
+):
+    made, children, clock = process
     child = await serving(made, children)
-    monkeypatch.setattr(apart, "WITHIN_S", 0.0)
+    monkeypatch.setattr(apart.asyncio, "timeout", lambda _: asyncio.timeout_at(0))
 
+    clock[0] += apart.WITHIN_S
+    child.told.put_nowait(answered(99, None))
+    await settle()
+    assert await made(SearchRequest(q="a"), None) is None
+    assert not child.is_killed
+
+    clock[0] += apart.WITHIN_S
     assert await made(SearchRequest(q="a"), None) is None
     assert child.is_killed
 
