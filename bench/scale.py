@@ -35,7 +35,7 @@ from shared.domain.ordering import Revision, revise
 from shared.domain.topology import embed_stage
 from shared.generation import Generation
 from shared.settings import load as load_settings
-from shared.stores.lance.store import LanceStore
+from shared.stores.sqlite.store import SqliteStore
 
 AT_ONCE = 16
 LOOK_S = 0.05
@@ -142,7 +142,7 @@ class Bench:
         await ledger.open()
         records = await ledger.get_many([part.document.doc_key for part in parts])
         open_ = sum(1 for r in records.values() if r.pending or not r.settled)
-        store = await LanceStore.open(
+        store = await SqliteStore.open(
             self.fleet.root / "store",
             table=f"chunks_{self.generation.id}",
             dimensions=self.generation.dimensions,

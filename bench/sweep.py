@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/sweep.py [--documents 100000] [--rows 1] [--folder DIR]
 
-DOCS, ledger and LanceDB store are filled directly, with made-up vectors and a few words in each
+DOCS, ledger and SQLite store are filled directly, with made-up vectors and a few words in each
 row; then a process of its own sweeps, so that its memory is nothing but the sweep's. Its memory at
 the start is that with everything imported, connected and opened.
 """
@@ -38,7 +38,7 @@ from shared.domain.events import Batch, Document, DocumentChanged, Inline
 from shared.domain.ids import doc_key
 from shared.domain.ordering import Revision, revise, settle
 from shared.ports import Row
-from shared.stores.lance.store import LanceStore
+from shared.stores.sqlite.store import SqliteStore
 
 GENERATION = "gbench"
 DIMENSIONS = 384
@@ -81,7 +81,7 @@ async def fill(url: str, store_path: Path, documents: int, rows: int) -> None:
     js = client.jetstream()
     await provision(js, generation=GENERATION)
     first = (await js.stream_info("DOCS")).config.first_seq
-    store = await LanceStore.open(store_path, table=f"chunks_{GENERATION}", dimensions=DIMENSIONS)
+    store = await SqliteStore.open(store_path, table=f"chunks_{GENERATION}", dimensions=DIMENSIONS)
     keys = [chunk_keys(rows) for _ in range(1000)]
     for start in range(0, documents, AT_ONCE):
         written: list[Row] = []
@@ -147,7 +147,7 @@ async def measure(url: str, store_path: Path) -> None:
     js = client.jetstream()
     ledger = KvLedger(js, GENERATION)
     await ledger.open()
-    store = await LanceStore.open(store_path, table=f"chunks_{GENERATION}", dimensions=DIMENSIONS)
+    store = await SqliteStore.open(store_path, table=f"chunks_{GENERATION}", dimensions=DIMENSIONS)
     await store.count()
     sweep = Sweep(
         generation=GENERATION,

@@ -301,11 +301,12 @@ def search_of(
 def _apart(opened: OpenGeneration) -> SearchProcess | None:
     """The process that answers searches where this one indexes documents, too.
 
-    None where it would have no core of its own, and where a reranker is asked, which takes longer
-    than all else.
+    None where it would have no processor of its own or see no rows, and where a reranker is asked,
+    which takes longer than all else.
     """
-    host = opened.host
-    if not host.bus_url or host.settings.search.rerank.url or processors() < 2:
+    host, settings = opened.host, opened.host.settings
+    sees_rows = bool(host.bus_url) and settings.store.kind != "memory"
+    if not sees_rows or settings.search.rerank.url or processors() < 2:
         return None
     made = SearchProcess(
         ServedInstance(host.settings, host.data, host.bus_url, opened.generation.id)

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import BinaryIO
 
 from services.gateway.build import looks_of, search_of
@@ -18,6 +19,7 @@ from services.gateway.search.apart import (
     SERVING,
     ServedInstance,
     answered,
+    number_of,
     read_asked,
 )
 from services.gateway.search.search import Search
@@ -32,13 +34,21 @@ from shared.sandbox import frames
 from shared.sandbox.inside import confine, pipes
 
 
-def main() -> None:
-    """Answer questions until standard input ends."""
+def main(of_parent: str) -> None:
+    """Answer questions until standard input ends.
+
+    Args:
+        of_parent: version of instep. Another one would take the index for damaged.
+    """
+    if of_parent != version("instep"):
+        return
     tame_heap()
-    with pipes() as (questions, answers):
-        confine({})
-        asyncio.run(_serve(questions, answers))
-    os._exit(0)  # threads of the store may be in the middle of a call
+    try:
+        with pipes() as (questions, answers):
+            confine({})
+            asyncio.run(_serve(questions, answers))
+    finally:
+        os._exit(0)  # threads of the store may be in the middle of a call
 
 
 class _Pipes:
@@ -120,15 +130,14 @@ async def _answer_all(search: Search, parent: _Pipes) -> None:
 
 
 async def _answer(search: Search, parent: _Pipes, frame: bytes) -> None:
-    number, request, vector = read_asked(frame)
+    number = number_of(frame)
     try:
+        request, vector = read_asked(frame)
         if vector is not None:
             search.remember(request.q, vector)
-        answer = await search(request)
+        told = answered(number, await search(request))
     except (InstepError, Problem):  # the parent finds it, too, and tells it
-        frame = answered(number, None)
+        told = answered(number, None)
     except Exception as error:  # noqa: BLE001 - the outermost frame
-        frame = answered(number, None, frames.broke(error))
-    else:
-        frame = answered(number, answer)
-    await parent.say(frame)
+        told = answered(number, None, frames.broke(error))
+    await parent.say(told)

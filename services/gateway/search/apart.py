@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +37,14 @@ long is replaced."""
 SERVES_WITHIN_S: Final = 60.0
 """Of a large index it reads all codes first."""
 AGAIN_S: Final = 5.0
-LONGEST_S: Final = 320.0
-"""Pauses before the next start; they double until a question is answered."""
+MOST_DOUBLED: Final = 6
+"""The pause before the next start; it doubles so often, until a question is answered."""
+ASKED_BYTES: Final = 32 * 1024
+"""Of a question, which goes into the pipe in one piece; a longer one is answered in the parent."""
+MOST_WAITING: Final = 32
+"""Questions under way; those beyond are answered in the parent."""
+VERSION: Final = version("instep")
+"""Of this process; another one may be installed by the time at which the process starts."""
 HEAD: Final = struct.Struct(">II")
 """Number of the question, and bytes of its JSON; its vector follows."""
 NUMBER: Final = struct.Struct(">I")
@@ -67,17 +74,26 @@ class ServedInstance:
 
 
 def asked(number: int, request: SearchRequest, vector: Vector | None) -> bytes:
-    """The frame of a question. `vector`: float32, shape (dimensions,); None: only words ask."""
+    """The frame of a question. Raises ValueError: a filter is nested too deeply.
+
+    vector: float32, shape (dimensions,); None: only words ask.
+    """
     told = request.model_dump_json().encode()
     raw = b"" if vector is None else vector.astype("<f4").tobytes()
     return HEAD.pack(number, len(told)) + told + raw
 
 
-def read_asked(frame: bytes) -> tuple[int, SearchRequest, Vector | None]:
-    number, size = HEAD.unpack_from(frame)
+def number_of(frame: bytes) -> int:
+    """The number of a question or an answer. Raises struct.error."""
+    return int(NUMBER.unpack_from(frame)[0])
+
+
+def read_asked(frame: bytes) -> tuple[SearchRequest, Vector | None]:
+    """Raises ValueError."""
+    _, size = HEAD.unpack_from(frame)
     end = HEAD.size + size
     vector = np.frombuffer(frame[end:], "<f4").astype(np.float32) if len(frame) > end else None
-    return number, SearchRequest.model_validate_json(frame[HEAD.size : end]), vector
+    return SearchRequest.model_validate_json(frame[HEAD.size : end]), vector
 
 
 def answered(number: int, answer: SearchAnswer | None, fault: str = "") -> bytes:
@@ -113,10 +129,13 @@ class SearchProcess:
             self._begin()
             return None
         number = next(self._numbers) % 2**32
+        frame = _framed(number, request, vector)
+        if frame is None or len(self._waiting) >= MOST_WAITING:
+            return None
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(WITHIN_S):
-                await child.say(asked(number, request, vector))
+                await child.say(frame)
                 told = await waiting
         except Died:
             return None
@@ -126,12 +145,18 @@ class SearchProcess:
             return None
         finally:
             del self._waiting[number]
-        if told.startswith(b"{"):
-            self._deaths = 0
+        return self._read(told) if told else None
+
+    def _read(self, told: bytes) -> SearchAnswer | None:
+        if not told.startswith(b"{"):
+            log.error("search_process_failed", error=told.decode(errors="replace"))
+            return None
+        self._deaths = 0
+        try:
             return SearchAnswer.model_validate_json(told)
-        if told:
-            log.error("search_process_failed", error=told.decode())
-        return None
+        except ValueError as error:  # its text quotes the answer
+            log.error("search_process_failed", error=type(error).__name__)  # noqa: TRY400
+            return None
 
     async def close(self) -> None:
         """End the process; questions under way are answered by their callers."""
@@ -146,8 +171,8 @@ class SearchProcess:
             self._running = asyncio.create_task(self._run(), name="search process")
 
     def _put_off(self) -> None:
-        pause_s = min(LONGEST_S, AGAIN_S * 2**self._deaths)
-        self._deaths += 1
+        pause_s = AGAIN_S * 2**self._deaths
+        self._deaths = min(self._deaths + 1, MOST_DOUBLED)
         self._not_before = max(self._not_before, time.monotonic() + pause_s)
 
     async def _run(self) -> None:
@@ -165,24 +190,32 @@ class SearchProcess:
             self._child, self._heard_at = child, time.monotonic()
             while told := await child.hear(MOST_BYTES + NUMBER.size):
                 self._heard_at = time.monotonic()
-                (number,) = NUMBER.unpack_from(told)
-                waiting = self._waiting.get(number)
+                waiting = self._waiting.get(number_of(told))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(told[NUMBER.size :])
         except (Died, TimeoutError, struct.error) as error:
             log.warning("search_process_ended", signal=getattr(error, "signum", 0))
         finally:
             self._child = None
-            self._put_off()
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(b"")
+            self._put_off()
             await child.end()
+
+
+def _framed(number: int, request: SearchRequest, vector: Vector | None) -> bytes | None:
+    try:
+        frame = asked(number, request, vector)
+    except ValueError:
+        return None
+    return frame if len(frame) <= ASKED_BYTES else None
 
 
 async def _started() -> Child:
     """Raises TransientError: none starts."""
-    child = await Child.start(Program(MAIN, (), "answers searches"), most_bytes=len(READY))
+    program = Program(MAIN, (VERSION,), "answers searches")
+    child = await Child.start(program, most_bytes=len(READY))
     if child.greeting != READY:
         await child.end()
         raise TransientError("the process that answers searches does not start")

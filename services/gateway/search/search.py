@@ -148,10 +148,6 @@ class Search:
             StillLoading: the model or the store is.
             EncoderBusy, StoreUnavailable, BusUnavailable: no answer is possible now.
         """
-        if self.apart is not None and self.only is None:
-            answer = await self._answered(self.apart, request)
-            if answer is not None:
-                return answer
         started, watch = time.perf_counter(), Stopwatch()
         condition = self.condition(request)
         question = _read(request.q)
@@ -161,6 +157,11 @@ class Search:
         if request.rerank and self.reranker is None:
             raise Problem("invalid_request", "rerank: the settings name no search.rerank.url")
         met = await self._after(request)
+        if self.apart is not None and self.only is None:
+            vector = await self._to_ask_by(question, mode, watch)
+            answer = await self.apart(request.model_copy(update={"after": None}), vector)
+            if answer is not None:
+                return _completed(answer, met, watch, started)
         with watch.part("freshness"):
             behind = await self.behind()  # first: the answer includes every change that it knows
         limit = request.limit or self.defaults.limit
@@ -193,7 +194,7 @@ class Search:
             reranked=reranked,
             language=foreign,
             mode=mode,
-            took_ms=round(1000 * (time.perf_counter() - started), 1),
+            took_ms=_ms_since(started),
             timings=dict(watch.told()) if request.explain else None,
             weights=wanted if request.explain else None,
             generation=self.generation,
@@ -209,24 +210,15 @@ class Search:
         if len(self._vectors) > REMEMBERED:
             self._vectors.popitem(last=False)
 
-    async def _answered(self, apart: AskApart, request: SearchRequest) -> SearchAnswer | None:
-        """The answer of another process. Raises as a call, if this process is at fault."""
-        started, watch = time.perf_counter(), Stopwatch()
+    async def _to_ask_by(
+        self, question: ParsedQuestion, mode: Mode, watch: Stopwatch
+    ) -> Vector | None:
+        """The question's vector; None: only words ask. Raises StillLoading for the store, too."""
         await self.store()
-        met = await self._after(request)
-        vector = None
-        if (request.mode or self.defaults.mode) != "keyword":
-            with watch.part("encode"):
-                vector = await self._vector(_read(request.q).text)
-        answer = await apart(request.model_copy(update={"after": None}), vector)
-        if answer is None:
+        if mode == "keyword":
             return None
-        told = None if answer.timings is None else {**answer.timings, **watch.told()}
-        freshness = answer.freshness.model_copy(update={"after_met": met})
-        took_ms = round(1000 * (time.perf_counter() - started), 1)
-        return answer.model_copy(
-            update={"took_ms": took_ms, "timings": told, "freshness": freshness}
-        )
+        with watch.part("encode"):
+            return await self._vector(question.text)
 
     async def _language(self, q: str, mode: Mode) -> QuestionLanguage | None:
         """Loading what tells languages takes most of a second, once: in a thread."""
@@ -380,6 +372,21 @@ class Search:
             if isinstance(request, SearchRequest) and request.highlight
             else None,
         )
+
+
+def _ms_since(started: float) -> float:
+    return round(1000 * (time.perf_counter() - started), 1)
+
+
+def _completed(
+    answer: SearchAnswer, met: bool | None, watch: Stopwatch, started: float
+) -> SearchAnswer:
+    """The answer of another process with what this one has done for it."""
+    told = None if answer.timings is None else {**answer.timings, **watch.told()}
+    freshness = answer.freshness.model_copy(update={"after_met": met})
+    return answer.model_copy(
+        update={"took_ms": _ms_since(started), "timings": told, "freshness": freshness}
+    )
 
 
 def _whole_text(hit: Hit) -> str:

@@ -9,6 +9,7 @@ searches have read stay with it until they change.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from time import monotonic
@@ -208,7 +209,8 @@ class InstanceSnapshots:
     _glance: asyncio.Task[Observation] | None = field(default=None, repr=False)
     _glanced_at: float = 0.0
     _seen: tuple[float, Observation] | None = field(default=None, repr=False)
-    """The last glance that ended, and when it began."""
+    """The glance that began last of those that have ended, and when it began."""
+    _forgotten_at: float = -math.inf
 
     def __post_init__(self) -> None:
         self.watch = LedgerWatch(self.ledger)
@@ -231,6 +233,7 @@ class InstanceSnapshots:
     def forget(self) -> None:
         """A command has changed the instance: the next answer needs a new snapshot."""
         self._last = self._taking = self._glance = self._seen = None
+        self._forgotten_at = monotonic()
 
     async def _overtaken(self, last: InstanceSnapshot) -> bool:
         then = last.seen
@@ -268,7 +271,9 @@ class InstanceSnapshots:
 
     async def _observed(self, began: float) -> Observation:
         seen = await self.observe()
-        self._seen = began, seen
+        is_newer = self._seen is None or began >= self._seen[0]
+        if is_newer and began > self._forgotten_at:
+            self._seen = began, seen
         return seen
 
     async def _soon(self) -> InstanceSnapshot:

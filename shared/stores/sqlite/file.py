@@ -38,7 +38,7 @@ READERS: Final = 4
 BUSY_S: Final = 10.0
 """How long a writer waits for one in another process."""
 PAUSE_S: Final = 0.2
-"""How long writes wait until the log begins anew."""
+"""How long writes wait for readers until the log begins anew."""
 LOG_BYTES: Final = 64 * 1024**2
 """What the log of writes keeps of its size once it is empty."""
 SET_UP: Final = (

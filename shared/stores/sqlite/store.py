@@ -111,21 +111,24 @@ class SqliteStore:
         """Ids of the probes that a search would not find now.
 
         Proven for every probe: the file holds the row, and for a probe with a vector the row's
-        stored vector is that one, and so is the code that searches of this process compare. A
-        search compares the codes of all rows, so it needs no other proof.
+        stored vector is that one, and the code that searches of this process compare is that of
+        the stored vector. A search compares the codes of all rows, so it needs no other proof.
         """
         vectors = {probe.id: probe.vector for probe in probes if probe.vector is not None}
         plain = {probe.id for probe in probes} - vectors.keys()
 
         def look(connection: sqlite3.Connection, held: HeldRows) -> frozenset[str]:
             there = {key for key, _ in _each(connection, "SELECT 1 FROM rows WHERE id = ?", plain)}
-            same = {
-                key: n
+            stored = {
+                key: (n, self._vectors([raw])[0])
                 for key, (n, raw) in _each(connection, VECTOR_OF, vectors)
-                if self._is_near(self._vectors([raw])[0], vectors[key])
             }
             rows = held.follow(connection)
-            found = {key for key, n in same.items() if is_compared(rows, n, vectors[key])}
+            found = {
+                key
+                for key, (n, vector) in stored.items()
+                if self._is_near(vector, vectors[key]) and is_compared(rows, n, vector)
+            }
             return frozenset((plain - there) | (vectors.keys() - found))
 
         return await self._file.read(look)

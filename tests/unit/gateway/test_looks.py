@@ -11,6 +11,7 @@ from services.gateway.status.status import Observation, StageSeen
 from shared.domain.errors import BusUnavailable
 
 BUSY = (StageSeen("indexer", 1, 0, oldest_at=NOW - 3),)
+WAITING = (StageSeen("enricher", 1, 0, takes="changes", oldest_at=NOW - 3),)
 
 
 class World:
@@ -166,6 +167,11 @@ async def test_a_search_does_not_wait_long_for_a_look_when_it_has_one(world, mon
     await looks._taking
 
 
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def test_a_recent_glance_serves_while_the_next_is_taken_and_an_old_one_does_not(
     world, monkeypatch
 ):
@@ -173,7 +179,7 @@ async def test_a_recent_glance_serves_while_the_next_is_taken_and_an_old_one_doe
     monkeypatch.setattr(module, "monotonic", lambda: now)
     looks = InstanceSnapshots(world.observe, world.ledger)
     await looks.freshness()
-    world.stages, gate = BUSY, asyncio.Event()
+    world.stages, gate = WAITING, asyncio.Event()
     observe = looks.observe
 
     async def slow():
@@ -185,7 +191,7 @@ async def test_a_recent_glance_serves_while_the_next_is_taken_and_an_old_one_doe
     recent = await looks.freshness()  # would hang if it waited
     now += 0.2 * module.SHORTEST_S
     asking = asyncio.create_task(looks.freshness())
-    await asyncio.sleep(0)
+    await settle()
     assert (recent.pending_documents, asking.done()) == (0, False)
     gate.set()
 
@@ -205,10 +211,63 @@ async def test_a_glance_that_nobody_waits_for_may_fail(world, monkeypatch):
     looks.observe = away
     now += 0.9 * module.SHORTEST_S
     assert await looks.freshness() == before
-    await asyncio.sleep(0)
+    await settle()
     looks.forget()
     gc.collect()
 
     assert not told
     with pytest.raises(BusUnavailable):
         await looks.freshness()
+
+
+async def test_a_glance_from_before_a_command_does_not_come_back_after_it(world, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    looks = InstanceSnapshots(world.observe, world.ledger)
+    observe, gate = looks.observe, asyncio.Event()
+
+    async def slow():
+        seen = await observe()
+        await gate.wait()
+        return seen
+
+    looks.observe = slow
+    asking = asyncio.create_task(looks.freshness())
+    await settle()
+    now += 0.01
+    looks.forget()
+    gate.set()
+    before = await asking
+    looks.observe, world.stages = observe, WAITING
+    now += 0.01
+
+    assert before.oldest_pending_s is None
+    assert (await looks.freshness()).oldest_pending_s == 3
+
+
+async def test_glances_that_overlap_leave_the_one_that_began_last(world, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    looks = InstanceSnapshots(world.observe, world.ledger)
+    observe, gates = looks.observe, []
+
+    async def slow():
+        seen = await observe()
+        gates.append(asyncio.Event())
+        await gates[-1].wait()
+        return seen
+
+    looks.observe = slow
+    first = asyncio.create_task(looks.freshness())
+    await settle()
+    now += 1.1 * module.GLANCE_S
+    world.stages = WAITING
+    second = asyncio.create_task(looks.freshness())
+    await settle()
+    looks.observe = observe
+    gates[1].set()
+    assert (await second).oldest_pending_s == 3
+    gates[0].set()
+    await first
+
+    assert (await looks.freshness()).oldest_pending_s == 3

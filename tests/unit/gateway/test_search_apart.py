@@ -13,6 +13,7 @@ from services.gateway.answers import Faces
 from services.gateway.models import SearchRequest
 from services.gateway.problems import Problem
 from services.gateway.search import apart
+from services.gateway.search import search as module
 from services.gateway.search.apart import (
     NUMBER,
     SERVING,
@@ -20,6 +21,7 @@ from services.gateway.search.apart import (
     ServedInstance,
     answered,
     asked,
+    number_of,
     read_asked,
 )
 from services.gateway.views import SearchAnswer
@@ -60,12 +62,14 @@ def beside(search):
     other, taken = replace(search, encoder=no_encoder, _vectors=type(search._vectors)()), []
 
     async def ask(request, vector):
-        number, request, vector = read_asked(asked(7, request, vector))
+        frame = asked(7, request, vector)
+        number = number_of(frame)
+        request, vector = read_asked(frame)
         taken.append(request)
         if vector is not None:
             other.remember(request.q, vector)
         frame = answered(number, await other(request))
-        assert NUMBER.unpack_from(frame) == (7,)
+        assert number_of(frame) == 7
         return SearchAnswer.model_validate_json(frame[NUMBER.size :])
 
     return ask, taken
@@ -97,6 +101,32 @@ async def test_a_receipt_is_waited_for_here(zoo):
 
     assert answer.freshness.after_met is True
     assert taken[0].after is None
+
+
+async def test_what_is_refused_or_waited_for_is_decided_here_and_once(zoo, monkeypatch):
+    ask, taken = beside(zoo.search)
+    search, waited = replace(zoo.search, apart=ask), []
+
+    async def waits(ledger, doc_key, revision, wait_s):
+        waited.append(revision)
+        return False
+
+    monkeypatch.setattr(module, "wait_for", waits)
+    nested = {"not": {"field": "source", "in": ["docs"]}}
+    for _ in range(300):
+        nested = {"not": nested}
+    key, seq = await zoo.put("new.md", ["a new zebra"])
+    for wrong in ({"filter": nested}, {"filter": "colour:red"}, {"rerank": True}):
+        with pytest.raises(Problem):
+            await search(SearchRequest(q="zebra", after=f"{key}-{seq}", **wrong))
+    assert (taken, waited) == ([], [])
+
+    async def nothing(request, vector):
+        return None
+
+    found = await replace(search, apart=nothing)(SearchRequest(q="zebra", after=f"{key}-{seq}"))
+    assert found.freshness.after_met is False
+    assert waited == [seq]
 
 
 async def test_this_process_answers_what_the_other_does_not(zoo):
@@ -198,8 +228,8 @@ async def test_answers_find_their_questions_in_any_order(process):
     await settle()
     numbers = {}
     for frame in child.heard[1:]:
-        number, request, sent = read_asked(frame)
-        numbers[request.q] = number
+        request, sent = read_asked(frame)
+        numbers[request.q] = number_of(frame)
         assert sent.tolist() == vector.tolist()
     for q in ("c", "a"):
         child.told.put_nowait(answered(numbers[q], answer(q)))
@@ -258,12 +288,52 @@ async def test_a_fault_of_the_other_process_is_logged_and_answered_here(process)
     child = await serving(made, children)
     asking = asyncio.create_task(made(SearchRequest(q="a"), None))
     await settle()
-    number, _, _ = read_asked(child.heard[-1])
+    number = number_of(child.heard[-1])
     with capture_logs() as lines:
         child.told.put_nowait(answered(number, None, "KeyError in somewhere:3"))
         assert await asking is None
 
     assert [line["error"] for line in lines] == ["KeyError in somewhere:3"]
+
+
+async def test_an_answer_that_cannot_be_read_is_answered_here_and_not_quoted(process):
+    made, children, _ = process
+    child = await serving(made, children)
+    asking = asyncio.create_task(made(SearchRequest(q="a"), None))
+    await settle()
+    with capture_logs() as lines:
+        number = number_of(child.heard[-1])
+        child.told.put_nowait(NUMBER.pack(number) + b'{"hits": "a secret text"}')
+        assert await asking is None
+
+    assert "secret" not in str(lines)
+    assert [line["error"] for line in lines] == ["ValidationError"]
+
+
+async def test_a_question_too_long_for_the_pipe_or_too_many_are_answered_here(process, monkeypatch):
+    made, children, _ = process
+    child = await serving(made, children)
+    monkeypatch.setattr(apart, "MOST_WAITING", 2)
+    long = SearchRequest(q="a", source=tuple("x" * 100 for _ in range(1_000)))
+    assert await made(long, None) is None
+    assert len(child.heard) == 1
+
+    asking = [asyncio.create_task(made(SearchRequest(q="a"), None)) for _ in range(2)]
+    await settle()
+    assert await made(SearchRequest(q="b"), None) is None
+    assert len(child.heard) == 3
+    child.kill()
+    assert await asyncio.gather(*asking) == [None, None]
+
+
+async def test_pauses_between_starts_double_for_a_while_and_never_break(process):
+    made, children, clock = process
+    for _ in range(2_000):
+        child = await serving(made, children)
+        child.kill()
+        await settle()
+        clock[0] += apart.AGAIN_S * 2**apart.MOST_DOUBLED
+    assert len(children) == 2_000
 
 
 @pytest.mark.parametrize("told", [b"nonsense", b"x"])
