@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 PORTS_TRIED: Final = 20
 AGAIN_S: Final = 5.0
 """Between two tries to load the model."""
+SEARCHED_APART: Final = ("auto", "sqlite")
+"""Kinds of stores in files, which a process that only reads does not make anew."""
 SHORTEST_KEY: Final = 16
 LONGEST_KEY: Final = 256
 
@@ -301,16 +303,15 @@ def search_of(
 def _apart(opened: OpenGeneration) -> SearchProcess | None:
     """The process that answers searches where this one indexes documents, too.
 
-    None where it would have no processor of its own or see no rows, and where a reranker is asked,
-    which takes longer than all else.
+    None where it would have no processor of its own; where it would see no rows, or could make a
+    lost index anew before its parent sees the loss; and where a reranker is asked, which takes
+    longer than all else.
     """
     host, settings = opened.host, opened.host.settings
-    sees_rows = bool(host.bus_url) and settings.store.kind != "memory"
-    if not sees_rows or settings.search.rerank.url or processors() < 2:
+    only_reads = bool(host.bus_url) and settings.store.kind in SEARCHED_APART
+    if not only_reads or settings.search.rerank.url or processors() < 2:
         return None
-    made = SearchProcess(
-        ServedInstance(host.settings, host.data, host.bus_url, opened.generation.id)
-    )
+    made = SearchProcess(ServedInstance(settings, host.data, host.bus_url, opened.generation))
     opened.stack.push_async_callback(made.close)
     return made
 

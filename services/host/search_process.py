@@ -7,7 +7,7 @@ ends with its parent, or when bus or index are no longer those that it was start
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import BinaryIO
 
@@ -25,7 +25,10 @@ from services.gateway.search.apart import (
 from services.gateway.search.search import Search
 from services.host import runtime
 from services.host.memory import keep_small, tame_heap
-from services.host.wiring import cancel_all
+from services.host.wiring import Host, cancel_all
+from shared.bus.access.connect import access_of
+from shared.bus.access.permissions import ADMIN
+from shared.bus.session import BusSession
 from shared.domain.errors import EncoderBusy, InstepError
 from shared.observe import logs
 from shared.observe.progress import Progress
@@ -96,25 +99,32 @@ async def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 @asynccontextmanager
 async def _opened(instance: ServedInstance, stop: runtime.Shutdown) -> AsyncIterator[Search]:
-    """The search of the instance. Raises InstepError: it cannot be had."""
+    """The search of the instance. Raises InstepError: it cannot be had.
+
+    Nothing is provisioned: a stream or bucket that is lost has to be missed by the parent, which
+    makes it anew and fills it.
+    """
     settings = instance.settings
     logs.configure(settings.telemetry)
-    to = runtime.Connection(instance.url, "instep search")
-    async with runtime.wired(settings, instance.data, to, progress=Progress(), stop=stop) as (
-        opened,
-        live,
-    ):
-        if live.generation.id != instance.generation:
-            raise EncoderBusy("the index is another one by now")
-        await opened.host.session.heartbeat.listen()
+    async with AsyncExitStack() as stack:
+        session = await BusSession.open(
+            instance.url,
+            name="instep search",
+            drain_s=settings.bus.drain,
+            on_fatal=stop.fail,
+            access=access_of(settings.bus, ADMIN),
+        )
+        stack.push_async_callback(session.close)
+        host = Host(settings, instance.data, session, Progress())
+        stack.push_async_callback(host.close)
+        opened = host.generation(instance.generation)
+        await session.heartbeat.listen()
         looks = await looks_of(opened)
         search = search_of(opened, opened.store, _no_encoder, await opened.ledger(), looks)
         await opened.store()
         loops = [asyncio.create_task(looks.watch.run()), asyncio.create_task(keep_small())]
-        try:
-            yield search
-        finally:
-            await cancel_all(loops)
+        stack.push_async_callback(cancel_all, loops)
+        yield search
 
 
 async def _no_encoder() -> Encoder:

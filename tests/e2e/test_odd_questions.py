@@ -27,6 +27,7 @@ def written(request, instep, tmp_path):
     else:
         instep.stop()
         instep.up(notes)
+        wait_until(lambda: instep.found(WORDS[0]))  # it answers before the store is open
     return instep
 
 

@@ -22,6 +22,7 @@ import structlog
 from services.gateway.models import SearchRequest
 from services.gateway.views import SearchAnswer
 from shared.domain.errors import TransientError
+from shared.generation import Generation
 from shared.ports import Vector
 from shared.sandbox.child import Child, Died, Program
 from shared.settings import Settings
@@ -60,7 +61,7 @@ class ServedInstance:
     data: Path
     url: str
     """Of the bus, with its secret."""
-    generation: str
+    generation: Generation
 
     def to_bytes(self) -> bytes:
         return pickle.dumps(self)

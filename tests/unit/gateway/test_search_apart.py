@@ -26,9 +26,11 @@ from services.gateway.search.apart import (
 )
 from services.gateway.views import SearchAnswer
 from shared.domain.errors import EncoderBusy, TransientError
+from shared.generation import Generation
 from shared.sandbox.child import Died
-from shared.settings import Settings
+from shared.settings import Chunking, Settings
 
+GENERATION = Generation("fake", "f32", "f", 2, Chunking())
 REQUESTS = [
     {"q": "zebra"},
     {"q": "zebra stripes", "explain": True, "highlight": True, "group_by": "chunk", "limit": 2},
@@ -186,7 +188,7 @@ async def process(tmp_path, monkeypatch):
         children.append(FakeChild())
         return children[-1]
 
-    made = SearchProcess(ServedInstance(Settings(), tmp_path, "nats://x", "g1"), start)
+    made = SearchProcess(ServedInstance(Settings(), tmp_path, "nats://x", GENERATION), start)
     yield made, children, clock
     await made.close()
 
@@ -221,7 +223,7 @@ def answer(generation):
 async def test_answers_find_their_questions_in_any_order(process):
     made, children, _ = process
     child = await serving(made, children)
-    assert ServedInstance.from_bytes(child.heard[0]).generation == "g1"
+    assert ServedInstance.from_bytes(child.heard[0]).generation == GENERATION
     vector = np.ones(4, np.float32)
 
     asking = [asyncio.create_task(made(SearchRequest(q=q), vector)) for q in ("a", "b", "c")]
