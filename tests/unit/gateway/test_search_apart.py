@@ -1,12 +1,15 @@
 """Another process answers searches as this one would; where it does not, this one answers."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from services.gateway import build
 from services.gateway.access.access import Principal
 from services.gateway.access.limited import limited
 from services.gateway.answers import Faces
@@ -388,3 +391,24 @@ def test_an_answer_that_is_too_long_is_made_in_the_parent(monkeypatch):
     monkeypatch.setattr(apart, "MOST_BYTES", 10)
 
     assert answered(3, answer("g")) == NUMBER.pack(3)
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "processors", "is_there"),
+    [
+        ("nats://x", {}, 2, True),
+        ("nats://x", {"store": {"kind": "sqlite"}}, 2, True),
+        ("nats://x", {"store": {"kind": "memory"}}, 2, False),
+        ("nats://x", {"store": {"kind": "lancedb"}}, 2, False),
+        ("nats://x", {}, 1, False),
+        ("", {}, 2, False),
+    ],
+)
+def test_it_is_there_beside_services_that_index_into_a_file(
+    tmp_path, monkeypatch, url, settings, processors, is_there
+):
+    monkeypatch.setattr(build, "processors", lambda: processors)
+    host = SimpleNamespace(bus_url=url, data=tmp_path, settings=Settings(**settings))
+    opened = SimpleNamespace(host=host, generation=GENERATION, stack=AsyncExitStack())
+
+    assert (build._apart(opened) is not None) is is_there
