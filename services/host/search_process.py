@@ -1,7 +1,7 @@
 """The process that answers searches for `instep up` (`services.gateway.search.apart`).
 
 It reads store and ledger as a gateway in a container does; its parent encodes the questions. It
-ends with its parent, or when bus or index are no longer those that it was started for.
+ends with its parent, or when the bus is lost for good.
 """
 
 import asyncio

@@ -149,15 +149,15 @@ class SearchProcess:
         return self._read(told) if told else None
 
     def _read(self, told: bytes) -> SearchAnswer | None:
-        if not told.startswith(b"{"):
-            log.error("search_process_failed", error=told.decode(errors="replace"))
-            return None
-        self._deaths = 0
-        try:
-            return SearchAnswer.model_validate_json(told)
-        except ValueError as error:  # its text quotes the answer
-            log.error("search_process_failed", error=type(error).__name__)  # noqa: TRY400
-            return None
+        fault = told.decode(errors="replace")
+        if told.startswith(b"{"):
+            self._deaths = 0
+            try:
+                return SearchAnswer.model_validate_json(told)
+            except ValueError as error:
+                fault = type(error).__name__  # its text quotes the answer
+        log.error("search_process_failed", error=fault)
+        return None
 
     async def close(self) -> None:
         """End the process; questions under way are answered by their callers."""
